@@ -1,0 +1,1 @@
+"""The framework-free core: moves and proves data. Standard library and psycopg only."""

@@ -1,0 +1,110 @@
+"""Reads what a database contains. Pure reading: no locks beyond those of a catalog query, no writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from .connect import Connection
+from .selection import Selection
+from .sql import query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A live column of a table."""
+
+    name: str
+    type_name: str  # format_type with typmod: what a cast must say
+    type_oid: int
+    not_null: bool
+    generated: str  # '' | 's' stored | 'v' virtual
+    identity: str  # '' | 'a' always | 'd' by default
+    binary_safe: bool
+    position: int
+    has_equality: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A user table: ordinary (`r`) or partitioned root (`p`); partitions carry their parent's oid."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    persistence: str  # p permanent, u unlogged
+    replica_identity: str  # d default, n nothing, f full, i index
+    is_partition: bool
+    is_heap: bool
+    parent_oid: int | None
+    bytes: int
+    rows_estimate: int
+    owner: str
+    can_read: bool
+    is_owner: bool
+    row_security: bool
+    has_rules: bool
+    primary_key: tuple[str, ...]
+    unique_key: tuple[str, ...]  # smallest valid, immediate, total unique index over not-null columns
+    identity_index_key: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def has_rows(self) -> bool:
+        """True for what holds rows itself: everything but partitioned roots."""
+        return self.kind == "r"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns that identify a row: the primary key, else a unique key over not-null columns, else ()."""
+        return self.primary_key or self.unique_key
+
+    @property
+    def has_identity(self) -> bool:
+        """True when updates and deletes can be published as the table stands."""
+        if self.replica_identity == "f":
+            return True
+        return bool(self.primary_key) if self.replica_identity == "d" else bool(self.replica_identity == "i" and self.identity_index_key)
+
+    @property
+    def copied_columns(self) -> tuple[Column, ...]:
+        """Columns that travel: all but generated ones."""
+        return tuple(column for column in self.columns if not column.generated)
+
+
+def read_tables(connection: Connection) -> list[Table]:
+    """Return every user table of the connected database with its columns, ordered by schema and name."""
+    columns: dict[int, list[Column]] = defaultdict(list)
+    for row in connection.execute(query("columns")).fetchall():
+        oid, *rest = _plain(row)
+        columns[oid].append(Column(**dict(zip(Column.__dataclass_fields__, rest, strict=True))))
+    names = [name for name in Table.__dataclass_fields__ if name != "columns"]
+    tables = []
+    for row in connection.execute(query("tables")).fetchall():
+        values: dict[str, Any] = dict(zip(names, _plain(row), strict=True))
+        for key in ("primary_key", "unique_key", "identity_index_key"):
+            values[key] = tuple(values[key] or ())
+        tables.append(Table(**values, columns=tuple(columns[values["oid"]])))
+    return tables
+
+
+def _plain(row: tuple[object, ...]) -> list[Any]:
+    return list(row)
+
+
+def selected_tables(tables: list[Table], selection: Selection, database: str) -> list[Table]:
+    """Return the tables that the selection names, plus the partitioned parents and all partitions of selected roots."""
+    by_oid = {table.oid: table for table in tables}
+    chosen = {table.oid for table in tables if selection.includes(database, table.schema, table.name)}
+    for table in tables:
+        chain, parent = [table.oid], table.parent_oid
+        while parent is not None and parent in by_oid:
+            chain.append(parent)
+            parent = by_oid[parent].parent_oid
+        if table.oid in chosen:
+            chosen.update(chain)  # a partition cannot stand without its root
+        elif len(chain) > 1 and chain[-1] in chosen and selection.includes(database, by_oid[chain[-1]].schema, by_oid[chain[-1]].name):
+            chosen.update(chain)  # a selected root brings its partitions
+    return [table for table in tables if table.oid in chosen]

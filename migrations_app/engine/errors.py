@@ -1,0 +1,97 @@
+"""Errors that the engine raises on purpose. Anything else that escapes is our bug.
+
+Every error carries a stable code, a message that says what and where, and a hint that says what to do next.
+`retryable` errors are tried again by the runner with back-off inside the retry window; nothing is lost meanwhile.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of all anticipated failures.
+
+    Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`.
+    """
+
+    code = "INT-UNKNOWN"
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None, retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class ConnectFailed(EngineError):
+    """A server could not be reached, or refused us. `code` says why (see `engine.connect`)."""
+
+    code = "CONNECT-FAILED"
+
+
+class ConnectionLost(EngineError):
+    """A session that worked has ended; the work is taken up again from the last kept position."""
+
+    code = "RUN-RETRY"
+    retryable = True
+
+
+class SourceError(EngineError):
+    """The source cannot give what the migration needs."""
+
+    code = "SRC-ERROR"
+
+
+class TargetError(EngineError):
+    """The target refused something."""
+
+    code = "DST-ERROR"
+
+
+class ConflictError(TargetError):
+    """A change does not fit the target: somebody wrote there, or it was not empty."""
+
+    code = "DST-CONFLICT"
+
+
+class SchemaChanged(SourceError):
+    """The shape of a selected table changed while the task was running."""
+
+    code = "SRC-DDL"
+
+
+class SlotLost(SourceError):
+    """Changes that we still need are gone from the source; only a new copy helps."""
+
+    code = "SRC-SLOTLOST"
+
+
+class CompareDiffers(EngineError):
+    """The comparison found differences; details are in the stored comparison."""
+
+    code = "CMP-DIFF"
+
+
+class PlanError(EngineError):
+    """The task asks for something that cannot be done."""
+
+    code = "PLAN-ERROR"
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked us to stop
+    """Base of the reasons for which a run stops early without having failed."""
+
+
+class CancelRequested(Interrupted):
+    """The operator cancelled the task."""
+
+
+class PauseRequested(Interrupted):
+    """The operator paused the task, or the process is being stopped; position and lease are given back."""
+
+
+class LeaseLost(Interrupted):
+    """Another worker owns the task now; this one must not touch anything any more."""

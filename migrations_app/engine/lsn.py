@@ -1,0 +1,14 @@
+"""WAL positions as plain integers inside the engine, as text at its borders."""
+
+from __future__ import annotations
+
+
+def parse_lsn(text: str) -> int:
+    """Return the integer value of an LSN such as `0/16B3748`. Raises ValueError on anything else."""
+    high, _, low = text.partition("/")
+    return (int(high, 16) << 32) | int(low, 16)
+
+
+def format_lsn(lsn: int) -> str:
+    """Return the text form that PostgreSQL prints and reads."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"

@@ -1,0 +1,40 @@
+"""What a slice of a step ends with, and what every step is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .connect import Sessions
+from .plan import DatabasePlan, Plan
+from .ports import Ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """DONE: go on with the next step. Not done: the same step wants another slice."""
+
+    done: bool
+    note: str = ""
+
+
+DONE = Outcome(done=True)
+CONTINUE = Outcome(done=False)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One worker's run of a task: lives from claim to release, across the steps that the worker does in a row.
+
+    `snapshots` keeps the open snapshot holders (engine.snapshot.Snapshot by source database name), so that the copy
+    goes on under the snapshot that the schema was read under when the same worker does both.
+    """
+
+    plan: Plan
+    ports: Ports
+    sessions: Sessions
+    snapshots: dict[str, Any] = field(default_factory=dict)
+
+    def databases(self) -> tuple[DatabasePlan, ...]:
+        """Return the databases of the task."""
+        return self.plan.databases

@@ -1,0 +1,217 @@
+"""What the engine asks of its surroundings. The runner implements these on rows; tests/fakes.py in memory.
+
+All methods may be called from several threads. Writes are durable when they return, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from .plan import Side
+
+
+class Control(Protocol):
+    """How a run learns that it must stop. Every loop and wait of the engine passes through here."""
+
+    def check(self) -> None:
+        """Raise CancelRequested, PauseRequested or LeaseLost if the run must stop. Cheap: reads a flag."""
+
+    def should_yield(self) -> bool:
+        """Say whether another task waits for this worker: a sync slice then ends at the next source commit."""
+
+    def complete_requested(self) -> bool:
+        """Say whether the operator pressed Complete: a sync slice then ends at once with DONE."""
+
+    def compare_requested(self) -> bool:
+        """Say whether a comparison was asked for (Compare now); a sync slice then ends with CONTINUE."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but return at once (raising like `check`) when the run must stop."""
+
+    def on_stop(self, callback: Any) -> None:
+        """Call `callback()` from another thread when the run must stop, so that blocked sockets can be cut."""
+
+
+class Kind(StrEnum):
+    """Kinds of things in the ledger."""
+
+    SLOT = "slot"
+    PUBLICATION = "publication"
+    REPLICA_IDENTITY = "replica_identity"  # detail: {"was": "d"|"n"|"i", "index": name}
+    DATABASE = "database"
+    SCHEMA = "schema"
+    TABLE = "table"
+    OBJECT = "object"  # any other restored object; detail: {"type": "VIEW", ...}
+    EXTENSION = "extension"
+    LARGE_OBJECTS = "large_objects"
+    BOOKMARK = "bookmark"  # the schema `towpath` on a target database
+    TRIGGER_STATE = "trigger_state"  # detail: {"table": .., "was": "O"|"A"|"R"|"D"}
+    IDENTITY_STATE = "identity_state"  # detail: column that must become GENERATED ALWAYS again
+    FILE = "file"  # local to the worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerItem:
+    """One thing that we make on a server. `(side, database, kind, schema, name)` identifies it."""
+
+    side: Side
+    database: str
+    kind: Kind
+    name: str
+    schema: str = ""
+    detail: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+class Ledger(Protocol):
+    """The list of everything that we made on either server, written before it is made."""
+
+    def intend(self, *items: LedgerItem) -> None:
+        """Record that these are about to be made. Idempotent."""
+
+    def removed(self, *items: LedgerItem) -> None:
+        """Record that these are gone, or stay on purpose (a completed task's tables). Idempotent."""
+
+    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+        """Return what is not yet recorded as removed, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseState:
+    """What must survive a restart for one database of the task. Replace with `dataclasses.replace`."""
+
+    source_name: str
+    target_name: str
+    system_id: str = ""
+    timeline: int = 0
+    slot: str = ""
+    publication: str = ""
+    consistent_point: int | None = None  # X of the slot
+    schema_done: bool = False
+    """The pre-data section stands on the target and the table list is stored."""
+    index_done: bool = False
+    replica_role: bool = True
+    """The target account may set session_replication_role; else triggers and foreign keys wait for Complete."""
+    bookmark: int | None = None  # last known durable position on the target
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    rows_applied: int = 0
+    in_sync: bool = False
+
+
+class TableStatus(StrEnum):
+    """Where one table stands."""
+
+    WAITING = "waiting"
+    COPYING = "copying"
+    COPIED = "copied"
+    INDEXING = "indexing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableState:
+    """One physical table of the task (leaf partitions included, partitioned roots not)."""
+
+    database: str
+    schema: str
+    name: str
+    oid: int
+    status: TableStatus = TableStatus.WAITING
+    bytes_total: int = 0  # pg_table_size at the snapshot
+    rows_estimate: int = 0
+    bytes_done: int = 0
+    rows_done: int = 0
+    watermark: int | None = None
+    """LSN of the snapshot under which it was copied; the stream skips changes committed before it."""
+    unlogged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryState:
+    """State of one archive entry that needs remembering: done, or failed with the server's words."""
+
+    database: str
+    dump_id: int
+    section: str
+    type: str
+    schema: str
+    name: str
+    done: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDifference:
+    """Verdict on one table: `equal`, `differs` or `not_compared` (with the reason)."""
+
+    schema: str
+    name: str
+    verdict: str
+    source_rows: int = 0
+    target_rows: int = 0
+    sample_keys: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A comparison of one database at one consistent point."""
+
+    database: str
+    lsn: int | None
+    started_at: datetime
+    finished_at: datetime
+    tables: tuple[TableDifference, ...]
+    other: tuple[TableDifference, ...] = ()
+    """Sequences, large objects, missing objects: same verdicts, `schema.name` is the object."""
+
+    @property
+    def equal(self) -> bool:
+        """True only when everything was compared and nothing differs."""
+        return all(item.verdict == "equal" for item in (*self.tables, *self.other))
+
+
+class Store(Protocol):
+    """Progress and resume facts, kept on our own rows."""
+
+    def database(self, source_name: str) -> DatabaseState:
+        """Return the stored state, or a fresh one with the plan's target name."""
+
+    def save_database(self, state: DatabaseState) -> None:
+        """Store it durably."""
+
+    def tables(self, database: str) -> list[TableState]:
+        """Return the stored tables in the order in which they were saved."""
+
+    def save_tables(self, *states: TableState) -> None:
+        """Insert or update durably."""
+
+    def table_progress(self, state: TableState) -> None:
+        """Remember running counts of a table. May be lost in a crash; writes at most every second or so."""
+
+    def entries(self, database: str) -> dict[int, EntryState]:
+        """Return the remembered archive entries by dump id."""
+
+    def save_entries(self, *states: EntryState) -> None:
+        """Insert or update durably."""
+
+    def step_progress(self, done: float, total: float, note: str = "") -> None:
+        """Show how far the current step is. `done` and `total` in any one unit; may be throttled."""
+
+    def event(self, level: str, code: str, message: str, **detail: Any) -> None:
+        """Append to the task's history. `level`: info, warning or error."""
+
+    def save_comparison(self, comparison: Comparison) -> None:
+        """Store a finished comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """The three together, as steps receive them."""
+
+    control: Control
+    ledger: Ledger
+    store: Store

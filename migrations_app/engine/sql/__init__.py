@@ -1,0 +1,13 @@
+"""Named catalog queries: each file can be pasted into psql."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import LiteralString, cast
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """Return the text of `name`.sql. Raises FileNotFoundError for an unknown name."""
+    return cast(LiteralString, resources.files(__name__).joinpath(f"{name}.sql").read_text())

@@ -1,0 +1,179 @@
+"""One table of states: which status allows which action, and where it leads.
+
+Pages, command line and workers render or obey this table; none of them has rules of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a migration task stands."""
+
+    DRAFT = "draft"
+    CHECKING = "checking"
+    CHECK_FAILED = "check_failed"
+    CHECK_PASSED = "check_passed"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    READY = "ready"
+    COMPLETING = "completing"
+    COMPLETED = "completed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class StepName(StrEnum):
+    """The steps of a migration task, in the order in which they run."""
+
+    CHECK = "check"
+    SCHEMA = "schema"
+    COPY = "copy"
+    INDEX = "index"
+    SYNC = "sync"
+    COMPARE = "compare"
+    COMPLETE = "complete"
+    CLEANUP = "cleanup"
+
+
+class Action(StrEnum):
+    """What an operator may ask of a migration task."""
+
+    EDIT = "edit"
+    CHECK = "check"
+    START = "start"
+    START_NOW = "start_now"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    COMPARE = "compare"
+    COMPLETE = "complete"
+    CANCEL = "cancel"
+    START_AGAIN = "start_again"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One action: its label, where it is allowed, where it leads, and how a refusal reads."""
+
+    label: str
+    allowed_from: frozenset[Status]
+    leads_to: Status | None
+    refusal: str
+
+
+def _rule(label: str, sources: set[Status], target: Status | None, refusal: str) -> Rule:
+    return Rule(label=label, allowed_from=frozenset(sources), leads_to=target, refusal=refusal)
+
+
+_S = Status
+RULES: dict[Action, Rule] = {
+    Action.EDIT: _rule(
+        "Edit",
+        {_S.DRAFT, _S.CHECK_FAILED, _S.CHECK_PASSED},
+        _S.DRAFT,
+        "Only a task that has not been started can be edited. Cancel it first.",
+    ),
+    Action.CHECK: _rule(
+        "Next: Check Task",
+        {_S.DRAFT, _S.CHECK_FAILED, _S.CHECK_PASSED},
+        _S.CHECKING,
+        "The check runs before the start. This task is past it, or a check is running now.",
+    ),
+    Action.START: _rule(
+        "Start",
+        {_S.CHECK_PASSED},
+        _S.QUEUED,
+        "Start is possible when the check has run and nothing is Failed. Run the check first.",
+    ),
+    Action.START_NOW: _rule(
+        "Start now", {_S.SCHEDULED}, _S.QUEUED, "Only a task that waits for its scheduled time can be started now."
+    ),
+    Action.PAUSE: _rule(
+        "Pause",
+        {_S.RUNNING, _S.READY},
+        _S.PAUSED,
+        "Only a running or syncing task can be paused.",
+    ),
+    Action.RESUME: _rule("Resume", {_S.PAUSED}, _S.QUEUED, "Only a paused task can be resumed."),
+    Action.RETRY: _rule(
+        "Retry",
+        {_S.FAILED},
+        _S.QUEUED,
+        "Only a failed task can be retried.",
+    ),
+    Action.COMPARE: _rule(
+        "Compare now", {_S.READY}, None, "A comparison needs a task that is in sync. Wait until it is ready."
+    ),
+    Action.COMPLETE: _rule(
+        "Complete",
+        {_S.READY},
+        _S.COMPLETING,
+        "Complete is possible once the target is in sync with the source. Wait until the task is ready.",
+    ),
+    Action.CANCEL: _rule(
+        "Cancel",
+        {_S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.PAUSED, _S.READY, _S.COMPLETING, _S.FAILED},
+        _S.CANCELLING,
+        "Only a task that was started and has not ended can be cancelled.",
+    ),
+    Action.START_AGAIN: _rule(
+        "Start again",
+        {_S.CANCELLED},
+        _S.CHECKING,
+        "Only a cancelled task can be started again.",
+    ),
+    Action.DELETE: _rule(
+        "Delete",
+        {_S.DRAFT, _S.CHECK_FAILED, _S.CHECK_PASSED, _S.COMPLETED, _S.CANCELLED},
+        None,
+        "A task that was started must be completed or cancelled before it can be deleted.",
+    ),
+}
+
+# Moves that workers and the dispatcher make. Together with RULES this is every arrow of the state diagram.
+WORKER_MOVES: dict[Status, frozenset[Status]] = {
+    _S.CHECKING: frozenset({_S.CHECK_PASSED, _S.CHECK_FAILED}),
+    _S.SCHEDULED: frozenset({_S.QUEUED}),
+    _S.QUEUED: frozenset({_S.RUNNING, _S.FAILED, _S.CHECK_FAILED}),
+    _S.RUNNING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
+    _S.READY: frozenset({_S.RUNNING, _S.FAILED}),
+    _S.COMPLETING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
+    _S.CANCELLING: frozenset({_S.CANCELLED}),
+}
+
+TERMINAL = frozenset({_S.COMPLETED, _S.CANCELLED})
+"""Statuses that nothing leaves by itself and in which nothing of ours runs on either server."""
+
+LIVE = frozenset({_S.CHECKING, _S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING, _S.CANCELLING})
+"""Statuses that can change without an operator: a page that shows one keeps polling."""
+
+WORKED = frozenset({_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING, _S.CANCELLING})
+"""Statuses in which a worker may hold the task."""
+
+
+def allowed_actions(status: Status) -> list[Action]:
+    """Return the actions that an operator may take now, in the order in which they are offered."""
+    return [action for action, rule in RULES.items() if status in rule.allowed_from]
+
+
+def may_move(current: Status, new: Status) -> bool:
+    """Say whether some rule, an operator's or a worker's, leads from `current` to `new`."""
+    by_operator = any(current in rule.allowed_from and rule.leads_to == new for rule in RULES.values())
+    # Start with a time set waits as `scheduled` instead of `queued`; a resumed sync needs no place in the queue.
+    by_operator = by_operator or (current == Status.CHECK_PASSED and new == Status.SCHEDULED)
+    return by_operator or new in WORKER_MOVES.get(current, frozenset())
+
+
+def steps_for(*, incremental: bool) -> list[StepName]:
+    """Return the steps that a task of this kind runs after Start, in order."""
+    names = [StepName.SCHEMA, StepName.COPY, StepName.INDEX]
+    if incremental:
+        names.append(StepName.SYNC)
+    return [*names, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]

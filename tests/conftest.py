@@ -1,0 +1,71 @@
+"""Fixtures for every test: two real servers per session, started on first use."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster, source_settings
+
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
+
+
+def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
+    cluster = Cluster(folder=folder, major=major, settings=settings)
+    cluster.create()
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _public_tmp(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    folder = tmp_path_factory.mktemp(name)
+    for parent in [folder, *folder.parents]:  # `nobody` must be able to enter when root runs the tests
+        if os.geteuid() == 0 and parent.stat().st_uid == 0 and str(parent).startswith("/tmp/pytest"):  # noqa: S108
+            parent.chmod(parent.stat().st_mode | 0o711)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """PostgreSQL 16 with logical decoding."""
+    yield from _cluster(_public_tmp(tmp_path_factory, "source"), 16, source_settings())
+
+
+@pytest.fixture(scope="session")
+def target_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """PostgreSQL 18, also with logical decoding so that it can serve as a source."""
+    yield from _cluster(_public_tmp(tmp_path_factory, "target"), 18, source_settings())
+
+
+def _database(cluster: Cluster) -> Iterator[str]:
+    name = f"t_{secrets.token_hex(4)}"
+    with cluster.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield name
+    with cluster.connect() as connection:
+        for row in connection.execute(
+            "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", (name,)
+        ).fetchall():
+            if row[1]:
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (row[1],))
+            connection.execute("SELECT pg_drop_replication_slot(%s)", (row[0],))
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def source_db(source_cluster: Cluster) -> Iterator[str]:
+    """An empty database on the source, dropped afterwards together with its slots."""
+    yield from _database(source_cluster)
+
+
+@pytest.fixture
+def target_db(target_cluster: Cluster) -> Iterator[str]:
+    """An empty database on the target, dropped afterwards."""
+    yield from _database(target_cluster)

@@ -1,0 +1,156 @@
+"""In-memory implementations of the engine's ports."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from migrations_app.engine.errors import CancelRequested, PauseRequested
+from migrations_app.engine.plan import Side
+from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Ports, TableState
+
+
+class FakeControl:
+    """A control that a test steers: `cancel()`, `pause()`, `complete`, `compare`, `yields`."""
+
+    def __init__(self) -> None:
+        self._stop: Exception | None = None
+        self._event = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self.complete = False
+        self.compare = False
+        self.yields = False
+
+    def _stop_with(self, reason: Exception) -> None:
+        self._stop = reason
+        self._event.set()
+        for callback in self._callbacks:
+            callback()
+
+    def cancel(self) -> None:
+        self._stop_with(CancelRequested())
+
+    def pause(self) -> None:
+        self._stop_with(PauseRequested())
+
+    def check(self) -> None:
+        if self._stop:
+            raise self._stop
+
+    def should_yield(self) -> bool:
+        return self.yields
+
+    def complete_requested(self) -> bool:
+        return self.complete
+
+    def compare_requested(self) -> bool:
+        return self.compare
+
+    def sleep(self, seconds: float) -> None:
+        self._event.wait(seconds)
+        self.check()
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+
+class FakeLedger:
+    """A ledger in memory; `history` keeps every call in order."""
+
+    def __init__(self) -> None:
+        self._items: dict[LedgerItem, LedgerItem] = {}
+        self.history: list[tuple[str, LedgerItem]] = []
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def _key(item: LedgerItem) -> tuple[Any, ...]:
+        return (item.side, item.database, item.kind, item.schema, item.name)
+
+    def intend(self, *items: LedgerItem) -> None:
+        with self._lock:
+            for item in items:
+                self.history.append(("intend", item))
+                self._items.setdefault(self._key(item), item)  # type: ignore[arg-type]
+
+    def removed(self, *items: LedgerItem) -> None:
+        with self._lock:
+            for item in items:
+                self.history.append(("removed", item))
+                self._items.pop(self._key(item), None)  # type: ignore[arg-type]
+
+    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+        with self._lock:
+            return [
+                item
+                for item in self._items.values()
+                if side in (None, item.side) and database in (None, item.database)
+            ]
+
+
+@dataclass
+class FakeStore:
+    """A store in memory."""
+
+    targets: dict[str, str] = field(default_factory=dict)
+    databases: dict[str, DatabaseState] = field(default_factory=dict)
+    table_rows: dict[tuple[str, str, str], TableState] = field(default_factory=dict)
+    entry_rows: dict[tuple[str, int], EntryState] = field(default_factory=dict)
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    steps: list[tuple[float, float, str]] = field(default_factory=list)
+
+    def database(self, source_name: str) -> DatabaseState:
+        known = self.databases.get(source_name)
+        return known or DatabaseState(source_name=source_name, target_name=self.targets.get(source_name, source_name))
+
+    def save_database(self, state: DatabaseState) -> None:
+        self.databases[state.source_name] = state
+
+    def tables(self, database: str) -> list[TableState]:
+        return [state for state in self.table_rows.values() if state.database == database]
+
+    def save_tables(self, *states: TableState) -> None:
+        for state in states:
+            self.table_rows[(state.database, state.schema, state.name)] = state
+
+    def table_progress(self, state: TableState) -> None:
+        key = (state.database, state.schema, state.name)
+        if key in self.table_rows:
+            self.table_rows[key] = replace(
+                self.table_rows[key], bytes_done=state.bytes_done, rows_done=state.rows_done
+            )
+
+    def entries(self, database: str) -> dict[int, EntryState]:
+        return {dump_id: state for (name, dump_id), state in self.entry_rows.items() if name == database}
+
+    def save_entries(self, *states: EntryState) -> None:
+        for state in states:
+            self.entry_rows[(state.database, state.dump_id)] = state
+
+    def step_progress(self, done: float, total: float, note: str = "") -> None:
+        self.steps.append((done, total, note))
+
+    def event(self, level: str, code: str, message: str, **detail: Any) -> None:
+        self.events.append((level, code, message))
+
+    def save_comparison(self, comparison: Comparison) -> None:
+        self.comparisons.append(comparison)
+
+
+def fake_ports() -> Ports:
+    """Return ports in memory, all empty."""
+    return Ports(control=FakeControl(), ledger=FakeLedger(), store=FakeStore())
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
+    """Poll until `condition()` is true and return its value; fail with `what` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        time.sleep(0.05)
