@@ -1,0 +1,58 @@
+"""Typed readers of environment variables: a setting that is wrong fails at start, with its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the value, or that of the file named by `NAME_FILE`, or the default."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        return Path(path).read_text().strip()
+    return os.environ.get(name, default)
+
+
+def integer(name: str, default: int, *, least: int = 0) -> int:
+    """Return a whole number. Raises ImproperlyConfigured on anything else, or below `least`."""
+    value = text(name, str(default))
+    if not value.lstrip("-").isdigit() or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return int(value)
+
+
+def flag(name: str, default: bool) -> bool:
+    """Return a truth value: 1/0, true/false, yes/no, on/off. Raises ImproperlyConfigured on anything else."""
+    value = text(name, "1" if default else "0").lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off", ""):
+        return False
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return a comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def private_file(path: Path, make: object) -> str:
+    """Return the content of a 0600 file, made with `make()` when missing.
+
+    Raises ImproperlyConfigured when others can read it: a key that others know protects nothing.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = make()  # type: ignore[operator]
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:  # another process of ours was faster
+            return private_file(path, make)
+        with os.fdopen(handle, "w") as file:
+            file.write(content)
+    if path.stat().st_mode & 0o077:
+        raise ImproperlyConfigured(f"{path} can be read by others; run: chmod 600 {path}")
+    return path.read_text().strip()
