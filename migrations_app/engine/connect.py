@@ -7,16 +7,18 @@ Every session of a run is known to its `Sessions`, so that Cancel can cut all of
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import psycopg
 from psycopg import pq
 
-from .errors import ConnectionLost, EngineError
 from .diagnose import explain_connect_failure
-from .forwarder import Forwarder
+from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
+from .forwarder import Forwarder, offers_tls
 from .names import application_name
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
@@ -46,6 +48,9 @@ _PINS = {
     "default_transaction_isolation": "read committed",
     "check_function_bodies": "off",
 }
+VERIFIED = frozenset({TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL})
+"""Modes in which the server has proved who it is."""
+
 _PINS_BY_VERSION = {
     120000: {"default_table_access_method": "heap"},
     140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
@@ -60,7 +65,8 @@ def pinned_options(version: int, **extra: str) -> str:
         if version >= since:
             pins.update(more)
     pins.update(extra)
-    return " ".join(f"-c {name}={value.replace(chr(92), chr(92) * 2).replace(' ', chr(92) + ' ')}" for name, value in pins.items())
+    # The server splits at white space and takes a backslash as "the next character is meant".
+    return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in pins.items())
 
 
 def connect_arguments(server: Server, *, timeout_seconds: int) -> dict[str, str | int]:
@@ -82,10 +88,12 @@ def connect_arguments(server: Server, *, timeout_seconds: int) -> dict[str, str 
     }
     if server.password:
         arguments["password"] = server.password
-    if server.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL):
+    if server.tls in VERIFIED:
         arguments["sslrootcert"] = server.ca_file or "system"
-    # A rogue server that asks for a clear-text password gets nothing.
-    arguments["require_auth"] = "scram-sha-256,md5,none"
+        if not server.ca_file:  # libpq refuses the system's store with anything weaker, and rightly
+            arguments["sslmode"] = TlsMode.VERIFY_FULL.value
+    # A rogue server that asks for a clear-text password gets nothing; one whose certificate was checked may ask.
+    arguments["require_auth"] = "scram-sha-256,md5,none" + (",password" if server.tls in VERIFIED else "")
     return arguments
 
 
@@ -102,7 +110,8 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
         self._versions: dict[Side, int] = {}
-        self._forwarders: dict[Side, Forwarder] = {}
+        self._forward_lock = threading.Lock()  # starting a process takes long: `interrupt` must not wait for it
+        self._forwarders: dict[Side, Forwarder | None] = {}
         self._stopped = False
         control.on_stop(self.interrupt)
 
@@ -117,16 +126,35 @@ class Sessions:
 
         pg_dump and the raw relay need a plain socket, so with TLS everything goes through the forwarder process.
         """
-        server = self.plan.source if side is Side.SOURCE else self.plan.target
+        server = self._configured(side)
         if database:
             server = replace(server, database=database)
+        forwarder = self._forwarder(side)
+        return forwarder.plain(server) if forwarder else replace(server, tls=TlsMode.DISABLE)
+
+    def _configured(self, side: Side) -> Server:
+        return self.plan.source if side is Side.SOURCE else self.plan.target
+
+    def _forwarder(self, side: Side) -> Forwarder | None:
+        server = self._configured(side)
         if server.tls is TlsMode.DISABLE:
-            return server
-        with self._lock:
-            forwarder = self._forwarders.get(side)
-            if forwarder is None:
-                forwarder = self._forwarders[side] = Forwarder.start(server, self.plan.connect_timeout_seconds)
-        return forwarder.plain(server)
+            return None
+        with self._forward_lock:
+            known = self._forwarders.get(side)
+            if side not in self._forwarders or (known and not known.alive()):
+                if known:
+                    known.stop()
+                self._forwarders[side] = self._start_forwarder(server)
+            return self._forwarders[side]
+
+    def _start_forwarder(self, server: Server) -> Forwarder | None:
+        """Start the forwarder; `prefer` is decided here, once: a later answer must not lower the protection."""
+        timeout = self.plan.connect_timeout_seconds
+        if server.tls is TlsMode.PREFER:
+            if not offers_tls(server, timeout):
+                return None
+            server = replace(server, tls=TlsMode.REQUIRE)
+        return Forwarder.start(server, timeout)
 
     def version(self, side: Side) -> int:
         """Return the server's version number, such as 160014."""
@@ -150,35 +178,50 @@ class Sessions:
         bytes travel untouched. Raises ConnectFailed, or what `Control.check` raises when the run must stop.
         """
         self.control.check()
-        server = self.server(side, database)
         known = self._versions.get(side)
-        arguments = connect_arguments(server, timeout_seconds=self.plan.connect_timeout_seconds)
-        if replication:
-            arguments["replication"] = "database"
-        extra = dict(settings)
-        if known is not None and known < 140000:
-            extra.pop("client_connection_check_interval", None)
+        if known is None and replication:  # a walsender knows no set_config: learn the version from an ordinary session
+            known = self.version(side)
+        arguments = self._arguments(side, database, replication=replication)
         try:
             connection = psycopg.connect(
                 autocommit=autocommit,
                 prepare_threshold=None,
                 application_name=application_name(self.plan.key, self.plan.epoch),
                 client_encoding=encoding,
-                options=pinned_options(known or 0, **extra),
+                options=pinned_options(known or 0, **settings),
                 **arguments,  # type: ignore[arg-type]
             )
         except psycopg.OperationalError as error:
             self.control.check()
-            raise explain_connect_failure(self.plan.source if side is Side.SOURCE else self.plan.target, side, server.database, error) from error
+            raise self._failure(side, str(arguments["dbname"]), error, replication=replication) from error
         if known is None:
             self._versions[side] = connection.info.server_version
-            if not replication:
-                self._pin_late(connection)
-            else:
-                connection.close()
-                return self.open(side, database, autocommit=autocommit, replication=True, encoding=encoding, **settings)
+            self._pin_late(connection)
         self._track(connection)
         return connection
+
+    def _arguments(self, side: Side, database: str, *, replication: bool) -> dict[str, str | int]:
+        server = self.server(side, database)
+        arguments = connect_arguments(server, timeout_seconds=self.plan.connect_timeout_seconds)
+        # The forwarder has checked the certificate: what libpq sees is a private socket of our own.
+        arguments["require_auth"] = connect_arguments(self._configured(side), timeout_seconds=0)["require_auth"]
+        if replication:
+            arguments["replication"] = "database"
+        return arguments
+
+    def _failure(
+        self, side: Side, database: str, error: psycopg.OperationalError, *, replication: bool
+    ) -> ConnectFailed:
+        forwarder = self._forwarders.get(side)
+        reason = forwarder.tls_failure() if forwarder else ""
+        configured = self._configured(side)
+        if reason:
+            return ConnectFailed(
+                f"TLS with the {side} {configured.host}:{configured.port} failed: {reason}",
+                code="TLS-FAILED",
+                hint="Check the endpoint's TLS mode, CA file and host name. Nothing was sent in clear text.",
+            )
+        return explain_connect_failure(configured, side, database, error, replication=replication)
 
     def _pin_late(self, connection: Connection) -> None:
         """Apply the pins that only some versions know, on the very first session, whose version was unknown."""
@@ -207,38 +250,74 @@ class Sessions:
             connection.close()
 
     def interrupt(self) -> None:
-        """Cancel whatever runs on every session. Called from another thread when the run must stop."""
+        """Cancel whatever runs on every session. Called from another thread when the run must stop.
+
+        All at once: one session behind a dead link must not keep the others waiting.
+        """
         with self._lock:
             self._stopped = True
             connections = [connection for connection in self._open if not connection.closed]
-        for connection in connections:
-            with contextlib.suppress(psycopg.Error, OSError):
-                if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                    connection.cancel_safe(timeout=2.0)
+        cancel_all(connections)
 
     def close(self) -> None:
         """Close every session and forwarder. Idempotent."""
         with self._lock:
             connections, self._open = self._open, set()
-            forwarders, self._forwarders = self._forwarders, {}
         for connection in connections:
             with contextlib.suppress(psycopg.Error, OSError):
                 connection.close()
+        with self._forward_lock:
+            forwarders, self._forwarders = self._forwarders, {}
         for forwarder in forwarders.values():
-            forwarder.stop()
+            if forwarder:
+                forwarder.stop()
 
 
-def end_older_sessions(connection: Connection, key: str, epoch: int) -> int:
-    """Terminate sessions of this task that belong to other epochs. Returns how many were told to end.
+def cancel_all(connections: list[Connection]) -> None:
+    """Ask the servers to cancel what runs on these sessions; returns within about three seconds. Never raises."""
 
-    A killed worker's CREATE INDEX or COPY may still run on the server; it must be gone before we look at what exists.
+    def cancel(connection: Connection) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            connection.cancel_safe(timeout=2.0)
+
+    active = pq.TransactionStatus.ACTIVE
+    busy = [one for one in connections if not one.closed and one.pgconn.transaction_status == active]
+    threads = [threading.Thread(target=cancel, args=(connection,), daemon=True) for connection in busy]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 3
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+_OLDER = (
+    "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity"
+    " WHERE CASE WHEN application_name ~ %s THEN split_part(application_name, ':', 3)::bigint < %s ELSE false END"
+    " AND pid <> pg_catalog.pg_backend_pid() AND pg_catalog.pg_has_role(usesysid, 'MEMBER')"
+)
+
+
+def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_seconds: float = 10) -> int:
+    """Terminate sessions of this task that belong to older epochs, and wait until they are gone.
+
+    Returns how many were told to end. A killed worker's CREATE INDEX or COPY may still run on the server; it must be
+    gone before we look at what exists. A newer epoch is never touched: then we are the one that should not be here.
+    Waits at most `wait_seconds`; a session that does not end by then is left to the server.
     """
-    row = connection.execute(
-        "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity"
-        " WHERE application_name LIKE %s AND application_name <> %s AND pid <> pg_catalog.pg_backend_pid()",
-        (application_name(key, 0)[:-1] + "%", application_name(key, epoch)),
-    ).fetchone()
-    return int(str(row[0])) if row else 0
+    pattern = "^" + re.escape(application_name(key, 0)[:-1]) + "[0-9]{1,18}$"
+    told = 0
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        row = connection.execute(_OLDER, (pattern, epoch)).fetchone()
+        left = int(str(row[0])) if row else 0
+        told = max(told, left)
+        if not left or time.monotonic() > deadline:
+            return told
+        time.sleep(0.1)
+
+
+_LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
+_TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
 
 
 def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
@@ -247,21 +326,26 @@ def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
     Classified by SQLSTATE, never by words: servers speak many languages.
     """
     state = error.sqlstate or ""
-    lost = state.startswith(("08", "57P")) or (not state and isinstance(error, psycopg.OperationalError))
     words = first_line(error)
-    if lost:
+    unspoken = not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if state.startswith("08") or state in _LOST or unspoken:
         return ConnectionLost(f"Lost the connection to the {side} while {doing}: {words}")
-    if state in ("40001", "40P01", "55P03", "53300", "53400"):
+    if state in _TRY_AGAIN:
         return ConnectionLost(f"The {side} could not go on while {doing}: {words}")
-    kind = "SRC-ERROR" if side is Side.SOURCE else "DST-ERROR"
-    if state == "53100":
-        kind = "SRC-FULL" if side is Side.SOURCE else "DST-FULL"
-    if state == "25006":
-        kind = "DST-READONLY"
-    return EngineError(f"The {side} reported an error while {doing}: {words} ({state})", code=kind)
+    return refusal(side, state, f"The {side} reported an error while {doing}: {words} ({state})")
+
+
+def refusal(side: Side, state: str, message: str) -> EngineError:
+    """Return the typed error for a server's refusal with this SQLSTATE."""
+    prefix, kind = ("SRC", SourceError) if side is Side.SOURCE else ("DST", TargetError)
+    code = {"53100": f"{prefix}-FULL", "25006": f"{prefix}-READONLY"}.get(state, f"{prefix}-ERROR")
+    hints = {"53100": f"Free or add disk space on the {side}, then retry: everything done so far is kept."}
+    return kind(message, code=code, hint=hints.get(state, ""))
 
 
 def first_line(error: psycopg.Error) -> str:
     """Return the primary message of a server error, without row contents, shortened to 500 characters."""
-    message = error.diag.message_primary or str(error)
-    return "".join(ch if ch.isprintable() else " " for ch in message.strip().splitlines()[0])[:500] if message else type(error).__name__
+    message = (error.diag.message_primary or str(error)).strip()
+    if not message:
+        return type(error).__name__
+    return "".join(ch if ch.isprintable() else " " for ch in message.splitlines()[0])[:500]
