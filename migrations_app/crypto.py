@@ -65,7 +65,7 @@ def rotate(token: str) -> str:
     return encrypt(decrypt(token)) if token else ""
 
 
-class EncryptedTextField(models.TextField[str, str]):
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """A text field whose column holds a token; Python sees a `Secret`."""
 
     def from_db_value(self, value: str | None, *_: Any) -> Secret | None:

@@ -1,0 +1,9 @@
+"""The bridge: claims a task, decrypts, builds the plan, drives the engine, records what came of it."""
+
+from __future__ import annotations
+
+from .checking import run_check, run_connection_test
+from .driving import drive_foreground, run_migration, run_sync
+from .lease import stop_all, stopping
+
+__all__ = ["drive_foreground", "run_check", "run_connection_test", "run_migration", "run_sync", "stop_all", "stopping"]

@@ -1,0 +1,232 @@
+"""Runs checks, connection tests and the reading of the object tree: short jobs that a page waits for."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from .. import queue
+from ..engine import checks, inventory, probe
+from ..engine.errors import EngineError, Interrupted
+from ..engine.executor import Executor
+from ..engine.plan import Side
+from ..engine.ports import Ports
+from ..engine.states import StepName
+from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
+from ..services import Refused, planned_databases, work
+from ..services.drafts import draft_hash
+from .lease import Lease
+from .planning import build_plan, server_of
+from .ports import OrmLedger, OrmStore
+from .recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+
+def run_check(task_id: str, code: str = "") -> None:
+    """Run all items, or one, and close the check. A duplicate delivery walks away."""
+    claim = work.claim_check(task_id, queue.worker_name())
+    if claim is None:
+        return
+    task = MigrationTask.objects.get(pk=task_id)
+    checked = draft_hash(task)
+    with Recorder() as recorder, Lease(claim) as lease:
+        try:
+            if task.clear_target:
+                _clear_target(task, claim, recorder, lease)
+            if not SourceObject.objects.filter(task=task).exists():
+                _read_objects_for_check(task)
+            _run_items(task, code, lease, recorder)
+        except Interrupted:
+            log.info("check of %s stopped", task_id)
+            work.release_check(claim)
+            return
+        except Exception as error:
+            _broken_check(task, error)
+        work.finish_check(task_id, hash_checked=checked)
+    work.release_check(claim)
+
+
+def _clear_target(task: MigrationTask, claim: work.Claim, recorder: Recorder, lease: Lease) -> None:
+    """Drop exactly what an earlier run of this task made on the target."""
+    plan = build_plan(task, planned_databases(task))
+    store = OrmStore(claim, recorder, {database.source_name: database.target_name for database in plan.databases})
+    store.current = StepName.CHECK
+    with Executor(plan, Ports(control=lease, ledger=OrmLedger(claim, recorder), store=store)) as executor:
+        left = executor.clear_target()
+    MigrationTask.objects.filter(pk=task.pk).update(clear_target=False)
+    text = "The objects made before were cleared from the target."
+    if left:
+        text += f" {len(left)} could not be dropped because something else depends on them."
+    store.event("warning" if left else "info", "TARGET-CLEARED", text)
+
+
+def _read_objects_for_check(task: MigrationTask) -> None:
+    try:
+        read_objects(task)
+    except EngineError as error:
+        log.info("objects of %s could not be read: %s", task.pk, error)
+
+
+def _run_items(task: MigrationTask, code: str, lease: Lease, recorder: Recorder) -> None:
+    try:
+        databases = planned_databases(task)
+    except Refused:
+        databases = []
+    plan = build_plan(task, databases)
+    infos = [info for info in checks.all_items(incremental=task.incremental)]
+    wanted = [info for info in infos if not code or info.code == code]
+    position = {info.code: number for number, info in enumerate(infos)}
+
+    def prepare() -> None:
+        with transaction.atomic():
+            rows = CheckItem.objects.filter(task=task)
+            (rows.filter(code=code) if code else rows).delete()
+            CheckItem.objects.bulk_create(
+                CheckItem(task=task, code=info.code, title=info.title, group=info.group, position=position[info.code])
+                for info in wanted
+            )
+            _touch(task)
+
+    def report(result: checks.CheckResult) -> None:
+        recorder.call(lambda: _store_result(task, position.get(result.code, 0), result))
+
+    recorder.call(prepare)
+    only = frozenset([code]) if code else None
+    checks.run_checks(plan, lease, only=only, report=report)
+
+
+def _store_result(task: MigrationTask, position: int, result: checks.CheckResult) -> None:
+    with transaction.atomic():
+        if result.database:
+            CheckItem.objects.filter(task=task, code=result.code, database="", status="waiting").delete()
+        CheckItem.objects.update_or_create(
+            task=task,
+            code=result.code,
+            database=result.database,
+            defaults={
+                "title": result.title,
+                "group": result.group,
+                "position": position,
+                "status": result.status,
+                "found": result.found,
+                "hint": result.hint,
+                "sql": result.sql,
+                "needs_restart": result.needs_restart,
+                "checked_at": timezone.now(),
+            },
+        )
+        _touch(task)
+
+
+def _touch(task: MigrationTask) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1)
+
+
+def _broken_check(task: MigrationTask, error: Exception) -> None:
+    """Show an error of the check run itself as a failed item: never a check that silently did not run."""
+    incident = secrets.token_hex(4)
+    log.error("incident %s: check of %s", incident, task.pk, exc_info=error)
+    anticipated = isinstance(error, EngineError)
+    CheckItem.objects.update_or_create(
+        task=task,
+        code="check-run",
+        database="",
+        defaults={
+            "title": "The check could be run",
+            "group": "Connectivity",
+            "status": "failed",
+            "found": str(error) if anticipated else f"Unexpected error, id {incident}.",
+            "hint": (error.hint if isinstance(error, EngineError) else "")
+            or f"See the log under {incident}, then check again.",
+            "checked_at": timezone.now(),
+        },
+    )
+    CheckItem.objects.filter(task=task, status="waiting").delete()
+
+
+def run_connection_test(test_id: str) -> None:
+    """Do what a ConnectionTest row asks for and write the answer into it. A duplicate delivery walks away."""
+    taken = ConnectionTest.objects.filter(pk=test_id, state="waiting").update(state="running")
+    if not taken:
+        return
+    test = ConnectionTest.objects.select_related("task").get(pk=test_id)
+    side = Side(test.side)
+    answer = {"state": "passed", "code": "", "message": "", "hint": ""}
+    try:
+        if test.kind == "inventory":
+            count = read_objects(test.task)
+            answer["message"] = f"{count:,} tables read."
+        else:
+            server = server_of(test.task.source if side is Side.SOURCE else test.task.target)
+            answer["message"] = describe(probe.probe(server, side))
+    except EngineError as error:
+        answer |= {"state": "failed", "code": error.code, "message": error.message, "hint": error.hint}
+    except Exception as error:
+        incident = secrets.token_hex(4)
+        log.error("incident %s: connection test %s", incident, test_id, exc_info=error)
+        answer |= {
+            "state": "failed",
+            "code": "INT-UNKNOWN",
+            "message": f"Unexpected error, id {incident}.",
+            "hint": "The log holds the details.",
+        }
+    ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), **answer)
+
+
+def describe(result: probe.ProbeResult) -> str:
+    """Return what a successful test says: version, latency, protection."""
+    protection = "no TLS" if result.tls in ("", "none") else result.tls
+    return f"PostgreSQL {result.version_text}, {result.latency_ms:.0f} ms, {protection}."
+
+
+def read_objects(task: MigrationTask) -> int:
+    """Read the source's databases, schemas and tables into our rows; the old rows stay until then. Returns the tables."""
+    rows = _as_rows(task, inventory.read_inventory(server_of(task.source)))
+    with transaction.atomic():
+        SourceObject.objects.filter(task=task).delete()
+        SourceObject.objects.bulk_create(rows, batch_size=1000)
+        _touch(task)
+    return sum(1 for row in rows if row.name)
+
+
+def _as_rows(task: MigrationTask, items: Iterable[inventory.InventoryRow]) -> list[SourceObject]:
+    return [SourceObject(task=task, **_columns(item)) for item in items]
+
+
+def _columns(item: inventory.InventoryRow) -> dict[str, Any]:
+    """Return the columns of one row of the object tree; a database or a schema has an empty name below it."""
+    if isinstance(item, inventory.InventoryDatabase):
+        return {
+            "database": item.name,
+            "kind": "database",
+            "bytes": item.bytes,
+            "selectable": item.can_connect,
+            "reason": item.reason[:300],
+        }
+    if isinstance(item, inventory.InventorySchema):
+        return {
+            "database": item.database,
+            "schema": item.name,
+            "kind": "schema",
+            "selectable": item.selectable,
+            "reason": item.reason[:300],
+        }
+    return {
+        "database": item.database,
+        "schema": item.schema,
+        "name": item.name,
+        "kind": item.kind,
+        "parent": item.parent[1] if item.parent else "",
+        "bytes": item.bytes,
+        "rows_estimate": item.rows_estimate,
+        "selectable": item.selectable,
+        "reason": item.reason[:300],
+        "fk_parents": [list(parent) for parent in item.fk_parents],
+    }

@@ -1,0 +1,140 @@
+"""Drives a claimed task through its steps, and records how each ends."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+from collections.abc import Callable
+
+from .. import queue
+from ..engine.errors import CompareDiffers, EngineError, Interrupted
+from ..engine.executor import Executor
+from ..engine.ports import Ports
+from ..engine.states import Status, StepName
+from ..models import MigrationTask
+from ..services import work
+from .lease import CleanupLease, Lease
+from .planning import build_plan
+from .ports import OrmLedger, OrmStore
+from .recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+
+def run_migration() -> bool:
+    """Take the full migration whose turn it is, up to its sync. Returns False when there was nothing to take."""
+    claim = work.claim_migration(queue.worker_name())
+    if claim is None:
+        return False
+    _run(claim, stop_at_sync=True)
+    return True
+
+
+def run_sync(task_id: str) -> bool:
+    """Run a slice of one task: sync, comparison, Complete, or the clean-up of Cancel. False: a duplicate delivery."""
+    claim = work.claim_sync(task_id, queue.worker_name())
+    if claim is None:
+        return False
+    _run(claim)
+    return True
+
+
+def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
+    """Drive one task in this process until it has ended, failed, or waits for the operator.
+
+    `waiting(seconds)` is called while a retry is due later. KeyboardInterrupt gives the lease back and is raised on.
+    """
+    while True:
+        claim = work.claim_foreground(task_id, queue.worker_name())
+        if claim is not None:
+            _run(claim)
+        task = MigrationTask.objects.get(pk=task_id)
+        if Status(task.status) not in (
+            Status.QUEUED,
+            Status.RUNNING,
+            Status.READY,
+            Status.COMPLETING,
+            Status.CANCELLING,
+        ):
+            return
+        waiting(0.2 if claim is None else 0.0)
+
+
+def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
+    """Run steps until the task has ended, wants another slice, waits, or is lost. Never raises for the task's errors.
+
+    The task is given back only after every session of ours is closed, so that the next worker meets none of them.
+    """
+    task = MigrationTask.objects.get(pk=claim.task_id)
+    run = _TaskRun(claim, task)
+    try:
+        run.work(stop_at_sync=stop_at_sync)
+    except Interrupted as reason:
+        log.info("task %s step %s stopped: %s", claim.task_id, run.step, type(reason).__name__)
+        work.release(claim)
+    except Exception as error:
+        _record_failure(claim, run.step, error)
+    else:
+        work.release(claim)
+
+
+class _TaskRun:
+    """One claim being worked off."""
+
+    def __init__(self, claim: work.Claim, task: MigrationTask) -> None:
+        self.claim, self.task = claim, task
+        self.step = StepName(task.current_step or StepName.SCHEMA)
+
+    def work(self, *, stop_at_sync: bool) -> None:
+        """Run steps until this worker is done with the task."""
+        cleaning = self.task.status == Status.CANCELLING
+        lease: Lease = CleanupLease(self.claim) if cleaning else Lease(self.claim)
+        plan = build_plan(self.task)
+        targets = {database.source_name: database.target_name for database in plan.databases}
+        left: int | None = None
+        with Recorder() as recorder, lease:
+            store = OrmStore(self.claim, recorder, targets)
+            ports = Ports(control=lease, ledger=OrmLedger(self.claim, recorder), store=store)
+            with Executor(plan, ports) as executor:
+                if cleaning:
+                    left = len(executor.clean_up_after_cancel())
+                while not cleaning and self._go_on(executor, lease, store):
+                    if stop_at_sync and self.step == StepName.SYNC:
+                        break
+            store.flush()
+        if left is not None:
+            work.cancelled(self.claim, left)
+        if left is not None or self.step == StepName.CLEANUP:
+            shutil.rmtree(plan.work_dir, ignore_errors=True)
+
+    def _go_on(self, executor: Executor, lease: Lease, store: OrmStore) -> bool:
+        """Run one slice of the current step. False: this worker is done with the task."""
+        store.current = self.step
+        if self.step == StepName.SYNC and lease.compare_requested() and not lease.complete_requested():
+            executor.run(StepName.COMPARE)
+            work.comparison_done(self.claim)
+            lease.compare_done()
+        outcome = executor.run(self.step)
+        store.flush()
+        work.progressed(self.claim)
+        if not outcome.done:
+            return self.step == StepName.SYNC and lease.compare_requested()
+        following = work.finish_step(self.claim, self.step)
+        self.step = following or self.step
+        return following is not None
+
+
+def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None:
+    if isinstance(error, CompareDiffers) and MigrationTask.objects.filter(pk=claim.task_id, incremental=True).exists():
+        work.back_to_sync(claim, error)
+        work.release(claim)
+        return
+    if not isinstance(error, EngineError):
+        incident = secrets.token_hex(4)
+        log.error("incident %s: task %s step %s", incident, claim.task_id, step, exc_info=error)
+        error = EngineError(
+            f"Unexpected error, id {incident}. Nothing was skipped.",
+            hint=f"Everything that was done is kept. The log holds the details under {incident}. Retry, or cancel.",
+        )
+    work.fail(claim, step, error)

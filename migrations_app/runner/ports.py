@@ -1,0 +1,366 @@
+"""The engine's store and ledger on our rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from ..engine.plan import Side
+from ..engine.ports import Comparison, DatabaseState, EntryState, Kind, LedgerItem, TableState, TableStatus
+from ..engine.states import StepName
+from ..models import (
+    ArchiveEntry,
+    ComparisonResult,
+    Event,
+    LedgerEntry,
+    MigrationTask,
+    Step,
+    TableCopy,
+    TaskDatabase,
+)
+from ..services import work
+from .recorder import Recorder
+
+_FLUSH_SECONDS = 1.0
+_BEHIND_SECONDS = 30.0
+_DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
+_TABLE_FIELDS = [field.name for field in fields(TableState)]
+
+
+class OrmLedger:
+    """engine.ports.Ledger on LedgerEntry rows."""
+
+    def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
+        self._claim, self._recorder = claim, recorder
+
+    def _open(self) -> Any:
+        return LedgerEntry.objects.filter(task_id=self._claim.task_id, removed_at=None)
+
+    def intend(self, *items: LedgerItem) -> None:
+        """See the port."""
+
+        def write() -> None:
+            LedgerEntry.objects.bulk_create(
+                [
+                    LedgerEntry(
+                        task_id=self._claim.task_id,
+                        side=item.side,
+                        database=item.database,
+                        kind=item.kind,
+                        schema=item.schema,
+                        name=item.name,
+                        detail=item.detail,
+                    )
+                    for item in items
+                ],
+                ignore_conflicts=True,
+                batch_size=500,
+            )
+
+        if items:
+            self._recorder.call(write)
+
+    def removed(self, *items: LedgerItem) -> None:
+        """See the port."""
+
+        def write() -> None:
+            now = timezone.now()
+            for item in items:
+                self._open().filter(
+                    side=item.side, database=item.database, kind=item.kind, schema=item.schema, name=item.name
+                ).update(removed_at=now)
+
+        if items:
+            self._recorder.call(write)
+
+    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+        """See the port."""
+
+        def read() -> list[LedgerItem]:
+            rows = self._open().order_by("id")
+            if side is not None:
+                rows = rows.filter(side=side)
+            if database is not None:
+                rows = rows.filter(database=database)
+            return [
+                LedgerItem(
+                    side=Side(row.side),
+                    database=row.database,
+                    kind=Kind(row.kind),
+                    schema=row.schema,
+                    name=row.name,
+                    detail=row.detail,
+                )
+                for row in rows
+            ]
+
+        return self._recorder.call(read)
+
+
+class OrmStore:
+    """engine.ports.Store on our rows. Running counts are kept in memory and written about once a second."""
+
+    def __init__(self, claim: work.Claim, recorder: Recorder, targets: dict[str, str]) -> None:
+        self._claim, self._recorder, self._targets = claim, recorder, targets
+        self._task_id = claim.task_id
+        self._lock = threading.Lock()
+        self._flushed = 0.0
+        self._counts: dict[tuple[str, str, str], TableState] = {}
+        self._step: tuple[float, float, str] | None = None
+        self._rate = Rate()
+        self._behind_since: float | None = None
+        self._applied: dict[str, int] = {}
+        self.current: StepName = StepName.SCHEMA
+
+    def database(self, source_name: str) -> DatabaseState:
+        """See the port."""
+
+        def read() -> DatabaseState:
+            row = TaskDatabase.objects.filter(task_id=self._task_id, source_name=source_name).first()
+            if row is None:
+                return DatabaseState(source_name=source_name, target_name=self._targets.get(source_name, source_name))
+            return DatabaseState(source_name=source_name, **{name: getattr(row, name) for name in _DATABASE_FIELDS})
+
+        return self._recorder.call(read)
+
+    def save_database(self, state: DatabaseState) -> None:
+        """See the port. Also shows lag and rate on the task, and moves it between running and ready."""
+
+        def write() -> None:
+            values = {name: getattr(state, name) for name in _DATABASE_FIELDS}
+            TaskDatabase.objects.update_or_create(task_id=self._task_id, source_name=state.source_name, defaults=values)
+            if self.current == StepName.SYNC:
+                self._show_sync(state)
+
+        self._recorder.call(write)
+
+    def _show_sync(self, state: DatabaseState) -> None:
+        rows = list(TaskDatabase.objects.filter(task_id=self._task_id))
+        known = [row for row in rows if row.lag_bytes is not None]
+        self._applied[state.source_name] = state.rows_applied
+        rate = self._rate.update("rows", float(sum(row.rows_applied for row in rows)))
+        MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
+            lag_bytes=max((row.lag_bytes or 0 for row in known), default=None),
+            lag_seconds=max((row.lag_seconds or 0.0 for row in known), default=None),
+            rows_per_second=rate,
+            version=F("version") + 1,
+        )
+        in_sync = bool(rows) and all(row.in_sync for row in rows)
+        if in_sync:
+            self._behind_since = None
+            work.progressed(self._claim)
+            work.set_ready(self._claim, True)
+        else:
+            self._behind_since = self._behind_since or time.monotonic()
+            if time.monotonic() - self._behind_since > _BEHIND_SECONDS:
+                work.set_ready(self._claim, False)
+
+    def tables(self, database: str) -> list[TableState]:
+        """See the port."""
+
+        def read() -> list[TableState]:
+            rows = TableCopy.objects.filter(task_id=self._task_id, database=database).order_by("id")
+            return [
+                TableState(
+                    **{**{name: getattr(row, name) for name in _TABLE_FIELDS}, "status": TableStatus(row.status)}
+                )
+                for row in rows
+            ]
+
+        return self._recorder.call(read)
+
+    def save_tables(self, *states: TableState) -> None:
+        """See the port."""
+        if not states:
+            return
+
+        def write() -> None:
+            now = timezone.now()
+            rows = []
+            for state in states:
+                values = {name: getattr(state, name) for name in _TABLE_FIELDS}
+                rows.append(TableCopy(task_id=self._task_id, **values))
+            TableCopy.objects.bulk_create(
+                rows,
+                update_conflicts=True,
+                unique_fields=["task", "database", "schema", "name"],
+                update_fields=[name for name in _TABLE_FIELDS if name not in ("database", "schema", "name")],
+                batch_size=200,
+            )
+            self._stamp(states, now)
+
+        with self._lock:
+            for state in states:
+                self._counts.pop((state.database, state.schema, state.name), None)
+        self._recorder.call(write)
+        self._maybe_flush()
+
+    def _stamp(self, states: tuple[TableState, ...], now: datetime) -> None:
+        for state in states:
+            row = TableCopy.objects.filter(
+                task_id=self._task_id, database=state.database, schema=state.schema, name=state.name
+            )
+            if state.status == TableStatus.COPYING:
+                row.update(started_at=now, finished_at=None)
+            elif state.status == TableStatus.DONE:
+                row.filter(finished_at=None).update(finished_at=now)
+
+    def table_progress(self, state: TableState) -> None:
+        """See the port."""
+        with self._lock:
+            self._counts[(state.database, state.schema, state.name)] = state
+        self._maybe_flush()
+
+    def entries(self, database: str) -> dict[int, EntryState]:
+        """See the port."""
+
+        def read() -> dict[int, EntryState]:
+            rows = ArchiveEntry.objects.filter(task_id=self._task_id, database=database)
+            return {
+                row.dump_id: EntryState(
+                    database=row.database,
+                    dump_id=row.dump_id,
+                    section=row.section,
+                    type=row.type,
+                    schema=row.schema,
+                    name=row.name,
+                    done=row.done,
+                    error=row.error,
+                )
+                for row in rows
+            }
+
+        return self._recorder.call(read)
+
+    def save_entries(self, *states: EntryState) -> None:
+        """See the port."""
+        names = [field.name for field in fields(EntryState)]
+
+        def write() -> None:
+            ArchiveEntry.objects.bulk_create(
+                [
+                    ArchiveEntry(task_id=self._task_id, **{name: getattr(state, name) for name in names})
+                    for state in states
+                ],
+                update_conflicts=True,
+                unique_fields=["task", "database", "dump_id"],
+                update_fields=[name for name in names if name not in ("database", "dump_id")],
+                batch_size=500,
+            )
+
+        if states:
+            self._recorder.call(write)
+
+    def step_progress(self, done: float, total: float, note: str = "") -> None:
+        """See the port."""
+        with self._lock:
+            self._step = (done, total, note)
+        self._maybe_flush()
+
+    def event(self, level: str, code: str, message: str, **detail: Any) -> None:
+        """See the port."""
+
+        def write() -> None:
+            Event.objects.create(task_id=self._task_id, level=level, code=code, message=message[:4000], detail=detail)
+            MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
+
+        self._recorder.call(write)
+
+    def save_comparison(self, comparison: Comparison) -> None:
+        """See the port. Only what is not equal is kept in detail."""
+        differences = [
+            {
+                name: getattr(item, name)
+                for name in ("schema", "name", "verdict", "source_rows", "target_rows", "reason")
+            }
+            | {"sample_keys": list(item.sample_keys)}
+            for item in (*comparison.tables, *comparison.other)
+            if item.verdict != "equal"
+        ]
+
+        def write() -> None:
+            ComparisonResult.objects.create(
+                task_id=self._task_id,
+                database=comparison.database,
+                lsn=comparison.lsn,
+                started_at=comparison.started_at,
+                finished_at=comparison.finished_at,
+                equal=comparison.equal,
+                tables_count=len(comparison.tables),
+                source_rows=sum(item.source_rows for item in comparison.tables),
+                differences=differences,
+            )
+            MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
+
+        self._recorder.call(write)
+
+    def _maybe_flush(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._flushed < _FLUSH_SECONDS:
+                return
+            self._flushed = time.monotonic()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the running counts now."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+            step, self._step = self._step, None
+
+        def write() -> None:
+            for (database, schema, name), state in counts.items():
+                TableCopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).update(
+                    bytes_done=state.bytes_done, rows_done=state.rows_done
+                )
+            if step is not None:
+                self._show_step(*step)
+
+        if counts or step is not None:
+            self._recorder.call(write)
+
+    def _show_step(self, done: float, total: float, note: str) -> None:
+        Step.objects.filter(task_id=self._task_id, name=self.current).update(
+            progress_done=done, progress_total=total, note=note[:300]
+        )
+        shown: dict[str, Any] = {}
+        if self.current == StepName.COPY:
+            speed = self._rate.update("bytes", done)
+            copied = sum(TableCopy.objects.filter(task_id=self._task_id).values_list("rows_done", flat=True))
+            shown["bytes_per_second"] = speed
+            shown["rows_per_second"] = self._rate.update("rows", float(copied))
+            left = max(total - done, 0)
+            shown["eta_at"] = timezone.now() + timedelta(seconds=left / speed) if speed and speed > 1 else None
+        MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
+            version=F("version") + 1, **shown
+        )
+
+
+class Rate:
+    """Smoothed speed of growing counts, per second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, tuple[float, float]] = {}
+        self._speed: dict[str, float] = {}
+
+    def update(self, name: str, value: float) -> float | None:
+        """Take a new value of a count; return its speed, or None while there is nothing to compare with."""
+        now = self._clock()
+        before = self._last.get(name)
+        if before is None:
+            self._last[name] = (now, value)
+            return None
+        if now - before[0] < 0.5:
+            return self._speed.get(name)
+        speed = max(0.0, (value - before[1]) / (now - before[0]))
+        old = self._speed.get(name)
+        self._speed[name] = speed if old is None else 0.6 * old + 0.4 * speed
+        self._last[name] = (now, value)
+        return self._speed[name]

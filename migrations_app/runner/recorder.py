@@ -1,0 +1,37 @@
+"""One thread that does all writing of a run to our own database.
+
+The engine works in many threads; each would open a Django connection of its own, and SQLite takes one writer anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.db import close_old_connections, connections
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Runs functions one after another in its own thread. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.submit(connections.close_all).result()
+        self._pool.shutdown()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function()` in the recorder's thread and return what it returns, or raise what it raises."""
+
+        def guarded() -> T:
+            close_old_connections()
+            return function()
+
+        return self._pool.submit(guarded).result()

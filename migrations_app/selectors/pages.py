@@ -1,0 +1,177 @@
+"""The task page: steps, tables, lag, history, comparison, what is left on the servers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q, Sum
+from django.utils import timezone
+
+from .. import queue
+from ..engine.names import literal, qualified, quote
+from ..engine.ports import Kind
+from ..models import (
+    ComparisonResult,
+    ConnectionTest,
+    Event,
+    LedgerEntry,
+    MigrationTask,
+    TableCopy,
+    TaskDatabase,
+    WorkerBeat,
+)
+from .rows import NotFound, StepLine, User, get_task, step_lines
+
+TABLES_A_PAGE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerLine:
+    """One thing of ours on a server, and the statement that removes it by hand."""
+
+    kind: str
+    name: str
+    database: str
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftBehind:
+    """What of ours is on either server now."""
+
+    source: list[LedgerLine]
+    target: list[LedgerLine]
+    target_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """Whether work is being done. `problem` is empty when it is."""
+
+    workers: int
+    queue: int
+    problem: str
+
+
+def steps(task: MigrationTask) -> list[StepLine]:
+    """Return the steps with their times."""
+    return step_lines(task)
+
+
+def tables(task: MigrationTask, *, page: int = 1, search: str = "") -> Page[TableCopy]:
+    """Return one page of the table copies: moving ones first, then by size."""
+    rows = TableCopy.objects.filter(task=task)
+    if search:
+        rows = rows.filter(Q(name__icontains=search[:200]) | Q(schema__icontains=search[:200]))
+    order = {"copying": 0, "indexing": 1}
+    if rows.filter(status__in=order).exists():
+        rows = rows.order_by("-status", "-bytes_total", "id")
+    else:
+        rows = rows.order_by("-bytes_total", "id")
+    return Paginator(rows, TABLES_A_PAGE).get_page(page)
+
+
+def table_counts(task: MigrationTask) -> dict[str, int]:
+    """Return totals over all table copies of a task."""
+    found = TableCopy.objects.filter(task=task).aggregate(
+        total=Count("id"),
+        done=Count("id", filter=Q(status__in=["done", "copied", "indexing"])),
+        copying=Count("id", filter=Q(status="copying")),
+        bytes_done=Sum("bytes_done"),
+        bytes_total=Sum("bytes_total"),
+        rows_done=Sum("rows_done"),
+    )
+    return {name: int(value or 0) for name, value in found.items()}
+
+
+def events(task: MigrationTask, limit: int = 50) -> list[Event]:
+    """Return the newest events."""
+    return list(Event.objects.filter(task=task)[:limit])
+
+
+def databases(task: MigrationTask) -> list[TaskDatabase]:
+    """Return the databases of a task with lag and position."""
+    return list(TaskDatabase.objects.filter(task=task))
+
+
+def comparisons(task: MigrationTask) -> list[ComparisonResult]:
+    """Return the latest comparison of each database."""
+    latest: dict[str, ComparisonResult] = {}
+    for row in ComparisonResult.objects.filter(task=task).order_by("-id")[:200]:
+        latest.setdefault(row.database, row)
+    return sorted(latest.values(), key=lambda row: row.database)
+
+
+def left_behind(task: MigrationTask, limit: int = 200) -> LeftBehind:
+    """Return what of ours is on either server now, by the ledger."""
+    rows = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE)
+    target = rows.filter(side="target").order_by("-id")
+    return LeftBehind(
+        source=_lines(rows.filter(side="source").order_by("-id")[:limit]),
+        target=_lines(target[:limit]),
+        target_count=target.count(),
+    )
+
+
+def _lines(rows: Iterable[LedgerEntry]) -> list[LedgerLine]:
+    return [
+        LedgerLine(
+            kind=str(row.detail.get("type") or row.get_kind_display()).capitalize(),
+            name=f"{row.schema}.{row.name}" if row.schema else row.name,
+            database=row.database,
+            sql=_removal(row),
+        )
+        for row in rows
+    ]
+
+
+def _removal(row: LedgerEntry) -> str:
+    """Return the statement that removes a ledger entry by hand; empty where there is no single one."""
+    if row.kind == Kind.SLOT:
+        return f"SELECT pg_drop_replication_slot({literal(row.name)});"
+    if row.kind == Kind.PUBLICATION:
+        return f"DROP PUBLICATION IF EXISTS {quote(row.name)};"
+    if row.kind == Kind.REPLICA_IDENTITY:
+        return f"ALTER TABLE {qualified(row.schema, row.name)} REPLICA IDENTITY DEFAULT;"
+    if row.kind == Kind.DATABASE:
+        return f"DROP DATABASE {quote(row.name)};"
+    if row.kind == Kind.SCHEMA:
+        return f"DROP SCHEMA {quote(row.name)};"
+    if row.kind == Kind.TABLE:
+        return f"DROP TABLE {qualified(row.schema, row.name)};"
+    if row.kind == Kind.EXTENSION:
+        return f"DROP EXTENSION {quote(row.name)};"
+    if row.kind == Kind.BOOKMARK:
+        return "DROP SCHEMA towpath CASCADE;"
+    return ""
+
+
+def connection_test(*, user: User, test_id: uuid.UUID | str) -> ConnectionTest:
+    """Return a connection test of a task that the user may see. Raises NotFound."""
+    test = ConnectionTest.objects.filter(pk=test_id).first()
+    if test is None:
+        raise NotFound("There is no such connection test.")
+    get_task(user=user, task_id=test.task_id)
+    return test
+
+
+def health() -> Health:
+    """Return how many workers gave a sign of life lately, and what is wrong if none did."""
+    fresh = timezone.now() - timedelta(seconds=30)
+    beats = set(WorkerBeat.objects.filter(at__gt=fresh).values_list("cluster", flat=True))
+    count = WorkerBeat.objects.filter(at__gt=fresh).exclude(cluster="dispatcher").count()
+    missing = [name for name in queue.CLUSTERS if name not in beats]
+    problem = ""
+    if missing:
+        names = ", ".join(missing)
+        problem = f"No worker answers for: {names}. Tasks wait until it does; start it with manage.py up."
+    return Health(workers=count, queue=queue.waiting_messages(), problem=problem)
+
+
+def time_zone_name() -> str:
+    """Return the name of the time zone in which times are entered and shown."""
+    return str(timezone.get_current_timezone_name())

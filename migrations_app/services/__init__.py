@@ -1,0 +1,59 @@
+"""Everything that writes our rows. Pages, command line, dispatcher and runner call these; nothing else saves.
+
+Every public function is one transaction: state change, event and wake-up happen together or not at all.
+"""
+
+from __future__ import annotations
+
+from .base import NotFound, Refused
+from .drafts import (
+    EndpointData,
+    create_draft,
+    include_parents,
+    planned_databases,
+    request_check,
+    request_inventory,
+    request_test,
+    save_settings,
+    set_selected,
+    set_selection,
+)
+from .lifecycle import (
+    cancel_task,
+    compare_task,
+    complete_task,
+    delete_task,
+    pause_task,
+    resume_task,
+    retry_task,
+    start_again,
+    start_now,
+    start_task,
+    workers_alive,
+)
+
+__all__ = [
+    "EndpointData",
+    "NotFound",
+    "Refused",
+    "cancel_task",
+    "compare_task",
+    "complete_task",
+    "create_draft",
+    "delete_task",
+    "include_parents",
+    "pause_task",
+    "planned_databases",
+    "request_check",
+    "request_inventory",
+    "request_test",
+    "resume_task",
+    "retry_task",
+    "save_settings",
+    "set_selected",
+    "set_selection",
+    "start_again",
+    "start_now",
+    "start_task",
+    "workers_alive",
+]

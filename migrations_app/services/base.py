@@ -1,0 +1,104 @@
+"""What all services share: the guarded move from one status to another, refusals, events."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import F
+from django.utils import timezone
+
+from ..engine.states import RULES, Action, Status, may_move
+from ..models import Event, MigrationTask
+
+Actor = AbstractBaseUser | AnonymousUser | None
+TaskId = uuid.UUID | str
+
+
+class Refused(Exception):
+    """The task does not allow this now; `message` says why and what to do. Nothing was changed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NotFound(Exception):
+    """There is no such object, or it is not this user's."""
+
+
+def locked(task_id: TaskId) -> MigrationTask:
+    """Return the task, locked for the rest of the transaction. Raises NotFound."""
+    try:
+        return MigrationTask.objects.select_for_update().get(pk=task_id)
+    except (MigrationTask.DoesNotExist, ValueError) as error:
+        raise NotFound(f"there is no task {task_id}") from error
+
+
+def actor_name(actor: Actor) -> str:
+    """Return how an event names who did it; empty for the engine."""
+    return actor.get_username() if actor is not None and actor.is_authenticated else ""
+
+
+def refusal(action: Action, task: MigrationTask) -> Refused:
+    """Return the one refusal text of a wrong action: what was asked, where the task stands, what to do."""
+    rule = RULES[action]
+    label = Status(task.status).value.replace("_", " ")
+    return Refused(f"{rule.label} is not possible while the task is {label}. {rule.refusal}")
+
+
+def require(action: Action, task: MigrationTask) -> None:
+    """Raise Refused unless the table of states allows `action` now."""
+    if Status(task.status) not in RULES[action].allowed_from:
+        raise refusal(action, task)
+
+
+def move(
+    task: MigrationTask,
+    status: Status,
+    *,
+    actor: Actor = None,
+    message: str,
+    code: str = "",
+    level: str = "info",
+    detail: dict[str, Any] | None = None,
+    **fields: Any,
+) -> None:
+    """Change the status by a conditional UPDATE and write the event. Raises Refused when somebody was faster.
+
+    Must run inside a transaction. `fields` are further columns to set with it. `task` is refreshed in place.
+    """
+    before = Status(task.status)
+    if before != status and not may_move(before, status):
+        raise AssertionError(f"no rule leads from {before} to {status}")
+    changed = MigrationTask.objects.filter(pk=task.pk, status=before).update(
+        status=status, version=F("version") + 1, **fields
+    )
+    if not changed:
+        raise Refused("The task changed meanwhile. Look at it again and repeat what you wanted.")
+    Event.objects.create(
+        task=task,
+        at=timezone.now(),
+        actor=actor_name(actor),
+        level=level,
+        code=code,
+        message=message,
+        from_status=before,
+        to_status=status,
+        detail=detail or {},
+    )
+    task.refresh_from_db()
+
+
+def note(
+    task: MigrationTask, message: str, *, actor: Actor = None, code: str = "", level: str = "info", **detail: Any
+) -> None:
+    """Append an event that changes no status, and let pages that show the task know."""
+    Event.objects.create(task=task, actor=actor_name(actor), level=level, code=code, message=message, detail=detail)
+    touch(task)
+
+
+def touch(task: MigrationTask, **fields: Any) -> None:
+    """Set columns that pages show and grow the version that the live list compares."""
+    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1, **fields)

@@ -1,0 +1,279 @@
+"""What operators ask of a task. One guarded move each; who asked, and when, is part of the history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from .. import queue
+from ..engine.states import Action, Status, StepName, steps_for
+from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
+from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .drafts import draft_hash, planned_databases
+
+_MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
+
+
+@transaction.atomic
+def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Queue the task, or leave it waiting for its time. Raises Refused when the check is missing, old or failed."""
+    task = locked(task_id)
+    require(Action.START, task)
+    _require_valid_check(task)
+    databases = planned_databases(task)
+    if not databases:
+        raise Refused("Nothing is selected. Choose at least one database, schema or table on the Objects step.")
+    for database in databases:
+        TaskDatabase.objects.get_or_create(
+            task=task, source_name=database.source_name, defaults={"target_name": database.target_name}
+        )
+    for position, name in enumerate(steps_for(incremental=task.incremental), start=1):
+        Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
+    if task.scheduled_at and task.scheduled_at > timezone.now():
+        when = timezone.localtime(task.scheduled_at).strftime("%Y-%m-%d %H:%M %Z")
+        move(task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=f"Scheduled for {when}.")
+        return task
+    _enqueue(task, actor, "Start pressed; the task waits for its turn.")
+    return task
+
+
+def _require_valid_check(task: MigrationTask) -> None:
+    if task.checked_hash != draft_hash(task):
+        raise Refused("The settings changed after the check. Run the check again.")
+    if CheckItem.objects.filter(task=task, status__in=["failed", "waiting"]).exists():
+        raise Refused("Some check items are Failed or were not run. Mend what they say and run the check again.")
+    valid_until = (task.checked_at or timezone.now()) + timedelta(hours=settings.CHECK_VALID_HOURS)
+    if valid_until < timezone.now():
+        raise Refused(f"The check is older than {settings.CHECK_VALID_HOURS} hours. Run it again.")
+
+
+def _enqueue(task: MigrationTask, actor: Actor, message: str) -> None:
+    now = timezone.now()
+    move(
+        task,
+        Status.QUEUED,
+        actor=actor,
+        code="TASK-QUEUED",
+        message=message,
+        queued_at=now,
+        woken_at=now,
+        not_before=None,
+    )
+    if not task.foreground:
+        queue.wake("migrate")
+
+
+@transaction.atomic
+def start_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Queue a scheduled task at once. Raises Refused."""
+    task = locked(task_id)
+    require(Action.START_NOW, task)
+    _enqueue(task, actor, "Started before its scheduled time.")
+    return task
+
+
+@transaction.atomic
+def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Stop working on the task within seconds; position, slot and target stay. Raises Refused."""
+    task = locked(task_id)
+    require(Action.PAUSE, task)
+    move(
+        task,
+        Status.PAUSED,
+        actor=actor,
+        code="TASK-PAUSED",
+        message="Paused. The source keeps the changes for us meanwhile, which takes disk space there.",
+    )
+    return task
+
+
+@transaction.atomic
+def resume_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Go on where the task was paused. Raises Refused."""
+    task = locked(task_id)
+    require(Action.RESUME, task)
+    _go_on(task, actor, "TASK-RESUMED", "Resumed.")
+    return task
+
+
+@transaction.atomic
+def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Go on with a failed task where it stopped. Raises Refused."""
+    task = locked(task_id)
+    require(Action.RETRY, task)
+    _go_on(task, actor, "TASK-RETRIED", "Trying again from where it stopped.")
+    return task
+
+
+def _go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
+    """Back into the queue of full migrations, or straight into the sync when the copy is done."""
+    cleared = {
+        "error_code": "",
+        "error_message": "",
+        "error_hint": "",
+        "failing_since": None,
+        "tries": 0,
+        "not_before": None,
+    }
+    now = timezone.now()
+    Step.objects.filter(task=task, state="failed").update(state="pending")
+    if task.current_step in _MIGRATE_STEPS or not task.incremental:
+        move(
+            task,
+            Status.QUEUED,
+            actor=actor,
+            code=code,
+            message=message,
+            queued_at=task.queued_at or now,
+            woken_at=now,
+            **cleared,
+        )
+        if not task.foreground:
+            queue.wake("migrate")
+        return
+    _back_to_sync(task)
+    move(task, Status.RUNNING, actor=actor, code=code, message=message, woken_at=now, **cleared)
+    if not task.foreground:
+        queue.wake("sync", str(task.pk))
+
+
+def _back_to_sync(task: MigrationTask) -> None:
+    after = [StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
+    Step.objects.filter(task=task, name__in=after).update(
+        state="pending", started_at=None, finished_at=None, progress_done=0, note=""
+    )
+    Step.objects.filter(task=task, name=StepName.SYNC).update(state="running", finished_at=None)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step=StepName.SYNC)
+
+
+@transaction.atomic
+def compare_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Ask for a comparison at one consistent point while the sync goes on. Raises Refused."""
+    task = locked(task_id)
+    require(Action.COMPARE, task)
+    if task.compare_requested:
+        raise Refused("A comparison is already running. Its result appears on this page.")
+    touch(task, compare_requested=True)
+    note(task, "Comparison requested.", actor=actor, code="CMP-REQUESTED")
+    task.refresh_from_db()
+    return task
+
+
+@transaction.atomic
+def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Drain, compare, set sequences and close the sync. Raises Refused unless the task is in sync."""
+    task = locked(task_id)
+    require(Action.COMPLETE, task)
+    move(
+        task,
+        Status.COMPLETING,
+        actor=actor,
+        code="TASK-COMPLETING",
+        message="Complete pressed: draining the last changes, then comparing.",
+        woken_at=timezone.now(),
+        compare_requested=False,
+    )
+    if not task.foreground:
+        queue.wake("sync", str(task.pk))
+    return task
+
+
+@transaction.atomic
+def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Stop the task and remove what is ours from both servers; target tables stay and are listed. Raises Refused."""
+    task = locked(task_id)
+    require(Action.CANCEL, task)
+    if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
+        raise Refused(
+            "Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs."
+        )
+    move(
+        task,
+        Status.CANCELLING,
+        actor=actor,
+        code="TASK-CANCELLING",
+        message="Cancel pressed: stopping, then removing what is ours from both servers.",
+        not_before=None,
+        woken_at=timezone.now(),
+        compare_requested=False,
+        foreground=False,
+        failing_since=None,
+        tries=0,
+    )
+    if task.started_at is None and not LedgerEntry.objects.filter(task=task, removed_at=None).exists():
+        Step.objects.filter(task=task).delete()
+        move(
+            task,
+            Status.CANCELLED,
+            actor=actor,
+            code="TASK-CANCELLED",
+            message="Cancelled before it began. Nothing was made on either server.",
+            finished_at=timezone.now(),
+        )
+        return task
+    queue.wake("sync", str(task.pk))
+    return task
+
+
+@transaction.atomic
+def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> MigrationTask:
+    """Check a cancelled task anew; with `clear_target` exactly the objects that we made are dropped before.
+
+    Raises Refused.
+    """
+    task = locked(task_id)
+    require(Action.START_AGAIN, task)
+    Step.objects.filter(task=task).delete()
+    task.tables.all().delete()
+    task.entries.all().delete()
+    task.databases.all().delete()
+    task.comparisons.all().delete()
+    CheckItem.objects.filter(task=task).update(status="waiting")
+    left = "Start again: objects made on the target are cleared first, then the check runs."
+    keep = "Start again: the check runs; objects made before stay on the target."
+    move(
+        task,
+        Status.CHECKING,
+        actor=actor,
+        code="TASK-AGAIN",
+        message=left if clear_target else keep,
+        clear_target=clear_target,
+        current_step="",
+        queued_at=None,
+        started_at=None,
+        finished_at=None,
+        error_code="",
+        error_message="",
+        error_hint="",
+        lag_bytes=None,
+        lag_seconds=None,
+        rows_per_second=None,
+        bytes_per_second=None,
+        eta_at=None,
+    )
+    queue.wake("check", str(task.pk), "")
+    return task
+
+
+@transaction.atomic
+def delete_task(*, task_id: TaskId, actor: Actor) -> None:
+    """Delete a task that was never started or has ended. Raises Refused, also while something of ours is left."""
+    task = locked(task_id)
+    require(Action.DELETE, task)
+    if LedgerEntry.objects.filter(task=task, side="source", removed_at=None).exists():
+        raise Refused(
+            "Something of this task is still on the source. Remove it as the task page says, then delete the task."
+        )
+    endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
+    Event.objects.filter(task=task).delete()
+    task.delete()
+    for endpoint in endpoints:
+        endpoint.delete()
+
+
+def workers_alive() -> bool:
+    """Say whether any worker gave a sign of life within the last 30 seconds."""
+    return WorkerBeat.objects.filter(at__gt=timezone.now() - timedelta(seconds=30)).exists()
