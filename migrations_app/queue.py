@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -153,9 +154,23 @@ def _get_without_holding_the_lock(self: Any, block: bool = True, timeout: float 
     return ForkingPickler.loads(raw)
 
 
+def host_name() -> str:
+    """Return this host's name as leases write it, without colons."""
+    return socket.gethostname().replace(":", "-")[:80]
+
+
 def worker_name() -> str:
     """Return what a lease says about its holder: host, pid and cluster."""
-    return f"{socket.gethostname()}:{os.getpid()}:{os.environ.get('Q_CLUSTER_NAME', 'foreground')}"[:120]
+    return f"{host_name()}:{os.getpid()}:{os.environ.get('Q_CLUSTER_NAME', 'foreground')}"[:120]
+
+
+def process_exists(pid: int) -> bool:
+    """Say whether a process with this pid lives on this host (a zombie does not)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in ("Z", "X")
 
 
 def migration_slots() -> int:

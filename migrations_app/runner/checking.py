@@ -80,7 +80,7 @@ def _run_items(task: MigrationTask, code: str, lease: Lease, recorder: Recorder)
     except Refused:
         databases = []
     plan = build_plan(task, databases)
-    infos = [info for info in checks.all_items(incremental=task.incremental)]
+    infos = list(checks.all_items(incremental=task.incremental))
     wanted = [info for info in infos if not code or info.code == code]
     position = {info.code: number for number, info in enumerate(infos)}
 
@@ -187,7 +187,7 @@ def describe(result: probe.ProbeResult) -> str:
 
 
 def read_objects(task: MigrationTask) -> int:
-    """Read the source's databases, schemas and tables into our rows; the old rows stay until then. Returns the tables."""
+    """Read the source's databases, schemas and tables into our rows, replacing the old ones. Returns the tables."""
     rows = _as_rows(task, inventory.read_inventory(server_of(task.source)))
     with transaction.atomic():
         SourceObject.objects.filter(task=task).delete()

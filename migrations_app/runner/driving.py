@@ -14,7 +14,7 @@ from ..engine.ports import Ports
 from ..engine.states import Status, StepName
 from ..models import MigrationTask
 from ..services import work
-from .lease import CleanupLease, Lease
+from .lease import CleanupLease, Lease, stopping
 from .planning import build_plan
 from .ports import OrmLedger, OrmStore
 from .recorder import Recorder
@@ -43,7 +43,7 @@ def run_sync(task_id: str) -> bool:
 def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
     """Drive one task in this process until it has ended, failed, or waits for the operator.
 
-    `waiting(seconds)` is called while a retry is due later. KeyboardInterrupt gives the lease back and is raised on.
+    `waiting(seconds)` is called while a retry is due later. Returns early when `stop_all` was called.
     """
     while True:
         claim = work.claim_foreground(task_id, queue.worker_name())
@@ -57,6 +57,8 @@ def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
             Status.COMPLETING,
             Status.CANCELLING,
         ):
+            return
+        if stopping():
             return
         waiting(0.2 if claim is None else 0.0)
 

@@ -1,4 +1,4 @@
-"""The lease of a claim, renewed by a thread, which is also how a run learns that it must stop (engine.ports.Control)."""
+"""The lease of a claim, renewed by a thread; it is also how a run learns that it must stop (engine.ports.Control)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _CONFIRM = {
     Action.RETRY: "Try again from where the task stopped? Everything that was done is kept.",
     Action.COMPARE: "Compare source and target now? Both servers read every selected table once; the sync goes on.",
     Action.COMPLETE: (
-        "Complete this migration? Stop writing to the source first: the last changes are drained, source and target are "
+        "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "
         "compared, sequences are set, and the sync is closed. Changes made on the source after that do not arrive."
     ),
     Action.CANCEL: (

@@ -29,6 +29,7 @@ from .lifecycle import (
     start_again,
     start_now,
     start_task,
+    take_to_foreground,
     workers_alive,
 )
 
@@ -55,5 +56,6 @@ __all__ = [
     "start_again",
     "start_now",
     "start_task",
+    "take_to_foreground",
     "workers_alive",
 ]

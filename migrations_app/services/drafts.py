@@ -59,8 +59,10 @@ def create_draft(
     incremental: bool,
     source: EndpointData,
     target: EndpointData,
+    foreground: bool = False,
+    copy_jobs: int | None = None,
 ) -> MigrationTask:
-    """Create a task in status draft with the whole instance selected."""
+    """Create a task in status draft with the whole instance selected. `foreground`: no queue worker takes it."""
     task = MigrationTask.objects.create(
         name=name,
         owner=actor if actor is not None and actor.is_authenticated else None,
@@ -69,6 +71,8 @@ def create_draft(
         source=_store_endpoint(None, source),
         target=_store_endpoint(None, target),
         selection=Selection.everything().to_json(),
+        foreground=foreground,
+        copy_jobs=copy_jobs,
     )
     note(task, f"Task {name} created.", actor=actor, code="TASK-CREATED")
     return task
@@ -181,7 +185,7 @@ def missing_parents(
 
 
 def planned_databases(task: MigrationTask) -> list[DatabasePlan]:
-    """Return the databases that the selection touches, by the stored object list. Raises Refused when it was not read."""
+    """Return the databases that the selection touches, by the stored object list. Raises Refused without one."""
     selection = Selection.from_json(task.selection)
     known = SourceObject.objects.filter(task=task, schema="", name="", selectable=True).values_list(
         "database", flat=True
@@ -202,7 +206,7 @@ def request_test(*, task_id: TaskId, actor: Actor, side: str) -> ConnectionTest:
 
 @transaction.atomic
 def request_inventory(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
-    """Ask a worker to read the source's objects into our rows. An unfinished reading is returned instead of a second."""
+    """Ask a worker to read the source's objects into our rows; an unfinished reading is not asked for twice."""
     waiting = ConnectionTest.objects.filter(task_id=task_id, kind="inventory", state__in=["waiting", "running"]).first()
     return waiting or _request(task_id, actor, "source", "inventory")
 
@@ -233,4 +237,5 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "") -> None:
         code="CHECK-STARTED",
         message="Check started." if not code else f"Check of {code} started.",
     )
-    queue.wake("check", str(task.pk), code)
+    if not task.foreground:
+        queue.wake("check", str(task.pk), code)

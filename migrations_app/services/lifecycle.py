@@ -277,3 +277,18 @@ def delete_task(*, task_id: TaskId, actor: Actor) -> None:
 def workers_alive() -> bool:
     """Say whether any worker gave a sign of life within the last 30 seconds."""
     return WorkerBeat.objects.filter(at__gt=timezone.now() - timedelta(seconds=30)).exists()
+
+
+@transaction.atomic
+def take_to_foreground(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Let `task run --resume` drive a started task: the dispatcher leaves it alone from now on. Raises Refused."""
+    task = locked(task_id)
+    if task.status in (Status.PAUSED, Status.FAILED):
+        MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
+        task.refresh_from_db()
+        _go_on(task, actor, "TASK-RESUMED", "Resumed in the foreground.")
+    elif task.status not in (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING):
+        raise Refused("Only a task that was started and has not ended can be resumed.")
+    touch(task, foreground=True)
+    task.refresh_from_db()
+    return task

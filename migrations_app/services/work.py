@@ -410,12 +410,23 @@ def dispatch(now: datetime | None = None) -> int:
             message="Scheduled time reached; the task waits for its turn.",
             queued_at=now,
         )
+    _expire_dead_leases(now)
     stale = Q(woken_at=None) | Q(woken_at__lt=now - timedelta(seconds=_REWAKE_SECONDS))
     due = list(_waiting(now).filter(stale).filter(_full_phase() | _sync_phase()))
     for task in due:
         MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
         _wake(task)
     return len(due) + _rewake_requests(now)
+
+
+def _expire_dead_leases(now: datetime) -> None:
+    """End the leases of workers on this host whose process is gone: no need to wait for them to run out."""
+    host = queue.host_name()
+    for task in MigrationTask.objects.filter(lease_until__gte=now, worker__startswith=f"{host}:"):
+        pid = task.worker.split(":")[1]
+        if not queue.process_exists(int(pid)):
+            held = MigrationTask.objects.filter(pk=task.pk, epoch=task.epoch)
+            held.update(lease_until=now - timedelta(seconds=1), woken_at=None)
 
 
 def _rewake_requests(now: datetime) -> int:

@@ -1,0 +1,83 @@
+"""Addresses on the command line: connection URIs, passwords from the environment or a passfile, object names."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from pathlib import Path
+
+import psycopg
+from django.core.management.base import CommandError
+from psycopg.conninfo import conninfo_to_dict
+
+from ...services import EndpointData
+
+_KNOWN = {"host", "port", "user", "password", "dbname", "sslmode", "passfile", "connect_timeout", "application_name"}
+_TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
+
+
+def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
+    """Return the endpoint that a URI (or keyword string) names.
+
+    The password is that of the URI, else of `TOWPATH_SOURCE_PASSWORD` / `TOWPATH_TARGET_PASSWORD`, else of the
+    passfile (`--passfile`, `PGPASSFILE`), else empty, which works with a server that asks for none.
+    Raises CommandError; its text never repeats the URI, which may hold a password.
+    """
+    try:
+        parts = conninfo_to_dict(uri)
+    except psycopg.Error:
+        raise CommandError(
+            f"The {side} is not a connection URI. It looks like postgresql://user@host:5432/database; "
+            "special characters in it are percent-encoded."
+        ) from None
+    unknown = sorted(set(parts) - _KNOWN)
+    if unknown:
+        raise CommandError(f"The {side} URI holds settings that are not supported here: {', '.join(unknown)}.")
+    host, port = str(parts.get("host") or ""), str(parts.get("port") or "5432")
+    if not host or "," in host or host.startswith("/"):
+        raise CommandError(f"The {side} URI must name one host (no socket folder, no list).")
+    if not port.isdigit():
+        raise CommandError(f"The {side} URI must name one port.")
+    tls = str(parts.get("sslmode") or "prefer")
+    if tls not in _TLS_MODES:
+        raise CommandError(f"The {side} URI asks for sslmode {tls}; known are {', '.join(sorted(_TLS_MODES))}.")
+    user = str(parts.get("user") or getpass.getuser())
+    database = str(parts.get("dbname") or user)
+    password = str(parts.get("password") or os.environ.get(f"TOWPATH_{side.upper()}_PASSWORD", ""))
+    file = passfile or str(parts.get("passfile") or "") or os.environ.get("PGPASSFILE", "")
+    if not password and file:
+        password = password_from_file(Path(file), [host, port, database, user])
+    return EndpointData(host=host, port=int(port), account=user, password=password, database=database, tls_mode=tls)
+
+
+def password_from_file(path: Path, wanted: list[str]) -> str:
+    """Return the password of the first matching line `host:port:database:user:password`; empty when none matches.
+
+    Raises CommandError when the file is missing or open to others.
+    """
+    if not path.is_file():
+        raise CommandError(f"The passfile {path} does not exist.")
+    if path.stat().st_mode & 0o077:
+        raise CommandError(f"The passfile {path} can be read by others; run: chmod 600 {path}")
+    for line in path.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        fields = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", line)]
+        if len(fields) == 5 and all(field in ("*", value) for field, value in zip(fields, wanted, strict=False)):
+            return fields[4]
+    return ""
+
+
+def object_path(text: str) -> tuple[str, ...]:
+    """Return (schema,) or (schema, table) of `SCHEMA[.TABLE]`; parts with dots or quotes are written in double quotes.
+
+    Raises CommandError.
+    """
+    part = r'(?:"((?:[^"]|"")+)"|([^".]+))'
+    match = re.fullmatch(rf"{part}(?:\.{part})?", text, re.DOTALL)
+    if match is None:
+        raise CommandError(f'Not an object name: {text}. Write SCHEMA or SCHEMA.TABLE, odd names in "double quotes".')
+    quoted_schema, schema, quoted_table, table = match.groups()
+    names = [(quoted_schema or "").replace('""', '"') or schema, (quoted_table or "").replace('""', '"') or table]
+    return tuple(name for name in names if name)

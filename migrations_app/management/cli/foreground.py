@@ -1,0 +1,153 @@
+"""`task run`: creates, checks, starts and drives one task in this process, without queue workers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import TextIO
+
+from django.core.management import call_command
+from django.db import connection
+
+from ... import runner, services
+from ...engine.selection import Selection
+from ...engine.states import Status
+from ...models import MigrationTask
+from .output import print_check, print_report, progress_line, report
+
+DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `task run` was asked for."""
+
+    source: services.EndpointData
+    target: services.EndpointData
+    name: str
+    selection: Selection
+    incremental: bool
+    complete: bool
+    jobs: int | None
+    as_json: bool
+
+
+class ForegroundRun:
+    """One task driven in the foreground. Progress goes to stderr, the report to stdout."""
+
+    def __init__(self, options: RunOptions, out: TextIO, err: TextIO) -> None:
+        self.options, self.out, self.err = options, out, err
+        self.task_id = ""
+        self._ended = threading.Event()
+
+    def create(self) -> str:
+        """Create the task with its selection. Returns its id."""
+        call_command("migrate", verbosity=0, interactive=False)
+        options = self.options
+        task = services.create_draft(
+            actor=None,
+            name=options.name,
+            scheduled_at=None,
+            incremental=options.incremental,
+            source=options.source,
+            target=options.target,
+            foreground=True,
+            copy_jobs=options.jobs,
+        )
+        services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
+        self.task_id = str(task.pk)
+        return self.task_id
+
+    def run(self) -> int:
+        """Check, start and drive the task. Returns the exit code."""
+        self.create()
+        self.err.write(f"task {self.task_id}\n")
+        services.request_check(task_id=self.task_id, actor=None)
+        runner.run_check(self.task_id)
+        task = self.task()
+        if not self.options.as_json:
+            print_check(task, self.err)
+        if task.status != Status.CHECK_PASSED:
+            return self._end(task)
+        services.start_task(task_id=self.task_id, actor=None)
+        return self.drive()
+
+    def drive(self) -> int:
+        """Drive the started task until it ends, then print the report. Returns the exit code."""
+        watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
+        with self._stoppable():
+            watcher.start()
+            runner.drive_foreground(self.task_id, waiting=time.sleep)
+            self._ended.set()
+            watcher.join()
+        return self._end(self.task())
+
+    def task(self) -> MigrationTask:
+        """Return the task's row as it is now."""
+        return MigrationTask.objects.select_related("source", "target").get(pk=self.task_id)
+
+    @contextlib.contextmanager
+    def _stoppable(self):  # type: ignore[no-untyped-def]
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            runner.stop_all()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self) -> None:
+        """Show progress, and press Complete when the task is ready and that was asked for."""
+        shown, live = "", self.err.isatty()
+        try:
+            while not self._ended.wait(0.2 if live else 0.5):
+                task = self.task()
+                if task.status == Status.READY and self.options.complete:
+                    with contextlib.suppress(services.Refused):
+                        services.complete_task(task_id=self.task_id, actor=None)
+                line = progress_line(task)
+                if line != shown:
+                    self.err.write(f"\r\x1b[2K{line[:200]}" if live else f"{line}\n")
+                    self.err.flush()
+                    shown = line
+        finally:
+            if live:
+                self.err.write("\n")
+            connection.close()
+
+    def _end(self, task: MigrationTask) -> int:
+        if self.options.as_json:
+            json.dump(report(task), self.out, indent=1)
+            self.out.write("\n")
+        else:
+            print_report(task, self.out)
+        if runner.stopping() and task.status not in (Status.COMPLETED, Status.CANCELLED, Status.FAILED):
+            self.err.write(
+                f"\nStopped. The position is kept, and so is the slot on the source, which holds back WAL there.\n"
+                f"Go on with: manage.py task run --resume {task.pk}\nor end it with: manage.py task cancel {task.pk}\n"
+            )
+            return INTERRUPTED
+        return exit_code(task)
+
+
+def exit_code(task: MigrationTask) -> int:
+    """Return what the process exits with: 0 done, 2 check failed, 3 failed, 4 comparison differs."""
+    if task.status in (Status.CHECK_FAILED, Status.DRAFT, Status.CHECKING):
+        return CHECK_FAILED
+    if task.error_code.startswith("CMP-"):
+        return DIFFERS
+    return DONE if task.status in (Status.COMPLETED, Status.READY) else FAILED
+
+
+def print_error(text: str) -> None:
+    """Print an error of ours to stderr."""
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,140 @@
+"""What the `task` command prints: a report as text or JSON, and the progress line of a foreground run."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from ... import selectors
+from ...engine.lsn import format_lsn
+from ...models import CheckItem, MigrationTask, TableCopy
+
+
+def report(task: MigrationTask) -> dict[str, Any]:
+    """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
+    tables = TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
+    return {
+        "id": str(task.pk),
+        "name": task.name,
+        "status": task.status,
+        "step": task.current_step,
+        "incremental": task.incremental,
+        "error": {"code": task.error_code, "message": task.error_message, "hint": task.error_hint}
+        if task.error_code
+        else None,
+        "steps": [
+            {"name": line.name, "state": line.state, "seconds": line.seconds, "note": line.note}
+            for line in selectors.steps(task)
+        ],
+        "tables": [
+            {
+                "database": table.database,
+                "schema": table.schema,
+                "name": table.name,
+                "status": table.status,
+                "rows": table.rows_done,
+                "bytes": table.bytes_done,
+            }
+            for table in tables
+        ],
+        "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
+        "databases": [
+            {
+                "source": row.source_name,
+                "target": row.target_name,
+                "rows_applied": row.rows_applied,
+                "position": format_lsn(row.bookmark) if row.bookmark else None,
+            }
+            for row in selectors.databases(task)
+        ],
+        "check": [
+            {
+                "code": item.code,
+                "status": item.status,
+                "database": item.database,
+                "found": item.found,
+                "hint": item.hint,
+            }
+            for item in CheckItem.objects.filter(task=task).exclude(status="passed")
+        ],
+        "comparisons": [
+            {
+                "database": row.database,
+                "equal": row.equal,
+                "tables": row.tables_count,
+                "rows": row.source_rows,
+                "seconds": (row.finished_at - row.started_at).total_seconds(),
+            }
+            for row in selectors.comparisons(task)
+        ],
+        "differences": [
+            {"database": row.database, **difference}
+            for row in selectors.comparisons(task)
+            for difference in row.differences
+        ],
+    }
+
+
+def print_report(task: MigrationTask, out: TextIO) -> None:
+    """Print the report for people."""
+    data = report(task)
+    out.write(f"\n{data['name']}  {data['status']}  {data['id']}\n")
+    for step in data["steps"]:
+        seconds = f"{step['seconds']:8.1f} s" if step["seconds"] is not None else "         –"
+        out.write(f"  {step['name']:<10}{step['state']:<9}{seconds}  {step['note']}\n")
+    rows, size = sum(table["rows"] for table in data["tables"]), sum(table["bytes"] for table in data["tables"])
+    out.write(f"  {len(data['tables'])} tables, {rows:,} rows, {bytes_text(size)} copied\n")
+    for database in data["databases"]:
+        out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
+    for comparison in data["comparisons"]:
+        verdict = "equal" if comparison["equal"] else "DIFFERS"
+        out.write(
+            f"  comparison of {comparison['database']}: {verdict}, "
+            f"{comparison['tables']} tables, {comparison['rows']:,} rows\n"
+        )
+    for difference in data["differences"][:50]:
+        place = f"{difference['schema']}.{difference['name']}".strip(".")
+        keys = ", ".join(difference["sample_keys"][:5])
+        out.write(f"    {difference['database']} {place}: {difference['verdict']} {difference['reason']} {keys}\n")
+    if data["error"]:
+        out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
+
+
+def print_check(task: MigrationTask, out: TextIO) -> None:
+    """Print the check's items: all that are not passed, and the counts."""
+    items = list(CheckItem.objects.filter(task=task))
+    for item in items:
+        if item.status == "passed":
+            continue
+        where = f" [{item.database}]" if item.database else ""
+        out.write(f"  {item.status.upper():<8}{item.title}{where}: {item.found}\n")
+        for line in [item.hint, *item.sql.splitlines()]:
+            if line:
+                out.write(f"          {line}\n")
+    counts = {status: sum(1 for item in items if item.status == status) for status in ("failed", "warning", "passed")}
+    out.write(f"  check: {counts['failed']} failed, {counts['warning']} warnings, {counts['passed']} passed\n")
+
+
+def progress_line(task: MigrationTask) -> str:
+    """Return one line that says where the task is."""
+    row = selectors.task_row(task)
+    parts = [row.status_label]
+    if row.step_position:
+        parts.append(f"step {row.step_position} of {row.step_count}: {row.step_label}")
+    if row.percent is not None and row.live:
+        parts.append(f"{row.percent} %")
+    if row.note:
+        parts.append(row.note)
+    if row.bytes_per_second:
+        parts.append(f"{bytes_text(row.bytes_per_second)}/s")
+    if row.lag_bytes is not None:
+        parts.append(f"lag {bytes_text(row.lag_bytes)}, {row.lag_seconds or 0:.1f} s")
+    return " · ".join(parts)
+
+
+def bytes_text(size: float) -> str:
+    """Return a size in the powers that people use: B, kB, MB, GB, TB (of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

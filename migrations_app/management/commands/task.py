@@ -1,0 +1,218 @@
+"""`manage.py task …`: everything that the console does, for scripts and terminals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from ... import runner, services
+from ...engine.selection import Selection
+from ...models import MigrationTask
+from ..cli.address import endpoint_from_uri, object_path
+from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
+from ..cli.output import print_check, print_report, progress_line, report
+
+
+class Command(BaseCommand):
+    """One subcommand per action; `run` does all of them in the foreground."""
+
+    help = "Create, check, start, complete and cancel migration tasks, or run one in the foreground."
+    stealth_options = ("func",)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the subcommands."""
+        subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        create = subparsers.add_parser("create", help="create a task for the queue workers")
+        self._endpoint_arguments(create)
+        create.add_argument("--at", metavar="TIME", help="start time, such as 2026-12-24T23:00")
+        run = subparsers.add_parser("run", help="create, check, start and drive one task in this process")
+        self._endpoint_arguments(run, required=False)
+        run.add_argument("--complete", action="store_true", help="press Complete as soon as the target is in sync")
+        run.add_argument("--resume", metavar="ID", help="go on with a task that an earlier run left")
+        subparsers.add_parser("list", help="list all tasks").add_argument("--json", action="store_true")
+        for name, text in (
+            ("show", "print everything about a task"),
+            ("check", "run the check now, in this process"),
+            ("start", "start a task whose check has passed"),
+            ("cancel", "cancel a task and remove what is ours from both servers"),
+            ("complete", "close the sync of a task that is ready"),
+        ):
+            one = subparsers.add_parser(name, help=text)
+            one.add_argument("id", help="the task's id, or its first characters")
+            one.add_argument("--json", action="store_true")
+
+    @staticmethod
+    def _endpoint_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+        parser.add_argument("--source", metavar="URI", required=required, help="postgresql://user@host:5432/database")
+        parser.add_argument("--target", metavar="URI", required=required)
+        parser.add_argument(
+            "--passfile", default="", help="file with lines host:port:database:user:password, mode 0600"
+        )
+        parser.add_argument("--name", default="", help="name of the task")
+        parser.add_argument(
+            "--database",
+            action="append",
+            default=[],
+            metavar="D",
+            help="migrate this database under the same name; repeatable. "
+            "Without it: the source URI's database into the target URI's",
+        )
+        parser.add_argument(
+            "--include", action="append", default=[], metavar="SCHEMA[.TABLE]", help="only this; repeatable"
+        )
+        parser.add_argument(
+            "--mode", choices=["full", "full+sync"], help="default: full+sync with --complete and for create, else full"
+        )
+        parser.add_argument("--jobs", type=int, default=None, metavar="N", help="tables copied at the same time")
+        parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the subcommand; its exit code is the command's."""
+        try:
+            code = getattr(self, f"_{options['action']}")(options)
+        except services.Refused as refused:
+            raise CommandError(refused.message) from refused
+        if code:
+            raise SystemExit(code)
+
+    def _run_options(self, options: dict[str, Any]) -> RunOptions:
+        if not options["source"] or not options["target"]:
+            raise CommandError("Both --source and --target are needed.")
+        if options["jobs"] is not None and not 1 <= options["jobs"] <= 64:
+            raise CommandError("--jobs takes a number from 1 to 64.")
+        source = endpoint_from_uri(options["source"], "source", options["passfile"])
+        target = endpoint_from_uri(options["target"], "target", options["passfile"])
+        names = options["database"] or [source.database]
+        selection = Selection(targets={} if options["database"] else {source.database: target.database})
+        for name in names:
+            for path in [object_path(text) for text in options["include"]] or [()]:
+                selection = selection.toggle((name, *path), True)
+        complete = bool(options.get("complete", True))
+        mode = options["mode"] or ("full+sync" if complete else "full")
+        return RunOptions(
+            source=source,
+            target=target,
+            name=options["name"] or f"{', '.join(names)} to {target.host}"[:120],
+            selection=selection,
+            incremental=mode == "full+sync",
+            complete=complete,
+            jobs=options["jobs"],
+            as_json=options["json"],
+        )
+
+    def _create(self, options: dict[str, Any]) -> int:
+        call_command("migrate", verbosity=0, interactive=False)
+        wanted = self._run_options(options)
+        task = services.create_draft(
+            actor=None,
+            name=wanted.name,
+            scheduled_at=_time(options["at"]),
+            incremental=wanted.incremental,
+            source=wanted.source,
+            target=wanted.target,
+            copy_jobs=wanted.jobs,
+        )
+        services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
+        self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
+        return 0
+
+    def _run(self, options: dict[str, Any]) -> int:
+        if options["resume"]:
+            return self._resume(options)
+        return ForegroundRun(self._run_options(options), self.stdout._out, self.stderr._out).run()  # type: ignore[attr-defined]
+
+    def _resume(self, options: dict[str, Any]) -> int:
+        task = _find(options["resume"])
+        placeholder = services.EndpointData(host="", port=0, account="")
+        run = ForegroundRun(
+            RunOptions(
+                source=placeholder,
+                target=placeholder,
+                name=task.name,
+                selection=Selection(),
+                incremental=task.incremental,
+                complete=options["complete"],
+                jobs=None,
+                as_json=options["json"],
+            ),
+            self.stdout._out,  # type: ignore[attr-defined]
+            self.stderr._out,  # type: ignore[attr-defined]
+        )
+        run.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
+        return run.drive()
+
+    def _list(self, options: dict[str, Any]) -> int:
+        tasks = MigrationTask.objects.order_by("-created_at")
+        if options["json"]:
+            self.stdout.write(
+                json.dumps([{"id": str(task.pk), "name": task.name, "status": task.status} for task in tasks])
+            )
+            return 0
+        for task in tasks:
+            self.stdout.write(f"{task.pk}  {task.name}: {progress_line(task)}")
+        if not tasks:
+            self.stdout.write("No tasks yet. Create one: manage.py task create --source URI --target URI")
+        return 0
+
+    def _show(self, options: dict[str, Any]) -> int:
+        return self._print(_find(options["id"]), options)
+
+    def _check(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        services.request_check(task_id=task.pk, actor=None)
+        runner.run_check(str(task.pk))
+        task.refresh_from_db()
+        if options["json"]:
+            self.stdout.write(json.dumps(report(task), indent=1))
+        else:
+            print_check(task, self.stdout._out)  # type: ignore[attr-defined]
+        return CHECK_FAILED if exit_code(task) == CHECK_FAILED and task.status != "check_passed" else 0
+
+    def _start(self, options: dict[str, Any]) -> int:
+        return self._say(services.start_task(task_id=_find(options["id"]).pk, actor=None))
+
+    def _cancel(self, options: dict[str, Any]) -> int:
+        return self._say(services.cancel_task(task_id=_find(options["id"]).pk, actor=None))
+
+    def _complete(self, options: dict[str, Any]) -> int:
+        return self._say(services.complete_task(task_id=_find(options["id"]).pk, actor=None))
+
+    def _say(self, task: MigrationTask) -> int:
+        self.stdout.write(f"{task.name}: {progress_line(task)}")
+        return 0
+
+    def _print(self, task: MigrationTask, options: dict[str, Any]) -> int:
+        if options["json"]:
+            self.stdout.write(json.dumps(report(task), indent=1))
+        else:
+            print_report(task, self.stdout._out)  # type: ignore[attr-defined]
+        return 0
+
+
+def _find(prefix: str) -> MigrationTask:
+    """Return the task whose id begins with `prefix`. Raises CommandError when none or several do."""
+    wanted = prefix.replace("-", "").lower()
+    found = [task for task in MigrationTask.objects.all() if wanted and task.pk.hex.startswith(wanted)]
+    if len(found) != 1:
+        count = "No task has" if not found else f"{len(found)} tasks have"
+        raise CommandError(f"{count} an id that begins with {prefix}. See: manage.py task list")
+    return found[0]
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError("--at takes a time such as 2026-12-24T23:00.") from error
+    value = value if value.tzinfo else timezone.make_aware(value)
+    if value <= timezone.now():
+        raise CommandError("--at is in the past. Give a later time, or leave it out to start at once.")
+    return value
