@@ -1,0 +1,204 @@
+"""Items about getting there: addresses, logins, TLS, versions, and that the two ends are two servers."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from ..errors import EngineError
+from ..plan import Side, TlsMode
+from ..probe import read_system_id, refuse_version, tls_words, version_words
+from .context import Context, Unavailable
+from .registry import Finding, Group, failed, item, passed, warning
+
+NETWORK_CODES = frozenset(
+    {"ADDRESS-BAD", "CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "NOT-POSTGRES"}
+)
+TLS_CODES = frozenset({"TLS-REFUSED", "TLS-FAILED"})
+
+
+def _address(context: Context, side: Side) -> str:
+    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    return f"{server.host}:{server.port}"
+
+
+def _reachable(context: Context, side: Side) -> Finding:
+    failure = context.failure(side)
+    if failure is not None and failure.code in NETWORK_CODES:
+        return failed(failure.message, failure.hint)
+    return passed(f"PostgreSQL answers at {_address(context, side)}.")
+
+
+def _login(context: Context, side: Side) -> Finding:
+    failure = context.failure(side)
+    if failure is None:
+        info = context.session(side).info
+        return passed(f"The account {info.user} can log in to the database {info.dbname}.")
+    if failure.code in NETWORK_CODES | TLS_CODES:
+        raise Unavailable(failure)
+    return failed(failure.message, failure.hint)
+
+
+def _tls(context: Context, side: Side) -> Finding:
+    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    failure = context.failure(side)
+    if failure is not None and failure.code in TLS_CODES:
+        return failed(failure.message, failure.hint)
+    connection = context.session(side)
+    if server.tls is not TlsMode.DISABLE:
+        protocol = tls_words(connection)
+        verified = server.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
+        hint = "" if verified else "The server's certificate is not verified. Choose verify-full to have it verified."
+        return passed(f"The connection uses {protocol if protocol != 'none' else 'no TLS'} (mode {server.tls}).", hint)
+    address = ipaddress.ip_address(connection.info.hostaddr.partition("%")[0])
+    if address.is_private or address.is_loopback:
+        return passed("The connection is not encrypted, as chosen; the address is a private one.")
+    return warning(
+        f"The connection to the public address {address} is not encrypted.",
+        "Rows travel in clear text. Choose the TLS mode verify-full or Required if the server offers TLS.",
+    )
+
+
+def _version(context: Context, side: Side) -> Finding:
+    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    try:
+        refuse_version(context.version(side), side, server)
+    except EngineError as refusal:
+        return failed(refusal.message, refusal.hint)
+    banner = str(context.one(side, "SELECT pg_catalog.version()"))
+    if not banner.startswith(("PostgreSQL ", "EnterpriseDB ")):
+        return failed(
+            f"The {side} speaks PostgreSQL's protocol but calls itself {banner[:60]!r}.",
+            "Only PostgreSQL itself is supported.",
+        )
+    return passed(f"PostgreSQL {version_words(context.version(side))}.")
+
+
+@item("source-reachable", "Source can be reached", Group.CONNECTION, "Name, address and port of the source answer.")
+def source_reachable(context: Context) -> Finding:
+    """Look whether the source's port answers as PostgreSQL."""
+    return _reachable(context, Side.SOURCE)
+
+
+@item("target-reachable", "Target can be reached", Group.CONNECTION, "Name, address and port of the target answer.")
+def target_reachable(context: Context) -> Finding:
+    """Look whether the target's port answers as PostgreSQL."""
+    return _reachable(context, Side.TARGET)
+
+
+@item("source-tls", "TLS to the source", Group.CONNECTION, "The connection is protected in the way that was chosen.")
+def source_tls(context: Context) -> Finding:
+    """Look how the source connection is protected."""
+    return _tls(context, Side.SOURCE)
+
+
+@item("target-tls", "TLS to the target", Group.CONNECTION, "The connection is protected in the way that was chosen.")
+def target_tls(context: Context) -> Finding:
+    """Look how the target connection is protected."""
+    return _tls(context, Side.TARGET)
+
+
+@item("source-login", "Login to the source", Group.CONNECTION, "Account, password and pg_hba.conf let us in.")
+def source_login(context: Context) -> Finding:
+    """Look whether the source lets the account in."""
+    return _login(context, Side.SOURCE)
+
+
+@item("target-login", "Login to the target", Group.CONNECTION, "Account, password and pg_hba.conf let us in.")
+def target_login(context: Context) -> Finding:
+    """Look whether the target lets the account in."""
+    return _login(context, Side.TARGET)
+
+
+@item("source-version", "Version of the source", Group.CONNECTION, "The source is PostgreSQL 10 to 18.")
+def source_version(context: Context) -> Finding:
+    """Look at the source's version."""
+    return _version(context, Side.SOURCE)
+
+
+@item("target-version", "Version of the target", Group.CONNECTION, "The target is PostgreSQL 10 to 18.")
+def target_version(context: Context) -> Finding:
+    """Look at the target's version."""
+    return _version(context, Side.TARGET)
+
+
+@item("version-order", "Target not older than source", Group.CONNECTION, "A newer server's schema fits no older one.")
+def version_order(context: Context) -> Finding:
+    """Compare the major versions."""
+    source, target = (context.version(side) // 10000 for side in Side)
+    if target < source:
+        return failed(
+            f"The target is PostgreSQL {target}, the source is {source}.",
+            "An older server may not know what the newer one's schema uses. Take a target of version"
+            f" {source} or later.",
+        )
+    return passed(f"From PostgreSQL {source} to {target}.")
+
+
+@item("different-servers", "Source and target differ", Group.CONNECTION, "The two ends are not the same database.")
+def different_servers(context: Context) -> Finding:
+    """Compare system identifiers, and the start of the server process where the identifiers are equal."""
+    first, second = (read_system_id(context.session(side)) for side in Side)
+    if first is None or second is None:
+        return _by_start(context)
+    if first != second:
+        return passed("The system identifiers differ.")
+    if not _same_start(context):
+        return passed("The target was made as a physical copy of the source, and now runs as a server of its own.")
+    return _same_server(context)
+
+
+def _same_start(context: Context) -> bool:
+    text = "SELECT pg_catalog.pg_postmaster_start_time()::text"
+    first, second = (context.one(side, text) for side in Side)
+    return bool(first == second)
+
+
+def _by_start(context: Context) -> Finding:
+    if _same_start(context):
+        return _same_server(context)
+    return passed("The servers were started at different times.", "The account may not read the system identifiers.")
+
+
+def _same_server(context: Context) -> Finding:
+    same = [plan.source_name for plan in context.plan.databases if plan.source_name == plan.target_name]
+    if same:
+        return failed(
+            f"Source and target are the same server, and {', '.join(same)} would be copied onto itself.",
+            "Enter another target server, or another target database name.",
+        )
+    return warning(
+        "Source and target are two databases of the same server.",
+        "This works, but copy and application share the server's memory, disk and slots.",
+    )
+
+
+@item("source-primary", "Source is a primary", Group.CONNECTION, "A standby cannot be prepared for a migration.")
+def source_primary(context: Context) -> Finding:
+    """Look whether the source is in recovery."""
+    if not context.one(Side.SOURCE, "SELECT pg_catalog.pg_is_in_recovery()"):
+        return passed("The source is a primary server.")
+    if context.plan.incremental:
+        return failed(
+            "The source is a standby; incremental sync needs a publication, which only a primary can hold.",
+            "Enter the primary's address, or switch incremental sync off.",
+        )
+    return warning(
+        "The source is a standby.",
+        "A full migration from a standby works, but replay conflicts may cancel the copy."
+        " Set hot_standby_feedback = on, or enter the primary's address.",
+        "ALTER SYSTEM SET hot_standby_feedback = on;\nSELECT pg_reload_conf();",
+    )
+
+
+@item("target-writable", "Target accepts writes", Group.CONNECTION, "The target is not a standby and not read-only.")
+def target_writable(context: Context) -> Finding:
+    """Look whether the target is a primary that lets us write."""
+    if context.one(Side.TARGET, "SELECT pg_catalog.pg_is_in_recovery()"):
+        return failed("The target is a standby and accepts no writes.", "Enter the address of the target's primary.")
+    if context.one(Side.TARGET, "SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
+        return failed(
+            "Transactions on the target are read-only.",
+            "Switch default_transaction_read_only off for this account or server.",
+            "ALTER SYSTEM SET default_transaction_read_only = off;\nSELECT pg_reload_conf();",
+        )
+    return passed("The target is a primary server and accepts writes.")

@@ -1,0 +1,154 @@
+"""What a check item is, how it is registered, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..handshake import printable
+
+
+class CheckStatus(StrEnum):
+    """The three results of an item. A Failed one makes Start impossible."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Group(StrEnum):
+    """Headings of the check page, in their order there."""
+
+    CONNECTION = "Connection"
+    PRIVILEGES = "Privileges"
+    SELECTION = "Selected objects"
+    SYNC = "Incremental sync"
+    TARGET = "Target"
+    CAPACITY = "Capacity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckInfo:
+    """An item as the page shows it before it has run."""
+
+    code: str
+    title: str
+    group: Group
+    looks_at: str
+    incremental_only: bool = False
+    per_database: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What an item found, without the item's own name."""
+
+    status: CheckStatus
+    found: str
+    hint: str = ""
+    sql: str = ""
+    needs_restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """One line of the check page. `sql` is a statement or configuration line to copy, or ''.
+
+    `database` is the source database that the line is about, or '' for the servers as a whole.
+    """
+
+    code: str
+    title: str
+    group: Group
+    status: CheckStatus
+    found: str
+    hint: str = ""
+    sql: str = ""
+    database: str = ""
+    needs_restart: bool = False
+
+
+def passed(found: str, hint: str = "") -> Finding:
+    """Return a finding that stands in nobody's way; `hint` may still say something worth knowing."""
+    return Finding(status=CheckStatus.PASSED, found=found, hint=hint)
+
+
+def warning(found: str, hint: str, sql: str = "", *, needs_restart: bool = False) -> Finding:
+    """Return a finding under which the task may still be started."""
+    return Finding(status=CheckStatus.WARNING, found=found, hint=hint, sql=sql, needs_restart=needs_restart)
+
+
+def failed(found: str, hint: str, sql: str = "", *, needs_restart: bool = False) -> Finding:
+    """Return a finding that must be dealt with before Start."""
+    return Finding(status=CheckStatus.FAILED, found=found, hint=hint, sql=sql, needs_restart=needs_restart)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A registered item: what it is, and the function that looks."""
+
+    info: CheckInfo
+    look: Callable[..., Finding]
+
+
+ITEMS: dict[str, Item] = {}
+
+
+def item(
+    code: str, title: str, group: Group, looks_at: str, *, incremental_only: bool = False, per_database: bool = False
+) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+    """Register a function as a check item.
+
+    The function gets the Context, and with `per_database` also the DatabasePlan; it then runs once for each database.
+    """
+
+    def register(look: Callable[..., Finding]) -> Callable[..., Finding]:
+        if code in ITEMS:
+            raise ValueError(f"two check items are called {code}")
+        info = CheckInfo(
+            code=code,
+            title=title,
+            group=group,
+            looks_at=looks_at,
+            incremental_only=incremental_only,
+            per_database=per_database,
+        )
+        ITEMS[code] = Item(info=info, look=look)
+        return look
+
+    return register
+
+
+def all_items() -> list[CheckInfo]:
+    """Return every item in the order of the page."""
+    order = list(Group)
+    return sorted((entry.info for entry in ITEMS.values()), key=lambda info: order.index(info.group))
+
+
+def listing(names: Sequence[str] | Iterable[str], limit: int = 20) -> str:
+    """Return the first names joined by commas, and how many more there are."""
+    known = list(names)
+    text = ", ".join(printable(name, 200) for name in known[:limit])
+    return f"{text} and {len(known) - limit} more" if len(known) > limit else text
+
+
+def lines(statements: Iterable[str], limit: int = 50) -> str:
+    """Return statements one below the other; beyond `limit` a comment says how many are not shown."""
+    known = list(statements)
+    more = [f"-- and {len(known) - limit} more"] if len(known) > limit else []
+    return "\n".join([*known[:limit], *more])
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return `1 table` or `3 tables`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def size(number: float) -> str:
+    """Return a byte count in words: 512 bytes, 3.4 MB."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    step = 0
+    while number >= 1024 and step < len(units) - 1:
+        number, step = number / 1024, step + 1
+    return f"{number:.0f} {units[step]}" if step == 0 or number >= 100 else f"{number:.1f} {units[step]}"

@@ -1,0 +1,179 @@
+"""Items about the selection itself: that it is not empty, still true, and complete."""
+
+from __future__ import annotations
+
+from ..names import literal
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from .context import Context
+from .registry import Finding, Group, count, failed, item, listing, passed, warning
+
+
+@item(
+    "selection",
+    "Selected objects exist",
+    Group.SELECTION,
+    "Something is selected, and everything that is selected by name is still on the source.",
+)
+def selection(context: Context) -> Finding:
+    """Look for an empty selection and for names that the source does not have."""
+    if not context.plan.databases or not any(context.plan.selection.rules.values()):
+        return failed("Nothing is selected.", "Go back to the objects step and select at least one table.")
+    targets = [plan.target_name for plan in context.plan.databases]
+    if twice := sorted({name for name in targets if targets.count(name) > 1}):
+        return failed(
+            f"More than one selected database would become {listing(twice)} on the target.",
+            "Give each database a target name of its own.",
+        )
+    known = context.databases(Side.SOURCE)
+    missing = [plan.source_name for plan in context.plan.databases if plan.source_name not in known]
+    tables = 0
+    for plan in context.plan.databases:
+        if plan.source_name in known:
+            missing += _missing(context, plan.source_name)
+            tables += len(context.tables(plan.source_name))
+    if missing:
+        return failed(
+            f"The source no longer has {listing(missing)}.",
+            "Go back to the objects step, refresh the tree and select again.",
+        )
+    if not tables:
+        return warning(
+            "No selected database or schema holds a table.",
+            "Only other objects, such as functions and types, would be migrated. Select more if this is not meant.",
+        )
+    return passed(f"{count(tables, 'table')} in {count(len(context.plan.databases), 'database')} selected.")
+
+
+def _missing(context: Context, database: str) -> list[str]:
+    rows = context.source(database).execute(query("inventory_schemas")).fetchall()
+    schemas = {str(row[0]) for row in rows}
+    relations = {
+        (str(schema), str(name))
+        for schema, name in context.source(database).execute(query("check_relations")).fetchall()
+    }
+    missing = []
+    for rule, wanted in context.plan.selection.rules.items():
+        if not wanted or len(rule) < 2 or rule[0] != database:
+            continue
+        gone = rule[1] not in schemas if len(rule) == 2 else (rule[1], rule[2]) not in relations
+        if gone:
+            missing.append(".".join(rule))
+    return missing
+
+
+@item(
+    "foreign-key-parents",
+    "Foreign-key parents are selected",
+    Group.SELECTION,
+    "Every table that a selected table refers to is selected as well.",
+    per_database=True,
+)
+def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
+    """Look for foreign keys that leave the selection."""
+    chosen = {table.oid for table in context.tables(database.source_name)}
+    rows = context.source(database.source_name).execute(query("check_foreign_keys")).fetchall()
+    missing: dict[str, str] = {}
+    for child, parent, constraint, parent_words, child_words in rows:
+        if child in chosen and parent not in chosen:
+            missing.setdefault(str(parent_words), f"{parent_words} (parent of {child_words} by {constraint})")
+    if missing:
+        return failed(
+            f"{count(len(missing), 'table')} that selected tables refer to by foreign keys "
+            f"{'is' if len(missing) == 1 else 'are'} not selected: {listing(missing.values())}.",
+            "Go back to the objects step and select the parents as well, or leave out the tables that refer to them.",
+        )
+    return passed("Every foreign key of a selected table stays inside the selection.")
+
+
+@item(
+    "large-objects",
+    "Large objects",
+    Group.SELECTION,
+    "Large objects belong to no table; they travel when the whole database is selected.",
+    per_database=True,
+)
+def large_objects(context: Context, database: DatabasePlan) -> Finding:
+    """Count large objects and look for those that the account may not read."""
+    name = database.source_name
+    total, foreign = context.source(name).execute(query("check_large_objects")).fetchone() or (0, 0)
+    if not total:
+        return passed("The database has no large objects.")
+    if not context.whole_database(name):
+        return warning(
+            f"The database has {count(int(str(total)), 'large object')}, which are left out of a partial selection.",
+            "Select the whole database if the selected tables refer to large objects.",
+        )
+    if foreign:
+        return failed(
+            f"The account may not read {count(int(str(foreign)), 'large object')}.",
+            "Grant SELECT on them (run this in psql as a superuser), or use their owner or a superuser.",
+            "SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %I;', oid, "  # noqa: S608 - shown to be copied, and quoted
+            + literal(context.source().info.user)
+            + ") FROM pg_largeobject_metadata \\gexec",
+        )
+    if context.plan.incremental:
+        return warning(
+            f"The database has {count(int(str(total)), 'large object')}; a sync cannot follow changes to them.",
+            "They are copied at the start and once more at Complete. Nothing needs to be done.",
+        )
+    return passed(f"{count(int(str(total)), 'large object')} will be copied.")
+
+
+@item(
+    "foreign-tables",
+    "Foreign tables and servers",
+    Group.SELECTION,
+    "Foreign tables hold no rows of their own.",
+    per_database=True,
+)
+def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
+    """List foreign tables in the selection."""
+    rows = context.source(database.source_name).execute(query("check_foreign_tables")).fetchall()
+    includes = context.plan.selection.includes
+    found = [f"{a}.{b}" for a, b in rows if includes(database.source_name, str(a), str(b))]
+    if found:
+        return warning(
+            f"{count(len(found), 'foreign table')} selected: {listing(found)}.",
+            "Only their definitions are migrated. Passwords of user mappings must be entered again on the target.",
+        )
+    return passed("No foreign table is selected.")
+
+
+@item(
+    "unlogged-tables",
+    "Unlogged tables",
+    Group.SELECTION,
+    "Unlogged tables write no WAL, so incremental sync cannot see their changes.",
+    incremental_only=True,
+    per_database=True,
+)
+def unlogged_tables(context: Context, database: DatabasePlan) -> Finding:
+    """List selected unlogged tables."""
+    found = [f"{t.schema}.{t.name}" for t in context.tables(database.source_name) if t.persistence == "u"]
+    if found:
+        return warning(
+            f"{count(len(found), 'unlogged table')} selected: {listing(found)}.",
+            "Their rows are copied at the start and once more at Complete; changes in between are not followed.",
+        )
+    return passed("No selected table is unlogged.")
+
+
+@item(
+    "table-rules",
+    "Rules on selected tables",
+    Group.SELECTION,
+    "Rules rewrite statements; on the target they must not act on synced rows.",
+    per_database=True,
+)
+def table_rules(context: Context, database: DatabasePlan) -> Finding:
+    """List selected tables with rules."""
+    found = [f"{t.schema}.{t.name}" for t in context.tables(database.source_name) if t.has_rules]
+    if not found:
+        return passed("No selected table has rules.")
+    hint = "The rules are restored after the rows."
+    if not context.whole_database(database.source_name):
+        hint += (
+            " Tables that a rule writes to may be outside the selection: select whole schemas or the whole database."
+        )
+    return warning(f"{count(len(found), 'selected table')} with rules: {listing(found)}.", hint)

@@ -1,0 +1,244 @@
+"""Items about what the target must offer for the source's structure: extensions, encodings, collations, tablespaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from ..names import literal, quote
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from .context import Context
+from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+
+
+@item(
+    "extensions",
+    "Extensions exist on the target",
+    Group.TARGET,
+    "Every extension of the source database can be created on the target.",
+    per_database=True,
+)
+def extensions(context: Context, database: DatabasePlan) -> Finding:
+    """Compare the installed extensions with what the target offers."""
+    rows = context.source(database.source_name).execute(query("check_extensions")).fetchall()
+    if not rows:
+        return passed("The source database uses no extensions.")
+    chosen = {table.oid for table in context.tables(database.source_name)}
+    needed = {str(name) for name, users in rows if chosen.intersection(users)}  # type: ignore[arg-type]
+    names = [str(row[0]) for row in rows]
+    offered = _offered(context)
+    if offered is None:
+        return warning(
+            "The target's list of available extensions cannot be read.",
+            f"Make sure that it offers {listing(names)}.",
+        )
+    missing = [name for name in names if name not in offered]
+    hard = [name for name in missing if name in needed or context.whole_database(database.source_name)]
+    install = (
+        "Install the extension's package on the target server. On managed servers it may have to be allowed first."
+    )
+    if hard:
+        return failed(f"The target does not offer {listing(hard, 20)}, which selected objects need.", install)
+    if missing:
+        return warning(f"The target does not offer {listing(missing)}.", f"No selected table uses it. {install}")
+    return _may_create(context, database, names, offered)
+
+
+def _offered(context: Context) -> dict[str, bool] | None:
+    """Return the target's available extensions by name; the value says whether an ordinary account may create it."""
+    try:
+        rows = context.target().execute(query("check_available_extensions")).fetchall()
+    except psycopg.Error:
+        return None
+    return {str(name): bool(anybody) for name, anybody in rows}
+
+
+def _may_create(context: Context, database: DatabasePlan, names: list[str], offered: dict[str, bool]) -> Finding:
+    installed: set[str] = set()
+    if context.target_exists(database):
+        rows = (
+            context.target(database.target_name).execute("SELECT extname::text FROM pg_catalog.pg_extension").fetchall()
+        )
+        installed = {str(row[0]) for row in rows}
+    closed = [name for name in names if name not in installed and not offered[name]]
+    if closed and not context.is_superuser(Side.TARGET):
+        return warning(
+            f"Only a superuser may create {listing(closed)} on the target.",
+            f"Create the database {database.target_name} and the extensions in it before the start, unless the server's"
+            " vendor lets this account create them.",
+            lines(f"CREATE EXTENSION {quote(name)};" for name in closed),
+        )
+    return passed(f"The target offers {listing(names)}.")
+
+
+@item(
+    "encoding",
+    "Encodings fit",
+    Group.TARGET,
+    "Every character of the source can be stored on the target.",
+    per_database=True,
+)
+def encoding(context: Context, database: DatabasePlan) -> Finding:
+    """Compare the encodings of the two databases."""
+    source = context.source_database(database.source_name)["encoding"]
+    if not context.target_exists(database):
+        return passed(f"The target database will be created with the source's encoding, {source}.")
+    target = context.databases(Side.TARGET)[database.target_name]["encoding"]
+    if source == target:
+        return passed(f"Both databases use {source}.")
+    recreate = f"Create {database.target_name} anew with the encoding {source} for an exact copy."
+    sql = f"CREATE DATABASE {quote(database.target_name)} ENCODING {literal(source)} TEMPLATE template0;"
+    if "SQL_ASCII" in (source, target):
+        return failed(
+            f"The source uses {source}, the target {target}; bytes cannot be converted safely.", recreate, sql
+        )
+    if target != "UTF8":
+        return failed(f"The source uses {source}, and {target} cannot hold every character of it.", recreate, sql)
+    return warning(f"The source uses {source}, the target UTF8.", f"Text is converted on the way. {recreate}", sql)
+
+
+@item(
+    "locale",
+    "Locale exists on the target",
+    Group.TARGET,
+    "The source database's locale, which orders text, is known to the target.",
+    per_database=True,
+)
+def locale(context: Context, database: DatabasePlan) -> Finding:
+    """Compare locale and provider of the two databases, or look for the locale on the target."""
+    source = context.source_database(database.source_name)
+    words = source["locale"] or source["collate"]
+    if context.target_exists(database):
+        target = context.databases(Side.TARGET)[database.target_name]
+        if _same_locale(source, target):
+            return passed(f"Both databases use {words}.")
+        return warning(
+            f"The source orders text by {words}, the target by {target['locale'] or target['collate']}.",
+            "Queries may return text in another order. Create the target database anew with the source's locale if it"
+            " matters.",
+        )
+    if _knows_locale(context, source):
+        return passed(f"The target knows {words}.")
+    return warning(
+        f"The target does not know the locale {words}.",
+        f"{database.target_name} will get the target's own locale; text may be ordered differently. Install the locale"
+        " on the target to avoid that.",
+    )
+
+
+def _same_locale(source: dict[str, Any], target: dict[str, Any]) -> bool:
+    if source["provider"] != target["provider"]:
+        return False
+    if source["provider"] != "c":
+        return bool(source["locale"] == target["locale"])
+    return _plain(source["collate"]) == _plain(target["collate"]) and _plain(source["ctype"]) == _plain(target["ctype"])
+
+
+def _plain(name: str) -> str:
+    """Return a libc locale in the form in which its spellings meet: en_US.UTF-8 and en_US.utf8 are one."""
+    return name.lower().replace("utf-8", "utf8").replace("posix", "c")
+
+
+def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
+    rows = (
+        context.target()
+        .execute("SELECT DISTINCT collprovider::text, coalesce(collcollate::text, '') FROM pg_catalog.pg_collation")
+        .fetchall()
+    )
+    providers = {str(row[0]) for row in rows}
+    if source["provider"] == "b":
+        return context.version(Side.TARGET) >= 170000
+    if source["provider"] == "i":
+        return "i" in providers
+    known = {_plain(str(row[1])) for row in rows}
+    known |= {_plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
+    wanted = {_plain(source["collate"]), _plain(source["ctype"])}
+    return wanted <= known | {"c", "c.utf8"}
+
+
+@item(
+    "collations",
+    "Collations exist on the target",
+    Group.TARGET,
+    "Collations that columns name are known to the target.",
+    per_database=True,
+)
+def collations(context: Context, database: DatabasePlan) -> Finding:
+    """Compare collations used by columns, and user-made ICU ones, with those of the target."""
+    rows = context.source(database.source_name).execute(query("check_collations")).fetchall()
+    if not rows:
+        return passed("No column names a collation of its own.")
+    known = (
+        context.target().execute("SELECT collname::text, collprovider::text FROM pg_catalog.pg_collation").fetchall()
+    )
+    names, providers = {str(row[0]) for row in known}, {str(row[1]) for row in known}
+    missing = []
+    for name, provider, is_user_made in rows:
+        here = str(provider) in providers if is_user_made else str(name) in names
+        if not here:
+            missing.append(str(name))
+    if missing:
+        return failed(
+            f"The target lacks the {listing(f'collation {name}' for name in missing)}.",
+            "Install the locale on the target (then run pg_import_system_collations), or use a target built with ICU.",
+            "SELECT pg_import_system_collations('pg_catalog');",
+        )
+    return passed(f"{count(len(rows), 'collation')} found on the target.")
+
+
+@item(
+    "tablespaces",
+    "Tablespaces",
+    Group.TARGET,
+    "Objects in tablespaces of their own are placed in the target's default one.",
+    per_database=True,
+)
+def tablespaces(context: Context, database: DatabasePlan) -> Finding:
+    """List tablespaces that objects of the source database use."""
+    rows = (
+        context.source(database.source_name)
+        .execute(
+            "SELECT t.spcname::text, count(*) FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace"
+            " WHERE t.spcname NOT IN ('pg_global', 'pg_default') GROUP BY 1 ORDER BY 1"
+        )
+        .fetchall()
+    )
+    if not rows:
+        return passed("All objects are in the default tablespace.")
+    words = [f"{name} ({number} objects)" for name, number in rows]
+    return warning(
+        f"Objects use the tablespaces {listing(words)}.",
+        "On the target they are placed in the default tablespace; move them afterwards if it matters.",
+    )
+
+
+@item(
+    "event-triggers",
+    "Event triggers",
+    Group.TARGET,
+    "Event triggers act on the migration's own statements and need a superuser.",
+    per_database=True,
+)
+def event_triggers(context: Context, database: DatabasePlan) -> Finding:
+    """List event triggers of the source, and those of the target that would see our statements."""
+    text = "SELECT evtname::text FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1"
+    ours = [str(row[0]) for row in context.source(database.source_name).execute(text).fetchall()]
+    if context.target_exists(database):
+        theirs = [str(row[0]) for row in context.target(database.target_name).execute(text).fetchall()]
+        if theirs:
+            return warning(
+                f"The target database has event triggers: {listing(theirs)}.",
+                "They act on every object that the migration creates. Disable them until it has completed.",
+                lines(f"ALTER EVENT TRIGGER {quote(name)} DISABLE;" for name in theirs),
+            )
+    if ours and not context.is_superuser(Side.TARGET):
+        return warning(
+            f"The source has {count(len(ours), 'event trigger')}: {listing(ours)}.",
+            "Only a superuser of the target can create them; they are listed in the report for you to create by hand.",
+        )
+    if ours:
+        return passed(f"{count(len(ours), 'event trigger')} will be created last.")
+    return passed("There are no event triggers.")

@@ -1,0 +1,309 @@
+"""Items about the source server's readiness for incremental sync: WAL, slots, senders, transactions."""
+
+from __future__ import annotations
+
+import psycopg
+
+from ..errors import ConnectFailed
+from ..handshake import printable
+from ..names import literal, quote
+from ..plan import DatabasePlan, Side
+from ..probe import open_session
+from ..sql import query
+from .context import Context
+from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
+
+LONG_TRANSACTION_SECONDS = 300
+MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
+
+
+@item(
+    "wal-level",
+    "wal_level is logical",
+    Group.SYNC,
+    "The source writes what logical decoding needs into its WAL.",
+    incremental_only=True,
+)
+def wal_level(context: Context) -> Finding:
+    """Look at wal_level."""
+    level = context.setting(Side.SOURCE, "wal_level")
+    if level == "logical":
+        return passed("wal_level is logical.")
+    return failed(
+        f"wal_level is {level}; incremental sync needs logical.",
+        "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication.",
+        "ALTER SYSTEM SET wal_level = 'logical';",
+        needs_restart=True,
+    )
+
+
+def _free(context: Context, setting: str, used: int, what: str) -> Finding:
+    needed = len(context.plan.databases) + 1
+    limit = int(context.setting(Side.SOURCE, setting) or 0)
+    free = limit - used
+    words = f"{free} of {limit} {what} are free; this task needs {needed} (one per database and one for comparisons)."
+    if free >= needed:
+        return passed(words)
+    return failed(
+        words,
+        f"Raise {setting} and restart the source, or release what is no longer used.",
+        f"ALTER SYSTEM SET {setting} = {limit + needed - free};",
+        needs_restart=True,
+    )
+
+
+@item(
+    "replication-slots",
+    "Free replication slots",
+    Group.SYNC,
+    "One slot per database to migrate and one to spare.",
+    incremental_only=True,
+)
+def replication_slots(context: Context) -> Finding:
+    """Compare max_replication_slots with the slots in use."""
+    used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_replication_slots") or 0)
+    return _free(context, "max_replication_slots", used, "replication slots")
+
+
+@item(
+    "wal-senders",
+    "Free WAL senders",
+    Group.SYNC,
+    "One WAL sender per database to migrate and one to spare.",
+    incremental_only=True,
+)
+def wal_senders(context: Context) -> Finding:
+    """Compare max_wal_senders with the senders in use."""
+    used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_stat_replication") or 0)
+    return _free(context, "max_wal_senders", used, "WAL senders")
+
+
+@item(
+    "replication-privilege",
+    "Replication privilege",
+    Group.SYNC,
+    "The source account may use replication slots.",
+    incremental_only=True,
+)
+def replication_privilege(context: Context) -> Finding:
+    """Look for the REPLICATION attribute, superuser, or a vendor's role that stands for it."""
+    row = (
+        context.source()
+        .execute("SELECT rolsuper, rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user")
+        .fetchone()
+    )
+    superuser, replication = row if row else (False, False)
+    if superuser or replication:
+        return passed("The account is a superuser." if superuser else "The account has the REPLICATION attribute.")
+    vendor = context.one(
+        Side.SOURCE,
+        "SELECT rolname::text FROM pg_catalog.pg_roles"
+        " WHERE rolname = ANY (%s) AND pg_catalog.pg_has_role(oid, 'MEMBER') LIMIT 1",
+        parameters=(list(MANAGED_ROLES),),
+    )
+    if vendor:
+        return passed(f"The account is a member of {vendor}; whether that is enough is tried by the next item.")
+    user = context.source().info.user
+    return failed(
+        f"The account {user} has no replication privilege.",
+        "Grant it as a superuser. On Amazon RDS grant the role rds_replication instead.",
+        f"ALTER ROLE {quote(user)} REPLICATION;",
+    )
+
+
+@item(
+    "replication-login",
+    "Replication login",
+    Group.SYNC,
+    "A replication connection to each database is really opened.",
+    incremental_only=True,
+    per_database=True,
+)
+def replication_login(context: Context, database: DatabasePlan) -> Finding:
+    """Open a replication connection, ask it who the server is, and close it."""
+    context.source(database.source_name)  # what stops an ordinary login is told by the items of the connection
+    try:
+        connection = open_session(
+            context.plan.source,
+            Side.SOURCE,
+            database.source_name,
+            seconds=context.plan.connect_timeout_seconds,
+            replication=True,
+        )
+    except ConnectFailed as failure:
+        if failure.code == "CONNECT-FULL":
+            return failed(failure.message, "Raise max_wal_senders or max_connections, or close idle sessions.")
+        return failed(
+            failure.message, _replication_hint(failure.code, failure.hint), _replication_line(context, failure.code)
+        )
+    with connection:
+        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+    return passed(f"A replication connection was opened; the server is {row[0] if row else 'unknown'}.")
+
+
+def _replication_hint(code: str, hint: str) -> str:
+    if code == "RIGHTS-MISSING":
+        return "Give the account the replication privilege."
+    if code == "HBA-REFUSED":
+        return "Add this line to the source's pg_hba.conf and run SELECT pg_reload_conf()."
+    return hint
+
+
+def _replication_line(context: Context, code: str) -> str:
+    user = context.plan.source.user
+    if code == "RIGHTS-MISSING":
+        return f"ALTER ROLE {quote(user)} REPLICATION;"
+    if code == "HBA-REFUSED":
+        kind = "host" if context.plan.source.tls == "disable" else "hostssl"
+        return f"{kind}  all  {quote(user)}  0.0.0.0/0  scram-sha-256"
+    return ""
+
+
+@item(
+    "slot-wal-limit",
+    "WAL kept for slots",
+    Group.SYNC,
+    "The source keeps enough WAL for a slot while the copy runs.",
+    incremental_only=True,
+)
+def slot_wal_limit(context: Context) -> Finding:
+    """Compare max_slot_wal_keep_size with what is copied; look at idle_replication_slot_timeout."""
+    idle = int(context.setting(Side.SOURCE, "idle_replication_slot_timeout") or 0)
+    if 0 < idle < 3600:
+        return warning(
+            f"The source drops slots that are idle for {idle} s.",
+            "A pause of the task longer than that would lose the slot. Raise the limit while the task runs.",
+            "ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();",
+        )
+    text = context.setting(Side.SOURCE, "max_slot_wal_keep_size")
+    if text in ("", "-1"):
+        return passed("The source keeps WAL for slots without a limit.", "Watch the free disk space of the source.")
+    limit = int(text) << 20
+    needed = max(1 << 30, _selected_bytes(context))
+    if limit >= needed:
+        return passed(f"The source keeps up to {size(limit)} of WAL for slots.")
+    return warning(
+        f"The source keeps only {size(limit)} of WAL for slots; {size(_selected_bytes(context))} will be copied.",
+        "If the application writes more than that during the copy, the slot is lost and the copy must start again.",
+        f"ALTER SYSTEM SET max_slot_wal_keep_size = '{max(needed >> 20, 1024) * 2}MB';\nSELECT pg_reload_conf();",
+    )
+
+
+def _selected_bytes(context: Context) -> int:
+    return sum(table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name))
+
+
+@item(
+    "wal-sender-timeout",
+    "WAL sender timeout",
+    Group.SYNC,
+    "The source does not end replication connections too soon.",
+    incremental_only=True,
+)
+def wal_sender_timeout(context: Context) -> Finding:
+    """Look at wal_sender_timeout."""
+    milliseconds = int(context.setting(Side.SOURCE, "wal_sender_timeout") or 0)
+    if not milliseconds:
+        return passed("The source never ends a replication connection by itself.")
+    if milliseconds >= 10_000:
+        return passed(f"wal_sender_timeout is {milliseconds // 1000} s.")
+    return warning(
+        f"wal_sender_timeout is only {milliseconds / 1000:g} s.",
+        "A short stall of the network would cut the sync, which then connects again. 60 s is the usual value.",
+        "ALTER SYSTEM SET wal_sender_timeout = '60s';\nSELECT pg_reload_conf();",
+    )
+
+
+@item(
+    "long-transactions",
+    "Long transactions on the source",
+    Group.SYNC,
+    "A slot can be made only after every transaction that has written is over.",
+    incremental_only=True,
+)
+def long_transactions(context: Context) -> Finding:
+    """List writing transactions older than five minutes."""
+    rows = context.source().execute(query("check_writers")).fetchall()
+    old = [row for row in rows if row[2] is not None and int(str(row[2])) >= LONG_TRANSACTION_SECONDS]
+    unseen = [row for row in rows if row[2] is None]
+    if old:
+        words = [f"PID {pid} of {user}, {int(str(age)) // 60} min" for pid, user, age in old]
+        return warning(
+            f"{count(len(old), 'long transaction')} with writes open on the source: {listing(words)}.",
+            "The start waits until they end. Let them end, or end them if the application allows it.",
+            lines(f"SELECT pg_terminate_backend({int(str(pid))});" for pid, _user, _age in old),
+        )
+    if unseen:
+        return passed(
+            "No long transaction is visible.",
+            f"{count(len(unseen), 'writing transaction')} of other accounts cannot be dated; membership in pg_monitor"
+            " makes them visible.",
+        )
+    return passed("No writing transaction has been open for more than five minutes.")
+
+
+@item(
+    "prepared-transactions",
+    "Prepared transactions on the source",
+    Group.SYNC,
+    "A slot can be made only after prepared transactions are committed or rolled back.",
+    incremental_only=True,
+)
+def prepared_transactions(context: Context) -> Finding:
+    """List prepared transactions of the whole source server."""
+    rows = (
+        context.source()
+        .execute("SELECT gid::text, owner::text, database::text FROM pg_catalog.pg_prepared_xacts ORDER BY prepared")
+        .fetchall()
+    )
+    if not rows:
+        return passed("No prepared transaction is open.")
+    words = [f"{gid} of {owner} in {database}" for gid, owner, database in rows]
+    return warning(
+        f"{count(len(rows), 'prepared transaction')} on the source: {listing(words)}.",
+        "The start waits until each is committed or rolled back, in its own database.",
+        lines(f"ROLLBACK PREPARED {literal(str(gid))};  -- or COMMIT PREPARED" for gid, _owner, _database in rows),
+    )
+
+
+@item(
+    "leftovers",
+    "Leftovers of earlier tasks",
+    Group.SYNC,
+    "Slots and publications with our names that nobody uses any more.",
+)
+def leftovers(context: Context) -> Finding:
+    """List inactive towpath slots and the publications that belong to no active one."""
+    rows = (
+        context.source()
+        .execute(
+            "SELECT slot_name::text, active FROM pg_catalog.pg_replication_slots WHERE slot_name LIKE 'towpath\\_%'"
+        )
+        .fetchall()
+    )
+    idle = [str(name) for name, active in rows if not active]
+    used = {str(name) for name, active in rows}
+    found, statements = [f"slot {name}" for name in idle], []
+    statements += [f"SELECT pg_drop_replication_slot({literal(name)});" for name in idle]
+    for plan in context.plan.databases:
+        for name in _publications(context, plan.source_name):
+            if name not in used:
+                found.append(f"publication {name} in {plan.source_name}")
+                statements.append(f"DROP PUBLICATION {quote(name)};  -- in {printable(plan.source_name)}")
+    if found:
+        return warning(
+            f"The source still has {listing(found)}.",
+            "A slot keeps WAL for ever. Drop what belongs to no task that is paused or running on another console.",
+            lines(statements),
+        )
+    return passed("No unused slot or publication of ours is on the source.")
+
+
+def _publications(context: Context, database: str) -> list[str]:
+    try:
+        rows = context.source(database).execute(
+            "SELECT pubname::text FROM pg_catalog.pg_publication WHERE pubname LIKE 'towpath\\_%'"
+        )
+        return [str(row[0]) for row in rows.fetchall()]
+    except psycopg.errors.UndefinedTable:
+        return []

@@ -1,0 +1,123 @@
+"""Items about the tables that incremental sync has to follow."""
+
+from __future__ import annotations
+
+from ..catalog import Table
+from ..names import qualified, quote
+from ..plan import DatabasePlan
+from ..sql import query
+from .context import Context
+from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+
+
+def _names(tables: list[Table]) -> str:
+    return listing(f"{table.schema}.{table.name}" for table in tables)
+
+
+@item(
+    "publication-rights",
+    "Publication can be created",
+    Group.SYNC,
+    "The source account owns the selected tables and may create a publication in their database.",
+    incremental_only=True,
+    per_database=True,
+)
+def publication_rights(context: Context, database: DatabasePlan) -> Finding:
+    """Look for CREATE on the database and for selected tables of other owners."""
+    user = quote(context.source().info.user)
+    name = quote(database.source_name)
+    may_create = context.source_database(database.source_name)["may_create"]
+    foreign = [table for table in context.tables(database.source_name) if not table.is_owner]
+    statements = [] if may_create else [f"GRANT CREATE ON DATABASE {name} TO {user};"]
+    statements += [f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})]
+    if foreign:
+        return failed(
+            f"{count(len(foreign), 'selected table')} belong to other accounts, and only owners can publish"
+            f" them: {_names(foreign)}.",
+            "Make the source account a member of the owning roles, or use the owner's account.",
+            lines(statements),
+        )
+    if not may_create:
+        return failed(
+            f"The account may not create a publication in {database.source_name}.",
+            "Grant CREATE on the database.",
+            lines(statements),
+        )
+    return passed("The account may create a publication for all selected tables.")
+
+
+@item(
+    "table-keys",
+    "Tables have keys",
+    Group.SYNC,
+    "Updates and deletes can be followed only where a row can be recognised.",
+    incremental_only=True,
+    per_database=True,
+)
+def table_keys(context: Context, database: DatabasePlan) -> Finding:
+    """List selected tables without a primary key or a replica identity of their own."""
+    bare = [table for table in context.tables(database.source_name) if not table.has_identity]
+    if not bare:
+        return passed("Every selected table has a primary key or a replica identity.")
+    statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
+    foreign = [table for table in bare if not table.is_owner]
+    if foreign:
+        return failed(
+            f"{count(len(foreign), 'table')} without a key belong to other accounts: {_names(foreign)}.",
+            "Add a primary key, or let the owner set REPLICA IDENTITY FULL. Without it the application's own updates"
+            " would fail once the table is published.",
+            lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in foreign),
+        )
+    return warning(
+        f"{count(len(bare), 'table')} without a key: {_names(bare)}.",
+        "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and deletes there"
+        " write more WAL and are slower to follow; a primary key avoids that.",
+        statements,
+    )
+
+
+@item(
+    "keyless-types",
+    "Key-less rows can be compared",
+    Group.SYNC,
+    "A row without a key is found by comparing all its columns; some types know no equality.",
+    incremental_only=True,
+    per_database=True,
+)
+def keyless_types(context: Context, database: DatabasePlan) -> Finding:
+    """List columns of key-less tables whose types have no equality operator."""
+    found = [
+        f"{table.schema}.{table.name}.{column.name} ({column.type_name})"
+        for table in context.tables(database.source_name)
+        if not table.key
+        for column in table.copied_columns
+        if not column.has_equality
+    ]
+    if found:
+        return warning(
+            f"{count(len(found), 'column')} of tables without a key know no equality: {listing(found)}.",
+            "Rows of these tables are recognised by the text of such columns, which is slow in large tables. A primary"
+            " key avoids that.",
+        )
+    return passed("Every column that is needed to recognise a row can be compared.")
+
+
+@item(
+    "always-triggers",
+    "Triggers that fire always",
+    Group.SYNC,
+    "Triggers marked ALWAYS or REPLICA would act on synced rows.",
+    incremental_only=True,
+    per_database=True,
+)
+def always_triggers(context: Context, database: DatabasePlan) -> Finding:
+    """List triggers of selected tables that fire in replica sessions."""
+    chosen = {table.oid for table in context.tables(database.source_name)}
+    rows = context.source(database.source_name).execute(query("check_triggers")).fetchall()
+    found = [f"{trigger} on {table}" for oid, table, trigger in rows if oid in chosen]
+    if found:
+        return warning(
+            f"{count(len(found), 'trigger')} would fire for synced rows too: {listing(found)}.",
+            "They are switched off on the target while the sync runs and put back at Complete.",
+        )
+    return passed("No trigger of a selected table fires for synced rows.")

@@ -1,0 +1,151 @@
+"""Items about what already stands on the target, and whether the copy fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..names import TARGET_SCHEMA, qualified
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from .context import Context
+from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
+
+_WORDS = {
+    "r": "table",
+    "p": "table",
+    "f": "foreign table",
+    "v": "view",
+    "m": "materialized view",
+    "S": "sequence",
+    "i": "index",
+    "I": "index",
+    "c": "type",
+    "type": "type",
+    "function": "function",
+}
+_LARGE = 10 << 30
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object that has a name in a schema. `owner` is the oid of the table that it belongs to, or of itself."""
+
+    catalog: str  # relation, type or function: names are unique within a catalog and a schema
+    kind: str
+    schema: str
+    name: str
+    owner: int
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What two objects cannot share."""
+        return (self.catalog, self.schema, self.name)
+
+    @property
+    def words(self) -> str:
+        """The object as an operator reads it."""
+        return f"{_WORDS.get(self.kind, self.kind)} {self.schema}.{self.name}"
+
+
+def _things(context: Context, side: Side, database: str) -> list[Thing]:
+    def read() -> list[Thing]:
+        rows = context.session(side, database).execute(query("check_objects")).fetchall()
+        return [Thing(str(a), str(b), str(c), str(d), int(str(e))) for a, b, c, d, e in rows]
+
+    return context.remember(("things", side, database), read)
+
+
+def _selected(context: Context, database: str) -> list[Thing]:
+    """Return what the migration will make: what belongs to selected tables, and what is selected by its own name."""
+    tables = {table.oid for table in context.tables(database)}
+    all_tables = {table.oid for table in context.all_tables(database)}
+    includes = context.plan.selection.includes
+    return [
+        thing
+        for thing in _things(context, Side.SOURCE, database)
+        if (thing.owner in tables if thing.owner in all_tables else includes(database, thing.schema, thing.name))
+    ]
+
+
+@item(
+    "target-conflicts",
+    "Nothing is in the way on the target",
+    Group.TARGET,
+    "The target has no object with the name of one that will be migrated.",
+    per_database=True,
+)
+def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
+    """List objects of the target that have the name of a selected one."""
+    if not context.target_exists(database):
+        return passed(f"The target has no database {database.target_name}; it will be created.")
+    there = _things(context, Side.TARGET, database.target_name)
+    wanted = {thing.place for thing in _selected(context, database.source_name)}
+    taken = [thing for thing in there if thing.place in wanted]
+    tables = {thing.owner for thing in taken if thing.kind in ("r", "p")}
+    # An index or sequence of a table that is in the way goes with it.
+    hard = [t for t in taken if t.catalog != "function" and (t.kind in ("r", "p") or t.owner not in tables)]
+    soft = [thing for thing in taken if thing.catalog == "function"]
+    if hard:
+        return _conflicts(database, there, hard)
+    if soft:
+        return warning(
+            f"{count(len(soft), 'function')} of the same name on the target: {listing(t.words for t in soft)}.",
+            "They are left as they are. Drop them first if the source's version is wanted.",
+        )
+    return passed(f"No object of {database.target_name} is in the way.")
+
+
+def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) -> Finding:
+    hint = f"Remove or rename them in {database.target_name}, or choose another target database."
+    if any(thing.schema == TARGET_SCHEMA for thing in there):
+        hint += (
+            f" The schema {TARGET_SCHEMA} shows that a task was here before: if it was this one, Start again offers to"
+            " clear exactly what it made."
+        )
+    drops = (
+        f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
+        for thing in hard
+        if thing.kind in _WORDS
+    )
+    return failed(
+        f"{count(len(hard), 'object')} with the same name on the target: {listing(thing.words for thing in hard)}.",
+        hint,
+        lines(drops, limit=20),
+    )
+
+
+@item(
+    "target-empty",
+    "Target database is empty",
+    Group.TARGET,
+    "Other objects in the target database stay as they are.",
+    per_database=True,
+)
+def target_empty(context: Context, database: DatabasePlan) -> Finding:
+    """Count the relations of the target database that are not in the way."""
+    if not context.target_exists(database):
+        return passed("The target database will be created.")
+    wanted = {thing.place for thing in _selected(context, database.source_name)}
+    others = [
+        thing
+        for thing in _things(context, Side.TARGET, database.target_name)
+        if thing.kind in ("r", "p", "v", "m", "f") and thing.place not in wanted and thing.schema != TARGET_SCHEMA
+    ]
+    if others:
+        return warning(
+            f"{database.target_name} already holds {count(len(others), 'other object')}: "
+            f"{listing((thing.words for thing in others), 10)}.",
+            "They are neither touched nor compared. Take an empty database if the target is to equal the source.",
+        )
+    return passed(f"{database.target_name} holds nothing else.")
+
+
+@item("target-disk", "Disk space on the target", Group.TARGET, "The selected tables fit on the target's disk.")
+def target_disk(context: Context) -> Finding:
+    """Tell how much is needed: a server does not say through SQL how much space it has."""
+    total = sum(table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name))
+    words = f"The selected tables take {size(total)}; with indexes and WAL about {size(total * 2)} may be needed."
+    hint = "PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."
+    if total >= _LARGE:
+        return warning(words, hint)
+    return passed(words, hint)

@@ -1,0 +1,196 @@
+"""Test connection: opens one session, looks at what answers, closes it. Makes nothing on the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import psycopg
+
+from .connect import Connection, connect_arguments, pinned_options
+from .diagnose import CONNECT_SECONDS, explain_connect_failure, failure_of, refuse_bad_address
+from .errors import ConnectFailed, EngineError, PlanError
+from .handshake import HandshakeEnded, dial, printable
+from .plan import Server, Side
+from .sql import query
+
+OLDEST_MAJOR = 10
+NEWEST_MAJOR = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """What one look at a server found."""
+
+    version_text: str  # "16.14"
+    version: int  # 160014
+    latency_ms: float  # of one round trip with a trivial query
+    tls: str  # "none", or the protocol such as "TLSv1.3"
+    database: str
+    user: str
+    system_id: str | None  # None when the account may not read it
+    started_at: str  # postmaster start, to the microsecond: with the system id it names one running server
+    is_standby: bool
+    is_superuser: bool
+    server_encoding: str
+    locale: str
+    address: str  # the numeric address that answered
+
+
+@contextlib.contextmanager
+def bounded(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection's socket when the block takes longer than `seconds`.
+
+    A server-side timeout needs a server that keeps its word; a stopped or hostile one does not, and libpq
+    waits for ever.
+    """
+
+    def cut() -> None:
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
+            twin.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def open_session(
+    server: Server,
+    side: Side,
+    database: str = "",
+    *,
+    seconds: float = CONNECT_SECONDS,
+    replication: bool = False,
+    name: str = "towpath:probe",
+    **settings: str,
+) -> Connection:
+    """Open a short-lived autocommit session straight to the server. Raises ConnectFailed with the reason in words.
+
+    The address is judged and resolved first, so that a slow name server or a second dead address cannot stretch the
+    wait beyond about twice `seconds`.
+    """
+    if database:
+        server = replace(server, database=database)
+    try:
+        refuse_bad_address(server.host, server.port)
+        found, address = dial(server.host, server.port, seconds)
+    except PlanError as bad:
+        raise ConnectFailed(bad.message, hint=bad.hint, code=bad.code) from None
+    except HandshakeEnded as ended:
+        raise failure_of(ended.answer, server, side, server.database) from None
+    found.close()
+    arguments = connect_arguments(server, timeout_seconds=max(2, int(seconds)))
+    arguments["hostaddr"] = address
+    if replication:
+        arguments["replication"] = "database"
+    try:
+        return psycopg.connect(
+            autocommit=True,
+            prepare_threshold=None,
+            application_name=name,
+            client_encoding="UTF8",
+            options=pinned_options(0, **settings),
+            **arguments,  # type: ignore[arg-type]
+        )
+    except psycopg.OperationalError as error:
+        raise explain_connect_failure(server, side, server.database, error, replication=replication) from error
+
+
+def probe(server: Server, side: Side, *, seconds: float = CONNECT_SECONDS) -> ProbeResult:
+    """Open a session and describe the server.
+
+    Raises ConnectFailed (see `diagnose`) or EngineError VERSION-OUT-OF-RANGE / LOOK-ALIKE. Takes about `seconds` at
+    most for the connection and again for the questions.
+    """
+    connection = open_session(server, side, seconds=seconds, statement_timeout=f"{int(seconds * 1000)}")
+    try:
+        with connection, bounded(connection, seconds):
+            refuse_version(connection.info.server_version, side, server)
+            return _describe(connection, server, side)
+    except psycopg.Error as error:
+        raise ConnectFailed(
+            f"The {side} {server.host}:{server.port} accepted the login but did not answer the first questions.",
+            hint="Try again; if it stays, look into the server's log.",
+            code="CONNECT-TIMEOUT",
+            retryable=True,
+        ) from error
+
+
+def refuse_version(version: int, side: Side, server: Server) -> None:
+    """Raise EngineError VERSION-OUT-OF-RANGE for a server that is too old or too new."""
+    if OLDEST_MAJOR * 10000 <= version < (NEWEST_MAJOR + 1) * 10000:
+        return
+    where = f"The {side} {server.host}:{server.port} is PostgreSQL {version_words(version)}"
+    hint = f"Use a {side} of version {OLDEST_MAJOR} to {NEWEST_MAJOR}."
+    if version < OLDEST_MAJOR * 10000 and side is Side.SOURCE:
+        hint += f" A 9.x server can be upgraded to {OLDEST_MAJOR} or later first (pg_upgrade) and migrated then."
+    raise EngineError(
+        f"{where}; versions {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported.", hint=hint, code="VERSION-OUT-OF-RANGE"
+    )
+
+
+def version_words(version: int) -> str:
+    """Return `16.14` for 160014 and `9.6.24` for 90624."""
+    if version >= 100000:
+        return f"{version // 10000}.{version % 10000}"
+    return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
+
+
+def _describe(connection: Connection, server: Server, side: Side) -> ProbeResult:
+    started = time.monotonic()
+    row = connection.execute("SELECT pg_catalog.version()").fetchone()
+    latency = (time.monotonic() - started) * 1000
+    banner = str(row[0]) if row else ""
+    if not banner.startswith(("PostgreSQL ", "EnterpriseDB ")):
+        raise EngineError(
+            f"The {side} {server.host}:{server.port} speaks PostgreSQL's protocol but is {printable(banner, 60)!r}.",
+            hint="Only PostgreSQL itself is supported.",
+            code="LOOK-ALIKE",
+        )
+    facts = connection.execute(query("server")).fetchone()
+    if facts is None:
+        raise psycopg.DataError("no answer")
+    database, user, started_at, standby, superuser, encoding, locale = facts
+    return ProbeResult(
+        version_text=version_words(connection.info.server_version),
+        version=connection.info.server_version,
+        latency_ms=round(latency, 1),
+        tls=tls_words(connection),
+        database=str(database),
+        user=str(user),
+        system_id=read_system_id(connection),
+        started_at=str(started_at),
+        is_standby=bool(standby),
+        is_superuser=bool(superuser),
+        server_encoding=str(encoding),
+        locale=str(locale),
+        address=connection.info.hostaddr,
+    )
+
+
+def tls_words(connection: Connection) -> str:
+    """Return the TLS protocol of a session, or `none`."""
+    if not connection.pgconn.ssl_in_use:
+        return "none"
+    row = connection.execute(
+        "SELECT version FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()"
+    ).fetchone()
+    return str(row[0]) if row and row[0] else "TLS"  # a proxy in between ends TLS before the server sees it
+
+
+def read_system_id(connection: Connection) -> str | None:
+    """Return the server's system identifier, or None when the account may not read it."""
+    try:
+        row = connection.execute("SELECT system_identifier FROM pg_catalog.pg_control_system()").fetchone()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+        return None
+    return str(row[0]) if row else None

@@ -1,0 +1,12 @@
+-- Foreign keys between tables: child oid, parent oid, constraint, parent in words, child in words.
+-- Clones on partitions are left out; their root's constraint stands for them.
+-- :parameters none   :versions 10+
+SELECT k.conrelid::bigint, k.confrelid::bigint, k.conname::text,
+       pn.nspname || '.' || p.relname, cn.nspname || '.' || c.relname
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
+  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+  JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+ WHERE k.contype = 'f' AND coalesce(pg_catalog.to_jsonb(k) ->> 'conparentid', '0') = '0'
+ ORDER BY 4, 5

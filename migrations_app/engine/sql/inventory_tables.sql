@@ -1,0 +1,37 @@
+-- Every relation that an operator may pick, one row each, with the parents of its foreign keys as a JSON list.
+-- Sizes are estimates from the last VACUUM or ANALYZE, so that no table is opened and a locked one cannot hold us up.
+-- :parameters none   :versions 10+   (conparentid exists since 11: read through to_jsonb so that 10 parses it)
+WITH parents AS (
+  SELECT k.conrelid, pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(n.nspname, p.relname)) AS list
+    FROM pg_catalog.pg_constraint k
+    JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+   WHERE k.contype = 'f' AND k.confrelid <> k.conrelid
+     AND coalesce(pg_catalog.to_jsonb(k) ->> 'conparentid', '0') = '0'
+   GROUP BY k.conrelid
+), members AS (
+  SELECT d.objid FROM pg_catalog.pg_depend d
+   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e'
+)
+SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.relpersistence::text,
+       np.nspname::text AS parent_schema, p.relname::text AS parent_name,
+       (greatest(c.relpages, 0) + greatest(coalesce(t.relpages, 0), 0))::bigint
+         * pg_catalog.current_setting('block_size')::bigint AS bytes,
+       greatest(c.reltuples, 0)::bigint AS rows_estimate,
+       pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_read,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS may_enter,
+       coalesce(f.list, '[]'::jsonb) AS fk_parents,
+       c.oid::bigint
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
+  LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
+  LEFT JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+  LEFT JOIN pg_catalog.pg_namespace np ON np.oid = p.relnamespace
+  LEFT JOIN parents f ON f.conrelid = c.oid
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath')
+   AND n.nspname !~ '^pg_(temp|toast_temp)_'
+   AND c.oid NOT IN (SELECT objid FROM members)
+ ORDER BY n.nspname, c.relname

@@ -1,0 +1,159 @@
+"""Things that answer at a port but are not the server one hoped for."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Talk = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def listening(talk: Talk) -> Iterator[int]:
+    """Serve `talk` for every connection on a free loopback port; yields the port."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(16)
+    server.settimeout(0.1)
+    done = threading.Event()
+
+    def one(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError, ValueError):
+            client.settimeout(10)
+            talk(client)
+
+    def accept() -> None:
+        while not done.is_set():
+            with contextlib.suppress(TimeoutError):
+                client, _ = server.accept()
+                threading.Thread(target=one, args=(client,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        done.set()
+        thread.join()
+        server.close()
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def refusal(sqlstate: str, words: str) -> bytes:
+    return message(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0M{words}\0\0".encode())
+
+
+AUTH_OK = message(b"R", struct.pack("!i", 0))
+READY = message(b"Z", b"I")
+
+
+def refusing(sqlstate: str, words: str = "nein") -> Talk:
+    """A server that answers every login with this error."""
+
+    def talk(client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(refusal(sqlstate, words))
+
+    return talk
+
+
+def pretending(version: str) -> Talk:
+    """A server that lets everybody in and says that it is of this version."""
+
+    def talk(client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(AUTH_OK + message(b"S", b"server_version\0" + version.encode() + b"\0") + READY)
+        client.recv(4096)
+
+    return talk
+
+
+def silent(client: socket.socket) -> None:
+    """Accepts, reads, never answers."""
+    while client.recv(4096):
+        pass
+
+
+def saying(data: bytes) -> Talk:
+    """Answers the first packet with fixed bytes."""
+
+    def talk(client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(data)
+
+    return talk
+
+
+def endless(chunk: bytes) -> Talk:
+    """Talks until the other side hangs up."""
+
+    def talk(client: socket.socket) -> None:
+        client.recv(4096)
+        while True:
+            client.sendall(chunk)
+
+    return talk
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a self-signed certificate and its key; returns both paths."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, secret = folder / f"{name}.pem", folder / f"{name}.key"
+    pem.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem, secret
+
+
+def tls_in_front_of(port: int, pem: Path, key: Path) -> Talk:
+    """Ends TLS as a PostgreSQL proxy does and passes everything on to the server at `port`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+
+    def talk(client: socket.socket) -> None:
+        client.recv(8)
+        client.sendall(b"S")
+        secure = context.wrap_socket(client, server_side=True)
+        with secure, socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=_pump, args=(server, secure), daemon=True)
+            back.start()
+            _pump(secure, server)
+            server.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    return talk
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while data := source.recv(65536):
+            sink.sendall(data)

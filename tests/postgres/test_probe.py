@@ -1,0 +1,75 @@
+"""Test connection tells what answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.errors import ConnectFailed
+from migrations_app.engine.plan import Server, Side, TlsMode
+from migrations_app.engine.probe import bounded, open_session, probe
+from tests import impostors
+from tests.fakes import wait_until
+
+
+def server(cluster: Cluster, **more: object) -> Server:
+    values: dict[str, object] = {
+        "host": "127.0.0.1",
+        "port": cluster.port,
+        "user": "postgres",
+        "password": cluster.password,
+    }
+    return Server(**{**values, **more})  # type: ignore[arg-type]
+
+
+def test_a_probe_tells_version_latency_and_system(source_cluster: Cluster) -> None:
+    found = probe(server(source_cluster), Side.SOURCE)
+
+    assert found.version // 10000 == 16
+    assert found.version_text.startswith("16.")
+    assert found.latency_ms >= 0
+    assert found.tls == "none"
+    assert found.system_id
+    assert not found.is_standby
+    assert found.is_superuser
+    assert found.server_encoding == "UTF8"
+
+
+def test_two_servers_have_different_system_identifiers(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    assert probe(server(source_cluster), Side.SOURCE).system_id != probe(server(target_cluster), Side.TARGET).system_id
+
+
+def test_a_verified_tls_connection_is_told(source_cluster: Cluster, tmp_path: Path) -> None:
+    pem, key = impostors.certificate(tmp_path, "localhost")
+    with impostors.listening(impostors.tls_in_front_of(source_cluster.port, pem, key)) as port:
+        found = probe(
+            server(source_cluster, host="localhost", port=port, tls=TlsMode.VERIFY_FULL, ca_file=str(pem)), Side.SOURCE
+        )
+    assert found.tls != "none"
+
+
+def test_a_probe_leaves_no_session_behind(source_cluster: Cluster) -> None:
+    probe(server(source_cluster), Side.SOURCE)
+
+    def sessions() -> int:
+        with source_cluster.connect() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'towpath:probe'"
+            ).fetchone()
+        return int(row[0]) if row else -1
+
+    wait_until(lambda: sessions() == 0, 10)
+
+
+def test_a_session_that_hangs_is_cut(source_cluster: Cluster) -> None:
+    connection = open_session(server(source_cluster), Side.SOURCE)
+    with connection, pytest.raises(psycopg.OperationalError), bounded(connection, 0.3):
+        connection.execute("SELECT pg_sleep(30)")
+
+
+def test_a_server_that_goes_silent_after_the_login_is_given_up(source_cluster: Cluster) -> None:
+    with impostors.listening(impostors.pretending("16.1")) as port, pytest.raises(ConnectFailed):
+        probe(Server(host="127.0.0.1", port=port, user="x"), Side.SOURCE, seconds=1)
