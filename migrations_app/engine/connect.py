@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import weakref
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,6 +111,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
         self._versions: dict[Side, int] = {}
+        self._sides: weakref.WeakKeyDictionary[Connection, Side] = weakref.WeakKeyDictionary()
         self._forward_lock = threading.Lock()  # starting a process takes long: `interrupt` must not wait for it
         self._forwarders: dict[Side, Forwarder | None] = {}
         self._stopped = False
@@ -197,8 +199,13 @@ class Sessions:
         if known is None:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)
+        self._sides[connection] = side
         self._track(connection)
         return connection
+
+    def side_of(self, connection: Connection) -> Side | None:
+        """Return which server a session of ours belongs to, also after it was closed."""
+        return self._sides.get(connection)
 
     def _arguments(self, side: Side, database: str, *, replication: bool) -> dict[str, str | int]:
         server = self.server(side, database)
@@ -318,6 +325,15 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
 
 _LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
+_REFUSALS = {
+    "53100": ("{}-FULL", "Free or add disk space on the {}, then retry: everything done so far is kept."),
+    "53200": ("{}-ERROR", "Raise max_locks_per_transaction on the {} or select fewer tables, then retry."),
+    "25006": ("{}-READONLY", "The {} accepts no writes. Make it the writable primary again, then retry."),
+    "42501": ("{}-ERROR", "Give the account of the {} the right that is named in the message, then retry."),
+    "54000": ("ROW-TOOBIG", "Shrink the row on the source, or leave the table out."),
+    "22021": ("ROW-ENCODING", "Repair the text on the source, or leave the table out."),
+    "22P05": ("ROW-ENCODING", "The target's encoding lacks a character of this table. Use a UTF8 target."),
+}
 
 
 def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
@@ -325,22 +341,20 @@ def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
 
     Classified by SQLSTATE, never by words: servers speak many languages.
     """
-    state = error.sqlstate or ""
-    words = first_line(error)
-    unspoken = not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    if state.startswith("08") or state in _LOST or unspoken:
+    unspoken = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return server_error(error.sqlstate or ("08006" if unspoken else ""), first_line(error), side, doing)
+
+
+def server_error(state: str, words: str, side: Side, doing: str) -> EngineError:
+    """Return the typed error for what a server said with this SQLSTATE; the same rules as `translate`."""
+    if state.startswith("08") or state in _LOST:
         return ConnectionLost(f"Lost the connection to the {side} while {doing}: {words}")
     if state in _TRY_AGAIN:
         return ConnectionLost(f"The {side} could not go on while {doing}: {words}")
-    return refusal(side, state, f"The {side} reported an error while {doing}: {words} ({state})")
-
-
-def refusal(side: Side, state: str, message: str) -> EngineError:
-    """Return the typed error for a server's refusal with this SQLSTATE."""
-    prefix, kind = ("SRC", SourceError) if side is Side.SOURCE else ("DST", TargetError)
-    code = {"53100": f"{prefix}-FULL", "25006": f"{prefix}-READONLY"}.get(state, f"{prefix}-ERROR")
-    hints = {"53100": f"Free or add disk space on the {side}, then retry: everything done so far is kept."}
-    return kind(message, code=code, hint=hints.get(state, ""))
+    kind = SourceError if side is Side.SOURCE else TargetError
+    code, hint = _REFUSALS.get(state, ("{}-ERROR", ""))
+    message = f"The {side} reported an error while {doing}: {words} ({state})"
+    return kind(message, code=code.format("SRC" if side is Side.SOURCE else "DST"), hint=hint.format(side))
 
 
 def first_line(error: psycopg.Error) -> str:

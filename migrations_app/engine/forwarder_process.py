@@ -42,7 +42,7 @@ class Gate:
             host=str(config["host"]),
             port=int(config["port"]),
             user="",
-            tls=TlsMode(config["tls"]),
+            tls=TlsMode(str(config["tls"])),
             ca_file=str(config["ca_file"]),
         )
 

@@ -1,0 +1,161 @@
+"""Replication slots on the source: made with a snapshot, found again, dropped.
+
+Making a slot waits for every older writing transaction of the whole server. The wait is cut into short tries, so that
+it can be told to the operator and ended at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from .connect import Connection, translate
+from .errors import SlotLost, SourceError
+from .lsn import parse_lsn
+from .names import quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import DatabaseState, Kind, LedgerItem
+from .source_setup import age
+
+PLUGIN = "pgoutput"
+_TRY_SECONDS = 3
+_LONGEST_WAIT_SECONDS = 10.0
+_TELL_EVERY_TRIES = 20
+_END_OF_SESSION_TRIES = 100
+
+_OLDER = """
+SELECT 'PID ' || pid, coalesce(usename, ''), extract(epoch FROM pg_catalog.clock_timestamp() - xact_start)::bigint
+  FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
+UNION ALL
+SELECT 'prepared transaction ' || gid, owner, extract(epoch FROM pg_catalog.clock_timestamp() - prepared)::bigint
+  FROM pg_catalog.pg_prepared_xacts
+ ORDER BY 3 DESC NULLS LAST LIMIT 10
+"""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which server this is, and on which history of it."""
+
+    system_id: str
+    timeline: int
+
+
+@dataclass(frozen=True)
+class OpenedSlot:
+    """A slot just made. Its snapshot can be imported until the connection is used or closed."""
+
+    lsn: int
+    export_id: str
+    connection: Connection
+
+
+def identify(run: Run, database: DatabasePlan) -> Identity:
+    """Return the source's system identifier and timeline."""
+    with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as connection:
+        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+    if row is None:
+        raise SourceError("The source does not say which server it is.")
+    return Identity(str(row[0]), int(str(row[1])))
+
+
+def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool) -> OpenedSlot:
+    """Make a logical slot and keep its snapshot exported. A permanent one is written in the ledger first.
+
+    Waits for older writing transactions, with an SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or
+    what `Control` raises; then no slot is left by this try.
+    """
+    if not temporary:
+        run.ports.ledger.intend(LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name))
+    connection = run.sessions.open(Side.SOURCE, database.source_name, replication=True, lock_timeout=f"{_TRY_SECONDS}s")
+    statement = " ".join(
+        ["CREATE_REPLICATION_SLOT", quote(name), "TEMPORARY" if temporary else "", "LOGICAL", PLUGIN, "EXPORT_SNAPSHOT"]
+    )
+    try:
+        row = _patiently(run, database, connection, statement)
+    except BaseException:
+        connection.close()
+        raise
+    return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection)
+
+
+def _patiently(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...]:
+    tries = 0
+    while True:
+        run.ports.control.check()
+        try:
+            row = connection.execute(statement).fetchone()  # type: ignore[call-overload]
+        except psycopg.Error as error:
+            run.ports.control.check()
+            if error.sqlstate != "55P03":
+                raise translate(error, Side.SOURCE, "making a replication slot") from error
+        else:
+            if row is None:
+                raise SourceError("The source made no replication slot and gave no reason.")
+            return tuple(row)
+        if tries % _TELL_EVERY_TRIES == 0:
+            run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
+        tries += 1
+        run.ports.control.sleep(min(0.5 * tries, _LONGEST_WAIT_SECONDS))
+
+
+def _waiting_for(run: Run, database: DatabasePlan) -> str:
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        rows = connection.execute(_OLDER).fetchall()
+    if not rows:
+        return "Waiting for older transactions on the source."
+    named = "; ".join(f"{who}, user {user}, {age(seconds)}" for who, user, seconds in rows)
+    plural = "transaction" if len(rows) == 1 else "transactions"
+    return f"Waiting for {len(rows)} older {plural} on the source: {named}."
+
+
+def require(run: Run, connection: Connection, database: DatabasePlan, state: DatabaseState) -> None:
+    """Raise SlotLost unless the task's slot stands, usable, on the server that the task began with."""
+    identity = identify(run, database)
+    if (identity.system_id, identity.timeline) != (state.system_id, state.timeline):
+        raise SlotLost(
+            "This is not the server, or not the history of it, that the task started with.",
+            hint="Correct the address of the source, or cancel the task and start it again with a new copy.",
+            code="SRC-CHANGED",
+        )
+    row = connection.execute(
+        "SELECT to_jsonb(s) ->> 'wal_status' FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s"
+        " AND s.database = current_database()",
+        (state.slot,),
+    ).fetchone()
+    if row is None or row[0] == "lost":
+        what = "is gone" if row is None else "has lost its WAL"
+        raise SlotLost(
+            f"The replication slot {state.slot} on the source {what}: changes that are still needed cannot be had.",
+            hint="Cancel the task and start it again: it needs a new copy.",
+            code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
+        )
+
+
+def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name: str) -> bool:
+    """Drop a slot of ours from which nobody has read, if it is there. Says whether it was.
+
+    Ends the session that still holds it. Not for a slot whose changes are needed.
+    """
+    for _ in range(_END_OF_SESSION_TRIES):
+        row = connection.execute(
+            "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)
+        ).fetchone()
+        if row is None:
+            return False
+        if row[0] is None:
+            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+            run.ports.ledger.removed(
+                LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
+            )
+            return True
+        connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (row[0],))
+        run.ports.control.sleep(0.1)
+    raise SourceError(
+        f"The replication slot {name} on the source is in use and its session does not end.",
+        hint="End the session that pg_replication_slots names as active_pid, then retry.",
+        code="SRC-SLOTBUSY",
+        retryable=True,
+    )

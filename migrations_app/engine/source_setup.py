@@ -1,0 +1,237 @@
+"""What the source must have before a slot is made: replica identities and the publication, written in the ledger.
+
+Everything here can be repeated at any time. The publication comes before the slot, always: changes of a table that is
+published later are lost without a word on newer servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import psycopg
+
+from .catalog import Table
+from .connect import Connection, translate
+from .errors import ConnectionLost, SourceError
+from .names import literal, publication_name, qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_LONGEST_WAIT_SECONDS = 15.0
+_ROOTS_SINCE = 130000
+_TRUNCATE_SINCE = 110000
+_GENERATED_SINCE = 180000
+
+_WITHOUT_IDENTITY = """
+SELECT c.oid::bigint, c.relreplident::text,
+       (SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+         WHERE x.indrelid = c.oid AND x.indisreplident LIMIT 1)
+  FROM pg_catalog.pg_class c
+ WHERE c.oid = ANY(%s::oid[]) AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident <> 'f'
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x
+                    WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
+                      AND CASE c.relreplident WHEN 'd' THEN x.indisprimary
+                                              WHEN 'i' THEN x.indisreplident ELSE false END)
+ ORDER BY c.oid
+"""
+
+_HOLDERS = """
+SELECT DISTINCT a.pid, a.usename, extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.granted AND a.pid <> pg_catalog.pg_backend_pid()
+   AND CASE WHEN pg_catalog.cardinality(%s::oid[]) = 0 THEN l.relation >= 16384 ELSE l.relation = ANY(%s::oid[]) END
+   AND l.mode = ANY(%s) AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+ ORDER BY 1 LIMIT 5
+"""
+_STRONG = ["ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"]
+_ANY = ["AccessShareLock", "RowShareLock", "RowExclusiveLock", *_STRONG]
+
+
+def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: list[Table], *, anew: bool) -> str:
+    """Give every selected table an identity and publish exactly the selected tables. Returns the publication's name.
+
+    `anew`: no slot depends on the publication yet, so one that an earlier run left is replaced. Raises SourceError with
+    the statements to run when our account may not do it, or when a publication that the slot needs is gone.
+    """
+    fix_identities(run, database, connection, tables)
+    name = publication_name(run.plan.key, database_oid(connection))
+    wanted = published(tables, connection.info.server_version)
+    run.ports.ledger.intend(
+        LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.PUBLICATION, name=name)
+    )
+    existing = _published_now(connection, name)
+    if existing is not None and anew:
+        _locking(run, connection, [], "DROP PUBLICATION " + quote(name), "replacing the publication")
+        existing = None
+    if existing is None:
+        if not anew:
+            raise SourceError(
+                f"The publication {name} of database {database.source_name} is gone, so changes may be missing.",
+                hint="Cancel the task and start it again: it needs a new copy.",
+                code="SRC-SLOTLOST",
+            )
+        text = _create(name, wanted, connection.info.server_version)
+        _locking(run, connection, wanted, text, "creating the publication")
+    elif missing := [table for table in wanted if table.oid not in existing]:
+        text = f"ALTER PUBLICATION {quote(name)} ADD TABLE " + _only(missing)
+        _locking(run, connection, missing, text, "adding tables to the publication")
+    return name
+
+
+def database_oid(connection: Connection) -> int:
+    """Return the oid of the connected database, which is part of our objects' names."""
+    row = connection.execute(
+        "SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()"
+    ).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def published(tables: list[Table], version: int) -> list[Table]:
+    """Return what the publication lists: topmost partitioned tables for their partitions where servers allow it.
+
+    Unlogged tables cannot be published; they are copied again at the end.
+    """
+    if version < _ROOTS_SINCE:
+        return [table for table in tables if table.has_rows and table.persistence == "p"]
+    known = {table.oid for table in tables}
+    return [
+        table for table in tables if table.persistence == "p" and not (table.is_partition and table.parent_oid in known)
+    ]
+
+
+def _create(name: str, tables: list[Table], version: int) -> str:
+    operations = "insert, update, delete" + (", truncate" if version >= _TRUNCATE_SINCE else "")
+    options = [f"publish = {literal(operations)}"]
+    if version >= _ROOTS_SINCE:
+        options.append("publish_via_partition_root = false")
+    if version >= _GENERATED_SINCE:
+        options.append("publish_generated_columns = none")
+    listed = " FOR TABLE " + _only(tables) if tables else ""
+    return f"CREATE PUBLICATION {quote(name)}{listed} WITH ({', '.join(options)})"
+
+
+def _only(tables: Iterable[Table]) -> str:
+    return ", ".join("ONLY " + qualified(table.schema, table.name) for table in tables)
+
+
+def _published_now(connection: Connection, name: str) -> set[int] | None:
+    """Return the oids that the publication lists, None when there is no such publication."""
+    row = connection.execute(
+        "SELECT (SELECT array_agg(r.prrelid::bigint) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid)"
+        " FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
+        (name,),
+    ).fetchone()
+    return {int(oid) for oid in row[0] or ()} if row else None  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class _Identity:
+    table: Table
+    was: str
+    index: str
+
+    @property
+    def statement(self) -> str:
+        return f"ALTER TABLE {qualified(self.table.schema, self.table.name)} REPLICA IDENTITY FULL"
+
+
+def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tables: list[Table]) -> int:
+    """Set REPLICA IDENTITY FULL where updates could not be published otherwise; returns on how many tables.
+
+    Without it the application's own UPDATE would fail on the source as soon as the table is published. The old value is
+    kept in the ledger. Raises SourceError, before anything is changed, when we do not own all of these tables.
+    """
+    by_oid = {table.oid: table for table in tables}
+    rows = connection.execute(_WITHOUT_IDENTITY, (list(by_oid),)).fetchall()
+    lacking = [_Identity(by_oid[int(str(row[0]))], str(row[1]), str(row[2] or "")) for row in rows]
+    foreign = [item for item in lacking if not item.table.is_owner]
+    if foreign:
+        names = ", ".join(f"{item.table.schema}.{item.table.name}" for item in foreign[:5])
+        raise SourceError(
+            f"{len(foreign)} tables of {database.source_name} have no key, and our account may not give them a replica"
+            f" identity: {names}{'…' if len(foreign) > 5 else ''}.",
+            hint="Run as their owner, or add a primary key: "
+            + "; ".join(item.statement for item in foreign[:20])
+            + ";",
+        )
+    for item in lacking:
+        detail = {"was": item.was, "index": item.index}
+        run.ports.ledger.intend(
+            LedgerItem(
+                side=Side.SOURCE,
+                database=database.source_name,
+                kind=Kind.REPLICA_IDENTITY,
+                schema=item.table.schema,
+                name=item.table.name,
+                detail=detail,
+            )
+        )
+        _locking(run, connection, [item.table], item.statement, "setting a replica identity")
+    return len(lacking)
+
+
+def _locking(run: Run, connection: Connection, tables: list[Table], statement: str, doing: str) -> None:
+    """Run a statement that needs locks; the session's lock_timeout keeps others from queuing behind us for long."""
+
+    def attempt() -> None:
+        connection.execute(statement)  # type: ignore[call-overload]
+
+    persist(run, connection, tables, attempt, doing, _ANY)
+
+
+def persist(
+    run: Run,
+    connection: Connection,
+    tables: list[Table],
+    attempt: Callable[[], None],
+    doing: str,
+    conflicting: list[str],
+) -> None:
+    """Repeat `attempt` while it fails for a lock that somebody else holds, and tell the operator who that is.
+
+    No `tables` means any table. The sessions that `attempt` uses must have a lock_timeout.
+    Raises what `Control` raises, or the translated error of any other failure. `connection` must be usable again after
+    a failed attempt; it is also asked who holds the locks.
+    """
+    tries = 0
+    while True:
+        run.ports.control.check()
+        try:
+            attempt()
+        except psycopg.Error as error:
+            run.ports.control.check()
+            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                raise translate(error, Side.SOURCE, doing) from error
+        else:
+            return
+        tries += 1
+        if tries in (2, 10) or tries % 40 == 0:
+            run.ports.store.event(
+                "warning",
+                "SRC-LOCKED",
+                f"Waiting for a lock on the source ({doing})" + _who(connection, tables, conflicting),
+            )
+        run.ports.control.sleep(min(0.5 * 2**tries, _LONGEST_WAIT_SECONDS))
+
+
+def _who(connection: Connection, tables: list[Table], modes: list[str]) -> str:
+    try:
+        oids = [table.oid for table in tables]
+        rows = connection.execute(_HOLDERS, (oids, oids, modes)).fetchall()
+    except psycopg.Error as error:
+        raise ConnectionLost("Lost the connection to the source while asking who holds a lock.") from error
+    held = "; ".join(f"PID {pid}, user {user}, {age(seconds)}" for pid, user, seconds in rows)
+    return f": held by {held}." if held else "."
+
+
+def age(seconds: object) -> str:
+    """Return an age in words, such as `2 h 10 min`."""
+    total = int(str(seconds)) if seconds is not None else 0
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min"
+    return f"{total // 3600} h {total % 3600 // 60} min"
