@@ -16,6 +16,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Mapping
@@ -73,7 +74,15 @@ def wheel_root() -> Path:
         with contextlib.suppress(OSError):  # somebody else was faster
             staging.rename(public)
         shutil.rmtree(staging, ignore_errors=True)
+    require_own(public)
     return copy
+
+
+def require_own(folder: Path) -> None:
+    """Refuse a folder below a public one that somebody else put there. Raises ClusterError."""
+    status = folder.lstat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
+        raise ClusterError(f"{folder} belongs to somebody else or can be changed by others; remove it and try again")
 
 
 def wheel_bin(major: int) -> Path:
@@ -186,7 +195,9 @@ class Cluster:
                     row = connection.execute("SHOW data_directory").fetchone()
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise ClusterError(f"PostgreSQL {self.major} does not answer: {error}\n{self._log_tail()}") from error
+                    raise ClusterError(
+                        f"PostgreSQL {self.major} does not answer: {error}\n{self._log_tail()}"
+                    ) from error
                 time.sleep(0.05)
                 continue
             # A stale server on the same port, with the same password, would be a false green.
@@ -210,12 +221,23 @@ class Cluster:
                 self.process.wait(10)
         self.process = None
 
-    def arguments(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> dict[str, Any]:
+    def arguments(
+        self, database: str = "postgres", user: str = "postgres", password: str | None = None
+    ) -> dict[str, Any]:
         """Return psycopg keywords for a login."""
         chosen = self.password if password is None else password
-        return {"host": "127.0.0.1", "port": self.port, "user": user, "password": chosen, "dbname": database, "connect_timeout": 5}
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": user,
+            "password": chosen,
+            "dbname": database,
+            "connect_timeout": 5,
+        }
 
-    def connect(self, database: str = "postgres", *, autocommit: bool = True, **login: str) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(
+        self, database: str = "postgres", *, autocommit: bool = True, **login: str
+    ) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a session on this server."""
         return psycopg.connect(**self.arguments(database, **login), autocommit=autocommit)
 
