@@ -320,7 +320,7 @@ class ConnectionTest(models.Model):
 class SourceObject(models.Model):
     """What the source holds, as read by a worker: the rows behind the object tree."""
 
-    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="objects")
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="source_objects")
     database = models.CharField(max_length=63)
     schema = models.CharField(max_length=63, blank=True, default="")  # '' = the database itself
     name = models.CharField(max_length=63, blank=True, default="")  # '' = the schema itself

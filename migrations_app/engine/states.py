@@ -142,7 +142,7 @@ WORKER_MOVES: dict[Status, frozenset[Status]] = {
     _S.CHECKING: frozenset({_S.CHECK_PASSED, _S.CHECK_FAILED}),
     _S.SCHEDULED: frozenset({_S.QUEUED}),
     _S.QUEUED: frozenset({_S.RUNNING, _S.FAILED, _S.CHECK_FAILED}),
-    _S.RUNNING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
+    _S.RUNNING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),  # completed: full-only tasks
     _S.READY: frozenset({_S.RUNNING, _S.FAILED}),
     _S.COMPLETING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
     _S.CANCELLING: frozenset({_S.CANCELLED}),
@@ -166,8 +166,11 @@ def allowed_actions(status: Status) -> list[Action]:
 def may_move(current: Status, new: Status) -> bool:
     """Say whether some rule, an operator's or a worker's, leads from `current` to `new`."""
     by_operator = any(current in rule.allowed_from and rule.leads_to == new for rule in RULES.values())
-    # Start with a time set waits as `scheduled` instead of `queued`; a resumed sync needs no place in the queue.
-    by_operator = by_operator or (current == Status.CHECK_PASSED and new == Status.SCHEDULED)
+    # Start with a time set waits as `scheduled` instead of `queued`; resume and retry in the sync need no place in the
+    # queue of full migrations.
+    waits = (Status.CHECK_PASSED, Status.SCHEDULED)
+    goes_on = {(Status.PAUSED, Status.RUNNING), (Status.FAILED, Status.RUNNING)}
+    by_operator = by_operator or (current, new) == waits or (current, new) in goes_on
     return by_operator or new in WORKER_MOVES.get(current, frozenset())
 
 

@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
                 ('selectable', models.BooleanField(default=True)),
                 ('reason', models.CharField(blank=True, default='', max_length=300)),
                 ('fk_parents', models.JSONField(default=list)),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='objects', to='migrations_app.migrationtask')),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='source_objects', to='migrations_app.migrationtask')),
             ],
             options={
                 'ordering': ['database', 'schema', 'name'],
