@@ -38,7 +38,8 @@ def test_start_queues_the_task_and_wakes_a_worker(checked: MigrationTask, alice:
     task = services.start_task(task_id=checked.pk, actor=alice)
     assert task.status == Status.QUEUED
     assert OrmQ.objects.filter(key="migrate").count() == 1
-    assert [step.name for step in task.steps.all()] == ["schema", "copy", "index", "sync", "compare", "complete", "cleanup"]
+    names = [step.name for step in task.steps.all()]
+    assert names == ["schema", "copy", "index", "sync", "compare", "complete", "cleanup"]
 
 
 def test_start_records_who_pressed_it(checked: MigrationTask, alice: User) -> None:
@@ -50,9 +51,14 @@ def test_start_records_who_pressed_it(checked: MigrationTask, alice: User) -> No
 
 def test_a_rolled_back_start_wakes_nobody(checked: MigrationTask, alice: User) -> None:
     before = OrmQ.objects.count()
-    with pytest.raises(RuntimeError), transaction.atomic():
-        services.start_task(task_id=checked.pk, actor=alice)
-        raise RuntimeError
+
+    def start_and_break() -> None:
+        with transaction.atomic():
+            services.start_task(task_id=checked.pk, actor=alice)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start_and_break()
     checked.refresh_from_db()
     assert checked.status == Status.CHECK_PASSED
     assert OrmQ.objects.count() == before

@@ -1,0 +1,113 @@
+"""A whole installation of the console in a folder of its own: its database, its processes, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Installation:
+    """Runs manage.py commands against its own data folder, and looks into the SQLite file."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("TOWPATH_", "DATABASE_URL"))},
+            "TOWPATH_DATA_DIR": str(folder),
+            "DJANGO_SETTINGS_MODULE": "console.settings",
+            **environment,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def manage(self, *arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and return what it printed."""
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        variables = {**self.environment, **environment}
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=variables, cwd=ROOT)
+
+    def migrate(self) -> None:
+        """Create the tables."""
+        done = self.manage("migrate", "-v0")
+        assert done.returncode == 0, done.stderr
+
+    def shell(self, code: str) -> str:
+        """Run Python inside the installation and return what it printed."""
+        done = self.manage("shell", "-v0", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command that goes on; its output goes to a log in the folder."""
+        log = (self.folder / f"{arguments[0]}-{len(self.processes)}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env={**self.environment, **environment},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End everything that was started, with all its descendants."""
+        for process in self.processes:
+            family = [process.pid, *descendants(process.pid)]
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            for pid in family:
+                if alive(pid) and pid != process.pid:
+                    os.kill(pid, signal.SIGKILL)
+            process.wait(10)
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read from the installation's SQLite file."""
+        connection = sqlite3.connect(self.folder / "console.sqlite3", timeout=20)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def logs(self) -> str:
+        """Return everything that the started commands printed."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.rglob("*.log")))
+
+
+def _parents() -> Iterator[tuple[int, int, str]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            yield int(entry.name), int(fields[1]), fields[0]
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; a zombie does not."""
+    return any(known == pid and state not in "ZX" for known, _, state in _parents())
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the pids below a process, children before grandchildren."""
+    table = list(_parents())
+    found, edge = [], {pid}
+    while edge:
+        edge = {child for child, parent, _ in table if parent in edge} - set(found)
+        found += sorted(edge)
+    return found
