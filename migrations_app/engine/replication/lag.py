@@ -1,0 +1,207 @@
+"""Watches the source from beside the stream: how far its WAL is, and whether it still keeps what we need."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import NamedTuple
+
+import psycopg
+
+from ..connect import Connection, translate
+from ..errors import EngineError, SlotLost
+from ..lsn import format_lsn, parse_lsn
+from ..plan import Side
+from ..ports import Store
+from ..sql import query
+
+_SECONDS_BETWEEN = 2.0
+_PAGE = 8192
+_LONG_PAGE_HEADER = 40
+
+_warned: set[str] = set()  # slots of this process that were already warned about: slices are short
+
+
+class SlotState(NamedTuple):
+    """One look at the source. LSNs as integers; `at` is our monotonic clock, `source_time` the source's own."""
+
+    insert_lsn: int
+    source_time: float
+    at: float
+    exists: bool
+    active_pid: int | None
+    confirmed: int | None
+    database: str
+    wal_status: str  # '' before 13
+    safe_bytes: int | None
+
+
+def before_page_header(lsn: int) -> int:
+    """Return `lsn`, or the start of its page when it lies just behind the page's header.
+
+    The insert position skips a page header that is not written yet; what the stream reports stops before it.
+    """
+    inside = lsn % _PAGE
+    return lsn - inside if inside <= _LONG_PAGE_HEADER else lsn
+
+
+def read_slot(connection: Connection, slot: str) -> SlotState:
+    """Look at the source's WAL position and at the slot. Raises psycopg.Error."""
+    row = connection.execute(query("slot_state"), {"slot": slot}).fetchone()
+    assert row is not None  # noqa: S101 - the query always returns one row
+    insert, clock, name, pid, confirmed, _, database, status, safe = row
+    return SlotState(
+        insert_lsn=before_page_header(parse_lsn(str(insert))),
+        source_time=float(str(clock)),
+        at=time.monotonic(),
+        exists=name is not None,
+        active_pid=int(str(pid)) if pid is not None else None,
+        confirmed=parse_lsn(str(confirmed)) if confirmed else None,
+        database=str(database or ""),
+        wal_status=str(status or ""),
+        safe_bytes=int(str(safe)) if safe is not None else None,
+    )
+
+
+def require_slot(state: SlotState, slot: str, position: int) -> None:
+    """Raise SlotLost unless the slot still has everything after `position`."""
+    again = "Start the migration again with a new copy; nothing on the source was harmed."
+    where = format_lsn(position)
+    if not state.exists:
+        raise SlotLost(
+            f"The slot {slot} is gone from the source: changes after {where} are lost.", hint=again, code="SRC-SLOTGONE"
+        )
+    if state.wal_status == "lost":
+        raise SlotLost(
+            f"The source has removed WAL that slot {slot} needed: changes after {where} are lost.",
+            hint=again + " Raise max_slot_wal_keep_size first.",
+        )
+    if state.confirmed is not None and position < state.confirmed:
+        raise SlotLost(
+            f"The target stands at {where}, but the slot {slot} was already confirmed up to"
+            f" {format_lsn(state.confirmed)}: the target was set back, or somebody else reads the slot.",
+            hint=again,
+        )
+
+
+class SourceWatch:
+    """Asks the source every two seconds in a thread of its own, and keeps the samples from which lag is told.
+
+    `query` may be used by the owner meanwhile: the session is shared under a lock.
+    """
+
+    def __init__(self, connection: Connection, slot: str, store: Store) -> None:
+        self._connection = connection
+        self._slot = slot
+        self._store = store
+        self._lock = threading.Lock()
+        self._samples: deque[SlotState] = deque(maxlen=1800)
+        self._stop = threading.Event()
+        self._error: EngineError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"watch {slot}", daemon=True)
+
+    def look(self) -> SlotState:
+        """Take a sample now. Raises EngineError."""
+        try:
+            with self._lock:
+                state = read_slot(self._connection, self._slot)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, "reading its WAL position") from error
+        self._samples.append(state)
+        return state
+
+    def start(self) -> None:
+        """Go on sampling in the background until `close`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop sampling and close the session. Idempotent."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(5)
+        self._connection.close()
+
+    def check(self) -> None:
+        """Raise what the background sampling ran into."""
+        if self._error is not None:
+            raise self._error
+
+    def type_names(self, types: list[tuple[int, int]]) -> list[str]:
+        """Return the source's names of (oid, typmod) types, '???' for a type that does not exist any more."""
+        try:
+            with self._lock:
+                rows = self._connection.execute(
+                    "SELECT pg_catalog.format_type(t, m) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY u(t, m, n)"
+                    " ORDER BY n",
+                    ([oid for oid, _ in types], [typmod for _, typmod in types]),
+                ).fetchall()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, "reading type names") from error
+        return [str(row[0]) for row in rows]
+
+    def ancestors(self, oid: int) -> list[tuple[str, str]]:
+        """Return (schema, name) of the partitioned tables above a table, nearest first."""
+        try:
+            with self._lock:
+                rows = self._connection.execute(
+                    "WITH RECURSIVE up AS (SELECT inhparent, 1 AS n FROM pg_catalog.pg_inherits WHERE inhrelid = %s"
+                    " UNION ALL SELECT i.inhparent, up.n + 1 FROM up"
+                    " JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.inhparent)"
+                    " SELECT s.nspname, c.relname FROM up JOIN pg_catalog.pg_class c ON c.oid = up.inhparent"
+                    " JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY up.n",
+                    (oid,),
+                ).fetchall()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, "reading partitions") from error
+        return [(str(row[0]), str(row[1])) for row in rows]
+
+    @property
+    def insert_lsn(self) -> int:
+        """The source's WAL position at the last look."""
+        return self._samples[-1].insert_lsn if self._samples else 0
+
+    def lag_bytes(self, position: int) -> int:
+        """WAL bytes between the last look at the source and `position`."""
+        return max(0, self.insert_lsn - position)
+
+    def lag_seconds(self, position: int, pending_since: float | None) -> float:
+        """Seconds by which `position` is behind, by the source's clock. 0 when everything that was there is applied.
+
+        `pending_since`: source time at which the transaction now being applied was committed there.
+        """
+        samples = list(self._samples)
+        if not samples or position >= samples[-1].insert_lsn:
+            return 0.0
+        now = samples[-1].source_time + time.monotonic() - samples[-1].at
+        reached = next((state.source_time for state in reversed(samples) if state.insert_lsn <= position), None)
+        known = [moment for moment in (reached, pending_since) if moment is not None]
+        return max(0.0, now - max(known)) if known else max(0.0, now - samples[0].source_time)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_SECONDS_BETWEEN):
+            try:
+                self._guard(self.look())
+            except EngineError as error:
+                if not self._stop.is_set():
+                    self._error = error
+                return
+
+    def _guard(self, state: SlotState) -> None:
+        if not state.exists or state.wal_status == "lost":
+            require_slot(state, self._slot, 0)
+        if state.wal_status != "unreserved":
+            _warned.discard(self._slot)
+        elif self._slot not in _warned:
+            _warned.add(self._slot)
+            left = (
+                f"after {state.safe_bytes} more bytes"
+                if state.safe_bytes and state.safe_bytes > 0
+                else "at its next checkpoint"
+            )
+            self._store.event(
+                "warning",
+                "SRC-WALLIMIT",
+                f"The source will drop needed changes {left}. Raise max_slot_wal_keep_size on the source now.",
+                slot=self._slot,
+            )

@@ -1,0 +1,149 @@
+"""Sends statements without waiting for each answer, and reads the answers while sending.
+
+libpq's pipeline mode stops for ever when both ends write and nobody reads, and its buffers grow quadratically slow; the
+rules here are: bounded statements and bytes under way, and reading before every wait.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import psycopg
+from psycopg import pq
+
+from ..connect import Connection
+
+_STATEMENTS_UNDER_WAY = 512
+_BYTES_UNDER_WAY = 1 << 20
+_STATEMENTS_PER_TURN = 64
+_POLL_MILLISECONDS = 500
+
+Parameters = Sequence[bytes | None]
+
+
+class Sent(NamedTuple):
+    """A statement under way. `context` is whatever names it when it fails."""
+
+    expected: int | None  # affected rows that are right; None = any number
+    context: object
+    size: int
+    done: Callable[[pq.abc.PGresult], None] | None
+    is_sync: bool = False
+
+
+class StatementFailed(Exception):
+    """The server refused a statement of the pipeline, or it hit another number of rows than it must."""
+
+    def __init__(self, context: object, error: psycopg.Error | None, affected: int) -> None:
+        super().__init__(str(error or f"{affected} rows"))
+        self.context = context
+        self.error = error
+        self.affected = affected
+
+
+class Pipeline:
+    """A session in pipeline mode. One thread only. After any exception the session must be closed."""
+
+    def __init__(self, connection: Connection, check: Callable[[], None]) -> None:
+        self._connection = connection
+        self._pg = connection.pgconn
+        self._check = check
+        self._sent: deque[Sent] = deque()
+        self._bytes = 0
+        self._turn = 0
+        self._poll = select.poll()
+        self._pg.enter_pipeline_mode()
+
+    @property
+    def encoding(self) -> str:
+        """The codec of the session."""
+        return self._connection.info.encoding
+
+    def send(self, name: bytes, parameters: Parameters, expected: int | None, context: object, size: int) -> None:
+        """Send one execution of a prepared statement. `size`: bytes of its parameters, roughly."""
+        self._pg.send_query_prepared(name, parameters)
+        self._sent.append(Sent(expected, context, size, None))
+        self._bytes += size
+        self._turn += 1
+        if self._turn >= _STATEMENTS_PER_TURN or self._bytes > _BYTES_UNDER_WAY:
+            self._take_turn()
+
+    def prepare(self, name: bytes, sql: bytes, context: object) -> None:
+        """Prepare a statement; parameter types are left to the server."""
+        self._pg.send_prepare(name, sql)
+        self._sent.append(Sent(None, context, 0, None))
+
+    def command(
+        self,
+        sql: bytes,
+        parameters: Parameters = (),
+        *,
+        expected: int | None = None,
+        context: object = None,
+        done: Callable[[pq.abc.PGresult], None] | None = None,
+    ) -> None:
+        """Send a statement that is not worth preparing. `done` gets its result."""
+        self._pg.send_query_params(sql, list(parameters))
+        self._sent.append(Sent(expected, context, 0, done))
+
+    def query(self, sql: bytes, parameters: Parameters = (), context: object = None) -> pq.abc.PGresult:
+        """Send a statement and wait for its result, behind everything that is under way."""
+        results: list[pq.abc.PGresult] = []
+        self.command(sql, parameters, context=context, done=results.append)
+        self.drain()
+        return results[0]
+
+    def sync(self) -> None:
+        """Close a unit: after an error the server skips everything up to here."""
+        self._pg.pipeline_sync()
+        self._sent.append(Sent(None, None, 0, None, is_sync=True))
+
+    def drain(self) -> None:
+        """Wait until every statement under way has been answered."""
+        self._wait_below(0, 0)
+
+    def _take_turn(self) -> None:
+        self._turn = 0
+        self._pg.flush()
+        self._pg.consume_input()
+        self._read()
+        if len(self._sent) > _STATEMENTS_UNDER_WAY or self._bytes > _BYTES_UNDER_WAY:
+            self._wait_below(_STATEMENTS_UNDER_WAY // 2, _BYTES_UNDER_WAY // 2)
+
+    def _wait_below(self, statements: int, size: int) -> None:
+        if not self._sent:
+            return
+        self._pg.send_flush_request()
+        self._turn = 0
+        while True:
+            unsent = self._pg.flush()
+            self._read()
+            if len(self._sent) <= statements and self._bytes <= size and not unsent:
+                return
+            self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            if not self._poll.poll(_POLL_MILLISECONDS):
+                self._check()
+            self._pg.consume_input()
+
+    def _read(self) -> None:
+        pg, sent = self._pg, self._sent
+        while sent and not pg.is_busy():
+            result = pg.get_result()
+            if result is None:
+                self._bytes -= sent.popleft().size
+                continue
+            head = sent[0]
+            status = result.status
+            if status == pq.ExecStatus.PIPELINE_SYNC:
+                sent.popleft()
+            elif status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+                if head.expected is not None and result.command_tuples != head.expected:
+                    raise StatementFailed(head.context, None, result.command_tuples or 0)
+                if head.done is not None:
+                    head.done(result)
+            else:
+                error = psycopg.errors.error_from_result(result, encoding=self.encoding)
+                raise StatementFailed(head.context, error, 0)

@@ -1,0 +1,169 @@
+"""Knows the tables of the stream: which of them belong to the task, and whether their shape still fits the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from psycopg import pq
+
+from ..errors import SchemaChanged, TargetError
+from ..ports import TableState
+from .pgoutput import Relation
+from .statements import RowStatements, TargetColumn, TargetTable
+
+_GONE = "???"  # format_type of a type that does not exist any more
+
+
+class Source(Protocol):
+    """What must be asked of the source about a table."""
+
+    def type_names(self, types: list[tuple[int, int]]) -> list[str]:
+        """Return names of (oid, typmod) types."""
+
+    def ancestors(self, oid: int) -> list[tuple[str, str]]:
+        """Return (schema, name) of the partitioned tables above a table."""
+
+
+class Member(NamedTuple):
+    """A table of the task, as the stream knows it."""
+
+    state: TableState
+    statements: RowStatements
+    names: dict[object, bytes]  # prepared statements by key
+    watermark: int
+
+
+class Relations:
+    """Tables of the stream by their oid on the source.
+
+    A table is looked at when its first change is applied, not when it is announced: what is skipped may have any shape.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[TableState],
+        selected: Callable[[str, str], bool],
+        source: Source,
+        read_target: Callable[[str, str], TargetTable | None],
+    ) -> None:
+        self._tables = {table.oid: table for table in tables}
+        self._selected = selected
+        self._source = source
+        self._read_target = read_target
+        self._announced: dict[int, Relation] = {}
+        self._members: dict[int, Member | None] = {}
+
+    def announce(self, relation: Relation) -> None:
+        """Take note of a table's shape. The latest one counts; an equal one changes nothing."""
+        if self._announced.get(relation.oid) != relation:
+            self._announced[relation.oid] = relation
+            self._members.pop(relation.oid, None)
+
+    def watermark(self, oid: int) -> int:
+        """Return the LSN before which changes of the table are skipped; 0 for a table that is not known."""
+        table = self._tables.get(oid)
+        return (table.watermark or 0) if table else 0
+
+    def shown_name(self, oid: int) -> str:
+        """Return the table's name for messages."""
+        relation = self._announced.get(oid)
+        return f"{relation.schema}.{relation.name}" if relation else f"with oid {oid}"
+
+    def member(self, oid: int) -> Member | None:
+        """Return the table, or None when it is no part of the task.
+
+        Raises SchemaChanged when the table is new, or its columns are not those of the target; TargetError when the
+        target has no such table.
+        """
+        try:
+            return self._members[oid]
+        except KeyError:
+            found = self._members[oid] = self._look(oid)
+            return found
+
+    def forget_statements(self) -> None:
+        """Forget the names of all prepared statements."""
+        for member in self._members.values():
+            if member is not None:
+                member.names.clear()
+
+    def _look(self, oid: int) -> Member | None:
+        relation = self._announced.get(oid)
+        if relation is None:
+            raise SchemaChanged(f"The source sent a change of an unknown table (oid {oid}).", code="SRC-PROTOCOL")
+        table = self._tables.get(oid)
+        if table is None:
+            self._refuse_new(relation)
+            return None
+        if (table.schema, table.name) != (relation.schema, relation.name):
+            raise SchemaChanged(
+                f"Table {table.schema}.{table.name} is now called {relation.schema}.{relation.name} on the source."
+                " The sync stopped just before its first change under the new name.",
+                hint="Rename it back on the source, or start the migration again.",
+            )
+        target = self._read_target(table.schema, table.name)
+        if target is None:
+            raise TargetError(
+                f"Table {table.schema}.{table.name} is missing on the target.",
+                hint="Somebody dropped or renamed it there. Restore it, or start the migration again.",
+            )
+        self._compare(relation, target)
+        return Member(table, RowStatements(relation, target), {}, table.watermark or 0)
+
+    def _refuse_new(self, relation: Relation) -> None:
+        if self._selected(relation.schema, relation.name):
+            what = "is new on the source and selected"
+        elif any(self._selected(*above) for above in self._source.ancestors(relation.oid)):
+            what = "is a new partition of a selected table"
+        else:
+            return
+        raise SchemaChanged(
+            f"Table {relation.schema}.{relation.name} {what}, but it has not been copied."
+            " The sync stopped just before its first change.",
+            hint="Start the migration again to include it.",
+        )
+
+    def _compare(self, relation: Relation, target: TargetTable) -> None:
+        there = {column.name: column for column in target.columns if not column.generated}
+        here = [column.name for column in relation.columns]
+        notes = [f"column {name} exists only on the source" for name in here if name not in there]
+        notes += [f"column {name} exists only on the target" for name in there if name not in here]
+        if not notes:
+            types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
+            for name, type_name in zip(here, types, strict=True):
+                if type_name not in (there[name].type_name, _GONE):
+                    notes.append(
+                        f"column {name} is {type_name} on the source and {there[name].type_name} on the target"
+                    )
+        if notes:
+            raise SchemaChanged(
+                f"Table {relation.schema}.{relation.name} does not have the same columns any more: {'; '.join(notes)}."
+                " The sync stopped just before the first change of the new shape.",
+                hint="Change the table on the target to match and resume, or start the migration again.",
+            )
+
+
+def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str) -> TargetTable | None:
+    """Read the result of apply_columns.sql; None when the table does not exist."""
+    if not result.ntuples:
+        return None
+
+    def text(row: int, column: int) -> str:
+        return (result.get_value(row, column) or b"").decode(encoding, "surrogateescape")
+
+    columns = tuple(
+        TargetColumn(
+            name=text(row, 0),
+            type_name=text(row, 1),
+            builtin=text(row, 2) == "t",
+            generated=text(row, 3) == "t",
+            comparable=text(row, 4) == "t",
+            exact=text(row, 5) == "t",
+            operator_schema=text(row, 6),
+            in_key=text(row, 7) == "t",
+        )
+        for row in range(result.ntuples)
+        if result.get_value(row, 0) is not None
+    )
+    return TargetTable(schema=schema, name=name, partitioned=text(0, 8) == "t", columns=columns)

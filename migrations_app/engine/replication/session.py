@@ -1,0 +1,314 @@
+"""One running sync of one database: connects both ends, proves that they still fit together, and moves the target
+forward, either for as long as wished or to an exact position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+import psycopg
+
+from ..connect import Connection, end_older_sessions, translate
+from ..errors import ConnectionLost, SourceError, TargetError
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..ports import DatabaseState, TableState
+from ..sql import query
+from . import bookmark
+from .apply import Applier
+from .lag import SourceWatch, before_page_header, read_slot, require_slot
+from .pipeline import Pipeline
+from .prepare import prepare_target
+from .relations import Relations, parse_target
+from .statements import TargetTable
+from .stream import HEADER_SIZE, Item, Keepalive, Stream, open_stream
+
+_IDLE_SECONDS = 0.1
+_PING_SECONDS = 0.2
+_STOP_SECONDS = 0.02
+_BUSY_SECONDS = 15.0
+_BEGIN, _COMMIT = b"BC"
+
+
+class SyncSession:
+    """Use as a context manager; `advance` any number of times. One thread.
+
+    Entering it takes the bookmark for the run's epoch, which shuts out every older worker. Raises EngineError on any
+    failure, and what `check` raises when the run must stop; the position on the target is then the last committed one.
+    """
+
+    def __init__(self, run: Run, database: DatabasePlan, check: Callable[[], None] | None = None) -> None:
+        self._run = run
+        self._database = database
+        self._check = check or run.ports.control.check
+        self._items: deque[Item] = deque()
+        self._exit = contextlib.ExitStack()
+        self._urgent = False
+        self._pinged_at = self._stop_asked_at = 0.0
+        self.watch: SourceWatch
+        self._stream: Stream
+        self._applier: Applier
+
+    def __enter__(self) -> SyncSession:
+        try:
+            with contextlib.ExitStack() as stack:
+                self._connect(stack)
+                self._exit = stack.pop_all()
+        except psycopg.Error as error:
+            self._check()
+            raise translate(error, Side.SOURCE, f"starting the sync of {self._database.source_name}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    @property
+    def position(self) -> int:
+        """The durable position: everything that committed on the source before it is on the target for good."""
+        return self._applier.durable
+
+    @property
+    def reached(self) -> int:
+        """Everything that committed on the source before it has been taken; not all of it need be durable yet."""
+        return self._applier.end
+
+    @property
+    def rows_applied(self) -> int:
+        """Changes committed on the target by this session."""
+        return self._applier.rows_applied
+
+    @property
+    def lag_bytes(self) -> int:
+        """WAL bytes of the source, at the last look, that have not been taken yet."""
+        return self.watch.lag_bytes(self._applier.end)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Seconds behind the source, by its own clock."""
+        pending = self._applier.commit_time if self._applier.in_transaction or self._items else None
+        return self.watch.lag_seconds(self._applier.end, pending)
+
+    def advance(self, *, until: int | None = None, stop: Callable[[], bool] | None = None) -> int:
+        """Apply source transactions in commit order; return the durable position.
+
+        `until`: take every transaction that commits before this LSN, nothing later; return as soon as that is known.
+        `stop`: return at the next end of a transaction after it says True. With neither it runs until an error.
+        """
+        goal = None if until is None else before_page_header(until)
+        while True:
+            if self._goal_reached(goal) or self._stop_wanted(stop):
+                return self._applier.settle()
+            if not self._items:
+                self._items.extend(self._stream.take(0) or self._rest(goal))
+            if self._items and self._work_through(goal, stop):
+                return self._applier.settle()
+
+    def _goal_reached(self, goal: int | None) -> bool:
+        return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
+
+    def _stop_wanted(self, stop: Callable[[], bool] | None) -> bool:
+        if stop is None or self._applier.in_transaction:
+            return False
+        now = time.monotonic()
+        if now - self._stop_asked_at < _STOP_SECONDS:
+            return False
+        self._stop_asked_at = now
+        return stop()
+
+    def _work_through(self, goal: int | None, stop: Callable[[], bool] | None) -> bool:
+        """Apply what has arrived. True when a transaction beyond `goal` stands next, or the end was reached."""
+        items, applier = self._items, self._applier
+        while items:
+            item = items[0]
+            if isinstance(item, Keepalive):
+                items.popleft()
+                applier.reached(item.wal_end)
+                self._urgent = self._urgent or item.urgent
+                if self._goal_reached(goal):
+                    return True
+                continue
+            kind = item[HEADER_SIZE]
+            if kind == _BEGIN and goal is not None and int.from_bytes(item[HEADER_SIZE + 1 : HEADER_SIZE + 9]) >= goal:
+                return True
+            items.popleft()
+            applier.feed(item)
+            if kind == _COMMIT:
+                self._check()
+                if self._goal_reached(goal) or self._stop_wanted(stop):
+                    return True
+        return False
+
+    def _rest(self, goal: int | None) -> list[Item]:
+        """Nothing has arrived: commit, confirm, ask the source how far it is, and wait a moment."""
+        self._check()
+        self.watch.check()
+        self._applier.idle(urgent=self._urgent)
+        self._urgent = False
+        now = time.monotonic()
+        behind = goal if goal is not None else self.watch.insert_lsn
+        if self._applier.end < behind and now - self._pinged_at >= _PING_SECONDS:
+            self._pinged_at = now
+            self._stream.ping()
+        return self._stream.take(_IDLE_SECONDS)
+
+    def _connect(self, stack: contextlib.ExitStack) -> None:
+        sessions, plan = self._run.sessions, self._run.plan
+        source, target = self._database.source_name, self._database.target_name
+        with sessions.session(Side.TARGET, target) as setup:
+            end_older_sessions(setup, plan.key, plan.epoch)
+            prepare_target(self._run, self._database, setup)
+            position = bookmark.claim(setup, plan.key, plan.epoch)
+        state = self._run.ports.store.database(source)
+        ordinary = sessions.open(Side.SOURCE, source)
+        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
+        stack.callback(self.watch.close)
+        end_older_sessions(ordinary, plan.key, plan.epoch)
+        row = ordinary.execute("SHOW server_encoding").fetchone()
+        encoding = str(row[0]) if row else "UTF8"
+        self._stream = self._start_stream(state, ordinary, position, encoding)
+        stack.callback(self._stream.close)
+        applying = self._open_target(state, encoding)
+        stack.callback(applying.close)
+        self._applier = self._make_applier(state, applying, position)
+        self.watch.look()
+        self.watch.start()
+
+    def _start_stream(self, state: DatabaseState, ordinary: Connection, position: int, encoding: str) -> Stream:
+        sessions = self._run.sessions
+        timeout = {"wal_sender_timeout": "5min"} if sessions.version(Side.SOURCE) >= 120000 else {}
+        name = self._database.source_name
+        connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **timeout)
+        try:
+            self._require_same_server(connection, state)
+            require_slot(read_slot(ordinary, state.slot), state.slot, position)
+            self._require_publication(ordinary, state)
+            return self._stream_when_free(connection, ordinary, state, position)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _stream_when_free(
+        self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int
+    ) -> Stream:
+        deadline, pause = time.monotonic() + _BUSY_SECONDS, 0.02
+        while True:
+            try:
+                return open_stream(connection, state.slot, state.publication, position)
+            except psycopg.errors.ObjectInUse as error:
+                self._check()
+                pid = read_slot(ordinary, state.slot).active_pid
+                if time.monotonic() > deadline:
+                    raise ConnectionLost(
+                        f"The slot {state.slot} is being read by another session of the source, PID {pid}.",
+                        hint=f"End it on the source: SELECT pg_terminate_backend({pid});",
+                    ) from error
+                self._end_own_reader(ordinary, pid)
+                self._run.ports.control.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    def _end_own_reader(self, ordinary: Connection, pid: int | None) -> None:
+        """End a reader that this task itself left behind, in this epoch or an older one; never a stranger's."""
+        ordinary.execute(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+            " WHERE pid = %s AND application_name LIKE %s",
+            (pid, f"towpath:{self._run.plan.key}:%"),
+        )
+
+    def _require_same_server(self, connection: Connection, state: DatabaseState) -> None:
+        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+        assert row is not None  # noqa: S101 - the command always returns one row
+        same = str(row[0]) == state.system_id and (not state.timeline or int(str(row[1])) == state.timeline)
+        if state.system_id and not same:
+            raise SourceError(
+                f"This is not the server that the migration started with: system {row[0]}, timeline {row[1]} instead of"
+                f" {state.system_id}, timeline {state.timeline}. Changes may be missing after a failover.",
+                hint="Correct the address of the source, or start the migration again.",
+                code="SRC-CHANGED",
+            )
+
+    def _require_publication(self, ordinary: Connection, state: DatabaseState) -> None:
+        row = ordinary.execute(
+            "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((to_jsonb(p) ->> 'pubtruncate')::bool, true)"
+            " FROM pg_catalog.pg_publication p WHERE pubname = %s",
+            (state.publication,),
+        ).fetchone()
+        listed = ordinary.execute(
+            "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = %s",
+            (state.publication,),
+        ).fetchall()
+        tables = {(table.schema, table.name) for table in self._tables() if not table.unlogged}
+        missing = sorted(tables - {(str(schema), str(name)) for schema, name in listed})
+        if row != (True,) or missing:
+            names = ", ".join(f"{schema}.{name}" for schema, name in missing[:10])
+            what = "is gone from the source" if row is None else "does not publish every change any more"
+            raise SourceError(
+                f"The publication {state.publication} {what}{': missing ' + names if missing else ''}.",
+                hint="Changes may have been lost. Start the migration again.",
+                code="SRC-PUBLICATION",
+            )
+
+    def _tables(self) -> list[TableState]:
+        return self._run.ports.store.tables(self._database.source_name)
+
+    def _open_target(self, state: DatabaseState, encoding: str) -> Connection:
+        sessions = self._run.sessions
+        settings = {"synchronous_commit": "off", "enable_seqscan": "off"}
+        if state.replica_role:
+            settings["session_replication_role"] = "replica"
+        # A plan is made before a table has grown: only an index keeps its price, and JIT would be paid per statement.
+        version = sessions.version(Side.TARGET)
+        if version >= 110000:
+            settings["jit"] = "off"
+        if version >= 120000:
+            settings["plan_cache_mode"] = "force_generic_plan"
+        name = self._database.target_name
+        connection = sessions.open(Side.TARGET, name, autocommit=True, replication=False, encoding=encoding, **settings)
+        if state.replica_role:
+            row = connection.execute("SHOW session_replication_role").fetchone()
+            if row != ("replica",):
+                connection.close()
+                raise TargetError(
+                    "The target account may not set session_replication_role any more, so triggers would fire twice.",
+                    hint="Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it.",
+                    code="DST-PRIVILEGE",
+                )
+        return connection
+
+    def _make_applier(self, state: DatabaseState, connection: Connection, position: int) -> Applier:
+        plan, name = self._run.plan, self._database.source_name
+        pipeline = Pipeline(connection, self._check)
+        relations = Relations(
+            self._tables(),
+            lambda schema, table: plan.selection.includes(name, schema, table),
+            self.watch,
+            _target_reader(pipeline),
+        )
+        return Applier(
+            pipeline,
+            relations,
+            task=plan.key,
+            epoch=plan.epoch,
+            position=position,
+            defer_constraints=not state.replica_role,
+            encoding=pipeline.encoding,
+            check=self._check,
+            on_durable=self._stream.acknowledge,
+        )
+
+
+def _target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None]:
+    sql = query("apply_columns").encode()
+
+    def read(schema: str, name: str) -> TargetTable | None:
+        encoding = pipeline.encoding
+        parameters = [text.encode(encoding, "surrogateescape") for text in (schema, name)]
+        result = pipeline.query(sql, parameters, context=f"reading the columns of {schema}.{name}")
+        return parse_target(result, schema, name, encoding)
+
+    return read

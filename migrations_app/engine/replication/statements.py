@@ -1,0 +1,195 @@
+"""Builds the row statements of one table: which SQL a change needs, and which of its values go where.
+
+Pure text: the caller prepares and sends. A statement is identified by a key that says which columns are set and which
+values are NULL, so that equal shapes share one prepared statement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import SourceError
+from ..names import qualified, quote
+from .pgoutput import UNCHANGED, Delete, Relation, Update, Values
+
+Key = tuple[object, ...]
+INSERT: Key = ("insert",)
+UPDATE: Key = ("update",)
+DELETE: Key = ("delete",)
+
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetColumn:
+    """A column of the target table, as far as writing and finding rows needs it."""
+
+    name: str
+    type_name: str  # format_type with typmod
+    builtin: bool
+    generated: bool
+    comparable: bool  # a built-in scalar: `=` with a parameter of unknown type works
+    exact: bool  # equal values always have the same text
+    operator_schema: str  # where the type's `=` lives
+    in_key: bool  # part of the key that identifies a row on the target
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTable:
+    """A table of the target. `columns` are all live columns in order."""
+
+    schema: str
+    name: str
+    partitioned: bool
+    columns: tuple[TargetColumn, ...]
+
+
+class RowStatements:
+    """Statements for one version of one table.
+
+    `relation` says in which order the stream delivers values; columns are matched by name, so their order on the target
+    does not matter. Every column of `relation` must exist on the target.
+    """
+
+    def __init__(self, relation: Relation, table: TargetTable) -> None:
+        self.relation = relation
+        by_name = {column.name: column for column in table.columns}
+        self._columns = [by_name[column.name] for column in relation.columns]
+        self._names = [quote(column.name) for column in relation.columns]
+        only = "" if table.partitioned else "ONLY "
+        self._table = qualified(table.schema, table.name)
+        self._only = only + self._table
+        self._identity = self._find_identity()
+
+    def _find_identity(self) -> tuple[int, ...]:
+        """Positions of the columns that find a row; () when only the whole row can."""
+        if self.relation.identity == "f":
+            needed = {column.name for column in self._columns if column.in_key}
+            return tuple(at for at, column in enumerate(self._columns) if column.name in needed)
+        return tuple(at for at, column in enumerate(self.relation.columns) if column.is_key)
+
+    def update(self, change: Update) -> tuple[Key, Values]:
+        """Return the statement's key and its parameters."""
+        new, old = change.new, change.old
+        if old is None and UNCHANGED not in new:
+            return UPDATE, new
+        unchanged = tuple(at for at, value in enumerate(new) if value is UNCHANGED or value == UNCHANGED)
+        values = [new[at] for at in self._set_positions(unchanged, old is not None)]
+        found, nulls = self._where_values(new if old is None else old)
+        return ("update", unchanged, old is not None, nulls), values + found
+
+    def delete(self, change: Delete) -> tuple[Key, Values]:
+        """Return the statement's key and its parameters."""
+        found, nulls = self._where_values(change.old)
+        return ("delete", nulls) if nulls is not None else DELETE, found
+
+    def _set_positions(self, unchanged: tuple[int, ...], all_columns: bool) -> list[int]:
+        skipped = set(unchanged) if all_columns else {*unchanged, *self._identity}
+        return [at for at in range(len(self._names)) if at not in skipped]
+
+    def _where_values(self, row: Values) -> tuple[Values, tuple[bool, ...] | None]:
+        if self._identity:
+            values = [row[at] for at in self._identity]
+            if any(value is None or value == UNCHANGED for value in values):
+                raise self._unusable()
+            return values, None
+        if self.relation.identity != "f" or UNCHANGED in row:
+            raise self._unusable()
+        return [value for value in row if value is not None], tuple(value is None for value in row)
+
+    def _unusable(self) -> SourceError:
+        return SourceError(
+            f"A change of table {self.shown_name} does not say which row it belongs to.",
+            hint="Check the table's primary key and REPLICA IDENTITY on the source.",
+            code="SRC-DDL",
+        )
+
+    def sql(self, key: Key) -> str:
+        """Return the text of the statement that `update`, `delete` or INSERT names."""
+        if key == INSERT:
+            return self._insert_sql()
+        if key == UPDATE:
+            return self._plain_update_sql()
+        if key[0] == "update":
+            _, unchanged, all_columns, nulls = key
+            return self._update_sql(unchanged, bool(all_columns), nulls)  # type: ignore[arg-type]
+        return f"DELETE FROM {self._only} WHERE " + self._where(1, key[1] if len(key) > 1 else None)  # type: ignore[arg-type]  # noqa: S608 - quoted
+
+    def _insert_sql(self) -> str:
+        if not self._names:
+            return f"INSERT INTO {self._table} DEFAULT VALUES"
+        marks = ", ".join(f"${at}" for at in range(1, len(self._names) + 1))
+        # Identity columns keep the source's values. A plain INSERT: a duplicate must be seen, not hidden.
+        return f"INSERT INTO {self._table} ({', '.join(self._names)}) OVERRIDING SYSTEM VALUE VALUES ({marks})"  # noqa: S608 - quoted
+
+    def _plain_update_sql(self) -> str:
+        """The most frequent update: nothing left out, same key. The new row is the parameter list as it stands."""
+        where = " AND ".join(self._equals(at, at + 1) for at in self._identity)
+        changed = self._set_positions((), all_columns=False) or self._identity
+        pairs = ", ".join(f"{self._names[at]} = ${at + 1}" for at in changed)
+        return f"UPDATE {self._only} SET {pairs} WHERE {where}"  # noqa: S608 - every part is quoted
+
+    def _update_sql(self, unchanged: tuple[int, ...], all_columns: bool, nulls: tuple[bool, ...] | None) -> str:
+        positions = self._set_positions(unchanged, all_columns)
+        pairs = [f"{self._names[at]} = ${number}" for number, at in enumerate(positions, 1)]
+        if not pairs:  # nothing but unchanged values: the row must exist all the same
+            pairs = [f"{self._names[0]} = {self._names[0]}"]
+        where = self._where(len(positions) + 1, nulls)
+        return f"UPDATE {self._only} SET {', '.join(pairs)} WHERE {where}"  # noqa: S608 - every part is quoted
+
+    def _where(self, number: int, nulls: tuple[bool, ...] | None) -> str:
+        if nulls is None:
+            return " AND ".join(self._equals(at, number + offset) for offset, at in enumerate(self._identity))
+        parts = []
+        for at, is_null in enumerate(nulls):
+            if is_null:
+                parts.append(f"{self._names[at]} IS NULL")
+                continue
+            parts.append(self._same(at, number))
+            number += 1
+        # Equal rows exist: exactly one of them is meant.
+        return f"ctid = (SELECT ctid FROM {self._only} WHERE {' AND '.join(parts) or 'true'} LIMIT 1)"  # noqa: S608 - quoted
+
+    def _equals(self, at: int, number: int) -> str:
+        column = self._columns[at]
+        value = f"${number}" if column.builtin else f"CAST(${number} AS {column.type_name})"
+        return f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
+
+    def _same(self, at: int, number: int) -> str:
+        """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all."""
+        column = self._columns[at]
+        same_text = f"{self._names[at]}::text = CAST(${number} AS {column.type_name})::text"
+        if not column.comparable:
+            return same_text
+        equal = self._equals(at, number)
+        return equal if column.exact else f"{equal} AND {same_text}"
+
+    @property
+    def shown_name(self) -> str:
+        """The table's name for messages."""
+        return f"{self.relation.schema}.{self.relation.name}"
+
+    def shown_key(self, change: object) -> str:
+        """Return the identifying columns and values of a change, shortened, for messages. No other values."""
+        row = getattr(change, "old", None) or getattr(change, "new", None) or []
+        columns = self.relation.columns
+        positions = self._identity or [at for at, column in enumerate(self._columns) if column.in_key]
+        return ", ".join(f"{columns[at].name}={_shown(row[at])}" for at in positions if at < len(row)) or "no key"
+
+
+def _shown(value: bytes | None) -> str:
+    if value is None:
+        return "NULL"
+    text = "".join(ch if ch.isprintable() else " " for ch in value.decode("utf-8", "replace"))
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+def truncate_sql(tables: list[tuple[str, str]], *, cascade: bool, restart_identity: bool) -> str:
+    """Return one TRUNCATE of all `tables` (schema, name): the foreign keys between them allow it only together."""
+    names = ", ".join("ONLY " + qualified(*table) for table in tables)
+    return f"TRUNCATE {names}{' RESTART IDENTITY' if restart_identity else ''}{' CASCADE' if cascade else ''}"
+
+
+def empty_sql(table: tuple[str, str]) -> str:
+    """Return a statement that empties one table without touching any other."""
+    return f"DELETE FROM ONLY {qualified(*table)}"  # noqa: S608 - both parts are quoted

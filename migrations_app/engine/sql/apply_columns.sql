@@ -1,0 +1,35 @@
+-- Live columns of one table on the target, with what writing and finding rows needs to know.
+-- :parameters $1 schema, $2 table   :versions 10+   (no row: the table is not there; one row of NULLs: it has no columns)
+-- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns.
+WITH rel AS (
+  SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p')
+), best AS (
+  SELECT x.indkey::int2[] AS attnums, x.indnkeyatts
+    FROM pg_catalog.pg_index x JOIN rel ON rel.oid = x.indrelid
+   WHERE x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL
+     AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
+                      WHERE q.n <= x.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum AND NOT b.attnotnull)
+   ORDER BY NOT x.indisprimary, x.indnkeyatts, x.indexrelid LIMIT 1
+)
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
+       a.atttypid < 16384 AS builtin,
+       coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AS generated,
+       t.oid < 16384 AND t.typtype = 'b' AND (t.typname IN ('varchar', 'cidr') OR EXISTS (
+         SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+          WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid)) AS comparable,
+       t.oid < 16384 AND t.typname IN ('bool', 'int2', 'int4', 'int8', 'oid', 'uuid', 'date', 'timestamp', 'timestamptz', 'bytea') AS exact,
+       coalesce((SELECT n.nspname FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+                   JOIN pg_catalog.pg_amop p ON p.amopfamily = o.opcfamily AND p.amopstrategy = 3
+                        AND p.amoplefttype = o.opcintype AND p.amoprighttype = o.opcintype
+                   JOIN pg_catalog.pg_operator q ON q.oid = p.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = q.oprnamespace
+                  WHERE m.amname = 'btree' AND o.opcdefault
+                    AND o.opcintype = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END LIMIT 1),
+                'pg_catalog') AS operator_schema,
+       EXISTS (SELECT FROM best, unnest(best.attnums) WITH ORDINALITY k(attnum, n)
+                WHERE k.n <= best.indnkeyatts AND k.attnum = a.attnum) AS in_key,
+       rel.relkind = 'p' AS partitioned
+  FROM rel
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+ ORDER BY a.attnum

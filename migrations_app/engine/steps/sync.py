@@ -1,0 +1,115 @@
+"""The sync step: one slice of moving every database of the task forward, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from ..errors import Interrupted
+from ..outcome import CONTINUE, DONE, Outcome, Run
+from ..plan import DatabasePlan
+from ..ports import DatabaseState
+from ..replication.session import SyncSession
+
+_SAVE_SECONDS = 1.0
+
+
+class _Halted(Interrupted):
+    """Another database of the task failed."""
+
+
+class _Slice:
+    """What the threads of one slice share: when it ends."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._started = time.monotonic()
+        self._halted = threading.Event()
+
+    def halt(self) -> None:
+        """Make every thread stop as soon as it can."""
+        self._halted.set()
+
+    def check(self) -> None:
+        """Raise when the run must stop or another database failed."""
+        self._run.ports.control.check()
+        if self._halted.is_set():
+            raise _Halted
+
+    def over(self) -> bool:
+        """Say whether the slice ends at the next commit of the source."""
+        control = self._run.ports.control
+        if control.complete_requested() or control.compare_requested():
+            return True
+        return time.monotonic() - self._started >= self._run.plan.slice_seconds and control.should_yield()
+
+
+class _Follower:
+    """Moves one database forward and keeps its stored state up to date."""
+
+    def __init__(self, run: Run, database: DatabasePlan, slice_: _Slice) -> None:
+        self._run = run
+        self._database = database
+        self._slice = slice_
+        self._saved_at = time.monotonic()
+        self._state: DatabaseState
+        self._applied_before = 0
+        self._needed = 0
+
+    def follow(self) -> None:
+        """Sync until the slice is over. The position is durable and stored when this returns."""
+        store = self._run.ports.store
+        with SyncSession(self._run, self._database, self._slice.check) as session:
+            self._state = store.database(self._database.source_name)
+            self._applied_before = self._state.rows_applied
+            marks = [table.watermark or 0 for table in store.tables(self._database.source_name)]
+            self._needed = max([self._state.consistent_point or 0, *marks])
+            session.advance(stop=lambda: self._tick(session))
+            self._save(session)
+
+    def _tick(self, session: SyncSession) -> bool:
+        if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self._save(session)
+        return self._slice.over()
+
+    def _save(self, session: SyncSession) -> None:
+        self._saved_at = time.monotonic()
+        plan, lag_bytes, lag_seconds = self._run.plan, session.lag_bytes, session.lag_seconds
+        near = lag_bytes <= plan.ready_lag_bytes and lag_seconds <= plan.ready_lag_seconds
+        self._state = replace(
+            self._state,
+            bookmark=session.position,
+            lag_bytes=lag_bytes,
+            lag_seconds=lag_seconds,
+            rows_applied=self._applied_before + session.rows_applied,
+            in_sync=near and session.position >= self._needed,
+        )
+        self._run.ports.store.save_database(self._state)
+
+
+def run(run: Run) -> Outcome:
+    """Run one slice. DONE when Complete was asked for, CONTINUE when the worker is wanted for something else.
+
+    Raises what the first failing database raised, after all others have stopped. Every position is durable and stored
+    when this returns; after an exception it is the last committed one, and nothing is lost or applied twice.
+    """
+    slice_ = _Slice(run)
+    databases = run.databases()
+    with ThreadPoolExecutor(max_workers=max(1, len(databases)), thread_name_prefix="sync") as pool:
+        futures = [pool.submit(_Follower(run, database, slice_).follow) for database in databases]
+        finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        if any(future.exception() for future in finished):
+            slice_.halt()
+    _raise_first(futures)
+    return DONE if run.ports.control.complete_requested() else CONTINUE
+
+
+def _raise_first(futures: list[Future[None]]) -> None:
+    errors = [error for error in (future.exception() for future in futures) if error is not None]
+    for error in errors:
+        if not isinstance(error, _Halted):
+            raise error
+    if errors:
+        raise errors[0]
