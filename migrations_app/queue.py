@@ -58,7 +58,7 @@ def waiting_messages() -> int:
     """Return how many wake-ups are in the queue now, over all clusters."""
     from django_q.models import OrmQ
 
-    return OrmQ.objects.count()
+    return int(OrmQ.objects.count())
 
 
 def beat(cluster: str = "") -> None:

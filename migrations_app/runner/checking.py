@@ -80,7 +80,7 @@ def _run_items(task: MigrationTask, code: str, lease: Lease, recorder: Recorder)
     except Refused:
         databases = []
     plan = build_plan(task, databases)
-    infos = list(checks.all_items(incremental=task.incremental))
+    infos = checks.items_for(plan)
     wanted = [info for info in infos if not code or info.code == code]
     position = {info.code: number for number, info in enumerate(infos)}
 

@@ -100,7 +100,7 @@ class _TaskRun:
             ports = Ports(control=lease, ledger=OrmLedger(self.claim, recorder), store=store)
             with Executor(plan, ports) as executor:
                 if cleaning:
-                    left = len(executor.clean_up_after_cancel())
+                    left = len(executor.cancelled())
                 while not cleaning and self._go_on(executor, lease, store):
                     if stop_at_sync and self.step == StepName.SYNC:
                         break

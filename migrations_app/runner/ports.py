@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from ..engine.plan import Side
@@ -38,10 +39,10 @@ class OrmLedger:
     """engine.ports.Ledger on LedgerEntry rows."""
 
     def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
-        self._claim, self._recorder = claim, recorder
+        self._task_id, self._recorder = UUID(claim.task_id), recorder
 
     def _open(self) -> Any:
-        return LedgerEntry.objects.filter(task_id=self._claim.task_id, removed_at=None)
+        return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
 
     def intend(self, *items: LedgerItem) -> None:
         """See the port."""
@@ -50,7 +51,7 @@ class OrmLedger:
             LedgerEntry.objects.bulk_create(
                 [
                     LedgerEntry(
-                        task_id=self._claim.task_id,
+                        task_id=self._task_id,
                         side=item.side,
                         database=item.database,
                         kind=item.kind,
@@ -109,7 +110,7 @@ class OrmStore:
 
     def __init__(self, claim: work.Claim, recorder: Recorder, targets: dict[str, str]) -> None:
         self._claim, self._recorder, self._targets = claim, recorder, targets
-        self._task_id = claim.task_id
+        self._task_id = UUID(claim.task_id)
         self._lock = threading.Lock()
         self._flushed = 0.0
         self._counts: dict[tuple[str, str, str], TableState] = {}
@@ -332,7 +333,7 @@ class OrmStore:
         shown: dict[str, Any] = {}
         if self.current == StepName.COPY:
             speed = self._rate.update("bytes", done)
-            copied = sum(TableCopy.objects.filter(task_id=self._task_id).values_list("rows_done", flat=True))
+            copied = TableCopy.objects.filter(task_id=self._task_id).aggregate(rows=Sum("rows_done"))["rows"] or 0
             shown["bytes_per_second"] = speed
             shown["rows_per_second"] = self._rate.update("rows", float(copied))
             left = max(total - done, 0)

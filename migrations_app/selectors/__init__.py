@@ -28,7 +28,7 @@ from .rows import (
     task_row,
     task_rows,
 )
-from .tree import SelectionSummary, TreeLevel, TreeNode, selection_summary, tree
+from .tree import SelectionSummary, TreeLevel, TreeNode, selection_states, selection_summary, tree
 
 __all__ = [
     "ActionButton",
@@ -52,6 +52,7 @@ __all__ = [
     "get_task",
     "health",
     "left_behind",
+    "selection_states",
     "selection_summary",
     "steps",
     "table_counts",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth import models as auth
 from django.db.models import Q, QuerySet
 
 from ..engine.selection import Selection
@@ -140,7 +140,7 @@ class TaskRow:
     live: bool = False
 
 
-User = AbstractBaseUser | AnonymousUser
+User = auth.User | auth.AnonymousUser
 
 
 def _visible(user: User) -> QuerySet[MigrationTask]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,6 +112,12 @@ def _node(row: SourceObject, selection: Selection, size: int, share: int) -> Tre
         has_children=not row.name and row.selectable,
         share=share,
     )
+
+
+def selection_states(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, str]:
+    """Return `all`, `some` or `none` for each path: a toggled node and its ancestors."""
+    selection = Selection.from_json(task.selection)
+    return {path: selection.state(*path) for path in paths}
 
 
 def selection_summary(task: MigrationTask) -> SelectionSummary:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from .. import queue
@@ -65,7 +66,7 @@ def create_draft(
     """Create a task in status draft with the whole instance selected. `foreground`: no queue worker takes it."""
     task = MigrationTask.objects.create(
         name=name,
-        owner=actor if actor is not None and actor.is_authenticated else None,
+        owner=actor if isinstance(actor, User) else None,
         scheduled_at=scheduled_at,
         incremental=incremental,
         source=_store_endpoint(None, source),
@@ -207,7 +208,9 @@ def request_test(*, task_id: TaskId, actor: Actor, side: str) -> ConnectionTest:
 @transaction.atomic
 def request_inventory(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
     """Ask a worker to read the source's objects into our rows; an unfinished reading is not asked for twice."""
-    waiting = ConnectionTest.objects.filter(task_id=task_id, kind="inventory", state__in=["waiting", "running"]).first()
+    waiting = ConnectionTest.objects.filter(
+        task=locked(task_id), kind="inventory", state__in=["waiting", "running"]
+    ).first()
     return waiting or _request(task_id, actor, "source", "inventory")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -110,7 +111,7 @@ def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 def _go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
     """Back into the queue of full migrations, or straight into the sync when the copy is done."""
-    cleared = {
+    cleared: dict[str, Any] = {
         "error_code": "",
         "error_message": "",
         "error_hint": "",

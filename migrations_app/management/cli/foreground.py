@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import TextIO
 
 from django.core.management import call_command
 from django.db import connection
@@ -19,7 +19,7 @@ from ... import runner, services
 from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
-from .output import print_check, print_report, progress_line, report
+from .output import Out, print_check, print_report, progress_line, report
 
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ class RunOptions:
 class ForegroundRun:
     """One task driven in the foreground. Progress goes to stderr, the report to stdout."""
 
-    def __init__(self, options: RunOptions, out: TextIO, err: TextIO) -> None:
+    def __init__(self, options: RunOptions, out: Out, err: Out) -> None:
         self.options, self.out, self.err = options, out, err
         self.task_id = ""
         self._ended = threading.Event()
@@ -94,7 +94,7 @@ class ForegroundRun:
         return MigrationTask.objects.select_related("source", "target").get(pk=self.task_id)
 
     @contextlib.contextmanager
-    def _stoppable(self):  # type: ignore[no-untyped-def]
+    def _stoppable(self) -> Iterator[None]:
         def stop(_number: int, _frame: FrameType | None) -> None:
             runner.stop_all()
 
@@ -107,7 +107,7 @@ class ForegroundRun:
 
     def _watch(self) -> None:
         """Show progress, and press Complete when the task is ready and that was asked for."""
-        shown, live = "", self.err.isatty()
+        shown, live = "", sys.stderr.isatty()
         try:
             while not self._ended.wait(0.2 if live else 0.5):
                 task = self.task()
@@ -116,18 +116,20 @@ class ForegroundRun:
                         services.complete_task(task_id=self.task_id, actor=None)
                 line = progress_line(task)
                 if line != shown:
-                    self.err.write(f"\r\x1b[2K{line[:200]}" if live else f"{line}\n")
-                    self.err.flush()
+                    if live:
+                        sys.stderr.write(f"\r\x1b[2K{line[:200]}")
+                        sys.stderr.flush()
+                    else:
+                        self.err.write(f"{line}\n")
                     shown = line
         finally:
             if live:
-                self.err.write("\n")
+                sys.stderr.write("\n")
             connection.close()
 
     def _end(self, task: MigrationTask) -> int:
         if self.options.as_json:
-            json.dump(report(task), self.out, indent=1)
-            self.out.write("\n")
+            self.out.write(json.dumps(report(task), indent=1) + "\n")
         else:
             print_report(task, self.out)
         if runner.stopping() and task.status not in (Status.COMPLETED, Status.CANCELLED, Status.FAILED):
@@ -146,8 +148,3 @@ def exit_code(task: MigrationTask) -> int:
     if task.error_code.startswith("CMP-"):
         return DIFFERS
     return DONE if task.status in (Status.COMPLETED, Status.READY) else FAILED
-
-
-def print_error(text: str) -> None:
-    """Print an error of ours to stderr."""
-    sys.stderr.write(f"{text}\n")

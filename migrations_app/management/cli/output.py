@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from ... import selectors
 from ...engine.lsn import format_lsn
 from ...models import CheckItem, MigrationTask, TableCopy
+
+
+class Out(Protocol):
+    """Somewhere to print: Django's wrapper of stdout, or a stream."""
+
+    def write(self, text: str, /) -> Any:
+        """Print; every text that is passed ends with a newline."""
 
 
 def report(task: MigrationTask) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
     }
 
 
-def print_report(task: MigrationTask, out: TextIO) -> None:
+def print_report(task: MigrationTask, out: Out) -> None:
     """Print the report for people."""
     data = report(task)
     out.write(f"\n{data['name']}  {data['status']}  {data['id']}\n")
@@ -99,7 +106,7 @@ def print_report(task: MigrationTask, out: TextIO) -> None:
         out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
 
 
-def print_check(task: MigrationTask, out: TextIO) -> None:
+def print_check(task: MigrationTask, out: Out) -> None:
     """Print the check's items: all that are not passed, and the counts."""
     items = list(CheckItem.objects.filter(task=task))
     for item in items:

@@ -125,7 +125,7 @@ class Command(BaseCommand):
     def _run(self, options: dict[str, Any]) -> int:
         if options["resume"]:
             return self._resume(options)
-        return ForegroundRun(self._run_options(options), self.stdout._out, self.stderr._out).run()  # type: ignore[attr-defined]
+        return ForegroundRun(self._run_options(options), self.stdout, self.stderr).run()
 
     def _resume(self, options: dict[str, Any]) -> int:
         task = _find(options["resume"])
@@ -141,8 +141,8 @@ class Command(BaseCommand):
                 jobs=None,
                 as_json=options["json"],
             ),
-            self.stdout._out,  # type: ignore[attr-defined]
-            self.stderr._out,  # type: ignore[attr-defined]
+            self.stdout,
+            self.stderr,
         )
         run.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
         return run.drive()
@@ -171,7 +171,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report(task), indent=1))
         else:
-            print_check(task, self.stdout._out)  # type: ignore[attr-defined]
+            print_check(task, self.stdout)
         return CHECK_FAILED if exit_code(task) == CHECK_FAILED and task.status != "check_passed" else 0
 
     def _start(self, options: dict[str, Any]) -> int:
@@ -191,7 +191,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report(task), indent=1))
         else:
-            print_report(task, self.stdout._out)  # type: ignore[attr-defined]
+            print_report(task, self.stdout)
         return 0
 
 
