@@ -1,0 +1,238 @@
+"""The schema of one source database as a pg_dump archive on this worker, cut down to what the task selected.
+
+The archive and its notes lie in the task's work folder. When they are missing, because another machine took the task
+over, they are made again: the steps look at the target itself to see what is done, never at the archive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from .catalog import Table, read_tables, selected_tables
+from .connect import Connection, translate
+from .names import qualified
+from .outcome import Run
+from .pgtools import dump_schema
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem
+from .sql import query
+from .toc import PRE_DATA, Entry, read_archive
+
+TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
+# What is not an object of the database, cannot be carried (secrets), or belongs to the server as a whole.
+_NEVER = frozenset(
+    {
+        "ENCODING",
+        "STDSTRINGS",
+        "SEARCHPATH",
+        "DATABASE",
+        "DATABASE PROPERTIES",
+        "PUBLICATION",
+        "PUBLICATION TABLE",
+        "PUBLICATION TABLES IN SCHEMA",
+        "SUBSCRIPTION",
+        "SUBSCRIPTION TABLE",
+        "SECURITY LABEL",
+        "USER MAPPING",
+    }
+)
+_POPULATED = (
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'm' AND c.relispopulated"
+)
+_NEVER_TAGS = {"COMMENT": ("DATABASE ", "EXTENSION "), "ACL": ("DATABASE ",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The table that an index, a constraint or a statistics object belongs to, and its own bare name."""
+
+    schema: str
+    table: str
+    kind: str  # r table, p partitioned root, m materialized view
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """The entries that the task restores, in an order in which they can be run."""
+
+    entries: tuple[Entry, ...]
+    left_out: tuple[Entry, ...]
+    """Entries that hang on tables which are not selected."""
+    setup: bytes
+    """Settings of the dump's text that a restoring session needs."""
+    places: dict[tuple[int, int], Place]
+    populated: frozenset[tuple[str, str]]
+    """Materialized views that hold rows on the source."""
+    by_table: dict[tuple[str, str], tuple[Entry, ...]] = field(repr=False)
+    """Entries of indexes, keys and statistics by (schema, table)."""
+
+    def section(self, section: str) -> list[Entry]:
+        """Return the entries of `pre-data` or `post-data`."""
+        return [entry for entry in self.entries if entry.section == section]
+
+    def of_type(self, *types: str) -> list[Entry]:
+        """Return the entries of these types, in order."""
+        return [entry for entry in self.entries if entry.type in types]
+
+    def place(self, entry: Entry) -> Place | None:
+        """Return what the entry belongs to, if it is an index, a table constraint or a statistics object."""
+        return self.places.get((entry.class_oid, entry.oid))
+
+
+def open_archive(run: Run, database: DatabasePlan, *, fresh: bool = False) -> Archive:
+    """Return the archive of a database; dump it first when it is missing, or when `fresh` is asked for.
+
+    A dump runs under the snapshot in `run.snapshots` when one is open. Raises SourceError when pg_dump fails.
+    """
+    path = archive_path(run, database)
+    notes = path.with_suffix(".json")
+    if fresh or not (path.exists() and notes.exists()):
+        _make(run, database, path, notes)
+    stamp = path.stat()
+    return _load(path, notes, stamp.st_mtime_ns, stamp.st_size)
+
+
+def archive_path(run: Run, database: DatabasePlan) -> Path:
+    """Return where the archive of this database lies on this worker."""
+    number = [known.source_name for known in run.databases()].index(database.source_name)
+    return run.plan.work_dir / f"schema-{run.plan.key}-{number}.dump"
+
+
+def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
+    run.plan.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    notes.unlink(missing_ok=True)
+    files = (path, notes)
+    name = database.source_name
+    run.ports.ledger.intend(
+        *(LedgerItem(side=Side.SOURCE, database=name, kind=Kind.FILE, name=str(file)) for file in files)
+    )
+    snapshot = run.snapshots.get(name)
+    try:
+        if snapshot is not None:
+            text = _dump(run, name, path, snapshot.holder, snapshot.export_id, snapshot.tables)
+        else:
+            with run.sessions.session(Side.SOURCE, name) as connection:
+                tables = selected_tables(read_tables(connection), run.plan.selection, name)
+                text = _dump(run, name, path, connection, "", tables)
+    except psycopg.Error as error:
+        run.ports.control.check()
+        raise translate(error, Side.SOURCE, "reading its catalog") from error
+    unfinished = notes.with_name(notes.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(notes)
+
+
+def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str, tables: Iterable[Table]) -> str:
+    """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell."""
+    wanted = {table.oid for table in tables}
+    everything = run.plan.selection.state(name) == "all"
+    others = [] if everything else [table for table in read_tables(connection) if table.oid not in wanted]
+    unreadable = tuple(qualified(table.schema, table.name) for table in others if not table.can_read)
+    dump_schema(run, name, snapshot_id, path, exclude=unreadable)
+    entries = [entry for entry in read_archive(path) if not _is_skipped(entry)]
+
+    def is_wanted(entry: Entry) -> bool:
+        if entry.type == "FOREIGN TABLE":
+            return run.plan.selection.includes(name, entry.schema, entry.tag)
+        return entry.oid in wanted
+
+    kept = {entry.dump_id for entry in entries} if everything else choose(entries, is_wanted)
+    populated = connection.execute(_POPULATED.encode()).fetchall()
+    places = connection.execute(query("entry_tables")).fetchall()
+    return json.dumps(
+        {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
+    )
+
+
+def _is_skipped(entry: Entry) -> bool:
+    return entry.type in _NEVER or entry.tag.startswith(_NEVER_TAGS.get(entry.type, ("\x00",)))
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, notes: Path, _modified: int, _size: int) -> Archive:
+    everything = read_archive(path)
+    known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
+    kept = set(known["kept"])
+    entries = tuple(entry for entry in everything if entry.dump_id in kept)
+    places = {
+        (class_oid, oid): Place(schema=schema, table=table, kind=kind, name=name)
+        for class_oid, oid, schema, table, kind, name in known["places"]
+    }
+    return Archive(
+        entries=entries,
+        left_out=tuple(entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)),
+        setup=b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS"),
+        places=places,
+        populated=frozenset((schema, name) for schema, name in known["populated"]),
+        by_table=_by_table(entries, places),
+    )
+
+
+def _by_table(
+    entries: tuple[Entry, ...], places: dict[tuple[int, int], Place]
+) -> dict[tuple[str, str], tuple[Entry, ...]]:
+    found: dict[tuple[str, str], tuple[Entry, ...]] = {}
+    for entry in entries:
+        place = places.get((entry.class_oid, entry.oid))
+        if place and place.kind != "m" and entry.type in ("INDEX", "CONSTRAINT", "STATISTICS"):
+            key = (place.schema, place.table)
+            found[key] = (*found.get(key, ()), entry)
+    return found
+
+
+def choose(entries: list[Entry], is_wanted: Callable[[Entry], bool]) -> set[int]:
+    """Return the dump ids to restore when only some tables are wanted.
+
+    Everything else stays unless it hangs on a table that is left out. A table that a wanted one needs (a parent by
+    inheritance, a row type) is restored as well, and stays empty. An owned sequence does not pull its owner's table.
+    """
+    by_id = {entry.dump_id: entry for entry in entries}
+    needed = {entry.dump_id for entry in entries if entry.type in TABLE_TYPES and is_wanted(entry)}
+    while True:
+        before = len(needed)
+        needed |= {e.dump_id for e in entries if e.type == "DEFAULT" and _on_needed_table(e, needed, by_id)}
+        for entry in reversed(entries):
+            if entry.dump_id in needed:
+                needed.update(_hard(entry, by_id))
+        if len(needed) == before:
+            break
+    kept: set[int] = set()
+    for entry in entries:
+        if entry.dump_id in needed or (entry.type not in TABLE_TYPES and _stands(entry, kept, by_id)):
+            kept.add(entry.dump_id)
+    return kept
+
+
+def _on_needed_table(entry: Entry, needed: set[int], by_id: dict[int, Entry]) -> bool:
+    return any(on in needed and by_id[on].type in TABLE_TYPES for on in entry.depends_on if on in by_id)
+
+
+def _is_free_sequence(entry: Entry) -> bool:
+    return entry.type == "SEQUENCE" and entry.definition.startswith(b"CREATE SEQUENCE")
+
+
+def _hard(entry: Entry, by_id: dict[int, Entry]) -> list[int]:
+    """What must exist before the entry: all that it names, but for the owner of a sequence."""
+    found = [on for on in entry.depends_on if on in by_id]
+    return [on for on in found if by_id[on].type not in TABLE_TYPES] if _is_free_sequence(entry) else found
+
+
+def _stands(entry: Entry, kept: set[int], by_id: dict[int, Entry]) -> bool:
+    needs = [on for on in entry.depends_on if on in by_id]
+    if entry.type == "SEQUENCE OWNED BY":  # names only the sequence: its owner is the sequence's table
+        needs = [*needs, *(on for sequence in needs for on in by_id[sequence].depends_on if on in by_id)]
+    return all(on in kept for on in needs)
+
+
+def pre_data(archive: Archive) -> list[Entry]:
+    """Return what must stand before rows are copied: no comments, no rights, nothing that slows the copy."""
+    return archive.section(PRE_DATA)

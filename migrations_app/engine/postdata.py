@@ -1,0 +1,254 @@
+"""What is made on the target after the rows: keys between tables, triggers, rules, contents of views, rights.
+
+`build_table` is called by the copy for each finished table, `restore_rest` by the index step. `restore_deferred` is
+called by Complete, for what must not stand while changes are applied.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from .archive import Archive, open_archive
+from .connect import Connection, end_older_sessions, first_line
+from .foreign_keys import restore_foreign_keys
+from .indexes import build_missing, build_table
+from .names import qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind
+from .restore import (
+    Failure,
+    Manner,
+    entry_state,
+    make_durable,
+    raise_unless_refused,
+    remember,
+    run_entries,
+    run_one,
+)
+from .rights import restore_rights
+from .sequences import carry_over, read_sequences
+from .target_objects import record, some
+from .toc import POST_DATA, PRE_DATA, Entry
+
+__all__ = ["build_table", "refresh_matviews", "restore_deferred", "restore_rest"]
+
+_LISTED = Manner(is_fatal=lambda entry: False, repeatable=True)
+_BUILT_BY_TABLE = frozenset({"INDEX", "CONSTRAINT", "STATISTICS"})
+# Act on rows: they must not see the changes that the sync applies, unless the session's role keeps them quiet.
+_ACTIVE = frozenset({"FK CONSTRAINT", "TRIGGER", "RULE"})
+# Would keep us or our changes out of the tables; they matter to people, who come after Complete.
+_ACCESS = frozenset({"ROW SECURITY", "POLICY", "DEFAULT ACL", "EVENT TRIGGER"})
+_STAGES = 7
+
+
+def restore_rest(run: Run, database: DatabasePlan) -> None:
+    """Make everything after the rows that may stand now, and look again at what `build_table` made. Idempotent.
+
+    Raises TargetError when a key cannot be built; anything else that the target refuses is listed in an event.
+    """
+    archive = open_archive(run, database)
+    with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
+        end_older_sessions(connection, run.plan.key, run.plan.epoch)
+        connection.execute(archive.setup + b"SET maintenance_work_mem = '256MB';")
+        _stage(run, database, 0, "views")
+        _retry_failed(run, database, connection, archive)
+        _stage(run, database, 1, "indexes")
+        remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
+        remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
+        _stage(run, database, 2, "foreign keys, triggers and rules")
+        if not _defers_active(run, database):
+            _restore_active(run, database, connection, archive)
+        _stage(run, database, 3, "materialized views")
+        refresh_matviews(run, database, connection=connection, only_empty=True)
+        remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
+        _stage(run, database, 4, "comments and rights")
+        if not run.plan.incremental:
+            _restore_access(run, database, connection, archive)
+        remember(run, database, run_entries(run, connection, _comments(run, database, archive), _LISTED))
+        _stage(run, database, 5, "sequences")
+        set_sequences(run, database, connection, archive)
+        _stage(run, database, 6, "statistics of partitioned tables")
+        _analyze_roots(run, connection, archive)
+        _restore_identities(run, database, connection)
+        make_durable(connection)
+
+
+def restore_deferred(run: Run, database: DatabasePlan) -> None:
+    """Make what had to wait for the end of the sync: rights, policies, event triggers, and where the target account may
+    not silence them, foreign keys, triggers and rules. Idempotent; refusals are listed in events."""
+    archive = open_archive(run, database)
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        connection.execute(archive.setup or b"SELECT 1")
+        _retry_failed(run, database, connection, archive)
+        _restore_active(run, database, connection, archive)
+        _restore_access(run, database, connection, archive)
+        remember(run, database, run_entries(run, connection, archive.of_type("COMMENT"), _LISTED))
+
+
+def _stage(run: Run, database: DatabasePlan, number: int, note: str) -> None:
+    run.ports.control.check()
+    at = [known.source_name for known in run.databases()].index(database.source_name)
+    run.ports.store.step_progress(
+        at * _STAGES + number, len(run.databases()) * _STAGES, f"{database.target_name}: {note}"
+    )
+
+
+def _defers_active(run: Run, database: DatabasePlan) -> bool:
+    return run.plan.incremental and not run.ports.store.database(database.source_name).replica_role
+
+
+def _retry_failed(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Try once more what the target refused before the rows came: a view may only have missed another object."""
+    known = run.ports.store.entries(database.source_name)
+    waiting = [
+        entry
+        for entry in archive.section(PRE_DATA)
+        if (state := known.get(entry.dump_id))
+        and not state.done
+        and (state.type, state.name) == (entry.type, entry.tag)
+    ]
+    for entry in waiting:
+        if run_one(run, connection, entry, _LISTED) is None:
+            run.ports.store.save_entries(entry_state(database, entry))
+
+
+def _indexes(archive: Archive, *, of_matviews: bool) -> list[Entry]:
+    found = [entry for entry in archive.section(POST_DATA) if entry.type in _BUILT_BY_TABLE]
+    return [
+        entry for entry in found if ((place := archive.place(entry)) is not None and place.kind == "m") == of_matviews
+    ]
+
+
+def _is_active(entry: Entry) -> bool:
+    # A view that needs another one in a circle comes as a rule entry too; it acts on nothing.
+    return entry.type in _ACTIVE and not entry.definition.startswith(b"CREATE OR REPLACE VIEW")
+
+
+def _plain(archive: Archive) -> list[Entry]:
+    """Return the entries that neither act on rows nor guard access, such as attachments of partition indexes."""
+    return [
+        entry
+        for entry in archive.section(POST_DATA)
+        if entry.type not in _BUILT_BY_TABLE and entry.type not in _ACCESS and not _is_active(entry)
+    ]
+
+
+def _restore_active(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    entries = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
+    remember(run, database, run_entries(run, connection, entries, _LISTED))
+    restore_foreign_keys(run, database, connection, archive)
+
+
+def _restore_access(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
+    restore_rights(run, database, connection, archive)
+    triggers = archive.of_type("EVENT TRIGGER")
+    record(run, database, triggers)
+    remember(run, database, run_entries(run, connection, triggers, _LISTED))
+
+
+def _comments(run: Run, database: DatabasePlan, archive: Archive) -> list[Entry]:
+    """Return the comments on objects that stand by now."""
+    waiting: set[int] = set()
+    if run.plan.incremental:
+        defers = _defers_active(run, database)
+        waiting = {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
+    return [entry for entry in archive.of_type("COMMENT") if waiting.isdisjoint(entry.depends_on)]
+
+
+def refresh_matviews(
+    run: Run, database: DatabasePlan, *, connection: Connection | None = None, only_empty: bool = False
+) -> None:
+    """Fill the materialized views that are filled on the source, in an order that respects views on views.
+
+    With `only_empty` those that are filled already stay as they are. Runs with the rights of each view's owner. A
+    refresh that fails is listed in an event.
+    """
+    if connection is None:
+        with run.sessions.session(Side.TARGET, database.target_name) as session:
+            refresh_matviews(run, database, connection=session, only_empty=only_empty)
+        return
+    archive = open_archive(run, database)
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname, c.relispopulated FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'"
+    ).fetchall()
+    filled = {(str(row[0]), str(row[1])): bool(row[2]) for row in rows}
+    wanted = [
+        entry
+        for entry in archive.of_type("MATERIALIZED VIEW")
+        if (entry.schema, entry.tag) in archive.populated and not (only_empty and filled.get((entry.schema, entry.tag)))
+    ]
+    manner = Manner(is_fatal=lambda entry: False, text=_refresh_text)
+    failures = [failure for entry in wanted if (failure := run_one(run, connection, entry, manner))]
+    _report_refresh(run, database, failures)
+
+
+def _refresh_text(entry: Entry) -> bytes:
+    return b"REFRESH MATERIALIZED VIEW " + qualified(entry.schema, entry.tag).encode() + b";"
+
+
+def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
+    if failures:
+        listed = some(f"{it.entry.schema}.{it.entry.tag}: {it.words}" for it in failures)
+        run.ports.store.event(
+            "warning",
+            "MATVIEW-EMPTY",
+            f"{len(failures)} materialized view(s) of {database.target_name!r} could not be filled: {listed}.",
+        )
+
+
+def set_sequences(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Bring the restored sequences to where the source's are now, never backwards. Complete does it again."""
+    ours = {(entry.schema, entry.tag) for entry in archive.of_type("SEQUENCE")}
+    if not ours:
+        return
+    try:
+        with run.sessions.session(Side.SOURCE, database.source_name) as source:
+            wanted = [item for item in read_sequences(source) if item.key in ours]
+    except psycopg.errors.InsufficientPrivilege as error:
+        run.ports.store.event(
+            "warning", "SEQUENCES-UNREAD", f"Sequences of the source cannot be read: {first_line(error)}"
+        )
+        return
+    verdicts = carry_over(wanted, connection, run.ports.control.check)
+    behind = [f"{item.schema}.{item.name}: {item.reason}" for item in verdicts if item.verdict != "equal"]
+    if behind:
+        run.ports.store.event("warning", "SEQUENCES-BEHIND", f"Sequences that could not be set: {some(behind)}.")
+
+
+def _analyze_roots(run: Run, connection: Connection, archive: Archive) -> None:
+    """Partitioned tables have statistics of their own, which nothing else makes: autovacuum sees partitions only."""
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p' AND NOT c.relispartition"
+    ).fetchall()
+    ours = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
+    only = "ONLY " if connection.info.server_version >= 180000 else ""
+    for schema, name in rows:
+        if (schema, name) in ours:
+            run.ports.control.check()
+            statement = f"ANALYZE {only}{qualified(str(schema), str(name))}"
+            try:
+                connection.execute(statement.encode())
+            except psycopg.Error as error:
+                raise_unless_refused(run, error, f"analyzing {schema}.{name}")
+
+
+def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:
+    """Give back the replica identity that a table had before we changed it on the source: the dump saw ours."""
+    for item in run.ports.ledger.items(Side.SOURCE, database.source_name):
+        if item.kind is not Kind.REPLICA_IDENTITY:
+            continue
+        was = str(item.detail.get("was", ""))
+        identity = {"d": "DEFAULT", "n": "NOTHING", "i": "USING INDEX " + quote(str(item.detail.get("index", "")))}.get(
+            was
+        )
+        if identity is None:
+            continue
+        statement = f"ALTER TABLE {qualified(item.schema, item.name)} REPLICA IDENTITY {identity}"
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error as error:
+            raise_unless_refused(run, error, f"setting the replica identity of {item.schema}.{item.name}")

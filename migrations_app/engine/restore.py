@@ -1,0 +1,262 @@
+"""Runs entries of a schema archive on the target: many at once while all goes well, one by one where something fails.
+
+A chunk of entries is one statement string, so the server runs it as one transaction with one answer. Only when a chunk
+fails are its entries run one by one, to find the one to blame; then a failure is either fatal or listed, by its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from .archive import Archive, pre_data
+from .connect import Connection, first_line, translate
+from .errors import EngineError, TargetError
+from .names import quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import EntryState
+from .target_objects import claim, creates, some
+from .toc import Entry
+
+CHUNK_ENTRIES = 500  # each table of a transaction costs several locks; the server's default table holds some 6,400
+_CHUNK_BYTES = 1 << 20
+# Without these the copied data has no place, or not its shape.
+_FATAL = frozenset(
+    {
+        "TABLE",
+        "TABLE ATTACH",
+        "TYPE",
+        "SHELL TYPE",
+        "DOMAIN",
+        "SEQUENCE",
+        "SEQUENCE OWNED BY",
+        "SCHEMA",
+        "DEFAULT",
+        "CONSTRAINT",
+        "CHECK CONSTRAINT",
+    }
+)
+_WITHOUT_OWNER = frozenset(
+    {"EXTENSION", "CAST", "TRANSFORM", "ACCESS METHOD", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE"}
+)
+_ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
+_NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An entry that the target refused, and the server's words."""
+
+    entry: Entry
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a list of entries is run. `repeatable`: what is there already is ours, and counts as done."""
+
+    is_fatal: Callable[[Entry], bool] = lambda entry: entry.type in _FATAL
+    text: Callable[[Entry], bytes] = lambda entry: entry.definition
+    repeatable: bool = False
+    progress: Callable[[int], None] = lambda count: None
+
+
+def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: Manner) -> list[Failure]:
+    """Run entries in order on an autocommit session and return those that failed without being fatal.
+
+    Raises TargetError for a fatal one, ConnectionLost, or what `Control.check` raises.
+    """
+    failures: list[Failure] = []
+    for chunk in _chunks(entries):
+        run.ports.control.check()
+        try:
+            connection.execute(b"\n".join(manner.text(entry) for entry in chunk))
+        except psycopg.Error as error:
+            raise_unless_refused(run, error, "restoring the schema")
+            for entry in chunk:
+                failure = run_one(run, connection, entry, manner)
+                failures += [failure] if failure else []
+        manner.progress(len(chunk))
+    return failures
+
+
+def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> Failure | None:
+    """Run one entry as a transaction of its own; return the failure when it is not fatal.
+
+    A definition that finds a name only by the usual search path is tried once more with schema `public` on it.
+    """
+    run.ports.control.check()
+    text = manner.text(entry)
+    try:
+        connection.execute(text)
+        return None
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, f"restoring {entry.label}")
+        first = error
+    if manner.repeatable and first.sqlstate in _ALREADY_THERE:
+        return None
+    if first.sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
+        try:
+            connection.execute(b"SET LOCAL search_path = public;\n" + text)
+            return None
+        except psycopg.Error as error:
+            raise_unless_refused(run, error, f"restoring {entry.label}")
+    if manner.is_fatal(entry):
+        raise TargetError(
+            f"The target refused {entry.label}: {first_line(first)} ({first.sqlstate})",
+            hint="Make what is missing available on the target, or leave this object out of the selection.",
+            code="DST-SCHEMA",
+        ) from first
+    return Failure(entry=entry, words=f"{first_line(first)} ({first.sqlstate})")
+
+
+def raise_unless_refused(run: Run, error: psycopg.Error, doing: str) -> None:
+    """Raise when the error says nothing about the entry: we must stop, the session is lost, the target is full."""
+    run.ports.control.check()
+    problem = translate(error, Side.TARGET, doing)
+    if problem.retryable or problem.code in ("DST-FULL", "DST-READONLY"):
+        raise problem from error
+
+
+def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if chunk and (len(chunk) >= CHUNK_ENTRIES or size + len(entry.definition) > _CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += len(entry.definition)
+    if chunk:
+        yield chunk
+
+
+def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None:
+    """Make schemas, types, functions, tables, sequences and views on the target, and give them their owners.
+
+    Everything is written in the ledger first. Starts from nothing: `clear_for_restore` goes before. Raises
+    ConflictError when something is in the way, TargetError when the target refuses what the data needs.
+    """
+    with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
+        connection.execute(archive.setup or b"SELECT 1")
+        entries = claim(run, database, connection, pre_data(archive))
+        _report_storage(run, entries)
+        done = 0
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            run.ports.store.step_progress(done, len(entries), f"{done} of {len(entries)} objects")
+
+        failures = run_entries(run, connection, entries, Manner(text=_text, progress=progress))
+        remember(run, database, failures)
+        set_owners(run, connection, entries)
+        make_durable(connection)
+
+
+def _text(entry: Entry) -> bytes:
+    """Return the entry's SQL; a table's access method is a setting, not a part of its definition."""
+    if entry.type == "SCHEMA":
+        return b"CREATE SCHEMA " + quote(entry.tag).encode() + b";"  # the dump of `public` says nothing
+    if entry.access_method in ("", "heap"):
+        return entry.definition
+    method = quote(entry.access_method).encode()
+    reset = b"\nSET LOCAL default_table_access_method = heap;"
+    return b"SET LOCAL default_table_access_method = " + method + b";\n" + entry.definition + reset
+
+
+def _report_storage(run: Run, entries: list[Entry]) -> None:
+    moved = sorted({entry.tablespace for entry in entries if entry.tablespace})
+    if moved:
+        run.ports.store.event(
+            "info",
+            "SCHEMA-TABLESPACE",
+            f"Objects of the tablespaces {some(moved)} go to the default tablespace of the target database.",
+        )
+
+
+def remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
+    """Store the entries that failed, and tell the operator once."""
+    if not failures:
+        return
+    run.ports.store.save_entries(*(entry_state(database, it.entry, error=it.words) for it in failures))
+    listed = some(f"{failure.entry.label}: {failure.words}" for failure in failures)
+    run.ports.store.event(
+        "warning",
+        "SCHEMA-REFUSED",
+        f"The target refused {len(failures)} object(s) of database {database.target_name!r}: {listed}.",
+        objects=[{"object": it.entry.label, "error": it.words} for it in failures[:500]],
+    )
+
+
+def entry_state(database: DatabasePlan, entry: Entry, *, error: str = "") -> EntryState:
+    """Return what is stored about an entry: done when `error` is empty."""
+    return EntryState(
+        database=database.source_name,
+        dump_id=entry.dump_id,
+        section=entry.section,
+        type=entry.type,
+        schema=entry.schema,
+        name=entry.tag,
+        done=not error,
+        error=error,
+    )
+
+
+def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
+    """Give restored objects to the roles that own them on the source, where such a role exists and we may.
+
+    Runs before any data: index expressions, checks and refreshes of an object run with its owner's rights, and should
+    not run with ours. What stays ours is reported once. Idempotent.
+    """
+    possible = _roles(connection)
+    tables = {entry.dump_id for entry in entries if entry.type == "TABLE"}
+    owned = [entry for entry in entries if creates(entry) and entry.owner and _has_own_owner(entry, tables)]
+    failures = run_entries(
+        run,
+        connection,
+        [entry for entry in owned if entry.owner in possible],
+        Manner(is_fatal=lambda entry: False, text=_owner_text),
+    )
+    me = connection.info.user
+    missing = sorted({entry.owner for entry in owned} - possible - {me})
+    if missing or failures:
+        count = len(failures) + sum(entry.owner in missing for entry in owned)
+        why = f"no role of the target that we may act for is called {some(missing)}" if missing else failures[0].words
+        run.ports.store.event("warning", "SCHEMA-OWNER", f"{count} object(s) belong to {me} on the target: {why}.")
+
+
+def _has_own_owner(entry: Entry, tables: set[int]) -> bool:
+    if entry.type == "SEQUENCE":
+        return tables.isdisjoint(entry.depends_on)  # otherwise it follows the table whose column it serves
+    return entry.type not in _WITHOUT_OWNER
+
+
+def _owner_text(entry: Entry) -> bytes:
+    what = entry.drop.strip().removeprefix(b"DROP ").removesuffix(b";").removesuffix(b" CASCADE")
+    return b"ALTER " + what + b" OWNER TO " + quote(entry.owner).encode() + b";"
+
+
+def _roles(connection: Connection) -> set[str]:
+    """Return the roles that we can hand objects to and still work with what they own, but for ourselves."""
+    right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    rows = connection.execute(
+        "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname <> current_user"
+        " AND pg_catalog.pg_has_role(oid, 'USAGE') AND pg_catalog.pg_has_role(oid, %s)",
+        (right,),
+    ).fetchall()
+    return {str(row[0]) for row in rows}
+
+
+def make_durable(connection: Connection) -> None:
+    """Flush what earlier commits of this server wrote without waiting. A target crash could undo them otherwise."""
+    try:
+        connection.execute("SET synchronous_commit = on")
+        connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'towpath', '')")
+    except psycopg.Error as error:
+        problem: EngineError = translate(error, Side.TARGET, "flushing its log")
+        if problem.retryable:
+            raise problem from error

@@ -1,0 +1,48 @@
+"""Privileges of the restored objects: a role that is missing on the target costs only its own grants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from .archive import Archive
+from .connect import Connection
+from .outcome import Run
+from .plan import DatabasePlan
+from .restore import Failure, Manner, run_entries, run_one
+from .target_objects import some
+from .toc import Entry
+
+_TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True)
+# A quoted name or literal is one piece, so a semicolon inside it does not end the statement.
+_PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
+
+
+def restore_rights(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Run the grants and default privileges of the archive; list those that the target refuses. Idempotent."""
+    entries = archive.of_type("DEFAULT ACL", "ACL")
+    refused: list[Failure] = []
+    for failure in run_entries(run, connection, entries, _TOLERANT):
+        parts = [replace(failure.entry, definition=part) for part in statements(failure.entry.definition)]
+        found = [failure] if len(parts) == 1 else [run_one(run, connection, part, _TOLERANT) for part in parts]
+        refused += [part for part in found if part]
+    if refused:
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-RIGHTS",
+            f"{len(refused)} grant(s) of database {database.target_name!r} could not be restored:"
+            f" {some(f'{_sql(it.entry)} ({it.words})' for it in refused)}.",
+            statements=[_sql(it.entry) for it in refused[:500]],
+        )
+
+
+def statements(definition: bytes) -> Iterator[bytes]:
+    """Split the text of a grant entry into its statements."""
+    for piece in _PIECES.findall(definition):
+        if piece.strip(b"; \n"):
+            yield piece.strip()
+
+
+def _sql(entry: Entry) -> str:
+    return entry.definition.decode(errors="replace").strip()

@@ -1,0 +1,40 @@
+-- Every user object of the database as (catalog, schema, name), where a function's name includes its argument types:
+-- the same triple that an entry of a pg_dump archive carries.
+-- :parameters none   :versions 10+   :needs an empty search_path
+SELECT 2615::bigint, ''::text, nspname::text FROM pg_catalog.pg_namespace
+ WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+UNION ALL
+SELECT 1259, n.nspname, c.relname FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.oid >= 16384
+UNION ALL
+SELECT 1247, n.nspname, t.typname FROM pg_catalog.pg_type t
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+ WHERE t.oid >= 16384 AND (t.typrelid = 0 OR c.relkind = 'c') AND NOT (t.typelem <> 0 AND t.typlen = -1)
+UNION ALL
+SELECT 1255, n.nspname, p.proname || '('
+       || coalesce((SELECT string_agg(pg_catalog.format_type(u.type, NULL), ', ' ORDER BY u.at)
+                      FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY u(type, at)),
+                   CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) THEN '*' ELSE '' END)
+       || ')'
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid >= 16384
+UNION ALL SELECT 3079, '', extname FROM pg_catalog.pg_extension
+UNION ALL SELECT 2612, '', lanname FROM pg_catalog.pg_language
+UNION ALL SELECT 2328, '', fdwname FROM pg_catalog.pg_foreign_data_wrapper
+UNION ALL SELECT 1417, '', srvname FROM pg_catalog.pg_foreign_server
+UNION ALL SELECT 3466, '', evtname FROM pg_catalog.pg_event_trigger
+UNION ALL
+SELECT o.catalog, n.nspname, o.name
+  FROM (SELECT 2617::bigint AS catalog, oprnamespace AS space, oprname AS name, oid FROM pg_catalog.pg_operator
+        UNION ALL SELECT 3456, collnamespace, collname, oid FROM pg_catalog.pg_collation
+        UNION ALL SELECT 2607, connamespace, conname, oid FROM pg_catalog.pg_conversion
+        UNION ALL SELECT 2616, opcnamespace, opcname, oid FROM pg_catalog.pg_opclass
+        UNION ALL SELECT 2753, opfnamespace, opfname, oid FROM pg_catalog.pg_opfamily
+        UNION ALL SELECT 3602, cfgnamespace, cfgname, oid FROM pg_catalog.pg_ts_config
+        UNION ALL SELECT 3600, dictnamespace, dictname, oid FROM pg_catalog.pg_ts_dict
+        UNION ALL SELECT 3601, prsnamespace, prsname, oid FROM pg_catalog.pg_ts_parser
+        UNION ALL SELECT 3764, tmplnamespace, tmplname, oid FROM pg_catalog.pg_ts_template) o
+  JOIN pg_catalog.pg_namespace n ON n.oid = o.space
+ WHERE o.oid >= 16384

@@ -1,0 +1,207 @@
+"""What stands on the target: which objects were there before us, which are ours by the ledger, and how ours go away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psycopg
+
+from .connect import Connection, translate
+from .errors import ConflictError, TargetError
+from .names import qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem
+from .sql import query
+from .toc import Entry
+
+_MADE = frozenset({Kind.TABLE, Kind.SCHEMA, Kind.OBJECT, Kind.EXTENSION})
+_RECORDED_AT_ONCE = 1000
+# Objects that hold data, or give columns their shape: one that was there before cannot pass for ours.
+_MUST_BE_OURS = frozenset({"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SHELL TYPE", "MATERIALIZED VIEW"})
+
+Identity = tuple[int, str, str]
+
+
+def identity(entry: Entry) -> Identity:
+    """Return (catalog, schema, name) of the object that an entry makes."""
+    return (entry.class_oid, entry.schema, entry.tag)
+
+
+def creates(entry: Entry) -> bool:
+    """Say whether the entry makes an object of its own, rather than changing one."""
+    return entry.type == "EXTENSION" or entry.drop.startswith(b"DROP ")
+
+
+def existing(connection: Connection) -> set[Identity]:
+    """Return the identity of every user object of the connected database."""
+    return {
+        (int(str(row[0])), str(row[1]), str(row[2])) for row in connection.execute(query("existing_objects")).fetchall()
+    }
+
+
+def claim(run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry]) -> list[Entry]:
+    """Write what is about to be made into the ledger and return the entries that may be run.
+
+    Objects that are there already are never ours: schemas are used as they are, other harmless kinds are left as they
+    are and listed. Raises ConflictError, before anything is made, when a table or type is in the way.
+    """
+    there = existing(connection)
+    taken = [entry for entry in entries if creates(entry) and identity(entry) in there]
+    conflicts = [entry for entry in taken if entry.type in _MUST_BE_OURS]
+    if conflicts:
+        raise ConflictError(
+            f"The target database {database.target_name!r} already has {_some(entry.label for entry in conflicts)}.",
+            hint="Rename or remove what is in the way on the target, or choose another target database.",
+            code="DST-EXISTS",
+        )
+    kept_as_is = [entry for entry in taken if entry.type not in ("SCHEMA", "EXTENSION")]
+    if kept_as_is:
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-KEPT",
+            f"These objects were on the target before and were left as they are: {_some(e.label for e in kept_as_is)}.",
+        )
+    skipped = {entry.dump_id for entry in taken}
+    entries = [entry for entry in entries if entry.dump_id not in skipped]
+    record(run, database, [entry for entry in entries if creates(entry)])
+    return entries
+
+
+def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:
+    """Write entries into the ledger as objects of ours on the target. Idempotent."""
+    items, seen = [], set()
+    for entry in entries:
+        kind = {"TABLE": Kind.TABLE, "SCHEMA": Kind.SCHEMA, "EXTENSION": Kind.EXTENSION}.get(entry.type, Kind.OBJECT)
+        name = entry.tag
+        if (kind, entry.schema, name) in seen:  # a collation and a type may share a name
+            name = f"{entry.tag} ({entry.type.lower()})"
+        seen.add((kind, entry.schema, name))
+        drop = entry.drop.decode(errors="replace").strip().removesuffix(";")
+        drop = drop or "DROP EXTENSION " + quote(entry.tag)
+        detail = {"type": entry.type, "drop": drop, "catalog": entry.class_oid, "tag": entry.tag}
+        items.append(
+            LedgerItem(
+                side=Side.TARGET,
+                database=database.target_name,
+                kind=kind,
+                schema=entry.schema,
+                name=name,
+                detail=detail,
+            )
+        )
+    for start in range(0, len(items), _RECORDED_AT_ONCE):
+        run.ports.ledger.intend(*items[start : start + _RECORDED_AT_ONCE])
+
+
+def made(run: Run, target_database: str) -> list[LedgerItem]:
+    """Return the objects of a target database that are ours by the ledger, oldest first."""
+    return [item for item in run.ports.ledger.items(Side.TARGET, target_database) if item.kind in _MADE]
+
+
+def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> list[LedgerItem]:
+    """Drop every object of ours in a target database and return those that could not be dropped.
+
+    Never cascades, so what others have built on our objects keeps ours alive. `only_empty` refuses, with a
+    ConflictError, to drop a table that has rows. Idempotent; each drop is a transaction of its own.
+    """
+    left = made(run, target_database)[::-1]
+    if not left:
+        return []
+    with run.sessions.session(Side.TARGET, target_database, synchronous_commit="off") as connection:
+        there = existing(connection)
+        listed = {catalog for catalog, _, _ in there}
+        gone = {item for item in left if item.detail.get("catalog") in listed and _identity_of(item) not in there}
+        run.ports.ledger.removed(*gone)
+        left = [item for item in left if item not in gone]
+        tables = [item for item in left if item.kind is Kind.TABLE]
+        if only_empty:
+            _refuse_rows(run, connection, tables)
+        _drop_foreign_keys(run, connection, tables)
+        while left:
+            remaining = [item for item in left if not _drop(run, connection, item)]
+            if len(remaining) == len(left):
+                break
+            left = remaining
+    return left
+
+
+def _identity_of(item: LedgerItem) -> Identity:
+    return (int(item.detail["catalog"]), item.schema, str(item.detail["tag"]))
+
+
+def _drop(run: Run, connection: Connection, item: LedgerItem) -> bool:
+    run.ports.control.check()
+    statement = _drop_statement(item)
+    try:
+        connection.execute(statement.encode())
+    except psycopg.Error as error:
+        run.ports.control.check()
+        if error.sqlstate in ("42P01", "42704", "42883", "3F000", "42809"):
+            run.ports.ledger.removed(item)
+            return True
+        problem = translate(error, Side.TARGET, f"removing {item.schema}.{item.name}")
+        if problem.retryable and connection.closed:
+            raise problem from error
+        return False
+    run.ports.ledger.removed(item)
+    return True
+
+
+def _drop_statement(item: LedgerItem) -> str:
+    if item.kind is Kind.TABLE:
+        return "DROP TABLE " + qualified(item.schema, item.name)
+    if item.kind is Kind.SCHEMA:
+        return "DROP SCHEMA " + quote(item.name)
+    return str(item.detail["drop"])
+
+
+def _refuse_rows(run: Run, connection: Connection, tables: list[LedgerItem]) -> None:
+    for item in tables:
+        run.ports.control.check()
+        statement = "SELECT EXISTS (TABLE ONLY " + qualified(item.schema, item.name) + ")"
+        row = connection.execute(statement.encode()).fetchone()
+        if row and row[0]:
+            raise ConflictError(
+                f"The table {item.schema}.{item.name} on the target has rows that are not from this task.",
+                hint="Somebody writes to the target. Empty or remove the table, then try again.",
+            )
+
+
+def _drop_foreign_keys(run: Run, connection: Connection, tables: list[LedgerItem]) -> None:
+    """Tables that refer to each other in a circle can only be dropped one by one without their foreign keys."""
+    ours = {(item.schema, item.name) for item in tables}
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
+        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE k.contype = 'f' AND k.conparentid = 0"
+    ).fetchall()
+    for schema, table, name in rows:
+        if (schema, table) in ours:
+            run.ports.control.check()
+            statement = f"ALTER TABLE {qualified(str(schema), str(table))} DROP CONSTRAINT {quote(str(name))}"
+            connection.execute(statement.encode())
+
+
+def clear_for_restore(run: Run, database: DatabasePlan) -> None:
+    """Remove what an interrupted restore left, so that the next one starts from nothing. No rows are lost by it.
+
+    Raises TargetError naming what could not be removed.
+    """
+    left = drop_made(run, database.target_name, only_empty=True)
+    if left:
+        raise TargetError(
+            f"Objects of an interrupted attempt cannot be removed from the target database {database.target_name!r}:"
+            f" {_some(f'{item.schema}.{item.name}'.lstrip('.') for item in left)}.",
+            hint="Something else on the target depends on them. Remove that, then try again.",
+        )
+
+
+def _some(labels: Iterable[str], limit: int = 10) -> str:
+    """Return the first labels as a readable list, and how many more there are."""
+    found = ["".join(ch if ch.isprintable() else " " for ch in label) for label in labels]
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(found[:limit]) + more
+
+
+some = _some
