@@ -1,0 +1,72 @@
+# Every target does its own set-up, works from any folder (make -C, make -f), as root or not, again and again.
+# ARGS is handed on: make demo ARGS=--once, make test ARGS="-k writer". PYTHON names another interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
+export PYTHON
+ARGS ?=
+
+IN_ROOT = cd "$(ROOT)"
+PY = .venv/bin/python
+# Settings of the caller's shell that are meant for other programs must not reach a demo or a test.
+CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
+	-u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGSSLMODE -u PGSERVICE -u PGPASSFILE -u PGREQUIRESSL \
+	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
+DEMO_DATA = $(ROOT)/var/demo
+
+.PHONY: help demo demo-clean up test lint gates test-faults bench lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
+
+demo: ## Run everything with two sample servers and a live writer; prints the address and a login
+	@$(IN_ROOT); .ci/setup run
+	@$(IN_ROOT); TOWPATH_DATA_DIR="$${TOWPATH_DATA_DIR:-$(DEMO_DATA)}" exec $(CLEAN) -u DATABASE_URL $(PY) manage.py demo $(ARGS)
+
+demo-clean: ## Remove everything that the demo made
+	@$(IN_ROOT); data="$${TOWPATH_DATA_DIR:-$(DEMO_DATA)}"; \
+	if [ ! -e "$$data" ]; then echo "there is no demo to remove"; exit 0; fi; \
+	.ci/setup run; $(CLEAN) $(PY) -m migrations_app.demo.world clean "$$data"; echo "the demo is removed"
+
+up: ## Run the product: web server, queue clusters, dispatcher
+	@$(IN_ROOT); .ci/setup run
+	@$(IN_ROOT); exec $(PY) manage.py up $(ARGS)
+
+lint: ## Style, types, import rules, Django's own checks
+	@$(IN_ROOT); .ci/setup lint
+	@$(MAKE) -f "$(ROOT)/Makefile" gates
+
+gates:
+	@$(IN_ROOT); set -x; \
+	$(PY) -m ruff check .; \
+	$(PY) -m ruff format --check .; \
+	$(PY) -m mypy; \
+	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'; \
+	$(CLEAN) -u DATABASE_URL $(PY) manage.py check --fail-level WARNING; \
+	$(CLEAN) -u DATABASE_URL $(PY) manage.py makemigrations --check --dry-run
+
+test: ## All gates and all tests, on SQLite and again on PostgreSQL
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); started=$$SECONDS; trap 'echo "total: $$((SECONDS - started)) s"' EXIT; \
+	$(MAKE) -f "$(ROOT)/Makefile" gates; \
+	$(CLEAN) -u DATABASE_URL $(PY) -m pytest -m "not slow" $(ARGS); \
+	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest -m "not slow" tests/integration $(ARGS)
+
+test-faults: ## The long tests: kills, cuts and restarts in every step
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m slow $(ARGS)
+
+bench: ## Measure throughput and lag on this machine
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench $(ARGS)
+
+lock: ## Write the lock files anew from pyproject.toml (needs a package index)
+	@$(IN_ROOT); .ci/setup test; $(PY) -m pip install --quiet "$$(sed -n 's/^  "\(pip-tools==[^"]*\)".*/\1/p' pyproject.toml)"
+	@$(IN_ROOT); options="--quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	--strip-extras --allow-unsafe --no-header --no-annotate"; \
+	$(PY) -m piptools compile $$options -o requirements.lock pyproject.toml; \
+	$(PY) -m piptools compile $$options --extra test --extra lint -o requirements-test.lock pyproject.toml
