@@ -69,3 +69,11 @@ def source_db(source_cluster: Cluster) -> Iterator[str]:
 def target_db(target_cluster: Cluster) -> Iterator[str]:
     """An empty database on the target, dropped afterwards."""
     yield from _database(target_cluster)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_root() -> None:
+    """Whitenoise warns about a missing folder, and warnings are errors here."""
+    from django.conf import settings
+
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)

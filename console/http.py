@@ -1,0 +1,68 @@
+"""What every view needs: the request's real type, the one door to a task, and answers that suit page or fragment."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django_htmx.http import HttpResponseClientRedirect, reselect, reswap, retarget
+from django_htmx.middleware import HtmxDetails
+
+from migrations_app import selectors
+from migrations_app.models import MigrationTask
+
+UNPROCESSABLE = 422
+CONFLICT = 409
+
+
+class HtmxRequest(HttpRequest):
+    """A request of a signed-in operator, with what django-htmx knows about it."""
+
+    htmx: HtmxDetails
+    user: User  # type: ignore[assignment]  # LoginRequiredMiddleware lets nobody else in
+
+
+def task_or_404(request: HtmxRequest, task_id: UUID) -> MigrationTask:
+    """Return the task if this operator may see it. Raises Http404 for a missing and for a foreign one alike."""
+    try:
+        return selectors.get_task(user=request.user, task_id=task_id)
+    except selectors.NotFound as error:
+        raise Http404("no such task") from error
+
+
+def go(request: HtmxRequest, url: str, *, said: str = "") -> HttpResponseBase:
+    """Lead the browser to `url` after a POST, with a message there; htmx requests load the whole page too."""
+    if said:
+        messages.success(request, said)
+    return HttpResponseClientRedirect(url) if request.htmx else HttpResponseRedirect(url)
+
+
+def refuse(request: HtmxRequest, message: str, url: str) -> HttpResponseBase:
+    """Answer a refused action: 409 with the reason for htmx, else back to `url` with the reason as a message."""
+    if request.htmx:
+        context = {"title": "Not possible now", "message": message, "back": url}
+        answer = render(request, "console/partials/_refused.html", context, status=CONFLICT)
+        # Whatever part of the page asked: the reason belongs into the dialog, and the page stays as it is.
+        return reselect(retarget(reswap(answer, "innerHTML"), "#dialog-body"), ".ask")
+    messages.error(request, message)
+    return HttpResponseRedirect(url)
+
+
+def live(request: HtmxRequest, template: str, context: dict[str, Any], *, seen: str) -> HttpResponse:
+    """Render a polled fragment, or answer 204 when it equals what the page shows (`seen` is its fingerprint)."""
+    body = render_to_string(template, context, request)
+    mark = fingerprint(body)
+    if mark == seen:
+        return HttpResponse(status=204)
+    return HttpResponse(render_to_string(template, {**context, "seen": mark}, request))
+
+
+def fingerprint(text: str) -> str:
+    """Return a short hash of rendered text; equal text, equal hash."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,29 @@
+"""Error pages: calm, without internals. Details are in the log under the same id."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+log = logging.getLogger(__name__)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """403 without the reason that was raised."""
+    return render(request, "403.html", status=403)
+
+
+def missing(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """404, the same for a missing page and for another operator's task."""
+    return render(request, "404.html", status=404)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """500 with an id that finds the traceback in the log; touches neither database nor session."""
+    incident = secrets.token_hex(4)
+    log.error("incident id=%s path=%r", incident, request.path)
+    return HttpResponse(render_to_string("500.html", {"incident": incident}), status=500)

@@ -1,0 +1,59 @@
+"""Fixtures of the browser tests: Debian's chromium, and watchers for what must never happen on a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests import factories
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    arguments = [
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    if os.geteuid() == 0 or os.environ.get("CHROMIUM_NO_SANDBOX"):
+        arguments.append("--no-sandbox")
+    return {**browser_type_launch_args, "executable_path": executable, "args": arguments}
+
+
+@pytest.fixture
+def watched(page: Page, live_server: Any) -> Iterator[Page]:
+    """A page that fails the test on a console error, a script error, a dialog, or a request to another host."""
+    seen: list[str] = []
+    page.on("console", lambda message: seen.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: seen.append(str(error)))
+    page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith((live_server.url, "data:")) else seen.append(request.url),
+    )
+    yield page
+    assert seen == []
+
+
+@pytest.fixture
+def sign_in(watched: Page, live_server: Any) -> Callable[[], Page]:
+    """Sign an operator in through the form."""
+
+    def perform() -> Page:
+        factories.user("anna")
+        watched.goto(f"{live_server.url}/login/")
+        watched.get_by_label("Account").fill("anna")
+        watched.get_by_label("Password").fill(factories.PASSWORD)
+        watched.get_by_role("button", name="Sign in").click()
+        watched.wait_for_url(f"{live_server.url}/")
+        return watched
+
+    return perform

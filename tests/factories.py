@@ -1,0 +1,158 @@
+"""Rows with sensible defaults: a test names only what it is about."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from migrations_app.models import (
+    CheckItem,
+    ComparisonResult,
+    ConnectionTest,
+    Endpoint,
+    Event,
+    LedgerEntry,
+    MigrationTask,
+    SourceObject,
+    Step,
+    TableCopy,
+    TaskDatabase,
+    WorkerBeat,
+)
+from migrations_app.services.drafts import draft_hash
+
+PASSWORD = "a long enough password"
+CANARY = "canary-password-8c1f"
+STEPS = ["schema", "copy", "index", "sync", "compare", "complete", "cleanup"]
+# What a server may call its things: markup, line breaks, right-to-left, quotes, the full 63 bytes.
+HOSTILE = '<script>alert(1)</script>\n\u202egnp"\'%s{{x}}'
+LONG = "n" * 63
+_numbers = count(1)
+
+
+def user(name: str = "", **fields: Any) -> User:
+    """An operator who can sign in with PASSWORD."""
+    return User.objects.create_user(name or f"operator{next(_numbers)}", password=PASSWORD, **fields)
+
+
+def endpoint(**fields: Any) -> Endpoint:
+    """A stored address with a password."""
+    defaults = {"host": "db1.internal", "port": 5432, "account": "mover", "password": CANARY, "database": "postgres"}
+    return Endpoint.objects.create(**(defaults | fields))
+
+
+def task(**fields: Any) -> MigrationTask:
+    """A task in status draft, whole instance selected."""
+    defaults: dict[str, Any] = {
+        "name": "shop to 18",
+        "source": fields.pop("source", None) or endpoint(),
+        "target": fields.pop("target", None) or endpoint(host="10.0.4.9"),
+        "selection": {"rules": [[[], True]], "targets": {}},
+    }
+    return MigrationTask.objects.create(**(defaults | fields))
+
+
+def checked_task(**fields: Any) -> MigrationTask:
+    """A task whose check has passed and still holds, with its objects read: Start is possible."""
+    made = task(**({"status": "check_passed", "checked_at": timezone.now()} | fields))
+    inventory(made)
+    check_item(made)
+    MigrationTask.objects.filter(pk=made.pk).update(checked_hash=draft_hash(made))
+    made.refresh_from_db()
+    return made
+
+
+def running_task(step: str = "copy", *, status: str = "running", **fields: Any) -> MigrationTask:
+    """A started task at `step`, with steps and one database."""
+    started = timezone.now() - timedelta(minutes=8)
+    made = task(**({"status": status, "current_step": step, "started_at": started, "version": 5} | fields))
+    steps(made, step)
+    TaskDatabase.objects.create(task=made, source_name="shop", target_name="shop")
+    return made
+
+
+def steps(made: MigrationTask, current: str) -> None:
+    """The steps of a task: done before `current`, running at it, pending after it."""
+    at = timezone.now() - timedelta(minutes=8)
+    for position, name in enumerate(STEPS, start=1):
+        place = position - 1 - STEPS.index(current)
+        state = "done" if place < 0 else "running" if place == 0 else "pending"
+        step = Step(task=made, name=name, position=position, state=state)
+        if place <= 0:
+            step.started_at = at
+        if place < 0:
+            at += timedelta(seconds=[4, 200, 65, 120, 20, 5, 5][position - 1])
+            step.finished_at = at
+        if place == 0:
+            step.progress_done, step.progress_total = 62, 100
+        step.save()
+
+
+def table_copy(made: MigrationTask, name: str = "orders", **fields: Any) -> TableCopy:
+    """A table of a started task."""
+    defaults = {"database": "shop", "schema": "public", "oid": 16384, "bytes_total": 48_000_000, "rows_estimate": 400_000}
+    return TableCopy.objects.create(task=made, name=name, **(defaults | fields))
+
+
+def check_item(made: MigrationTask, code: str = "wal_level", status: str = "passed", **fields: Any) -> CheckItem:
+    """A result on the check page."""
+    defaults = {"title": "wal_level is logical", "group": "Incremental sync", "found": "Found logical."}
+    return CheckItem.objects.create(task=made, code=code, status=status, **(defaults | fields))
+
+
+def connection_test(made: MigrationTask, side: str = "source", **fields: Any) -> ConnectionTest:
+    """A press on Test connection."""
+    return ConnectionTest.objects.create(task=made, side=side, **fields)
+
+
+def inventory(made: MigrationTask, *, tables: int = 3, at: datetime | None = None) -> ConnectionTest:
+    """A finished reading of the source: databases shop and analytics, one greyed out, one foreign key."""
+    for database in ("analytics", "shop"):
+        SourceObject.objects.create(task=made, database=database, kind="database", bytes=900_000_000)
+        SourceObject.objects.create(task=made, database=database, schema="public", kind="schema")
+    SourceObject.objects.create(
+        task=made, database="template1", kind="database", selectable=False, reason="Templates are never migrated."
+    )
+    for number in range(tables):
+        SourceObject.objects.create(
+            task=made,
+            database="shop",
+            schema="public",
+            name=f"table_{number:03}",
+            kind="table",
+            bytes=1_000_000 * (number + 1),
+            rows_estimate=1000 * number,
+            fk_parents=[["public", "table_000"]] if number == 1 else [],
+        )
+    done = at or timezone.now()
+    return ConnectionTest.objects.create(
+        task=made, side="source", kind="inventory", state="passed", created_at=done, finished_at=done
+    )
+
+
+def event(made: MigrationTask, message: str = "Task created.", **fields: Any) -> Event:
+    """An entry of the history."""
+    return Event.objects.create(task=made, message=message, **fields)
+
+
+def ledger_entry(made: MigrationTask, **fields: Any) -> LedgerEntry:
+    """Something of ours on a server."""
+    defaults = {"side": "source", "database": "shop", "kind": "slot", "name": "towpath_ab12cd34_16400"}
+    return LedgerEntry.objects.create(task=made, **(defaults | fields))
+
+
+def comparison(made: MigrationTask, **fields: Any) -> ComparisonResult:
+    """A finished comparison."""
+    now = timezone.now()
+    defaults = {"database": "shop", "started_at": now, "finished_at": now, "equal": True, "tables_count": 25}
+    return ComparisonResult.objects.create(task=made, **(defaults | {"source_rows": 1_204_331} | fields))
+
+
+def workers() -> None:
+    """Signs of life of every kind of worker."""
+    for cluster in ("console", "migrate", "sync"):
+        WorkerBeat.objects.create(cluster=cluster, host="here", pid=next(_numbers))
