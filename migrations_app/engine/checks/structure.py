@@ -141,21 +141,31 @@ def _plain(name: str) -> str:
     return name.lower().replace("utf-8", "utf8").replace("posix", "c")
 
 
-def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
-    rows = (
-        context.target()
-        .execute("SELECT DISTINCT collprovider::text, coalesce(collcollate::text, '') FROM pg_catalog.pg_collation")
-        .fetchall()
-    )
-    providers = {str(row[0]) for row in rows}
-    if source["provider"] == "b":
+def _target_collations(context: Context) -> list[tuple[str, str, str]]:
+    """Return name, provider and locale of the target's collations."""
+
+    def read() -> list[tuple[str, str, str]]:
+        rows = context.target().execute(
+            "SELECT collname::text, collprovider::text, coalesce(collcollate::text, '') FROM pg_catalog.pg_collation"
+        )
+        return [(str(name), str(provider), str(locale)) for name, provider, locale in rows.fetchall()]
+
+    return context.remember("target collations", read)
+
+
+def _has_provider(context: Context, provider: str) -> bool:
+    """Say whether the target was built with a provider: `unicode` is listed as an ICU collation even without ICU."""
+    if provider == "b":
         return context.version(Side.TARGET) >= 170000
-    if source["provider"] == "i":
-        return "i" in providers
-    known = {_plain(str(row[1])) for row in rows}
+    return provider != "i" or any(entry[1] == "i" and entry[0] != "unicode" for entry in _target_collations(context))
+
+
+def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
+    if source["provider"] != "c":
+        return _has_provider(context, source["provider"])
+    known = {_plain(entry[2]) for entry in _target_collations(context)}
     known |= {_plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
-    wanted = {_plain(source["collate"]), _plain(source["ctype"])}
-    return wanted <= known | {"c", "c.utf8"}
+    return {_plain(source["collate"]), _plain(source["ctype"])} <= known | {"c", "c.utf8"}
 
 
 @item(
@@ -170,15 +180,12 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     rows = context.source(database.source_name).execute(query("check_collations")).fetchall()
     if not rows:
         return passed("No column names a collation of its own.")
-    known = (
-        context.target().execute("SELECT collname::text, collprovider::text FROM pg_catalog.pg_collation").fetchall()
-    )
-    names, providers = {str(row[0]) for row in known}, {str(row[1]) for row in known}
-    missing = []
-    for name, provider, is_user_made in rows:
-        here = str(provider) in providers if is_user_made else str(name) in names
-        if not here:
-            missing.append(str(name))
+    names = {entry[0] for entry in _target_collations(context)}
+    missing = [
+        str(name)
+        for name, provider, is_user_made in rows
+        if not _has_provider(context, str(provider)) or not (is_user_made or str(name) in names)
+    ]
     if missing:
         return failed(
             f"The target lacks the {listing(f'collation {name}' for name in missing)}.",

@@ -1,0 +1,159 @@
+"""Check items about getting there, passed and failed on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster, free_port
+from migrations_app.engine.plan import TlsMode
+from tests import impostors
+from tests.postgres.checks_kit import check, check_all, login, plan
+
+
+@pytest.fixture(scope="module")
+def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A server that waits for a primary for ever: a standby in every respect that an operator can see."""
+    from tests.conftest import _public_tmp
+
+    cluster = Cluster(folder=_public_tmp(tmp_path_factory, "standby"), major=16, settings={"max_connections": "100"})
+    cluster.create()
+    (cluster.data / "standby.signal").touch()
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def test_a_sound_pair_of_servers_passes_every_item(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE TABLE orders (id int PRIMARY KEY, total numeric)")
+    results = check_all(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]))
+    assert {code: result.found for code, result in results.items() if result.status != "passed"} == {}
+    assert len(results) > 45
+
+
+def test_a_source_that_cannot_be_reached_fails_and_its_login_says_why(target_cluster: Cluster) -> None:
+    task = plan(login(target_cluster, port=free_port()), login(target_cluster), [("a", "b")])
+    assert check(task, "source-reachable").status == "failed"
+    assert check(task, "target-reachable").status == "passed"
+    assert "could not be looked at because" in check(task, "source-login").found
+
+
+def test_a_target_that_cannot_be_reached_fails(source_cluster: Cluster) -> None:
+    task = plan(login(source_cluster), login(source_cluster, port=free_port()), [("a", "b")])
+    assert check(task, "target-reachable").status == "failed"
+    assert check(task, "target-login").status == "failed"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_wrong_password_fails_the_login_but_not_the_reachability(
+    side: str, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    wrong = {side: "not-the-one"}
+    task = plan(
+        login(source_cluster, password=wrong.get("source", source_cluster.password)),
+        login(target_cluster, password=wrong.get("target", target_cluster.password)),
+        [("a", "b")],
+    )
+    assert check(task, f"{side}-reachable").status == "passed"
+    result = check(task, f"{side}-login")
+    assert result.status == "failed"
+    assert "password is wrong" in result.found
+
+
+def test_a_missing_source_database_fails_the_login(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    task = plan(login(source_cluster, database="nowhere"), login(target_cluster), [("nowhere", "b")])
+    assert "no database nowhere" in check(task, "source-login").found
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_tls_that_the_server_does_not_offer_fails(side: str, source_cluster: Cluster, target_cluster: Cluster) -> None:
+    modes = {side: TlsMode.REQUIRE}
+    task = plan(
+        login(source_cluster, tls=modes.get("source", TlsMode.DISABLE)),
+        login(target_cluster, tls=modes.get("target", TlsMode.DISABLE)),
+        [("a", "b")],
+    )
+    result = check(task, f"{side}-tls")
+    assert result.status == "failed"
+    assert "does not offer TLS" in result.found
+
+
+def test_tls_as_asked_for_passes(source_cluster: Cluster, target_cluster: Cluster, tmp_path: Path) -> None:
+    pem, key = impostors.certificate(tmp_path, "localhost")
+    with impostors.listening(impostors.tls_in_front_of(source_cluster.port, pem, key)) as port:
+        source = login(source_cluster, host="localhost", port=port, tls=TlsMode.VERIFY_FULL, ca_file=str(pem))
+        result = check(plan(source, login(target_cluster), [("a", "b")]), "source-tls")
+    assert (result.status, "verify-full" in result.found) == ("passed", True)
+
+
+@pytest.mark.parametrize(("side", "said"), [("source", "9.6.24"), ("target", "19.1")])
+def test_a_version_out_of_range_fails(side: str, said: str, source_cluster: Cluster, target_cluster: Cluster) -> None:
+    with impostors.listening(impostors.pretending(said)) as port:
+        ports = {side: port}
+        task = plan(
+            login(source_cluster, port=ports.get("source", source_cluster.port)),
+            login(target_cluster, port=ports.get("target", target_cluster.port)),
+            [("a", "b")],
+        )
+        result = check(task, f"{side}-version")
+    assert result.status == "failed"
+    assert said in result.found
+
+
+def test_an_older_target_fails(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    assert check(plan(login(target_cluster), login(source_cluster), [("a", "b")]), "version-order").status == "failed"
+    assert check(plan(login(source_cluster), login(target_cluster), [("a", "b")]), "version-order").status == "passed"
+
+
+def test_a_database_cannot_be_copied_onto_itself_even_through_another_address(source_cluster: Cluster) -> None:
+    task = plan(login(source_cluster), login(source_cluster, host="localhost"), [("shop", "shop")])
+    result = check(task, "different-servers")
+    assert result.status == "failed"
+    assert "shop" in result.found
+
+
+def test_another_database_of_the_same_server_is_a_warning(source_cluster: Cluster) -> None:
+    task = plan(login(source_cluster), login(source_cluster), [("shop", "shop_copy")])
+    assert check(task, "different-servers").status == "warning"
+
+
+def test_two_servers_pass_as_different(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    assert (
+        check(plan(login(source_cluster), login(target_cluster), [("a", "a")]), "different-servers").status == "passed"
+    )
+
+
+def test_a_standby_is_no_source_for_incremental_sync_and_no_target(standby: Cluster, target_cluster: Cluster) -> None:
+    from_standby = plan(login(standby), login(target_cluster), [("postgres", "b")])
+    assert check(from_standby, "source-primary").status == "failed"
+    to_standby = plan(login(target_cluster), login(standby), [("postgres", "b")])
+    assert check(to_standby, "target-writable").status == "failed"
+    assert check(to_standby, "source-primary").status == "passed"
+    assert check(from_standby, "target-writable").status == "passed"
+
+
+def test_a_standby_may_be_the_source_of_a_full_migration(standby: Cluster, target_cluster: Cluster) -> None:
+    task = plan(login(standby), login(target_cluster), [("postgres", "b")], incremental=False)
+    assert check(task, "source-primary").status == "warning"
+
+
+def test_a_check_leaves_nothing_on_either_server(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    def objects(cluster: Cluster, database: str) -> list[tuple[object, ...]]:
+        with cluster.connect(database) as connection:
+            return connection.execute(
+                "SELECT 'class', relname::text FROM pg_class UNION ALL SELECT 'db', datname::text FROM pg_database"
+                " UNION ALL SELECT 'slot', slot_name::text FROM pg_replication_slots"
+                " UNION ALL SELECT 'pub', pubname::text FROM pg_publication"
+                " UNION ALL SELECT 'role', rolname::text FROM pg_roles ORDER BY 1, 2"
+            ).fetchall()
+
+    before = objects(source_cluster, source_db), objects(target_cluster, target_db)
+    check_all(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]))
+    assert (objects(source_cluster, source_db), objects(target_cluster, target_db)) == before

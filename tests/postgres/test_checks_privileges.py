@@ -1,0 +1,128 @@
+"""Check items about what the accounts may do: each Failed one is put right by the statement that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.selection import Selection
+from tests.postgres.checks_kit import check, login, plan
+
+READER = 'check "reader"'
+WRITER = "check-writer"
+
+
+@pytest.fixture
+def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with source_cluster.connect(source_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def there(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with target_cluster.connect(target_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def reader(shop: psycopg.Connection, task: Plan) -> Iterator[Plan]:
+    """The task with a source account that may do nothing."""
+    shop.execute('CREATE ROLE "check ""reader""" LOGIN PASSWORD \'x\'')
+    yield replace(task, source=replace(task.source, user=READER, password="x"))
+    shop.execute('DROP OWNED BY "check ""reader"""; DROP ROLE "check ""reader"""')
+
+
+@pytest.fixture
+def writer(there: psycopg.Connection, task: Plan) -> Iterator[Plan]:
+    """The task with a target account that may do nothing."""
+    there.execute("CREATE ROLE \"check-writer\" LOGIN PASSWORD 'x'")
+    yield replace(task, target=replace(task.target, user=WRITER, password="x"))
+    there.execute('DROP OWNED BY "check-writer"; DROP ROLE "check-writer"')
+
+
+def test_unreadable_objects_fail_and_the_shown_grants_are_enough(shop: psycopg.Connection, reader: Plan) -> None:
+    shop.execute('CREATE SCHEMA "Hid den"; CREATE TABLE "Hid den"."T ""x""" (id serial PRIMARY KEY)')
+    shop.execute("CREATE SEQUENCE lonely; CREATE TABLE plain (i int)")
+    result = check(reader, "source-readable")
+    assert result.status == "failed"
+    assert "5 objects" in result.found
+    shop.execute(result.sql)
+    assert check(reader, "source-readable").status == "passed"
+
+
+def test_unselected_objects_may_stay_unreadable(shop: psycopg.Connection, reader: Plan, source_db: str) -> None:
+    shop.execute(
+        "CREATE TABLE open_table (i int); GRANT SELECT ON open_table TO PUBLIC; CREATE TABLE secret (i serial)"
+    )
+    partial = replace(reader, selection=Selection(rules={(source_db, "public", "open_table"): True}))
+    assert check(partial, "source-readable").status == "passed"
+
+
+def test_row_security_that_hides_rows_fails(shop: psycopg.Connection, reader: Plan, task: Plan) -> None:
+    shop.execute("CREATE TABLE guarded (i int); GRANT SELECT ON guarded TO PUBLIC")
+    assert check(reader, "row-security").status == "passed"
+    shop.execute("ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
+    result = check(reader, "row-security")
+    assert result.status == "failed"
+    assert check(task, "row-security").status == "passed"
+    shop.execute(result.sql)
+    assert check(reader, "row-security").status == "passed"
+
+
+def test_a_target_database_that_cannot_be_created_fails(there: psycopg.Connection, writer: Plan, task: Plan) -> None:
+    missing = (DatabasePlan(source_name=task.databases[0].source_name, target_name="not yet there"),)
+    result = check(replace(writer, databases=missing), "target-create")
+    assert result.status == "failed"
+    assert 'CREATE DATABASE "not yet there" OWNER "check-writer"' in result.sql
+    there.execute('ALTER ROLE "check-writer" CREATEDB')
+    assert check(replace(writer, databases=missing), "target-create").status == "passed"
+
+
+def test_a_target_database_without_create_fails(
+    there: psycopg.Connection, shop: psycopg.Connection, writer: Plan
+) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    result = check(writer, "target-create")
+    assert result.status == "failed"
+    there.execute(result.sql)
+    result = check(writer, "target-create")
+    assert "schema public" in result.found
+    there.execute(result.sql)
+    assert check(writer, "target-create").status == "passed"
+
+
+def test_a_target_account_that_cannot_quiet_triggers_is_a_warning(
+    there: psycopg.Connection, writer: Plan, task: Plan
+) -> None:
+    assert check(task, "target-replica-role").status == "passed"
+    result = check(writer, "target-replica-role")
+    assert result.status == "warning"
+    assert "still works" in result.hint
+    there.execute(result.sql)
+    assert check(writer, "target-replica-role").status == "passed"
+    there.execute('REVOKE SET ON PARAMETER session_replication_role FROM "check-writer"')
+
+
+def test_owners_that_the_target_lacks_are_a_warning(
+    shop: psycopg.Connection, there: psycopg.Connection, reader: Plan, task: Plan
+) -> None:
+    shop.execute("CREATE TABLE mine (i int)")
+    assert check(task, "target-roles").status == "passed"
+    shop.execute('ALTER TABLE mine OWNER TO "check ""reader"""')
+    result = check(task, "target-roles")
+    assert result.status == "warning"
+    there.execute(result.sql)
+    try:
+        assert check(task, "target-roles").status == "passed"
+    finally:
+        there.execute('DROP ROLE "check ""reader"""')

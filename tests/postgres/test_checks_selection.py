@@ -1,0 +1,140 @@
+"""Check items about the selection and the structure that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.selection import Selection
+from tests.postgres.checks_kit import check, login, plan
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture
+def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
+    with source_cluster.connect(source_db) as connection:
+        yield connection
+
+
+def only(task: Plan, *path: str) -> Plan:
+    return replace(task, selection=Selection(rules={(task.databases[0].source_name, *path): True}))
+
+
+def test_an_empty_selection_fails(task: Plan) -> None:
+    assert check(replace(task, selection=Selection()), "selection").status == "failed"
+    assert check(replace(task, databases=()), "selection").status == "failed"
+
+
+def test_a_selected_table_that_is_gone_fails(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE here (i int)")
+    assert check(only(task, "public", "here"), "selection").status == "passed"
+    result = check(only(task, "public", "gone"), "selection")
+    assert result.status == "failed"
+    assert "public.gone" in result.found
+    assert check(only(task, "no_schema"), "selection").status == "failed"
+
+
+def test_a_selected_database_that_is_gone_fails(task: Plan) -> None:
+    gone = DatabasePlan(source_name="gone", target_name="gone")
+    result = check(replace(task, databases=(gone,), selection=Selection.everything()), "selection")
+    assert result.status == "failed"
+    assert "gone" in result.found
+
+
+def test_two_databases_cannot_get_one_target_name(task: Plan) -> None:
+    twice = (task.databases[0], DatabasePlan(source_name="postgres", target_name=task.databases[0].target_name))
+    assert "More than one" in check(replace(task, databases=twice), "selection").found
+
+
+def test_a_database_without_tables_is_a_warning(task: Plan) -> None:
+    assert check(task, "selection").status == "warning"
+
+
+def test_foreign_key_parents_that_are_left_out_fail_by_name(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE parent (i int PRIMARY KEY); CREATE TABLE child (i int REFERENCES parent)")
+    assert check(task, "foreign-key-parents").status == "passed"
+    result = check(only(task, "public", "child"), "foreign-key-parents")
+    assert result.status == "failed"
+    assert "public.parent (parent of public.child by child_i_fkey)" in result.found
+
+
+def test_a_selected_partition_brings_the_parents_of_its_root(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE parent (i int PRIMARY KEY)")
+    shop.execute("CREATE TABLE root (i int REFERENCES parent) PARTITION BY RANGE (i)")
+    shop.execute("CREATE TABLE leaf PARTITION OF root DEFAULT")
+    assert check(only(task, "public", "leaf"), "foreign-key-parents").status == "failed"
+
+
+def test_a_table_that_refers_to_itself_is_complete(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE tree (i int PRIMARY KEY, up int REFERENCES tree)")
+    assert check(only(task, "public", "tree"), "foreign-key-parents").status == "passed"
+
+
+def test_large_objects_are_told(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    assert check(task, "large-objects").status == "passed"
+    shop.execute("SELECT lo_from_bytea(0, 'x')")
+    assert "once more at Complete" in check(task, "large-objects").hint
+    assert check(replace(task, incremental=False), "large-objects").status == "passed"
+    assert "left out" in check(only(task, "public", "t"), "large-objects").found
+
+
+def test_large_objects_of_others_fail(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE ROLE lo_reader LOGIN PASSWORD 'x'; SELECT lo_from_bytea(0, 'x')")
+    try:
+        stranger = replace(task, source=replace(task.source, user="lo_reader", password="x"))
+        assert check(stranger, "large-objects").status == "failed"
+    finally:
+        shop.execute("DROP ROLE lo_reader")
+
+
+def test_rules_on_a_selected_table_are_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    assert check(task, "table-rules").status == "passed"
+    shop.execute("CREATE RULE quiet AS ON DELETE TO t DO INSTEAD NOTHING")
+    assert check(task, "table-rules").status == "warning"
+    assert "outside the selection" in check(only(task, "public", "t"), "table-rules").hint
+
+
+def test_a_foreign_table_is_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "foreign-tables").status == "passed"
+    shop.execute("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE FOREIGN TABLE remote (i int) SERVER far")
+    assert "public.remote" in check(task, "foreign-tables").found
+    assert check(only(task, "other"), "foreign-tables").status == "passed"
+
+
+def test_event_triggers_are_told(shop: Connection, task: Plan, target_cluster: Cluster, target_db: str) -> None:
+    shop.execute("CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    shop.execute("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION f()")
+    assert "created last" in check(task, "event-triggers").found
+    with target_cluster.connect(target_db) as there:
+        there.execute("CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        there.execute("CREATE EVENT TRIGGER nosy ON ddl_command_end EXECUTE FUNCTION f()")
+        result = check(task, "event-triggers")
+        assert result.status == "warning"
+        there.execute(result.sql)
+    assert check(task, "event-triggers").status == "passed"
+
+
+def test_event_triggers_need_a_superuser_on_the_target(shop: Connection, task: Plan, target_cluster: Cluster) -> None:
+    shop.execute("CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    shop.execute("CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION f()")
+    with target_cluster.connect() as there:
+        there.execute("CREATE ROLE event_writer LOGIN PASSWORD 'x'")
+        try:
+            stranger = replace(task, target=replace(task.target, user="event_writer", password="x"))
+            assert check(stranger, "event-triggers").status == "warning"
+        finally:
+            there.execute("DROP ROLE event_writer")

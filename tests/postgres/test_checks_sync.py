@@ -1,0 +1,264 @@
+"""Check items about incremental sync, passed and failed on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest import mock
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.names import publication_name
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.selection import Selection
+from tests.conftest import _public_tmp
+from tests.postgres.checks_kit import check, login, plan
+
+
+@pytest.fixture(scope="module")
+def poor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A server whose settings are wrong or tight for incremental sync."""
+    settings = {
+        "wal_level": "replica",
+        "max_replication_slots": "1",
+        "max_wal_senders": "1",
+        "max_slot_wal_keep_size": "64MB",
+        "wal_sender_timeout": "2s",
+        "max_prepared_transactions": "5",
+        "max_locks_per_transaction": "10",
+        "max_connections": "20",
+    }
+    cluster = Cluster(folder=_public_tmp(tmp_path_factory, "poor"), major=16, settings=settings)
+    cluster.create()
+    cluster.start()
+    with cluster.connect() as connection:
+        connection.execute("CREATE DATABASE shop")
+        connection.execute("CREATE ROLE plain LOGIN PASSWORD 'x'")
+        connection.execute("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'x'")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def poor_plan(poor: Cluster, target_cluster: Cluster) -> Plan:
+    return plan(login(poor), login(target_cluster), [("shop", "shop")])
+
+
+@pytest.fixture
+def good_plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with source_cluster.connect(source_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(source_cluster: Cluster, source_db: str) -> Iterator[str]:
+    """An account that may replicate but owns nothing."""
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE ROLE check_owner LOGIN REPLICATION PASSWORD 'x'")
+        yield "check_owner"
+        connection.execute("DROP OWNED BY check_owner; DROP ROLE check_owner")
+
+
+def as_user(task: Plan, user: str) -> Plan:
+    return replace(task, source=replace(task.source, user=user, password="x"))
+
+
+@pytest.mark.parametrize("code", ["wal-level", "replication-slots", "wal-senders"])
+def test_a_setting_that_is_too_low_fails_with_the_statement_and_the_restart(code: str, poor_plan: Plan) -> None:
+    result = check(poor_plan, code)
+    assert result.status == "failed"
+    assert result.needs_restart
+    assert result.sql.startswith("ALTER SYSTEM SET ")
+
+
+@pytest.mark.parametrize("code", ["wal-level", "replication-slots", "wal-senders"])
+def test_a_source_that_is_prepared_passes(code: str, good_plan: Plan) -> None:
+    assert check(good_plan, code).status == "passed"
+
+
+def test_the_copied_statements_make_the_server_fit(poor: Cluster, poor_plan: Plan) -> None:
+    result = check(poor_plan, "replication-slots")
+    with poor.connect() as connection:
+        connection.execute(result.sql)
+        try:
+            row = connection.execute(
+                "SELECT setting FROM pg_file_settings WHERE name = 'max_replication_slots'"
+            ).fetchone()
+            assert row == ("2",)
+        finally:
+            connection.execute("ALTER SYSTEM RESET max_replication_slots")
+
+
+def test_slots_in_use_are_counted_against_the_free_ones(shop: psycopg.Connection, good_plan: Plan) -> None:
+    before = check(good_plan, "replication-slots").found
+    shop.execute("SELECT pg_create_logical_replication_slot('somebody', 'pgoutput')")
+    assert check(good_plan, "replication-slots").found != before
+
+
+def test_an_account_without_the_replication_privilege_fails_twice_with_the_grant(
+    poor: Cluster, poor_plan: Plan
+) -> None:
+    task = as_user(poor_plan, "plain")
+    privilege, really = check(task, "replication-privilege"), check(task, "replication-login")
+    assert (privilege.status, really.status) == ("failed", "failed")
+    assert privilege.sql == really.sql == 'ALTER ROLE "plain" REPLICATION;'
+
+
+def test_an_account_with_the_replication_privilege_passes(poor_plan: Plan, good_plan: Plan) -> None:
+    assert check(as_user(poor_plan, "streamer"), "replication-privilege").status == "passed"
+    assert check(good_plan, "replication-login").status == "passed"
+
+
+def test_the_replication_login_is_really_tried(poor: Cluster, poor_plan: Plan) -> None:
+    task = as_user(poor_plan, "streamer")
+    assert check(task, "replication-login").status == "passed"
+    hba = poor.data / "pg_hba.conf"
+    kept = hba.read_text()
+    hba.write_text("host shop streamer all reject\n" + kept)
+    try:
+        with poor.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+        result = check(task, "replication-login")
+        assert result.status == "failed"
+        assert "does not let the account streamer in" in result.found
+    finally:
+        hba.write_text(kept)
+        with poor.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def test_a_tight_limit_of_kept_wal_is_a_warning(poor_plan: Plan, good_plan: Plan) -> None:
+    result = check(poor_plan, "slot-wal-limit")
+    assert result.status == "warning"
+    assert "64.0 MB" in result.found
+    assert check(good_plan, "slot-wal-limit").status == "passed"
+
+
+def test_a_short_sender_timeout_is_a_warning(poor_plan: Plan, good_plan: Plan) -> None:
+    assert check(poor_plan, "wal-sender-timeout").status == "warning"
+    assert check(good_plan, "wal-sender-timeout").status == "passed"
+
+
+def test_a_long_writing_transaction_is_a_warning_with_its_pid(shop: psycopg.Connection, good_plan: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    with shop.transaction(), mock.patch("migrations_app.engine.checks.sync.LONG_TRANSACTION_SECONDS", 0):
+        shop.execute("INSERT INTO t VALUES (1)")
+        result = check(good_plan, "long-transactions")
+    assert result.status == "warning"
+    assert f"PID {shop.info.backend_pid} of postgres" in result.found
+    assert str(shop.info.backend_pid) in result.sql
+
+
+def test_a_short_transaction_and_an_idle_reader_pass(shop: psycopg.Connection, good_plan: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    with shop.transaction():
+        shop.execute("SELECT * FROM t")
+        assert check(good_plan, "long-transactions").status == "passed"
+
+
+def test_a_prepared_transaction_is_a_warning_that_names_it(poor: Cluster, poor_plan: Plan) -> None:
+    assert check(poor_plan, "prepared-transactions").status == "passed"
+    with poor.connect("shop", autocommit=True) as connection:
+        connection.execute("BEGIN; CREATE TABLE pending (i int); PREPARE TRANSACTION 'it''s me'")
+        try:
+            result = check(poor_plan, "prepared-transactions")
+        finally:
+            connection.execute("ROLLBACK PREPARED 'it''s me'")
+    assert result.status == "warning"
+    assert "it's me" in result.found
+    assert "ROLLBACK PREPARED 'it''s me'" in result.sql
+
+
+def test_unused_slots_and_publications_of_ours_are_a_warning_with_the_statements(
+    shop: psycopg.Connection, good_plan: Plan
+) -> None:
+    assert check(good_plan, "leftovers").status == "passed"
+    shop.execute(f'CREATE PUBLICATION "{publication_name("0badcafe", 1)}"')
+    shop.execute("SELECT pg_create_logical_replication_slot('towpath_0badcafe_2', 'pgoutput')")
+    result = check(good_plan, "leftovers")
+    assert result.status == "warning"
+    shop.execute(result.sql)
+    assert check(good_plan, "leftovers").status == "passed"
+
+
+def test_a_table_without_a_key_is_a_warning_when_it_is_ours(shop: psycopg.Connection, good_plan: Plan) -> None:
+    shop.execute("CREATE TABLE keyed (i int PRIMARY KEY)")
+    assert check(good_plan, "table-keys").status == "passed"
+    shop.execute('CREATE TABLE "No Key" (i int)')
+    result = check(good_plan, "table-keys")
+    assert result.status == "warning"
+    assert "public.No Key" in result.found
+    shop.execute(result.sql)
+    assert check(good_plan, "table-keys").status == "passed"
+
+
+def test_a_table_without_a_key_fails_when_it_belongs_to_somebody_else(
+    shop: psycopg.Connection, good_plan: Plan, owner: str
+) -> None:
+    shop.execute(f"CREATE TABLE bare (i int); GRANT SELECT ON bare TO {owner}")
+    assert check(as_user(good_plan, owner), "table-keys").status == "failed"
+
+
+def test_publishing_needs_ownership_and_create_on_the_database(
+    shop: psycopg.Connection, good_plan: Plan, owner: str, source_db: str
+) -> None:
+    task = as_user(good_plan, owner)
+    shop.execute("CREATE TABLE t (i int PRIMARY KEY)")
+    assert "belong to other accounts" in check(task, "publication-rights").found
+    shop.execute(f"ALTER TABLE t OWNER TO {owner}")
+    result = check(task, "publication-rights")
+    assert result.status == "failed"
+    shop.execute(result.sql)
+    assert check(task, "publication-rights").status == "passed"
+    shop.execute(f'REVOKE ALL ON DATABASE "{source_db}" FROM {owner}')
+
+
+def test_key_less_columns_without_equality_are_a_warning(shop: psycopg.Connection, good_plan: Plan) -> None:
+    shop.execute("CREATE TABLE keyed (i int PRIMARY KEY, j json); CREATE TABLE bare (i int)")
+    assert check(good_plan, "keyless-types").status == "passed"
+    shop.execute("ALTER TABLE bare ADD doc json")
+    result = check(good_plan, "keyless-types")
+    assert result.status == "warning"
+    assert "public.bare.doc (json)" in result.found
+
+
+def test_a_trigger_that_fires_always_is_a_warning(shop: psycopg.Connection, good_plan: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int PRIMARY KEY)")
+    shop.execute(
+        "CREATE TRIGGER loud BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    )
+    assert check(good_plan, "always-triggers").status == "passed"
+    shop.execute("ALTER TABLE t ENABLE ALWAYS TRIGGER loud")
+    assert "loud on public.t" in check(good_plan, "always-triggers").found
+
+
+def test_an_unlogged_table_is_a_warning(shop: psycopg.Connection, good_plan: Plan) -> None:
+    assert check(good_plan, "unlogged-tables").status == "passed"
+    shop.execute("CREATE UNLOGGED TABLE quick (i int PRIMARY KEY)")
+    assert check(good_plan, "unlogged-tables").status == "warning"
+
+
+def test_tables_that_are_not_selected_do_not_matter(shop: psycopg.Connection, good_plan: Plan, source_db: str) -> None:
+    shop.execute("CREATE TABLE keyed (i int PRIMARY KEY); CREATE UNLOGGED TABLE bare (doc json)")
+    task = replace(good_plan, selection=Selection(rules={(source_db, "public", "keyed"): True}))
+    for code in ("table-keys", "keyless-types", "unlogged-tables"):
+        assert check(task, code).status == "passed"
+
+
+def test_more_tables_than_the_server_can_lock_fail(poor: Cluster, poor_plan: Plan) -> None:
+    assert check(poor_plan, "source-locks").status == "passed"
+    with poor.connect("shop") as connection:
+        for tables, status in ((range(100), "warning"), (range(100, 260), "failed")):
+            for number in tables:
+                connection.execute(f"CREATE TABLE many_{number} (i int)")
+            result = check(poor_plan, "source-locks")
+            assert (result.status, result.needs_restart) == (status, True)
+        for number in range(260):
+            connection.execute(f"DROP TABLE many_{number}")

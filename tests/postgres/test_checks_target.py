@@ -1,0 +1,275 @@
+"""Check items about the target: what is there already, what it offers, and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.checks import target as target_items
+from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.selection import Selection
+from tests.postgres.checks_kit import check, login, plan
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture
+def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
+    with source_cluster.connect(source_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
+    with target_cluster.connect(target_db) as connection:
+        yield connection
+
+
+def to(task: Plan, name: str) -> Plan:
+    return replace(task, databases=(DatabasePlan(source_name=task.databases[0].source_name, target_name=name),))
+
+
+_KINDS = {
+    "table": "CREATE TABLE thing (id serial PRIMARY KEY)",
+    "view": "CREATE VIEW thing AS SELECT 1 AS one",
+    "materialized view": "CREATE MATERIALIZED VIEW thing AS SELECT 1 AS one",
+    "sequence": "CREATE SEQUENCE thing",
+    "type": "CREATE TYPE thing AS ENUM ('a')",
+    "domain": "CREATE DOMAIN thing AS int",
+    "composite": "CREATE TYPE thing AS (a int)",
+}
+
+
+@pytest.mark.parametrize("statement", _KINDS.values(), ids=_KINDS)
+def test_an_object_of_the_same_name_fails_and_the_shown_statement_clears_it(
+    statement: str, shop: Connection, there: Connection, task: Plan
+) -> None:
+    shop.execute(statement)
+    assert check(task, "target-conflicts").status == "passed"
+    there.execute(statement)
+    result = check(task, "target-conflicts")
+    assert result.status == "failed"
+    assert result.found.startswith("1 object ")
+    assert "public.thing" in result.found
+    there.execute(result.sql)
+    assert check(task, "target-conflicts").status == "passed"
+
+
+def test_an_index_of_the_same_name_on_another_table_fails(shop: Connection, there: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE a (i int); CREATE INDEX thing ON a (i)")
+    there.execute("CREATE TABLE b (i int); CREATE INDEX thing ON b (i)")
+    assert "index public.thing" in check(task, "target-conflicts").found
+
+
+def test_a_table_that_is_not_selected_may_be_there(
+    shop: Connection, there: Connection, task: Plan, source_db: str
+) -> None:
+    for side in (shop, there):
+        side.execute("CREATE TABLE kept (id serial PRIMARY KEY)")
+    shop.execute("CREATE TABLE wanted (i int)")
+    partial = replace(task, selection=Selection(rules={(source_db, "public", "wanted"): True}))
+    assert check(partial, "target-conflicts").status == "passed"
+    assert check(partial, "target-empty").status == "warning"
+
+
+def test_the_same_name_in_another_case_is_another_object(shop: Connection, there: Connection, task: Plan) -> None:
+    shop.execute('CREATE TABLE "Thing" (i int)')
+    there.execute("CREATE TABLE thing (i int)")
+    assert check(task, "target-conflicts").status == "passed"
+
+
+def test_a_function_of_the_same_name_is_a_warning(shop: Connection, there: Connection, task: Plan) -> None:
+    for side in (shop, there):
+        side.execute("CREATE FUNCTION twice(i int) RETURNS int LANGUAGE sql AS 'SELECT i * 2'")
+    assert check(task, "target-conflicts").status == "warning"
+
+
+def test_only_the_first_twenty_conflicts_are_listed(shop: Connection, there: Connection, task: Plan) -> None:
+    for side in (shop, there):
+        for number in range(25):
+            side.execute(f"CREATE TABLE t_{number:02} (i int)")
+    result = check(task, "target-conflicts")
+    assert result.found.startswith("25 objects ")
+    assert "and 5 more" in result.found
+    assert "t_24" not in result.found
+
+
+def test_a_trace_of_an_earlier_run_is_pointed_out(shop: Connection, there: Connection, task: Plan) -> None:
+    for side in (shop, there):
+        side.execute("CREATE TABLE t (i int)")
+    there.execute("CREATE SCHEMA towpath; CREATE TABLE towpath.bookmark (i int)")
+    assert "Start again" in check(task, "target-conflicts").hint
+
+
+def test_other_objects_on_the_target_are_a_warning(there: Connection, task: Plan) -> None:
+    assert check(task, "target-empty").status == "passed"
+    there.execute("CREATE TABLE somebody (i int)")
+    assert "public.somebody" in check(task, "target-empty").found
+
+
+def test_a_target_database_that_does_not_exist_yet_has_no_conflicts(shop: Connection, task: Plan) -> None:
+    missing = to(task, "not yet there")
+    for code in ("target-conflicts", "target-empty", "encoding", "locale", "event-triggers"):
+        assert check(missing, code).status == "passed"
+
+
+def test_the_needed_disk_space_is_told_and_a_warning_when_large(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i")
+    result = check(task, "target-disk")
+    assert result.status == "passed"
+    assert "kB" in result.found
+    monkeypatch.setattr(target_items, "_LARGE", 1)
+    assert check(task, "target-disk").status == "warning"
+
+
+def test_an_extension_that_the_target_offers_passes(shop: Connection, task: Plan) -> None:
+    assert "no extensions" in check(task, "extensions").found
+    shop.execute("CREATE EXTENSION vector")
+    assert check(task, "extensions").status == "passed"
+
+
+def test_an_extension_that_the_target_lacks_fails_when_it_is_needed(
+    shop: Connection, task: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE EXTENSION vector; CREATE TABLE a (v vector(3)); CREATE TABLE b (i int)")
+    shop.execute("SET allow_system_table_mods = on")
+    shop.execute("UPDATE pg_extension SET extname = 'made_up' WHERE extname = 'vector'")
+    only_a, only_b = (replace(task, selection=Selection(rules={(source_db, "public", t): True})) for t in "ab")
+    assert check(task, "extensions").status == "failed"
+    assert check(only_a, "extensions").status == "failed"
+    assert check(only_b, "extensions").status == "warning"
+
+
+def test_an_extension_that_only_a_superuser_may_create_is_a_warning(
+    shop: Connection, there: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE EXTENSION vector")
+    there.execute("CREATE ROLE ext_writer LOGIN PASSWORD 'x'")
+    try:
+        stranger = replace(task, target=replace(task.target, user="ext_writer", password="x"))
+        trusted = there.execute(
+            "SELECT bool_or(trusted) FROM pg_available_extension_versions WHERE name = 'vector'"
+        ).fetchone()
+        assert check(stranger, "extensions").status == ("passed" if trusted == (True,) else "warning")
+    finally:
+        there.execute("DROP ROLE ext_writer")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "status"),
+    [
+        ("UTF8", "UTF8", "passed"),
+        ("LATIN1", "UTF8", "warning"),
+        ("UTF8", "LATIN1", "failed"),
+        ("SQL_ASCII", "UTF8", "failed"),
+        ("SQL_ASCII", "SQL_ASCII", "passed"),
+    ],
+)
+def test_encodings_are_compared(
+    source: str, target: str, status: str, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    name = f"enc_{source}_{target}".lower()
+    for cluster, encoding in ((source_cluster, source), (target_cluster, target)):
+        with cluster.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        task = plan(login(source_cluster), login(target_cluster), [(name, name)])
+        assert check(task, "encoding").status == status
+    finally:
+        for cluster in (source_cluster, target_cluster):
+            with cluster.connect() as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_another_locale_on_the_target_is_a_warning(target_cluster: Cluster, task: Plan) -> None:
+    assert check(task, "locale").status == "passed"
+    with target_cluster.connect() as connection:
+        connection.execute("CREATE DATABASE plain_c LOCALE 'C' TEMPLATE template0")
+    try:
+        assert check(to(task, "plain_c"), "locale").status == "warning"
+    finally:
+        with target_cluster.connect() as connection:
+            connection.execute("DROP DATABASE plain_c WITH (FORCE)")
+
+
+def test_a_locale_that_the_target_does_not_know_is_a_warning(shop: Connection, task: Plan, source_db: str) -> None:
+    shop.execute("SET allow_system_table_mods = on")
+    shop.execute("UPDATE pg_database SET datcollate = 'xx_XX.utf8' WHERE datname = 'template0'")
+    try:
+        elsewhere = DatabasePlan(source_name="template0", target_name="new one")
+        from migrations_app.engine.checks import structure
+        from migrations_app.engine.checks.context import Context
+        from tests.fakes import FakeControl
+
+        with Context(task, FakeControl()) as context:
+            context.source_database = lambda name: context.databases("source")[name]  # type: ignore
+            assert structure.locale(context, elsewhere).status == "warning"
+    finally:
+        shop.execute("UPDATE pg_database SET datcollate = 'C.UTF-8' WHERE datname = 'template0'")
+
+
+def test_a_collation_that_the_target_lacks_fails(shop: Connection, task: Plan) -> None:
+    assert check(task, "collations").status == "passed"
+    shop.execute("SET allow_system_table_mods = on")
+    shop.execute("CREATE COLLATION own (provider = libc, locale = 'C'); CREATE TABLE t (a text COLLATE own)")
+    assert check(task, "collations").status == "passed"
+    shop.execute("UPDATE pg_collation SET collprovider = 'i' WHERE collname = 'own'")
+    result = check(task, "collations")
+    assert result.status == "failed"
+    assert "collation own" in result.found
+
+
+def test_a_tablespace_is_a_warning(
+    source_cluster: Cluster, shop: Connection, task: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert check(task, "tablespaces").status == "passed"
+    shop.execute("SET allow_in_place_tablespaces = on")
+    shop.execute("CREATE TABLESPACE elsewhere LOCATION ''")
+    try:
+        shop.execute("CREATE TABLE t (i int) TABLESPACE elsewhere")
+        assert "elsewhere" in check(task, "tablespaces").found
+    finally:
+        shop.execute("DROP TABLE IF EXISTS t")
+        shop.execute("DROP TABLESPACE elsewhere")
+
+
+def test_few_free_connections_are_a_warning(task: Plan) -> None:
+    for code in ("source-connections", "target-connections"):
+        assert check(task, code).status == "passed"
+        assert check(replace(task, copy_jobs=1000), code).status == "warning"
+
+
+def test_a_connection_limit_of_the_account_counts(source_cluster: Cluster, task: Plan, shop: Connection) -> None:
+    shop.execute("CREATE ROLE few LOGIN PASSWORD 'x' CONNECTION LIMIT 3")
+    try:
+        assert (
+            check(replace(task, source=replace(task.source, user="few", password="x")), "source-connections").status
+            == "warning"
+        )
+    finally:
+        shop.execute("DROP ROLE few")
+
+
+def test_timeouts_of_databases_are_told_and_overridden(shop: Connection, task: Plan, source_db: str) -> None:
+    shop.execute(f"ALTER DATABASE \"{source_db}\" SET statement_timeout = '5min'")
+    result = check(task, "timeouts")
+    assert result.status == "passed"
+    assert "statement_timeout on the source" in result.found
+
+
+def test_pg_dump_is_found_or_its_absence_fails(task: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert check(task, "pg-dump").status == "passed"
+    monkeypatch.setenv("TOWPATH_PG_BIN_DIR", str(tmp_path))
+    assert check(task, "pg-dump").status == "failed"

@@ -1,0 +1,123 @@
+"""The frame around the check items, without any server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from migrations_app.demo.clusters import free_port
+from migrations_app.engine.checks import CheckResult, all_items, is_startable, items_for, run_checks
+from migrations_app.engine.checks.registry import ITEMS, Group, count, item, lines, listing, passed, size
+from migrations_app.engine.errors import CancelRequested, ConnectFailed
+from migrations_app.engine.plan import DatabasePlan, Plan, Server
+from migrations_app.engine.selection import Selection
+from tests.fakes import FakeControl
+
+
+def plan(*, incremental: bool = True, host: str = "127.0.0.1") -> Plan:
+    server = Server(host=host, port=free_port(), user="x", password="canary-secret")
+    return Plan(
+        key="0badcafe",
+        epoch=1,
+        source=server,
+        target=server,
+        databases=(DatabasePlan(source_name="a", target_name="b"),),
+        selection=Selection.everything(),
+        incremental=incremental,
+        work_dir=Path("/nonexistent"),
+        connect_timeout_seconds=2,
+    )
+
+
+def run(task: Plan, only: frozenset[str] | None = None) -> list[CheckResult]:
+    return run_checks(task, FakeControl(), only=only, report=lambda result: None)
+
+
+def test_every_item_has_a_stable_code_a_title_and_says_what_it_looks_at() -> None:
+    for info in all_items():
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", info.code)
+        assert info.title
+        assert info.looks_at.endswith(".")
+
+
+def test_the_items_come_in_the_order_of_the_groups() -> None:
+    groups = [info.group for info in all_items()]
+    assert groups == sorted(groups, key=list(Group).index)
+
+
+def test_a_full_migration_leaves_out_what_only_incremental_sync_needs() -> None:
+    codes = {info.code for info in items_for(plan(incremental=False))}
+    assert "wal-level" not in codes
+    assert {info.code for info in items_for(plan())} - codes == {
+        info.code for info in all_items() if info.incremental_only
+    }
+
+
+def test_all_items_run_and_say_why_when_no_server_can_be_reached() -> None:
+    task = plan()
+    reported: list[str] = []
+    results = run_checks(task, FakeControl(), report=lambda result: reported.append(result.code))
+
+    assert reported == [result.code for result in results]
+    assert {result.code for result in results} == {info.code for info in all_items()}
+    assert {result.status for result in results} == {"failed"}
+    by_code = {result.code: result for result in results}
+    assert "Nothing accepts connections" in by_code["source-reachable"].found
+    assert by_code["wal-level"].found.startswith("This could not be looked at because: Nothing accepts")
+    assert not any("canary-secret" in repr(result) for result in results)
+
+
+def test_a_dead_server_costs_its_wait_only_once() -> None:
+    failure = ConnectFailed("gone", hint="look", code="CONNECT-TIMEOUT")
+    with mock.patch("migrations_app.engine.checks.context.open_session", side_effect=failure) as opened:
+        run(plan())
+    assert opened.call_count == 3  # the two logins and the one database
+
+
+def test_a_bad_address_is_failed_and_nothing_is_dialled() -> None:
+    (result,) = run(plan(host="a,b"), frozenset({"source-reachable"}))
+    assert result.status == "failed"
+    assert "more than one host" in result.found
+
+
+def test_a_surprise_in_one_item_is_failed_and_does_not_end_the_run() -> None:
+    info = ITEMS["wal-level"]
+    with mock.patch.dict(ITEMS, {"wal-level": type(info)(info=info.info, look=lambda context: 1 / 0)}):
+        results = run(plan(), frozenset({"wal-level", "leftovers"}))
+    by_code = {result.code: result for result in results}
+    assert "ZeroDivisionError" in by_code["wal-level"].found
+    assert "leftovers" in by_code
+
+
+def test_a_check_that_must_stop_stops() -> None:
+    control = FakeControl()
+    control.cancel()
+    with pytest.raises(CancelRequested):
+        run_checks(plan(), control, report=lambda result: None)
+
+
+def test_two_items_cannot_share_a_code() -> None:
+    with pytest.raises(ValueError, match="wal-level"):
+        item("wal-level", "x", Group.SYNC, "x")(lambda context: passed("x"))
+
+
+def test_start_is_possible_when_nothing_failed() -> None:
+    base = run(plan(), frozenset({"wal-level"}))[0]
+    fine, look = ({**vars(base), "status": status} for status in ("passed", "warning"))
+    assert is_startable([CheckResult(**fine), CheckResult(**look)])
+    assert not is_startable([CheckResult(**fine), base])
+    assert not is_startable([])
+
+
+def test_long_lists_are_cut_and_counted() -> None:
+    assert listing(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert listing(["a\nb"]) == "a b"
+    assert lines(["x;", "y;"], 1) == "x;\n-- and 1 more"
+
+
+def test_numbers_are_put_in_words() -> None:
+    assert [count(1, "table"), count(2, "table")] == ["1 table", "2 tables"]
+    assert [size(5), size(2048), size(3 << 30), size(700 << 20)] == ["5 bytes", "2.0 kB", "3.0 GB", "700 MB"]
