@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from datetime import datetime
 from typing import Any
 
@@ -178,7 +179,11 @@ class Command(BaseCommand):
         return self._say(services.start_task(task_id=_find(options["id"]).pk, actor=None))
 
     def _cancel(self, options: dict[str, Any]) -> int:
-        return self._say(services.cancel_task(task_id=_find(options["id"]).pk, actor=None))
+        task = services.cancel_task(task_id=_find(options["id"]).pk, actor=None)
+        if not services.workers_alive():  # nobody else would clean up
+            runner.drive_foreground(str(task.pk), waiting=time.sleep)
+            task.refresh_from_db()
+        return self._say(task)
 
     def _complete(self, options: dict[str, Any]) -> int:
         return self._say(services.complete_task(task_id=_find(options["id"]).pk, actor=None))

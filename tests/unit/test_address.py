@@ -1,0 +1,73 @@
+"""Addresses on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.management.base import CommandError
+
+from migrations_app.management.cli.address import endpoint_from_uri, object_path, password_from_file
+
+
+def test_a_uri_gives_every_part() -> None:
+    data = endpoint_from_uri("postgresql://mover:p%40ss@db.example:6543/shop?sslmode=verify-full", "source")
+    assert (data.host, data.port, data.account, data.password) == ("db.example", 6543, "mover", "p@ss")
+    assert (data.database, data.tls_mode) == ("shop", "verify-full")
+
+
+def test_the_password_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOWPATH_SOURCE_PASSWORD", "from-env")
+    assert endpoint_from_uri("postgresql://mover@h/shop", "source").password == "from-env"
+    assert endpoint_from_uri("postgresql://mover@h/shop", "target").password == ""
+
+
+def test_the_password_may_come_from_a_passfile(tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_text("# comment\nother:*:*:*:no\nh:5432:*:mover:a\\:b\n")
+    file.chmod(0o600)
+    assert endpoint_from_uri("postgresql://mover@h/shop", "source", str(file)).password == "a:b"
+
+
+def test_a_passfile_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_text("*:*:*:*:x\n")
+    file.chmod(0o644)
+    with pytest.raises(CommandError, match="chmod 600"):
+        password_from_file(file, ["h", "5432", "d", "u"])
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:s3cret@h/db?options=-csearch_path%3Dx",
+        "postgresql://u:s3cret@a,b/db",
+        "postgresql:///db?host=/tmp",
+        "postgresql://u:s3cret@h/db?sslmode=maybe",
+        "host=h s3cret",
+        "postgresql://u:s3cret%zz@h/db",
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_repeating_a_password(uri: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        endpoint_from_uri(uri, "source")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("public", ("public",)),
+        ("public.orders", ("public", "orders")),
+        ('"Back Office"."Order.Lines"', ("Back Office", "Order.Lines")),
+        ('"a""b"', ('a"b',)),
+    ],
+)
+def test_object_names_are_read_as_sql_writes_them(text: str, path: tuple[str, ...]) -> None:
+    assert object_path(text) == path
+
+
+@pytest.mark.parametrize("text", ["", "a.b.c", '"open', ".t"])
+def test_what_is_no_object_name_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match="Not an object name"):
+        object_path(text)
