@@ -23,7 +23,7 @@ from .pgtools import dump_schema
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .sql import query
-from .toc import PRE_DATA, Entry, read_archive
+from .toc import Entry, read_archive
 
 TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
 # What is not an object of the database, cannot be carried (secrets), or belongs to the server as a whole.
@@ -67,6 +67,8 @@ class Archive:
     entries: tuple[Entry, ...]
     left_out: tuple[Entry, ...]
     """Entries that hang on tables which are not selected."""
+    about_database: tuple[Entry, ...]
+    """Settings, rights and comment of the database itself: for a target database that we made."""
     setup: bytes
     """Settings of the dump's text that a restoring session needs."""
     places: dict[tuple[int, int], Place]
@@ -153,6 +155,12 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     )
 
 
+def _is_about_database(entry: Entry) -> bool:
+    return entry.type == "DATABASE PROPERTIES" or (
+        entry.type in ("ACL", "COMMENT") and not entry.schema and entry.tag.startswith("DATABASE ")
+    )
+
+
 def _is_skipped(entry: Entry) -> bool:
     return entry.type in _NEVER or entry.tag.startswith(_NEVER_TAGS.get(entry.type, ("\x00",)))
 
@@ -170,6 +178,7 @@ def _load(path: Path, notes: Path, _modified: int, _size: int) -> Archive:
     return Archive(
         entries=entries,
         left_out=tuple(entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)),
+        about_database=tuple(entry for entry in everything if _is_about_database(entry)),
         setup=b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS"),
         places=places,
         populated=frozenset((schema, name) for schema, name in known["populated"]),
@@ -231,8 +240,3 @@ def _stands(entry: Entry, kept: set[int], by_id: dict[int, Entry]) -> bool:
     if entry.type == "SEQUENCE OWNED BY":  # names only the sequence: its owner is the sequence's table
         needs = [*needs, *(on for sequence in needs for on in by_id[sequence].depends_on if on in by_id)]
     return all(on in kept for on in needs)
-
-
-def pre_data(archive: Archive) -> list[Entry]:
-    """Return what must stand before rows are copied: no comments, no rights, nothing that slows the copy."""
-    return archive.section(PRE_DATA)

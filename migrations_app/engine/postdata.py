@@ -28,6 +28,7 @@ from .restore import (
 )
 from .rights import restore_rights
 from .sequences import carry_over, read_sequences
+from .target_database import restore_settings
 from .target_objects import record, some
 from .toc import POST_DATA, PRE_DATA, Entry
 
@@ -143,6 +144,7 @@ def _restore_active(run: Run, database: DatabasePlan, connection: Connection, ar
 def _restore_access(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
     restore_rights(run, database, connection, archive)
+    restore_settings(run, database, connection, archive)
     triggers = archive.of_type("EVENT TRIGGER")
     record(run, database, triggers)
     remember(run, database, run_entries(run, connection, triggers, _LISTED))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from .archive import Archive, pre_data
+from .archive import Archive
 from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
 from .names import quote
@@ -19,7 +19,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState
 from .target_objects import claim, creates, some
-from .toc import Entry
+from .toc import PRE_DATA, Entry
 
 CHUNK_ENTRIES = 500  # each table of a transaction costs several locks; the server's default table holds some 6,400
 _CHUNK_BYTES = 1 << 20
@@ -142,7 +142,7 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
     """
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         connection.execute(archive.setup or b"SELECT 1")
-        entries = claim(run, database, connection, pre_data(archive))
+        entries = claim(run, database, connection, archive.section(PRE_DATA))
         _report_storage(run, entries)
         done = 0
 

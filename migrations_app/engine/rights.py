@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .archive import Archive
@@ -24,9 +24,8 @@ def restore_rights(run: Run, database: DatabasePlan, connection: Connection, arc
     entries = archive.of_type("DEFAULT ACL", "ACL")
     refused: list[Failure] = []
     for failure in run_entries(run, connection, entries, _TOLERANT):
-        parts = [replace(failure.entry, definition=part) for part in statements(failure.entry.definition)]
-        found = [failure] if len(parts) == 1 else [run_one(run, connection, part, _TOLERANT) for part in parts]
-        refused += [part for part in found if part]
+        texts = list(statements(failure.entry.definition))
+        refused += [failure] if len(texts) == 1 else run_statements(run, connection, failure.entry, texts)
     if refused:
         run.ports.store.event(
             "warning",
@@ -42,6 +41,12 @@ def statements(definition: bytes) -> Iterator[bytes]:
     for piece in _PIECES.findall(definition):
         if piece.strip(b"; \n"):
             yield piece.strip()
+
+
+def run_statements(run: Run, connection: Connection, entry: Entry, texts: Iterable[bytes]) -> list[Failure]:
+    """Run each statement as a transaction of its own and return those that the target refuses."""
+    parts = [replace(entry, definition=text) for text in texts]
+    return [failure for part in parts if (failure := run_one(run, connection, part, _TOLERANT))]
 
 
 def _sql(entry: Entry) -> str:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
+from .archive import Archive
 from .connect import Connection, first_line, translate
 from .errors import SourceError, TargetError
 from .names import literal, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .rights import run_statements, statements
+from .target_objects import some
 
+_NAME = rb"""(?:"(?:[^"]|"")*"|[^\s";]+)"""
+_ABOUT_DATABASE = re.compile(
+    rb"(ALTER DATABASE (?="
+    + _NAME
+    + rb" SET )(?!"
+    + _NAME
+    + rb" SET TABLESPACE )|ALTER ROLE "
+    + _NAME
+    + rb" IN DATABASE "
+    rb"|COMMENT ON DATABASE |(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE )" + _NAME
+)
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -86,6 +102,33 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> list[str]
         options.append(f"LOCALE_PROVIDER {_PROVIDERS[provider]}")
         options.append(f"{'ICU' if provider == 'i' else 'BUILTIN'}_LOCALE {literal(locale)}")
     return options
+
+
+def restore_settings(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Give a database that we made the settings, rights and comment of the source's; refusals are listed. Idempotent.
+
+    Limits on connections and the like stay behind. A database that was there before keeps what it has.
+    """
+    made_by_us = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    failures = []
+    for entry in archive.about_database if made_by_us else ():
+        texts = [retarget(text, database.target_name) for text in statements(entry.definition)]
+        failures += run_statements(run, connection, entry, [text for text in texts if text])
+    if failures:
+        listed = some(f"{it.entry.definition.decode(errors='replace')} ({it.words})" for it in failures)
+        run.ports.store.event(
+            "warning",
+            "DATABASE-SETTINGS",
+            f"{len(failures)} setting(s) of database {database.target_name!r} could not be restored: {listed}.",
+        )
+
+
+def retarget(statement: bytes, name: str) -> bytes:
+    """Return a statement of the dump about the database with the target's name in it; empty if it is not for us."""
+    found = _ABOUT_DATABASE.match(statement)
+    if found is None:
+        return b""
+    return found[1] + quote(name).encode() + statement[found.end() :]
 
 
 def may_silence_triggers(connection: Connection) -> bool:

@@ -16,6 +16,7 @@ from .sql import query
 from .toc import Entry
 
 _MADE = frozenset({Kind.TABLE, Kind.SCHEMA, Kind.OBJECT, Kind.EXTENSION})
+_NAMESPACE = 2615  # the oid of pg_namespace
 _RECORDED_AT_ONCE = 1000
 # Objects that hold data, or give columns their shape: one that was there before cannot pass for ours.
 _MUST_BE_OURS = frozenset({"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SHELL TYPE", "MATERIALIZED VIEW"})
@@ -64,8 +65,26 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
         )
     skipped = {entry.dump_id for entry in taken}
     entries = [entry for entry in entries if entry.dump_id not in skipped]
+    _ensure_public(run, database, connection, entries, there)
     record(run, database, [entry for entry in entries if creates(entry)])
     return entries
+
+
+def _ensure_public(
+    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], there: set[Identity]
+) -> None:
+    """A dump takes the schema `public` for granted; a target may have lost it."""
+    if (_NAMESPACE, "", "public") in there or all(entry.schema != "public" for entry in entries):
+        return
+    if any(entry.type == "SCHEMA" and entry.tag == "public" for entry in entries):
+        return
+    detail = {"type": "SCHEMA", "drop": "DROP SCHEMA public", "catalog": _NAMESPACE, "tag": "public"}
+    run.ports.ledger.intend(
+        LedgerItem(
+            side=Side.TARGET, database=database.target_name, kind=Kind.SCHEMA, schema="", name="public", detail=detail
+        )
+    )
+    connection.execute("CREATE SCHEMA public")
 
 
 def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:

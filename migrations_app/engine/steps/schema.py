@@ -42,7 +42,9 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
         replica_role = may_silence_triggers(connection)
     clear_for_restore(run, database)
-    snapshot: Snapshot = run.snapshots.get(database.source_name) or open_first(run, database)
+    snapshot: Snapshot | None = run.snapshots.get(database.source_name)
+    if snapshot is None or not snapshot.alive():
+        snapshot = open_first(run, database)
     archive = open_archive(run, database, fresh=True)
     _report_left_out(run, database, archive)
     restore_pre_data(run, database, archive)
