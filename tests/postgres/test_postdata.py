@@ -188,8 +188,10 @@ def test_code_of_a_source_owner_does_not_run_with_our_rights(
     source_cluster, target_cluster, source_db, target_db, awkward_roles, tmp_path
 ):
     trojan = """
+        CREATE FUNCTION public.horse() RETURNS void LANGUAGE plpgsql AS
+          'BEGIN EXECUTE ''CREATE ROLE trojan SUPERUSER''; EXCEPTION WHEN OTHERS THEN NULL; END';
         CREATE FUNCTION public.trojan(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
-          'BEGIN EXECUTE ''CREATE ROLE trojan SUPERUSER''; RETURN i; EXCEPTION WHEN OTHERS THEN RETURN i; END';
+          'BEGIN PERFORM public.horse(); RETURN i; END';
         CREATE TABLE public.bait (id int PRIMARY KEY); INSERT INTO public.bait VALUES (1);
         ALTER TABLE public.bait OWNER TO awkward_owner; ALTER FUNCTION public.trojan OWNER TO awkward_owner;
         CREATE INDEX ON public.bait (public.trojan(id));
