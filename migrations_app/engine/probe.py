@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -42,25 +42,31 @@ class ProbeResult:
     address: str  # the numeric address that answered
 
 
+def cut(connection: Connection) -> None:
+    """Shut the connection's socket from another thread: whatever waits on it fails at once. Never raises."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
-def bounded(connection: Connection, seconds: float) -> Iterator[None]:
-    """Cut the connection's socket when the block takes longer than `seconds`.
+def deadline(seconds: float, over: Callable[[], None]) -> Iterator[None]:
+    """Call `over` from another thread when the block takes longer than `seconds`.
 
-    A server-side timeout needs a server that keeps its word; a stopped or hostile one does not, and libpq
-    waits for ever.
+    A server-side timeout needs a server that keeps its word; a stopped or hostile one does not, and libpq waits for
+    ever.
     """
-
-    def cut() -> None:
-        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(seconds, over)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+def bounded(connection: Connection, seconds: float) -> contextlib.AbstractContextManager[None]:
+    """Cut the connection when the block takes longer than `seconds`."""
+    return deadline(seconds, lambda: cut(connection))
 
 
 def open_session(

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster, free_port
+from migrations_app.engine.checks import CheckResult, run_checks
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
+from tests.fakes import FakeControl
 from tests.postgres.checks_kit import check, check_all, login, plan
 
 
@@ -101,6 +103,8 @@ def test_a_version_out_of_range_fails(side: str, said: str, source_cluster: Clus
             [("a", "b")],
         )
         result = check(task, f"{side}-version")
+        assert check(task, f"{side}-login").status == "passed"
+        assert said in check(task, "version-order").found
     assert result.status == "failed"
     assert said in result.found
 
@@ -157,3 +161,27 @@ def test_a_check_leaves_nothing_on_either_server(
     before = objects(source_cluster, source_db), objects(target_cluster, target_db)
     check_all(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]))
     assert (objects(source_cluster, source_db), objects(target_cluster, target_db)) == before
+
+
+def test_a_task_of_many_databases_opens_few_sessions(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    names = [f"many_{number}" for number in range(20)]
+    with source_cluster.connect() as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name}")
+        peak: list[int] = []
+
+        def count(result: CheckResult) -> None:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'towpath:0badcafe:%'"
+            ).fetchone()
+            peak.append(int(row[0]) if row else 0)
+
+        try:
+            task = plan(login(source_cluster), login(target_cluster), [(name, name) for name in names])
+            codes = frozenset({"table-keys", "extensions"})
+            results = run_checks(task, FakeControl(), only=codes, report=count)
+            assert [result.database for result in results] == names * 2
+            assert max(peak) <= 15
+        finally:
+            for name in names:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

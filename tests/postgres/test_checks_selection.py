@@ -9,8 +9,11 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.checks import run_checks
+from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
+from tests.fakes import FakeControl
 from tests.postgres.checks_kit import check, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -138,3 +141,44 @@ def test_event_triggers_need_a_superuser_on_the_target(shop: Connection, task: P
             assert check(stranger, "event-triggers").status == "warning"
         finally:
             there.execute("DROP ROLE event_writer")
+
+
+HOSTILE = [
+    'a"b',
+    "it's",
+    "%s %(x)s {} {0}",
+    "; DROP TABLE x; --",
+    "new\nline\ttab",
+    "<script>",
+    "$$",
+    "\\gexec",
+    " ",
+    "naïve 🐘",
+]
+
+
+def test_no_name_makes_an_item_stumble(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    names = [f"host=127.0.0.1 dbname=x {name}" for name in HOSTILE[:4]]
+    with source_cluster.connect() as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {quote(name)}")
+    try:
+        with source_cluster.connect(names[0]) as shop:
+            for name in HOSTILE:
+                shop.execute(f"CREATE SCHEMA {quote(name)}")
+                shop.execute(f"CREATE TABLE {qualified(name, name)} ({quote(name)} json)")
+                shop.execute(f"CREATE RULE {quote(name)} AS ON DELETE TO {qualified(name, name)} DO INSTEAD NOTHING")
+        task = plan(login(source_cluster), login(target_cluster), [(name, name) for name in names])
+        results = run_checks(task, FakeControl(), report=lambda result: None)
+        assert [result for result in results if "could not be looked at" in result.found] == []
+        keys = next(result for result in results if result.code == "table-keys")
+        assert keys.found.startswith(f"{len(HOSTILE)} tables without a key")
+        assert "\n" not in keys.found
+        with source_cluster.connect(names[0]) as shop:
+            shop.execute(keys.sql)
+            left = shop.execute("SELECT count(*) FROM pg_class WHERE relreplident = 'f'").fetchone()
+        assert left == (len(HOSTILE),)
+    finally:
+        with source_cluster.connect() as connection:
+            for name in names:
+                connection.execute(f"DROP DATABASE {quote(name)} WITH (FORCE)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -10,7 +11,8 @@ import pytest
 
 from migrations_app.demo.clusters import free_port
 from migrations_app.engine.checks import CheckResult, all_items, is_startable, items_for, run_checks
-from migrations_app.engine.checks.registry import ITEMS, Group, count, item, lines, listing, passed, size
+from migrations_app.engine.checks.context import Context
+from migrations_app.engine.checks.registry import ITEMS, Finding, Group, count, item, lines, listing, passed, size
 from migrations_app.engine.errors import CancelRequested, ConnectFailed
 from migrations_app.engine.plan import DatabasePlan, Plan, Server
 from migrations_app.engine.selection import Selection
@@ -70,6 +72,11 @@ def test_all_items_run_and_say_why_when_no_server_can_be_reached() -> None:
     assert not any("canary-secret" in repr(result) for result in results)
 
 
+def test_every_item_answers_when_nothing_is_selected() -> None:
+    task = replace(plan(), databases=(), selection=Selection())
+    assert {result.code for result in run(task)} == {info.code for info in all_items()}
+
+
 def test_a_dead_server_costs_its_wait_only_once() -> None:
     failure = ConnectFailed("gone", hint="look", code="CONNECT-TIMEOUT")
     with mock.patch("migrations_app.engine.checks.context.open_session", side_effect=failure) as opened:
@@ -97,6 +104,21 @@ def test_a_check_that_must_stop_stops() -> None:
     control.cancel()
     with pytest.raises(CancelRequested):
         run_checks(plan(), control, report=lambda result: None)
+
+
+def test_a_stop_inside_an_item_is_no_finding() -> None:
+    control = FakeControl()
+
+    def look(context: Context) -> Finding:
+        control.cancel()
+        context.control.check()
+        return passed("x")
+
+    with (
+        mock.patch.dict(ITEMS, {"wal-level": replace(ITEMS["wal-level"], look=look)}),
+        pytest.raises(CancelRequested),
+    ):
+        run_checks(plan(), control, only=frozenset({"wal-level"}), report=lambda result: None)
 
 
 def test_two_items_cannot_share_a_code() -> None:

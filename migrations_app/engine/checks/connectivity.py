@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from ..errors import EngineError
 from ..plan import Side, TlsMode
-from ..probe import read_system_id, refuse_version, tls_words, version_words
+from ..probe import read_system_id, tls_words, version_words
 from .context import Context, Unavailable
 from .registry import Finding, Group, failed, item, passed, warning
 
@@ -33,6 +32,8 @@ def _login(context: Context, side: Side) -> Finding:
     if failure is None:
         info = context.session(side).info
         return passed(f"The account {info.user} can log in to the database {info.dbname}.")
+    if failure.code == "VERSION-OUT-OF-RANGE":
+        return passed("The account can log in.")
     if failure.code in NETWORK_CODES | TLS_CODES:
         raise Unavailable(failure)
     return failed(failure.message, failure.hint)
@@ -59,11 +60,9 @@ def _tls(context: Context, side: Side) -> Finding:
 
 
 def _version(context: Context, side: Side) -> Finding:
-    server = context.plan.source if side is Side.SOURCE else context.plan.target
-    try:
-        refuse_version(context.version(side), side, server)
-    except EngineError as refusal:
-        return failed(refusal.message, refusal.hint)
+    failure = context.failure(side)
+    if failure is not None and failure.code == "VERSION-OUT-OF-RANGE":
+        return failed(failure.message, failure.hint)
     banner = str(context.one(side, "SELECT pg_catalog.version()"))
     if not banner.startswith(("PostgreSQL ", "EnterpriseDB ")):
         return failed(

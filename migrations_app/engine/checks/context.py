@@ -14,12 +14,13 @@ from ..catalog import Table, read_tables, selected_tables
 from ..connect import Connection
 from ..errors import EngineError
 from ..names import APPLICATION_PREFIX
-from ..plan import DatabasePlan, Plan, Side
+from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
-from ..probe import bounded, open_session
+from ..probe import cut, deadline, open_session, refuse_version
 from ..sql import query
 
 ITEM_SECONDS = 15
+MOST_SESSIONS = 10
 _T = TypeVar("_T")
 
 
@@ -70,11 +71,13 @@ class Context:
 
     @contextlib.contextmanager
     def patience(self) -> Iterator[None]:
-        """Cut every session that is open now if the block takes far longer than the server-side limit allows."""
-        with contextlib.ExitStack() as stack:
-            for connection in self._open():
-                stack.enter_context(bounded(connection, 3 * ITEM_SECONDS))
+        """Cut every session if the block takes far longer than the server-side limit allows."""
+        with deadline(3 * ITEM_SECONDS, self._cut_all):
             yield
+
+    def _cut_all(self) -> None:
+        for connection in self._open():
+            cut(connection)
 
     def _open_quietly(self, side: Side) -> None:
         with contextlib.suppress(Unavailable):
@@ -91,22 +94,44 @@ class Context:
             return known
         self.control.check()
         try:
-            connection = open_session(
-                server,
-                side,
-                key[1],
-                seconds=self.plan.connect_timeout_seconds,
-                name=f"{APPLICATION_PREFIX}:{self.plan.key}:check",
-                statement_timeout=f"{ITEM_SECONDS}s",
-                lock_timeout="5s",
-            )
+            connection = self._connect(server, side, key[1])
         except EngineError as failure:
             with self._lock:
                 self._sessions[key] = failure
             raise Unavailable(failure) from failure
         with self._lock:
+            self._close_oldest()
             self._sessions[key] = connection
         return connection
+
+    def _connect(self, server: Server, side: Side, database: str) -> Connection:
+        connection = open_session(
+            server,
+            side,
+            database,
+            seconds=self.plan.connect_timeout_seconds,
+            name=f"{APPLICATION_PREFIX}:{self.plan.key}:check",
+            statement_timeout=f"{ITEM_SECONDS}s",
+            lock_timeout="5s",
+        )
+        try:
+            refuse_version(connection.info.server_version, side, server)
+        except EngineError:
+            connection.close()
+            raise
+        return connection
+
+    def _close_oldest(self) -> None:
+        """Keep a task of many databases from taking many connections; a session in use is never among the oldest."""
+        databases = [
+            (key, known)
+            for key, known in self._sessions.items()
+            if isinstance(known, psycopg.Connection)
+            and key[1] not in (self.plan.source.database, self.plan.target.database)
+        ]
+        for key, known in databases[:-MOST_SESSIONS]:
+            known.close()
+            del self._sessions[key]
 
     def failure(self, side: Side) -> EngineError | None:
         """Return why a side's login failed, or None when it works."""

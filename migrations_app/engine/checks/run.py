@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 import psycopg
 
 from ..connect import first_line
+from ..errors import Interrupted
 from ..plan import DatabasePlan, Plan
 from ..ports import Control
 from .context import Context, Unavailable
 from .registry import ITEMS, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
 
+_SELECT = "Go back to the objects step and select at least one table."
 logger = logging.getLogger(__name__)
 
 
@@ -55,6 +57,8 @@ def _results(context: Context, entry: Item) -> Iterator[CheckResult]:
     if not entry.info.per_database:
         yield _result(entry.info, "", _look(context, entry))
         return
+    if not context.plan.databases:
+        yield _result(entry.info, "", failed("This could not be looked at because nothing is selected.", _SELECT))
     for database in context.plan.databases:
         context.control.check()
         yield _result(entry.info, database.source_name, _look(context, entry, database))
@@ -64,6 +68,8 @@ def _look(context: Context, entry: Item, *database: DatabasePlan) -> Finding:
     try:
         with context.patience():
             return entry.look(context, *database)
+    except Interrupted:
+        raise
     except Unavailable as unavailable:
         failure = unavailable.failure
         return failed(f"This could not be looked at because: {failure.message}", failure.hint)
