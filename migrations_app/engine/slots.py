@@ -86,7 +86,7 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
     while True:
         run.ports.control.check()
         try:
-            row = connection.execute(statement).fetchone()  # type: ignore[call-overload]
+            row = connection.execute(statement).fetchone()
         except psycopg.Error as error:
             run.ports.control.check()
             if error.sqlstate != "55P03":

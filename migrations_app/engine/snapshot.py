@@ -88,7 +88,7 @@ def import_snapshot(connection: Connection, export_id: str) -> None:
     """Begin a REPEATABLE READ transaction under an exported snapshot. Raises ConnectionLost when it is gone."""
     try:
         connection.execute(_BEGIN)
-        connection.execute("SET TRANSACTION SNAPSHOT " + literal(export_id))  # type: ignore[call-overload]
+        connection.execute("SET TRANSACTION SNAPSHOT " + literal(export_id))
     except psycopg.Error as error:
         raise ConnectionLost(f"The snapshot {export_id} of the source is gone.") from error
 
@@ -234,7 +234,7 @@ def _lock_tables(run: Run, database: DatabasePlan, asking: Connection, tables: l
         locker.execute("BEGIN")
         for at in range(0, len(tables), _LOCK_BATCH):
             names = ", ".join("ONLY " + qualified(one.schema, one.name) for one in tables[at : at + _LOCK_BATCH])
-            locker.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")  # type: ignore[call-overload]
+            locker.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
 
     try:
         source_setup.persist(run, asking, tables, attempt, "locking the selected tables", ["AccessExclusiveLock"])

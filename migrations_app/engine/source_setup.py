@@ -177,7 +177,7 @@ def _locking(run: Run, connection: Connection, tables: list[Table], statement: s
     """Run a statement that needs locks; the session's lock_timeout keeps others from queuing behind us for long."""
 
     def attempt() -> None:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
     persist(run, connection, tables, attempt, doing, _ANY)
 

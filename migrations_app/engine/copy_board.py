@@ -1,0 +1,126 @@
+"""Hands the work of the copy to its lanes: what is next, what is tried again, when everything is done or lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .connect import Connection, cancel_all
+from .copying import TableWork
+from .errors import EngineError
+from .parts import Part
+from .plan import DatabasePlan
+
+TRIES = 3
+_BACK_OFF_SECONDS = (1.0, 5.0)
+
+
+@dataclass(eq=False, kw_only=True)
+class Unit:
+    """What a lane takes at once: small tables together, a large table, a part of a giant, or all large objects."""
+
+    database: DatabasePlan
+    tables: tuple[TableWork, ...] = ()
+    part: Part | None = None
+    tries: int = 0
+    not_before: float = 0.0
+
+    @property
+    def label(self) -> str:
+        if not self.tables:
+            return f"the large objects of {self.database.source_name}"
+        more = f" and {len(self.tables) - 1} more tables" if len(self.tables) > 1 else ""
+        return self.tables[0].label + more
+
+
+class Stopped(Exception):
+    """Another lane has failed, or the run must stop; the reason is on the board."""
+
+
+class Board:
+    """Thread-safe queues of copy units and of tables that wait for their indexes."""
+
+    def __init__(self, units: list[Unit], check: Callable[[], None]) -> None:
+        self._check = check
+        self._ready = deque(units)
+        self._running = 0
+        self._left = Counter(unit.database.source_name for unit in units)
+        self._indexing: deque[TableWork] = deque()
+        self._changed = threading.Condition()
+        self._sessions: list[Connection] = []
+        self.failure: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise what the run's control raises, or Stopped when another lane has failed."""
+        self._check()
+        if self.failure is not None:
+            raise Stopped
+
+    def fail(self, reason: BaseException) -> None:
+        """Note why the copy ends, once, and cut what the other lanes wait for."""
+        with self._changed:
+            if self.failure is None and not isinstance(reason, Stopped):
+                self.failure = reason
+            sessions = list(self._sessions)
+            self._changed.notify_all()
+        cancel_all(sessions)
+
+    def watch(self, *sessions: Connection) -> None:
+        """Remember sessions whose statements are cancelled when the copy fails elsewhere."""
+        with self._changed:
+            self._sessions = [one for one in self._sessions if not one.closed] + list(sessions)
+
+    def take(self) -> Unit | None:
+        """Return the next unit, None when nothing is left. Waits while units that run might come back."""
+        with self._changed:
+            while True:
+                self.check()
+                now = time.monotonic()
+                unit = next((unit for unit in self._ready if unit.not_before <= now), None)
+                if unit is not None:
+                    self._ready.remove(unit)
+                    self._running += 1
+                    return unit
+                if not self._ready and not self._running:
+                    return None
+                self._changed.wait(0.5)
+
+    def finished(self, unit: Unit) -> bool:
+        """Note that a unit is done for good; says whether it was the last one of its database."""
+        with self._changed:
+            self._running -= 1
+            self._left[unit.database.source_name] -= 1
+            self._changed.notify_all()
+            return not self._left[unit.database.source_name]
+
+    def again(self, unit: Unit, error: EngineError) -> bool:
+        """Put a unit back after a failure that may pass; says False when it has had its tries."""
+        with self._changed:
+            self._running -= 1
+            if not error.retryable or unit.tries + 1 >= TRIES:
+                return False
+            unit.not_before = time.monotonic() + _BACK_OFF_SECONDS[unit.tries]
+            unit.tries += 1
+            self._ready.append(unit)
+            self._changed.notify_all()
+            return True
+
+    def index(self, *works: TableWork) -> None:
+        """Queue copied tables for their indexes."""
+        with self._changed:
+            self._indexing.extend(works)
+            self._changed.notify_all()
+
+    def take_index(self) -> TableWork | None:
+        """Return the next table to be indexed, None when no more can come."""
+        with self._changed:
+            while True:
+                self.check()
+                if self._indexing:
+                    return self._indexing.popleft()
+                if not self._ready and not self._running:
+                    return None
+                self._changed.wait(0.5)

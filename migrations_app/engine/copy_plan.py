@@ -1,0 +1,152 @@
+"""Decides what the copy has to do: which snapshot, which tables are left, and in what portions the lanes take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from . import large_objects
+from .catalog import Table, read_tables, selected_tables
+from .connect import end_older_sessions, translate
+from .copy_board import Unit
+from .copying import TableWork
+from .errors import SchemaChanged
+from .outcome import Run
+from .parts import part_size, plan_parts
+from .plan import DatabasePlan, Side
+from .ports import Kind, TableState, TableStatus
+from .snapshot import Snapshot, open_again
+
+_SMALL_TABLE_BYTES = 4 << 20
+_BATCH_BYTES = 16 << 20
+_BATCH_TABLES = 50
+_TO_COPY = frozenset({TableStatus.WAITING, TableStatus.COPYING})
+
+
+@dataclass
+class DatabaseWork:
+    """What is left to do in one database."""
+
+    database: DatabasePlan
+    snapshot: Snapshot | None
+    to_copy: list[TableWork] = field(default_factory=list)
+    to_index: list[TableWork] = field(default_factory=list)
+    done: list[TableState] = field(default_factory=list)
+    large_objects: bool = False
+
+
+def plan_database(run: Run, database: DatabasePlan) -> DatabaseWork:
+    """Find out what is left to do, opening a snapshot when tables are left and the run has none that is alive.
+
+    Without incremental sync all tables must come from one snapshot: if it was lost, everything is copied again.
+    """
+    states = run.ports.store.tables(database.source_name)
+    snapshot: Snapshot | None = run.snapshots.get(database.source_name)
+    if snapshot and not snapshot.alive():
+        snapshot = None
+    if any(state.status in _TO_COPY for state in states) and snapshot is None:
+        if not run.plan.incremental:
+            states = _start_over(run, database, states)
+        snapshot = open_again(run, database)
+    source, target = _catalogs(run, database, snapshot)
+    made = {
+        (item.schema, item.name)
+        for item in run.ports.ledger.items(Side.TARGET, database.target_name)
+        if item.kind is Kind.TABLE
+    }
+    work = DatabaseWork(database, snapshot, large_objects=large_objects.selected(run, database))
+    for state in states:
+        if state.status is TableStatus.DONE:
+            work.done.append(state)
+            continue
+        name = (state.schema, state.name)
+        if name not in source:
+            raise SchemaChanged(
+                f"The table {state.schema}.{state.name} of {database.source_name} is no longer there.",
+                hint="Bring it back, or cancel the task and start it again with what the source has now.",
+            )
+        one = TableWork(database, state, source[name], target.get(name), ours=name in made)
+        (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
+    return work
+
+
+def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> list[TableState]:
+    finished = [state for state in states if state.status not in _TO_COPY]
+    if finished:
+        run.ports.store.event(
+            "warning",
+            "COPY-AGAIN",
+            f"The snapshot of {database.source_name} was lost. A full copy needs one snapshot for all tables, so"
+            f" {len(finished)} finished tables are copied again.",
+        )
+        run.ports.store.save_tables(
+            *(replace(state, status=TableStatus.WAITING, bytes_done=0, rows_done=0) for state in finished)
+        )
+    return run.ports.store.tables(database.source_name)
+
+
+_ByName = dict[tuple[str, str], Table]
+
+
+def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tuple[_ByName, _ByName]:
+    """Return the selected tables of the source, and the tables of the target, where sessions of dead runs are ended."""
+    if snapshot:
+        tables = snapshot.tables
+    else:
+        with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+            tables = selected_tables(read_tables(connection), run.plan.selection, database.source_name)
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            end_older_sessions(connection, run.plan.key, run.plan.epoch)
+            there = read_tables(connection)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, "reading the tables of the target") from error
+    return _by_name(tables), _by_name(there)
+
+
+def _by_name(tables: Iterable[Table]) -> _ByName:
+    return {(table.schema, table.name): table for table in tables}
+
+
+def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
+    """Cut the work into units: large objects first, then tables by size, then the small ones in batches."""
+    jobs = max(run.plan.copy_jobs, 1)
+    size = part_size(sum(one.table.bytes for work in works for one in work.to_copy), jobs)
+    first = [Unit(database=work.database) for work in works if work.large_objects]
+    large: list[Unit] = []
+    small: list[Unit] = []
+    for work in works:
+        for one in work.to_copy:
+            if one.table.bytes > _SMALL_TABLE_BYTES:
+                large += _cut(work, one, size)
+        small += _batches(work, jobs)
+    large.sort(key=lambda unit: unit.part.bytes if unit.part else unit.tables[0].table.bytes, reverse=True)
+    return first + large + small
+
+
+def _cut(work: DatabaseWork, one: TableWork, size: int) -> list[Unit]:
+    if one.ours and work.snapshot:
+        parts = plan_parts(work.snapshot.holder, one.table, size)
+        if len(parts) > 1:
+            one.left = len(parts)
+            return [Unit(database=work.database, tables=(one,), part=part) for part in parts]
+    return [Unit(database=work.database, tables=(one,))]
+
+
+def _batches(work: DatabaseWork, jobs: int) -> list[Unit]:
+    """Put small tables together: a transaction costs more than their rows. Every lane gets some."""
+    small = [one for one in work.to_copy if one.table.bytes <= _SMALL_TABLE_BYTES]
+    most = min(_BATCH_TABLES, max(1, -(-len(small) // (2 * jobs))))
+    units: list[Unit] = []
+    batch: list[TableWork] = []
+    for one in small:
+        if batch and (len(batch) == most or sum(item.table.bytes for item in batch) + one.table.bytes > _BATCH_BYTES):
+            units.append(Unit(database=work.database, tables=tuple(batch)))
+            batch = []
+        batch.append(one)
+    if batch:
+        units.append(Unit(database=work.database, tables=tuple(batch)))
+    return units

@@ -1,0 +1,247 @@
+"""Copies tables of one database through one pair of sessions: the source's under the snapshot, the target's writing.
+
+Every call is one target transaction that has reached the disk when it returns. A call that raised has kept nothing,
+and its lane must be closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from . import wire
+from .catalog import Table
+from .connect import Connection
+from .errors import ConflictError, EngineError, TargetError
+from .names import literal, qualified, quote
+from .outcome import Run
+from .parts import Part
+from .plan import DatabasePlan, Side
+from .ports import TableState
+from .relay import Relay
+from .snapshot import Snapshot
+from .wire import Patience
+
+_ACTIVITY = (
+    "SELECT coalesce(state, '') || ' ' || coalesce(wait_event, '') || ' ' || coalesce(query_start::text, '')"
+    " FROM pg_catalog.pg_stat_activity WHERE pid = %s"
+)
+_IN_DOUBT_TRIES = 50
+
+
+@dataclass(eq=False)
+class TableWork:
+    """One table to be copied: what is known of it on both ends, and how far it is."""
+
+    database: DatabasePlan
+    state: TableState
+    table: Table
+    target: Table | None
+    ours: bool
+    """The task made it on the target, so it may be emptied."""
+    parts: list[Part] = field(default_factory=list)
+    left: int = 1
+    cleared: bool = False
+    doubts: dict[Part, tuple[str, int]] = field(default_factory=dict)
+    """Transaction and rows of parts whose commit was sent but not confirmed."""
+    bytes_done: int = 0
+    rows_done: int = 0
+    clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def label(self) -> str:
+        return f"{self.table.schema}.{self.table.name}"
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Server encodings of both ends of one database."""
+
+    source: str
+    target: str
+
+    @property
+    def same_unicode(self) -> bool:
+        return self.source == self.target == "UTF8"
+
+
+def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze: bool) -> tuple[str, str]:
+    """Return the COPY of the source and of the target for a table or a part of it.
+
+    Binary where every column reads back the same on the other server; else text in the source's own encoding, which the
+    target converts.
+    """
+    name = qualified(work.table.schema, work.table.name)
+    columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
+    listed = f" ({columns})" if columns else ""
+    options = ["FORMAT binary"] if _binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
+    source = f"{name}{listed}"
+    if part.where:
+        source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
+    into = [*options, "FREEZE"] if freeze else options
+    return (
+        f"COPY {source} TO STDOUT ({', '.join(options)})",
+        f"COPY {name}{listed} FROM STDIN ({', '.join(into)})",
+    )
+
+
+def _binary(work: TableWork, encodings: Encodings) -> bool:
+    if work.target is None or not encodings.same_unicode:
+        return False
+    there = {column.name: column for column in work.target.columns}
+    return all(
+        column.binary_safe
+        and (other := there.get(column.name)) is not None
+        and other.binary_safe
+        and other.type_name == column.type_name
+        for column in work.table.copied_columns
+    )
+
+
+class Lane:
+    """A pair of sessions that copies one table after the other in one thread. `close` it at the end or on error."""
+
+    def __init__(self, run: Run, database: DatabasePlan, snapshot: Snapshot, check: Callable[[], None]) -> None:
+        self.run, self.database = run, database
+        self.patience = Patience(check, self._activity)
+        self._current: TableWork | None = None
+        self._open: list[Connection] = []
+        try:
+            self.source = self._session(Side.SOURCE, database.source_name)
+            snapshot.import_into(self.source)
+            self.target = self._session(Side.TARGET, database.target_name)
+            self._quiet_triggers()
+            self.encodings = Encodings(_encoding(self.source), _encoding(self.target))
+            self.relay = Relay(self.source, self.target, self.patience, self._count)
+        except BaseException:
+            self.close()
+            raise
+
+    def _session(self, side: Side, name: str) -> Connection:
+        # Whoever sets synchronous_commit off for a role would lose finished tables in a crash of the target.
+        connection = self.run.sessions.open(side, name, lock_timeout="10s", synchronous_commit="on")
+        self._open.append(connection)
+        return connection
+
+    def _quiet_triggers(self) -> None:
+        with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+            self.target.execute("SET session_replication_role = replica")
+
+    def close(self) -> None:
+        """Close both sessions. Idempotent."""
+        relay = getattr(self, "relay", None)
+        if relay:
+            relay.close()
+        for connection in self._open:
+            wire.discard(connection)
+
+    def _count(self, size: int) -> None:
+        if self._current:
+            self._current.bytes_done += size
+
+    def _activity(self) -> str:
+        words = []
+        for side, name, connection in (
+            (Side.SOURCE, self.database.source_name, self.source),
+            (Side.TARGET, self.database.target_name, self.target),
+        ):
+            try:
+                with self.run.sessions.session(side, name) as asking:
+                    row = asking.execute(_ACTIVITY, (connection.info.backend_pid,)).fetchone()
+                words.append(str(row[0]) if row else "gone")
+            except (psycopg.Error, EngineError):
+                words.append("unreachable")
+        return " / ".join(words)
+
+    def _command(self, text: str, doing: str) -> None:
+        wire.command(self.target, Side.TARGET, text, self.patience, doing)
+
+    def copy_whole(self, works: Sequence[TableWork]) -> None:
+        """Copy these tables, each whole, in one target transaction.
+
+        What an earlier attempt left in a table of ours is removed in the same transaction. Raises ConflictError when a
+        table that is not ours has rows; otherwise EngineError of the side that failed.
+        """
+        doing = "copying " + (works[0].label if len(works) == 1 else f"{works[0].label} and {len(works) - 1} more")
+        freeze = len(works) == 1 and works[0].ours
+        filled = works if freeze else self._filled(works)
+        self._command("BEGIN", doing)
+        if filled:
+            self._command("TRUNCATE " + ", ".join("ONLY " + _name(work) for work in filled), doing)
+        for work in works:
+            work.bytes_done = 0
+            self._copy(work, Part("", 0), freeze=freeze)
+        self._command("COMMIT", doing)
+
+    def _copy(self, work: TableWork, part: Part, *, freeze: bool) -> int:
+        self._current = work
+        copy_out, copy_in = copy_statements(work, part, self.encodings, freeze=freeze)
+        copied = self.relay.copy(copy_out, copy_in, f"copying {work.label}")
+        if not part.where:
+            work.rows_done = copied.rows
+        return copied.rows
+
+    def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
+        """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
+        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {_name(work)})" for work in works)
+        row = self.target.execute(f"SELECT {asked}".encode()).fetchone() or ()
+        filled = [work for work, has_rows in zip(works, row, strict=True) if has_rows]
+        foreign = [work.label for work in filled if not work.ours]
+        if foreign:
+            raise ConflictError(
+                f"The target is not empty: {', '.join(foreign[:5])} in database {self.database.target_name} has rows.",
+                hint="This task did not make the table, so it does not empty it. Empty it, or leave it out.",
+                code="DST-CONFLICT",
+            )
+        return filled
+
+    def clear(self, work: TableWork) -> None:
+        """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
+        with work.clearing:
+            if not work.cleared:
+                self._command("TRUNCATE ONLY " + _name(work), f"emptying {work.label}")
+                work.cleared = True
+
+    def copy_part(self, work: TableWork, part: Part) -> None:
+        """Copy one part of a table in a transaction of its own. May be called again after any failure.
+
+        When the connection broke at the commit itself, the target is asked whether it took place: a part is never
+        copied twice.
+        """
+        if part not in work.doubts or not self._committed(work.doubts[part][0]):
+            self._copy_part(work, part)
+        work.rows_done += work.doubts.pop(part)[1]
+
+    def _copy_part(self, work: TableWork, part: Part) -> None:
+        doing = f"copying {work.label}"
+        before = work.bytes_done
+        work.doubts.pop(part, None)
+        self._command("BEGIN", doing)
+        row = self.target.execute("SELECT pg_catalog.txid_current()::text").fetchone()
+        try:
+            rows = self._copy(work, part, freeze=False)
+        except BaseException:
+            work.bytes_done = before
+            raise
+        work.doubts[part] = (str(row[0]) if row else "", rows)
+        self._command("COMMIT", doing)
+
+    def _committed(self, transaction: str) -> bool:
+        for _ in range(_IN_DOUBT_TRIES):
+            row = self.target.execute("SELECT pg_catalog.txid_status(%s::bigint)", (transaction,)).fetchone()
+            if row and row[0] in ("committed", "aborted"):
+                return row[0] == "committed"
+            self.run.ports.control.sleep(0.2)
+        raise TargetError("The target does not say whether the last commit of a copy took place.")
+
+
+def _name(work: TableWork) -> str:
+    return qualified(work.table.schema, work.table.name)
+
+
+def _encoding(connection: Connection) -> str:
+    return connection.info.parameter_status("server_encoding") or "UTF8"

@@ -1,0 +1,198 @@
+"""Copies large objects, which neither COPY nor the stream of changes carries.
+
+They are compared and copied in chunks through the servers' own functions, so their size does not matter. Owners are not
+carried over. Which ones on the target are ours is written in the ledger, number by number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import psycopg
+
+from .connect import Connection, translate
+from .errors import ConflictError
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem
+from .snapshot import Snapshot
+
+CHUNK_BYTES = 1 << 20
+_AT_ONCE = 32
+_IN_LEDGER_ROW = 1000
+_SHA256_SINCE = 110000
+
+_OIDS = "SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata ORDER BY 1"
+_CHUNKS = "SELECT o::bigint, pg_catalog.lo_get(o, %s, %s) FROM unnest(%s::oid[]) o ORDER BY 1"
+_HASHES = (
+    "SELECT o::bigint, pg_catalog.length(c), pg_catalog.sha256(c)"
+    " FROM unnest(%s::oid[]) o, LATERAL pg_catalog.lo_get(o, %s, %s) c ORDER BY 1"
+)
+_HASHES_BEFORE_11 = (
+    "SELECT o::bigint, pg_catalog.length(c), pg_catalog.md5(c)::bytea"
+    " FROM unnest(%s::oid[]) o, LATERAL pg_catalog.lo_get(o, %s, %s) c ORDER BY 1"
+)
+_CREATE = "SELECT pg_catalog.lo_from_bytea(%s::oid, %s)"
+_APPEND = "SELECT pg_catalog.lo_put(%s::oid, %s, %s)"
+_UNLINK = "SELECT count(pg_catalog.lo_unlink(oid)) FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY(%s::oid[])"
+
+
+def selected(run: Run, database: DatabasePlan) -> bool:
+    """Say whether large objects travel: nobody can tell to which table one belongs, so only with the whole database."""
+    return run.plan.selection.state(database.source_name) == "all"
+
+
+def sync_large_objects(run: Run, database: DatabasePlan, snapshot: Snapshot | None = None) -> int:
+    """Make the target's large objects equal to the source's, now or as `snapshot` sees them; returns how many changed.
+
+    Those that we made and the source no longer has are removed. Idempotent; each batch is a transaction of its own.
+    Raises ConflictError, before anything is changed, when the target has one of these numbers and we did not make it.
+    """
+    if not selected(run, database):
+        return 0
+    work = _Work(run, database)
+    with (
+        work.guard(Side.SOURCE) as source,
+        work.guard(Side.TARGET, synchronous_commit="on") as target,
+    ):
+        if snapshot:
+            snapshot.import_into(source)
+        there, here, ours = _oids(source), _oids(target), made(run, database)
+        _refuse_foreign(database, there & here - ours)
+        changed = _remove(target, sorted((here & ours) - there), run.ports.control.check)
+        for batch in _batches(sorted(there), _AT_ONCE):
+            run.ports.control.check()
+            changed += work.carry(source, target, batch, here)
+        return changed
+
+
+def drop_large_objects(run: Run, target_database: str) -> int:
+    """Remove the large objects that we made in a target database and cross them off; returns how many there were."""
+    with run.sessions.session(Side.TARGET, target_database) as target:
+        count = 0
+        for item in _items(run, target_database):
+            run.ports.control.check()
+            count += _remove(target, item.detail["oids"], run.ports.control.check)
+            run.ports.ledger.removed(item)
+        return count
+
+
+def made(run: Run, database: DatabasePlan) -> set[int]:
+    """Return the numbers that the ledger lists as ours on the target."""
+    return {int(oid) for item in _items(run, database.target_name) for oid in item.detail["oids"]}
+
+
+def _items(run: Run, target_database: str) -> list[LedgerItem]:
+    items = run.ports.ledger.items(Side.TARGET, target_database)
+    return [item for item in items if item.kind is Kind.LARGE_OBJECTS]
+
+
+@dataclass(frozen=True)
+class _Work:
+    run: Run
+    database: DatabasePlan
+
+    @contextlib.contextmanager
+    def guard(self, side: Side, **settings: str) -> Iterator[Connection]:
+        name = self.database.source_name if side is Side.SOURCE else self.database.target_name
+        with self.run.sessions.session(side, name, **settings) as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                self.run.ports.control.check()
+                where = self.run.sessions.side_of(connection) or side
+                raise translate(error, where, "copying large objects") from error
+
+    def carry(self, source: Connection, target: Connection, oids: list[int], here: set[int]) -> int:
+        """Copy those of a batch that differ; returns how many."""
+        new = [oid for oid in oids if oid not in here]
+        self.claim(new)
+        wanted = new + _differing(source, target, [oid for oid in oids if oid in here])
+        if not wanted:
+            return 0
+        with target.transaction(), target.cursor() as cursor:
+            cursor.execute(_UNLINK, (wanted,))
+            offset, still = 0, wanted
+            while still:
+                self.run.ports.control.check()
+                chunks = _chunks(source, still, offset)
+                if offset:
+                    cursor.executemany(_APPEND, [(oid, offset, data) for oid, data in chunks if data])
+                else:
+                    cursor.executemany(_CREATE, chunks)
+                still = [oid for oid, data in chunks if len(data) == CHUNK_BYTES]
+                offset += CHUNK_BYTES
+        return len(wanted)
+
+    def claim(self, oids: list[int]) -> None:
+        for group in _batches(oids, _IN_LEDGER_ROW):
+            self.run.ports.ledger.intend(
+                LedgerItem(
+                    side=Side.TARGET,
+                    database=self.database.target_name,
+                    kind=Kind.LARGE_OBJECTS,
+                    name=f"{group[0]}-{group[-1]}",
+                    detail={"oids": group},
+                )
+            )
+
+
+def _chunks(connection: Connection, oids: list[int], offset: int) -> list[tuple[int, bytes]]:
+    """Return one chunk of each."""
+    found: list[tuple[int, bytes]] = []
+    for group in _batches(oids, _AT_ONCE):
+        rows = connection.execute(_CHUNKS, (offset, CHUNK_BYTES, group)).fetchall()
+        found += cast("list[tuple[int, bytes]]", rows)
+    return found
+
+
+_Hashed = tuple[int, int, bytes]
+
+
+def _differing(source: Connection, target: Connection, oids: list[int]) -> list[int]:
+    """Return those whose contents are not the same on both servers; only hashes travel."""
+    modern = min(source.info.server_version, target.info.server_version) >= _SHA256_SINCE
+    text = _HASHES if modern else _HASHES_BEFORE_11
+    differing: list[int] = []
+    offset, still = 0, oids
+    while still:
+        left, right = (
+            cast("list[_Hashed]", one.execute(text, (still, offset, CHUNK_BYTES)).fetchall())
+            for one in (source, target)
+        )
+        pairs = list(zip(left, right, strict=True))
+        differing += [one[0] for one, other in pairs if one != other]
+        still = [one[0] for one, other in pairs if one == other and one[1] == CHUNK_BYTES]
+        offset += CHUNK_BYTES
+    return differing
+
+
+def _oids(connection: Connection) -> set[int]:
+    return {int(str(row[0])) for row in connection.execute(_OIDS).fetchall()}
+
+
+def _remove(target: Connection, oids: Sequence[int], check: Callable[[], None]) -> int:
+    removed = 0
+    for batch in _batches(list(oids), _IN_LEDGER_ROW):
+        check()
+        row = target.execute(_UNLINK, (batch,)).fetchone()
+        removed += int(str(row[0])) if row else 0
+    return removed
+
+
+def _refuse_foreign(database: DatabasePlan, oids: set[int]) -> None:
+    if oids:
+        some = ", ".join(str(oid) for oid in sorted(oids)[:5])
+        raise ConflictError(
+            f"{len(oids)} large objects of the source are taken in the target database {database.target_name}: {some}.",
+            hint="Remove them on the target (lo_unlink), or choose another target database.",
+            code="DST-EXISTS",
+        )
+
+
+def _batches(items: list[int], size: int) -> Iterator[list[int]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,113 @@
+"""Cuts large tables into parts that several lanes copy at the same time under one snapshot.
+
+The parts of a table are conditions that leave out no row and repeat none, whatever the statistics say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .catalog import Column, Table
+from .connect import Connection
+from .names import literal, quote
+
+SMALLEST_PART_BYTES = 1 << 30
+_PARTS_PER_LANE = 4
+_TID_RANGE_SCAN_SINCE = 140000
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a table's rows: `where` is a condition on the source, empty for the whole table."""
+
+    where: str
+    bytes: int
+
+
+def part_size(total_bytes: int, jobs: int, smallest: int = SMALLEST_PART_BYTES) -> int:
+    """Return the size above which a table is cut: small enough that no lane is left alone with a giant at the end."""
+    return max(smallest, total_bytes // (_PARTS_PER_LANE * max(jobs, 1)))
+
+
+def plan_parts(connection: Connection, table: Table, size: int) -> list[Part]:
+    """Return the parts of a table: one without condition when it is small or nothing cuts it well.
+
+    `connection` is a source session under the snapshot, with the table locked against rewrites: pages then stay where
+    they are. Reads the catalog only, or the ends of the key's index.
+    """
+    count = -(-table.bytes // size)
+    whole = [Part("", table.bytes)]
+    if count < 2:
+        return whole
+    if table.is_heap and connection.info.server_version >= _TID_RANGE_SCAN_SINCE:
+        conditions = page_conditions(_pages(connection, table), count)
+    else:
+        conditions = _key_conditions(connection, table, count)
+    if len(conditions) < 2:
+        return whole
+    return [Part(condition, table.bytes // len(conditions)) for condition in conditions]
+
+
+def page_conditions(pages: int, count: int) -> list[str]:
+    """Cut at pages. The last part is open: pages that came after the snapshot hold no row that it sees, or few."""
+    count = min(count, pages)
+    cuts = [pages * number // count for number in range(1, count)]
+    return _half_open("ctid", [f"'({cut},0)'::pg_catalog.tid" for cut in cuts])
+
+
+def range_conditions(column: str, type_name: str, bounds: Sequence[str], count: int) -> list[str]:
+    """Cut a not-null column at `bounds` (sorted by the server's own order), into at most `count` parts."""
+    cuts: list[str] = []
+    for number in range(1, count):
+        bound = bounds[len(bounds) * number // count] if bounds else None
+        if bound is not None and (not cuts or cuts[-1] != bound):
+            cuts.append(bound)
+    return _half_open(quote(column), [f"{literal(cut)}::{type_name}" for cut in cuts])
+
+
+def _half_open(left: str, cuts: list[str]) -> list[str]:
+    edges: list[str | None] = [None, *cuts, None]
+    conditions = []
+    for low, high in pairwise(edges):
+        terms = [f"{left} >= {low}"] if low is not None else []
+        terms += [f"{left} < {high}"] if high is not None else []
+        conditions.append(" AND ".join(terms))
+    return conditions
+
+
+def _pages(connection: Connection, table: Table) -> int:
+    row = connection.execute(
+        "SELECT pg_catalog.pg_relation_size(%s::oid) / pg_catalog.current_setting('block_size')::bigint", (table.oid,)
+    ).fetchone()
+    return int(str(row[0])) if row and row[0] is not None else 0
+
+
+def _key_conditions(connection: Connection, table: Table, count: int) -> list[str]:
+    key = next((column for column in table.columns if table.key and column.name == table.key[0]), None)
+    if key is None or not key.not_null:
+        return []
+    row = connection.execute(
+        "SELECT histogram_bounds::text::text[] FROM pg_catalog.pg_stats"
+        " WHERE schemaname = %s AND tablename = %s AND attname = %s AND NOT inherited",
+        (table.schema, table.name, key.name),
+    ).fetchone()
+    bounds = row[0] if row else None
+    if isinstance(bounds, list) and bounds:
+        return range_conditions(key.name, key.type_name, bounds, count)
+    return _spread(connection, table, key, count) if key.type_name in _INTEGERS else []
+
+
+def _spread(connection: Connection, table: Table, key: Column, count: int) -> list[str]:
+    """Cut an integer key without statistics evenly between its ends."""
+    column = quote(key.name)
+    place = f"{quote(table.schema)}.{quote(table.name)}"
+    text = f"SELECT min({column}), max({column}) FROM ONLY {place}"  # noqa: S608 - quoted names only
+    row = connection.execute(text.encode()).fetchone()
+    if row is None or row[0] is None:
+        return []
+    low, high = int(str(row[0])), int(str(row[1]))
+    bounds = [str(low + (high - low) * number // count) for number in range(count)]
+    return range_conditions(key.name, key.type_name, bounds, count)

@@ -1,0 +1,234 @@
+"""Copies the rows of all tables, several at once, and builds each table's indexes as soon as its rows are there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+
+from ..connect import Connection, translate
+from ..copy_board import Board, Stopped, Unit
+from ..copy_plan import DatabaseWork, make_units, plan_database
+from ..copying import Lane, TableWork
+from ..errors import ConnectionLost, EngineError
+from ..large_objects import sync_large_objects
+from ..outcome import DONE, Outcome, Run
+from ..plan import DatabasePlan, Side
+from ..ports import TableState, TableStatus
+from ..postdata import build_table
+from ..snapshot import Snapshot
+
+_TICK_SECONDS = 1.0
+_INDEX_TRIES = 3
+_SHOWN_AS_INDEXING_BYTES = 16 << 20
+
+
+def run(run: Run) -> Outcome:
+    """Copy what is not copied yet in every database of the task. Repeatable at any moment.
+
+    A table counts as copied once its rows are on the target's disk; it then remembers the place of its snapshot. With
+    incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison.
+    """
+    run.ports.store.step_progress(0, 1, "looking at what is left to copy")
+    works = [plan_database(run, database) for database in run.databases()]
+    _Copy(run, works).run()
+    return DONE
+
+
+class _Copy:
+    """The copy of all databases: lanes that move rows, lanes that build indexes, and a ticker for the progress."""
+
+    def __init__(self, run: Run, works: list[DatabaseWork]) -> None:
+        self.run_ = run
+        self.works = works
+        self.store = run.ports.store
+        self.snapshots: dict[str, Snapshot] = {
+            work.database.source_name: work.snapshot for work in works if work.snapshot
+        }
+        self.board = Board(make_units(run, works), run.ports.control.check)
+        self.board.index(*(one for work in works for one in work.to_index))
+        self._indexed: list[TableState] = []
+        self._done = [state for work in works for state in work.done]
+        self._lock = threading.Lock()
+        self._over = threading.Semaphore(0)
+
+    def run(self) -> None:
+        """Start the lanes, show the progress until they end, and raise why if they failed."""
+        plan = self.run_.plan
+        bodies = [self._copy_lane] * max(plan.copy_jobs, 1) + [self._index_lane] * max(plan.index_jobs, 1)
+        threads = [threading.Thread(target=self._guarded, args=(body,), daemon=True) for body in bodies]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        while running:
+            if self._over.acquire(timeout=_TICK_SECONDS):
+                running -= 1
+                continue
+            try:
+                self.run_.ports.control.check()
+                self._tick()
+            except BaseException as error:  # whatever it is, the lanes must end before it goes on
+                self.board.fail(error)
+                running -= sum(self._over.acquire() for _ in range(running))
+        for thread in threads:
+            thread.join()
+        self._save_indexed()
+        if self.board.failure is not None:
+            raise self.board.failure
+        self._tick()
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        try:
+            body()
+        except Stopped:
+            pass
+        except BaseException as error:  # carried to the thread that waits for the lanes
+            self.board.fail(error)
+        finally:
+            self._over.release()
+
+    def _copy_lane(self) -> None:
+        lane: Lane | None = None
+        try:
+            while (unit := self.board.take()) is not None:
+                try:
+                    lane = self._lane_for(unit, lane)
+                    self._work_on(unit, lane)
+                except (EngineError, psycopg.Error) as error:
+                    if lane:
+                        lane.close()
+                    lane = None
+                    self._try_again(unit, error)
+                else:
+                    self._finish(unit)
+        finally:
+            if lane:
+                lane.close()
+
+    def _lane_for(self, unit: Unit, lane: Lane | None) -> Lane | None:
+        """Return a lane in the unit's database, the same as long as the database is the same."""
+        snapshot = self.snapshots.get(unit.database.source_name)
+        if snapshot:
+            snapshot.check()
+        if not unit.tables or snapshot is None or (lane and lane.database == unit.database):
+            return lane
+        if lane:
+            lane.close()
+        lane = Lane(self.run_, unit.database, snapshot, self.board.check)
+        self.board.watch(lane.source, lane.target)
+        return lane
+
+    def _work_on(self, unit: Unit, lane: Lane | None) -> None:
+        if not unit.tables:
+            sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
+            return
+        if lane is None:
+            raise ConnectionLost(f"No snapshot of {unit.database.source_name} is open.")
+        starting = [one for one in unit.tables if one.state.status is TableStatus.WAITING]
+        for one in starting:
+            one.state = replace(one.state, status=TableStatus.COPYING, bytes_done=0, rows_done=0)
+        self.store.save_tables(*(one.state for one in starting))
+        if unit.part is None:
+            lane.copy_whole(unit.tables)
+        else:
+            lane.clear(unit.tables[0])
+            lane.copy_part(unit.tables[0], unit.part)
+
+    def _try_again(self, unit: Unit, error: EngineError | psycopg.Error) -> None:
+        self.board.check()  # an interruption breaks statements too: then that is the reason, not this
+        if isinstance(error, psycopg.Error):
+            error = translate(error, Side.TARGET, f"copying {unit.label}")
+        if not self.board.again(unit, error):
+            raise error
+        self.store.event("warning", "RUN-RETRY", f"{error.message} Trying {unit.label} again.")
+
+    def _finish(self, unit: Unit) -> None:
+        snapshot = self.snapshots.get(unit.database.source_name)
+        copied = []
+        with self._lock:
+            for one in unit.tables:
+                one.left -= 1
+                if not one.left:
+                    copied.append(one)
+        for one in copied:
+            one.state = replace(
+                one.state,
+                status=TableStatus.COPIED,
+                watermark=snapshot.lsn if snapshot else None,
+                bytes_done=one.bytes_done,
+                rows_done=one.rows_done,
+            )
+        self.store.save_tables(*(one.state for one in copied))
+        self.board.index(*copied)
+        if self.board.finished(unit) and snapshot and self.run_.plan.incremental:
+            self.run_.snapshots.pop(unit.database.source_name, None)
+            snapshot.close()
+
+    def _index_lane(self) -> None:
+        at: DatabasePlan | None = None
+        session: Connection | None = None
+        try:
+            while (one := self.board.take_index()) is not None:
+                if session is None or session.closed or at != one.database:
+                    if session:
+                        session.close()
+                    session, at = self._index_session(one.database), one.database
+                if one.table.bytes >= _SHOWN_AS_INDEXING_BYTES:
+                    one.state = replace(one.state, status=TableStatus.INDEXING)
+                    self.store.save_tables(one.state)
+                session = self._build(one, session)
+                one.state = replace(one.state, status=TableStatus.DONE)
+                with self._lock:
+                    self._indexed.append(one.state)
+        finally:
+            if session:
+                session.close()
+
+    def _index_session(self, database: DatabasePlan) -> Connection:
+        session = self.run_.sessions.open(Side.TARGET, database.target_name)
+        self.board.watch(session)
+        return session
+
+    def _build(self, one: TableWork, session: Connection) -> Connection:
+        """Build a table's indexes, again on a new session when the connection was lost; returns the session in use."""
+        for attempt in range(1, _INDEX_TRIES + 1):
+            try:
+                build_table(self.run_, one.database, one.table, session)
+            except (EngineError, psycopg.Error) as error:
+                self.board.check()
+                if isinstance(error, psycopg.Error):
+                    error = translate(error, Side.TARGET, f"building the indexes of {one.label}")
+                if not error.retryable or attempt == _INDEX_TRIES:
+                    raise error from None
+                self.run_.ports.control.sleep(attempt)
+                session.close()
+                session = self._index_session(one.database)
+            else:
+                return session
+        return session
+
+    def _save_indexed(self) -> None:
+        with self._lock:
+            states, self._indexed = self._indexed, []
+        if states:
+            self.store.save_tables(*states)
+            self._done += states
+
+    def _tick(self) -> None:
+        """Write the progress down: finished tables together, counts of the tables that are on their way."""
+        self._save_indexed()
+        moved = total = 0.0
+        for work in self.works:
+            for one in (*work.to_copy, *work.to_index):
+                total += one.table.bytes
+                if one.state.status is TableStatus.COPYING:
+                    self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=one.rows_done))
+                    moved += min(one.bytes_done, one.table.bytes * 0.99)
+                elif one.state.status is not TableStatus.WAITING:
+                    moved += one.table.bytes
+        before = sum(state.bytes_total for work in self.works for state in work.done)
+        count = len(self._done)
+        tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
+        self.store.step_progress(moved + before, max(total + before, 1), f"{count} of {tables} tables")

@@ -1,0 +1,165 @@
+"""The relay between real servers: rows, errors on either side, cancel, dead peers, and libpq's own TLS path."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.errors import CancelRequested, ConnectionLost, SourceError, TargetError
+from migrations_app.engine.relay import Copied, Relay
+from migrations_app.engine.wire import Patience
+from tests.fakes import FakeControl, wait_until
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture
+def pair(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> Iterator[tuple[Connection, Connection]]:
+    with closing(source_cluster.connect(source_db)) as source, closing(target_cluster.connect(target_db)) as target:
+        source.execute("SET client_min_messages = error")
+        target.execute("CREATE TABLE t (id bigint, note text)")
+        yield source, target
+
+
+@pytest.fixture(params=[True, False], ids=["raw", "joined"])
+def raw(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def copy(
+    pair: tuple[Connection, Connection],
+    raw: bool,
+    text: str,
+    check: Callable[[], None] = lambda: None,
+    options: str = "FORMAT binary",
+    moved: list[int] | None = None,
+) -> Copied:
+    with Relay(*pair, Patience(check), (moved if moved is not None else []).append) as relay:
+        relay.raw = raw
+        return relay.copy(f"COPY ({text}) TO STDOUT ({options})", f"COPY t FROM STDIN ({options})", "copying t")
+
+
+def rows(connection: Connection) -> object:
+    return connection.execute("SELECT count(*), sum(id), max(length(note)) FROM t").fetchone()
+
+
+@pytest.mark.parametrize("options", ["FORMAT binary", "ENCODING 'UTF8'"])
+def test_all_rows_arrive_and_are_counted(pair: tuple[Connection, Connection], raw: bool, options: str) -> None:
+    moved: list[int] = []
+    text = "SELECT n::bigint, repeat('x', (n % 700)::int) FROM generate_series(1, 20000) n"
+    copied = copy(pair, raw, text, options=options, moved=moved)
+    assert copied.rows == 20000
+    assert copied.bytes == sum(moved) > 5_000_000
+    assert [str(value) for value in rows(pair[1])] == ["20000", "200010000", "699"]  # type: ignore[attr-defined]
+
+
+def test_both_sessions_serve_on_after_a_copy(pair: tuple[Connection, Connection], raw: bool) -> None:
+    for _ in range(3):
+        assert copy(pair, raw, "SELECT 1::bigint, 'x'").rows == 1
+    assert pair[0].execute("SELECT 1").fetchone() == (1,)
+    assert rows(pair[1])[0] == 3  # type: ignore[index]
+
+
+def test_no_rows_is_no_error(pair: tuple[Connection, Connection], raw: bool) -> None:
+    assert copy(pair, raw, "SELECT 1::bigint, 'x' WHERE false").rows == 0
+
+
+def test_a_huge_row_passes(pair: tuple[Connection, Connection], raw: bool) -> None:
+    assert copy(pair, raw, "SELECT 1::bigint, repeat('x', 50000000)").rows == 1
+    assert rows(pair[1])[2] == 50_000_000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("count", [10, 300_000])
+def test_a_source_error_in_mid_stream_is_the_sources(
+    pair: tuple[Connection, Connection], raw: bool, count: int
+) -> None:
+    text = f"SELECT 1 / ({count} - n)::bigint, repeat('y', 50) FROM generate_series(1, {count}) n"
+    with pytest.raises(SourceError, match="22012"):
+        copy(pair, raw, text)
+    pair[1].close()
+
+
+def test_a_source_error_before_the_first_row_is_the_sources(pair: tuple[Connection, Connection], raw: bool) -> None:
+    with pytest.raises(SourceError, match="42P01"):
+        copy(pair, raw, "SELECT * FROM nothing_here")
+
+
+def test_a_target_error_in_mid_stream_is_noticed_at_once(pair: tuple[Connection, Connection], raw: bool) -> None:
+    pair[1].execute("ALTER TABLE t ADD CHECK (id < 1000)")
+    moved: list[int] = []
+    with pytest.raises(TargetError, match="23514"):
+        copy(pair, raw, "SELECT n::bigint, repeat('z', 200) FROM generate_series(1, 2000000) n", moved=moved)
+    assert sum(moved) < 100_000_000
+
+
+def test_a_target_error_before_the_first_row_is_the_targets(pair: tuple[Connection, Connection], raw: bool) -> None:
+    pair[1].execute("DROP TABLE t")
+    with pytest.raises(TargetError, match="42P01"):
+        copy(pair, raw, "SELECT 1::bigint, 'x'")
+    assert pair[0].execute("SELECT 1").fetchone() == (1,)
+
+
+def test_rows_that_the_target_drops_are_noticed(pair: tuple[Connection, Connection], raw: bool) -> None:
+    pair[1].execute(
+        "CREATE FUNCTION drop_some() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF new.id % 2 = 0 THEN RETURN NULL; END IF; RETURN new; END';"
+        "CREATE TRIGGER drops BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION drop_some()"
+    )
+    with pytest.raises(TargetError, match="kept 5"):
+        copy(pair, raw, "SELECT n::bigint, 'x' FROM generate_series(1, 10) n")
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["source", "target"])
+def test_a_terminated_session_is_retryable(
+    pair: tuple[Connection, Connection],
+    raw: bool,
+    victim: int,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+) -> None:
+    moved: list[int] = []
+    pid = pair[victim].info.backend_pid
+
+    def kill() -> None:
+        wait_until(lambda: moved, what="the first bytes")
+        with (source_cluster, target_cluster)[victim].connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(ConnectionLost):
+        copy(pair, raw, "SELECT n::bigint, repeat('z', 500) FROM generate_series(1, 20000000) n", moved=moved)
+    thread.join()
+
+
+def test_a_cancelled_run_stops_within_a_second(pair: tuple[Connection, Connection], raw: bool) -> None:
+    control = FakeControl()
+    moved: list[int] = []
+
+    def cancel() -> None:
+        wait_until(lambda: moved, what="the first bytes")
+        control.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    text = "SELECT n::bigint, repeat('z', 500) FROM generate_series(1, 20000000) n"
+    with pytest.raises(CancelRequested):
+        copy(pair, raw, text, check=control.check, moved=moved)
+    thread.join()
+    for one in pair:
+        one.close()
+
+
+def test_a_notice_inside_the_stream_does_not_reach_the_target(pair: tuple[Connection, Connection], raw: bool) -> None:
+    pair[0].execute(
+        "CREATE FUNCTION chatty(n bigint) RETURNS bigint LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE NOTICE $$hello %$$, n; RETURN n; END'"
+    )
+    assert copy(pair, raw, "SELECT chatty(n), 'x' FROM generate_series(1, 500) n").rows == 500
