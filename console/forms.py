@@ -27,6 +27,23 @@ def _helper(*layout: Any) -> FormHelper:
     return helper
 
 
+class Segments(forms.RadioSelect):
+    """A choice shown side by side, each with one line that says what it means."""
+
+    def __init__(self, lines: dict[str, str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def __deepcopy__(self, memo: Any) -> Segments:
+        copied: Segments = super().__deepcopy__(memo)
+        copied.lines = self.lines
+        return copied
+
+
+def _segments(name: str) -> Field:
+    return Field(name, template="console/fields/segmented.html")
+
+
 class SignInForm(AuthenticationForm):
     """Django's own sign-in form; the text is the same for an unknown account and a wrong password."""
 
@@ -56,7 +73,12 @@ class TaskForm(forms.Form):
     )
     when = forms.ChoiceField(
         label="Scheduled execution",
-        widget=forms.RadioSelect,
+        widget=Segments(
+            {
+                "now": "Begins as soon as you press Start and its turn comes.",
+                "at": "Begins queuing at that time once you have pressed Start.",
+            }
+        ),
         choices=[("now", "Now"), ("at", "At a set time")],
         initial="now",
         error_messages={
@@ -78,17 +100,17 @@ class TaskForm(forms.Form):
         "Without it the application has to stop writing before the start.",
     )
 
-    WHEN_LINES: ClassVar = {
-        "now": "Begins as soon as you press Start and its turn comes.",
-        "at": "Begins queuing at that time once you have pressed Start.",
-    }
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["scheduled_at"].help_text = f"Times are in {selectors.time_zone_name()}."
-        when = Field("when", template="console/fields/segmented.html", lines=self.WHEN_LINES)
         later = Div(Field("scheduled_at"), css_class="only-later")
-        self.helper = _helper(Field("name", autocomplete="off"), when, later, Field("incremental"))
+        self.helper = _helper(
+            Div(
+                Div(Field("name", autocomplete="off"), Field("incremental")),
+                Div(_segments("when"), later),
+                css_class="task-grid",
+            )
+        )
 
     def clean(self) -> dict[str, Any]:
         """Refuse a missing or past time; forget a time that was typed and then not chosen."""
@@ -242,11 +264,10 @@ class SourceForm(EndpointForm):
 
     side = "source"
     KINDS: ClassVar = [("public_ip", "PostgreSQL with public IP")]
-    KIND_LINES: ClassVar = {"public_ip": "Reached by its address and port, for example over the internet."}
 
     kind = forms.ChoiceField(
         label="Source database type",
-        widget=forms.RadioSelect,
+        widget=Segments({"public_ip": "Reached by its address and port, for example over the internet."}),
         choices=KINDS,
         initial="public_ip",
         error_messages={
@@ -257,7 +278,7 @@ class SourceForm(EndpointForm):
 
     def before(self) -> list[Any]:
         """The type as a segmented choice."""
-        return [Field("kind", template="console/fields/segmented.html", lines=self.KIND_LINES)]
+        return [_segments("kind")]
 
 
 class TargetForm(EndpointForm):

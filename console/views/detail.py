@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from migrations_app import selectors
@@ -24,7 +25,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "task": task,
         "row": selectors.task_row(task),
         "steps": steps,
-        "strip": _strip([step.seconds or 0.0 for step in steps], [step.state for step in steps]),
+        "strip": _strip(steps),
         "databases": selectors.databases(task),
         "tables": selectors.tables(task, page=page, search=search),
         "counts": selectors.table_counts(task),
@@ -36,14 +37,15 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     }
 
 
-def _strip(seconds: list[float], states: list[str]) -> list[dict[str, Any]]:
-    """Step durations as parts of a strip 1000 units wide."""
-    total, at, parts = sum(seconds), 0.0, []
-    for length, state in zip(seconds, states, strict=True):
-        if total and length:
-            width = 1000 * length / total
-            parts.append({"x": f"{at:.1f}", "width": f"{max(width, 2):.1f}", "state": state})
-            at += width
+def _strip(steps: list[selectors.StepLine]) -> list[dict[str, Any]]:
+    """Step durations as parts of a strip 1000 units wide, in whole percent so that it rarely changes."""
+    now = timezone.now()
+    times = [(step, ((step.finished_at or now) - step.started_at).total_seconds()) for step in steps if step.started_at]
+    total, at, parts = sum(seconds for _, seconds in times), 0, []
+    for step, seconds in times:
+        width = max(10, 10 * round(100 * seconds / total)) if total else 0
+        parts.append({"x": at, "width": min(width, 1000 - at), "state": step.state})
+        at = min(at + width, 1000)
     return parts
 
 

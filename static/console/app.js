@@ -100,6 +100,8 @@
       held.add(group);
       event.detail.shouldSwap = false;
     }
+    const next = event.detail.fragment.firstElementChild;
+    if (group && next && next.innerHTML === target.innerHTML && next.className === target.className) event.detail.shouldSwap = false;
     if (target.dataset.seen && held.has(target.dataset.seen)) event.detail.shouldSwap = false;
   });
   document.addEventListener("htmx:load", (event) => {

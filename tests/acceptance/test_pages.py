@@ -52,14 +52,21 @@ def _list_rows() -> None:
 def _detail_rows() -> MigrationTask:
     factories.workers()
     task = factories.running_task(
-        "copy", name="billing move", rows_per_second=48_210.0, bytes_per_second=41e6,
+        "copy",
+        name="billing move",
+        rows_per_second=48_210.0,
+        bytes_per_second=41e6,
         eta_at=timezone.now() + timedelta(minutes=6),
     )
     for number, status in enumerate(["copying", "copying", "indexing", "done", "done", "waiting"]):
         factories.table_copy(
-            task, ["orders", "order_lines", "customers", "prices", "regions", "Ärzte & \"Labs\""][number],
-            status=status, bytes_done=12_000_000 * number, rows_done=100_000 * number,
-            started_at=timezone.now() - timedelta(seconds=90), finished_at=timezone.now() if status == "done" else None,
+            task,
+            ["orders", "order_lines", "customers", "prices", "regions", 'Ärzte & "Labs"'][number],
+            status=status,
+            bytes_done=12_000_000 * number,
+            rows_done=100_000 * number,
+            started_at=timezone.now() - timedelta(seconds=90),
+            finished_at=timezone.now() if status == "done" else None,
             bytes_total=(7 - number) * 48_000_000,
         )
     factories.event(task, "Migration started.", code="TASK-RUNNING")
@@ -73,13 +80,25 @@ def _detail_rows() -> MigrationTask:
 
 def _ready_rows() -> MigrationTask:
     factories.workers()
-    task = factories.running_task("sync", status="ready", name="shop to 18", lag_bytes=4100, lag_seconds=0.2, rows_per_second=212.0)
-    TaskDatabase.objects.filter(task=task).update(in_sync=True, lag_bytes=4100, lag_seconds=0.2, rows_applied=120_331, bookmark=0x1_2A3B4C5D)
+    task = factories.running_task(
+        "sync", status="ready", name="shop to 18", lag_bytes=4100, lag_seconds=0.2, rows_per_second=212.0
+    )
+    TaskDatabase.objects.filter(task=task).update(
+        in_sync=True, lag_bytes=4100, lag_seconds=0.2, rows_applied=120_331, bookmark=0x1_2A3B4C5D
+    )
     for name in ("orders", "customers", "prices"):
         factories.table_copy(task, name, status="done", bytes_done=48_000_000, rows_done=400_000)
     factories.event(task, "In sync. Press Complete when the application is ready to move.", code="TASK-READY")
     differences = [
-        {"schema": "public", "name": "orders", "verdict": "differs", "source_rows": 1204, "target_rows": 1203, "sample_keys": ["id=9", "id=17"], "reason": ""},
+        {
+            "schema": "public",
+            "name": "orders",
+            "verdict": "differs",
+            "source_rows": 1204,
+            "target_rows": 1203,
+            "sample_keys": ["id=9", "id=17"],
+            "reason": "",
+        },
     ]
     factories.comparison(task, equal=False, differences=differences, lsn=0x1_2A3B4000)
     factories.comparison(task, database="analytics")
@@ -90,23 +109,42 @@ def _check_rows() -> MigrationTask:
     factories.workers()
     task = factories.task(name="legacy erp", status="check_failed", checked_at=timezone.now())
     factories.check_item(
-        task, status="failed", found="Found replica. Changes cannot be read from the source until it is logical.",
-        hint="Set wal_level to logical.", sql="ALTER SYSTEM SET wal_level = 'logical';  -- then restart PostgreSQL", needs_restart=True,
+        task,
+        status="failed",
+        found="Found replica. Changes cannot be read from the source until it is logical.",
+        hint="Set wal_level to logical.",
+        sql="ALTER SYSTEM SET wal_level = 'logical';  -- then restart PostgreSQL",
+        needs_restart=True,
     )
     factories.check_item(
-        task, "tables_without_key", "warning", title="Tables without a key", database="shop", position=2,
-        found="3 tables: updates and deletes on app.log, app.audit, \"Order Lines\" need REPLICA IDENTITY FULL.",
-        hint="Inserts are not affected.", sql='ALTER TABLE "app"."log" REPLICA IDENTITY FULL;',
+        task,
+        "tables_without_key",
+        "warning",
+        title="Tables without a key",
+        database="shop",
+        position=2,
+        found='3 tables: updates and deletes on app.log, app.audit, "Order Lines" need REPLICA IDENTITY FULL.',
+        hint="Inserts are not affected.",
+        sql='ALTER TABLE "app"."log" REPLICA IDENTITY FULL;',
     )
     factories.check_item(task, "slots", title="Free replication slots", found="8 of 10 are free.", position=3)
-    factories.check_item(task, "reach", title="Source answers", group="Connectivity", found="Answered in 2 ms.", hint="Both addresses are reached from the workers.")
+    factories.check_item(
+        task,
+        "reach",
+        title="Source answers",
+        group="Connectivity",
+        found="Answered in 2 ms.",
+        hint="Both addresses are reached from the workers.",
+    )
     factories.check_item(task, "login", title="Login works", group="Connectivity", found="Signed in as mover.")
     return task
 
 
 def _objects_rows() -> MigrationTask:
     factories.workers()
-    task = factories.task(name="legacy erp", selection={"rules": [[[], True], [["shop", "public", "table_000"], False]], "targets": {}})
+    task = factories.task(
+        name="legacy erp", selection={"rules": [[[], True], [["shop", "public", "table_000"], False]], "targets": {}}
+    )
     factories.inventory(task, tables=12)
     return task
 
@@ -134,7 +172,11 @@ def _settings() -> str:
     factories.workers()
     passed = factories.connection_test(task, state="passed", message="PostgreSQL 16.4, answered in 3 ms, TLS 1.3.")
     failed = factories.connection_test(
-        task, "target", state="failed", message="The target refused the password of mover.", hint="Check account and password."
+        task,
+        "target",
+        state="failed",
+        message="The target refused the password of mover.",
+        hint="Check account and password.",
     )
     return reverse("tasks:settings", args=[task.id]) + f"?source={passed.id}&target={failed.id}"
 

@@ -1,0 +1,377 @@
+"""What the pages do in a browser: live rows, hints, dialog, tree, tests of connections, hostile names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.db.models import F
+from django.urls import reverse
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, SourceObject, TableCopy
+from tests import factories
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+SignIn = Callable[[], Page]
+
+
+def _shot(page: Page, name: str) -> None:
+    if folder := os.environ.get("TOWPATH_SHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def _change(task: MigrationTask, **fields: Any) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1, **fields)
+
+
+def _accessible(page: Page) -> None:
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+
+
+def test_the_list_shows_a_change_without_reload(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.running_task(name="billing move")
+    page.reload()
+    expect(page.get_by_text("Copy data 62 %")).to_be_visible()
+    task.steps.filter(name="copy").update(progress_done=71)
+    _change(task, rows_per_second=12345)
+    expect(page.get_by_text("Copy data 71 %")).to_be_visible()
+    expect(page.get_by_role("cell", name="12.3 k rows/s", exact=True)).to_be_visible()
+
+
+def test_a_new_status_is_announced_once_in_the_live_region(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.running_task("sync", name="billing move")
+    page.reload()
+    _change(task, status="ready")
+    expect(page.locator("#announce")).to_have_text("billing move: In sync, ready to complete.")
+
+
+def test_the_list_stops_asking_when_nothing_can_change(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.running_task(name="billing move")
+    page.reload()
+    expect(page.locator("#poller[data-poll]")).to_have_count(1)
+    _change(task, status="completed", finished_at=timezone.now())
+    expect(page.get_by_text("All steps done")).to_be_visible()
+    expect(page.locator("#poller[data-poll]")).to_have_count(0)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)  # longer than the poll's interval
+    assert asked == []
+
+
+def test_a_cell_that_holds_the_focus_is_not_replaced_and_catches_up_afterwards(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    task = factories.running_task("sync", name="billing move")
+    page.reload()
+    cancel = page.get_by_role("link", name="Cancel")
+    cancel.focus()
+    _change(task, status="ready")
+    expect(page.get_by_text("In sync, ready to complete").first).to_be_visible()
+    expect(cancel).to_be_focused()
+    expect(page.get_by_role("link", name="Complete", exact=True)).to_have_count(0)
+    cancel.blur()
+    expect(page.get_by_role("link", name="Complete", exact=True)).to_be_visible()
+
+
+def test_a_hidden_tab_does_not_ask(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    factories.running_task(name="billing move")
+    page.reload()
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)  # longer than the poll's interval
+    assert asked == []
+
+
+def test_remaining_steps_open_by_hover_and_by_keyboard_and_escape_closes_them(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    factories.running_task(name="billing move")
+    page.reload()
+    mark, tip = page.get_by_role("button", name="Remaining steps"), page.get_by_role("tooltip")
+    expect(tip).to_be_hidden()
+    mark.hover()
+    expect(tip).to_contain_text("Copy data, now")
+    expect(tip).to_contain_text("Incremental sync until you press Complete")
+    expect(tip).not_to_contain_text("Schema")
+    _accessible(page)
+    _shot(page, "hint")
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.mouse.move(0, 0)
+    mark.focus()
+    expect(tip).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+
+
+def test_an_operation_is_confirmed_in_a_dialog_and_then_done(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.checked_task(name="warehouse")
+    page.reload()
+    page.get_by_role("link", name="Start", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Start: warehouse")
+    expect(dialog).to_be_visible()
+    _accessible(page)
+    _shot(page, "dialog")
+    dialog.get_by_role("link", name="Back").click()
+    expect(dialog).to_be_hidden()
+    page.get_by_role("link", name="Start", exact=True).click()
+    dialog.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("Start pressed. The task runs when its turn comes.")).to_be_visible()
+    task.refresh_from_db()
+    assert task.status == "queued"
+
+
+def test_a_refusal_shows_in_the_dialog(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.running_task("sync", status="ready", name="billing move")
+    page.reload()
+    page.get_by_role("link", name="Complete", exact=True).click()
+    button = page.get_by_role("dialog").get_by_role("button", name="Complete")
+    expect(button).to_be_visible()
+    _change(task, status="paused")
+    button.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Complete is not possible while the task is paused.")
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.get_by_role("button", name="Dark colours").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+
+
+def test_the_tree_loads_a_level_once_and_a_box_changes_ancestors_and_counter(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    task = factories.task()
+    factories.inventory(task, tables=5)
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/level/" in request.url else None)
+    page.locator("summary", has_text="shop").click()
+    page.locator("summary", has_text="public").click()
+    table = page.get_by_role("checkbox", name="shop.public.table_002")
+    expect(table).to_have_attribute("aria-checked", "true")
+    table.click()
+    expect(table).to_have_attribute("aria-checked", "false")
+    for name in ("Whole instance", "shop", "shop.public"):
+        expect(page.get_by_role("checkbox", name=name, exact=True)).to_have_attribute("aria-checked", "mixed")
+    expect(page.locator("#counter")).to_contain_text("4 of 5 tables")
+    _accessible(page)
+    _shot(page, "tree")
+    page.locator("summary", has_text="public").click()
+    page.locator("summary", has_text="public").click()
+    assert len(asked) == 2
+
+
+def test_a_box_of_a_whole_database_takes_what_is_below_with_it(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.task()
+    factories.inventory(task, tables=2)
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    page.locator("summary", has_text="shop").click()
+    schema = page.get_by_role("checkbox", name="shop.public", exact=True)
+    expect(schema).to_have_attribute("aria-checked", "true")
+    page.get_by_role("checkbox", name="shop", exact=True).click()
+    expect(schema).to_have_attribute("aria-checked", "false")
+    expect(page.locator("#counter")).to_contain_text("0 of 2 tables")
+    schema.click()
+    expect(page.locator("#counter")).to_contain_text("2 of 2 tables")
+    expect(page.get_by_role("checkbox", name="shop", exact=True)).to_have_attribute("aria-checked", "mixed")
+
+
+def test_search_asks_the_server(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.task()
+    factories.inventory(task, tables=30)
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    page.get_by_label("Search table or schema").fill("table_02")
+    expect(page.get_by_role("checkbox", name="shop.public.table_021")).to_be_visible()
+    expect(page.get_by_role("checkbox", name="shop.public.table_001")).to_have_count(0)
+
+
+def test_reading_the_objects_ends_in_the_tree(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.task()
+    reading = factories.connection_test(task, kind="inventory", state="running")
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    expect(page.get_by_text("Reading objects from db1.internal:5432")).to_be_visible()
+    _accessible(page)
+    factories.inventory(task, at=timezone.now())
+    ConnectionTest.objects.filter(pk=reading.pk).delete()
+    expect(page.get_by_role("checkbox", name="Whole instance")).to_be_visible()
+    expect(page.get_by_role("button", name="Next: Check Task")).to_be_enabled()
+
+
+def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    page.get_by_role("link", name="Create Task").first.click()
+    page.get_by_label("Task name").fill("shop to 18")
+    for side, host in (("Source", "db1.internal"), ("Target", "10.0.4.9")):
+        part = page.get_by_role("region", name=side)
+        part.get_by_label("Server address").fill(host)
+        part.get_by_label("Account").fill("mover")
+        part.get_by_label("Password").fill(factories.CANARY)
+    source = page.get_by_role("region", name="Source")
+    source.get_by_role("button", name="Test connection").click()
+    expect(source.get_by_text("Connecting")).to_be_visible()
+    test = ConnectionTest.objects.get()
+    expect(page).to_have_url(f"{live_server.url}{reverse('tasks:settings', args=[test.task_id])}?source={test.id}")
+    ConnectionTest.objects.update(
+        state="passed", message="PostgreSQL 16.4, answered in 3 ms, TLS 1.3.", finished_at=timezone.now()
+    )
+    expect(source.get_by_text("PostgreSQL 16.4, answered in 3 ms, TLS 1.3.")).to_be_visible()
+    expect(source.get_by_label("Password")).to_have_value("")
+    expect(source.get_by_label("Password")).to_have_attribute("placeholder", "stored, leave empty to keep")
+    page.get_by_role("region", name="Target").get_by_role("button", name="Test connection").click()
+    expect(source.get_by_text("PostgreSQL 16.4, answered in 3 ms, TLS 1.3.")).to_be_visible()
+    assert MigrationTask.objects.count() == 1
+    assert factories.CANARY not in page.content()
+
+
+def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    page.goto(live_server.url + reverse("tasks:create"))
+    page.get_by_role("region", name="Source").get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("5 fields need another look. Nothing was saved.")).to_be_visible()
+    expect(page.get_by_text("Give the task a name, for example the application that moves.")).to_be_visible()
+    _accessible(page)
+    _shot(page, "invalid")
+    assert MigrationTask.objects.count() == 0
+
+
+def test_the_start_time_shows_only_when_it_is_wanted(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    page.goto(live_server.url + reverse("tasks:create"))
+    expect(page.get_by_label("Start at")).to_be_hidden()
+    page.get_by_label("At a set time").check()
+    expect(page.get_by_label("Start at")).to_be_visible()
+    expect(page.get_by_text("Times are in UTC.")).to_be_visible()
+
+
+def test_the_check_page_fills_while_items_run_and_keeps_what_was_opened(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.task(status="checking")
+    item = factories.check_item(task, status="waiting")
+    factories.check_item(task, "reach", title="Source answers", group="Connectivity")
+    page.goto(live_server.url + reverse("tasks:check", args=[task.id]))
+    page.locator("summary", has_text="Connectivity").click()
+    expect(page.get_by_text("Source answers")).to_be_visible()
+    CheckItem.objects.filter(pk=item.pk).update(status="failed", found="Found replica.", hint="Set it to logical.")
+    _change(task, status="check_failed", checked_at=timezone.now())
+    expect(page.get_by_text("1 Failed", exact=True)).to_be_visible()
+    expect(page.get_by_text("Source answers")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    page.get_by_role("button", name="What was found: wal_level is logical").focus()
+    expect(page.get_by_role("tooltip").first).to_contain_text("Set it to logical.")
+    _accessible(page)
+
+
+def test_sql_that_mends_an_item_can_be_copied(sign_in: SignIn, live_server: Any, context: Any) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = sign_in()
+    task = factories.task(status="check_failed")
+    sql = "ALTER SYSTEM SET wal_level = 'logical';"
+    factories.check_item(task, status="failed", sql=sql)
+    page.goto(live_server.url + reverse("tasks:check", args=[task.id]))
+    page.get_by_role("button", name="Copy SQL").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == sql
+
+
+def test_the_task_page_follows_tables_and_status(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    task = factories.running_task(name="billing move")
+    table = factories.table_copy(task, status="copying", rows_done=10)
+    page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
+    TableCopy.objects.filter(pk=table.pk).update(rows_done=123_456)
+    expect(page.get_by_text("123,456")).to_be_visible()
+    _change(task, status="failed", error_message="The target is full.", error_hint="Free space, then press Retry.")
+    expect(page.get_by_role("alert").filter(has_text="The target is full.")).to_be_visible()
+    expect(page.get_by_role("link", name="Retry")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["list", "detail", "objects", "check", "confirm"])
+def test_a_hostile_name_is_only_ever_text(name: str, sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    evil = factories.HOSTILE
+    task = factories.running_task(
+        "sync", status="ready", name=evil, error_message=evil, error_hint=evil, source=factories.endpoint(host="h")
+    )
+    factories.table_copy(task, evil[:63], schema=factories.LONG, database=evil[:63])
+    task.databases.update(source_name=evil[:63], target_name=factories.LONG)
+    factories.check_item(task, status="failed", found=evil, hint=evil, sql=evil, title=evil, database=evil[:63])
+    factories.event(task, evil, actor=evil)
+    factories.ledger_entry(task, side="target", kind="table", schema=evil, name=evil)
+    difference = {"schema": evil, "name": evil, "verdict": evil, "source_rows": 1, "target_rows": 2, "sample_keys": [evil]}
+    factories.comparison(task, database=evil[:63], equal=False, differences=[difference | {"reason": evil}])
+    factories.inventory(task)
+    SourceObject.objects.filter(task=task, name="table_000").update(name=evil[:63], reason=evil, selectable=False)
+    SourceObject.objects.filter(task=task, database="shop").update(database=evil[:63])
+    SourceObject.objects.filter(task=task, schema="public").update(schema=factories.LONG)
+    urls = {
+        "list": reverse("tasks:list"),
+        "detail": reverse("tasks:detail", args=[task.id]),
+        "objects": reverse("tasks:objects", args=[task.id]),
+        "check": reverse("tasks:check", args=[task.id]),
+        "confirm": reverse("tasks:confirm", args=[task.id, "cancel"]),
+    }
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(live_server.url + urls[name])
+        if name == "objects":
+            page.locator("summary", has_text="<script>").click()
+            page.locator("summary", has_text=factories.LONG).click()
+            expect(page.locator(".leaf", has_text="<script>")).to_be_visible()
+        expect(page.locator("main")).to_contain_text(r"<script>alert(1)</script>\n\u202egnp")
+        assert "\u202e" not in page.locator("main").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        _shot(page, f"hostile-{name}-{width}")
+
+
+def test_a_session_that_ended_leads_to_the_sign_in_page(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    factories.running_task(name="billing move")
+    page.reload()
+    page.context.clear_cookies()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_pages_work_without_javascript(sign_in: SignIn, live_server: Any, browser: Any) -> None:
+    page = sign_in()
+    context = browser.new_context(java_script_enabled=False, storage_state=page.context.storage_state())
+    plain = context.new_page()
+    task = factories.checked_task(name="warehouse")
+    plain.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    plain.get_by_role("checkbox", name="analytics").click()
+    expect(plain.get_by_role("checkbox", name="analytics")).to_have_attribute("aria-checked", "false")
+    plain.get_by_role("checkbox", name="analytics").click()
+    plain.goto(live_server.url + reverse("tasks:check", args=[task.id]))
+    task.refresh_from_db()
+    assert task.status == "draft"
+    MigrationTask.objects.filter(pk=task.pk).update(status="check_passed", checked_at=timezone.now())
+    plain.goto(live_server.url + reverse("tasks:list"))
+    plain.get_by_role("link", name="Start", exact=True).click()
+    plain.get_by_role("button", name="Start").click()
+    expect(plain.get_by_text("Start pressed.")).to_be_visible()
+    task.refresh_from_db()
+    assert task.status == "queued"
+    context.close()
