@@ -65,7 +65,9 @@ def beat(cluster: str = "") -> None:
     """Write this process's sign of life. Never raises: a beat that is missed is a beat that is missed."""
     from .models import WorkerBeat
 
-    name = cluster or os.environ.get("Q_CLUSTER_NAME", CONSOLE)
+    name = cluster or os.environ.get("Q_CLUSTER_NAME", "")
+    if not name:  # a run in the foreground is no worker: nobody may rely on it
+        return
     try:
         WorkerBeat.objects.update_or_create(
             cluster=name, host=socket.gethostname()[:120], pid=os.getpid(), defaults={"at": timezone.now()}

@@ -140,7 +140,7 @@ def _broken_check(task: MigrationTask, error: Exception) -> None:
         database="",
         defaults={
             "title": "The check could be run",
-            "group": "Connectivity",
+            "group": "Connection",
             "status": "failed",
             "found": str(error) if anticipated else f"Unexpected error, id {incident}.",
             "hint": (error.hint if isinstance(error, EngineError) else "")

@@ -276,8 +276,8 @@ def delete_task(*, task_id: TaskId, actor: Actor) -> None:
 
 
 def workers_alive() -> bool:
-    """Say whether any worker gave a sign of life within the last 30 seconds."""
-    return WorkerBeat.objects.filter(at__gt=timezone.now() - timedelta(seconds=30)).exists()
+    """Say whether a worker that cleans up and syncs gave a sign of life within the last 30 seconds."""
+    return WorkerBeat.objects.filter(cluster=queue.SYNC, at__gt=timezone.now() - timedelta(seconds=30)).exists()
 
 
 @transaction.atomic

@@ -13,20 +13,20 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::t
        (SELECT array_agg(a.attname::text ORDER BY k.ordinality)
           FROM pg_catalog.pg_index x, unnest(x.indkey::int2[]) WITH ORDINALITY k(attnum, ordinality), pg_catalog.pg_attribute a
          WHERE x.indrelid = c.oid AND x.indisprimary AND a.attrelid = c.oid AND a.attnum = k.attnum
-           AND k.ordinality <= x.indnkeyatts) AS primary_key,
+           AND k.ordinality <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts)) AS primary_key,
        (SELECT array_agg(a.attname::text ORDER BY k.ordinality)
-          FROM (SELECT x.indkey, x.indnkeyatts FROM pg_catalog.pg_index x
+          FROM (SELECT x.indkey, coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts) AS indnkeyatts FROM pg_catalog.pg_index x
                  WHERE x.indrelid = c.oid AND x.indisunique AND NOT x.indisprimary AND x.indisvalid AND x.indimmediate
                    AND x.indpred IS NULL AND x.indexprs IS NULL
                    AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
-                                    WHERE q.n <= x.indnkeyatts AND b.attrelid = c.oid AND b.attnum = q.attnum AND NOT b.attnotnull)
-                 ORDER BY x.indnkeyatts, x.indexrelid LIMIT 1) best,
+                                    WHERE q.n <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts) AND b.attrelid = c.oid AND b.attnum = q.attnum AND NOT b.attnotnull)
+                 ORDER BY x.indnatts, x.indexrelid LIMIT 1) best,
                unnest(best.indkey::int2[]) WITH ORDINALITY k(attnum, ordinality), pg_catalog.pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum = k.attnum AND k.ordinality <= best.indnkeyatts) AS unique_key,
        (SELECT array_agg(a.attname::text ORDER BY k.ordinality)
           FROM pg_catalog.pg_index x, unnest(x.indkey::int2[]) WITH ORDINALITY k(attnum, ordinality), pg_catalog.pg_attribute a
          WHERE x.indrelid = c.oid AND x.indisreplident AND a.attrelid = c.oid AND a.attnum = k.attnum
-           AND k.ordinality <= x.indnkeyatts) AS identity_index_key
+           AND k.ordinality <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts)) AS identity_index_key
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam AND c.relkind = 'r'
