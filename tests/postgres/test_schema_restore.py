@@ -254,3 +254,63 @@ def test_an_incremental_task_whose_worker_dies_in_the_schema_starts_it_anew(
         for snapshot in run.snapshots.values():
             snapshot.close()
     assert compare(source_cluster, target_cluster, plan, ignore=["replica identity"]) == []
+
+
+def test_views_that_the_target_cannot_have_are_listed_and_stop_nothing(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:  # the column is gone since 17
+        connection.execute("CREATE VIEW public.old AS SELECT buffers_checkpoint FROM pg_stat_bgwriter")
+        connection.execute("CREATE VIEW public.on_old AS SELECT * FROM public.old")
+    with running(plan) as run:
+        migrate(run)
+        store = fakes(run.ports)[1]
+        failed = {(state.type, state.name) for state in store.entries(database.source_name).values() if not state.done}
+        assert failed == {("VIEW", "old"), ("VIEW", "on_old")}
+        assert "VIEW public.old: column" in next(text for _, code, text in store.events if code == "SCHEMA-REFUSED")
+    missing = compare(source_cluster, target_cluster, plan)
+    assert {line.split(":")[0].split(" ", 1)[1].split(".")[1] for line in missing} == {"old", "on_old"}
+
+
+def test_a_view_that_was_refused_is_tried_again_after_the_rows(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute("CREATE VIEW public.old AS SELECT buffers_checkpoint FROM pg_stat_bgwriter")
+        connection.execute("CREATE VIEW public.on_old AS SELECT * FROM public.old")
+    with running(plan) as run:
+        schema.run(run)
+        with target_cluster.connect(database.target_name) as connection:
+            connection.execute("CREATE VIEW public.old AS SELECT 0::bigint AS buffers_checkpoint")
+        copy_rows(run)
+        index.run(run)
+        states = fakes(run.ports)[1].entries(database.source_name).values()
+        assert [(state.name, state.done) for state in states] == [("old", False), ("on_old", True)]
+
+
+def test_an_extension_is_made_where_it_is_missing_and_goes_away_with_the_rest(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute('CREATE SCHEMA "ext ra"; CREATE EXTENSION vector SCHEMA "ext ra"')
+        connection.execute('CREATE TABLE public.near (id int PRIMARY KEY, at "ext ra".vector(2))')
+        connection.execute("INSERT INTO public.near VALUES (1, '[1,2]')")
+        connection.execute('CREATE INDEX ON public.near USING hnsw (at "ext ra".vector_l2_ops)')
+    with running(plan) as run:
+        migrate(run)
+        assert compare(source_cluster, target_cluster, plan) == []
+        assert "vector" in [item.name for item in made(run, database.target_name) if item.kind is Kind.EXTENSION]
+        assert drop_made(run, database.target_name) == []
+    with target_cluster.connect(database.target_name) as connection:
+        assert column(connection, "SELECT extname FROM pg_extension") == ["plpgsql"]
+
+
+def test_an_extension_that_was_there_before_is_used_and_stays(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute("CREATE EXTENSION vector; CREATE TABLE public.near (at public.vector(2))")
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    with running(plan) as run:
+        migrate(run)
+        assert compare(source_cluster, target_cluster, plan) == []
+        assert drop_made(run, database.target_name) == []
+    with target_cluster.connect(database.target_name) as connection:
+        assert column(connection, "SELECT extname FROM pg_extension ORDER BY 1") == ["plpgsql", "vector"]
