@@ -16,7 +16,7 @@ PY = .venv/bin/python
 CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
 	-u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGSSLMODE -u PGSERVICE -u PGPASSFILE -u PGREQUIRESSL \
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
-DEMO_DATA = $(ROOT)/var/demo
+DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
 .PHONY: help demo demo-clean up test lint gates test-faults bench lock
 
@@ -25,10 +25,10 @@ help: ## Show this list
 
 demo: ## Run everything with two sample servers and a live writer; prints the address and a login
 	@$(IN_ROOT); .ci/setup run
-	@$(IN_ROOT); TOWPATH_DATA_DIR="$${TOWPATH_DATA_DIR:-$(DEMO_DATA)}" exec $(CLEAN) -u DATABASE_URL $(PY) manage.py demo $(ARGS)
+	@$(IN_ROOT); exec $(CLEAN) $(PY) manage.py demo $(ARGS)
 
 demo-clean: ## Remove everything that the demo made
-	@$(IN_ROOT); data="$${TOWPATH_DATA_DIR:-$(DEMO_DATA)}"; \
+	@$(IN_ROOT); data="$(DEMO_DATA)"; \
 	if [ ! -e "$$data" ]; then echo "there is no demo to remove"; exit 0; fi; \
 	.ci/setup run; $(CLEAN) $(PY) -m migrations_app.demo.world clean "$$data"; echo "the demo is removed"
 

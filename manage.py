@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> None:
     """Run the management command named in argv."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    if sys.argv[1:2] == ["demo"]:  # never in the data of a real installation, whatever the environment says
+        folder = Path(os.environ.get("TOWPATH_DEMO_DIR") or Path(__file__).resolve().parent / "var" / "demo")
+        os.environ["TOWPATH_DATA_DIR"] = str(folder / "once" if "--once" in sys.argv else folder)
+        os.environ.pop("DATABASE_URL", None)
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -79,7 +79,7 @@ class Supervisor:
     wait. `logs`: a folder with one file per child; without it their output goes to ours, each line with the name in
     front. `stop_file`: made when a stop begins, its path in the children's TOWPATH_STOP_FILE: long work looks for it
     and returns at a safe point. `watch`: called every `watch_seconds`, returns names of children that hang and must be
-    replaced.
+    replaced; one that began less than a minute ago is given the benefit of the doubt.
     """
 
     _first_backoff_seconds = 1.0
@@ -163,7 +163,7 @@ class Supervisor:
             return
         for name in hanging:
             slot = self._slots.get(name)
-            if slot is not None and slot.alive():
+            if slot is not None and slot.alive() and time.monotonic() - slot.started > self._healthy_after_seconds:
                 self._schedule(slot, "does not answer")
 
     def request_stop(self) -> None:
@@ -191,6 +191,8 @@ class Supervisor:
         for slot in self._slots.values():
             self._end_group(slot)
         self._stop_guardian()
+        if self._stop_file:
+            self._stop_file.unlink(missing_ok=True)
         return not late
 
     @contextlib.contextmanager

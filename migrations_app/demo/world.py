@@ -1,7 +1,7 @@
 """The demo's world: a source with the shop, an empty target, and an application that keeps writing.
 
-Everything lives in one data folder and survives a restart of the demo. Started by root, the servers' own files stand
-in a folder below /var/tmp instead: PostgreSQL refuses to run as root, and no other account can enter the data folder.
+Everything lives in one folder and survives a restart of the demo. Started by root, the servers' own files stand
+in a folder below /var/tmp instead: PostgreSQL refuses to run as root, and no other account can enter that folder.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .writer import WriterStats
 _PROJECT = Path(__file__).resolve().parents[2]
 _LIBC = ctypes.CDLL(None)
 _MAJORS = {"source": 16, "target": 18}
+_STATE = "world.json"
 _LOADERS = {"shop": load_shop, "analytics": load_analytics}
 
 
@@ -47,12 +48,12 @@ class Endpoint:
 class World:
     """Two servers and a writer. Use from the main thread: the processes end with the thread that started them."""
 
-    def __init__(self, data_dir: Path, scale: float = 1.0) -> None:
-        self._data_dir = data_dir
+    def __init__(self, folder: Path, scale: float = 1.0) -> None:
+        self._home = folder.resolve()
         self._scale = scale
-        self._state_file = data_dir / "world.json"
+        self._state_file = self._home / _STATE
         self._state = self._read_state()
-        self._folder = _servers_folder(data_dir)
+        self._folder = _servers_folder(self._home)
         self._writer: subprocess.Popen[bytes] | None = None
         self.source = self._cluster("source")
         self.target = self._cluster("target")
@@ -62,7 +63,7 @@ class World:
 
         Raises ClusterError when a server cannot start or the same demo runs already.
         """
-        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_folder()
         for name, cluster in (("source", self.source), ("target", self.target)):
             _wait_for_former(cluster)
@@ -118,11 +119,19 @@ class World:
         self.source.stop()
         self.target.stop()
 
+    def remember(self, **facts: str) -> None:
+        """Keep small facts about the demo, such as its login, in the private state file."""
+        self._save(facts={**self.facts(), **facts})
+
+    def facts(self) -> dict[str, str]:
+        """Return what was remembered."""
+        return dict(self._state.get("facts", {}))
+
     def remove(self) -> None:
-        """Delete everything of this demo. Raises ClusterError while it runs."""
+        """Delete this world with everything in it. Idempotent. Raises ClusterError while it runs."""
         for cluster in (self.source, self.target):
             _wait_for_former(cluster, seconds=2)
-        for folder in (self._folder, self._data_dir):
+        for folder in (self._folder, self._home):
             if folder.exists():
                 require_own(folder)
                 shutil.rmtree(folder)
@@ -184,10 +193,10 @@ class World:
         fresh.replace(self._state_file)
 
 
-def _servers_folder(data_dir: Path) -> Path:
+def _servers_folder(home: Path) -> Path:
     if os.geteuid() != 0:
-        return data_dir / "servers"
-    mark = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
+        return home / "servers"
+    mark = hashlib.sha256(str(home).encode()).hexdigest()[:12]
     return Path("/var/tmp") / f"towpath-demo-{mark}"  # noqa: S108 - its owner is checked before use
 
 
@@ -220,13 +229,26 @@ def _former_pid(cluster: Cluster) -> int | None:
     return pid if str(cluster.data) in command else None
 
 
+def clean(data_dir: Path) -> None:
+    """Delete the data folder of a demo with all worlds in it. Raises ClusterError while one runs.
+
+    Raises ClusterError as well when no demo ever used the folder: it may hold somebody's real tasks.
+    """
+    worlds = [path.parent for pattern in ("*", "*/*") for path in data_dir.glob(f"{pattern}/{_STATE}")]
+    if not worlds:
+        raise ClusterError(f"{data_dir} is not the data folder of a demo")
+    for folder in worlds:
+        World(folder).remove()
+    shutil.rmtree(data_dir)
+
+
 def main(argv: list[str]) -> int:
     """`clean DATA_DIR`: remove a demo that does not run."""
     if len(argv) != 2 or argv[0] != "clean":
         sys.stderr.write("usage: python -m migrations_app.demo.world clean DATA_DIR\n")
         return 2
     try:
-        World(Path(argv[1]).resolve()).remove()
+        clean(Path(argv[1]).resolve())
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -58,15 +58,23 @@ class Writer:
     """Commits about `rate` transactions a second to the shop until stopped, in rounds that touch every table.
 
     `arguments` are psycopg keywords. The choices depend on `seed` alone. A lost server is waited for. With
-    `large_objects` it writes those too. Several writers may work on one shop; their conflicts are counted.
+    `large_objects` it writes those too. Several writers may work on one shop; their conflicts are counted, and so is a
+    TRUNCATE that gave up waiting; a `patient` one waits for ever.
     """
 
     def __init__(
-        self, arguments: Mapping[str, Any], seed: int = 0, rate: float = 50.0, *, large_objects: bool = False
+        self,
+        arguments: Mapping[str, Any],
+        seed: int = 0,
+        rate: float = 50.0,
+        *,
+        large_objects: bool = False,
+        patient: bool = False,
     ) -> None:
         self._arguments = dict(arguments)
         self._random = random.Random(seed)  # noqa: S311 - sample data
         self._rate = rate
+        self._left_out = "SET LOCAL lock_timeout" if patient else "\0"
         self._pool = [o for o in operations() if large_objects or not o.large_object for _ in range(o.weight)]
         self._round: list[Operation] = []
         self._stopping = threading.Event()
@@ -144,10 +152,11 @@ class Writer:
             "blob": chance.randbytes(chance.randrange(10, 9000)),
         }
 
-    @staticmethod
-    def _commit(connection: psycopg.Connection[Any], operation: Operation, values: dict[str, Any]) -> None:
+    def _commit(self, connection: psycopg.Connection[Any], operation: Operation, values: dict[str, Any]) -> None:
         with connection.transaction(force_rollback=not operation.commits):
             for statement in operation.statements:
+                if statement.startswith(self._left_out):
+                    continue
                 # Values are sent only where they are used: the server must be able to tell their types.
                 used = {name: value for name, value in values.items() if f"%({name})s" in statement}
                 connection.execute(statement.encode(), used)

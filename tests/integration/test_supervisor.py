@@ -119,6 +119,9 @@ def test_a_child_that_the_watch_names_is_replaced(supervise: Callable[..., Super
     first = supervisor.pids()["sync"]
     hanging.append("sync")
     supervisor.tick()
+    assert supervisor.pids()["sync"] == first, "a new child gets time to begin"
+    supervisor._slots["sync"].started -= 61
+    supervisor.tick()
     hanging.clear()
     assert not alive(first)
     _until(supervisor, lambda: supervisor.pids().get("sync", first) != first)
@@ -164,12 +167,19 @@ def test_a_stop_makes_the_stop_file_that_children_were_told_of(
     lines: list[str] = []
     stop_file = tmp_path / "stop"
     stop_file.touch()
-    code = f"import os, time; print(os.environ['{STOP_FILE_VARIABLE}'], flush=True); time.sleep(600)"
+    code = f"""
+        import os, signal, sys, time
+        path = os.environ["{STOP_FILE_VARIABLE}"]
+        signal.signal(signal.SIGTERM, lambda *_: (print(os.path.exists(path), flush=True), sys.exit()))
+        print(os.path.exists(path), flush=True)
+        time.sleep(600)
+    """
     supervisor = supervise([python("worker", code)], stop_file=stop_file, say=lines.append)
     assert not stop_file.exists()
-    wait_until(lambda: lines == [f"worker: {stop_file}"])
+    wait_until(lambda: lines == ["worker: False"])
     supervisor.stop()
-    assert stop_file.exists()
+    wait_until(lambda: lines == ["worker: False", "worker: True"])
+    assert not stop_file.exists()
 
 
 def test_output_goes_to_one_private_file_per_child(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:

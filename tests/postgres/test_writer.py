@@ -51,7 +51,7 @@ def test_two_rounds_touch_every_table_and_no_statement_fails(source_cluster: Clu
             wait_until(lambda: _commits_of(writer, rounds), what="two rounds")
             stats = writer.stop()
         assert stats.errors == ()
-        assert stats.conflicts == 0
+        assert stats.conflicts <= 3, "a vacuum may hold a TRUNCATE up, nothing else can"
         assert {operation.name for operation in operations()} <= set(stats.operations)
         # The server counts a session's writes when that session ends.
         wait_until(
@@ -137,3 +137,16 @@ def test_the_writer_process_reads_its_login_from_a_file_and_reports_at_the_end(
     finally:
         with source_cluster.connect() as admin:
             admin.execute("DROP DATABASE shop WITH (FORCE)")
+
+
+def test_somebody_who_reads_the_staging_table_for_long_does_not_stop_the_application(
+    source_cluster: Cluster, shop: str
+) -> None:
+    with source_cluster.connect(shop, autocommit=False) as reader:
+        reader.execute("SELECT count(*) FROM warehouse.inbound_staging")
+        with Writer(source_cluster.arguments(shop), rate=1000) as writer:
+            wait_until(lambda: writer.stats().conflicts >= 3)
+            stats = writer.stop()
+        reader.rollback()
+    assert stats.errors == ()
+    assert stats.slowest_seconds < 10

@@ -1,7 +1,8 @@
 -- What the demo's application does to the shop: one transaction after each name, together touching every table in
 -- every way. Parameters: u, v (0 up to 1), n (a large number), word, blob. {{product}} stands for the key of some
 -- product, {{other product}} for that of another. None can fail by its own logic; a statement that finds no row to
--- work on changes nothing.
+-- work on changes nothing. A TRUNCATE waits for nobody for long, as in every well-behaved batch job: whoever reads the
+-- table (a backup, a copy) would otherwise stop the whole application behind it.
 
 -- name: country tax
 UPDATE public.countries SET vat = 0.1 + round(%(u)s::numeric / 10, 3) WHERE code = 'DE';
@@ -293,6 +294,7 @@ INSERT INTO warehouse.inbound_staging (line, raw) SELECT coalesce((SELECT max(li
     warehouse.inbound_staging), 0) + k, %(word)s || E'\t\\N' || k FROM generate_series(1, 20) AS k;
 
 -- name: staging cleared
+SET LOCAL lock_timeout = '250ms';
 TRUNCATE warehouse.inbound_staging;
 INSERT INTO warehouse.inbound_staging (line, raw) VALUES (1, %(word)s);
 
@@ -346,6 +348,7 @@ DELETE FROM "Back Office"."order" WHERE "select" = (SELECT min("select") FROM "B
 -- name: savepoints, 2 times a round
 UPDATE catalog.reviews SET body = 'kept' WHERE id = {{review}};
 SAVEPOINT first;
+SET LOCAL lock_timeout = '250ms';
 TRUNCATE warehouse.inbound_staging;
 INSERT INTO audit.deleted_coupons (code) VALUES ('never seen');
 SAVEPOINT second;

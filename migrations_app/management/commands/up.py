@@ -8,6 +8,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import close_old_connections, connections
+from django.utils import timezone
 
-from migrations_app.supervisor import Child, Supervisor
+from ... import queue
+from ...models import WorkerBeat
+from ...supervisor import Child, Supervisor
 
 PARTS = ("web", "console", "migrate", "sync", "dispatcher")
 DEFAULT_PORT = 8600
 GRACE_SECONDS = 20
+SILENT_SECONDS = 60
 
 
 def stack(host: str, port: int, only: Sequence[str] = PARTS) -> list[Child]:
@@ -58,6 +63,21 @@ def port_is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def silent_parts() -> list[str]:
+    """Return the queue clusters of this host that gave no sign of life for a minute: they hang."""
+    close_old_connections()
+    late = timezone.now() - timedelta(seconds=SILENT_SECONDS)
+    beats = WorkerBeat.objects.filter(host=socket.gethostname()[:120], at__gt=late)
+    heard = set(beats.values_list("cluster", flat=True))
+    return [name for name in (*queue.CLUSTERS, "dispatcher") if name not in heard]
+
+
+def supervisor(children: list[Child], grace: float = GRACE_SECONDS, logs: Path | None = None) -> Supervisor:
+    """Return a supervisor for parts of the product."""
+    stop_file = Path(settings.DATA_DIR) / f"stop-{os.getpid()}"
+    return Supervisor(children, grace, logs=logs, stop_file=stop_file, watch=silent_parts)
 
 
 def _gunicorn(host: str, port: int) -> list[str]:
@@ -111,13 +131,6 @@ class Command(BaseCommand):
             shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
             self.stdout.write(f"Towpath listens on http://{shown}:{port}/ (Ctrl-C stops it)")
             self.stdout.flush()
-        supervisor = Supervisor(
-            stack(host, port, only),
-            options["grace"],
-            logs=options["logs"],
-            stop_file=Path(settings.DATA_DIR) / f"stop-{os.getpid()}",
-        )
-        code = supervisor.run()
-        (Path(settings.DATA_DIR) / f"stop-{os.getpid()}").unlink(missing_ok=True)
+        code = supervisor(stack(host, port, only), options["grace"], options["logs"]).run()
         if code:
             raise SystemExit(code)
