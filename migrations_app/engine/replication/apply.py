@@ -175,19 +175,19 @@ class Applier:
     def _insert(self, message: Insert, size: int) -> None:
         member = self._member(message.oid)
         if member is not None:
-            self._send(member, message, INSERT, message.new, size, None)
+            self._send(member, message, INSERT, message.new, size)
 
     def _update(self, message: Update, size: int) -> None:
         member = self._member(message.oid)
         if member is not None:
             key, values = member.statements.update(message)
-            self._send(member, message, key, values, size, 1)
+            self._send(member, message, key, values, size)
 
     def _delete(self, message: Delete, size: int) -> None:
         member = self._member(message.oid)
         if member is not None:
             key, values = member.statements.delete(message)
-            self._send(member, message, key, values, size, 1)
+            self._send(member, message, key, values, size)
 
     def _truncate(self, message: Truncate, size: int) -> None:
         listed = [(oid, self._member(oid)) for oid in message.oids]
@@ -211,21 +211,13 @@ class Applier:
         relations = self._relations
         return None if relations.watermark(oid) > self._final else relations.member(oid)
 
-    def _send(
-        self,
-        member: Member,
-        message: Insert | Update | Delete,
-        key: Key,
-        values: Values,
-        size: int,
-        expected: int | None,
-    ) -> None:
+    def _send(self, member: Member, message: Insert | Update | Delete, key: Key, values: Values, size: int) -> None:
         if not self._open:
             self._open_batch()
         name = member.names.get(key)
         if name is None:
             name = self._prepare(member, message, key)
-        self._pipeline.send(name, values, expected, (member, message), size)
+        self._pipeline.send(name, values, 1, (member, message), size)
         self._changes += 1
         self._bytes += size
 
@@ -255,6 +247,8 @@ class Applier:
         self._changes = self._bytes = 0
 
     def _close(self, *, durable: bool) -> None:
+        # A change that found no row is no error to the server: nothing may be committed before every answer is read.
+        self._pipeline.drain()
         end = self.end
         parameters = [format_lsn(end).encode(), self._task]
         self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context="moving the bookmark")
@@ -298,6 +292,8 @@ def _row_failure(change: _Change, error: psycopg.Error | None, affected: int) ->
     )
     if error is None:
         found = "no row" if affected == 0 else f"{affected} rows"
+        if isinstance(message, Insert):
+            return ConflictError(f"The {what} stored {found} on the target where exactly one must be.", hint=_ADVICE)
         return ConflictError(f"The {what} found {found} on the target where exactly one must be.", hint=_ADVICE)
     return _statement_failure(error, f"applying the {what}")
 

@@ -75,6 +75,8 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
 
     Raises LeaseLost when a newer epoch has it, TargetError when the row is gone.
     """
+    if read(connection, task) is None:
+        raise _gone()
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
         row = connection.execute(
@@ -84,9 +86,13 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
     if row:
         return parse_lsn(str(row[0]))
     found = read(connection, task)
-    if found:
-        raise LeaseLost(f"epoch {found.epoch} has taken over from epoch {epoch}")
-    raise TargetError(
+    if found is None:
+        raise _gone()
+    raise LeaseLost(f"epoch {found.epoch} has taken over from epoch {epoch}")
+
+
+def _gone() -> TargetError:
+    return TargetError(
         "The bookmark of this migration is gone from the target, so nobody knows which changes it already has.",
         hint="If the target was restored from a backup, start the migration again with a new copy.",
         code="DST-BOOKMARK",

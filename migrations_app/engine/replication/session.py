@@ -7,13 +7,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import psycopg
 
 from ..connect import Connection, end_older_sessions, translate
-from ..errors import ConnectionLost, SourceError, TargetError
+from ..errors import ConnectionLost, EngineError, SourceError, TargetError
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
@@ -54,13 +54,9 @@ class SyncSession:
         self._applier: Applier
 
     def __enter__(self) -> SyncSession:
-        try:
-            with contextlib.ExitStack() as stack:
-                self._connect(stack)
-                self._exit = stack.pop_all()
-        except psycopg.Error as error:
-            self._check()
-            raise translate(error, Side.SOURCE, f"starting the sync of {self._database.source_name}") from error
+        with contextlib.ExitStack() as stack:
+            self._connect(stack)
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(
@@ -101,13 +97,16 @@ class SyncSession:
         `stop`: return at the next end of a transaction after it says True. With neither it runs until an error.
         """
         goal = None if until is None else before_page_header(until)
-        while True:
-            if self._goal_reached(goal) or self._stop_wanted(stop):
-                return self._applier.settle()
-            if not self._items:
-                self._items.extend(self._stream.take(0) or self._rest(goal))
-            if self._items and self._work_through(goal, stop):
-                return self._applier.settle()
+        try:
+            while not self._goal_reached(goal) and not self._stop_wanted(stop):
+                if not self._items:
+                    self._items.extend(self._stream.take(0) or self._rest(goal))
+                if self._work_through(goal, stop):
+                    break
+            return self._applier.settle()
+        except EngineError:
+            self._check()  # a session that was cut because the run must stop fails like any other
+            raise
 
     def _goal_reached(self, goal: int | None) -> bool:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
@@ -160,24 +159,34 @@ class SyncSession:
     def _connect(self, stack: contextlib.ExitStack) -> None:
         sessions, plan = self._run.sessions, self._run.plan
         source, target = self._database.source_name, self._database.target_name
-        with sessions.session(Side.TARGET, target) as setup:
+        with self._speaking_to(Side.TARGET), sessions.session(Side.TARGET, target) as setup:
             end_older_sessions(setup, plan.key, plan.epoch)
             prepare_target(self._run, self._database, setup)
             position = bookmark.claim(setup, plan.key, plan.epoch)
         state = self._run.ports.store.database(source)
-        ordinary = sessions.open(Side.SOURCE, source)
-        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
-        stack.callback(self.watch.close)
-        end_older_sessions(ordinary, plan.key, plan.epoch)
-        row = ordinary.execute("SHOW server_encoding").fetchone()
-        encoding = str(row[0]) if row else "UTF8"
-        self._stream = self._start_stream(state, ordinary, position, encoding)
-        stack.callback(self._stream.close)
-        applying = self._open_target(state, encoding)
-        stack.callback(applying.close)
-        self._applier = self._make_applier(state, applying, position)
+        with self._speaking_to(Side.SOURCE):
+            ordinary = sessions.open(Side.SOURCE, source)
+            self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
+            stack.callback(self.watch.close)
+            end_older_sessions(ordinary, plan.key, plan.epoch)
+            row = ordinary.execute("SHOW server_encoding").fetchone()
+            encoding = str(row[0]) if row else "UTF8"
+            self._stream = self._start_stream(state, ordinary, position, encoding)
+            stack.callback(self._stream.close)
+        with self._speaking_to(Side.TARGET):
+            applying = self._open_target(state, encoding)
+            stack.callback(applying.close)
+            self._applier = self._make_applier(state, applying, position)
         self.watch.look()
         self.watch.start()
+
+    @contextlib.contextmanager
+    def _speaking_to(self, side: Side) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            self._check()
+            raise translate(error, side, f"starting the sync of {self._database.source_name}") from error
 
     def _start_stream(self, state: DatabaseState, ordinary: Connection, position: int, encoding: str) -> Stream:
         sessions = self._run.sessions

@@ -1,0 +1,115 @@
+"""The sync step: slices over several databases, their stored states, and how they end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.connect import Sessions
+from migrations_app.engine.errors import CancelRequested, ConflictError
+from migrations_app.engine.outcome import CONTINUE, DONE, Outcome, Run
+from migrations_app.engine.steps import sync
+from tests.conftest import _database
+from tests.fakes import wait_until
+from tests.postgres.sync_kit import Pair
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
+
+
+@pytest.fixture
+def pairs(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Iterator[list[Pair]]:
+    """Two pairs of one task, on the same ports."""
+    for other_source in _database(source_cluster):
+        for other_target in _database(target_cluster):
+            first = Pair(source_cluster, target_cluster, source_db, target_db)
+            second = Pair(source_cluster, target_cluster, other_source, other_target, ports=first.ports)
+            for pair in (first, second):
+                pair.build(TABLE)
+            yield [first, second]
+
+
+def run_slice(pairs: list[Pair], **more: Any) -> Outcome:
+    first = pairs[0]
+    first.epoch += 1
+    plan = replace(first.plan(), databases=tuple(pair.database for pair in pairs), **more)
+    with Sessions(plan, first.control) as sessions:
+        return sync.run(Run(plan=plan, ports=first.ports, sessions=sessions))
+
+
+def test_a_slice_ends_after_its_time_when_another_task_waits(pairs: list[Pair]) -> None:
+    pairs[0].control.yields = True
+    began = time.monotonic()
+    assert run_slice(pairs, slice_seconds=0.3) == CONTINUE
+    assert time.monotonic() - began < 3
+
+
+def test_a_slice_is_done_when_complete_was_asked_for(pairs: list[Pair]) -> None:
+    pairs[0].control.complete = True
+    assert run_slice(pairs) == DONE
+
+
+def test_a_slice_makes_room_for_a_comparison(pairs: list[Pair]) -> None:
+    pairs[0].control.compare = True
+    assert run_slice(pairs) == CONTINUE
+
+
+def test_all_databases_get_in_sync_and_say_so(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        pair.at_source("INSERT INTO t SELECT generate_series(1, 500)")
+    control, store = pairs[0].control, pairs[0].store
+
+    def finish() -> None:
+        wait_until(lambda: all(state.in_sync and state.rows_applied == 500 for state in store.databases.values()))
+        control.complete = True
+
+    waiter = threading.Thread(target=finish)
+    waiter.start()
+    assert run_slice(pairs) == DONE
+    waiter.join()
+    for pair in pairs:
+        pair.assert_equal()
+        assert pair.state.bookmark is not None
+        assert pair.state.lag_bytes is not None
+
+
+def test_the_stored_position_is_the_one_on_the_target(pairs: list[Pair]) -> None:
+    pairs[0].control.yields = True
+    for _ in range(3):
+        pairs[0].at_source("INSERT INTO t SELECT coalesce(max(id), 0) + 1 FROM t")
+        run_slice(pairs, slice_seconds=0.2)
+    stored = pairs[0].value("SELECT lsn::text FROM towpath.bookmark", "target")
+    assert pairs[0].state.bookmark == int(stored.split("/")[0], 16) << 32 | int(stored.split("/")[1], 16)
+    assert pairs[0].state.rows_applied == 3
+
+
+def test_one_failing_database_stops_the_others_and_is_named(pairs: list[Pair]) -> None:
+    pairs[1].at_target("INSERT INTO t VALUES (1)")
+    pairs[1].at_source("INSERT INTO t VALUES (1)")
+    began = time.monotonic()
+    with pytest.raises(ConflictError):
+        run_slice(pairs, slice_seconds=60)
+    assert time.monotonic() - began < 10
+
+
+def test_cancel_ends_every_database_at_once(pairs: list[Pair]) -> None:
+    threading.Timer(0.5, pairs[0].control.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(CancelRequested):
+        run_slice(pairs, slice_seconds=60)
+    assert time.monotonic() - began < 5
+
+
+def test_a_target_behind_a_tables_watermark_is_not_in_sync_yet(pairs: list[Pair]) -> None:
+    pair = pairs[0]
+    state = pair.store.table_rows[(pair.source_db, "public", "t")]
+    pair.store.save_tables(replace(state, watermark=pair.insert_lsn() + (1 << 20)))
+    pair.control.yields = True
+    run_slice([pair], slice_seconds=0.5)
+    assert pair.state.lag_bytes == 0
+    assert not pair.state.in_sync
