@@ -110,7 +110,8 @@ class World:
         output, _ = process.communicate(timeout=60)
         if process.returncode or not output:
             raise ClusterError(f"the demo's writer ended with code {process.returncode}")
-        return WriterStats(**json.loads(output))
+        report = json.loads(output)
+        return WriterStats(**{**report, "errors": tuple(report["errors"])})
 
     def stop(self) -> None:
         """Stop the writer and both servers. Idempotent."""
