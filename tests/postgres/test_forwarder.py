@@ -25,10 +25,12 @@ from cryptography.x509.oid import NameOID
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
-from migrations_app.engine.errors import ConnectFailed
+from migrations_app.engine.errors import ConnectFailed, SourceError
 from migrations_app.engine.forwarder import Forwarder, offers_tls
 from migrations_app.engine.plan import Plan, Server, Side, TlsMode
+from migrations_app.engine.relay import Relay
 from migrations_app.engine.selection import Selection
+from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl, wait_until
 
 
@@ -200,6 +202,25 @@ def test_a_running_statement_can_be_cancelled_through_the_forwarder(
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("SELECT pg_sleep(60)")
         timer.join()
+
+
+def test_rows_are_relayed_raw_through_forwarders_on_both_sides(
+    source_cluster: Cluster, front: Front, tmp_path: Path
+) -> None:
+    with _sessions(_server(source_cluster, front.port, TlsMode.REQUIRE), tmp_path) as sessions:
+        source, target = sessions.open(Side.SOURCE), sessions.open(Side.TARGET)
+        target.execute("CREATE TEMPORARY TABLE t (id bigint, note text)")
+        with Relay(source, target, Patience(lambda: None), lambda count: None) as relay:
+            assert relay.raw
+            for _ in range(2):
+                copied = relay.copy(
+                    "COPY (SELECT n::bigint, repeat('x', (n % 500)::int) FROM generate_series(1, 50000) n) TO STDOUT",
+                    "COPY t FROM STDIN",
+                    "copying t",
+                )
+                assert copied.rows == 50000
+            with pytest.raises(SourceError, match="22012"):
+                relay.copy("COPY (SELECT 1 / (9 - n) FROM generate_series(1, 9) n) TO STDOUT", "COPY t FROM STDIN", "x")
 
 
 def test_offers_tls_asks_the_server(source_cluster: Cluster, front: Front) -> None:

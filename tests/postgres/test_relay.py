@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -40,8 +42,9 @@ def copy(
     check: Callable[[], None] = lambda: None,
     options: str = "FORMAT binary",
     moved: list[int] | None = None,
+    patience: Patience | None = None,
 ) -> Copied:
-    with Relay(*pair, Patience(check), (moved if moved is not None else []).append) as relay:
+    with Relay(*pair, patience or Patience(check), (moved if moved is not None else []).append) as relay:
         relay.raw = raw
         return relay.copy(f"COPY ({text}) TO STDOUT ({options})", f"COPY t FROM STDIN ({options})", "copying t")
 
@@ -95,7 +98,7 @@ def test_a_target_error_in_mid_stream_is_noticed_at_once(pair: tuple[Connection,
     pair[1].execute("ALTER TABLE t ADD CHECK (id < 1000)")
     moved: list[int] = []
     with pytest.raises(TargetError, match="23514"):
-        copy(pair, raw, "SELECT n::bigint, repeat('z', 200) FROM generate_series(1, 2000000) n", moved=moved)
+        copy(pair, raw, "SELECT generate_series(1, 2000000000)::bigint, repeat('z', 200)", moved=moved)
     assert sum(moved) < 100_000_000
 
 
@@ -135,7 +138,7 @@ def test_a_terminated_session_is_retryable(
     thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(ConnectionLost):
-        copy(pair, raw, "SELECT n::bigint, repeat('z', 500) FROM generate_series(1, 20000000) n", moved=moved)
+        copy(pair, raw, "SELECT generate_series(1, 2000000000)::bigint, repeat('z', 500)", moved=moved)
     thread.join()
 
 
@@ -149,7 +152,7 @@ def test_a_cancelled_run_stops_within_a_second(pair: tuple[Connection, Connectio
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    text = "SELECT n::bigint, repeat('z', 500) FROM generate_series(1, 20000000) n"
+    text = "SELECT generate_series(1, 2000000000)::bigint, repeat('z', 500)"
     with pytest.raises(CancelRequested):
         copy(pair, raw, text, check=control.check, moved=moved)
     thread.join()
@@ -163,3 +166,25 @@ def test_a_notice_inside_the_stream_does_not_reach_the_target(pair: tuple[Connec
         " 'BEGIN RAISE NOTICE $$hello %$$, n; RETURN n; END'"
     )
     assert copy(pair, raw, "SELECT chatty(n), 'x' FROM generate_series(1, 500) n").rows == 500
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["source", "target"])
+def test_a_frozen_backend_is_given_up(pair: tuple[Connection, Connection], raw: bool, victim: int) -> None:
+    moved: list[int] = []
+    pid = pair[victim].info.backend_pid
+
+    def freeze() -> None:
+        wait_until(lambda: moved, what="the first bytes")
+        os.kill(pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    text = "SELECT generate_series(1, 2000000000)::bigint, repeat('z', 500)"
+    try:
+        with pytest.raises(ConnectionLost, match="No data"):
+            copy(pair, raw, text, moved=moved, patience=Patience(lambda: None, lambda: "ClientWrite", seconds=1.5))
+    finally:
+        thread.join()
+        os.kill(pid, signal.SIGCONT)
+        for one in pair:
+            one.close()

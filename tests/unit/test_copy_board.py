@@ -1,0 +1,65 @@
+"""The board that hands copy units to lanes."""
+
+from __future__ import annotations
+
+import pytest
+
+from migrations_app.engine import copy_board
+from migrations_app.engine.copy_board import TRIES, Board, Stopped, Unit
+from migrations_app.engine.errors import CancelRequested, ConnectionLost, TargetError
+from migrations_app.engine.plan import DatabasePlan
+from tests.fakes import FakeControl
+
+SHOP = DatabasePlan(source_name="shop", target_name="shop")
+
+
+def board(units: list[Unit], control: FakeControl | None = None) -> Board:
+    return Board(units, (control or FakeControl()).check)
+
+
+def test_units_come_in_order_and_then_nothing() -> None:
+    units = [Unit(database=SHOP), Unit(database=SHOP)]
+    made = board(list(units))
+    assert [made.take(), made.take()] == units
+    assert not made.finished(units[0])
+    assert made.finished(units[1])
+    assert made.take() is None
+    assert made.take_index() is None
+
+
+def test_a_unit_comes_back_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_board, "_BACK_OFF_SECONDS", (0.0, 0.0))
+    made = board([Unit(database=SHOP)])
+    answers = []
+    for _ in range(TRIES):
+        unit = made.take()
+        assert unit
+        answers.append(made.again(unit, ConnectionLost("cut")))
+    assert answers == [True] * (TRIES - 1) + [False]
+
+
+def test_a_failure_that_will_not_pass_is_not_tried_again() -> None:
+    made = board([Unit(database=SHOP)])
+    unit = made.take()
+    assert unit
+    assert not made.again(unit, TargetError("no such column"))
+
+
+def test_after_a_failure_every_lane_is_told_to_stop() -> None:
+    made = board([Unit(database=SHOP)])
+    first = TargetError("first")
+    made.fail(first)
+    made.fail(TargetError("second"))
+    made.fail(Stopped())
+    for ask in (made.check, made.take, made.take_index):
+        with pytest.raises(Stopped):
+            ask()
+    assert made.failure is first
+
+
+def test_an_interruption_wins_over_waiting() -> None:
+    control = FakeControl()
+    made = board([], control)
+    control.cancel()
+    with pytest.raises(CancelRequested):
+        made.take()
