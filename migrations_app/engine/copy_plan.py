@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -11,13 +11,13 @@ from . import large_objects
 from .catalog import Table, read_tables, selected_tables
 from .connect import end_older_sessions, translate
 from .copy_board import Unit
-from .copying import TableWork
-from .errors import SchemaChanged
+from .copying import Lane, TableWork
+from .errors import SchemaChanged, TargetError
 from .outcome import Run
 from .parts import part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
-from .snapshot import Snapshot, open_again
+from .snapshot import Snapshot, open_again, open_now
 
 _SMALL_TABLE_BYTES = 4 << 20
 _BATCH_BYTES = 16 << 20
@@ -51,11 +51,7 @@ def plan_database(run: Run, database: DatabasePlan) -> DatabaseWork:
             states = _start_over(run, database, states)
         snapshot = open_again(run, database)
     source, target = _catalogs(run, database, snapshot)
-    made = {
-        (item.schema, item.name)
-        for item in run.ports.ledger.items(Side.TARGET, database.target_name)
-        if item.kind is Kind.TABLE
-    }
+    made = _made(run, database)
     work = DatabaseWork(database, snapshot, large_objects=large_objects.selected(run, database))
     for state in states:
         if state.status is TableStatus.DONE:
@@ -85,6 +81,41 @@ def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> l
             *(replace(state, status=TableStatus.WAITING, bytes_done=0, rows_done=0) for state in finished)
         )
     return run.ports.store.tables(database.source_name)
+
+
+def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], bool]) -> int:
+    """Copy the tables for which `wanted` says yes once more, as the source has them now; returns how many there were.
+
+    For what the stream of changes does not carry, such as unlogged tables, while nobody writes any more. Each table is
+    one transaction; what stands on the target is replaced. Keys and triggers must be silenced or not there yet.
+    Raises TargetError for a table that this task did not make.
+    """
+    states = [state for state in run.ports.store.tables(database.source_name) if wanted(state)]
+    if not states:
+        return 0
+    snapshot = open_now(run, database)
+    try:
+        source, target = _catalogs(run, database, snapshot)
+        made = _made(run, database)
+        lane = Lane(run, database, snapshot, run.ports.control.check)
+        try:
+            for state in states:
+                name = (state.schema, state.name)
+                if name not in made or name not in source:
+                    raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
+                work = TableWork(database, state, source[name], target.get(name), ours=True)
+                lane.copy_over(work)
+                run.ports.store.save_tables(replace(state, rows_done=work.rows_done, bytes_done=work.bytes_done))
+        finally:
+            lane.close()
+    finally:
+        snapshot.close()
+    return len(states)
+
+
+def _made(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
+    items = run.ports.ledger.items(Side.TARGET, database.target_name)
+    return {(item.schema, item.name) for item in items if item.kind is Kind.TABLE}
 
 
 _ByName = dict[tuple[str, str], Table]

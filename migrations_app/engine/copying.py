@@ -199,6 +199,14 @@ class Lane:
             )
         return filled
 
+    def copy_over(self, work: TableWork) -> None:
+        """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
+        doing = f"copying {work.label} again"
+        self._command("BEGIN", doing)
+        self._command("DELETE FROM ONLY " + _name(work), doing)  # noqa: S608 - a quoted name only
+        self._copy(work, Part("", 0), freeze=False)
+        self._command("COMMIT", doing)
+
     def clear(self, work: TableWork) -> None:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:

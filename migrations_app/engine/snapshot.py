@@ -162,6 +162,18 @@ def exported_at_slot(
         snapshot.close()
 
 
+def open_now(run: Run, database: DatabasePlan) -> Snapshot:
+    """Open a snapshot of this moment without a place in the stream; nothing is locked and nothing is made."""
+    holder = _hold(run, database, "")
+    try:
+        snapshot = Snapshot(database=database.source_name, lsn=None, export_id=_export(holder), holder=holder)
+        snapshot.tables = _selected(run, database, holder)
+    except BaseException:
+        holder.close()
+        raise
+    return snapshot
+
+
 @contextlib.contextmanager
 def _housekeeping(run: Run, database: DatabasePlan) -> Iterator[Connection]:
     """Give a session for catalog work on the source, on which sessions of dead runs have been ended."""

@@ -475,6 +475,23 @@ def test_large_objects_of_others_are_left_alone(
         large_objects.sync_large_objects(run, run.plan.databases[0])
 
 
+def test_unlogged_tables_are_copied_again_over_their_indexes_and_keys(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    copy.run(run)
+    execute(
+        target_cluster,
+        target_db,
+        "CREATE UNIQUE INDEX ON scratch (id); CREATE UNLOGGED TABLE refers (id int REFERENCES scratch (id));"
+        "INSERT INTO refers VALUES (1)",
+    )
+    execute(source_cluster, source_db, "UPDATE scratch SET id = 7 WHERE id = 2; INSERT INTO scratch VALUES (8)")
+    assert copy_plan.copy_again(run, run.plan.databases[0], lambda state: state.unlogged) == 1
+    there = contents(target_cluster, target_db)
+    assert there["scratch"] == ["(1)", "(7)", "(8)"]
+    assert there["refers"] == ["(1)"]
+
+
 def test_large_objects_need_the_whole_database(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:
