@@ -224,6 +224,7 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(slot.process.pid, signal.SIGKILL)
         code = slot.process.wait()
+        _wait_for_group(slot.process.pid)
         self._tell_guardian(f"-{slot.process.pid}")
         slot.process = None
         return code
@@ -303,6 +304,15 @@ class Supervisor:
 
 def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait_for_group(group: int) -> None:
+    """Wait until everything of a killed group is gone. Bounded: in a container nobody may collect the dead."""
+    deadline = time.monotonic() + 1.0
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.01)
 
 
 def _ending(code: int) -> str:

@@ -85,7 +85,7 @@ class Command(BaseCommand):
         self._say("Starting two PostgreSQL servers and loading the shop …")
         with World(data_dir / "world", options["scale"]) as world:
             world.start_writer()
-            run = ForegroundRun(_run_options(world), self.stdout._out, self.stderr._out)  # type: ignore[attr-defined]
+            run = ForegroundRun(_run_options(world), self.stdout, self.stderr)
             closing = _Closing(run, world, options["sync_seconds"])
             closing.start()
             code = run.run()

@@ -67,17 +67,21 @@ def port_is_free(host: str, port: int) -> bool:
 
 def silent_parts() -> list[str]:
     """Return the queue clusters of this host that gave no sign of life for a minute: they hang."""
-    close_old_connections()
     late = timezone.now() - timedelta(seconds=SILENT_SECONDS)
     beats = WorkerBeat.objects.filter(host=socket.gethostname()[:120], at__gt=late)
     heard = set(beats.values_list("cluster", flat=True))
     return [name for name in (*queue.CLUSTERS, "dispatcher") if name not in heard]
 
 
+def _watch() -> list[str]:
+    close_old_connections()
+    return silent_parts()
+
+
 def supervisor(children: list[Child], grace: float = GRACE_SECONDS, logs: Path | None = None) -> Supervisor:
     """Return a supervisor for parts of the product."""
     stop_file = Path(settings.DATA_DIR) / f"stop-{os.getpid()}"
-    return Supervisor(children, grace, logs=logs, stop_file=stop_file, watch=silent_parts)
+    return Supervisor(children, grace, logs=logs, stop_file=stop_file, watch=_watch)
 
 
 def _gunicorn(host: str, port: int) -> list[str]:
