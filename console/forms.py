@@ -47,13 +47,10 @@ def _segments(name: str) -> Field:
 class SignInForm(AuthenticationForm):
     """Django's own sign-in form; the text is the same for an unknown account and a wrong password."""
 
-    error_messages: ClassVar = {
-        "invalid_login": "This account and password do not match. Check both; upper and lower case count.",
-        "inactive": "This account and password do not match. Check both; upper and lower case count.",
-    }
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        wrong = "This account and password do not match. Check both; upper and lower case count."
+        self.error_messages = {"invalid_login": wrong, "inactive": wrong}
         self.fields["username"].label = "Account"
         self.fields["username"].error_messages["required"] = "Enter the name of your account."
         self.fields["password"].error_messages["required"] = "Enter your password."
@@ -165,7 +162,9 @@ class EndpointForm(forms.Form):
         strip=False,
         max_length=1000,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
-        error_messages={"max_length": "A password has at most 1,000 characters here. Check for text pasted by mistake."},
+        error_messages={
+            "max_length": "A password has at most 1,000 characters here. Check for text pasted by mistake."
+        },
     )
     database = forms.CharField(
         label="First database",
@@ -182,9 +181,9 @@ class EndpointForm(forms.Form):
     )
     side: ClassVar[str] = ""
 
-    def __init__(self, *args: Any, stored: Endpoint | None = None, **kwargs: Any) -> None:
+    def __init__(self, data: Any = None, *, stored: Endpoint | None = None) -> None:
         self.stored = stored
-        super().__init__(*args, prefix=self.side, **kwargs)
+        super().__init__(data, prefix=self.side)
         if stored is not None:
             for name in ("host", "port", "account", "database", "tls_mode"):
                 self.initial[name] = getattr(stored, name)
@@ -205,9 +204,13 @@ class EndpointForm(forms.Form):
     def clean_host(self) -> str:
         """Accept one host name or address: no path, no list, no blank, no credentials."""
         host: str = self.cleaned_data["host"].strip().removeprefix("[").removesuffix("]")
-        if not re.fullmatch(r"[A-Za-z0-9_\u00a1-\uffff]([A-Za-z0-9_.:%\u00a1-\uffff-]*[A-Za-z0-9_.\u00a1-\uffff])?|::[0-9A-Fa-f:.]*", host):
+        if not re.fullmatch(
+            r"[A-Za-z0-9_\u00a1-\uffff]([A-Za-z0-9_.:%\u00a1-\uffff-]*[A-Za-z0-9_.\u00a1-\uffff])?|::[0-9A-Fa-f:.]*",
+            host,
+        ):
             raise forms.ValidationError(
-                "Enter one host name or IP address alone, without blanks, path, port or account; the port has its own field."
+                "Enter one host name or IP address alone, without blanks, path, port or account; "
+                "the port has its own field."
             )
         return host
 
@@ -230,17 +233,19 @@ class EndpointForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Ask for the password again when the stored one would go to another address or over weaker TLS."""
         data = super().clean() or self.cleaned_data
-        if self.stored is not None and self.stored.has_password and not data.get("password") and not self.errors:
-            if self._moved(self.stored, data):
-                self.add_error(
-                    "password",
-                    "Enter the password again: the stored one is not sent to another address or account, "
-                    "nor over weaker TLS.",
-                )
+        kept = self.stored is not None and self.stored.has_password and not data.get("password")
+        if kept and not self.errors and self._moved(self.stored, data):
+            self.add_error(
+                "password",
+                "Enter the password again: the stored one is not sent to another address or account, "
+                "nor over weaker TLS.",
+            )
         return data
 
     @staticmethod
-    def _moved(stored: Endpoint, data: dict[str, Any]) -> bool:
+    def _moved(stored: Endpoint | None, data: dict[str, Any]) -> bool:
+        if stored is None:
+            return False
         there = (stored.host, stored.port, stored.account)
         weaker = _TLS_STRENGTH.index(data["tls_mode"]) < _TLS_STRENGTH.index(stored.tls_mode)
         return weaker or there != (data["host"], data["port"], data["account"])

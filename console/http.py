@@ -25,7 +25,7 @@ class HtmxRequest(HttpRequest):
     """A request of a signed-in operator, with what django-htmx knows about it."""
 
     htmx: HtmxDetails
-    user: User  # type: ignore[assignment]  # LoginRequiredMiddleware lets nobody else in
+    user: User  # LoginRequiredMiddleware lets nobody else in
 
 
 def task_or_404(request: HtmxRequest, task_id: UUID) -> MigrationTask:

@@ -71,7 +71,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None or math.isnan(seconds):
         return NOTHING
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{max(seconds, 0):.1f}".removesuffix(".0") + " s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

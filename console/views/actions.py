@@ -50,7 +50,13 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
     task = task_or_404(request, task_id)
     row = selectors.task_row(task)
     button = next((item for item in row.actions if item.name == action), None)
-    context: dict[str, Any] = {"task": task, "row": row, "button": button, "action": action, "back": _back(request, task)}
+    context: dict[str, Any] = {
+        "task": task,
+        "row": row,
+        "button": button,
+        "action": action,
+        "back": _back(request, task),
+    }
     if button is not None and action in ("cancel", "start_again", "delete"):
         context["left"] = selectors.left_behind(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"

@@ -15,6 +15,8 @@ from migrations_app.models import MigrationTask
 
 from ..http import HtmxRequest, live, task_or_404
 
+_NOT_BEGUN = ("draft", "check_failed", "check_passed")
+
 
 def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     search = request.GET.get("q", "")[:63].strip()
@@ -28,6 +30,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "strip": _strip(steps),
         "databases": selectors.databases(task),
         "tables": selectors.tables(task, page=page, search=search),
+        "begun": task.status not in _NOT_BEGUN,
         "counts": selectors.table_counts(task),
         "comparisons": selectors.comparisons(task),
         "left": selectors.left_behind(task),

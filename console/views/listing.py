@@ -35,7 +35,10 @@ def _summary(rows: list[selectors.TaskRow]) -> str:
     waiting = sum(1 for row in rows if row.status in _WAITING_FOR_OPERATOR)
     if not rows:
         return "No tasks"
-    parts = [f"{running} running" if running else "", f"{waiting} wait{'s' if waiting == 1 else ''} for you" if waiting else ""]
+    parts = [
+        f"{running} running" if running else "",
+        f"{waiting} wait{'s' if waiting == 1 else ''} for you" if waiting else "",
+    ]
     return ", ".join(part for part in parts if part) or f"{len(rows)} ended"
 
 

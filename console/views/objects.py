@@ -40,7 +40,13 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
     summary, path = selectors.selection_summary(task), _path(request)
-    context: dict[str, Any] = {"task": task, "row": selectors.task_row(task), "summary": summary, "search": _search(request), "path": path}
+    context: dict[str, Any] = {
+        "task": task,
+        "row": selectors.task_row(task),
+        "summary": summary,
+        "search": _search(request),
+        "path": path,
+    }
     if summary.read_at:
         context["root"] = {"path": (), "state": selectors.selection_states(task, [()])[()]}
         context["tree"] = selectors.tree(task, path, search=_search(request), page=_page_number(request))

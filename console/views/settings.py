@@ -58,7 +58,8 @@ def _saved(request: HtmxRequest, task: MigrationTask) -> HttpResponseBase:
         return go(request, reverse("tasks:list"), said=f"{task.name} is saved as a draft.")
     if press in ("test-source", "test-target"):
         return _start_test(request, task, press.removeprefix("test-"))
-    if not selectors.selection_summary(task).read_at:
+    summary = selectors.selection_summary(task)
+    if not summary.read_at or not summary.total_tables:
         services.request_inventory(task_id=task.id, actor=request.user)
     return go(request, reverse("tasks:objects", args=[task.id]))
 

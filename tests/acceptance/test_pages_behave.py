@@ -157,9 +157,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(sign_in: SignIn, live_s
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
 
 
-def test_the_tree_loads_a_level_once_and_a_box_changes_ancestors_and_counter(
-    sign_in: SignIn, live_server: Any
-) -> None:
+def test_the_tree_loads_a_level_once_and_a_box_changes_ancestors_and_counter(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.task()
     factories.inventory(task, tables=5)
@@ -321,7 +319,14 @@ def test_a_hostile_name_is_only_ever_text(name: str, sign_in: SignIn, live_serve
     factories.check_item(task, status="failed", found=evil, hint=evil, sql=evil, title=evil, database=evil[:63])
     factories.event(task, evil, actor=evil)
     factories.ledger_entry(task, side="target", kind="table", schema=evil, name=evil)
-    difference = {"schema": evil, "name": evil, "verdict": evil, "source_rows": 1, "target_rows": 2, "sample_keys": [evil]}
+    difference = {
+        "schema": evil,
+        "name": evil,
+        "verdict": evil,
+        "source_rows": 1,
+        "target_rows": 2,
+        "sample_keys": [evil],
+    }
     factories.comparison(task, database=evil[:63], equal=False, differences=[difference | {"reason": evil}])
     factories.inventory(task)
     SourceObject.objects.filter(task=task, name="table_000").update(name=evil[:63], reason=evil, selectable=False)

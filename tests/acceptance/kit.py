@@ -1,0 +1,404 @@
+"""The whole product on two real servers: tasks are made and driven as an operator does it, and looked at from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from tests.comparator import differences
+from tests.fakes import wait_until
+from tests.installation import ROOT, Installation, alive, descendants
+
+PARTS = "console,migrate,sync,dispatcher"
+ENDED = ("completed", "cancelled")
+
+_OPERATOR = """
+import io, json, sys, traceback
+from contextlib import redirect_stdout
+from migrations_app import services
+from migrations_app.management.cli.address import endpoint_from_uri
+from migrations_app.models import *
+from migrations_app.engine.selection import Selection
+out = sys.stdout
+for line in sys.stdin:
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            exec(json.loads(line), globals())
+        answer = {"printed": printed.getvalue()}
+    except services.Refused as refused:
+        answer = {"refused": refused.message}
+    except BaseException:
+        answer = {"broken": traceback.format_exc()}
+    out.write(json.dumps(answer) + "\\n")
+    out.flush()
+"""
+
+
+class Refused(AssertionError):
+    """The product refused what the operator asked for."""
+
+
+class Operator:
+    """A process that presses the product's buttons: calls of `services`, without a start of Python for each."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "shell", "-v0", "-c", _OPERATOR],
+            env=installation.environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def do(self, code: str) -> str:
+        """Run code and return what it printed. Raises Refused with the product's words."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(code) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        if "refused" in answer:
+            raise Refused(answer["refused"])
+        assert "broken" not in answer, answer["broken"]
+        return str(answer["printed"]).strip()
+
+    def stop(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+        self._process.wait(20)
+
+
+def quoted(name: str) -> str:
+    """Return an identifier as PostgreSQL wants it, without the product's help."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass
+class Place:
+    """One database on one of the servers, and how its tables were identified before anything of ours came."""
+
+    cluster: Cluster
+    name: str
+    identities: dict[str, str] = field(default_factory=dict)
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return self.cluster.connect(self.name)
+
+    def run(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def value(self, sql: str) -> Any:
+        """Return the first column of the first row."""
+        with self.connect() as connection:
+            row = connection.execute(sql.encode()).fetchone()
+        return row[0] if row else None
+
+    def exists(self) -> bool:
+        with self.cluster.connect() as connection:
+            return bool(connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.name,)).fetchall())
+
+    def remember(self) -> None:
+        """Take down what must be the same again when the migration has ended."""
+        self.identities = replica_identities(self)
+
+
+def replica_identities(place: Place) -> dict[str, str]:
+    """Return the replica identity of every user table: the letter, and the index when it is one."""
+    with place.connect() as connection:
+        rows = connection.execute(
+            "SELECT format('%I.%I', n.nspname, c.relname), c.relreplident || coalesce((SELECT i.indexrelid::regclass"
+            "::text FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident), '') FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'"
+            " AND n.nspname <> 'information_schema'"
+        ).fetchall()
+    return {str(name): str(value) for name, value in rows}
+
+
+def leftovers(source: Place, target: Place) -> list[str]:
+    """Return everything on both servers that the product made for itself and that should be gone, in words."""
+    found = []
+    for side, place in (("source", source), ("target", target)):
+        with place.cluster.connect() as connection:
+            for what, sql in (
+                ("slot", "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ 'towpath'"),
+                ("session", "SELECT application_name FROM pg_stat_activity WHERE application_name ~ '^towpath'"),
+                ("origin", "SELECT roname FROM pg_replication_origin WHERE roname ~ 'towpath'"),
+            ):
+                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
+        if not place.exists():
+            continue
+        with place.connect() as connection:
+            for what, sql in (
+                ("publication", "SELECT pubname FROM pg_publication WHERE pubname ~ 'towpath'"),
+                ("schema", "SELECT nspname FROM pg_namespace WHERE nspname ~ 'towpath'"),
+                ("function", "SELECT proname FROM pg_proc WHERE proname ~ 'towpath'"),
+                ("table", "SELECT relname FROM pg_class WHERE relname ~ 'towpath'"),
+            ):
+                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
+        if place.identities and replica_identities(place) != place.identities:
+            found.append(f"changed replica identities on the {side}")
+    return found
+
+
+def nothing_of_ours(source: Place, target: Place, seconds: float = 5) -> None:
+    """Assert that nothing of the product's own is on either server; a session may take a moment to end."""
+    deadline = time.monotonic() + seconds
+    while (found := leftovers(source, target)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found == []
+
+
+class World:
+    """One installation with all its workers, and two servers."""
+
+    def __init__(self, installation: Installation, source: Cluster, target: Cluster) -> None:
+        self.installation, self.source, self.target = installation, source, target
+        self.up = installation.start("up", "--only", PARTS, "--logs", str(installation.folder / "logs"))
+        self.operator = Operator(installation)
+        beats = "SELECT count(DISTINCT cluster) FROM migrations_app_workerbeat"
+        wait_until(lambda: self._tables() and installation.query(beats) >= [(4,)], 60, "all workers")
+
+    def _tables(self) -> bool:
+        with contextlib.suppress(sqlite3.OperationalError):
+            return bool(self.installation.query("SELECT name FROM sqlite_master WHERE name LIKE '%workerbeat'"))
+        return False
+
+    def clusters(self) -> dict[str, int]:
+        """Return the pid of the main process of every queue cluster that runs."""
+        found = {}
+        for pid in descendants(self.up.pid):
+            with contextlib.suppress(OSError):
+                if b"qcluster" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                    name = next(v[15:].decode() for v in environment if v.startswith(b"Q_CLUSTER_NAME="))
+                    if parent == self.up.pid:
+                        found[name] = pid
+        return found
+
+
+@contextlib.contextmanager
+def open_world(source: Cluster, target: Cluster, folder: Path, **environment: str) -> Iterator[World]:
+    """Start an installation with all workers, and end it with everything that it started."""
+    installation = Installation(folder, **environment)
+    installation.migrate()
+    world = None
+    try:
+        world = World(installation, source, target)
+        yield world
+    finally:
+        if world:
+            world.operator.stop()
+        installation.stop()
+
+
+@contextlib.contextmanager
+def database_pair(
+    world: World, fill: Callable[[psycopg.Connection[Any]], None] | str, *, make_target: bool = False
+) -> Iterator[tuple[Place, Place]]:
+    """Make a filled database on the source, and its namesake on the target to come; both are dropped at the end."""
+    name = f"m_{secrets.token_hex(4)}"
+    source, target = Place(world.source, name), Place(world.target, name)
+    try:
+        for place in (source, target) if make_target else (source,):
+            with place.cluster.connect() as connection:
+                connection.execute(f'CREATE DATABASE "{name}"')
+        with source.connect() as connection:
+            if isinstance(fill, str):
+                connection.execute(fill.encode())
+            else:
+                fill(connection)
+        source.remember()
+        yield source, target
+    finally:
+        for place in (source, target):
+            drop_database(place)
+
+
+def drop_database(place: Place) -> None:
+    """Drop a database with its slots and everybody's sessions."""
+    with place.cluster.connect() as connection:
+        rows = connection.execute(
+            "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", (place.name,)
+        ).fetchall()
+        for slot, pid in rows:
+            if pid:
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(place.name)} WITH (FORCE)".encode())
+
+
+class Migration:
+    """One task, driven by the operator and worked on by the installation's workers."""
+
+    def __init__(self, world: World, source: Place, target: Place, *, incremental: bool = True, more: str = "") -> None:
+        self.world, self.source, self.target = world, source, target
+        mode = "full+sync" if incremental else "full"
+        names = json.dumps([source.name]) if not more else more
+        self.id = world.operator.do(
+            f"task = services.create_draft(actor=None, name='kit', scheduled_at=None, incremental={incremental},"
+            f" source=endpoint_from_uri({source.cluster.uri()!r}, 'source'),"
+            f" target=endpoint_from_uri({target.cluster.uri()!r}, 'target'))\n"
+            f"selection = Selection()\n"
+            f"for name in {names}: selection = selection.toggle((name,), True)\n"
+            f"services.set_selection(task_id=task.pk, actor=None, selection=selection)\n"
+            f"print(task.pk.hex)"
+        )
+        assert mode in ("full", "full+sync")
+        self._rows = sqlite3.connect(world.installation.folder / "console.sqlite3", timeout=20, isolation_level=None)
+
+    def close(self) -> None:
+        """Cancel the task if it has not ended, so that nothing goes on behind the next test."""
+        with contextlib.suppress(Refused, AssertionError):
+            if self.status not in (*ENDED, "draft", "check_failed", "check_passed"):
+                self.press("cancel_task")
+                self.until("cancelled", seconds=45)
+        self._rows.close()
+
+    def column(self, name: str) -> Any:
+        """Return a column of the task's row as it is now."""
+        row = self._rows.execute(f"SELECT {name} FROM migrations_app_migrationtask WHERE id = ?", (self.id,)).fetchone()
+        return row[0]
+
+    @property
+    def status(self) -> str:
+        return str(self.column("status"))
+
+    @property
+    def step(self) -> str:
+        return str(self.column("current_step"))
+
+    @property
+    def epoch(self) -> int:
+        return int(self.column("epoch"))
+
+    def press(self, action: str, **arguments: Any) -> None:
+        """Press a button: a function of `services`."""
+        listed = "".join(f", {name}={value!r}" for name, value in arguments.items())
+        self.world.operator.do(f"services.{action}(task_id={self.id!r}, actor=None{listed})")
+
+    def check(self) -> None:
+        """Have the task checked by a worker."""
+        self.press("request_check")
+        self.until("check_passed", seconds=60)
+
+    def start(self) -> None:
+        """Check and start."""
+        self.check()
+        self.press("start_task")
+
+    def until(self, *statuses: str, seconds: float = 60) -> str:
+        """Wait for one of these statuses; fail at once when the task has gone another way."""
+        wrong = {"failed", "check_failed", "cancelled"} - set(statuses)
+        deadline = time.monotonic() + seconds
+        while (status := self.status) not in statuses:
+            assert status not in wrong, f"{status} instead of {statuses}\n{self.story()}"
+            assert time.monotonic() < deadline, f"{status} instead of {statuses} after {seconds} s\n{self.story()}"
+            time.sleep(0.02)
+        return status
+
+    def until_step(self, step: str, seconds: float = 60) -> int:
+        """Wait until a worker is at this step and return its pid."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found, worker, status = self._rows.execute(
+                "SELECT current_step, worker, status FROM migrations_app_migrationtask WHERE id = ?", (self.id,)
+            ).fetchone()
+            if found == step and worker and status not in ("cancelling", "failed"):
+                return int(worker.split(":")[1])
+            assert status != "failed", self.story()
+            assert time.monotonic() < deadline, f"never at {step} but {status} at {found}\n{self.story()}"
+            time.sleep(0.005)
+
+    def complete(self, seconds: float = 60) -> None:
+        """Press Complete once the task is ready, and wait for the end."""
+        self.until("ready", seconds=seconds)
+        self.press("complete_task")
+        self.until("completed", seconds=seconds)
+
+    def ledger(self, side: str) -> list[tuple[str, str, str]]:
+        """Return kind, schema and name of everything that is still in the ledger for this side."""
+        return self._rows.execute(
+            "SELECT kind, schema, name FROM migrations_app_ledgerentry WHERE task_id = ? AND side = ?"
+            " AND removed_at IS NULL",
+            (self.id, side),
+        ).fetchall()
+
+    def events(self) -> list[tuple[str, str]]:
+        """Return code and text of everything that the task's history says, oldest first."""
+        return self._rows.execute(
+            "SELECT code, message FROM migrations_app_event WHERE task_id = ? ORDER BY id", (self.id,)
+        ).fetchall()
+
+    def story(self) -> str:
+        """Return what is known about the task, for a failing test."""
+        failed = self._rows.execute(
+            "SELECT code, found FROM migrations_app_checkitem WHERE task_id = ? AND status = 'failed'", (self.id,)
+        ).fetchall()
+        compared = self._rows.execute(
+            "SELECT differences FROM migrations_app_comparisonresult WHERE task_id = ?", (self.id,)
+        ).fetchall()
+        lines = [f"{code}: {text}" for code, text in [*failed, *self.events()]] + [str(row[0]) for row in compared]
+        return "\n".join(lines) + "\n" + self.world.installation.logs()[-6000:]
+
+    def differences(self, **options: Any) -> list[str]:
+        """Return how the target differs from the source, by the oracle of the tests."""
+        with self.source.connect() as source, self.target.connect() as target:
+            return differences(source, target, **options)
+
+
+def kill(pid: int) -> None:
+    """End a process as a power cut would."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid), 10, "the end of the killed process")
+
+
+def kill_at(migration: Migration, step: str, delay: float) -> float:
+    """Kill the worker `delay` seconds after it was seen at a step. Returns the seconds until another one went on.
+
+    The worker is held still before the blow, so that it is certainly at that step.
+    """
+    pid = migration.until_step(step)
+    deadline = time.monotonic() + delay
+    while time.monotonic() < deadline and migration.step == step:
+        time.sleep(0.005)
+    pid = migration.until_step(step)
+    os.kill(pid, signal.SIGSTOP)
+    if migration.step != step:
+        os.kill(pid, signal.SIGCONT)
+        pytest.fail(f"the step {step} was over before the kill could hit it {delay:.2f} s after its begin")
+    epoch = migration.epoch
+    kill(pid)
+    return until_taken_over(migration, epoch)
+
+
+def until_taken_over(migration: Migration, epoch: int, seconds: float = 30) -> float:
+    """Wait until a newer epoch holds the task; return the seconds that it took."""
+    began = time.monotonic()
+
+    def taken() -> bool:
+        return migration.epoch > epoch and (bool(migration.column("worker")) or migration.status in ENDED)
+
+    wait_until(taken, seconds, "another worker taking over")
+    return time.monotonic() - began

@@ -1,0 +1,148 @@
+"""The task page, sign-in, health."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.asserts import assertContains, assertNotContains
+
+from migrations_app.models import TableCopy
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def anna(client: Client) -> Client:
+    client.force_login(factories.user("anna"))
+    return client
+
+
+def test_the_task_page_shows_all_there_is(anna: Client) -> None:
+    task = factories.running_task("sync", status="ready", lag_bytes=4100, lag_seconds=0.2)
+    task.databases.update(lag_bytes=4100, lag_seconds=0.2, bookmark=0x1_2A3B4C5D)
+    factories.table_copy(task, "orders")
+    factories.event(task, "In sync.", actor="bob")
+    factories.ledger_entry(task)
+    difference = {"schema": "public", "name": "prices", "verdict": "differs", "source_rows": 5, "target_rows": 4}
+    factories.comparison(task, equal=False, differences=[difference | {"sample_keys": ["id=9"], "reason": ""}])
+    page = anna.get(reverse("tasks:detail", args=[task.id]))
+    for words in (
+        "done in 3 min",
+        "orders",
+        "4.1 kB",
+        "0.2 s",
+        "1/2A3B4C5D",
+        "In sync.",
+        "bob",
+        "1 table differs",
+        "public.prices",
+        "id=9",
+        "pg_drop_replication_slot",
+        "Complete",
+    ):
+        assertContains(page, words)
+
+
+def test_tables_are_searched_and_paged(anna: Client) -> None:
+    task = factories.running_task()
+    for number in range(60):
+        factories.table_copy(task, f"table_{number:02}", bytes_total=number)
+    url = reverse("tasks:detail", args=[task.id])
+    assertContains(anna.get(url), "1–50 of 60")
+    found = anna.get(url, {"q": "table_07"})
+    assertContains(found, "public.table_07")
+    assertNotContains(found, "public.table_08")
+
+
+def test_the_page_costs_few_queries_whatever_it_shows(
+    anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    task = factories.running_task()
+    for number in range(40):
+        factories.table_copy(task, f"table_{number}")
+        factories.event(task)
+    with django_assert_max_num_queries(24):
+        anna.get(reverse("tasks:detail", args=[task.id]))
+
+
+def test_its_poll_is_empty_while_nothing_changes(anna: Client) -> None:
+    task = factories.running_task()
+    table = factories.table_copy(task)
+    url = reverse("tasks:progress", args=[task.id])
+    seen = anna.get(url).text.split("?seen=")[1].split('"')[0]
+    assert anna.get(url, {"seen": seen}).status_code == 204
+    TableCopy.objects.filter(pk=table.pk).update(rows_done=7)
+    assert anna.get(url, {"seen": seen}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "polls"), [("running", True), ("paused", True), ("completed", False), ("draft", False)]
+)
+def test_it_polls_only_while_something_can_change(status: str, polls: bool, anna: Client) -> None:
+    task = factories.task(status=status)
+    assert ("every 2s" in anna.get(reverse("tasks:detail", args=[task.id])).text) is polls
+
+
+def test_a_cancelled_task_lists_what_is_left_with_the_statement(anna: Client) -> None:
+    task = factories.task(status="cancelled", finished_at=timezone.now())
+    factories.ledger_entry(task, side="target", kind="table", schema="public", name="orders")
+    page = anna.get(reverse("tasks:detail", args=[task.id]))
+    assertContains(page, "DROP TABLE")
+    again = anna.get(reverse("tasks:confirm", args=[task.id, "start_again"]))
+    assertContains(again, "Clear the 1 object made on the target first")
+
+
+def test_signing_in_works_and_a_wrong_password_says_so(client: Client) -> None:
+    factories.user("anna")
+    url = reverse("login")
+    wrong = client.post(url, {"username": "anna", "password": "x"})
+    assertContains(wrong, "This account and password do not match.", status_code=422)
+    unknown = client.post(url, {"username": "nobody", "password": "x"})
+    assertContains(unknown, "This account and password do not match.", status_code=422)
+    right = client.post(url, {"username": "anna", "password": factories.PASSWORD})
+    assert right["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil.example"]
+)
+def test_sign_in_never_leads_elsewhere(target: str, client: Client) -> None:
+    factories.user("anna")
+    data = {"username": "anna", "password": factories.PASSWORD, "next": target}
+    assert client.post(reverse("login"), data)["Location"] == "/"
+
+
+def test_signing_in_gives_the_session_a_new_key(client: Client) -> None:
+    factories.user("anna")
+    client.session.save()
+    before = client.session.session_key
+    client.post(reverse("login"), {"username": "anna", "password": factories.PASSWORD})
+    assert client.session.session_key != before
+
+
+def test_signing_out_takes_a_post(anna: Client) -> None:
+    assert anna.get(reverse("logout")).status_code == 405
+    assert anna.post(reverse("logout"))["Location"] == reverse("login")
+    assert anna.get("/").status_code == 302
+
+
+def test_health_needs_no_sign_in_and_tells_whether_work_is_done(client: Client) -> None:
+    assert client.get("/healthz").text == "ok\n"
+    assert client.get("/readyz").status_code == 503
+    factories.workers()
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["workers"]) == (200, 3)
+
+
+def test_a_page_says_when_no_worker_runs(anna: Client) -> None:
+    assertContains(anna.get("/"), "No worker answers")
+    factories.workers()
+    assertNotContains(anna.get("/"), "No worker answers")
+
+
+def test_a_foreign_host_header_is_refused(client: Client) -> None:
+    assert client.get("/login/", HTTP_HOST="evil.example").status_code == 400

@@ -1,0 +1,128 @@
+"""The task list and its poll."""
+
+from __future__ import annotations
+
+import pytest
+from django.db.models import F
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.asserts import assertContains, assertNotContains
+
+from console.views.listing import ROWS_PER_PAGE
+from migrations_app.models import MigrationTask
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+LIVE = "/live/"
+
+
+@pytest.fixture
+def anna(client: Client) -> Client:
+    client.force_login(factories.user("anna"))
+    return client
+
+
+def _known(task: MigrationTask) -> str:
+    return f"{task.id}:{task.version}:{task.status}"
+
+
+def test_an_empty_list_offers_one_action(anna: Client) -> None:
+    page = anna.get("/")
+    assertContains(page, "No migrations yet")
+    assertContains(page, "Create Task")
+
+
+def test_search_finds_by_name_and_host(anna: Client) -> None:
+    factories.task(name="shop to 18")
+    factories.task(name="billing", source=factories.endpoint(host="192.0.2.77"))
+    assertNotContains(anna.get("/", {"q": "shop to"}), "billing")
+    assertContains(anna.get("/", {"q": "192.0.2.77"}), "billing")
+    assertContains(anna.get("/", {"q": "nothing like it"}), "No task matches")
+
+
+def test_the_number_of_queries_does_not_grow_with_the_list(
+    anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(15):
+        factories.running_task(name=f"task {number}")
+    with django_assert_max_num_queries(13):
+        anna.get("/")
+
+
+def test_a_poll_costs_few_queries(anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    tasks = [factories.running_task(name=f"task {number}") for number in range(15)]
+    with django_assert_max_num_queries(5):
+        assert anna.get(LIVE, {"known": [_known(task) for task in tasks]}).status_code == 204
+    with django_assert_max_num_queries(6):
+        assert anna.get(LIVE, {"known": [f"{task.id}:0:running" for task in tasks]}).status_code == 200
+
+
+def test_a_poll_without_news_is_empty(anna: Client) -> None:
+    task = factories.running_task()
+    assert anna.get(LIVE, {"known": _known(task)}).status_code == 204
+
+
+def test_a_poll_brings_changed_rows_only(anna: Client) -> None:
+    first, second = factories.running_task(name="first"), factories.running_task(name="second")
+    known = [_known(first), _known(second)]
+    MigrationTask.objects.filter(pk=first.pk).update(version=F("version") + 1)
+    answer = anna.get(LIVE, {"known": known})
+    assertContains(answer, f'id="step-{first.id}"')
+    assertNotContains(answer, str(second.id))
+    assertNotContains(answer, "announce")
+
+
+def test_a_poll_announces_a_new_status(anna: Client) -> None:
+    task = factories.running_task(name="first")
+    known = _known(task)
+    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1, status="failed")
+    assertContains(anna.get(LIVE, {"known": known}), "first: Failed.")
+
+
+def test_a_row_that_the_page_does_not_show_is_not_sent(anna: Client) -> None:
+    shown = factories.running_task(name="shown")
+    factories.running_task(name="elsewhere")
+    assert anna.get(LIVE, {"known": _known(shown)}).status_code == 204
+
+
+def test_the_poller_comes_back_without_trigger_when_nothing_can_change(anna: Client) -> None:
+    task = factories.task(status="completed")
+    answer = anna.get(LIVE, {"known": _known(task)})
+    assertContains(answer, 'id="poller"')
+    assertNotContains(answer, "hx-trigger")
+
+
+@pytest.mark.parametrize("known", ["", "x", "x:y:z", "::", "1:2", "'; --:1:running", f"{'9' * 40}:1:draft"])
+def test_nonsense_from_the_page_is_ignored(known: str, anna: Client) -> None:
+    assert anna.get(LIVE, {"known": known}).status_code == 200
+
+
+def test_a_long_list_is_paged_so_that_the_poll_fits_into_a_request_line(anna: Client) -> None:
+    endpoint = factories.endpoint
+    for number in range(ROWS_PER_PAGE + 1):
+        factories.task(name=f"task {number}", source=endpoint(), target=endpoint())
+    page = anna.get("/")
+    assert page.text.count('name="known"') == ROWS_PER_PAGE
+    assertContains(page, "1–40 of 41")
+    assert anna.get("/", {"page": "2"}).text.count('name="known"') == 1
+    longest = "/live/?" + "&".join(f"known={'0' * 36}%3A{'9' * 7}%3Acheck_failed" for _ in range(ROWS_PER_PAGE))
+    assert len(longest) < 4094
+
+
+def test_the_poll_is_there_only_while_a_row_can_change(anna: Client) -> None:
+    factories.task(name="draft")
+    assertNotContains(anna.get("/"), "hx-trigger")
+    factories.running_task()
+    assertContains(anna.get("/"), 'hx-trigger="every 2s"')
+
+
+def test_each_kind_of_status_says_what_comes_next(anna: Client) -> None:
+    factories.task(status="check_failed")
+    factories.task(status="queued")
+    factories.task(status="scheduled", scheduled_at=factories.timezone.now() + factories.timedelta(hours=9, minutes=12))
+    page = anna.get("/")
+    assertContains(page, "See what to fix")
+    assertContains(page, "Place 1 in the queue")
+    assertContains(page, "Starts in 9 h 12 min")
+    assertContains(page, reverse("tasks:create"))
