@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Q, Sum
+from django.db.models import Case, Count, Q, Sum, When
 from django.utils import timezone
 
 from .. import queue
@@ -67,11 +67,11 @@ def tables(task: MigrationTask, *, page: int = 1, search: str = "") -> Page[Tabl
     rows = TableCopy.objects.filter(task=task)
     if search:
         rows = rows.filter(Q(name__icontains=search[:200]) | Q(schema__icontains=search[:200]))
-    order = {"copying": 0, "indexing": 1}
-    if rows.filter(status__in=order).exists():
-        rows = rows.order_by("-status", "-bytes_total", "id")
-    else:
-        rows = rows.order_by("-bytes_total", "id")
+    place = Case(
+        *(When(status=status, then=number) for number, status in enumerate(["copying", "indexing", "waiting"])),
+        default=3,
+    )
+    rows = rows.order_by(place, "-bytes_total", "id")
     return Paginator(rows, TABLES_A_PAGE).get_page(page)
 
 
