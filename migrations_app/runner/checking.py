@@ -12,6 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from .. import queue
+from ..draft_facts import draft_hash
 from ..engine import checks, inventory, probe
 from ..engine.errors import EngineError, Interrupted
 from ..engine.executor import Executor
@@ -20,7 +21,6 @@ from ..engine.ports import Ports
 from ..engine.states import StepName
 from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
-from ..services.drafts import draft_hash
 from .lease import Lease
 from .planning import build_plan, server_of
 from .ports import OrmLedger, OrmStore

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from ..draft_facts import draft_hash
 from ..engine.states import Status
 from ..models import CheckItem, MigrationTask
-from ..services.drafts import draft_hash
 
 _ORDER = {"failed": 0, "warning": 1, "waiting": 2, "passed": 3}
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
 
+from ..draft_facts import missing_parents
 from ..engine.selection import Path, Selection
 from ..models import ConnectionTest, MigrationTask, SourceObject
-from ..services.drafts import missing_parents
 
 NODES_A_PAGE = 200
 _LEVELS = ("database", "schema", "name")

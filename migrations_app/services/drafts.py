@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from .. import queue
+from ..draft_facts import draft_hash, missing_parents
 from ..engine.plan import DatabasePlan
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
@@ -107,27 +104,6 @@ def save_settings(
     return task
 
 
-def draft_hash(task: MigrationTask) -> str:
-    """Return the fingerprint of everything that a check result depends on, passwords included but not readable."""
-    sides = []
-    for endpoint in (task.source, task.target):
-        if endpoint is not None:
-            secret = hmac.new(settings.SECRET_KEY.encode(), endpoint.password.encode(), hashlib.sha256).hexdigest()
-            sides.append(
-                [
-                    endpoint.host,
-                    endpoint.port,
-                    endpoint.account,
-                    endpoint.database,
-                    endpoint.tls_mode,
-                    endpoint.kind,
-                    secret,
-                ]
-            )
-    selection = Selection.from_json(task.selection).to_json()
-    return hashlib.sha256(json.dumps([sides, task.incremental, selection]).encode()).hexdigest()
-
-
 def _void_check(task: MigrationTask, before: str, actor: Actor) -> None:
     if draft_hash(task) != before and task.status != Status.DRAFT:
         move(
@@ -166,23 +142,6 @@ def include_parents(*, task_id: TaskId, actor: Actor) -> int:
             added += 1
     set_selection(task_id=task_id, actor=actor, selection=selection)
     return added
-
-
-def missing_parents(
-    task: MigrationTask, selection: Selection
-) -> list[tuple[tuple[str, str, str], tuple[str, str, str]]]:
-    """Return (child, parent) pairs where the child is selected and the parent of its foreign key is not."""
-    pairs = []
-    for row in SourceObject.objects.filter(task=task).exclude(fk_parents=[]):
-        child = (row.database, row.schema, row.name)
-        if not selection.includes(*child):
-            continue
-        pairs += [
-            (child, (row.database, schema, name))
-            for schema, name in row.fk_parents
-            if not selection.includes(row.database, schema, name)
-        ]
-    return pairs
 
 
 def planned_databases(task: MigrationTask) -> list[DatabasePlan]:

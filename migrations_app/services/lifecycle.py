@@ -10,10 +10,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from .. import queue
+from ..draft_facts import draft_hash
 from ..engine.states import Action, Status, StepName, steps_for
 from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
-from .drafts import draft_hash, planned_databases
+from .drafts import planned_databases
 
 _MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
 

@@ -16,11 +16,11 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from .. import queue
+from ..draft_facts import draft_hash
 from ..engine.errors import EngineError
 from ..engine.states import Status, StepName, steps_for
 from ..models import CheckItem, ConnectionTest, Event, MigrationTask, Step, WorkerBeat
 from .base import move, note, touch
-from .drafts import draft_hash
 from .lifecycle import _back_to_sync
 
 MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]

@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from migrations_app import services
+from migrations_app.draft_facts import draft_hash
 from migrations_app.models import CheckItem, MigrationTask, SourceObject
 from migrations_app.services import work
-from migrations_app.services.drafts import draft_hash
 
 CANARY = "canary-s3cr3t-5b1c"
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migrations_app import services
+from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.errors import ConnectionLost, TargetError
 from migrations_app.engine.states import Status, StepName
 from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask
@@ -109,7 +110,7 @@ def test_a_check_of_settings_that_changed_meanwhile_does_not_pass(draft: Migrati
 
 def test_a_check_without_any_result_does_not_pass(draft: MigrationTask, alice: User) -> None:
     services.request_check(task_id=draft.pk, actor=alice)
-    work.finish_check(str(draft.pk), hash_checked=services.drafts.draft_hash(draft))
+    work.finish_check(str(draft.pk), hash_checked=draft_hash(draft))
     draft.refresh_from_db()
     assert draft.status == Status.CHECK_FAILED
 
