@@ -184,5 +184,6 @@ class Pair:
 
 def _rows(connection: psycopg.Connection[Any], table: Table) -> list[str]:
     columns = ", ".join(names.quote(column.name) for column in table.columns) or "NULL"
+    connection.execute("SET client_encoding = 'UTF8'")
     query = f"SELECT ROW({columns})::text FROM ONLY {names.qualified(table.schema, table.name)} ORDER BY 1"
     return [str(row[0]) for row in connection.execute(query.encode()).fetchall()]

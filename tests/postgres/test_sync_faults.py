@@ -161,6 +161,21 @@ def test_a_table_taken_out_of_the_publication_is_named(pair: Pair) -> None:
     assert (error.code, "missing public.t" in error.message) == ("SRC-PUBLICATION", True)
 
 
+def test_a_publication_that_is_gone_is_refused(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_source(f'DROP PUBLICATION "{pair.state.publication}"')
+    error = failure(pair, SourceError)
+    assert (error.code, "is gone" in error.message) == ("SRC-PUBLICATION", True)
+
+
+def test_a_table_renamed_between_two_sessions_is_noticed_at_its_first_change(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_source("ALTER TABLE t RENAME TO u")
+    pair.catch_up()
+    pair.at_source("INSERT INTO u VALUES (1)")
+    assert "now called public.u" in failure(pair, SchemaChanged).message
+
+
 def test_a_publication_that_keeps_deletes_back_is_refused(pair: Pair) -> None:
     pair.build(TABLE)
     pair.at_source(f"ALTER PUBLICATION \"{pair.state.publication}\" SET (publish = 'insert, update')")
@@ -261,20 +276,28 @@ def write_until(pair: Pair, over: threading.Event) -> None:
 BAG = TABLE + "; CREATE TABLE bag (n int, v text); ALTER TABLE bag REPLICA IDENTITY FULL"
 
 
+class Writing:
+    """A writer in the background. `stop` returns when its last transaction is committed."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, pair: Pair) -> None:
+        self._thread = threading.Thread(target=write_until, args=(pair, self._over))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
 @pytest.fixture
-def writing() -> Iterator[Callable[[Pair], threading.Event]]:
-    over = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def start(pair: Pair) -> threading.Event:
-        threads.append(threading.Thread(target=write_until, args=(pair, over)))
-        threads[-1].start()
-        return over
-
-    yield start
-    over.set()
-    for thread in threads:
-        thread.join(10)
+def writing() -> Iterator[Writing]:
+    writer = Writing()
+    yield writer
+    writer.stop()
 
 
 def worker(pair: Pair) -> subprocess.Popen[bytes]:
@@ -292,12 +315,10 @@ def worker(pair: Pair) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_and_double_nothing(
-    pair: Pair, writing: Callable[[Pair], threading.Event]
-) -> None:
+def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Writing) -> None:
     pair.build(BAG)
     pair.catch_up()
-    over = writing(pair)
+    writing.start(pair)
     dice = random.Random()  # noqa: S311 - no secret
     for _ in range(10):
         process = worker(pair)
@@ -307,7 +328,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(
         process.kill()
         process.wait()
         process.stdout.close()
-    over.set()
+    writing.stop()
     pair.catch_up()
     pair.assert_equal()
 
@@ -373,12 +394,12 @@ def test_a_restarted_source_loses_and_doubles_nothing(
 
 @pytest.mark.slow
 def test_a_target_that_forgets_its_last_commits_gets_them_again(
-    own_cluster: Cluster, source_cluster: Cluster, source_db: str, writing: Callable[[Pair], threading.Event]
+    own_cluster: Cluster, source_cluster: Cluster, source_db: str, writing: Writing
 ) -> None:
     pair = Pair(source_cluster, own_cluster, source_db, "shop")
     pair.build(BAG)
     pair.catch_up()
-    over = writing(pair)
+    writing.start(pair)
     stopped = threading.Event()
 
     def stop() -> None:
@@ -390,7 +411,7 @@ def test_a_target_that_forgets_its_last_commits_gets_them_again(
     stopped.wait(30)
     own_cluster.start()
     syncing.join()
-    over.set()
+    writing.stop()
     pair.catch_up()
     pair.assert_equal()
 

@@ -32,6 +32,7 @@ _ADOPT_SECONDS = 3.0
 _URGENT_SECONDS = 0.2
 _MAX_PREPARED = 1000
 _CLAIM = "taking the bookmark"
+_DEFER = b"SET CONSTRAINTS ALL DEFERRED"
 _ADVICE = (
     "Somebody wrote to the target, or it was not empty. Put the row right there and retry,"
     " or start the migration again."
@@ -203,8 +204,12 @@ class Applier:
         if not self._open:
             self._open_batch()
         shown = ", ".join(f"{schema}.{name}" for schema, name in tables)
+        if self._defer:  # TRUNCATE refuses a table that has checks waiting, even of earlier transactions
+            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context="checking constraints")
         for sql in statements:
             self._pipeline.command(self._encode(sql), context=f"emptying {shown}")
+        if self._defer:
+            self._pipeline.command(_DEFER, context="deferring constraints")
         self._changes += 1
 
     def _member(self, oid: int) -> Member | None:
@@ -239,7 +244,7 @@ class Applier:
     def _open_batch(self) -> None:
         self._pipeline.command(b"BEGIN", context="beginning a transaction")
         if self._defer:
-            self._pipeline.command(b"SET CONSTRAINTS ALL DEFERRED", context="deferring constraints")
+            self._pipeline.command(_DEFER, context="deferring constraints")
         parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
         self._pipeline.command(bookmark.CLAIM_SQL, parameters, expected=1, context=_CLAIM)
         self._open = True

@@ -248,17 +248,19 @@ class SyncSession:
             (state.publication,),
         ).fetchone()
         listed = ordinary.execute(
-            "SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = %s",
+            "SELECT t.relid::bigint FROM pg_catalog.pg_publication p,"
+            " LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t WHERE p.pubname = %s",
             (state.publication,),
         ).fetchall()
-        tables = {(table.schema, table.name) for table in self._tables() if not table.unlogged}
-        missing = sorted(tables - {(str(schema), str(name)) for schema, name in listed})
+        # By oid: a renamed table is still published, and its first change says what happened.
+        tables = {table.oid: f"{table.schema}.{table.name}" for table in self._tables() if not table.unlogged}
+        missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
         if row != (True,) or missing:
-            names = ", ".join(f"{schema}.{name}" for schema, name in missing[:10])
+            names = ", ".join(missing[:10])
             what = "is gone from the source" if row is None else "does not publish every change any more"
             raise SourceError(
                 f"The publication {state.publication} {what}{': missing ' + names if missing else ''}.",
-                hint="Changes may have been lost. Start the migration again.",
+                hint="Somebody dropped tables or changed it, and changes may be lost. Start the migration again.",
                 code="SRC-PUBLICATION",
             )
 
