@@ -7,7 +7,7 @@ over, they are made again: the steps look at the target itself to see what is do
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import psycopg
 
 from .catalog import Table, read_tables, selected_tables
 from .connect import Connection, translate
+from .errors import SourceError
 from .names import qualified
 from .outcome import Run
 from .pgtools import dump_schema
@@ -125,6 +126,10 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
             with run.sessions.session(Side.SOURCE, name) as connection:
                 tables = selected_tables(read_tables(connection), run.plan.selection, name)
                 text = _dump(run, name, path, connection, "", tables)
+    except SourceError:
+        if snapshot is not None:
+            snapshot.check()  # a lost snapshot is worth another try, a refused dump is not
+        raise
     except psycopg.Error as error:
         run.ports.control.check()
         raise translate(error, Side.SOURCE, "reading its catalog") from error
@@ -138,8 +143,8 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     wanted = {table.oid for table in tables}
     everything = run.plan.selection.state(name) == "all"
     others = [] if everything else [table for table in read_tables(connection) if table.oid not in wanted]
-    unreadable = tuple(qualified(table.schema, table.name) for table in others if not table.can_read)
-    dump_schema(run, name, snapshot_id, path, exclude=unreadable)
+    unreadable = [table for table in others if not table.can_read]
+    dump_schema(run, name, snapshot_id, path, exclude=tuple(qualified(it.schema, it.name) for it in unreadable))
     entries = [entry for entry in read_archive(path) if not _is_skipped(entry)]
 
     def is_wanted(entry: Entry) -> bool:
@@ -147,12 +152,24 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
             return run.plan.selection.includes(name, entry.schema, entry.tag)
         return entry.oid in wanted
 
-    kept = {entry.dump_id for entry in entries} if everything else choose(entries, is_wanted)
+    kept = (
+        {entry.dump_id for entry in entries}
+        if everything
+        else choose(entries, is_wanted, _hanging_on(connection, unreadable))
+    )
     populated = connection.execute(_POPULATED.encode()).fetchall()
     places = connection.execute(query("entry_tables")).fetchall()
     return json.dumps(
         {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
     )
+
+
+def _hanging_on(connection: Connection, tables: list[Table]) -> set[tuple[int, int]]:
+    """Return (catalog, oid) of what hangs on tables that are not in the dump, which the dump itself does not tell."""
+    if not tables:
+        return set()
+    rows = connection.execute(query("hanging_on"), {"tables": [table.oid for table in tables]}).fetchall()
+    return {(int(str(row[0])), int(str(row[1]))) for row in rows}
 
 
 def _is_about_database(entry: Entry) -> bool:
@@ -198,11 +215,16 @@ def _by_table(
     return found
 
 
-def choose(entries: list[Entry], is_wanted: Callable[[Entry], bool]) -> set[int]:
+def choose(
+    entries: list[Entry],
+    is_wanted: Callable[[Entry], bool],
+    blocked: Collection[tuple[int, int]] = (),
+) -> set[int]:
     """Return the dump ids to restore when only some tables are wanted.
 
     Everything else stays unless it hangs on a table that is left out. A table that a wanted one needs (a parent by
     inheritance, a row type) is restored as well, and stays empty. An owned sequence does not pull its owner's table.
+    `blocked` are (catalog, oid) of what cannot be restored because it hangs on something outside of the archive.
     """
     by_id = {entry.dump_id: entry for entry in entries}
     needed = {entry.dump_id for entry in entries if entry.type in TABLE_TYPES and is_wanted(entry)}
@@ -216,6 +238,8 @@ def choose(entries: list[Entry], is_wanted: Callable[[Entry], bool]) -> set[int]
             break
     kept: set[int] = set()
     for entry in entries:
+        if (entry.class_oid, entry.oid) in blocked:
+            continue
         if entry.dump_id in needed or (entry.type not in TABLE_TYPES and _stands(entry, kept, by_id)):
             kept.add(entry.dump_id)
     return kept

@@ -102,7 +102,8 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
     """Write the schema of a source database, as the snapshot sees it, to `path` in custom format.
 
     `exclude` are quoted, qualified names of tables that the account may not read. `path` appears only when the dump is
-    complete. Takes ACCESS SHARE locks. Raises SourceError with pg_dump's words, or what `Control.check` raises.
+    complete. An empty `snapshot_id` means the state of now. Takes ACCESS SHARE locks. Raises SourceError with pg_dump's
+    words, or what `Control.check` raises.
     """
     server = run.sessions.server(Side.SOURCE, database)
     tool = pg_dump_path(run.sessions.version(Side.SOURCE), run.sessions.version(Side.TARGET))
@@ -120,7 +121,7 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
         f"--lock-wait-timeout={LOCK_WAIT_SECONDS * 1000}",
         f"--file={unfinished}",
         "--dbname=" + make_conninfo(host=server.host, port=server.port, user=server.user, dbname=database),
-        *(f"--snapshot={snapshot_id}" for _ in (1,) if snapshot_id),
+        *([f"--snapshot={snapshot_id}"] if snapshot_id else []),
         *(f"--exclude-table={name}" for name in exclude),
     ]
     try:

@@ -52,7 +52,7 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
     conflicts = [entry for entry in taken if entry.type in _MUST_BE_OURS]
     if conflicts:
         raise ConflictError(
-            f"The target database {database.target_name!r} already has {_some(entry.label for entry in conflicts)}.",
+            f"The target database {database.target_name!r} already has {some(entry.label for entry in conflicts)}.",
             hint="Rename or remove what is in the way on the target, or choose another target database.",
             code="DST-EXISTS",
         )
@@ -61,7 +61,7 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
         run.ports.store.event(
             "warning",
             "SCHEMA-KEPT",
-            f"These objects were on the target before and were left as they are: {_some(e.label for e in kept_as_is)}.",
+            f"These objects were on the target before and were left as they are: {some(e.label for e in kept_as_is)}.",
         )
     skipped = {entry.dump_id for entry in taken}
     entries = [entry for entry in entries if entry.dump_id not in skipped]
@@ -211,16 +211,13 @@ def clear_for_restore(run: Run, database: DatabasePlan) -> None:
     if left:
         raise TargetError(
             f"Objects of an interrupted attempt cannot be removed from the target database {database.target_name!r}:"
-            f" {_some(f'{item.schema}.{item.name}'.lstrip('.') for item in left)}.",
+            f" {some(f'{item.schema}.{item.name}'.lstrip('.') for item in left)}.",
             hint="Something else on the target depends on them. Remove that, then try again.",
         )
 
 
-def _some(labels: Iterable[str], limit: int = 10) -> str:
+def some(labels: Iterable[str], limit: int = 10) -> str:
     """Return the first labels as a readable list, and how many more there are."""
     found = ["".join(ch if ch.isprintable() else " " for ch in label) for label in labels]
     more = f" and {len(found) - limit} more" if len(found) > limit else ""
     return ", ".join(found[:limit]) + more
-
-
-some = _some

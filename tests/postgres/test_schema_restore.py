@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from migrations_app.engine import postdata, restore
-from migrations_app.engine.errors import ConflictError, TargetError
+from migrations_app.engine import archive, postdata, restore
+from migrations_app.engine.errors import CancelRequested, ConflictError, ConnectionLost, SourceError, TargetError
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.steps import index, schema
 from migrations_app.engine.target_objects import drop_made, made
-from tests.postgres.engine_runs import fakes, make_plan, running
+from tests.fakes import wait_until
+from tests.postgres.engine_runs import fakes, make_plan, running, server
 from tests.postgres.schema_kit import (
     Crash,
     column,
@@ -314,3 +316,52 @@ def test_an_extension_that_was_there_before_is_used_and_stays(source_cluster, ta
         assert drop_made(run, database.target_name) == []
     with target_cluster.connect(database.target_name) as connection:
         assert column(connection, "SELECT extname FROM pg_extension ORDER BY 1") == ["plpgsql", "vector"]
+
+
+def test_a_restore_that_waits_for_a_lock_ends_when_cancelled(target_cluster, plan):
+    (database,) = plan.databases
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'towpath:%'"
+    )
+    with running(plan) as run, target_cluster.connect(database.target_name, autocommit=False) as other:
+        other.execute('CREATE SCHEMA "we ird ""sch%ema"')
+        with ThreadPoolExecutor(1) as pool, target_cluster.connect() as observer:
+            step = pool.submit(schema.run, run)
+            try:
+                wait_until(lambda: column(observer, waiting) == [1], what="the wait for the lock")
+                fakes(run.ports)[2].cancel()
+                with pytest.raises(CancelRequested):
+                    step.result(10)
+            finally:
+                other.close()
+
+
+def test_a_snapshot_that_is_lost_during_the_dump_is_worth_another_try(plan, monkeypatch):
+    def refuse(run: Any, name: str, snapshot_id: str, *args: Any, **more: Any) -> None:
+        run.snapshots[name].close()
+        raise SourceError("pg_dump: error: invalid snapshot identifier")
+
+    with running(plan) as run:
+        monkeypatch.setattr(archive, "dump_schema", refuse)
+        with pytest.raises(ConnectionLost):
+            schema.run(run)
+
+
+def test_an_account_that_may_read_only_the_selected_table_is_enough(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT SELECT ON public.ident TO reader")
+    reader = replace(
+        plan,
+        source=server(source_cluster, "reader", "reader"),
+        selection=Selection(rules={(database.source_name, "public", "ident"): True}),
+    )
+    try:
+        with running(reader) as run:
+            migrate(run)
+            events = {code for _, code, _ in fakes(run.ports)[1].events}
+        assert compare(source_cluster, target_cluster, plan, tables=["public.ident"]) == []
+    finally:
+        with source_cluster.connect(database.source_name) as connection:
+            connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+    assert "SEQUENCES-UNREAD" in events
