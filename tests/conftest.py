@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,24 +27,29 @@ def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Clu
         cluster.stop()
 
 
-def _public_tmp(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    folder = tmp_path_factory.mktemp(name)
-    for parent in [folder, *folder.parents]:  # `nobody` must be able to enter when root runs the tests
-        if os.geteuid() == 0 and parent.stat().st_uid == 0 and str(parent).startswith("/tmp/pytest"):  # noqa: S108
-            parent.chmod(parent.stat().st_mode | 0o711)
-    return folder
+@contextlib.contextmanager
+def public_folder(name: str) -> Iterator[Path]:
+    """A folder that `nobody` can enter, for servers started by root; pytest's own folders belong to one run only."""
+    folder = Path(tempfile.mkdtemp(prefix=f"towpath-test-{name}-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def source_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def source_cluster() -> Iterator[Cluster]:
     """PostgreSQL 16 with logical decoding."""
-    yield from _cluster(_public_tmp(tmp_path_factory, "source"), 16, source_settings())
+    with public_folder("source") as folder:
+        yield from _cluster(folder / "server", 16, source_settings())
 
 
 @pytest.fixture(scope="session")
-def target_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def target_cluster() -> Iterator[Cluster]:
     """PostgreSQL 18, also with logical decoding so that it can serve as a source."""
-    yield from _cluster(_public_tmp(tmp_path_factory, "target"), 18, source_settings())
+    with public_folder("target") as folder:
+        yield from _cluster(folder / "server", 18, source_settings())
 
 
 def _database(cluster: Cluster) -> Iterator[str]:

@@ -11,21 +11,21 @@ from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.engine.checks import CheckResult, run_checks
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
+from tests.conftest import public_folder
 from tests.fakes import FakeControl
 from tests.postgres.checks_kit import check, check_all, login, plan
 
 
 @pytest.fixture(scope="module")
-def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def standby() -> Iterator[Cluster]:
     """A server that waits for a primary for ever: a standby in every respect that an operator can see."""
-    from tests.conftest import _public_tmp
-
-    cluster = Cluster(folder=_public_tmp(tmp_path_factory, "standby"), major=16, settings={"max_connections": "100"})
-    cluster.create()
-    (cluster.data / "standby.signal").touch()
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    with public_folder("standby") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings={"max_connections": "100"})
+        cluster.create()
+        (cluster.data / "standby.signal").touch()
+        cluster.start()
+        yield cluster
+        cluster.stop()
 
 
 def test_a_sound_pair_of_servers_passes_every_item(

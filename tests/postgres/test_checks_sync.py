@@ -13,12 +13,12 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.names import publication_name
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.selection import Selection
-from tests.conftest import _public_tmp
+from tests.conftest import public_folder
 from tests.postgres.checks_kit import check, login, plan
 
 
 @pytest.fixture(scope="module")
-def poor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def poor() -> Iterator[Cluster]:
     """A server whose settings are wrong or tight for incremental sync."""
     settings = {
         "wal_level": "replica",
@@ -30,15 +30,16 @@ def poor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "max_locks_per_transaction": "10",
         "max_connections": "20",
     }
-    cluster = Cluster(folder=_public_tmp(tmp_path_factory, "poor"), major=16, settings=settings)
-    cluster.create()
-    cluster.start()
-    with cluster.connect() as connection:
-        connection.execute("CREATE DATABASE shop")
-        connection.execute("CREATE ROLE plain LOGIN PASSWORD 'x'")
-        connection.execute("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'x'")
-    yield cluster
-    cluster.stop()
+    with public_folder("poor") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings=settings)
+        cluster.create()
+        cluster.start()
+        with cluster.connect() as connection:
+            connection.execute("CREATE DATABASE shop")
+            connection.execute("CREATE ROLE plain LOGIN PASSWORD 'x'")
+            connection.execute("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'x'")
+        yield cluster
+        cluster.stop()
 
 
 @pytest.fixture
