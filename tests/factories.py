@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -29,14 +31,19 @@ PASSWORD = "a long enough password"
 CANARY = "canary-password-8c1f"
 STEPS = ["schema", "copy", "index", "sync", "compare", "complete", "cleanup"]
 # What a server may call its things: markup, line breaks, right-to-left, quotes, the full 63 bytes.
-HOSTILE = '<script>alert(1)</script>\n\u202egnp"\'%s{{x}}'
+HOSTILE = "<script>alert(1)</script>\n\u202egnp\"'%s{{x}}"
 LONG = "n" * 63
 _numbers = count(1)
 
 
+@cache
+def _hashed() -> str:
+    return make_password(PASSWORD)  # slow on purpose: once for all tests
+
+
 def user(name: str = "", **fields: Any) -> User:
     """An operator who can sign in with PASSWORD."""
-    return User.objects.create_user(name or f"operator{next(_numbers)}", password=PASSWORD, **fields)
+    return User.objects.create(username=name or f"operator{next(_numbers)}", password=_hashed(), **fields)
 
 
 def endpoint(**fields: Any) -> Endpoint:
@@ -94,7 +101,13 @@ def steps(made: MigrationTask, current: str) -> None:
 
 def table_copy(made: MigrationTask, name: str = "orders", **fields: Any) -> TableCopy:
     """A table of a started task."""
-    defaults = {"database": "shop", "schema": "public", "oid": 16384, "bytes_total": 48_000_000, "rows_estimate": 400_000}
+    defaults = {
+        "database": "shop",
+        "schema": "public",
+        "oid": 16384,
+        "bytes_total": 48_000_000,
+        "rows_estimate": 400_000,
+    }
     return TableCopy.objects.create(task=made, name=name, **(defaults | fields))
 
 

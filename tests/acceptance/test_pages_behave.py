@@ -34,6 +34,21 @@ def _accessible(page: Page) -> None:
     assert result.violations_count == 0, result.generate_report()
 
 
+def test_an_operator_signs_in_and_out(watched: Page, live_server: Any) -> None:
+    factories.user("anna")
+    watched.goto(f"{live_server.url}/")
+    watched.get_by_label("Account").fill("anna")
+    watched.get_by_label("Password").fill("wrong")
+    watched.get_by_role("button", name="Sign in").click()
+    expect(watched.get_by_role("alert")).to_contain_text("This account and password do not match.")
+    _accessible(watched)
+    watched.get_by_label("Password").fill(factories.PASSWORD)
+    watched.get_by_role("button", name="Sign in").click()
+    expect(watched.get_by_role("heading", name="Migrations", exact=True)).to_be_visible()
+    watched.get_by_role("button", name="Sign out").click()
+    expect(watched.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
 def test_the_list_shows_a_change_without_reload(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.running_task(name="billing move")
