@@ -69,6 +69,19 @@ def sync_large_objects(run: Run, database: DatabasePlan, snapshot: Snapshot | No
         return changed
 
 
+def differences(source: Connection, target: Connection, check: Callable[[], None]) -> dict[int, str]:
+    """Return how the large objects of two sessions' databases differ, by number. Only reads; psycopg's errors rise.
+
+    Large objects that only the target has are none of our business.
+    """
+    there, here = _oids(source), _oids(target)
+    found = dict.fromkeys(there - here, "missing on the target")
+    for batch in _batches(sorted(there & here), _AT_ONCE):
+        check()
+        found.update(dict.fromkeys(_differing(source, target, batch), "different"))
+    return found
+
+
 def drop_large_objects(run: Run, target_database: str) -> int:
     """Remove the large objects that we made in a target database and cross them off; returns how many there were."""
     with run.sessions.session(Side.TARGET, target_database) as target:

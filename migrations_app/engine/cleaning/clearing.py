@@ -1,0 +1,67 @@
+"""Clears the target for another start: drops exactly the objects that this task made, never anybody else's."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psycopg
+
+from ..errors import ConnectFailed
+from ..large_objects import drop_large_objects
+from ..names import quote
+from ..outcome import Run
+from ..plan import Side
+from ..ports import Kind, LedgerItem
+from ..target_objects import drop_made, existing
+
+_ALWAYS_THERE = {
+    (2615, "", "public"),
+    (3079, "", "plpgsql"),
+    *((2612, "", language) for language in ("c", "internal", "sql", "plpgsql")),
+}
+"""What a new database has, as `target_objects.existing` names it."""
+
+
+def clear_target(run: Run) -> list[LedgerItem]:
+    """Drop what the ledger lists on the target. Never cascades; returns what others' objects keep alive. Idempotent.
+
+    A database that the task made is dropped too when nothing of others is in it. Each drop is a transaction of its own
+    and crossed off at once. Raises ConnectFailed, ConnectionLost or what `Control.check` raises.
+    """
+    left: list[LedgerItem] = []
+    for name in dict.fromkeys(item.database for item in run.ports.ledger.items(Side.TARGET)):
+        items = [item for item in run.ports.ledger.items(Side.TARGET, name) if item.kind is not Kind.FILE]
+        if not _exists(run, name):
+            run.ports.ledger.removed(*items)
+            continue
+        drop_large_objects(run, name)
+        drop_made(run, name)
+        _drop_database(run, name, items)
+        left += [item for item in run.ports.ledger.items(Side.TARGET, name) if item.kind is not Kind.FILE]
+    return left
+
+
+def _exists(run: Run, name: str) -> bool:
+    try:
+        run.sessions.open(Side.TARGET, name).close()
+    except ConnectFailed as failure:
+        if failure.code != "DATABASE-MISSING":
+            raise
+        return False
+    return True
+
+
+def _drop_database(run: Run, name: str, items: list[LedgerItem]) -> None:
+    """Drop a database that the task made, unless somebody has put something into it."""
+    ours = [item for item in items if item.kind is Kind.DATABASE]
+    if not ours:
+        return
+    with run.sessions.session(Side.TARGET, name) as connection:
+        if existing(connection) - _ALWAYS_THERE:
+            return
+    other = next(one for one in (run.plan.target.database, "postgres", "template1") if one != name)
+    with run.sessions.session(Side.TARGET, other) as connection:
+        run.ports.control.check()
+        with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
+            connection.execute(("DROP DATABASE IF EXISTS " + quote(name)).encode())
+            run.ports.ledger.removed(*items)

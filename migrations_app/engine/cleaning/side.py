@@ -1,0 +1,142 @@
+"""One server during the clean-up: sessions that give up soon, and a list of what could not be removed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from ..connect import Connection, end_older_sessions, first_line
+from ..errors import ConnectFailed
+from ..names import literal, qualified, quote
+from ..outcome import Run
+from ..plan import Side
+from ..ports import Kind, LedgerItem
+from ..replication.prepare import restore_statement
+
+_SERVER_DOWN = frozenset(
+    {"CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "CONNECT-STARTING", "NOT-POSTGRES"}
+)
+_GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedColumn)
+_LOCK_TIMEOUT = "2s"
+_STATEMENT_TIMEOUT = "8s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """One thing that could not be removed: why, and the SQL that removes it by hand."""
+
+    item: LedgerItem
+    sql: str
+    reason: str
+    unreachable: bool = False
+    """The server could not be reached: trying again later may help."""
+
+    def words(self) -> str:
+        """Return a sentence that names it."""
+        item = self.item
+        name = f"{item.schema}.{item.name}" if item.schema else item.name
+        return (
+            f"{item.kind.value.replace('_', ' ')} {name} on the {item.side} (database {item.database}): {self.reason}."
+        )
+
+    def told(self) -> dict[str, str]:
+        """Return plain data for the event's details."""
+        item = self.item
+        return {
+            "side": item.side.value,
+            "database": item.database,
+            "kind": item.kind.value,
+            "schema": item.schema,
+            "name": item.name,
+            "sql": self.sql,
+            "reason": self.reason,
+        }
+
+
+class Cleaner:
+    """Removes items on one side, database by database. Collects failures in `left` instead of raising them."""
+
+    def __init__(self, run: Run, side: Side) -> None:
+        self.run = run
+        self.side = side
+        self.left: list[Left] = []
+        self._down = ""
+
+    @contextlib.contextmanager
+    def database(self, name: str, items: list[LedgerItem]) -> Iterator[Connection | None]:
+        """Yield a session in a database; None when there is none, and then `items` are judged.
+
+        A database that no longer exists has taken the items with it. Older sessions of the task are ended first.
+        """
+        connection = self._open(name, items)
+        if connection is None:
+            yield None
+            return
+        with contextlib.closing(connection):
+            with contextlib.suppress(psycopg.Error):
+                end_older_sessions(connection, self.run.plan.key, self.run.plan.epoch)
+            yield connection
+
+    def attempt(self, item: LedgerItem, work: Callable[[], None]) -> bool:
+        """Do `work` and cross `item` off; on a server's refusal list it as left. Returns whether it is gone."""
+        self.run.ports.control.check()
+        try:
+            work()
+        except psycopg.Error as error:
+            self.run.ports.control.check()
+            if isinstance(error, _GONE):
+                self.run.ports.ledger.removed(item)  # somebody was faster, or the whole table is gone
+                return True
+            self.leave(item, first_line(error), unreachable=error.sqlstate is None)
+            return False
+        self.run.ports.ledger.removed(item)
+        return True
+
+    def leave(self, item: LedgerItem, reason: str, *, unreachable: bool = False) -> None:
+        """List an item as left."""
+        self.left.append(Left(item=item, sql=by_hand(item), reason=reason, unreachable=unreachable))
+
+    def _open(self, name: str, items: list[LedgerItem]) -> Connection | None:
+        reason = self._down
+        if not reason:
+            try:
+                return self.run.sessions.open(
+                    self.side, name, lock_timeout=_LOCK_TIMEOUT, statement_timeout=_STATEMENT_TIMEOUT
+                )
+            except ConnectFailed as failure:
+                if failure.code == "DATABASE-MISSING":
+                    self.run.ports.ledger.removed(*items)
+                    return None
+                reason = failure.message.rstrip(".")
+                if failure.code in _SERVER_DOWN:
+                    self._down = reason
+        for item in items:
+            self.leave(item, reason, unreachable=True)
+        return None
+
+
+def by_hand(item: LedgerItem) -> str:
+    """Return the SQL that an operator runs to remove this, in the item's database."""
+    name = item.name
+    simple = {
+        Kind.SLOT: "SELECT pg_drop_replication_slot(" + literal(name) + ")",
+        Kind.PUBLICATION: "DROP PUBLICATION IF EXISTS " + quote(name),
+        Kind.BOOKMARK: "DROP SCHEMA IF EXISTS " + quote("towpath") + " CASCADE",
+    }
+    if item.kind in simple:
+        return simple[item.kind]
+    if item.kind is Kind.REPLICA_IDENTITY:
+        return replica_identity_sql(item)
+    if item.kind in (Kind.TRIGGER_STATE, Kind.IDENTITY_STATE):
+        return restore_statement(item)
+    return str(item.detail.get("drop", ""))
+
+
+def replica_identity_sql(item: LedgerItem) -> str:
+    """Return the statement that gives a table back the replica identity that it had."""
+    forms = {"n": "NOTHING", "f": "FULL", "i": "USING INDEX " + quote(str(item.detail.get("index", "")))}
+    was = forms.get(str(item.detail.get("was", "d")), "DEFAULT")
+    return "ALTER TABLE ONLY " + qualified(item.schema, item.name) + " REPLICA IDENTITY " + was

@@ -1,0 +1,129 @@
+"""What we made on the source: slots first, since they hold its disk, then publications, then replica identities."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+
+from ..connect import Connection
+from ..names import quote
+from ..outcome import Run
+from ..plan import Side
+from ..ports import Control, Kind, LedgerItem
+from .side import Cleaner, Left, replica_identity_sql
+
+_SLOT_SECONDS = 10.0
+
+
+def clean(run: Run) -> list[Left]:
+    """Remove everything of this task from the source. Returns what is left. Idempotent."""
+    cleaner = Cleaner(run, Side.SOURCE)
+    items = [item for item in run.ports.ledger.items(Side.SOURCE) if item.kind is not Kind.FILE]
+    names = dict.fromkeys([database.source_name for database in run.databases()] + [item.database for item in items])
+    for name in names:
+        mine = [item for item in reversed(items) if item.database == name]
+        with cleaner.database(name, mine) as connection:
+            if connection is not None:
+                _clean_database(cleaner, connection, name, mine)
+    return cleaner.left
+
+
+def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: list[LedgerItem]) -> None:
+    control = cleaner.run.ports.control
+    slots = _with_unrecorded(items, _own_slots(connection, cleaner.run.plan.key), Kind.SLOT, name)
+    for item in slots:
+        cleaner.attempt(item, lambda item=item: drop_slot(connection, item.name, control))  # type: ignore[misc]
+    publications = _with_unrecorded(items, _own_publications(connection, cleaner.run.plan.key), Kind.PUBLICATION, name)
+    published = False
+    for item in publications:
+        statement = ("DROP PUBLICATION IF EXISTS " + quote(item.name)).encode()
+        published |= not cleaner.attempt(item, lambda statement=statement: _execute(connection, statement))  # type: ignore[misc]
+    for item in items:
+        if item.kind is Kind.REPLICA_IDENTITY and published:
+            # A published table without identity refuses the application's updates.
+            cleaner.leave(item, "its publication could not be removed, and must go first")
+        elif item.kind is Kind.REPLICA_IDENTITY:
+            cleaner.attempt(item, lambda item=item: restore_identity(connection, item, control))  # type: ignore[misc]
+
+
+def drop_slot(connection: Connection, name: str, control: Control) -> None:
+    """Drop a slot of ours, ending the walsender that holds it. Idempotent.
+
+    Tries for 10 seconds, then raises ObjectInUse. Raises InsufficientPrivilege when the account may not.
+    """
+    deadline = time.monotonic() + _SLOT_SECONDS
+    while True:
+        row = connection.execute(
+            "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)
+        ).fetchone()
+        if row is None:
+            return
+        if row[0] is not None:
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (row[0],))
+        try:
+            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+        except psycopg.errors.UndefinedObject:
+            return
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+            control.sleep(0.2)
+
+
+def restore_identity(connection: Connection, item: LedgerItem, control: Control) -> None:
+    """Give a table back the replica identity that it had, unless somebody has changed it since. Idempotent.
+
+    Each try waits 2 seconds for the lock at most, so that nobody queues behind us for longer; three tries.
+    """
+    for last in (False, False, True):
+        row = connection.execute(
+            "SELECT c.relreplident FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            (item.schema, item.name),
+        ).fetchone()
+        if row is None or row[0] != "f":
+            return
+        try:
+            _execute(connection, replica_identity_sql(item).encode())
+        except psycopg.errors.LockNotAvailable:
+            if last:
+                raise
+            control.sleep(0.5)
+
+
+def _own_slots(connection: Connection, key: str) -> list[str]:
+    """Return the task's slots of the connected database, temporary ones too, by their name."""
+    rows = connection.execute(
+        "SELECT slot_name FROM pg_catalog.pg_replication_slots"
+        " WHERE slot_name LIKE %s AND database = pg_catalog.current_database()",
+        (_pattern(key),),
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _own_publications(connection: Connection, key: str) -> list[str]:
+    if connection.info.server_version < 100000:
+        return []
+    rows = connection.execute(
+        "SELECT pubname FROM pg_catalog.pg_publication WHERE pubname LIKE %s", (_pattern(key),)
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _pattern(key: str) -> str:
+    return f"towpath\\_{key}\\_%"
+
+
+def _with_unrecorded(items: list[LedgerItem], found: list[str], kind: Kind, database: str) -> list[LedgerItem]:
+    """Return the recorded items of a kind, and further ones for what carries our name although nobody recorded it."""
+    known = [item for item in items if item.kind is kind]
+    names = {item.name for item in known}
+    more = [
+        LedgerItem(side=Side.SOURCE, database=database, kind=kind, name=name) for name in found if name not in names
+    ]
+    return known + more
+
+
+def _execute(connection: Connection, statement: bytes) -> None:
+    connection.execute(statement)

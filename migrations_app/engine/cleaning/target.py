@@ -1,0 +1,54 @@
+"""What we made on the target beside the user's objects: the bookmark, and states that were changed for the sync."""
+
+from __future__ import annotations
+
+from ..connect import Connection
+from ..outcome import Run
+from ..plan import Side
+from ..ports import Kind, LedgerItem
+from ..replication import bookmark
+from ..replication.prepare import restore_statement
+from .side import Cleaner, Left
+
+STATES = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
+_OURS = STATES | {Kind.BOOKMARK}
+
+
+def clean(run: Run, *, keep_objects: bool) -> list[Left]:
+    """Remove our bookmark and put changed states back in every target database. Returns what is left. Idempotent.
+
+    The user's objects are not touched; unless `keep_objects`, they are crossed off the ledger.
+    """
+    cleaner = Cleaner(run, Side.TARGET)
+    everything = run.ports.ledger.items(Side.TARGET)
+    ours = [item for item in everything if item.kind in _OURS]
+    names = dict.fromkeys([database.target_name for database in run.databases()] + [item.database for item in ours])
+    for name in names:
+        mine = [item for item in reversed(ours) if item.database == name]
+        if mine:
+            with cleaner.database(name, mine) as connection:
+                if connection is not None:
+                    _clean_database(cleaner, connection, mine)
+    if not keep_objects:
+        run.ports.ledger.removed(
+            *(item for item in everything if item.kind not in _OURS and item.kind is not Kind.FILE)
+        )
+    return cleaner.left
+
+
+def _clean_database(cleaner: Cleaner, connection: Connection, items: list[LedgerItem]) -> None:
+    key = cleaner.run.plan.key
+    for item in items:
+        if item.kind is Kind.BOOKMARK:
+            cleaner.attempt(item, lambda: _remove_bookmark(connection, key))
+        else:
+            cleaner.attempt(item, lambda item=item: restore_state(connection, item))  # type: ignore[misc]
+
+
+def _remove_bookmark(connection: Connection, key: str) -> None:
+    bookmark.remove(connection, key)
+
+
+def restore_state(connection: Connection, item: LedgerItem) -> None:
+    """Put one trigger, rule or identity column back into the state that it had before the sync. Idempotent."""
+    connection.execute(restore_statement(item).encode())

@@ -1,0 +1,213 @@
+"""The comparison of one database: rows of every selected table, and the objects around them, at one moment."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from . import large_objects
+from .catalog import Table, read_tables, selected_tables
+from .comparing.moment import Moment, TableName, open_under
+from .comparing.objects import ACCESS, ACTIVE, compare_objects
+from .comparing.tables import TableComparer, Verdicts, Work
+from .connect import Connection
+from .errors import CompareDiffers
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Comparison, TableDifference
+
+_ROUNDS = 10
+_NAMED = 5
+
+Point = Callable[[Sequence[TableName]], contextlib.AbstractContextManager[Moment]]
+"""Gives a moment at which the named tables are locked against TRUNCATE and rewriting."""
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What there is to compare, read at the first moment."""
+
+    work: list[Work]
+    gone: list[TableDifference]
+    newcomers: list[TableName]
+    other: list[TableDifference]
+
+
+def compare_database(
+    run: Run,
+    database: DatabasePlan,
+    point: Point,
+    *,
+    check: Callable[[], None],
+    without: frozenset[TableName] = frozenset(),
+) -> Comparison:
+    """Compare every selected table of a database, all rows, and return the verdicts. Changes nothing on either side.
+
+    `point` is called for a moment, and again when tables were emptied or rewritten meanwhile: those alone are compared
+    at the next one. `without` names tables that are left out on purpose. `check` raises when the comparison must stop.
+    Raises EngineError for what concerns all tables, what `Control.check` raises, and psycopg's errors.
+    """
+    started, lsn, scope = datetime.now(UTC), None, None
+    verdicts: list[TableDifference] = []
+    pending: list[Work] = []
+    for number in range(_ROUNDS):
+        lock = tuple((item.source.schema, item.source.name) for item in pending)
+        try:
+            with point(lock) as moment:
+                if scope is None:
+                    scope = _scope(run, database, moment, without)
+                    lsn, pending = moment.lsn, scope.work
+                done = TableComparer(run, database, moment, check).run(pending)
+        except psycopg.errors.LockNotAvailable:
+            done = Verdicts(moved=pending)
+        verdicts += done.tables
+        pending = done.moved
+        if not pending:
+            break
+        check()
+        run.ports.control.sleep(random.uniform(0.05, 0.3) * (number + 1))  # noqa: S311 - not in step with a writer
+    assert scope is not None  # noqa: S101 - the first round locks nothing, so it cannot end early
+    verdicts += scope.gone + [_restless(item.source) for item in pending]
+    _tell_newcomers(run, database, scope.newcomers)
+    return Comparison(
+        database=database.source_name,
+        lsn=lsn,
+        started_at=started,
+        finished_at=datetime.now(UTC),
+        tables=tuple(sorted(verdicts, key=lambda item: (item.schema, item.name))),
+        other=tuple(scope.other),
+    )
+
+
+def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = False) -> None:
+    """Store a comparison and tell its result in the task's history.
+
+    `note` is added to what differs. `final`: that everything is equal has been told already.
+    """
+    run.ports.store.save_comparison(comparison)
+    everything = (*comparison.tables, *comparison.other)
+    differing = [item for item in everything if item.verdict == "differs"]
+    skipped = [item for item in everything if item.verdict == "not_compared"]
+    rows = sum(item.source_rows for item in comparison.tables)
+    name = comparison.database
+    if comparison.equal and not final:
+        text = f"{name}: source and target are equal: {len(comparison.tables)} tables, {rows} rows, every row read."
+        run.ports.store.event("info", "CMP-EQUAL", text)
+    if differing:
+        text = f"{name}: {len(differing)} differ: {_names(differing)}.{' ' + note if note else ''}"
+        run.ports.store.event("error", "CMP-DIFF", text, differences=[_told(item) for item in differing[:50]])
+    if skipped:
+        text = f"{name}: {len(skipped)} not compared: {_names(skipped)}."
+        run.ports.store.event("warning", "CMP-NOTRUN", text, differences=[_told(item) for item in skipped[:50]])
+
+
+def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
+    """Raise CompareDiffers unless every comparison found everything equal."""
+    bad = [
+        item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict != "equal"
+    ]
+    if bad:
+        raise CompareDiffers(f"Source and target differ: {_names(bad)}.", hint=hint)
+
+
+def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tuple[list[Table], list[TableName]]:
+    """Split the selected tables into those that the task migrates and the names of those that appeared later.
+
+    A new partition of a migrated table belongs to the first: its rows are rows of that table.
+    """
+    selected = selected_tables(tables, run.plan.selection, database.source_name)
+    stored = {(state.schema, state.name) for state in run.ports.store.tables(database.source_name)}
+    if not stored:
+        return selected, []
+    inside, newcomers = [], []
+    for table in selected:
+        known = (table.schema, table.name) in stored or not table.has_rows or table.is_partition
+        if known:
+            inside.append(table)
+        else:
+            newcomers.append((table.schema, table.name))
+    return inside, newcomers
+
+
+def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[TableName]) -> _Scope:
+    source = open_under(run, Side.SOURCE, database.source_name, moment.source_snapshot)
+    target = open_under(run, Side.TARGET, database.target_name, moment.target_snapshot)
+    with source, target:
+        tables, newcomers = tables_in_scope(run, database, read_tables(source))
+        here = {(table.schema, table.name): table for table in read_tables(target)}
+        names = {(table.schema, table.name) for table in tables}
+        other = compare_objects(
+            source,
+            target,
+            tables=names,
+            selection=run.plan.selection,
+            database=database.source_name,
+            waiting=_waiting(run, database),
+        )
+        if not run.plan.incremental and large_objects.selected(run, database):
+            other += large_object_verdicts(source, target, run.ports.control.check)
+    work = [
+        Work(source=table, target=here.get((table.schema, table.name)))
+        for table in tables
+        if table.has_rows and (table.schema, table.name) not in without
+    ]
+    stored = [(state.schema, state.name) for state in run.ports.store.tables(database.source_name)]
+    gone = [_gone(*name) for name in stored if name not in names]
+    return _Scope(work, gone, newcomers, other)
+
+
+def large_object_verdicts(source: Connection, target: Connection, check: Callable[[], None]) -> list[TableDifference]:
+    """Return one `differs` per large object that is missing or other on the target, or one `equal` for all."""
+    found = large_objects.differences(source, target, check)
+    if not found:
+        return [TableDifference(schema="", name="large objects", verdict="equal")]
+    return [
+        TableDifference(schema="", name=f"large object {oid}", verdict="differs", reason=reason)
+        for oid, reason in sorted(found.items())
+    ]
+
+
+def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
+    """Return the kinds of objects that stand on the target only after Complete."""
+    if not run.plan.incremental:
+        return frozenset()
+    return ACCESS if run.ports.store.database(database.source_name).replica_role else ACCESS | ACTIVE
+
+
+def _gone(schema: str, name: str) -> TableDifference:
+    return TableDifference(schema=schema, name=name, verdict="differs", reason="no longer on the source")
+
+
+def _restless(table: Table) -> TableDifference:
+    reason = f"emptied or rewritten during each of {_ROUNDS} tries; compare again when it is quiet"
+    return TableDifference(schema=table.schema, name=table.name, verdict="not_compared", reason=reason)
+
+
+def _tell_newcomers(run: Run, database: DatabasePlan, newcomers: list[TableName]) -> None:
+    if newcomers:
+        names = ", ".join(".".join(name) for name in newcomers[:_NAMED])
+        more = f" and {len(newcomers) - _NAMED} more" if len(newcomers) > _NAMED else ""
+        text = f"{database.source_name}: tables made after the start are not part of this migration: {names}{more}."
+        run.ports.store.event("warning", "CMP-NEWTABLE", text)
+
+
+def _names(items: Sequence[TableDifference]) -> str:
+    told = ", ".join(_one(item) for item in items[:_NAMED])
+    return told + (f" and {len(items) - _NAMED} more" if len(items) > _NAMED else "")
+
+
+def _one(item: TableDifference) -> str:
+    name = f"{item.schema}.{item.name}" if item.schema else item.name
+    details = item.reason
+    if item.sample_keys:
+        details += (": " if details else "") + "; ".join(item.sample_keys[:3])
+    return f"{name} ({details})" if details else name
+
+
+def _told(item: TableDifference) -> dict[str, object]:
+    return {"schema": item.schema, "name": item.name, "reason": item.reason, "keys": list(item.sample_keys)}

@@ -1,0 +1,75 @@
+"""Keeps a database's sync going in the background while the comparison reads, so that lag does not grow."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ..outcome import Run
+from ..replication.session import SyncSession
+
+
+class Follower:
+    """Runs `SyncSession.advance` in a thread of its own between `resume` and `pause`.
+
+    While paused, the session stands at a commit boundary and belongs to the caller. An error of the sync is raised by
+    the next `check` or `pause`.
+    """
+
+    def __init__(self, session: SyncSession) -> None:
+        self.session = session
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="follow")
+        self._going: Future[int] | None = None
+
+    def resume(self) -> None:
+        """Let the sync go on. Idempotent."""
+        if self._going is None:
+            self._stop.clear()
+            self._going = self._pool.submit(self.session.advance, stop=self._stop.is_set)
+
+    def run_to(self, lsn: int) -> None:
+        """Let the sync take everything that commits before `lsn`, and nothing more. Only while paused."""
+        self._going = self._pool.submit(self.session.advance, until=lsn)
+
+    def arrived(self) -> bool:
+        """Say whether `run_to` has ended, well or not."""
+        return self._going is None or self._going.done()
+
+    def wait(self) -> int:
+        """Wait for the end of `run_to`; return the durable position. Raises the error that ended the sync."""
+        going, self._going = self._going, None
+        return going.result() if going else self.session.position
+
+    def pause(self) -> None:
+        """Stop at the next source commit and return when it is durable on the target. Idempotent."""
+        going, self._going = self._going, None
+        self._stop.set()
+        if going is not None:
+            going.result()
+
+    def check(self) -> None:
+        """Raise the error that ended the sync, if any."""
+        if self._going is not None and self._going.done():
+            self._going.result()
+
+    def close(self) -> None:
+        """Stop the sync and the thread. Errors of the sync are raised, after the thread has ended."""
+        try:
+            self.pause()
+        finally:
+            self._pool.shutdown()
+
+
+@contextlib.contextmanager
+def following(run: Run) -> Iterator[dict[str, Follower]]:
+    """Open the sync of every database of the task; yield the followers, paused, by source database name."""
+    with contextlib.ExitStack() as stack:
+        followers = {}
+        for database in run.databases():
+            session = stack.enter_context(SyncSession(run, database))
+            followers[database.source_name] = follower = Follower(session)
+            stack.callback(follower.close)
+        yield followers

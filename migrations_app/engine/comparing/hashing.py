@@ -1,0 +1,92 @@
+"""Builds the SQL that turns a row into a hash, the same way on both servers.
+
+The text of the whole row decides, not equality: `ROW(...)::text` sees the sign of zero, trailing blanks, NULL against
+the empty string, the bounds of arrays and every blank of a json value, which `=` and the built-in record hash do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..connect import Connection
+from ..names import qualified, quote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How both servers can hash a text so that the results can be compared."""
+
+    md5: bool = False
+    """One side is older than 11 and has no `hashtextextended`."""
+    convert: bool = False
+    """The databases have different encodings: hash the UTF-8 form."""
+    send_floats: bool = False
+    """One side prints floats the old way: compare their binary form."""
+
+    @classmethod
+    def between(cls, source: Connection, target: Connection) -> Dialect:
+        """Choose for these two sessions, by version and database encoding."""
+        versions = (source.info.server_version, target.info.server_version)
+        oldest, newest = min(versions), max(versions)
+        encodings = {str(fetch(side, "SHOW server_encoding")[0][0]) for side in (source, target)}
+        return cls(md5=oldest < 110000, convert=len(encodings) > 1, send_floats=oldest < 120000 <= newest)
+
+    def hash(self, text: str) -> str:
+        """Return the SQL of the 64-bit hash of the SQL expression `text`."""
+        if self.convert:
+            text = "pg_catalog.encode(pg_catalog.convert_to(" + text + ", 'UTF8'), 'hex')"
+        if self.md5:
+            return "('x' || pg_catalog.substr(pg_catalog.md5(" + text + "), 1, 16))::bit(64)::bigint"
+        return "pg_catalog.hashtextextended((" + text + ') COLLATE "C", 0)'
+
+    def column(self, name: str, type_name: str) -> str:
+        """Return the SQL that stands for one column inside the row text."""
+        sent = {"double precision": "float8send", "real": "float4send"}.get(type_name)
+        if self.send_floats and sent:
+            return "pg_catalog." + sent + "(" + quote(name) + ")"
+        return quote(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a table is compared: its columns in the source's order, and the columns of its key (may be none)."""
+
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    """(name, type) of every stored column."""
+    key: tuple[str, ...]
+
+    def rows(self, dialect: Dialect) -> str:
+        """Return `FROM ...` with one `h` (hash of the row) and `k` (hash of its key, or of the row) per row."""
+        row = self._text(dialect, [name for name, _ in self.columns])
+        key = dialect.hash(self._text(dialect, self.key)) if self.key else dialect.hash(row)
+        extra = ", " + self._text(dialect, self.key) + " AS key_text" if self.key else ""
+        shown = ", ".join("pg_catalog.left(" + quote(name) + "::text, 200)" for name in self.key)
+        shown = ", ARRAY[" + shown + "]::text[] AS shown" if self.key else ", NULL::text[] AS shown"
+        inner = "SELECT " + dialect.hash(row) + " AS h, " + key + " AS k" + extra + shown
+        return "FROM (" + inner + " FROM ONLY " + qualified(self.schema, self.name) + " ) AS q"
+
+    def _text(self, dialect: Dialect, names: Sequence[str]) -> str:
+        types = dict(self.columns)
+        return "ROW(" + ", ".join(dialect.column(name, types[name]) for name in names) + ")::text"
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Number of rows and sum of their hashes: equal for equal multisets of rows, whatever their order."""
+
+    rows: int
+    total: int
+
+
+def digest(connection: Connection, shape: Shape, dialect: Dialect) -> Digest:
+    """Read every row of the table once and return its digest. Raises psycopg's errors."""
+    [(rows, total)] = fetch(connection, "SELECT count(*), coalesce(sum(h), 0) " + shape.rows(dialect))
+    return Digest(int(str(rows)), int(str(total)))
+
+
+def fetch(connection: Connection, statement: str) -> list[tuple[object, ...]]:
+    """Run a statement that was built from quoted parts, without parameters, and return its rows."""
+    return connection.execute(statement.encode()).fetchall()

@@ -1,0 +1,148 @@
+"""Finds the rows that differ, without sorting and without trusting any collation.
+
+Rows fall into buckets by the hash of their key (of the whole row when there is no key). Buckets whose digests differ
+are fetched, a few at a time, and merged here, so memory stays bounded however large the table is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ..connect import Connection
+from .hashing import Dialect, Shape, fetch
+
+SAMPLES = 20
+_ROWS_PER_FETCH = 50_000
+_PASSES = 8
+_KEY_CHARACTERS = 200
+
+T = TypeVar("T")
+
+
+@dataclass
+class Found:
+    """What was found: sample keys in words, and how many rows are missing on the target, extra there, or different."""
+
+    samples: list[str] = field(default_factory=list)
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    complete: bool = True
+    """False when the search ended early: the counts are then a lower bound."""
+
+    def words(self) -> str:
+        """Return the counts as a sentence fragment."""
+        counts = [
+            (self.missing, "missing on the target"),
+            (self.extra, "extra on the target"),
+            (self.different, "different"),
+        ]
+        told = ", ".join(f"{count} {what}" for count, what in counts if count)
+        return ("" if self.complete else "at least ") + told if told else ""
+
+
+@dataclass
+class _Row:
+    count: int
+    total: int
+    shown: str
+
+
+def locate(
+    source: Connection, target: Connection, shape: Shape, dialect: Dialect, rows: int, check: Callable[[], None]
+) -> Found:
+    """Return the differing keys of a table of about `rows` rows, at most SAMPLES of them.
+
+    Each pass reads the table once on both sides. `check` is called between passes. Raises psycopg's errors.
+    """
+    buckets = _bucket_count(rows)
+    statement = _digests(shape, dialect, buckets)
+    before, after = both(source, target, lambda side: _bucket_digests(side, statement))
+    differing = sorted(bucket for bucket in before.keys() | after.keys() if before.get(bucket) != after.get(bucket))
+    found = Found()
+    step = max(1, _ROWS_PER_FETCH * buckets // max(rows, 1))
+    for number, start in enumerate(range(0, len(differing), step)):
+        if number >= _PASSES or len(found.samples) >= SAMPLES:
+            found.complete = False
+            break
+        check()
+        chosen = differing[start : start + step]
+        _merge(found, *both(source, target, lambda side, chosen=chosen: _rows(side, shape, dialect, buckets, chosen)))  # type: ignore[misc]
+    return found
+
+
+def both(source: Connection, target: Connection, work: Callable[[Connection], T]) -> tuple[T, T]:
+    """Do the same work on both sides at once. The first error wins, after both have ended."""
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(work, target)
+        try:
+            first = work(source)
+        except BaseException:
+            other.exception()
+            raise
+        return first, other.result()
+
+
+def _bucket_count(rows: int) -> int:
+    buckets = 1024
+    while buckets < 65536 and rows // buckets > 2000:
+        buckets *= 2
+    return buckets
+
+
+def _digests(shape: Shape, dialect: Dialect, buckets: int) -> str:
+    return "SELECT (k & " + str(buckets - 1) + ")::int, count(*), sum(h) " + shape.rows(dialect) + " GROUP BY 1"
+
+
+def _bucket_digests(connection: Connection, statement: str) -> dict[int, tuple[int, int]]:
+    return {int(str(b)): (int(str(n)), int(str(total))) for b, n, total in fetch(connection, statement)}
+
+
+def _rows(connection: Connection, shape: Shape, dialect: Dialect, buckets: int, chosen: list[int]) -> dict[str, _Row]:
+    name = "key_text" if shape.key else "h::text"
+    wanted = ", ".join(str(bucket) for bucket in chosen)
+    statement = "SELECT " + name + ", count(*), sum(h), min(shown) " + shape.rows(dialect)
+    statement += " WHERE (k & " + str(buckets - 1) + ")::int IN (" + wanted + ") GROUP BY 1"
+    return {
+        str(key): _Row(int(str(count)), int(str(total)), _shown(shape, shown))
+        for key, count, total, shown in fetch(connection, statement)
+    }
+
+
+def _shown(shape: Shape, values: object) -> str:
+    parts = values if isinstance(values, list) else []
+    text = ", ".join(f"{name}={'NULL' if part is None else part}" for name, part in zip(shape.key, parts, strict=False))
+    return text if len(text) <= _KEY_CHARACTERS else text[: _KEY_CHARACTERS - 1] + "…"
+
+
+def _merge(found: Found, before: dict[str, _Row], after: dict[str, _Row]) -> None:
+    for key in sorted(before.keys() | after.keys()):
+        there, here = before.get(key), after.get(key)
+        if there == here:
+            continue
+        sample = _judge(found, key, there, here)
+        if len(found.samples) < SAMPLES:
+            found.samples.append(sample)
+
+
+def _judge(found: Found, key: str, source: _Row | None, target: _Row | None) -> str:
+    known = source or target
+    shown = known.shown if known else ""
+    rows_source, rows_target = source.count if source else 0, target.count if target else 0
+    if not shown:  # no key: the same row may stand there many times
+        found.missing += max(0, rows_source - rows_target)
+        found.extra += max(0, rows_target - rows_source)
+        number = int(key) & (2**64 - 1)
+        return f"row hash {number:016x}: {rows_source} on the source, {rows_target} on the target"
+    if target is None:
+        found.missing += rows_source
+        return f"{shown} (missing on the target)"
+    if source is None:
+        found.extra += rows_target
+        return f"{shown} (extra on the target)"
+    found.different += 1
+    times = f", {rows_target} times on the target" if rows_source != rows_target else ""
+    return f"{shown} (different{times})"

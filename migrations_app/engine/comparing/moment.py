@@ -1,0 +1,130 @@
+"""Moments at which source and target can be compared row by row, also while the application goes on writing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .. import slots
+from ..connect import Connection
+from ..names import literal, qualified, temporary_slot_name
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..source_setup import database_oid
+from .follower import Follower
+
+TableName = tuple[str, str]
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_LOCK_TIMEOUT = "2s"  # the longest time for which our lock may queue in front of the application's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Two exported snapshots that show the same state of the application. Valid while its context is open."""
+
+    lsn: int | None
+    """The source position that both snapshots stand for; None when nothing is synced."""
+    source_snapshot: str
+    target_snapshot: str
+    locked: tuple[Connection, Connection] | None = None
+    """Sessions (source, target) that hold the tables' locks. These tables must be read by these sessions: any other
+    one would queue behind a TRUNCATE that waits for our lock."""
+
+
+def open_under(run: Run, side: Side, database: str, snapshot: str) -> Connection:
+    """Open a read-only session that sees what the exported snapshot shows, with the settings of a comparison."""
+    connection = _open(run, side, database)
+    _import(connection, snapshot)
+    return connection
+
+
+@contextlib.contextmanager
+def standing(
+    run: Run, database: DatabasePlan, source_snapshot: str = "", lock: Sequence[TableName] = ()
+) -> Iterator[Moment]:
+    """Yield a moment for a task without sync: the given source snapshot, or else the state now; the target as it is."""
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(contextlib.closing(_open(run, Side.SOURCE, database.source_name)))
+        target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
+        for connection in (source, target):
+            connection.execute(_BEGIN)
+            _lock(connection, lock)
+        yield Moment(
+            lsn=None,
+            source_snapshot=source_snapshot or _export(source),
+            target_snapshot=_export(target),
+            locked=(source, target) if lock and not source_snapshot else None,
+        )
+
+
+@contextlib.contextmanager
+def while_syncing(
+    run: Run, database: DatabasePlan, follower: Follower, lock: Sequence[TableName] = ()
+) -> Iterator[Moment]:
+    """Yield a moment of a running sync. The sync stands still only until both snapshots are taken.
+
+    The order matters: the applier stops at a commit boundary *before* the slot is made, so that nothing later than the
+    slot's position is on the target; then it goes on exactly to that position. `lock`: tables that must not be
+    emptied or rewritten meanwhile; they stay locked (ACCESS SHARE) until the context is left. Raises LockNotAvailable
+    when that cannot be had soon.
+    """
+    follower.pause()
+    name = _slot_name(run, database)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(contextlib.closing(_open(run, Side.SOURCE, database.source_name)))
+        lsn = _import_at_slot(run, database, name, source)
+        # Not before the slot is made: a TRUNCATE that waits for our lock is a transaction that the slot waits for.
+        _lock(source, lock)
+        source_snapshot = _export(source)
+        follower.session.advance(until=lsn)
+        target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
+        target.execute(_BEGIN)
+        _lock(target, lock)
+        target_snapshot = _export(target)
+        follower.resume()
+        yield Moment(
+            lsn=lsn,
+            source_snapshot=source_snapshot,
+            target_snapshot=target_snapshot,
+            locked=(source, target) if lock else None,
+        )
+
+
+def _open(run: Run, side: Side, database: str) -> Connection:
+    jit = {"jit": "off"} if run.sessions.version(side) >= 110000 else {}
+    settings = {"xmlbinary": "base64", "lock_timeout": _LOCK_TIMEOUT, **jit}
+    return run.sessions.open(side, database, autocommit=True, replication=False, encoding="UTF8", **settings)
+
+
+def _import(connection: Connection, snapshot: str) -> None:
+    connection.execute(_BEGIN)
+    connection.execute(("SET TRANSACTION SNAPSHOT " + literal(snapshot)).encode())
+
+
+def _import_at_slot(run: Run, database: DatabasePlan, name: str, connection: Connection) -> int:
+    """Make a temporary slot for the sake of its snapshot, begin under it, and return its exact position."""
+    opened = slots.create(run, database, name, temporary=True)
+    try:
+        _import(connection, opened.export_id)
+    finally:
+        opened.connection.close()
+    return opened.lsn
+
+
+def _lock(connection: Connection, tables: Sequence[TableName]) -> None:
+    """Lock tables against TRUNCATE and rewriting DDL until the transaction ends. Raises LockNotAvailable."""
+    if tables:
+        names = ", ".join("ONLY " + qualified(*table) for table in tables)
+        connection.execute(("LOCK TABLE " + names + " IN ACCESS SHARE MODE").encode())
+
+
+def _export(connection: Connection) -> str:
+    row = connection.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+    return str(row[0] if row else "")
+
+
+def _slot_name(run: Run, database: DatabasePlan) -> str:
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        return temporary_slot_name(run.plan.key, database_oid(connection), run.plan.epoch)

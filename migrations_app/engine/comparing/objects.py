@@ -1,0 +1,134 @@
+"""Compares what stands around the rows: tables, columns, indexes, constraints, triggers, views, functions, types.
+
+Only what the source has and the target lacks, or has differently, counts: further objects on the target harm nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass
+
+from ..connect import Connection
+from ..ports import TableDifference
+from ..selection import Selection
+from ..sql import query
+
+_SHOWN = 200
+_NOISE = re.compile(r'[\s()]|::(?:"[^"]*"|[a-z_ ])+(?:\.(?:"[^"]*"|[a-z_ ])+)?(?:\[\])*')
+_VIEWS = frozenset({"view", "materialized view", "foreign table"})
+ACCESS = frozenset({"row security", "policy"})
+ACTIVE = frozenset({"foreign key", "trigger", "rule"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """One object of a database, with what must be the same on both sides."""
+
+    kind: str
+    schema: str
+    table: str
+    name: str
+    definition: str
+    usable: bool
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What finds the same object on the other side."""
+        return (self.kind, self.schema, self.table, self.name)
+
+    @property
+    def title(self) -> str:
+        """Return the name as an operator reads it, without the schema."""
+        if not self.name:
+            return f"{self.kind} {self.table}"
+        return f"{self.kind} {self.name} on {self.table}" if self.table else f"{self.kind} {self.name}"
+
+
+def read_things(connection: Connection) -> list[Thing]:
+    """Return every object of the connected database. Only reads catalogs."""
+    names = list(Thing.__dataclass_fields__)
+    return [
+        Thing(**dict(zip(names, row, strict=True)))  # type: ignore[arg-type]
+        for row in connection.execute(query("objects")).fetchall()
+    ]
+
+
+def compare_objects(
+    source: Connection,
+    target: Connection,
+    *,
+    tables: Container[tuple[str, str]],
+    selection: Selection,
+    database: str,
+    waiting: Container[str] = (),
+) -> list[TableDifference]:
+    """Return one `differs` per object that is missing or other on the target, and one `equal` per kind.
+
+    `tables` are the (schema, name) of the selected tables. `waiting`: kinds that are made at
+    Complete only, and are not asked for. Raises psycopg's errors.
+    """
+    there = {thing.identity: thing for thing in read_things(target)}
+    same_major = source.info.server_version // 10000 == target.info.server_version // 10000
+    differing: list[TableDifference] = []
+    equal: Counter[str] = Counter()
+    for thing in _selected(read_things(source), tables, selection, database):
+        if _kind(thing) in waiting or _of_missing(thing, there):
+            continue
+        reason = _difference(thing, there.get(thing.identity), same_major)
+        if reason:
+            differing.append(TableDifference(schema=thing.schema, name=thing.title, verdict="differs", reason=reason))
+        else:
+            equal[thing.kind] += 1
+    summary = [
+        TableDifference(schema="", name=f"{count} × {kind}", verdict="equal") for kind, count in sorted(equal.items())
+    ]
+    return differing + summary
+
+
+def _selected(
+    things: list[Thing], tables: Container[tuple[str, str]], selection: Selection, database: str
+) -> list[Thing]:
+    views = {
+        (thing.schema, thing.table)
+        for thing in things
+        if thing.kind in _VIEWS and selection.includes(database, thing.schema, thing.table)
+    }
+    whole = {thing.schema for thing in things if selection.state(database, thing.schema) == "all"}
+    return [
+        thing
+        for thing in things
+        if (thing.schema, thing.table) in tables
+        or (thing.schema, thing.table) in views
+        or (not thing.table and thing.schema in whole)
+    ]
+
+
+def _kind(thing: Thing) -> str:
+    foreign = thing.kind == "constraint" and thing.definition.startswith("FOREIGN KEY")
+    return "foreign key" if foreign else thing.kind
+
+
+def _of_missing(thing: Thing, there: Container[tuple[str, str, str, str]]) -> bool:
+    """Say whether the whole table is missing: then that is told, and not every column and index of it."""
+    relations = ("table", *_VIEWS)
+    if not thing.table or thing.kind in relations:
+        return False
+    return not any((kind, thing.schema, thing.table, "") in there for kind in relations)
+
+
+def _difference(thing: Thing, other: Thing | None, same_major: bool) -> str:
+    if other is None:
+        return "missing on the target"
+    if thing.usable and not other.usable:
+        return "invalid on the target" if thing.kind == "index" else "not validated on the target"
+    if thing.definition == other.definition:
+        return ""
+    if not same_major and _NOISE.sub("", thing.definition) == _NOISE.sub("", other.definition):
+        return ""  # versions print the same expression with other brackets and casts
+    return f"source: {_short(thing.definition)} | target: {_short(other.definition)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,236 @@
+"""Compares the rows of many tables at one moment, several tables at a time, both sides of a table at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import psycopg
+
+from ..catalog import Table
+from ..connect import Connection, cancel_all, first_line, translate
+from ..errors import ConnectionLost
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..ports import TableDifference
+from .hashing import Dialect, Shape, digest
+from .locate import Found, both, locate
+from .moment import Moment, open_under
+
+_FILE_NODES = """
+SELECT c.relfilenode::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One table to compare: as the source has it, and as the target has it (None: missing)."""
+
+    source: Table
+    target: Table | None
+
+
+@dataclass
+class Verdicts:
+    """What a round ended with. `moved`: tables that were emptied or rewritten meanwhile and need another moment."""
+
+    tables: list[TableDifference] = field(default_factory=list)
+    moved: list[Work] = field(default_factory=list)
+
+
+@dataclass
+class _Pair:
+    source: Connection
+    target: Connection
+    dialect: Dialect
+
+
+class TableComparer:
+    """Compares the rows of tables of one database at one moment.
+
+    Read-only on both sides. A lock on a table is held only while that table is read. A table that cannot be read is
+    `not_compared`; the loss of a session raises ConnectionLost, an interruption what `Control.check` raises.
+    """
+
+    def __init__(self, run: Run, database: DatabasePlan, moment: Moment, check: Callable[[], None]) -> None:
+        self._run = run
+        self._database = database
+        self._moment = moment
+        self._check = check
+        self._lock = threading.Lock()
+        self._pairs: list[_Pair] = []
+        self._verdicts = Verdicts()
+        self._done = 0
+        self._total = 1
+        self._failed = threading.Event()
+
+    def run(self, work: list[Work]) -> Verdicts:
+        """Compare these tables, the biggest first, `plan.copy_jobs` at a time."""
+        queue = deque(sorted(work, key=lambda item: -item.source.bytes))
+        self._total = max(1, sum(item.source.bytes for item in work))
+        jobs = 1 if self._moment.locked else max(1, min(self._run.plan.copy_jobs, len(work)))
+        with ThreadPoolExecutor(jobs, thread_name_prefix="compare") as pool:
+            futures = [pool.submit(self._worker, queue) for _ in range(jobs)]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if any(future.done() and future.exception() for future in futures):
+                self._failed.set()
+                self._cut()
+            wait(futures)
+        self._run.ports.control.check()
+        for future in futures:
+            future.result()
+        self._verdicts.tables.sort(key=lambda item: (item.schema, item.name))
+        return self._verdicts
+
+    def _worker(self, queue: deque[Work]) -> None:
+        pair = None
+        while not self._failed.is_set():
+            self._check()
+            try:
+                item = queue.popleft()
+            except IndexError:
+                break
+            pair = pair or self._open()
+            self._keep(item, self._judge(pair, item))
+        if pair and not self._moment.locked:
+            pair.source.close()
+            pair.target.close()
+
+    def _open(self) -> _Pair:
+        if self._moment.locked:
+            source, target = self._moment.locked
+        else:
+            source = open_under(self._run, Side.SOURCE, self._database.source_name, self._moment.source_snapshot)
+            target = open_under(self._run, Side.TARGET, self._database.target_name, self._moment.target_snapshot)
+        pair = _Pair(source, target, Dialect.between(source, target))
+        with self._lock:
+            self._pairs.append(pair)
+        return pair
+
+    def _cut(self) -> None:
+        """Cancel what the other workers still read: their verdicts are not needed any more."""
+        with self._lock:
+            connections = [side for pair in self._pairs for side in (pair.source, pair.target)]
+        cancel_all(connections)
+
+    def _keep(self, item: Work, verdict: TableDifference | None) -> None:
+        with self._lock:
+            if verdict is None:
+                self._verdicts.moved.append(item)
+            else:
+                self._verdicts.tables.append(verdict)
+            self._done += item.source.bytes
+            done = self._done
+        self._run.ports.store.step_progress(done, self._total, f"compared {item.source.schema}.{item.source.name}")
+
+    def _judge(self, pair: _Pair, item: Work) -> TableDifference | None:
+        """Return the verdict on one table, None when this moment cannot tell."""
+        table = item.source
+        reason = _unreadable(table)
+        if reason:
+            return _verdict(table, "not_compared", reason=reason)
+        reason = _other_shape(table, item.target)
+        if reason:
+            return _verdict(table, "differs", reason=reason)
+        shape = _shape(table)
+        with _released(pair.source), _released(pair.target):
+            try:
+                return self._rows(pair, table, shape)
+            except psycopg.errors.LockNotAvailable:
+                return None  # never wait long: what holds the lock may itself wait for one of ours
+            except psycopg.Error as error:
+                return self._not_compared(pair, table, error)
+
+    def _rows(self, pair: _Pair, table: Table, shape: Shape) -> TableDifference | None:
+        ours, theirs = both(pair.source, pair.target, lambda side: digest(side, shape, pair.dialect))
+        found = Found()
+        if ours != theirs:
+            found = self._locate(pair, shape, max(ours.rows, theirs.rows))
+        if _moved(pair.source, shape) or _moved(pair.target, shape):
+            return None
+        if ours == theirs:
+            return _verdict(table, "equal", rows=(ours.rows, theirs.rows))
+        return _verdict(
+            table, "differs", rows=(ours.rows, theirs.rows), reason=found.words(), keys=tuple(found.samples)
+        )
+
+    def _locate(self, pair: _Pair, shape: Shape, rows: int) -> Found:
+        try:
+            return locate(pair.source, pair.target, shape, pair.dialect, rows, self._check)
+        except UnicodeDecodeError:  # SQL_ASCII: the keys cannot be shown, but the verdict stands
+            return Found(complete=False)
+
+    def _not_compared(self, pair: _Pair, table: Table, error: psycopg.Error) -> TableDifference:
+        self._run.ports.control.check()
+        side = Side.SOURCE if pair.source.closed or pair.source.broken else Side.TARGET
+        known = translate(error, side, f"comparing {table.schema}.{table.name}")
+        if isinstance(known, ConnectionLost) or isinstance(error, psycopg.errors.QueryCanceled):
+            raise known from error
+        return _verdict(table, "not_compared", reason=first_line(error))
+
+
+def _verdict(
+    table: Table,
+    verdict: str,
+    *,
+    rows: tuple[int, int] = (0, 0),
+    reason: str = "",
+    keys: tuple[str, ...] = (),
+) -> TableDifference:
+    return TableDifference(
+        schema=table.schema,
+        name=table.name,
+        verdict=verdict,
+        source_rows=rows[0],
+        target_rows=rows[1],
+        sample_keys=keys,
+        reason=reason,
+    )
+
+
+def _shape(table: Table) -> Shape:
+    stored = tuple((column.name, column.type_name) for column in table.columns if column.generated != "v")
+    return Shape(schema=table.schema, name=table.name, columns=stored, key=table.key)
+
+
+def _unreadable(table: Table) -> str:
+    return "" if table.can_read else "the source account may not read it"
+
+
+def _other_shape(table: Table, other: Table | None) -> str:
+    if other is None:
+        return "missing on the target"
+    here = {column.name for column in other.columns if column.generated != "v"}
+    lacking = [name for name, _ in _shape(table).columns if name not in here]
+    if lacking:
+        return "columns missing on the target: " + ", ".join(lacking[:10])
+    surplus = sorted(here - {column.name for column in table.columns})
+    return "columns that only the target has: " + ", ".join(surplus[:10]) if surplus else ""
+
+
+def _moved(connection: Connection, shape: Shape) -> bool:
+    """Say whether the table's file is another one than the snapshot knows.
+
+    TRUNCATE and rewriting ALTERs ignore snapshots: an older one then sees an empty table. Only meaningful while the
+    table is locked by having been read.
+    """
+    row = connection.execute(_FILE_NODES, (shape.schema, shape.name)).fetchone()
+    return row is None or row[0] != row[1]
+
+
+@contextlib.contextmanager
+def _released(connection: Connection) -> Iterator[None]:
+    """Give back the lock that reading a table takes as soon as it is read, keeping the snapshot."""
+    connection.execute("SAVEPOINT one_table")
+    try:
+        yield
+    finally:
+        if not (connection.closed or connection.broken):
+            connection.execute("ROLLBACK TO SAVEPOINT one_table")
+            connection.execute("RELEASE SAVEPOINT one_table")

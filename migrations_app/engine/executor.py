@@ -1,0 +1,117 @@
+"""Runs steps: the only door through which the runner drives the engine's machinery."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import psycopg
+
+from .cleaning import clean_up
+from .cleaning.clearing import clear_target
+from .connect import Sessions, translate
+from .outcome import Outcome, Run
+from .plan import Plan, Side
+from .ports import LedgerItem, Ports
+from .states import StepName
+
+_DOING = {
+    StepName.SCHEMA: "copying the schema",
+    StepName.COPY: "copying rows",
+    StepName.INDEX: "building indexes and constraints",
+    StepName.SYNC: "applying changes",
+    StepName.COMPARE: "comparing",
+    StepName.COMPLETE: "completing",
+    StepName.CLEANUP: "removing what was made for the migration",
+}
+
+
+class Executor:
+    """One worker's hold on a task: opens sessions, runs steps, closes everything at the end.
+
+    Use as a context manager, from claim to release. Steps that follow each other in one executor share sessions and
+    open snapshots. Every method raises EngineError for what was foreseen and Interrupted when the run must stop; an
+    interruption always wins over the errors that it causes. Any other exception is a bug.
+    """
+
+    def __init__(self, plan: Plan, ports: Ports) -> None:
+        self._plan = plan
+        self._ports = ports
+        self._stack = contextlib.ExitStack()
+        self._run: Run | None = None
+
+    def __enter__(self) -> Executor:
+        sessions = self._stack.enter_context(Sessions(self._plan, self._ports.control))
+        self._run = Run(plan=self._plan, ports=self._ports, sessions=sessions)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        run, self._run = self._run, None
+        for snapshot in run.snapshots.values() if run else ():
+            with contextlib.suppress(psycopg.Error, OSError):
+                snapshot.close()
+        self._stack.close()
+
+    def run(self, step: StepName) -> Outcome:
+        """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery."""
+        if step not in _DOING:
+            raise ValueError(f"{step} is not run by the executor")
+        run = self._opened()
+        with self._reporting(_DOING[step]):
+            self._ports.control.check()
+            return _step(step)(run)
+
+    def cancelled(self) -> list[LedgerItem]:
+        """Remove everything of ours from both servers after Cancel, except the target objects that we made.
+
+        Idempotent. Returns what could not be removed, which an event lists with the SQL to remove it by hand. The
+        target objects stay in the ledger for `clear_target`.
+        """
+        with self._reporting("removing what was made for the migration"):
+            return clean_up(self._opened(), keep_target_objects=True)
+
+    def clear_target(self) -> list[LedgerItem]:
+        """Drop exactly the target objects that this task made. Idempotent. Returns what had to be left."""
+        with self._reporting("clearing the target"):
+            return clear_target(self._opened())
+
+    def _opened(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("the executor is a context manager and is not open")
+        return self._run
+
+    @contextlib.contextmanager
+    def _reporting(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            self._ports.control.check()
+            raise translate(error, side_of(error, self._opened()), doing) from error
+        except Exception:
+            self._ports.control.check()
+            raise
+
+
+def side_of(error: psycopg.Error, run: Run) -> Side:
+    """Return the server whose session raised `error`, found by the session in the frames that it passed through.
+
+    An error that passed through no session is the source's when no better is known.
+    """
+    trace = error.__traceback__
+    found = None
+    while trace is not None:
+        for value in trace.tb_frame.f_locals.values():
+            connection = value.connection if isinstance(value, psycopg.Cursor) else value
+            if isinstance(connection, psycopg.Connection):
+                found = run.sessions.side_of(connection) or found
+        trace = trace.tb_next
+    return found or Side.SOURCE
+
+
+def _step(step: StepName) -> Callable[[Run], Outcome]:
+    module = import_module(f".steps.{step.value}", __package__)
+    return module.run  # type: ignore[no-any-return]

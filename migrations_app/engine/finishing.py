@@ -1,0 +1,164 @@
+"""What Complete does after the last change has been applied: everything that the stream of changes does not carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from . import large_objects
+from .catalog import read_tables
+from .cleaning.target import STATES, restore_state
+from .compare import compare_database, large_object_verdicts, tables_in_scope
+from .comparing.moment import standing
+from .connect import Connection, first_line, translate
+from .copy_plan import copy_again
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, TableDifference, TableState
+from .postdata import refresh_matviews, restore_deferred
+from .sequences import Sequence, carry_over, read_sequences, selected_sequences, verdicts
+
+_TRIES = 3
+_STAGES = 6
+
+
+class Finisher:
+    """Finishes one database. Every method can be repeated after a kill at any moment, and then ends the same."""
+
+    def __init__(self, run: Run, database: DatabasePlan) -> None:
+        self._run = run
+        self._database = database
+        self._stage = 0
+
+    def carry_rest(self) -> tuple[list[TableDifference], list[TableDifference]]:
+        """Carry over what the stream does not; return verdicts on tables and on other things.
+
+        Unlogged tables and large objects are made equal to the source once more, sequences are set, never backwards.
+        Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError.
+        """
+        tables: list[TableDifference] = []
+        other: list[TableDifference] = []
+        if self._run.plan.incremental:
+            self._at("unlogged tables")
+            tables = self._unlogged()
+            self._at("large objects")
+            other = self._large_objects()
+        self._at("sequences")
+        return tables, other + self._sequences()
+
+    def open_target(self) -> None:
+        """Put back what was held back or changed for the sync: views' contents, triggers, policies, identity columns.
+
+        Only after the last change has been applied. What the target refuses is told in events. Raises EngineError.
+        """
+        self._at("materialized views")
+        refresh_matviews(self._run, self._database)
+        if self._run.plan.incremental:
+            self._at("triggers, policies and rights")
+            restore_deferred(self._run, self._database)
+            self._at("states of triggers and identity columns")
+            self._restore_states()
+
+    def _at(self, note: str) -> None:
+        self._run.ports.control.check()
+        names = [database.source_name for database in self._run.databases()]
+        at = names.index(self._database.source_name) * _STAGES + self._stage
+        self._stage += 1
+        self._run.ports.store.step_progress(at, len(names) * _STAGES, f"{self._database.target_name}: {note}")
+
+    def _unlogged(self) -> list[TableDifference]:
+        """Copy unlogged tables until a comparison right afterwards finds them equal."""
+        found: list[TableDifference] = []
+        for _ in range(_TRIES):
+            if not copy_again(self._run, self._database, _is_unlogged):
+                return []
+            found = list(self._compare_unlogged())
+            if all(item.verdict == "equal" for item in found):
+                break
+        return found
+
+    def _compare_unlogged(self) -> tuple[TableDifference, ...]:
+        run, database = self._run, self._database
+        logged = {(t.schema, t.name) for t in run.ports.store.tables(database.source_name) if not t.unlogged}
+        return compare_database(
+            run,
+            database,
+            lambda lock: standing(run, database, lock=lock),
+            check=run.ports.control.check,
+            without=frozenset(logged),
+        ).tables
+
+    def _large_objects(self) -> list[TableDifference]:
+        if not large_objects.selected(self._run, self._database):
+            return []
+        found: list[TableDifference] = []
+        for _ in range(_TRIES):
+            large_objects.sync_large_objects(self._run, self._database)
+            found = self._both("comparing large objects", self._compare_large_objects)
+            if all(item.verdict == "equal" for item in found):
+                break
+        return found
+
+    def _compare_large_objects(self, source: Connection, target: Connection) -> list[TableDifference]:
+        return large_object_verdicts(source, target, self._run.ports.control.check)
+
+    def _sequences(self) -> list[TableDifference]:
+        return self._both("setting sequences", self._set_sequences)
+
+    def _set_sequences(self, source: Connection, target: Connection) -> list[TableDifference]:
+        try:
+            wanted = self._wanted_sequences(source)
+        except psycopg.errors.InsufficientPrivilege as error:
+            return [TableDifference(schema="", name="sequences", verdict="not_compared", reason=first_line(error))]
+        refused = [item for item in carry_over(wanted, target, self._run.ports.control.check) if item.reason]
+        differing = refused or [item for item in verdicts(wanted, target) if item.verdict != "equal"]
+        if differing:
+            return differing
+        return [TableDifference(schema="", name=f"{len(wanted)} × sequence value", verdict="equal")] if wanted else []
+
+    def _wanted_sequences(self, source: Connection) -> list[Sequence]:
+        """Return those that belong to the task by the selection, and those that the restore has made for it."""
+        run, name = self._run, self._database.source_name
+        tables, _ = tables_in_scope(run, self._database, read_tables(source))
+        sequences = read_sequences(source)
+        names = {(table.schema, table.name) for table in tables}
+        selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}
+        for item in run.ports.ledger.items(Side.TARGET, self._database.target_name):
+            if item.kind is Kind.OBJECT and item.detail.get("type") == "SEQUENCE":
+                selected.add((item.schema, item.name))
+        return [item for item in sequences if item.key in selected]
+
+    def _restore_states(self) -> None:
+        ledger = self._run.ports.ledger
+        items = [i for i in ledger.items(Side.TARGET, self._database.target_name) if i.kind in STATES]
+        if not items:
+            return
+        with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:
+            for item in reversed(items):
+                self._run.ports.control.check()
+                try:
+                    restore_state(connection, item)
+                except psycopg.Error as error:
+                    self._run.ports.control.check()
+                    raise translate(error, Side.TARGET, f"restoring {item.schema}.{item.name}") from error
+                ledger.removed(item)
+
+    def _both(
+        self, doing: str, work: Callable[[Connection, Connection], list[TableDifference]]
+    ) -> list[TableDifference]:
+        sessions = self._run.sessions
+        with (
+            sessions.session(Side.SOURCE, self._database.source_name) as source,
+            sessions.session(Side.TARGET, self._database.target_name) as target,
+        ):
+            try:
+                return work(source, target)
+            except psycopg.Error as error:
+                self._run.ports.control.check()
+                side = Side.SOURCE if source.closed else Side.TARGET
+                raise translate(error, side, f"{doing} of {self._database.source_name}") from error
+
+
+def _is_unlogged(state: TableState) -> bool:
+    return state.unlogged

@@ -1,0 +1,62 @@
+"""Complete: the target gets the last change, is proven equal to the source, and becomes an ordinary database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ..compare import raise_if_different, record
+from ..comparing.follower import following
+from ..draining import drain
+from ..finishing import Finisher
+from ..outcome import DONE, Outcome, Run
+from ..ports import Comparison
+from .compare import compare_all_while_syncing
+
+_SYNC_GOES_ON = (
+    "The sync goes on and nothing was changed for good. Repair the differing rows on the target, or cancel and start"
+    " again with a new copy; then press Complete again."
+)
+_STILL_WRITTEN = (
+    "Stop whatever still writes on the source: these are not in the stream of changes. Then press Complete again."
+)
+
+
+def run(run: Run) -> Outcome:
+    """Complete every database of the task. Repeatable after a kill at any moment.
+
+    Incremental: drains the source to a marker, compares every row while the sync goes on, drains again, and carries
+    over what is not in the stream. Raises CompareDiffers, with everything still in place for the sync, when anything
+    differs or could not be compared. Full-only: sets sequences and fills views; the rows were compared before.
+    """
+    comparisons: list[Comparison] = []
+    if run.plan.incremental:
+        with following(run) as followers:
+            drain(run, followers, "waiting for the last changes")
+            comparisons = compare_all_while_syncing(run, followers)
+            raise_if_different(comparisons, _SYNC_GOES_ON)
+            drain(run, followers, "applying what was written during the comparison")
+    finishers = [Finisher(run, database) for database in run.databases()]
+    _carry_rest(run, finishers, comparisons)
+    for finisher in finishers:
+        finisher.open_target()
+    return DONE
+
+
+def _carry_rest(run: Run, finishers: list[Finisher], comparisons: list[Comparison]) -> None:
+    """Carry over the rest of each database, and add the verdicts to its stored comparison."""
+    final = []
+    known = {comparison.database: comparison for comparison in comparisons}
+    for finisher, database in zip(finishers, run.databases(), strict=True):
+        tables, other = finisher.carry_rest()
+        before = known.get(database.source_name) or _empty(database.source_name)
+        whole = replace(before, tables=(*before.tables, *tables), other=(*before.other, *other))
+        final.append(whole)
+        if comparisons or not whole.equal:
+            record(run, whole, final=True)
+    raise_if_different(final, _STILL_WRITTEN)
+
+
+def _empty(database: str) -> Comparison:
+    now = datetime.now(UTC)
+    return Comparison(database=database, lsn=None, started_at=now, finished_at=now, tables=())
