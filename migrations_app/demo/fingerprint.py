@@ -16,11 +16,11 @@ _PINS = (
     "SET bytea_output = 'hex'",
     "SET search_path = ''",
 )
+# No materialized views: the target's are refreshed at Complete, the source's are as old as its last refresh.
 _RELATIONS = """
 SELECT format('%I.%I', n.nspname, c.relname), c.relkind FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE (c.relkind IN ('r', 'S') OR c.relkind = 'm' AND c.relispopulated)
-    AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towpath') ORDER BY 1
+WHERE c.relkind IN ('r', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towpath') ORDER BY 1
 """
 
 
