@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 import dj_database_url
-from csp.constants import NONE, SELF
 from cryptography.fernet import Fernet
+from csp.constants import NONE, SELF
 from django.core.management.utils import get_random_secret_key
 
 from . import env

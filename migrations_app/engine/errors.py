@@ -81,7 +81,7 @@ class PlanError(EngineError):
     code = "PLAN-ERROR"
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked us to stop
+class Interrupted(Exception):  # not an error: somebody asked us to stop
     """Base of the reasons for which a run stops early without having failed."""
 
 

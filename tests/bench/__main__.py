@@ -1,7 +1,7 @@
 """`make bench`: prints medians of alternating runs. Nothing here passes or fails; figures are for reading.
 
 Each shape is migrated by `task run --mode full` and by `pg_dump | psql`, in turns, into a fresh database; then a
-backlog of changes is drained by the sync. Times are wall seconds of the whole process, memory is the largest process of ours.
+backlog of changes is drained by the sync. Times are wall seconds of the whole process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def wide(connection: Connection, scale: float) -> None:
     )
     connection.execute(
         "INSERT INTO wide SELECT i, 'name ' || i, repeat(md5(i::text), 9),"
-        " jsonb_build_object('n', i, 'k', md5(i::text)), i * 1.01, date '2020-01-01' + (i %% 2000)::int, 't' || i %% 500 FROM generate_series(1, %s) i",
+        " jsonb_build_object('n', i, 'k', md5(i::text)),"
+        " i * 1.01, date '2020-01-01' + (i %% 2000)::int, 't' || i %% 500 FROM generate_series(1, %s) i",
         (int(2_000_000 * scale),),
     )
     for column in ("name", "day", "tag"):
