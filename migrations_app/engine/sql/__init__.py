@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
 def query(name: str) -> LiteralString:
     """Return the text of `name`.sql. Raises FileNotFoundError for an unknown name."""
-    return cast(LiteralString, resources.files(__name__).joinpath(f"{name}.sql").read_text())
+    return resources.files(__name__).joinpath(f"{name}.sql").read_text()
