@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import types
 from collections.abc import Callable, Iterator
-from importlib import import_module
 
 import psycopg
 
@@ -16,16 +15,18 @@ from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
 from .states import StepName
+from .steps import cleanup, compare, complete, copy, index, schema, sync
 
-_DOING = {
-    StepName.SCHEMA: "copying the schema",
-    StepName.COPY: "copying rows",
-    StepName.INDEX: "building indexes and constraints",
-    StepName.SYNC: "applying changes",
-    StepName.COMPARE: "comparing",
-    StepName.COMPLETE: "completing",
-    StepName.CLEANUP: "removing what was made for the migration",
+_STEPS: dict[StepName, tuple[str, Callable[[Run], Outcome]]] = {
+    StepName.SCHEMA: ("copying the schema", schema.run),
+    StepName.COPY: ("copying rows", copy.run),
+    StepName.INDEX: ("building indexes and constraints", index.run),
+    StepName.SYNC: ("applying changes", sync.run),
+    StepName.COMPARE: ("comparing", compare.run),
+    StepName.COMPLETE: ("completing", complete.run),
+    StepName.CLEANUP: ("removing what was made for the migration", cleanup.run),
 }
+_CLEANING_UP = _STEPS[StepName.CLEANUP][0]
 
 
 class Executor:
@@ -58,12 +59,13 @@ class Executor:
 
     def run(self, step: StepName) -> Outcome:
         """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery."""
-        if step not in _DOING:
+        if step not in _STEPS:
             raise ValueError(f"{step} is not run by the executor")
+        doing, work = _STEPS[step]
         run = self._opened()
-        with self._reporting(_DOING[step]):
+        with self._reporting(doing):
             self._ports.control.check()
-            return _step(step)(run)
+            return work(run)
 
     def cancelled(self) -> list[LedgerItem]:
         """Remove everything of ours from both servers after Cancel, except the target objects that we made.
@@ -71,7 +73,7 @@ class Executor:
         Idempotent. Returns what could not be removed, which an event lists with the SQL to remove it by hand. The
         target objects stay in the ledger for `clear_target`.
         """
-        with self._reporting("removing what was made for the migration"):
+        with self._reporting(_CLEANING_UP):
             return clean_up(self._opened(), keep_target_objects=True)
 
     def clear_target(self) -> list[LedgerItem]:
@@ -110,8 +112,3 @@ def side_of(error: psycopg.Error, run: Run) -> Side:
                 found = run.sessions.side_of(connection) or found
         trace = trace.tb_next
     return found or Side.SOURCE
-
-
-def _step(step: StepName) -> Callable[[Run], Outcome]:
-    module = import_module(f".steps.{step.value}", __package__)
-    return module.run  # type: ignore[no-any-return]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from migrations_app.engine import executor as executor_module
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, EngineError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.outcome import CONTINUE, DONE, Run
@@ -39,9 +38,7 @@ def plan(tmp_path: Path) -> Plan:
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], Any]], None]:
     def install(work: Callable[[Run], Any]) -> None:
-        module = types.ModuleType("migrations_app.engine.steps.copy")
-        module.run = work  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "migrations_app.engine.steps.copy", module)
+        monkeypatch.setitem(executor_module._STEPS, StepName.COPY, ("copying rows", work))
 
     return install
 
