@@ -7,12 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from migrations_app import queue
-from migrations_app.management.commands.up import PARTS, port_is_free, silent_parts, stack
-from migrations_app.models import WorkerBeat
+from migrations_app.management.commands.up import (
+    PARTS,
+    port_is_free,
+    refuse_unfit_installation,
+    silent_parts,
+    stack,
+)
+from migrations_app.models import MigrationTask, WorkerBeat
 
 
 def test_every_part_is_started_once_and_clusters_know_their_name() -> None:
@@ -72,3 +80,10 @@ def test_the_makefile_offers_every_target_that_the_documents_name() -> None:
     text = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
     for target in ("demo", "demo-clean", "up", "test", "lint", "test-faults", "bench", "help"):
         assert f"\n{target}: ## " in text
+
+
+@pytest.mark.django_db
+def test_up_refuses_to_start_when_a_stored_password_cannot_be_opened(draft: MigrationTask, settings: Settings) -> None:
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(CommandError, match="put the old key back"):
+        refuse_unfit_installation()

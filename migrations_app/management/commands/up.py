@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections, connections
@@ -44,10 +45,19 @@ def stack(host: str, port: int, only: Sequence[str] = PARTS) -> list[Child]:
 def prepare(only: Sequence[str] = PARTS) -> None:
     """Bring our own database and the static files up to date. Repeatable; several machines may do it at once."""
     call_command("migrate", interactive=False, verbosity=0)
+    refuse_unfit_installation()
     connections.close_all()
     if "web" in only and not _static_files_are_fresh():
         collect = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "collectstatic", "--noinput", "-v", "0"]
         subprocess.run(collect, check=True, env={**os.environ, "TOWPATH_STATIC_MANIFEST": "1"})
+
+
+def refuse_unfit_installation() -> None:
+    """Raise CommandError when this installation could not work: above all when stored passwords cannot be opened."""
+    problems = [message for message in run_checks(databases=["default"]) if message.is_serious()]
+    if problems:
+        texts = "\n".join(f"{problem.msg}. {problem.hint or ''}".strip() for problem in problems)
+        raise CommandError(f"Towpath does not start:\n{texts}")
 
 
 def port_is_free(host: str, port: int) -> bool:
