@@ -7,7 +7,7 @@ from typing import Any
 
 from .connect import Sessions
 from .plan import DatabasePlan, Plan
-from .ports import Ports
+from .ports import Comparison, Ports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class Run:
     ports: Ports
     sessions: Sessions
     snapshots: dict[str, Any] = field(default_factory=dict)
+    proof: list[Comparison] = field(default_factory=list)
+    """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
 
     def databases(self) -> tuple[DatabasePlan, ...]:
         """Return the databases of the task."""

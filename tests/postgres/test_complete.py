@@ -366,7 +366,7 @@ class Killed(BaseException):
 
 POINTS = [
     "steps.complete.drain",
-    "steps.complete.compare_all_while_syncing",
+    "steps.complete.prove_equal",
     "finishing.copy_again",
     "finishing.large_objects.sync_large_objects",
     "finishing.carry_over",

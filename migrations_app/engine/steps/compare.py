@@ -8,10 +8,15 @@ from collections.abc import Callable, Sequence
 from ..compare import compare_database, raise_if_different, record
 from ..comparing.follower import Follower, following
 from ..comparing.moment import Moment, TableName, standing, while_syncing
+from ..draining import drain
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import Comparison
 
+_SYNC_GOES_ON = (
+    "The sync goes on and nothing was changed for good. Repair the differing rows on the target, or cancel and start"
+    " again with a new copy; then press Complete again."
+)
 _LATER_WRITES = (
     "The source was read after the copy had ended, so rows that were written on it in between show as differences;"
     " compare again while nobody writes, or migrate with incremental sync."
@@ -21,13 +26,15 @@ _LATER_WRITES = (
 def run(run: Run) -> Outcome:
     """Compare every database and store the results. Changes nothing on either server.
 
-    Incremental: compares when it was asked for and the sync goes on meanwhile; what is found does not stop anything.
-    On the way to Complete nothing is done here, since Complete compares after it has drained the source. Full-only:
-    raises CompareDiffers when anything differs or could not be compared.
+    Incremental: compares while the sync goes on. On request, what is found does not stop anything; on the way to
+    Complete the source is drained first, and CompareDiffers is raised when anything differs or could not be compared.
+    Full-only: raises CompareDiffers too.
     """
     if run.plan.incremental:
-        if not run.ports.control.complete_requested():
-            with following(run) as followers:
+        with following(run) as followers:
+            if run.ports.control.complete_requested():
+                run.proof = prove_equal(run, followers)
+            else:
                 compare_all_while_syncing(run, followers)
         return DONE
     comparisons = [_compare_standing(run, database) for database in run.databases()]
@@ -35,6 +42,14 @@ def run(run: Run) -> Outcome:
         comparisons, "Repair the target, or cancel and start again with a new copy. Details are in the comparison."
     )
     return DONE
+
+
+def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:
+    """Drain the source to a marker, then compare. Raises CompareDiffers; everything is in place for the sync then."""
+    drain(run, followers, "waiting for the last changes")
+    comparisons = compare_all_while_syncing(run, followers)
+    raise_if_different(comparisons, _SYNC_GOES_ON)
+    return comparisons
 
 
 def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[Comparison]:
