@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 import psycopg
 
@@ -14,12 +15,13 @@ from . import large_objects
 from .catalog import Table, read_tables, selected_tables
 from .comparing.moment import Moment, TableName, open_under
 from .comparing.objects import ACCESS, ACTIVE, compare_objects
-from .comparing.tables import TableComparer, Verdicts, Work
+from .comparing.tables import TableComparer, Work
 from .connect import Connection
-from .errors import CompareDiffers
+from .errors import CompareDiffers, ConnectionLost
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Comparison, TableDifference
+from .sql import query
 
 _ROUNDS = 10
 _NAMED = 5
@@ -52,36 +54,56 @@ def compare_database(
     at the next one. `without` names tables that are left out on purpose. `check` raises when the comparison must stop.
     Raises EngineError for what concerns all tables, what `Control.check` raises, and psycopg's errors.
     """
-    started, lsn, scope = datetime.now(UTC), None, None
-    verdicts: list[TableDifference] = []
-    pending: list[Work] = []
+    rounds = _Rounds(run, database, check)
     for number in range(_ROUNDS):
-        lock = tuple((item.source.schema, item.source.name) for item in pending)
-        try:
-            with point(lock) as moment:
-                if scope is None:
-                    scope = _scope(run, database, moment, without)
-                    lsn, pending = moment.lsn, scope.work
-                done = TableComparer(run, database, moment, check).run(pending)
-        except psycopg.errors.LockNotAvailable:
-            done = Verdicts(moved=pending)
-        verdicts += done.tables
-        pending = done.moved
-        if not pending:
+        if rounds.another(point, without):
             break
         check()
         run.ports.control.sleep(random.uniform(0.05, 0.3) * (number + 1))  # noqa: S311 - not in step with a writer
-    assert scope is not None  # noqa: S101 - the first round locks nothing, so it cannot end early
-    verdicts += scope.gone + [_restless(item.source) for item in pending]
-    _tell_newcomers(run, database, scope.newcomers)
-    return Comparison(
-        database=database.source_name,
-        lsn=lsn,
-        started_at=started,
-        finished_at=datetime.now(UTC),
-        tables=tuple(sorted(verdicts, key=lambda item: (item.schema, item.name))),
-        other=tuple(scope.other),
-    )
+    return rounds.result()
+
+
+class _Rounds:
+    """The rounds of one comparison: the first reads everything, later ones what could not be told before."""
+
+    def __init__(self, run: Run, database: DatabasePlan, check: Callable[[], None]) -> None:
+        self._run, self._database, self._check = run, database, check
+        self._started = datetime.now(UTC)
+        self._lsn: int | None = None
+        self._scope: _Scope | None = None
+        self._pending: list[Work] = []
+        self._verdicts: list[TableDifference] = []
+
+    def another(self, point: Point, without: frozenset[TableName]) -> bool:
+        """Compare what is pending at a new moment. Returns whether nothing is left to tell."""
+        lock = tuple((item.source.schema, item.source.name) for item in self._pending)
+        try:
+            with point(lock) as moment:
+                if self._scope is None:
+                    self._scope = _scope(self._run, self._database, moment, without)
+                    self._lsn, self._pending = moment.lsn, self._scope.work
+                done = TableComparer(self._run, self._database, moment, self._check).run(self._pending)
+        except psycopg.errors.LockNotAvailable:
+            return False
+        self._verdicts += done.tables
+        self._pending = done.moved
+        return not done.moved
+
+    def result(self) -> Comparison:
+        """Return the comparison. Raises ConnectionLost when not even the first round could be done."""
+        name = self._database.source_name
+        if self._scope is None:
+            raise ConnectionLost(f"Tables of {name} are locked on the source, so it cannot be compared now.")
+        _tell_newcomers(self._run, self._database, self._scope.newcomers)
+        tables = self._verdicts + self._scope.gone + [_restless(item.source) for item in self._pending]
+        return Comparison(
+            database=name,
+            lsn=self._lsn,
+            started_at=self._started,
+            finished_at=datetime.now(UTC),
+            tables=tuple(sorted(tables, key=lambda item: (item.schema, item.name))),
+            other=tuple(self._scope.other),
+        )
 
 
 def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = False) -> None:
@@ -139,7 +161,7 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     target = open_under(run, Side.TARGET, database.target_name, moment.target_snapshot)
     with source, target:
         tables, newcomers = tables_in_scope(run, database, read_tables(source))
-        here = {(table.schema, table.name): table for table in read_tables(target)}
+        here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
         other = compare_objects(
             source,
@@ -159,6 +181,11 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     stored = [(state.schema, state.name) for state in run.ports.store.tables(database.source_name)]
     gone = [_gone(*name) for name in stored if name not in names]
     return _Scope(work, gone, newcomers, other)
+
+
+def _stored_columns(connection: Connection) -> dict[TableName, frozenset[str]]:
+    rows = connection.execute(query("stored_columns")).fetchall()
+    return {(str(row[0]), str(row[1])): frozenset(cast("list[str]", row[2])) for row in rows}
 
 
 def large_object_verdicts(source: Connection, target: Connection, check: Callable[[], None]) -> list[TableDifference]:
@@ -184,7 +211,7 @@ def _gone(schema: str, name: str) -> TableDifference:
 
 
 def _restless(table: Table) -> TableDifference:
-    reason = f"emptied or rewritten during each of {_ROUNDS} tries; compare again when it is quiet"
+    reason = f"locked, emptied or rewritten during each of {_ROUNDS} tries; compare again when it is quiet"
     return TableDifference(schema=table.schema, name=table.name, verdict="not_compared", reason=reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -190,6 +191,24 @@ def test_a_source_that_is_down_is_told_and_the_target_is_cleaned(
     assert time.monotonic() - began < 15
     assert [one.kind for one in left] == [Kind.SLOT]
     assert f"SELECT pg_drop_replication_slot('{slot}')" in left_event(ports)
+    assert target.execute("SELECT to_regnamespace('towpath')").fetchone() == (None,)
+
+
+def test_a_source_that_never_answers_costs_one_timeout_for_all_its_databases(
+    plan: Plan, ports: Ports, target: psycopg.Connection
+) -> None:
+    bookmark.create(target)
+    bookmark.reset(target, KEY, 1, 1)
+    ports.ledger.intend(item(plan, Kind.BOOKMARK, "towpath", side=Side.TARGET))
+    for number in range(8):
+        name = f"db {number}"
+        ports.ledger.intend(LedgerItem(side=Side.SOURCE, database=name, kind=Kind.SLOT, name=f"towpath_{KEY}_{number}"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = replace(plan.source, port=silent.getsockname()[1])
+        began = time.monotonic()
+        left = cleaned(replace(plan, source=mute), ports)
+    assert time.monotonic() - began < 15
+    assert len(left) == 8
     assert target.execute("SELECT to_regnamespace('towpath')").fetchone() == (None,)
 
 

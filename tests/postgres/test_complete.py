@@ -348,6 +348,34 @@ def test_start_again_clears_exactly_what_the_task_made(
     assert rows(target, "SELECT proname FROM pg_proc WHERE proname = 'count_order'") == []
 
 
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_database_that_the_task_made_is_dropped_unless_others_use_it(
+    plan: Plan, target_cluster: Cluster, foreign: bool
+) -> None:
+    ports = fake_ports()
+    name = f"{plan.databases[0].target_name}_made"
+    made = replace(
+        plan,
+        databases=(replace(plan.databases[0], target_name=name),),
+        selection=Selection(rules=plan.selection.rules, targets={plan.databases[0].source_name: name}),
+    )
+    try:
+        begin(made, ports)
+        if foreign:
+            with target_cluster.connect(name) as connection:
+                connection.execute("CREATE TABLE theirs (a int)")
+        with Executor(made, ports) as executor:
+            executor.cancelled()
+            left = executor.clear_target()
+        assert [item.kind for item in left] == ([Kind.DATABASE] if foreign else [])
+        with target_cluster.connect() as connection:
+            there = connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        assert there == (int(foreign),)
+    finally:
+        with target_cluster.connect() as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
 def test_what_others_built_on_our_tables_is_not_dropped(
     plan: Plan, ports: Ports, target: psycopg.Connection[Any]
 ) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from ..outcome import Run
+from ..plan import DatabasePlan
 from ..replication.session import SyncSession
+
+_SAVE_SECONDS = 1.0
 
 
 class Follower:
@@ -18,8 +23,12 @@ class Follower:
     the next `check` or `pause`.
     """
 
-    def __init__(self, session: SyncSession) -> None:
+    def __init__(self, run: Run, database: DatabasePlan, session: SyncSession) -> None:
         self.session = session
+        self._store = run.ports.store
+        self._name = database.source_name
+        self._applied_before = self._store.database(self._name).rows_applied
+        self._saved_at = time.monotonic()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="follow")
         self._going: Future[int] | None = None
@@ -28,7 +37,7 @@ class Follower:
         """Let the sync go on. Idempotent."""
         if self._going is None:
             self._stop.clear()
-            self._going = self._pool.submit(self.session.advance, stop=self._stop.is_set)
+            self._going = self._pool.submit(self.session.advance, stop=self._tick)
 
     def run_to(self, lsn: int) -> None:
         """Let the sync take everything that commits before `lsn`, and nothing more. Only while paused."""
@@ -41,7 +50,9 @@ class Follower:
     def wait(self) -> int:
         """Wait for the end of `run_to`; return the durable position. Raises the error that ended the sync."""
         going, self._going = self._going, None
-        return going.result() if going else self.session.position
+        position = going.result() if going else self.session.position
+        self._save()
+        return position
 
     def pause(self) -> None:
         """Stop at the next source commit and return when it is durable on the target. Idempotent."""
@@ -49,11 +60,31 @@ class Follower:
         self._stop.set()
         if going is not None:
             going.result()
+            self._save()
 
     def check(self) -> None:
         """Raise the error that ended the sync, if any."""
         if self._going is not None and self._going.done():
             self._going.result()
+
+    def _tick(self) -> bool:
+        if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self._save()
+        return self._stop.is_set()
+
+    def _save(self) -> None:
+        """Show how far the sync is."""
+        self._saved_at = time.monotonic()
+        session = self.session
+        self._store.save_database(
+            replace(
+                self._store.database(self._name),
+                bookmark=session.position,
+                lag_bytes=session.lag_bytes,
+                lag_seconds=session.lag_seconds,
+                rows_applied=self._applied_before + session.rows_applied,
+            )
+        )
 
     def close(self) -> None:
         """Stop the sync and the thread. Errors of the sync are raised, after the thread has ended."""
@@ -70,6 +101,6 @@ def following(run: Run) -> Iterator[dict[str, Follower]]:
         followers = {}
         for database in run.databases():
             session = stack.enter_context(SyncSession(run, database))
-            followers[database.source_name] = follower = Follower(session)
+            followers[database.source_name] = follower = Follower(run, database, session)
             stack.callback(follower.close)
         yield followers

@@ -30,10 +30,10 @@ SELECT c.relfilenode::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One table to compare: as the source has it, and as the target has it (None: missing)."""
+    """One table to compare: as the source has it, and the stored columns that the target has (None: no such table)."""
 
     source: Table
-    target: Table | None
+    target: frozenset[str] | None
 
 
 @dataclass
@@ -203,10 +203,9 @@ def _unreadable(table: Table) -> str:
     return "" if table.can_read else "the source account may not read it"
 
 
-def _other_shape(table: Table, other: Table | None) -> str:
-    if other is None:
+def _other_shape(table: Table, here: frozenset[str] | None) -> str:
+    if here is None:
         return "missing on the target"
-    here = {column.name for column in other.columns if column.generated != "v"}
     lacking = [name for name, _ in _shape(table).columns if name not in here]
     if lacking:
         return "columns missing on the target: " + ", ".join(lacking[:10])

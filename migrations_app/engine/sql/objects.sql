@@ -1,6 +1,7 @@
 -- Every object that must stand on both sides: kind, schema, table ('' when it belongs to none), name, definition, and
 -- whether it is in use (a valid index, a validated constraint). Definitions are texts that can be compared between
 -- servers; '' where the text may differ between versions although the meaning is the same (views, rules).
+-- No function here locks a table: somebody may hold one for long.
 -- :parameters none   :versions 10+   (newer columns are read through to_jsonb so that older servers parse it)
 WITH space AS (
   SELECT oid, nspname FROM pg_catalog.pg_namespace
@@ -17,7 +18,7 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
        CASE WHEN c.relkind IN ('r', 'p') THEN c.relkind::text || c.relpersistence::text
             || coalesce(' of ' || (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
                                      FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), '')
-            || coalesce(' ' || pg_catalog.pg_get_expr(c.relpartbound, c.oid), '')
+            || coalesce(' ' || pg_catalog.pg_get_expr(c.relpartbound, 0), '')
             || coalesce(' by ' || pg_catalog.pg_get_partkeydef(c.oid), '') ELSE '' END AS definition,
        true AS usable
   FROM rel c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
