@@ -23,6 +23,7 @@ from .output import Out, print_check, print_report, progress_line, report
 
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
+_DIFFERENCES = "CMP-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class ForegroundRun:
         self.options, self.out, self.err = options, out, err
         self.task_id = ""
         self._ended = threading.Event()
+        self._complete_pressed = False
+        self._differs = False
 
     def create(self) -> str:
         """Create the task with its selection. Returns its id."""
@@ -106,14 +109,13 @@ class ForegroundRun:
                 signal.signal(number, handler)
 
     def _watch(self) -> None:
-        """Show progress, and press Complete when the task is ready and that was asked for."""
+        """Show progress; press Complete, once, when the task is ready and that was asked for."""
         shown, live = "", sys.stderr.isatty()
         try:
             while not self._ended.wait(0.2 if live else 0.5):
                 task = self.task()
                 if task.status == Status.READY and self.options.complete:
-                    with contextlib.suppress(services.Refused):
-                        services.complete_task(task_id=self.task_id, actor=None)
+                    self._press_complete(task)
                 line = progress_line(task)
                 if line != shown:
                     if live:
@@ -127,6 +129,16 @@ class ForegroundRun:
                 sys.stderr.write("\n")
             connection.close()
 
+    def _press_complete(self, task: MigrationTask) -> None:
+        """Press Complete. Ready once more after that means differences, which somebody has to look at: stop."""
+        if self._complete_pressed and task.error_code.startswith(_DIFFERENCES):
+            self._differs = True
+            runner.stop_all()
+            return
+        with contextlib.suppress(services.Refused):
+            services.complete_task(task_id=self.task_id, actor=None)
+            self._complete_pressed = True
+
     def _end(self, task: MigrationTask) -> int:
         if self.options.as_json:
             self.out.write(json.dumps(report(task), indent=1) + "\n")
@@ -137,7 +149,7 @@ class ForegroundRun:
                 f"\nStopped. The position is kept, and so is the slot on the source, which holds back WAL there.\n"
                 f"Go on with: manage.py task run --resume {task.pk}\nor end it with: manage.py task cancel {task.pk}\n"
             )
-            return INTERRUPTED
+            return DIFFERS if self._differs else INTERRUPTED
         return exit_code(task)
 
 
@@ -145,6 +157,6 @@ def exit_code(task: MigrationTask) -> int:
     """Return what the process exits with: 0 done, 2 check failed, 3 failed, 4 comparison differs."""
     if task.status in (Status.CHECK_FAILED, Status.DRAFT, Status.CHECKING):
         return CHECK_FAILED
-    if task.error_code.startswith("CMP-"):
+    if task.error_code.startswith(_DIFFERENCES):
         return DIFFERS
     return DONE if task.status in (Status.COMPLETED, Status.READY) else FAILED
