@@ -5,6 +5,7 @@ MultiFernet: the first key encrypts, every key decrypts, so keys can be rotated 
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+
+_DUMPED = "encrypted:"
 
 
 class Secret(str):
@@ -75,3 +78,15 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     def get_prep_value(self, value: Any) -> Any:
         """Encrypt as it is written."""
         return None if value is None else encrypt(str(value))
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Return what `dumpdata` writes: the token, so that a dump tells no secret."""
+        value = str(self.value_from_object(obj) or "")
+        return _DUMPED + encrypt(value) if value else ""
+
+    def to_python(self, value: Any) -> Any:
+        """Open what `value_to_string` wrote, for `loaddata`; any other text is the secret itself."""
+        if isinstance(value, str) and value.startswith(_DUMPED):
+            with contextlib.suppress(UnreadableSecret):
+                return decrypt(value.removeprefix(_DUMPED))
+        return super().to_python(value)
