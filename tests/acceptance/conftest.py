@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: Debian's chromium, and watchers for what must never happen on a page."""
+"""Fixtures: a world with workers; Debian's chromium, and watchers for what must never happen on a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import ConsoleMessage, Page
 
+from migrations_app.demo.clusters import Cluster
 from tests import factories
+from tests.acceptance.kit import World, open_world
+
+
+@pytest.fixture(scope="session")
+def world(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """An installation with all its workers, shared by all tests: each makes databases and a task of its own."""
+    with open_world(source_cluster, target_cluster, tmp_path_factory.mktemp("world")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,31 +1,32 @@
-"""The whole product on two real servers: tasks are made and driven as an operator does it, and looked at from outside."""
+"""The whole product on two real servers: tasks are driven as an operator does it, and looked at from outside."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import secrets
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.demo.writer import Writer
+from tests.acceptance.places import Place, nothing_of_ours, refresh
 from tests.comparator import differences
 from tests.fakes import wait_until
 from tests.installation import ROOT, Installation, alive, descendants
 
 PARTS = "console,migrate,sync,dispatcher"
 ENDED = ("completed", "cancelled")
+LATE_STEPS = ("sync", "compare", "complete", "cleanup")
 
 _OPERATOR = """
 import io, json, sys, traceback
@@ -69,7 +70,8 @@ class Operator:
 
     def do(self, code: str) -> str:
         """Run code and return what it printed. Raises Refused with the product's words."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(code) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -84,89 +86,6 @@ class Operator:
             if stream:
                 stream.close()
         self._process.wait(20)
-
-
-def quoted(name: str) -> str:
-    """Return an identifier as PostgreSQL wants it, without the product's help."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-@dataclass
-class Place:
-    """One database on one of the servers, and how its tables were identified before anything of ours came."""
-
-    cluster: Cluster
-    name: str
-    identities: dict[str, str] = field(default_factory=dict)
-
-    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return self.cluster.connect(self.name)
-
-    def run(self, *statements: str) -> None:
-        """Run statements, each in a transaction of its own."""
-        with self.connect() as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
-
-    def value(self, sql: str) -> Any:
-        """Return the first column of the first row."""
-        with self.connect() as connection:
-            row = connection.execute(sql.encode()).fetchone()
-        return row[0] if row else None
-
-    def exists(self) -> bool:
-        with self.cluster.connect() as connection:
-            return bool(connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.name,)).fetchall())
-
-    def remember(self) -> None:
-        """Take down what must be the same again when the migration has ended."""
-        self.identities = replica_identities(self)
-
-
-def replica_identities(place: Place) -> dict[str, str]:
-    """Return the replica identity of every user table: the letter, and the index when it is one."""
-    with place.connect() as connection:
-        rows = connection.execute(
-            "SELECT format('%I.%I', n.nspname, c.relname), c.relreplident || coalesce((SELECT i.indexrelid::regclass"
-            "::text FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident), '') FROM pg_class c"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'"
-            " AND n.nspname <> 'information_schema'"
-        ).fetchall()
-    return {str(name): str(value) for name, value in rows}
-
-
-def leftovers(source: Place, target: Place) -> list[str]:
-    """Return everything on both servers that the product made for itself and that should be gone, in words."""
-    found = []
-    for side, place in (("source", source), ("target", target)):
-        with place.cluster.connect() as connection:
-            for what, sql in (
-                ("slot", "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ 'towpath'"),
-                ("session", "SELECT application_name FROM pg_stat_activity WHERE application_name ~ '^towpath'"),
-                ("origin", "SELECT roname FROM pg_replication_origin WHERE roname ~ 'towpath'"),
-            ):
-                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
-        if not place.exists():
-            continue
-        with place.connect() as connection:
-            for what, sql in (
-                ("publication", "SELECT pubname FROM pg_publication WHERE pubname ~ 'towpath'"),
-                ("schema", "SELECT nspname FROM pg_namespace WHERE nspname ~ 'towpath'"),
-                ("function", "SELECT proname FROM pg_proc WHERE proname ~ 'towpath'"),
-                ("table", "SELECT relname FROM pg_class WHERE relname ~ 'towpath'"),
-            ):
-                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
-        if place.identities and replica_identities(place) != place.identities:
-            found.append(f"changed replica identities on the {side}")
-    return found
-
-
-def nothing_of_ours(source: Place, target: Place, seconds: float = 5) -> None:
-    """Assert that nothing of the product's own is on either server; a session may take a moment to end."""
-    deadline = time.monotonic() + seconds
-    while (found := leftovers(source, target)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert found == []
 
 
 class World:
@@ -213,49 +132,14 @@ def open_world(source: Cluster, target: Cluster, folder: Path, **environment: st
         installation.stop()
 
 
-@contextlib.contextmanager
-def database_pair(
-    world: World, fill: Callable[[psycopg.Connection[Any]], None] | str, *, make_target: bool = False
-) -> Iterator[tuple[Place, Place]]:
-    """Make a filled database on the source, and its namesake on the target to come; both are dropped at the end."""
-    name = f"m_{secrets.token_hex(4)}"
-    source, target = Place(world.source, name), Place(world.target, name)
-    try:
-        for place in (source, target) if make_target else (source,):
-            with place.cluster.connect() as connection:
-                connection.execute(f'CREATE DATABASE "{name}"')
-        with source.connect() as connection:
-            if isinstance(fill, str):
-                connection.execute(fill.encode())
-            else:
-                fill(connection)
-        source.remember()
-        yield source, target
-    finally:
-        for place in (source, target):
-            drop_database(place)
-
-
-def drop_database(place: Place) -> None:
-    """Drop a database with its slots and everybody's sessions."""
-    with place.cluster.connect() as connection:
-        rows = connection.execute(
-            "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", (place.name,)
-        ).fetchall()
-        for slot, pid in rows:
-            if pid:
-                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-            connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
-        connection.execute(f"DROP DATABASE IF EXISTS {quoted(place.name)} WITH (FORCE)".encode())
-
-
 class Migration:
     """One task, driven by the operator and worked on by the installation's workers."""
 
-    def __init__(self, world: World, source: Place, target: Place, *, incremental: bool = True, more: str = "") -> None:
+    def __init__(
+        self, world: World, source: Place, target: Place, *, incremental: bool = True, more: tuple[str, ...] = ()
+    ) -> None:
         self.world, self.source, self.target = world, source, target
-        mode = "full+sync" if incremental else "full"
-        names = json.dumps([source.name]) if not more else more
+        names = json.dumps([source.name, *more])
         self.id = world.operator.do(
             f"task = services.create_draft(actor=None, name='kit', scheduled_at=None, incremental={incremental},"
             f" source=endpoint_from_uri({source.cluster.uri()!r}, 'source'),"
@@ -265,7 +149,6 @@ class Migration:
             f"services.set_selection(task_id=task.pk, actor=None, selection=selection)\n"
             f"print(task.pk.hex)"
         )
-        assert mode in ("full", "full+sync")
         self._rows = sqlite3.connect(world.installation.folder / "console.sqlite3", timeout=20, isolation_level=None)
 
     def close(self) -> None:
@@ -325,8 +208,11 @@ class Migration:
             found, worker, status = self._rows.execute(
                 "SELECT current_step, worker, status FROM migrations_app_migrationtask WHERE id = ?", (self.id,)
             ).fetchone()
-            if found == step and worker and status not in ("cancelling", "failed"):
-                return int(worker.split(":")[1])
+            # The worker of the copy still holds the task for a moment when the sync is already the current step.
+            _, pid, cluster = worker.split(":") if worker else ("", "0", "")
+            right = (cluster == "sync") == (step in LATE_STEPS)
+            if found == step and right and status not in ("cancelling", "failed"):
+                return int(pid)
             assert status != "failed", self.story()
             assert time.monotonic() < deadline, f"never at {step} but {status} at {found}\n{self.story()}"
             time.sleep(0.005)
@@ -363,15 +249,36 @@ class Migration:
         return "\n".join(lines) + "\n" + self.world.installation.logs()[-6000:]
 
     def differences(self, **options: Any) -> list[str]:
-        """Return how the target differs from the source, by the oracle of the tests."""
+        """Return how the target differs from the source, by the oracle of the tests. See `refresh`."""
+        refresh(self.source)
         with self.source.connect() as source, self.target.connect() as target:
             return differences(source, target, **options)
+
+
+def ends_well(migration: Migration) -> None:
+    """Assert that the target equals the source and that nothing of ours is anywhere."""
+    assert migration.differences() == [], migration.story()
+    nothing_of_ours(migration.source, migration.target)
+    assert [code for code, _ in migration.events()].count("TASK-COMPLETED") == 1
+
+
+def finish(migration: Migration, writer: Writer) -> None:
+    """Stop the application, complete, and assert that all is well."""
+    migration.until("ready")
+    assert writer.stop().errors == ()
+    migration.complete()
+    ends_well(migration)
 
 
 def kill(pid: int) -> None:
     """End a process as a power cut would."""
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid), 10, "the end of the killed process")
+
+
+def chance(what: str, longest: float) -> float:
+    """Return a random delay; the seed is the one that the test run prints."""
+    return random.Random(f"{random.getstate()[1][:4]} {what}").uniform(0, longest)  # noqa: S311 - a moment, no secret
 
 
 def kill_at(migration: Migration, step: str, delay: float) -> float:

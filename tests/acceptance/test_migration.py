@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer, WriterStats
-from tests.acceptance.kit import Place, World, database_pair, leftovers, nothing_of_ours, open_world
+from tests.acceptance.kit import World
+from tests.acceptance.places import Place, database_pair, leftovers, nothing_of_ours, refresh
 from tests.comparator import differences
 from tests.fakes import wait_until
 
@@ -39,16 +39,15 @@ def _show(world: World, task: str) -> dict[str, Any]:
     return dict(json.loads(_printed(world, "task", "show", task, "--json")))
 
 
+def _status(world: World, task: str) -> str:
+    one = "SELECT status FROM migrations_app_migrationtask WHERE id = ?"
+    return str(world.installation.query(one, task.replace("-", ""))[0][0])
+
+
 @pytest.fixture(scope="module")
-def finished(
-    source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Finished]:
+def finished(world: World) -> Iterator[Finished]:
     """Migrate the shop once, with the writer on through copy and sync, by the command line and real workers."""
-    folder = tmp_path_factory.mktemp("migration")
-    with (
-        open_world(source_cluster, target_cluster, folder) as world,
-        database_pair(world, lambda connection: load_shop(connection, 0.02)) as (source, target),
-    ):
+    with database_pair(world, lambda connection: load_shop(connection, 0.02)) as (source, target):
         yield _migrate(world, source, target)
 
 
@@ -61,19 +60,20 @@ def _migrate(world: World, source: Place, target: Place) -> Finished:
         task = json.loads(made)["id"]
         _printed(world, "task", "check", task)
         _printed(world, "task", "start", task)
-        status = "SELECT status FROM migrations_app_migrationtask"
-        wait_until(lambda: world.installation.query(status) in ([("ready",)], [("failed",)]), 60, "being in sync")
+        wait_until(lambda: _status(world, task) in ("ready", "failed"), 60, "being in sync")
         applied = writer.stats().committed + 100
         wait_until(lambda: writer.stats().committed > applied, 30, "a hundred more transactions in sync")
         stats = writer.stop()
     before = leftovers(source, target)
     _printed(world, "task", "complete", task)
-    wait_until(lambda: world.installation.query(status) != [("completing",)], 60, "the end of Complete")
-    events = world.installation.query("SELECT code FROM migrations_app_event ORDER BY id")
+    wait_until(lambda: _status(world, task) != "completing", 60, "the end of Complete")
+    mine = "SELECT code FROM migrations_app_event WHERE task_id = ? ORDER BY id"
+    events = world.installation.query(mine, task.replace("-", ""))
     return Finished(source, target, stats, _show(world, task), before, [code for (code,) in events])
 
 
 def test_the_target_equals_the_source_in_every_row_and_every_definition(finished: Finished) -> None:
+    refresh(finished.source)
     with finished.source.connect() as source, finished.target.connect() as target:
         assert differences(source, target) == []
 

@@ -1,0 +1,342 @@
+"""`manage.py task run` as a script uses it: exit codes, JSON, passwords, and clear words for bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster, source_settings
+from migrations_app.demo.shop import load_shop
+from tests import impostors
+from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy
+from tests.comparator import differences
+from tests.fakes import wait_until
+from tests.installation import Installation
+
+_TABLES = """
+CREATE SCHEMA sales;
+CREATE TABLE sales.parents (id int PRIMARY KEY, name text);
+CREATE TABLE sales.children (id int PRIMARY KEY, parent int REFERENCES sales.parents);
+CREATE TABLE public.things (id int PRIMARY KEY, v text);
+INSERT INTO sales.parents SELECT g, 'p' FROM generate_series(1, 50) g;
+INSERT INTO sales.children SELECT g, g FROM generate_series(1, 50) g;
+INSERT INTO public.things SELECT g, 't' FROM generate_series(1, 50) g;
+"""
+
+
+class Terminal:
+    """A shell with `manage.py task` and two servers; no worker runs anywhere."""
+
+    def __init__(self, installation: Installation, source: Cluster, target: Cluster) -> None:
+        self.installation, self.source, self.target = installation, source, target
+
+    def task(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.installation.manage("task", *words, **environment)
+
+    def run(self, *more: str, source: str = "", target: str = "", **environment: str) -> Any:
+        """Run a task with the servers' own addresses, or others."""
+        ends = ["--source", source or self.source.uri(), "--target", target or self.target.uri()]
+        return self.task("run", *ends, *more, **environment)
+
+
+@pytest.fixture(scope="module")
+def terminal(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Terminal]:
+    installation = Installation(tmp_path_factory.mktemp("terminal"))
+    installation.migrate()
+    yield Terminal(installation, source_cluster, target_cluster)
+    installation.stop()
+
+
+@pytest.fixture
+def shop(terminal: Terminal) -> Iterator[tuple[Place, Place]]:
+    with database_pair(terminal, lambda connection: load_shop(connection, 0.01)) as places:
+        yield places
+
+
+@pytest.fixture
+def small(terminal: Terminal) -> Iterator[tuple[Place, Place]]:
+    with database_pair(terminal, _TABLES) as places:
+        yield places
+
+
+def different(source: Place, target: Place, **options: Any) -> list[str]:
+    with source.connect() as one, target.connect() as other:
+        return differences(one, other, **options)
+
+
+def test_a_full_migration_ends_equal_with_exit_code_0(terminal: Terminal, shop: tuple[Place, Place]) -> None:
+    done = terminal.run("--database", shop[0].name, "--mode", "full")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed" in done.stdout
+    assert "equal" in done.stdout
+    assert different(*shop) == []
+    nothing_of_ours(*shop, seconds=0)
+
+
+def test_a_run_to_complete_ends_equal_and_tells_everything_as_json(
+    terminal: Terminal, shop: tuple[Place, Place]
+) -> None:
+    done = terminal.run("--database", shop[0].name, "--complete", "--json", "--jobs", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["status"] == "completed"
+    assert report["differences"] == []
+    assert {step["name"] for step in report["steps"]} >= {"schema", "copy", "index", "sync", "complete"}
+    assert all(step["seconds"] >= 0 for step in report["steps"])
+    assert sum(table["rows"] for table in report["tables"]) > 10_000
+    assert all(table["bytes"] > 0 for table in report["tables"] if table["rows"])
+    assert set(report["lag"]) == {"bytes", "seconds"}
+    assert different(*shop) == []
+    nothing_of_ours(*shop, seconds=0)
+
+
+def test_only_what_is_included_is_migrated(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    done = terminal.run("--database", source.name, "--include", "sales", "--mode", "full")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert different(source, target, tables=["sales.parents", "sales.children"]) == []
+    assert target.value("SELECT to_regclass('public.things')") is None
+
+
+def test_a_single_table_can_be_included(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    done = terminal.run("--database", source.name, "--include", "public.things", "--complete")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert different(source, target, tables=["public.things"]) == []
+    assert target.value("SELECT to_regclass('sales.parents')") is None
+    nothing_of_ours(source, target, seconds=0)
+
+
+def test_a_row_written_on_the_target_meanwhile_is_found_with_exit_code_4(
+    terminal: Terminal, small: tuple[Place, Place]
+) -> None:
+    source, target = small
+    with source.connect() as connection:
+        slow_copy(connection)
+    source.remember()
+    words = ["--database", source.name, "--complete", "--json"]
+    process = terminal.installation.start(
+        "task", "run", "--source", source.cluster.uri(), "--target", target.cluster.uri(), *words
+    )
+    wait_until(
+        lambda: target.exists() and target.value("SELECT to_regclass('public.things')") is not None, 30, "the table"
+    )
+    wait_until(lambda: target.value("SELECT count(*) FROM public.things") == 50, 30, "its rows")
+    target.run("INSERT INTO public.things VALUES (1000, 'mine')")
+    assert process.wait(60) == 4, terminal.installation.logs()[-3000:]
+    printed = terminal.installation.logs()
+    assert '"differs"' in printed
+    assert "1000" in printed
+    (task,) = terminal.installation.query(
+        "SELECT id, status FROM migrations_app_migrationtask WHERE name LIKE ?", f"{source.name}%"
+    )
+    assert task[1] == "ready", "the sync can go on"
+    assert terminal.task("cancel", task[0]).returncode == 0
+    nothing_of_ours(source, target)
+
+
+def test_a_failure_ends_with_exit_code_3(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    source.run(
+        "CREATE FUNCTION public.only_here(v text) RETURNS boolean IMMUTABLE LANGUAGE sql AS"
+        " $$ SELECT current_setting('server_version_num')::int < 180000 $$",
+        "ALTER TABLE public.things ADD CHECK (public.only_here(v))",
+    )
+    source.remember()
+    done = terminal.run("--database", source.name, "--mode", "full+sync", "--json")
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["status"] == "failed"
+    assert "things" in report["error"]["message"]
+    assert report["error"]["hint"]
+    assert terminal.task("cancel", report["id"]).returncode == 0
+    nothing_of_ours(source, target)
+
+
+def test_passwords_may_come_from_the_environment(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    done = terminal.run(
+        "--database", small[0].name, "--mode", "full",
+        source=terminal.source.uri(with_password=False),
+        target=terminal.target.uri(with_password=False),
+        TOWPATH_SOURCE_PASSWORD=terminal.source.password,
+        TOWPATH_TARGET_PASSWORD=terminal.target.password,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert different(*small) == []
+
+
+def test_passwords_may_come_from_a_passfile(terminal: Terminal, small: tuple[Place, Place], tmp_path: Path) -> None:
+    file = tmp_path / "passfile"
+    ends = (terminal.source, terminal.target)
+    file.write_text("".join(f"127.0.0.1:{end.port}:*:postgres:{end.password}\n" for end in ends))
+    file.chmod(0o600)
+    done = terminal.run(
+        "--database", small[0].name, "--mode", "full", "--passfile", str(file),
+        source=terminal.source.uri(with_password=False),
+        target=terminal.target.uri(with_password=False),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert different(*small) == []
+
+
+@pytest.fixture
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A source that asks for no password."""
+    folder = tmp_path_factory.mktemp("trusting")
+    for parent in (folder, folder.parent, folder.parent.parent):
+        parent.chmod(parent.stat().st_mode | 0o711)
+    cluster = Cluster(folder=folder / "server", major=16, settings=source_settings(), auth="trust")
+    cluster.create()
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def test_a_server_that_asks_for_no_password_gets_none(terminal: Terminal, trusting: Cluster) -> None:
+    here = Terminal(terminal.installation, trusting, terminal.target)
+    with database_pair(here, _TABLES) as (source, target):
+        done = here.run("--database", source.name, "--complete", source=trusting.uri(with_password=False))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert different(source, target) == []
+        nothing_of_ours(source, target)
+
+
+def _state(terminal: Terminal) -> list[Any]:
+    """Return everything on both servers that a migration could have made."""
+    found: list[Any] = []
+    for cluster in (terminal.source, terminal.target):
+        with cluster.connect() as connection:
+            for query in (
+                "SELECT datname FROM pg_database ORDER BY 1",
+                "SELECT slot_name FROM pg_replication_slots",
+                "SELECT pubname FROM pg_publication",
+                "SELECT relname FROM pg_class WHERE oid >= 16384 AND relkind = 'r'",
+            ):
+                found.append(connection.execute(query.encode()).fetchall())
+    return found
+
+
+def _refused(terminal: Terminal, words: str, *more: str, source: str = "", target: str = "") -> str:
+    """Assert that a run is refused by the check, with these words, and that nothing was made anywhere."""
+    before = _state(terminal)
+    done = terminal.run("--mode", "full+sync", *more, source=source, target=target)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert re.search(words, said), said
+    assert "Traceback" not in said
+    assert _state(terminal) == before
+    return said
+
+
+BAD_ADDRESSES = {
+    "wrong-port": (
+        "Nothing accepts connections at the (source|target) 127.0.0.1:1",
+        "postgresql://postgres:x@127.0.0.1:1/postgres",
+    ),
+    "unknown-host": ("no-such-host.invalid", "postgresql://postgres:x@no-such-host.invalid/postgres"),
+}
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("name", BAD_ADDRESSES)
+def test_a_wrong_address_is_told(terminal: Terminal, name: str, side: str) -> None:
+    words, uri = BAD_ADDRESSES[name]
+    said = _refused(terminal, words, **{side: uri})  # type: ignore[arg-type]
+    assert side in said
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_wrong_password_is_told(terminal: Terminal, side: str) -> None:
+    cluster = terminal.source if side == "source" else terminal.target
+    uri = f"postgresql://postgres:nope@127.0.0.1:{cluster.port}/postgres"
+    said = _refused(terminal, "[Pp]assword", **{side: uri})  # type: ignore[arg-type]
+    assert "nope" not in said
+
+
+def test_a_missing_database_is_told(terminal: Terminal) -> None:
+    _refused(terminal, "no database absent", source=terminal.source.uri("absent"))
+
+
+def test_a_missing_database_by_name_is_told(terminal: Terminal) -> None:
+    _refused(terminal, "absent", "--database", "absent")
+
+
+def test_refused_tls_is_told(terminal: Terminal) -> None:
+    _refused(terminal, "TLS", source=terminal.source.uri() + "?sslmode=require")
+
+
+def test_something_else_at_the_port_is_told(terminal: Terminal) -> None:
+    def web(client: Any) -> None:
+        client.recv(4096)
+        client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with impostors.listening(web) as port:
+        _refused(terminal, "not.* PostgreSQL", source=f"postgresql://u:p@127.0.0.1:{port}/postgres")
+
+
+def test_a_host_that_never_answers_is_told_after_the_timeout(terminal: Terminal) -> None:
+    with impostors.listening(impostors.silent) as port:
+        _refused(terminal, "answer", target=f"postgresql://u:p@127.0.0.1:{port}/postgres")
+
+
+def test_a_missing_right_is_told_with_the_statement_that_gives_it(
+    terminal: Terminal, small: tuple[Place, Place]
+) -> None:
+    source, _ = small
+    with source.cluster.connect() as connection:
+        connection.execute("CREATE ROLE powerless LOGIN PASSWORD 'powerless'")
+    try:
+        uri = f"postgresql://powerless:powerless@127.0.0.1:{source.cluster.port}/postgres"
+        said = _refused(terminal, "REPLICATION", "--database", source.name, source=uri)
+        assert re.search("GRANT .*powerless|ALTER ROLE .*powerless", said)
+    finally:
+        with source.cluster.connect() as connection:
+            connection.execute("DROP ROLE powerless")
+
+
+def test_a_target_that_is_not_empty_is_told(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    with target.cluster.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{target.name}"')
+    target.run("CREATE TABLE public.things (id int)")
+    said = _refused(terminal, "public.things", "--database", source.name)
+    assert "FAILED" in said
+
+
+def test_a_target_that_is_the_source_is_told(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, _ = small
+    said = _refused(terminal, "same", "--database", source.name, target=terminal.source.uri())
+    assert "FAILED" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--source", "nonsense here", "--target", "postgresql://u@h/d"], "not a connection URI"),
+        (["--source", "postgresql:///d?host=/tmp", "--target", "postgresql://u@h/d"], "one host"),
+        (["--source", "postgresql://u@h/d?options=-c%20x%3D1", "--target", "postgresql://u@h/d"], "not supported"),
+        (["--source", "postgresql://u@h/d"], "--target"),
+        (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--include", 'a"b'], "object name"),
+        (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--jobs", "0"], "1 to 64"),
+        (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--passfile", "/absent"], "not exist"),
+        (["--resume", "ffff"], "No task"),
+    ],
+)
+def test_words_that_make_no_sense_are_told_before_anything_is_made(
+    terminal: Terminal, words: list[str], said: str
+) -> None:
+    count = "SELECT count(*) FROM migrations_app_migrationtask"
+    before = terminal.installation.query(count)
+    done = terminal.task("run", *words)
+    assert done.returncode not in (0, 2, 3, 4) or "usage" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert terminal.installation.query(count) == before

@@ -1,0 +1,277 @@
+"""Passwords appear nowhere: a canary is searched in everything that the product writes, runs and says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote as percent_encoded
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.demo.shop import load_shop
+from tests.acceptance.kit import Migration, World, open_world
+from tests.acceptance.places import Place, database_pair, drop_database
+from tests.fakes import wait_until
+from tests.installation import descendants
+
+# The letters survive every way of quoting; what surrounds them breaks every careless one.
+CANARY = "canarybird7f3c91"
+PASSWORD = f"%s{{0}}\"'\\ :@/{CANARY}%(x)s$$"
+WRONG = f'%d"\'{CANARY}wrong%%"x'
+
+
+@dataclass
+class Watch:
+    """Looks again and again at processes, sessions and files while the product works."""
+
+    world: World
+    folder: Path
+    hits: set[str] = field(default_factory=set)
+    looks: int = 0
+    seen: set[str] = field(default_factory=set)
+    users_own: set[int] = field(default_factory=set)
+    _end: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._look()
+        except Exception as error:
+            self.hits.add(f"the watch itself broke: {error!r}")
+
+    def _look(self) -> None:
+        sessions = [cluster.connect() for cluster in (self.world.source, self.world.target)]
+        for connection in sessions:
+            connection.execute("SET application_name = 'watch'")
+        try:
+            while not self._end.wait(0.02):
+                self.looks += 1
+                self._processes()
+                self._files()
+                for connection in sessions:
+                    self._sessions(connection)
+        finally:
+            for connection in sessions:
+                connection.close()
+
+    def _processes(self) -> None:
+        for pid in descendants(os.getpid()):
+            if pid in self.users_own:
+                continue
+            for part in ("cmdline", "environ"):
+                try:
+                    text = Path(f"/proc/{pid}/{part}").read_bytes()
+                except OSError:
+                    continue
+                if part == "cmdline":
+                    self.seen |= {name for name in ("pg_dump", "qcluster") if name.encode() in text}
+                if holds_canary(text):
+                    self.hits.add(f"{part} of process {pid}")
+
+    def _files(self) -> None:
+        """A password file may exist for a moment, but only for our own eyes."""
+        with contextlib.suppress(OSError):  # files and folders come and go
+            for path in self.folder.rglob("login-*"):
+                if holds_canary(path.read_bytes()):
+                    self.seen.add("password file")
+                    if path.stat().st_mode & 0o077:
+                        self.hits.add(f"password file {path} is open to others")
+
+    def _sessions(self, connection: psycopg.Connection[Any]) -> None:
+        rows = connection.execute(
+            "SELECT application_name, query FROM pg_stat_activity WHERE application_name <> 'watch'"
+        ).fetchall()
+        for application, query in rows:
+            self.seen |= {"session"} if str(application).startswith("towpath") else set()
+            if holds_canary(f"{application} {query}".encode()):
+                self.hits.add(f"pg_stat_activity: {application}")
+
+
+def holds_canary(text: bytes) -> bool:
+    return CANARY.encode() in text or CANARY.encode("utf-16-le") in text
+
+
+def files_with_canary(folder: Path) -> list[str]:
+    """Return the files below a folder whose bytes hold the canary."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and not path.is_symlink() and holds_canary(path.read_bytes()):
+                found.append(str(path))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def world(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "tmp").mkdir()
+    with open_world(source_cluster, target_cluster, folder, TMPDIR=str(folder / "tmp")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def roles(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
+    """A role with the canary on both servers; both log every statement from here on."""
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            # Only the digest travels: the servers' logs must be free of what we put there ourselves.
+            digest = connection.pgconn.encrypt_password(PASSWORD.encode(), b"canary", b"scram-sha-256").decode()
+            connection.execute(f"CREATE ROLE canary LOGIN SUPERUSER PASSWORD '{digest}'".encode())
+            connection.execute("ALTER ROLE canary SET log_statement = 'all'")
+            connection.execute("ALTER ROLE canary SET log_min_messages = 'debug1'")
+            connection.execute("ALTER SYSTEM SET log_connections = 'on'")
+            connection.execute("SELECT pg_reload_conf()")
+    yield
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute("ALTER SYSTEM RESET log_connections")
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(
+                lambda c=connection: not c.execute("SELECT FROM pg_stat_activity WHERE usename = 'canary'").fetchall(),
+                10,
+                "the end of the canary's sessions",
+            )
+            connection.execute("REASSIGN OWNED BY canary TO postgres")
+            connection.execute("DROP ROLE canary")
+
+
+@pytest.fixture(scope="module")
+def pair(world: World) -> Iterator[tuple[Place, Place]]:
+    with database_pair(world, lambda connection: load_shop(connection, 0.01)) as places:
+        yield places
+
+
+def uri(cluster: Cluster, user: str = "canary", password: str = "") -> str:
+    secret = ":" + percent_encoded(password, safe="") if password else ""
+    return f"postgresql://{user}{secret}@127.0.0.1:{cluster.port}/postgres"
+
+
+@pytest.fixture(scope="module")
+def watched(world: World, pair: tuple[Place, Place]) -> Watch:
+    """A whole migration with the canary on both sides, a failing login before, and a source that goes away within."""
+    source, target = pair
+    with Watch(world, world.installation.folder) as watch:
+        _fail_to_log_in(watch, source)
+        migration = Migration(world, source, target)
+        for side in ("source", "target"):
+            world.operator.do(
+                f"end = Endpoint.objects.get({side}_of={migration.id!r})\n"
+                f"end.account, end.password = 'canary', {PASSWORD!r}\nend.save()"
+            )
+        migration.start()
+        migration.until("ready")
+        _lose_the_password(migration)
+        migration.complete()
+    migration.close()
+    return watch
+
+
+def _by_hand(watch: Watch, words: list[str], *, code: int, **passwords: str) -> str:
+    """Run a command with passwords in its environment: that one is its user's, but no child may inherit it."""
+    process = watch.world.installation.start(*words, **passwords)
+    watch.users_own.add(process.pid)
+    assert process.wait(60) == code
+    printed = watch.world.installation.logs()
+    assert CANARY not in printed
+    return printed
+
+
+def _fail_to_log_in(watch: Watch, source: Place) -> None:
+    """By the command line, where the address is typed in by hand, and by the button of the form."""
+    world, target = watch.world, uri(watch.world.target)
+    right = {"TOWPATH_SOURCE_PASSWORD": WRONG, "TOWPATH_TARGET_PASSWORD": PASSWORD}
+    words = ["task", "run", "--source", uri(world.source), "--target", target, "--database", source.name]
+    assert "assword" in _by_hand(watch, words, code=2, **right)
+    _by_hand(watch, words, code=0, **{**right, "TOWPATH_SOURCE_PASSWORD": PASSWORD})
+    drop_database(Place(world.target, source.name))
+    broken = uri(world.source, password=WRONG).replace("%25", "%")
+    _by_hand(watch, ["task", "create", "--source", broken, "--target", target], code=1)
+
+
+def _lose_the_password(migration: Migration) -> None:
+    """A wrong password while the task runs: the sessions are cut, so the next login fails."""
+    change = f"Endpoint.objects.filter(source_of={migration.id!r}).get()"
+    migration.world.operator.do(f"end = {change}\nend.password = {WRONG!r}\nend.save()")
+    with migration.source.cluster.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name ~ '^towpath:'"
+        )
+    migration.until("failed", seconds=60)
+    migration.world.operator.do(f"end = {change}\nend.password = {PASSWORD!r}\nend.save()")
+    migration.press("retry_task")
+
+
+def test_no_process_and_no_session_shows_the_password(watched: Watch) -> None:
+    # The command line's own process carries what its user put there.
+    assert watched.hits == set()
+    assert watched.looks > 50
+    assert watched.seen >= {"pg_dump", "qcluster", "session"}, "the watch must have seen something"
+
+
+def test_no_file_of_the_installation_holds_the_password(watched: Watch, world: World) -> None:
+    world.operator.do("from django.db import connection; connection.cursor().execute('PRAGMA wal_checkpoint')")
+    names = {path.name for path in world.installation.folder.rglob("*")}
+    assert "console.sqlite3" in names
+    assert files_with_canary(world.installation.folder) == []
+
+
+def test_the_servers_logs_do_not_hold_the_password(watched: Watch, world: World) -> None:
+    for cluster in (world.source, world.target):
+        text = cluster.log.read_bytes()
+        assert b"statement:" in text, "the servers must have logged statements"
+        assert not holds_canary(text)
+
+
+def test_no_row_of_our_database_holds_the_password(watched: Watch, world: World) -> None:
+    dump = world.installation.manage("dumpdata", "--all")
+    assert dump.returncode == 0
+    assert '"migrations_app.migrationtask"' in dump.stdout
+    assert CANARY not in dump.stdout
+
+
+def test_a_dump_of_our_database_can_be_loaded_again(watched: Watch, world: World) -> None:
+    world.operator.do(
+        "from django.core import serializers\n"
+        "text = serializers.serialize('json', Endpoint.objects.filter(account='canary'))\n"
+        "found = [one.object.password for one in serializers.deserialize('json', text)]\n"
+        f"assert found.count({PASSWORD!r}) >= 2, 'the passwords must survive'"
+    )
+
+
+def test_nothing_is_left_in_temporary_folders(watched: Watch, world: World) -> None:
+    folder = world.installation.folder
+    assert [str(path) for path in (folder / "tmp").rglob("*")] == []
+    assert [str(path) for path in (folder / "work").rglob("*") if path.is_file()] == []
+
+
+def test_files_that_hold_secrets_are_private(watched: Watch, world: World) -> None:
+    folder = world.installation.folder
+    for name in ("encryption_key", "secret_key"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_the_history_of_a_failed_login_tells_the_account_but_no_password(watched: Watch, world: World) -> None:
+    told = " ".join(text for (text,) in world.installation.query("SELECT message FROM migrations_app_event"))
+    assert "canary" in told
+    assert CANARY not in told
