@@ -347,6 +347,12 @@ def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
 
 def server_error(state: str, words: str, side: Side, doing: str) -> EngineError:
     """Return the typed error for what a server said with this SQLSTATE; the same rules as `translate`."""
+    failure = _classified(state, words, side, doing)
+    failure.sqlstate = state
+    return failure
+
+
+def _classified(state: str, words: str, side: Side, doing: str) -> EngineError:
     if state.startswith("08") or state in _LOST:
         return ConnectionLost(f"Lost the connection to the {side} while {doing}: {words}")
     if state in _TRY_AGAIN:

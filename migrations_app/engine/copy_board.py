@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .connect import Connection, cancel_all
@@ -16,6 +16,7 @@ from .plan import DatabasePlan
 
 TRIES = 3
 _BACK_OFF_SECONDS = (1.0, 5.0)
+_WAIT_SECONDS = (0.5, 2.0, 5.0)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -26,6 +27,8 @@ class Unit:
     tables: tuple[TableWork, ...] = ()
     part: Part | None = None
     tries: int = 0
+    waits: int = 0
+    """How often it had to give way to somebody who wanted its table."""
     not_before: float = 0.0
 
     @property
@@ -88,13 +91,27 @@ class Board:
                     return None
                 self._changed.wait(0.5)
 
-    def finished(self, unit: Unit) -> bool:
-        """Note that a unit is done for good; says whether it was the last one of its database."""
+    def finished(self, unit: Unit, instead: Iterable[Unit] = ()) -> bool:
+        """Note that a unit is done with, and queue others `instead`; says whether nothing of its database is left."""
         with self._changed:
             self._running -= 1
-            self._left[unit.database.source_name] -= 1
+            units = list(instead)
+            self._ready.extend(units)
+            self._left[unit.database.source_name] += len(units) - 1
             self._changed.notify_all()
             return not self._left[unit.database.source_name]
+
+    def later(self, unit: Unit) -> bool:
+        """Put a unit back whose table somebody else wants first; says False when that happened too often."""
+        with self._changed:
+            if unit.waits >= len(_WAIT_SECONDS):
+                return False
+            self._running -= 1
+            unit.not_before = time.monotonic() + _WAIT_SECONDS[unit.waits]
+            unit.waits += 1
+            self._ready.append(unit)
+            self._changed.notify_all()
+            return True
 
     def again(self, unit: Unit, error: EngineError) -> bool:
         """Put a unit back after a failure that may pass; says False when it has had its tries."""

@@ -11,17 +11,19 @@ from . import large_objects
 from .catalog import Table, read_tables, selected_tables
 from .connect import end_older_sessions, translate
 from .copy_board import Unit
-from .copying import Lane, TableWork
-from .errors import SchemaChanged, TargetError
+from .copying import Busy, Lane, Moved, TableWork, shape_changed
+from .errors import ConnectionLost, SchemaChanged, TargetError
 from .outcome import Run
-from .parts import part_size, plan_parts
+from .parts import Part, part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
-from .snapshot import Snapshot, open_again, open_now
+from .snapshot import Snapshot, open_again, open_locked, open_now
+from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
 
 _SMALL_TABLE_BYTES = 4 << 20
 _BATCH_BYTES = 16 << 20
 _BATCH_TABLES = 50
+_ByName = dict[TableName, Table]
 _TO_COPY = frozenset({TableStatus.WAITING, TableStatus.COPYING})
 
 
@@ -37,35 +39,55 @@ class DatabaseWork:
     large_objects: bool = False
 
 
-def plan_database(run: Run, database: DatabasePlan) -> DatabaseWork:
+def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> DatabaseWork:
     """Find out what is left to do, opening a snapshot when tables are left and the run has none that is alive.
 
     Without incremental sync all tables must come from one snapshot: if it was lost, everything is copied again.
+    `again`: what is left did not fit the snapshot of this same run, so it gets a new one in any case.
     """
     states = run.ports.store.tables(database.source_name)
+    if again and all(state.status is TableStatus.DONE for state in states):
+        return DatabaseWork(database, None, done=states)
     snapshot: Snapshot | None = run.snapshots.get(database.source_name)
     if snapshot and not snapshot.alive():
         snapshot = None
-    if any(state.status in _TO_COPY for state in states) and snapshot is None:
-        if not run.plan.incremental:
-            states = _start_over(run, database, states)
-        snapshot = open_again(run, database)
+    if any(state.status in _TO_COPY for state in states):
+        if again and not run.plan.incremental:
+            snapshot = open_now(run, database)
+        elif snapshot is None:
+            states = states if run.plan.incremental else _start_over(run, database, states)
+            snapshot = open_again(run, database)
     source, target = _catalogs(run, database, snapshot)
     made = _made(run, database)
-    work = DatabaseWork(database, snapshot, large_objects=large_objects.selected(run, database))
+    work = DatabaseWork(database, snapshot, large_objects=not again and large_objects.selected(run, database))
     for state in states:
         if state.status is TableStatus.DONE:
             work.done.append(state)
             continue
-        name = (state.schema, state.name)
-        if name not in source:
-            raise SchemaChanged(
-                f"The table {state.schema}.{state.name} of {database.source_name} is no longer there.",
-                hint="Bring it back, or cancel the task and start it again with what the source has now.",
-            )
-        one = TableWork(database, state, source[name], target.get(name), ours=name in made)
+        one = _table_work(database, state, source, target, made)
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
     return work
+
+
+def _table_work(
+    database: DatabasePlan, state: TableState, source: _ByName, target: _ByName, made: set[TableName]
+) -> TableWork:
+    """Put together what is known of a table. Raises SchemaChanged when it is not what the target was made from."""
+    name = (state.schema, state.name)
+    if name not in source:
+        raise SchemaChanged(
+            f"The table {state.schema}.{state.name} of {database.source_name} is no longer there.",
+            hint="Bring it back, or cancel the task and start it again with what the source has now.",
+        )
+    state = replace(state, oid=source[name].oid)  # another table may have taken its place
+    work = TableWork(database, state, source[name], target.get(name), ours=name in made)
+    if work.ours and work.target and _shape(work.table) != _shape(work.target):
+        raise shape_changed(work)
+    return work
+
+
+def _shape(table: Table) -> set[tuple[str, str]]:
+    return {(column.name, column.type_name) for column in table.copied_columns}
 
 
 def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> list[TableState]:
@@ -104,7 +126,10 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
                 if name not in made or name not in source:
                     raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
                 work = TableWork(database, state, source[name], target.get(name), ours=True)
-                lane.copy_over(work)
+                try:
+                    lane.copy_over(work)
+                except (Moved, Busy) as error:
+                    raise ConnectionLost(f"{work.label} is emptied or locked on the source just now.") from error
                 run.ports.store.save_tables(replace(state, rows_done=work.rows_done, bytes_done=work.bytes_done))
         finally:
             lane.close()
@@ -113,12 +138,52 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
     return len(states)
 
 
-def _made(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
+def copy_locked(run: Run, database: DatabasePlan) -> int:
+    """Copy the tables that are left one by one, each locked from its snapshot on; returns how many there were.
+
+    For tables that the application empties or rewrites again and again: it waits while such a table is copied. Their
+    indexes are left to do. Raises SchemaChanged for a table that is gone or has other columns now.
+    """
+    states = [state for state in run.ports.store.tables(database.source_name) if state.status in _TO_COPY]
+    for state in states:
+        label = f"{state.schema}.{state.name}"
+        run.ports.store.event(
+            "warning",
+            "COPY-LOCKED",
+            f"{label} of {database.source_name} changes too often for a copy without a lock: who wants to empty or"
+            " rewrite it on the source now waits until it is copied.",
+        )
+        snapshot = open_locked(run, database, (state.schema, state.name))
+        try:
+            source, target = _catalogs(run, database, snapshot)
+            work = _table_work(database, state, source, target, _made(run, database))
+            lane = Lane(run, database, snapshot, run.ports.control.check, held=True)
+            try:
+                lane.copy_whole([work])
+            finally:
+                lane.close()
+            run.ports.store.save_tables(copied_state(work, snapshot))
+        finally:
+            if run.snapshots.get(database.source_name) is snapshot:
+                del run.snapshots[database.source_name]
+            snapshot.close()
+    return len(states)
+
+
+def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
+    """Return the state of a table whose rows are on the target's disk; it remembers the place of its snapshot."""
+    return replace(
+        work.state,
+        status=TableStatus.COPIED,
+        watermark=snapshot.lsn if snapshot else None,
+        bytes_done=work.bytes_done,
+        rows_done=work.rows_done,
+    )
+
+
+def _made(run: Run, database: DatabasePlan) -> set[TableName]:
     items = run.ports.ledger.items(Side.TARGET, database.target_name)
     return {(item.schema, item.name) for item in items if item.kind is Kind.TABLE}
-
-
-_ByName = dict[tuple[str, str], Table]
 
 
 def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tuple[_ByName, _ByName]:
@@ -160,11 +225,22 @@ def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
 
 def _cut(work: DatabaseWork, one: TableWork, size: int) -> list[Unit]:
     if one.ours and work.snapshot:
-        parts = plan_parts(work.snapshot.holder, one.table, size)
+        parts = _parts(work.snapshot, one.table, size)
         if len(parts) > 1:
             one.left = len(parts)
             return [Unit(database=work.database, tables=(one,), part=part) for part in parts]
     return [Unit(database=work.database, tables=(one,))]
+
+
+def _parts(snapshot: Snapshot, table: Table, size: int) -> list[Part]:
+    """Plan without keeping a lock: the holder lives as long as the whole copy, and a failure would end its snapshot."""
+    try:
+        with snapshot.holder.transaction(force_rollback=True):
+            return plan_parts(snapshot.holder, table, size)
+    except psycopg.Error as error:
+        if error.sqlstate == LOCK_NOT_AVAILABLE or error.sqlstate in GONE:
+            return []
+        raise translate(error, Side.SOURCE, f"planning the copy of {table.schema}.{table.name}") from error
 
 
 def _batches(work: DatabaseWork, jobs: int) -> list[Unit]:

@@ -1,7 +1,8 @@
 """Copies tables of one database through one pair of sessions: the source's under the snapshot, the target's writing.
 
-Every call is one target transaction that has reached the disk when it returns. A call that raised has kept nothing,
-and its lane must be closed.
+Every call is one target transaction that has reached the disk when it returns, and one on the source that keeps the
+tables locked (ACCESS SHARE) only meanwhile. A call that raised has kept nothing, and its lane must be closed; after
+`Moved` and `Busy` it can go on.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import psycopg
 
 from . import wire
 from .catalog import Table
-from .connect import Connection
-from .errors import ConflictError, EngineError, TargetError
+from .connect import Connection, cancel_all
+from .errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError, TargetError
 from .names import literal, qualified, quote
 from .outcome import Run
 from .parts import Part
 from .plan import DatabasePlan, Side
 from .ports import TableState
 from .relay import Relay
-from .snapshot import Snapshot
+from .snapshot import BEGIN, Snapshot
+from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
 from .wire import Patience
 
 _ACTIVITY = (
@@ -31,6 +33,9 @@ _ACTIVITY = (
     " FROM pg_catalog.pg_stat_activity WHERE pid = %s"
 )
 _IN_DOUBT_TRIES = 50
+_SOURCE_LOCK_TIMEOUT = "2s"
+_SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
+_NO_SUCH_COLUMN = "42703"
 
 
 @dataclass(eq=False)
@@ -55,6 +60,22 @@ class TableWork:
     @property
     def label(self) -> str:
         return f"{self.table.schema}.{self.table.name}"
+
+
+class Moved(Exception):
+    """Tables that were emptied, rewritten, replaced or dropped after the snapshot."""
+
+    def __init__(self, works: Sequence[TableWork]) -> None:
+        super().__init__(", ".join(work.label for work in works))
+        self.works = works
+
+
+class Busy(Exception):
+    """Somebody locks one of the tables, or waits for its lock. The copy may be tried again later."""
+
+
+class GaveWay(Busy):
+    """The same, but in the midst of a copy: the lane must be closed."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +124,25 @@ def _binary(work: TableWork, encodings: Encodings) -> bool:
 
 
 class Lane:
-    """A pair of sessions that copies one table after the other in one thread. `close` it at the end or on error."""
+    """A pair of sessions that copies one table after the other in one thread. `close` it at the end or on error.
 
-    def __init__(self, run: Run, database: DatabasePlan, snapshot: Snapshot, check: Callable[[], None]) -> None:
-        self.run, self.database = run, database
-        self.patience = Patience(check, self._activity)
+    `held`: read by the snapshot's holder, which has locked what is copied. It is closed with the lane.
+    """
+
+    def __init__(
+        self, run: Run, database: DatabasePlan, snapshot: Snapshot, check: Callable[[], None], *, held: bool = False
+    ) -> None:
+        self.run, self.database, self.snapshot = run, database, snapshot
+        self.held = held
+        self.patience = Patience(self._check, self._activity)
+        self.turn = 0
+        """Grows with every COPY that begins: `give_way` means one of them."""
+        self._stop = check
+        self._streaming = self._asked_away = False
         self._current: TableWork | None = None
         self._open: list[Connection] = []
         try:
-            self.source = self._session(Side.SOURCE, database.source_name)
-            snapshot.import_into(self.source)
+            self.source = snapshot.holder if held else self._session(Side.SOURCE, database.source_name)
             self.target = self._session(Side.TARGET, database.target_name)
             self._quiet_triggers()
             self.encodings = Encodings(_encoding(self.source), _encoding(self.target))
@@ -123,7 +153,8 @@ class Lane:
 
     def _session(self, side: Side, name: str) -> Connection:
         # Whoever sets synchronous_commit off for a role would lose finished tables in a crash of the target.
-        connection = self.run.sessions.open(side, name, lock_timeout="10s", synchronous_commit="on")
+        patience = _SOURCE_LOCK_TIMEOUT if side is Side.SOURCE else "10s"
+        connection = self.run.sessions.open(side, name, lock_timeout=patience, synchronous_commit="on")
         self._open.append(connection)
         return connection
 
@@ -138,6 +169,24 @@ class Lane:
             relay.close()
         for connection in self._open:
             wire.discard(connection)
+        if self.held:
+            self.snapshot.close()
+
+    @property
+    def reading(self) -> int | None:
+        """The source's process while it sends rows that can be given up, else None."""
+        return self.source.info.backend_pid if self._streaming and not self.held else None
+
+    def give_way(self, turn: int) -> None:
+        """Let the COPY number `turn` end at once, if it still runs: somebody waits for its table. From any thread."""
+        self._asked_away = self._asked_away or turn == self.turn
+
+    def _check(self) -> None:
+        self._stop()
+        if self._asked_away and self._streaming:
+            self._streaming = False
+            cancel_all([self.source])  # closing alone would leave the lock until the server notices
+            raise GaveWay
 
     def _count(self, size: int) -> None:
         if self._current:
@@ -157,6 +206,37 @@ class Lane:
                 words.append("unreachable")
         return " / ".join(words)
 
+    def _enter(self, works: Sequence[TableWork]) -> None:
+        """Lock the tables for one transaction under the snapshot, and see that they are what the snapshot knows.
+
+        Raises Moved or Busy, with the lane unharmed. The locks last until `_leave`.
+        """
+        if self.held:
+            return
+        names = [(work.table.schema, work.table.name) for work in works]
+        begin = f"{BEGIN}; SET TRANSACTION SNAPSHOT {literal(self.snapshot.export_id)}"
+        text = "; ".join([begin, lock_text(names), standing_text(names)])
+        try:
+            result = wire.command(self.source, Side.SOURCE, text, self.patience, f"locking {works[0].label}")
+        except EngineError as error:
+            if error.sqlstate in _SNAPSHOT_GONE:
+                raise ConnectionLost(f"The snapshot {self.snapshot.export_id} of the source is gone.") from error
+            if error.sqlstate not in GONE and error.sqlstate != LOCK_NOT_AVAILABLE:
+                raise
+            self._leave()
+            if error.sqlstate in GONE and len(works) == 1:
+                raise Moved(works) from error
+            raise Busy from error
+        standing = {int(result.get_value(row, 0) or 0) for row in range(result.ntuples)}
+        moved = [work for work in works if work.table.oid not in standing]
+        if moved:
+            self._leave()
+            raise Moved(moved)
+
+    def _leave(self) -> None:
+        if not self.held:
+            wire.command(self.source, Side.SOURCE, "ROLLBACK", self.patience, "ending a copy")
+
     def _command(self, text: str, doing: str) -> None:
         wire.command(self.target, Side.TARGET, text, self.patience, doing)
 
@@ -164,9 +244,11 @@ class Lane:
         """Copy these tables, each whole, in one target transaction.
 
         What an earlier attempt left in a table of ours is removed in the same transaction. Raises ConflictError when a
-        table that is not ours has rows; otherwise EngineError of the side that failed.
+        table that is not ours has rows; Moved or Busy when the snapshot does not fit or somebody comes first; otherwise
+        EngineError of the side that failed.
         """
         doing = "copying " + (works[0].label if len(works) == 1 else f"{works[0].label} and {len(works) - 1} more")
+        self._enter(works)
         freeze = len(works) == 1 and works[0].ours
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
@@ -175,12 +257,22 @@ class Lane:
         for work in works:
             work.bytes_done = 0
             self._copy(work, Part("", 0), freeze=freeze)
+        self._leave()
         self._command("COMMIT", doing)
 
     def _copy(self, work: TableWork, part: Part, *, freeze: bool) -> int:
         self._current = work
         copy_out, copy_in = copy_statements(work, part, self.encodings, freeze=freeze)
-        copied = self.relay.copy(copy_out, copy_in, f"copying {work.label}")
+        self.turn += 1
+        self._asked_away, self._streaming = False, True
+        try:
+            copied = self.relay.copy(copy_out, copy_in, f"copying {work.label}")
+        except SourceError as error:
+            if error.sqlstate == _NO_SUCH_COLUMN:
+                raise shape_changed(work) from error
+            raise
+        finally:
+            self._streaming = False
         if not part.where:
             work.rows_done = copied.rows
         return copied.rows
@@ -202,9 +294,11 @@ class Lane:
     def copy_over(self, work: TableWork) -> None:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
         doing = f"copying {work.label} again"
+        self._enter([work])
         self._command("BEGIN", doing)
         self._command("DELETE FROM ONLY " + _name(work), doing)  # noqa: S608 - a quoted name only
         self._copy(work, Part("", 0), freeze=False)
+        self._leave()
         self._command("COMMIT", doing)
 
     def clear(self, work: TableWork) -> None:
@@ -217,6 +311,8 @@ class Lane:
     def copy_part(self, work: TableWork, part: Part) -> None:
         """Copy one part of a table in a transaction of its own. May be called again after any failure.
 
+        Raises Moved or Busy as `copy_whole`. Moved makes all other parts worthless.
+
         When the connection broke at the commit itself, the target is asked whether it took place: a part is never
         copied twice.
         """
@@ -228,6 +324,7 @@ class Lane:
         doing = f"copying {work.label}"
         before = work.bytes_done
         work.doubts.pop(part, None)
+        self._enter([work])
         self._command("BEGIN", doing)
         row = self.target.execute("SELECT pg_catalog.txid_current()::text").fetchone()
         try:
@@ -235,6 +332,7 @@ class Lane:
         except BaseException:
             work.bytes_done = before
             raise
+        self._leave()
         work.doubts[part] = (str(row[0]) if row else "", rows)
         self._command("COMMIT", doing)
 
@@ -245,6 +343,14 @@ class Lane:
                 return row[0] == "committed"
             self.run.ports.control.sleep(0.2)
         raise TargetError("The target does not say whether the last commit of a copy took place.")
+
+
+def shape_changed(work: TableWork) -> SchemaChanged:
+    """Return the error for a table whose columns are not those that its counterpart on the target was made from."""
+    return SchemaChanged(
+        f"The columns of {work.label} in database {work.database.source_name} were changed during the copy.",
+        hint="Change them back, or cancel the task and start it again with what the source has now.",
+    )
 
 
 def _name(work: TableWork) -> str:

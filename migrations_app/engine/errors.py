@@ -10,11 +10,13 @@ from __future__ import annotations
 class EngineError(Exception):
     """Root of all anticipated failures.
 
-    Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`.
+    Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`, `sqlstate`
+    (what a server called it, empty when none did).
     """
 
     code = "INT-UNKNOWN"
     retryable = False
+    sqlstate = ""
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)

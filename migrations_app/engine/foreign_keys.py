@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import psycopg
 
-from .archive import Archive, Place
+from .archive import Archive, Place, open_archive
 from .connect import Connection, first_line
 from .names import qualified, quote
 from .outcome import Run
@@ -30,22 +30,54 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def restore_foreign_keys(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+def of_one_moment(run: Run, database: DatabasePlan) -> bool:
+    """Say whether all tables were copied under one snapshot.
+
+    If not, rows may miss their parents until the sync has passed the latest watermark; Complete is behind that.
+    """
+    states = run.ports.store.tables(database.source_name)
+    return len({state.watermark for state in states}) <= 1
+
+
+def validate_pending(run: Run, database: DatabasePlan) -> int:
+    """Add and prove the foreign keys that had to wait for the sync; returns how many are proved now that were not.
+
+    For a target that has passed the latest watermark; the sync may go on meanwhile, since a proof locks out no writer.
+    Idempotent. A key whose rows do not fit stays NOT VALID and is reported. Does nothing where keys wait for
+    `postdata.restore_deferred` altogether, because the target account may not silence them.
+    """
+    if run.plan.incremental and not run.ports.store.database(database.source_name).replica_role:
+        return 0
+    archive = open_archive(run, database)
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        connection.execute(archive.setup or b"SELECT 1")
+        return restore_foreign_keys(run, database, connection, archive)
+
+
+def restore_foreign_keys(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, prove: bool = True
+) -> int:
     """Add the foreign keys of the archive that do not stand yet and prove those that the source has proved.
 
-    Idempotent. A key whose rows do not fit stays NOT VALID and is reported: it still guards new rows.
+    Idempotent; returns how many are proved now that were not. A key whose rows do not fit stays NOT VALID and is
+    reported: it still guards new rows. Without `prove` the rows are not looked at: keys stay NOT VALID, and those that
+    cannot be added so are left out.
     """
     entries = archive.of_type("FK CONSTRAINT")
-    standing = _standing(connection)
+    before = _standing(connection)
     places = {entry.dump_id: archive.place(entry) for entry in entries}
-    missing = [entry for entry in entries if _key(places[entry.dump_id]) not in standing]
+    missing = [entry for entry in entries if _key(places[entry.dump_id]) not in before]
     version = connection.info.server_version
+    if not prove:
+        missing = [entry for entry in missing if _unproved(entry, places[entry.dump_id], version)]
 
     def text(entry: Entry) -> bytes:
         return _add_text(entry, places[entry.dump_id], version)
 
     manner = Manner(is_fatal=lambda entry: False, text=text, repeatable=True)
     remember(run, database, run_entries(run, connection, missing, manner))
+    if not prove:
+        return 0
     standing = _standing(connection)
     waiting = [
         (entry, place)
@@ -53,6 +85,8 @@ def restore_foreign_keys(run: Run, database: DatabasePlan, connection: Connectio
         if (place := places[entry.dump_id]) and standing.get(_key(place)) is False and _proved_on_source(entry)
     ]
     _report_orphans(run, database, _validate(run, database, waiting))
+    proved = {key for key, valid in _standing(connection).items() if valid and not before.get(key)}
+    return len(proved & {_key(place) for place in places.values()})
 
 
 def _standing(connection: Connection) -> dict[Key, bool]:
@@ -74,10 +108,15 @@ def _statement(entry: Entry) -> bytes:
 
 def _add_text(entry: Entry, place: Place | None, version: int) -> bytes:
     """Return the statement with NOT VALID, where the server has it: before 18 a partitioned table has not."""
-    partitioned = place is None or place.kind == "p"
-    if not _proved_on_source(entry) or (partitioned and version < _NOT_VALID_ON_PARTITIONED):
+    if not _proved_on_source(entry) or not _unproved(entry, place, version):
         return entry.definition
     return _statement(entry) + b" NOT VALID;"
+
+
+def _unproved(entry: Entry, place: Place | None, version: int) -> bool:
+    """Say whether the key can be added without a look at the rows."""
+    partitioned = place is None or place.kind == "p"
+    return not _proved_on_source(entry) or not partitioned or version >= _NOT_VALID_ON_PARTITIONED
 
 
 def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place]]) -> list[Failure]:

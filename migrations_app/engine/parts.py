@@ -35,8 +35,8 @@ def part_size(total_bytes: int, jobs: int, smallest: int = SMALLEST_PART_BYTES) 
 def plan_parts(connection: Connection, table: Table, size: int) -> list[Part]:
     """Return the parts of a table: one without condition when it is small or nothing cuts it well.
 
-    `connection` is a source session under the snapshot, with the table locked against rewrites: pages then stay where
-    they are. Reads the catalog only, or the ends of the key's index.
+    `connection` is a source session under the snapshot. Pages stay where they are as long as nobody rewrites the table;
+    who does makes every part void. Reads the catalog only, or the ends of the key's index.
     """
     count = -(-table.bytes // size)
     whole = [Part("", table.bytes)]

@@ -10,7 +10,7 @@ import psycopg
 
 from .archive import Archive, open_archive
 from .connect import Connection, end_older_sessions, first_line
-from .foreign_keys import restore_foreign_keys
+from .foreign_keys import of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_table
 from .names import qualified, quote
 from .outcome import Run
@@ -59,7 +59,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
         _stage(run, database, 2, "foreign keys, triggers and rules")
         if not _defers_active(run, database):
-            _restore_active(run, database, connection, archive)
+            _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
         _stage(run, database, 3, "materialized views")
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
@@ -76,8 +76,9 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
 
 
 def restore_deferred(run: Run, database: DatabasePlan) -> None:
-    """Make what had to wait for the end of the sync: rights, policies, event triggers, and where the target account may
-    not silence them, foreign keys, triggers and rules. Idempotent; refusals are listed in events."""
+    """Make what had to wait for the end of the sync: rights, policies, event triggers, the proof of foreign keys that
+    lie between tables of different moments, and where the target account may not silence them, foreign keys, triggers
+    and rules. Idempotent; refusals are listed in events."""
     archive = open_archive(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
@@ -93,6 +94,11 @@ def _stage(run: Run, database: DatabasePlan, number: int, note: str) -> None:
     run.ports.store.step_progress(
         at * _STAGES + number, len(run.databases()) * _STAGES, f"{database.target_name}: {note}"
     )
+
+
+def _waits_for_sync(run: Run, database: DatabasePlan) -> bool:
+    """Say whether the rows fit together only when the sync has brought all tables to one moment."""
+    return run.plan.incremental and not of_one_moment(run, database)
 
 
 def _defers_active(run: Run, database: DatabasePlan) -> bool:
@@ -135,10 +141,12 @@ def _plain(archive: Archive) -> list[Entry]:
     ]
 
 
-def _restore_active(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+def _restore_active(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, prove: bool = True
+) -> None:
     entries = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
     remember(run, database, run_entries(run, connection, entries, _LISTED))
-    restore_foreign_keys(run, database, connection, archive)
+    restore_foreign_keys(run, database, connection, archive, prove=prove)
 
 
 def _restore_access(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
@@ -156,6 +164,8 @@ def _comments(run: Run, database: DatabasePlan, archive: Archive) -> list[Entry]
     if run.plan.incremental:
         defers = _defers_active(run, database)
         waiting = {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
+        if _waits_for_sync(run, database):
+            waiting |= {e.dump_id for e in archive.of_type("FK CONSTRAINT")}
     return [entry for entry in archive.of_type("COMMENT") if waiting.isdisjoint(entry.depends_on)]
 
 

@@ -1,8 +1,9 @@
 """Opens the snapshot under which schema and rows of one source database are read, and keeps it open.
 
-Three sessions belong together. The *locker* holds ACCESS SHARE on every selected table from before the snapshot: it
-stops what an older snapshot would not survive (TRUNCATE, rewrites). The *slot* gives the snapshot its exact place in
-the stream of changes. The *holder* imports that snapshot and lends it to any number of sessions.
+Two sessions belong together. The *slot* gives the snapshot its exact place in the stream of changes. The *holder*
+imports that snapshot and lends it to any number of sessions. No table stays locked: the application may empty and
+rewrite its tables at any time, and whoever reads one under an older snapshot must see whether that happened
+(`unmoved`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -18,20 +19,22 @@ import psycopg
 from . import slots, source_setup
 from .catalog import Table, read_tables, selected_tables
 from .connect import Connection, end_older_sessions, translate
-from .errors import ConnectionLost, SourceError
-from .names import literal, qualified, slot_name, temporary_slot_name
+from .errors import ConnectionLost, EngineError, SourceError
+from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
+from .unmoved import LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 
-_LOCK_BATCH = 500
 _PING_SECONDS = 1.0
 _DRIFT_TRIES = 3
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_LOCK_TIMEOUT = "2s"
+_LONGEST_PAUSE_SECONDS = 5.0
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 @dataclass(kw_only=True)
 class Snapshot:
-    """An open snapshot of one source database. Alive as long as its sessions; `close` frees what it pins.
+    """An open snapshot of one source database. Alive as long as its holder; `close` frees what it pins.
 
     `lsn` is its exact place in the stream of changes (None for a task without incremental sync): a change committed
     before it is in the snapshot, a later one is not. `tables` are the selected tables as the snapshot sees them.
@@ -41,22 +44,21 @@ class Snapshot:
     lsn: int | None
     export_id: str
     holder: Connection
-    locker: Connection | None = None
     tables: list[Table] = field(default_factory=list)
+    locked: frozenset[int] = frozenset()
+    """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def alive(self) -> bool:
-        """Say whether both sessions still stand. Asks the server, at most once a second. Thread-safe."""
+        """Say whether the holder still stands. Asks the server, at most once a second. Thread-safe."""
         with self._lock:
-            if self.holder.closed or (self.locker and self.locker.closed):
+            if self.holder.closed:
                 return False
             if time.monotonic() - self._pinged_at < _PING_SECONDS:
                 return True
             try:
-                for connection in (self.holder, self.locker):
-                    if connection:
-                        connection.execute("SELECT 1")
+                self.holder.execute("SELECT 1")
             except psycopg.Error:
                 self._close()
                 return False
@@ -73,21 +75,19 @@ class Snapshot:
         import_snapshot(connection, self.export_id)
 
     def close(self) -> None:
-        """End the sessions: the source may clean up again. Idempotent."""
+        """End the holder: the source may clean up again. Idempotent."""
         with self._lock:
             self._close()
 
     def _close(self) -> None:
-        for connection in (self.holder, self.locker):
-            if connection:
-                with contextlib.suppress(psycopg.Error, OSError):
-                    connection.close()
+        with contextlib.suppress(psycopg.Error, OSError):
+            self.holder.close()
 
 
 def import_snapshot(connection: Connection, export_id: str) -> None:
     """Begin a REPEATABLE READ transaction under an exported snapshot. Raises ConnectionLost when it is gone."""
     try:
-        connection.execute(_BEGIN)
+        connection.execute(BEGIN)
         connection.execute("SET TRANSACTION SNAPSHOT " + literal(export_id))
     except psycopg.Error as error:
         raise ConnectionLost(f"The snapshot {export_id} of the source is gone.") from error
@@ -114,11 +114,12 @@ def open_first(run: Run, database: DatabasePlan) -> Snapshot:
     return snapshot
 
 
-def open_again(run: Run, database: DatabasePlan) -> Snapshot:
+def open_again(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:
     """Open a new snapshot for what is not copied yet; the task's slot keeps its place and its changes.
 
     The snapshot's place X2 comes from a temporary slot, so that the tables copied under it skip what they contain.
-    Raises SlotLost when the task's slot is gone or another server answers; otherwise as `open_first`.
+    The holder locks the tables `lock` at once (see `open_locked`). Raises SlotLost when the task's slot is gone or
+    another server answers; otherwise as `open_first`.
     """
     state = run.ports.store.database(database.source_name)
     if run.plan.incremental and state.consistent_point is None:
@@ -130,7 +131,7 @@ def open_again(run: Run, database: DatabasePlan) -> Snapshot:
             slots.require(run, connection, database, state)
             oid = source_setup.database_oid(connection)
             temporary = temporary_slot_name(run.plan.key, oid, run.plan.epoch)
-        snapshot = _open(run, database, connection, temporary, temporary=True)
+        snapshot = _open(run, database, connection, temporary, temporary=True, lock=lock)
     run.snapshots[database.source_name] = snapshot
     return snapshot
 
@@ -145,7 +146,7 @@ def _close_known(run: Run, database: DatabasePlan) -> None:
 def exported_at_slot(
     run: Run, database: DatabasePlan, name: str, *, temporary: bool = True
 ) -> Iterator[tuple[int, Snapshot]]:
-    """Make a slot only for its snapshot; yields (X, snapshot) and frees both afterwards. No tables are locked.
+    """Make a slot only for its snapshot; yields (X, snapshot) and frees both afterwards.
 
     Hold the applier at a commit boundary first: the slot must come after everything that is applied already.
     """
@@ -154,24 +155,47 @@ def exported_at_slot(
         holder = _hold(run, database, opened.export_id)
     finally:
         opened.connection.close()
-    snapshot = Snapshot(database=database.source_name, lsn=opened.lsn, export_id=_export(holder), holder=holder)
     try:
-        snapshot.tables = _selected(run, database, holder)
-        yield opened.lsn, snapshot
+        yield opened.lsn, _snapshot(run, database, opened.lsn, holder)
     finally:
-        snapshot.close()
+        holder.close()
 
 
-def open_now(run: Run, database: DatabasePlan) -> Snapshot:
-    """Open a snapshot of this moment without a place in the stream; nothing is locked and nothing is made."""
+def open_now(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:
+    """Open a snapshot of this moment without a place in the stream; nothing is made. Locks the tables `lock`."""
     holder = _hold(run, database, "")
     try:
-        snapshot = Snapshot(database=database.source_name, lsn=None, export_id=_export(holder), holder=holder)
-        snapshot.tables = _selected(run, database, holder)
+        return _snapshot(run, database, None, holder, lock)
     except BaseException:
         holder.close()
         raise
-    return snapshot
+
+
+def open_locked(run: Run, database: DatabasePlan, name: TableName) -> Snapshot:
+    """Open a new snapshot whose holder has locked one table (ACCESS SHARE) since, until the snapshot is closed.
+
+    Only the holder itself can read that table surely: any other session queues behind who waits for the lock. The lock
+    comes after the slot, which waits for everybody who waits for a lock of ours; so it is tried again, with events,
+    until nobody has emptied the table in between. Raises as `open_again`.
+    """
+    tries = 0
+    while True:
+        run.ports.control.check()
+        try:
+            snapshot = (open_again if run.plan.incremental else open_now)(run, database, [name])
+            there = {(table.schema, table.name): table.oid for table in snapshot.tables}
+            if name not in there or there[name] in snapshot.locked:
+                return snapshot
+            snapshot.close()
+        except (EngineError, psycopg.Error) as error:
+            if error.sqlstate != LOCK_NOT_AVAILABLE:
+                raise
+        tries += 1
+        if tries in (3, 15) or tries % 60 == 0:
+            run.ports.store.event(
+                "warning", "SRC-LOCKED", f"Waiting until nobody locks or empties {'.'.join(name)} on the source."
+            )
+        run.ports.control.sleep(min(0.2 * tries, _LONGEST_PAUSE_SECONDS))
 
 
 @contextlib.contextmanager
@@ -186,14 +210,22 @@ def _housekeeping(run: Run, database: DatabasePlan) -> Iterator[Connection]:
             raise translate(error, Side.SOURCE, f"opening the snapshot of {database.source_name}") from error
 
 
-def _open(run: Run, database: DatabasePlan, connection: Connection, slot: str, *, temporary: bool) -> Snapshot:
-    """Run the opening sequence; again when tables came or went between the locks and the snapshot."""
+def _open(
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    slot: str,
+    *,
+    temporary: bool,
+    lock: Sequence[TableName] = (),
+) -> Snapshot:
+    """Run the opening sequence; again when tables came or went between the publication and the snapshot."""
     for _ in range(_DRIFT_TRIES):
-        tables = _selected_now(run, database, connection)
+        tables = _selected(run, database, connection)
         publication = ""
         if slot:
             publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
-        snapshot = _open_once(run, database, connection, tables, slot, temporary=temporary)
+        snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
         if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
             if slot and not temporary:
                 _remember(run, database, slot, publication, snapshot.lsn)
@@ -209,13 +241,9 @@ def _open(run: Run, database: DatabasePlan, connection: Connection, slot: str, *
     )
 
 
-def _open_once(
-    run: Run, database: DatabasePlan, connection: Connection, tables: list[Table], slot: str, *, temporary: bool
-) -> Snapshot:
-    locker = _lock_tables(run, database, connection, tables)
-    holder: Connection | None = None
+def _open_once(run: Run, database: DatabasePlan, slot: str, *, temporary: bool, lock: Sequence[TableName]) -> Snapshot:
+    lsn, holder = None, None
     try:
-        lsn = None
         if slot:
             opened = slots.create(run, database, slot, temporary=temporary)
             lsn = opened.lsn
@@ -225,49 +253,42 @@ def _open_once(
                 opened.connection.close()
         else:
             holder = _hold(run, database, "")
-        snapshot = Snapshot(
-            database=database.source_name, lsn=lsn, export_id=_export(holder), holder=holder, locker=locker
-        )
-        snapshot.tables = _selected(run, database, holder)
-        return snapshot
+        return _snapshot(run, database, lsn, holder, lock)
     except BaseException:
-        for one in (locker, holder):
-            if one:
-                one.close()
+        if holder:
+            holder.close()
         raise
-
-
-def _lock_tables(run: Run, database: DatabasePlan, asking: Connection, tables: list[Table]) -> Connection:
-    """Return a session that holds ACCESS SHARE on all tables. It has no snapshot, so it keeps nothing from clean-up."""
-    locker = run.sessions.open(Side.SOURCE, database.source_name, lock_timeout="5s")
-
-    def attempt() -> None:
-        locker.execute("ROLLBACK")
-        locker.execute("BEGIN")
-        for at in range(0, len(tables), _LOCK_BATCH):
-            names = ", ".join("ONLY " + qualified(one.schema, one.name) for one in tables[at : at + _LOCK_BATCH])
-            locker.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
-
-    try:
-        source_setup.persist(run, asking, tables, attempt, "locking the selected tables", ["AccessExclusiveLock"])
-    except BaseException:
-        locker.close()
-        raise
-    return locker
 
 
 def _hold(run: Run, database: DatabasePlan, export_id: str) -> Connection:
-    # Reading a table's size waits for whoever locks it: not for ever.
-    holder = run.sessions.open(Side.SOURCE, database.source_name, lock_timeout="10s")
+    holder = run.sessions.open(Side.SOURCE, database.source_name, lock_timeout=_LOCK_TIMEOUT)
     try:
         if export_id:
             import_snapshot(holder, export_id)
         else:
-            holder.execute(_BEGIN)
+            holder.execute(BEGIN)
     except BaseException:
         holder.close()
         raise
     return holder
+
+
+def _snapshot(
+    run: Run, database: DatabasePlan, lsn: int | None, holder: Connection, lock: Sequence[TableName] = ()
+) -> Snapshot:
+    """Lock before anything else: without a slot the snapshot comes after it, with one the gap must be short."""
+    locked: frozenset[int] = frozenset()
+    if lock:
+        holder.execute(lock_text(lock).encode())
+        locked = frozenset(int(str(row[0])) for row in holder.execute(standing_text(lock).encode()).fetchall())
+    return Snapshot(
+        database=database.source_name,
+        lsn=lsn,
+        export_id=_export(holder),
+        holder=holder,
+        tables=_selected(run, database, holder),
+        locked=locked,
+    )
 
 
 def _export(holder: Connection) -> str:
@@ -276,15 +297,13 @@ def _export(holder: Connection) -> str:
 
 
 def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
-    return selected_tables(read_tables(connection), run.plan.selection, database.source_name)
-
-
-def _selected_now(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
-    """Return the selected tables as they are now; asking for sizes waits for whoever locks a table."""
+    """Return the selected tables as the session sees them; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
 
     def attempt() -> None:
-        found[:] = _selected(run, database, connection)
+        # A failure must not end the holder's transaction, and with it the snapshot.
+        with connection.transaction():
+            found[:] = selected_tables(read_tables(connection), run.plan.selection, database.source_name)
 
     source_setup.persist(run, connection, [], attempt, "reading the table sizes", ["AccessExclusiveLock"])
     return found

@@ -227,17 +227,50 @@ def test_another_server_is_recognised(run: Run, source_db: str) -> None:
     assert caught.value.code == "SRC-CHANGED"
 
 
-def test_the_locker_stops_truncate_until_the_snapshot_is_closed(
+def test_an_open_snapshot_keeps_nobody_from_emptying_a_table(
     run: Run, source_cluster: Cluster, source_db: str
 ) -> None:
     opened = snapshot.open_first(run, run.plan.databases[0])
     with source_cluster.connect(source_db) as connection:
         connection.execute("SET lock_timeout = '100ms'")
+        connection.execute("TRUNCATE orders")
+    assert opened.alive()
+
+
+def test_a_locked_table_is_emptied_when_its_snapshot_is_closed(
+    run: Run, source_cluster: Cluster, source_db: str
+) -> None:
+    sql(source_cluster, source_db, "CREATE TABLE other (id int PRIMARY KEY)")
+    snapshot.open_first(run, run.plan.databases[0])
+    opened = snapshot.open_locked(run, run.plan.databases[0], ("public", "orders"))
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("SET lock_timeout = '100ms'")
+        connection.execute("TRUNCATE other")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute("TRUNCATE orders")
+        assert opened.holder.execute("SELECT count(*) FROM public.orders").fetchone() == (100,)
         opened.close()
         connection.execute("SET lock_timeout = '10s'")
         connection.execute("TRUNCATE orders")
+
+
+@pytest.mark.parametrize("incremental", [True, False])
+def test_a_lock_that_came_after_a_truncate_is_tried_with_a_new_snapshot(
+    run: Run, source_cluster: Cluster, source_db: str, monkeypatch: pytest.MonkeyPatch, incremental: bool
+) -> None:
+    run.plan = replace(run.plan, incremental=incremental)
+    database = run.plan.databases[0]
+    snapshot.open_first(run, database)
+    original, emptied = snapshot.lock_text, iter(["TRUNCATE orders; INSERT INTO orders VALUES (-1)"])
+
+    def late(names: object) -> str:
+        sql(source_cluster, source_db, next(emptied, "SELECT 1"))
+        return original(names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(snapshot, "lock_text", late)
+    opened = snapshot.open_locked(run, database, ("public", "orders"))
+    assert opened.holder.execute("SELECT id FROM public.orders").fetchall() == [(-1,)]
+    assert next(emptied, None) is None
 
 
 def test_it_waits_for_an_older_writer_and_says_for_whom(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import psycopg
 
 from ..connect import Connection, translate
 from ..copy_board import Board, Stopped, Unit
-from ..copy_plan import DatabaseWork, make_units, plan_database
-from ..copying import Lane, TableWork
+from ..copy_plan import DatabaseWork, copied_state, copy_locked, make_units, plan_database
+from ..copying import Busy, GaveWay, Lane, Moved, TableWork
 from ..errors import ConnectionLost, EngineError
 from ..large_objects import sync_large_objects
+from ..lookout import Lookout
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableState, TableStatus
@@ -23,6 +24,8 @@ from ..snapshot import Snapshot
 _TICK_SECONDS = 1.0
 _INDEX_TRIES = 3
 _SHOWN_AS_INDEXING_BYTES = 16 << 20
+_PASSES = 3
+_NAMED = 5
 
 
 def run(run: Run) -> Outcome:
@@ -32,9 +35,32 @@ def run(run: Run) -> Outcome:
     incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison.
     """
     run.ports.store.step_progress(0, 1, "looking at what is left to copy")
-    works = [plan_database(run, database) for database in run.databases()]
-    _Copy(run, works).run()
+    for number in range(_PASSES):
+        if not (aside := _pass(run, again=number > 0)):
+            return DONE
+        _tell(run, aside)
+    for database in run.databases():
+        copy_locked(run, database)
+    _pass(run, again=True)
     return DONE
+
+
+def _pass(run: Run, *, again: bool) -> list[TableWork]:
+    """Copy what is left; return the tables that the application would not let us copy under this snapshot."""
+    copy = _Copy(run, [plan_database(run, database, again=again) for database in run.databases()])
+    copy.run()
+    return copy.aside
+
+
+def _tell(run: Run, aside: list[TableWork]) -> None:
+    names = ", ".join(sorted(work.label for work in aside)[:_NAMED]) + (", …" if len(aside) > _NAMED else "")
+    what = f"{len(aside)} tables were emptied, rewritten or locked on the source before they were copied"
+    if run.plan.incremental:
+        run.ports.store.event("info", "COPY-ASIDE", f"{what}; they are copied under a newer snapshot: {names}.")
+    else:
+        run.ports.store.event(
+            "warning", "COPY-MOVED", f"{what}, so what is copied is of a later moment than all other tables: {names}."
+        )
 
 
 class _Copy:
@@ -51,6 +77,8 @@ class _Copy:
         self.board.index(*(one for work in works for one in work.to_index))
         self._indexed: list[TableState] = []
         self._done = [state for work in works for state in work.done]
+        self.aside: list[TableWork] = []
+        self._lanes: set[Lane] = set()
         self._lock = threading.Lock()
         self._over = threading.Semaphore(0)
 
@@ -59,6 +87,8 @@ class _Copy:
         plan = self.run_.plan
         bodies = [self._copy_lane] * max(plan.copy_jobs, 1) + [self._index_lane] * max(plan.index_jobs, 1)
         threads = [threading.Thread(target=self._guarded, args=(body,), daemon=True) for body in bodies]
+        lookout = Lookout(self.run_, self._open_lanes)
+        lookout.start()
         for thread in threads:
             thread.start()
         running = len(threads)
@@ -74,6 +104,7 @@ class _Copy:
                 running -= sum(self._over.acquire() for _ in range(running))
         for thread in threads:
             thread.join()
+        lookout.stop()
         self._save_indexed()
         if self.board.failure is not None:
             raise self.board.failure
@@ -96,16 +127,32 @@ class _Copy:
                 try:
                     lane = self._lane_for(unit, lane)
                     self._work_on(unit, lane)
+                except Moved as moved:
+                    self._put_aside(unit, moved.works)
+                except Busy as busy:
+                    if isinstance(busy, GaveWay):
+                        self._without(lane)
+                        lane = None
+                    self._come_back(unit, busy)
                 except (EngineError, psycopg.Error) as error:
-                    if lane:
-                        lane.close()
+                    self._without(lane)
                     lane = None
                     self._try_again(unit, error)
                 else:
                     self._finish(unit)
         finally:
-            if lane:
-                lane.close()
+            self._without(lane)
+
+    def _without(self, lane: Lane | None) -> None:
+        """Close a lane; the next unit gets a new one."""
+        if lane:
+            with self._lock:
+                self._lanes.discard(lane)
+            lane.close()
+
+    def _open_lanes(self) -> list[Lane]:
+        with self._lock:
+            return list(self._lanes)
 
     def _lane_for(self, unit: Unit, lane: Lane | None) -> Lane | None:
         """Return a lane in the unit's database, the same as long as the database is the same."""
@@ -114,9 +161,10 @@ class _Copy:
             snapshot.check()
         if not unit.tables or snapshot is None or (lane and lane.database == unit.database):
             return lane
-        if lane:
-            lane.close()
+        self._without(lane)
         lane = Lane(self.run_, unit.database, snapshot, self.board.check)
+        with self._lock:
+            self._lanes.add(lane)
         self.board.watch(lane.source, lane.target)
         return lane
 
@@ -153,18 +201,44 @@ class _Copy:
                 if not one.left:
                     copied.append(one)
         for one in copied:
-            one.state = replace(
-                one.state,
-                status=TableStatus.COPIED,
-                watermark=snapshot.lsn if snapshot else None,
-                bytes_done=one.bytes_done,
-                rows_done=one.rows_done,
-            )
+            one.state = copied_state(one, snapshot)
         self.store.save_tables(*(one.state for one in copied))
         self.board.index(*copied)
-        if self.board.finished(unit) and snapshot and self.run_.plan.incremental:
-            self.run_.snapshots.pop(unit.database.source_name, None)
-            snapshot.close()
+        self._done_with(unit)
+
+    def _done_with(self, unit: Unit, instead: Iterable[Unit] = ()) -> None:
+        """Take a unit off the board; close a snapshot that nothing needs any more."""
+        name = unit.database.source_name
+        snapshot = self.snapshots.get(name)
+        last = self.board.finished(unit, instead)
+        if not last or snapshot is None:
+            return
+        kept: Snapshot | None = self.run_.snapshots.get(name)
+        if kept is not None and kept is snapshot:
+            if not self.run_.plan.incremental:
+                return
+            del self.run_.snapshots[name]
+        snapshot.close()
+
+    def _put_aside(self, unit: Unit, works: Sequence[TableWork]) -> None:
+        """Leave tables for the next snapshot; those of the unit that still fit this one go on."""
+        with self._lock:
+            self.aside += [one for one in works if one not in self.aside]
+        for one in works:
+            one.bytes_done = one.rows_done = 0
+            one.state = replace(one.state, status=TableStatus.WAITING, bytes_done=0, rows_done=0)
+        self.store.save_tables(*(one.state for one in works))
+        rest = tuple(one for one in unit.tables if one not in works)
+        self._done_with(unit, [Unit(database=unit.database, tables=rest)] if rest else [])
+
+    def _come_back(self, unit: Unit, why: Busy) -> None:
+        """Try a unit again when those who wanted its tables first are through; not more than a few times."""
+        if isinstance(why, GaveWay):
+            self.store.event("info", "COPY-GAVEWAY", f"Somebody waits for {unit.label} on the source: it goes first.")
+        if len(unit.tables) > 1:
+            self._done_with(unit, [Unit(database=unit.database, tables=(one,)) for one in unit.tables])
+        elif not self.board.later(unit):
+            self._put_aside(unit, unit.tables)
 
     def _index_lane(self) -> None:
         at: DatabasePlan | None = None
