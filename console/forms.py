@@ -167,16 +167,17 @@ class EndpointForm(forms.Form):
         },
     )
     database = forms.CharField(
-        label="First database",
+        label="Database for the login",
         strip=False,
         initial="postgres",
+        help_text="Any one that this account may connect to. What migrates is chosen in the next step.",
         error_messages={"required": "Enter a database that this account may connect to, for example postgres."},
     )
     tls_mode = forms.ChoiceField(
         label="TLS",
         choices=Endpoint.TLS_MODES,
         initial="require",
-        help_text="Only the last choice also proves that it is the right server.",
+        help_text="Only the last choice proves that it is the right server.",
         error_messages={"invalid_choice": "Choose one of the offered TLS modes."},
     )
     side: ClassVar[str] = ""

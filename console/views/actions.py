@@ -34,7 +34,7 @@ _SAID = {
     "pause": "Pausing. The position is kept.",
     "resume": "Resumed. The task goes on where it was.",
     "retry": "Trying again from where the task stopped.",
-    "compare": "Comparison asked for. The result shows on the task page.",
+    "compare": "Comparing. The result shows under Last comparison; the sync goes on meanwhile.",
     "complete": "Completing: the last changes are moved, then both sides are compared.",
     "cancel": "Cancelling. What was made on either server is removed or listed on the task page.",
     "start_again": "The task is checked again from the start.",

@@ -16,6 +16,7 @@ from ..http import HtmxRequest
 # The poll names every row that it shows; so many still fit into one request line.
 ROWS_PER_PAGE = 40
 _ENDED = ("completed", "cancelled")
+_WAITING_FOR_TIME = ("queued", "scheduled")
 _WAITING_FOR_OPERATOR = ("ready", "check_failed", "check_passed", "paused", "failed", "draft")
 
 
@@ -31,12 +32,14 @@ def task_list(request: HtmxRequest) -> HttpResponse:
 
 
 def _summary(rows: list[selectors.TaskRow]) -> str:
-    running = sum(1 for row in rows if row.live and row.status != "ready")
+    queued = sum(1 for row in rows if row.status in _WAITING_FOR_TIME)
+    running = sum(1 for row in rows if row.live and row.status not in ("ready", *_WAITING_FOR_TIME))
     waiting = sum(1 for row in rows if row.status in _WAITING_FOR_OPERATOR)
     if not rows:
         return "No tasks"
     parts = [
         f"{running} running" if running else "",
+        f"{queued} queued" if queued else "",
         f"{waiting} wait{'s' if waiting == 1 else ''} for you" if waiting else "",
     ]
     return ", ".join(part for part in parts if part) or f"{len(rows)} ended"

@@ -146,7 +146,7 @@ _WALK: dict[Reason, tuple[str, str, str, bool]] = {
     Reason.TLS_NONE: (
         "TLS-REFUSED",
         "The {where} does not offer TLS, but the connection asks for it.",
-        "Switch TLS on at the server (ssl = on), or choose the TLS mode Disabled if the network is trusted.",
+        "Switch TLS on at the server (ssl = on), or choose Off for TLS if the network is trusted.",
         False,
     ),
     Reason.TLS_FAILED: (
@@ -183,7 +183,7 @@ def _refusal(answer: Answer, server: Server, side: Side, database: str) -> Conne
         state = "28000+" if answer.authenticated else "28000"
     code, message, hint, retryable = _STATES.get(state, _STATES[""])
     if code == "HBA-REFUSED" and server.tls is TlsMode.DISABLE:
-        hint += " If the server accepts encrypted connections only, choose the TLS mode Required."
+        hint += " If the server accepts encrypted connections only, choose Required for TLS."
     return ConnectFailed(
         message.format(**values, state=answer.sqlstate), hint=hint.format(**values), code=code, retryable=retryable
     )

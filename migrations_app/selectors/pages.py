@@ -26,7 +26,7 @@ from ..models import (
 )
 from .rows import NotFound, StepLine, User, get_task, step_lines
 
-TABLES_A_PAGE = 50
+TABLES_A_PAGE = 15
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,7 @@ _CONFIRM = {
     Action.START_AGAIN: "Start this task again? The check runs first.",
     Action.DELETE: "Delete this task with its history? Nothing on either server is touched.",
 }
+_CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
@@ -80,7 +81,7 @@ class NotFound(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StepLine:
-    """One step as pages show it. `state`: done, running, pending or failed."""
+    """One step as pages show it. `state`: done, running, pending, failed, or stopped before its end."""
 
     name: str
     label: str
@@ -224,7 +225,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         percent=100 if status == Status.COMPLETED else current.percent if current else None,
         note=current.note if current else "",
         remaining=[line for line in steps if line.state != "done"],
-        rows_per_second=task.rows_per_second,
+        rows_per_second=_rows_per_second(task),
         bytes_per_second=task.bytes_per_second,
         eta_at=task.eta_at,
         lag_bytes=task.lag_bytes,
@@ -236,6 +237,11 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         actions=action_buttons(task),
         live=status in LIVE,
     )
+
+
+def _rows_per_second(task: MigrationTask) -> float | None:
+    """Rows are counted when a table or a part of it has arrived: until then the copy knows its bytes only."""
+    return task.rows_per_second or None if task.current_step == StepName.COPY else task.rows_per_second
 
 
 def _route_names(task: MigrationTask) -> str:
@@ -252,24 +258,32 @@ def _route_names(task: MigrationTask) -> str:
 def step_lines(task: MigrationTask) -> list[StepLine]:
     """Return the steps of a task; before Start those that it will have."""
     rows: Iterable[Step] = task.steps.all()
-    lines = [
-        StepLine(
-            name=row.name,
-            label=STEP_LABELS[StepName(row.name)],
-            state=row.state,
-            note=row.note,
-            percent=row.percent,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-        )
-        for row in rows
-    ]
-    if lines:
-        return lines
-    return [
+    lines = [_step_line(task, row) for row in rows]
+    return lines or [
         StepLine(name=name, label=STEP_LABELS[name], state="pending")
         for name in steps_for(incremental=task.incremental)
     ]
+
+
+def _step_line(task: MigrationTask, row: Step) -> StepLine:
+    state, note, percent = row.state, row.note, row.percent
+    if state == "pending" and row.started_at:
+        state = "stopped"
+    if state == "done" and not note[:1].isdecimal():
+        note = ""  # what it was busy with last, not what it has done
+    if row.name == StepName.SYNC and not task.compare_requested:
+        note, percent = "", None  # what a comparison left there: the sync itself has no end that it nears
+    if note.startswith(_CATCHING_UP):
+        percent = None
+    return StepLine(
+        name=row.name,
+        label=STEP_LABELS[StepName(row.name)],
+        state=state,
+        note=note,
+        percent=percent,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
 
 
 def action_buttons(task: MigrationTask) -> list[ActionButton]:

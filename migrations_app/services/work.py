@@ -391,7 +391,7 @@ def finish_check(task_id: str, *, hash_checked: str) -> None:
         Status.CHECK_FAILED if failed else Status.CHECK_PASSED,
         code="CHECK-FAILED" if failed else "CHECK-PASSED",
         level="warning" if failed else "info",
-        message=f"Check ended: {counts['failed']} failed, {counts['warning']} warnings, {counts['passed']} passed.",
+        message=f"Check ended: {counts['failed']} Failed, {counts['warning']} Warning, {counts['passed']} Passed.",
         detail=counts,
         checked_at=timezone.now(),
         checked_hash=hash_checked,

@@ -48,14 +48,14 @@ def _tls(context: Context, side: Side) -> Finding:
     if server.tls is not TlsMode.DISABLE:
         protocol = tls_words(connection)
         verified = server.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
-        hint = "" if verified else "The server's certificate is not verified. Choose verify-full to have it verified."
+        hint = "" if verified else "The certificate is not verified. Choose the last TLS mode to have it verified."
         return passed(f"The connection uses {protocol if protocol != 'none' else 'no TLS'} (mode {server.tls}).", hint)
     address = ipaddress.ip_address(connection.info.hostaddr.partition("%")[0])
     if address.is_private or address.is_loopback:
         return passed("The connection is not encrypted, as chosen; the address is a private one.")
     return warning(
         f"The connection to the public address {address} is not encrypted.",
-        "Rows travel in clear text. Choose the TLS mode verify-full or Required if the server offers TLS.",
+        "Rows travel in clear text. Choose one of the Required modes for TLS if the server offers it.",
     )
 
 

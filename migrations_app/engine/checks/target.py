@@ -99,8 +99,8 @@ def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) ->
     hint = f"Remove or rename them in {database.target_name}, or choose another target database."
     if any(thing.schema == TARGET_SCHEMA for thing in there):
         hint += (
-            f" The schema {TARGET_SCHEMA} shows that a task was here before: if it was this one, Start again offers to"
-            " clear exactly what it made."
+            f" The schema {TARGET_SCHEMA} shows that a task works or worked here: if it was cancelled, its Start again"
+            " offers to clear exactly what it made."
         )
     drops = (
         f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
