@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def run_migration() -> bool:
     """Take the full migration whose turn it is, up to its sync. Returns False when there was nothing to take."""
-    claim = work.claim_migration(queue.worker_name())
+    claim = None if stopping() else work.claim_migration(queue.worker_name())
     if claim is None:
         return False
     _run(claim, stop_at_sync=True)
@@ -33,7 +33,7 @@ def run_migration() -> bool:
 
 def run_sync(task_id: str) -> bool:
     """Run a slice of one task: sync, comparison, Complete, or the clean-up of Cancel. False: a duplicate delivery."""
-    claim = work.claim_sync(task_id, queue.worker_name())
+    claim = None if stopping() else work.claim_sync(task_id, queue.worker_name())
     if claim is None:
         return False
     _run(claim)

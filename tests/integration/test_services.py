@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -11,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from migrations_app import services
+from migrations_app import runner, services
 from migrations_app.draft_facts import draft_hash
-from migrations_app.engine.errors import ConnectionLost, TargetError
+from migrations_app.engine.errors import CompareDiffers, ConnectionLost, TargetError
 from migrations_app.engine.states import Status, StepName
 from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask
 from migrations_app.services import work
@@ -200,13 +201,7 @@ def test_a_duplicate_delivery_finds_nothing_to_claim(checked: MigrationTask, ali
 
 
 def test_full_migrations_run_one_after_another_by_queuing_time(checked: MigrationTask, alice: User) -> None:
-    second = services.create_draft(
-        actor=alice, name="second", scheduled_at=None, incremental=True, source=endpoint(), target=endpoint(host="n")
-    )
-    for row in checked.source_objects.all():
-        row.pk, row.task = None, second
-        row.save()
-    second = pass_check(second, alice)
+    second = another(checked, alice)
     services.start_task(task_id=checked.pk, actor=alice)
     services.start_task(task_id=second.pk, actor=alice)
     first_claim = work.claim_migration("here:1:migrate")
@@ -297,3 +292,83 @@ def test_resuming_in_the_sync_needs_no_place_in_the_queue(checked: MigrationTask
     task = services.resume_task(task_id=checked.pk, actor=alice)
     assert task.status == Status.RUNNING
     assert work.claim_sync(str(task.pk), "here:1:sync") is not None
+
+
+def in_sync_phase(task: MigrationTask, actor: User) -> None:
+    claim = started(task, actor)
+    for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+        work.finish_step(claim, step)
+    work.release(claim)
+
+
+def another(task: MigrationTask, actor: User) -> MigrationTask:
+    """Return a second task with the same objects whose check has passed."""
+    second = services.create_draft(
+        actor=actor, name="second", scheduled_at=None, incremental=True, source=endpoint(), target=endpoint(host="n")
+    )
+    for row in task.source_objects.all():
+        row.pk, row.task = None, second
+        row.save()
+    return pass_check(second, actor)
+
+
+def test_a_syncing_task_gives_way_when_another_waits_for_a_worker(checked: MigrationTask, alice: User) -> None:
+    second = another(checked, alice)
+    in_sync_phase(checked, alice)
+    claim = work.claim_sync(str(checked.pk), "here:1:sync")
+    assert claim is not None
+    assert not work.others_wait_for_sync(claim)
+    in_sync_phase(second, alice)
+    MigrationTask.objects.filter(pk=second.pk).update(woken_at=timezone.now() - timedelta(seconds=2))
+    assert work.others_wait_for_sync(claim)
+
+
+def test_a_syncing_task_does_not_block_the_next_full_migration(checked: MigrationTask, alice: User) -> None:
+    second = another(checked, alice)
+    in_sync_phase(checked, alice)
+    assert work.claim_sync(str(checked.pk), "here:1:sync") is not None
+    services.start_task(task_id=second.pk, actor=alice)
+    claim = work.claim_migration("here:2:migrate")
+    assert claim is not None
+    assert claim.task_id == str(second.pk)
+
+
+def test_a_worker_that_is_told_to_stop_takes_nothing_new(
+    checked: MigrationTask, alice: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    services.start_task(task_id=checked.pk, actor=alice)
+    (tmp_path / "stop").touch()
+    monkeypatch.setenv("TOWPATH_STOP_FILE", str(tmp_path / "stop"))
+    assert not runner.run_migration()
+    checked.refresh_from_db()
+    assert checked.status == Status.QUEUED
+
+
+def test_a_comparison_that_differs_leaves_the_sync_running(checked: MigrationTask, alice: User) -> None:
+    in_sync_phase(checked, alice)
+    claim = work.claim_sync(str(checked.pk), "here:1:sync")
+    assert claim is not None
+    work.set_ready(claim, True)
+    services.complete_task(task_id=checked.pk, actor=alice)
+    work.finish_step(claim, StepName.SYNC)
+    work.back_to_sync(claim, CompareDiffers("3 tables differ.", hint="See the comparison."))
+    work.release(claim)
+    checked.refresh_from_db()
+    assert (checked.status, checked.current_step) == (Status.READY, StepName.SYNC)
+    assert checked.error_code == "CMP-DIFF"
+    assert work.claim_sync(str(checked.pk), "here:1:sync") is not None
+
+
+def test_complete_cannot_be_cancelled_once_it_cleans_up(checked: MigrationTask, alice: User) -> None:
+    in_sync_phase(checked, alice)
+    claim = work.claim_sync(str(checked.pk), "here:1:sync")
+    assert claim is not None
+    work.set_ready(claim, True)
+    services.complete_task(task_id=checked.pk, actor=alice)
+    for step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE):
+        work.finish_step(claim, step)
+    with pytest.raises(services.Refused, match="past the point"):
+        services.cancel_task(task_id=checked.pk, actor=alice)
+    work.finish_step(claim, StepName.CLEANUP)
+    checked.refresh_from_db()
+    assert checked.status == Status.COMPLETED
