@@ -27,22 +27,26 @@ def task_list(request: HtmxRequest) -> HttpResponse:
     found = selectors.task_rows(user=request.user, search=search, status=status)
     page = Paginator(found, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context: dict[str, Any] = {"rows": page.object_list, "page": page, "search": search, "status": status}
-    context |= {"summary": _summary(found), "live": any(row.live for row in page.object_list)}
+    context |= {
+        "summary": _summary(selectors.status_counts(user=request.user)),
+        "live": any(row.live for row in page.object_list),
+    }
     return render(request, "console/list.html", context)
 
 
-def _summary(rows: list[selectors.TaskRow]) -> str:
-    queued = sum(1 for row in rows if row.status in _WAITING_FOR_TIME)
-    running = sum(1 for row in rows if row.live and row.status not in ("ready", *_WAITING_FOR_TIME))
-    waiting = sum(1 for row in rows if row.status in _WAITING_FOR_OPERATOR)
-    if not rows:
+def _summary(counts: dict[str, int]) -> str:
+    queued = sum(counts.get(status, 0) for status in _WAITING_FOR_TIME)
+    waiting = sum(counts.get(status, 0) for status in _WAITING_FOR_OPERATOR)
+    ended = sum(counts.get(status, 0) for status in _ENDED)
+    running = sum(counts.values()) - queued - waiting - ended
+    if not counts:
         return "No tasks"
     parts = [
         f"{running} running" if running else "",
         f"{queued} queued" if queued else "",
         f"{waiting} wait{'s' if waiting == 1 else ''} for you" if waiting else "",
     ]
-    return ", ".join(part for part in parts if part) or f"{len(rows)} ended"
+    return ", ".join(part for part in parts if part) or f"{ended} ended"
 
 
 @require_GET
@@ -59,7 +63,10 @@ def live_rows(request: HtmxRequest) -> HttpResponse:
     if not rows and can_change:
         return HttpResponse(status=204)
     moved = [row for row in rows if known[str(row.id)][1] != row.status]
-    return render(request, "console/partials/_live.html", {"rows": rows, "moved": moved, "live": can_change})
+    context: dict[str, Any] = {"rows": rows, "moved": moved, "live": can_change}
+    if moved:
+        context["summary"] = _summary(selectors.status_counts(user=request.user))
+    return render(request, "console/partials/_live.html", context)
 
 
 def _known(values: list[str]) -> dict[str, tuple[int, str]]:

@@ -25,6 +25,7 @@ from .rows import (
     TaskRow,
     changed_rows,
     get_task,
+    status_counts,
     task_row,
     task_rows,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "left_behind",
     "selection_states",
     "selection_summary",
+    "status_counts",
     "steps",
     "table_counts",
     "tables",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib.auth import models as auth
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from ..engine.selection import Selection
 from ..engine.states import LIVE, RULES, Action, Status, StepName, allowed_actions, steps_for
@@ -174,6 +174,12 @@ def task_rows(*, user: User, search: str = "", status: str = "") -> list[TaskRow
         tasks = tasks.filter(status=status)
     places = _queue_places()
     return [task_row(task, places) for task in tasks]
+
+
+def status_counts(*, user: User) -> dict[str, int]:
+    """Return how many tasks stand in each status; statuses of none are left out."""
+    seen = _visible(user).select_related(None).prefetch_related(None).order_by()
+    return dict(seen.values_list("status").annotate(number=Count("id")))
 
 
 def changed_rows(*, user: User, known: dict[str, int]) -> tuple[list[TaskRow], bool]:

@@ -9,6 +9,7 @@ from ..compare import compare_database, raise_if_different, record
 from ..comparing.follower import Follower, following
 from ..comparing.moment import Moment, TableName, standing, while_syncing
 from ..draining import drain
+from ..foreign_keys import validate_pending
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import Comparison
@@ -64,6 +65,7 @@ def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[
         follower.resume()
     comparisons = []
     for database in run.databases():
+        validate_pending(run, database)  # those that had to wait until the sync had passed every watermark
         comparison = _compare_syncing(run, database, followers[database.source_name], check)
         record(run, comparison)
         comparisons.append(comparison)
