@@ -81,7 +81,7 @@ def _table_work(
         )
     state = replace(state, oid=source[name].oid)  # another table may have taken its place
     work = TableWork(database, state, source[name], target.get(name), ours=name in made)
-    if work.ours and work.target and _shape(work.table) != _shape(work.target):
+    if state.status in _TO_COPY and work.ours and work.target and _shape(work.table) != _shape(work.target):
         raise shape_changed(work)
     return work
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind
 from migrations_app.engine.selection import Selection
+from migrations_app.engine.unmoved import TableName, lock_text
 from tests.fakes import wait_until
 from tests.postgres.engine_runs import fakes, make_plan, running, server
 
@@ -227,9 +228,7 @@ def test_another_server_is_recognised(run: Run, source_db: str) -> None:
     assert caught.value.code == "SRC-CHANGED"
 
 
-def test_an_open_snapshot_keeps_nobody_from_emptying_a_table(
-    run: Run, source_cluster: Cluster, source_db: str
-) -> None:
+def test_an_open_snapshot_keeps_nobody_from_emptying_a_table(run: Run, source_cluster: Cluster, source_db: str) -> None:
     opened = snapshot.open_first(run, run.plan.databases[0])
     with source_cluster.connect(source_db) as connection:
         connection.execute("SET lock_timeout = '100ms'")
@@ -261,13 +260,13 @@ def test_a_lock_that_came_after_a_truncate_is_tried_with_a_new_snapshot(
     run.plan = replace(run.plan, incremental=incremental)
     database = run.plan.databases[0]
     snapshot.open_first(run, database)
-    original, emptied = snapshot.lock_text, iter(["TRUNCATE orders; INSERT INTO orders VALUES (-1)"])
+    emptied = iter(["TRUNCATE orders; INSERT INTO orders VALUES (-1)"])
 
-    def late(names: object) -> str:
+    def late(names: Sequence[TableName]) -> str:
         sql(source_cluster, source_db, next(emptied, "SELECT 1"))
-        return original(names)  # type: ignore[arg-type]
+        return lock_text(names)
 
-    monkeypatch.setattr(snapshot, "lock_text", late)
+    monkeypatch.setattr("migrations_app.engine.snapshot.lock_text", late)
     opened = snapshot.open_locked(run, database, ("public", "orders"))
     assert opened.holder.execute("SELECT id FROM public.orders").fetchall() == [(-1,)]
     assert next(emptied, None) is None

@@ -45,6 +45,27 @@ def test_a_failure_that_will_not_pass_is_not_tried_again() -> None:
     assert not made.again(unit, TargetError("no such column"))
 
 
+def test_a_unit_whose_table_others_want_comes_back_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_board, "_WAIT_SECONDS", (0.0, 0.0))
+    made = board([Unit(database=SHOP)])
+    answers = []
+    for _ in range(3):
+        unit = made.take()
+        assert unit
+        answers.append(made.later(unit))
+    assert answers == [True, True, False]
+
+
+def test_units_instead_of_another_keep_its_database_open() -> None:
+    first, second = Unit(database=SHOP), Unit(database=SHOP)
+    made = board([first])
+    assert made.take() is first
+    assert not made.finished(first, [second])
+    assert made.take() is second
+    assert made.finished(second)
+    assert made.take() is None
+
+
 def test_after_a_failure_every_lane_is_told_to_stop() -> None:
     made = board([Unit(database=SHOP)])
     first = TargetError("first")

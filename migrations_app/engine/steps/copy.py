@@ -54,12 +54,12 @@ def _pass(run: Run, *, again: bool) -> list[TableWork]:
 
 def _tell(run: Run, aside: list[TableWork]) -> None:
     names = ", ".join(sorted(work.label for work in aside)[:_NAMED]) + (", …" if len(aside) > _NAMED else "")
-    what = f"{len(aside)} tables were emptied, rewritten or locked on the source before they were copied"
+    what = f"Emptied, rewritten or locked on the source before the copy came to them: {len(aside)} table(s), {names}."
     if run.plan.incremental:
-        run.ports.store.event("info", "COPY-ASIDE", f"{what}; they are copied under a newer snapshot: {names}.")
+        run.ports.store.event("info", "COPY-ASIDE", f"{what} They are copied under a newer snapshot.")
     else:
         run.ports.store.event(
-            "warning", "COPY-MOVED", f"{what}, so what is copied is of a later moment than all other tables: {names}."
+            "warning", "COPY-MOVED", f"{what} They are copied now, so their rows are of a later moment than all others."
         )
 
 
