@@ -66,7 +66,11 @@ class Table:
         """True when updates and deletes can be published as the table stands."""
         if self.replica_identity == "f":
             return True
-        return bool(self.primary_key) if self.replica_identity == "d" else bool(self.replica_identity == "i" and self.identity_index_key)
+        return (
+            bool(self.primary_key)
+            if self.replica_identity == "d"
+            else bool(self.replica_identity == "i" and self.identity_index_key)
+        )
 
     @property
     def copied_columns(self) -> tuple[Column, ...]:
@@ -105,6 +109,10 @@ def selected_tables(tables: list[Table], selection: Selection, database: str) ->
             parent = by_oid[parent].parent_oid
         if table.oid in chosen:
             chosen.update(chain)  # a partition cannot stand without its root
-        elif len(chain) > 1 and chain[-1] in chosen and selection.includes(database, by_oid[chain[-1]].schema, by_oid[chain[-1]].name):
+        elif (
+            len(chain) > 1
+            and chain[-1] in chosen
+            and selection.includes(database, by_oid[chain[-1]].schema, by_oid[chain[-1]].name)
+        ):
             chosen.update(chain)  # a selected root brings its partitions
     return [table for table in tables if table.oid in chosen]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-import weakref
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 

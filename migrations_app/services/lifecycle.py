@@ -136,13 +136,14 @@ def _go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         if not task.foreground:
             queue.wake("migrate")
         return
-    _back_to_sync(task)
+    return_to_sync(task)
     move(task, Status.RUNNING, actor=actor, code=code, message=message, woken_at=now, **cleared)
     if not task.foreground:
         queue.wake("sync", str(task.pk))
 
 
-def _back_to_sync(task: MigrationTask) -> None:
+def return_to_sync(task: MigrationTask) -> None:
+    """Put the steps back to where the sync runs; the status is the caller's business."""
     after = [StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
     Step.objects.filter(task=task, name__in=after).update(
         state="pending", started_at=None, finished_at=None, progress_done=0, note=""

@@ -1,0 +1,38 @@
+"""What workers and the dispatcher do to a task: claim it under a lease, give it back, record what came of it."""
+
+from __future__ import annotations
+
+from .claims import (
+    Claim,
+    claim_check,
+    claim_foreground,
+    claim_migration,
+    claim_sync,
+    others_wait_for_sync,
+    release,
+    release_check,
+    renew,
+)
+from .dispatching import dispatch
+from .results import back_to_sync, cancelled, comparison_done, fail, finish_check, finish_step, progressed, set_ready
+
+__all__ = [
+    "Claim",
+    "back_to_sync",
+    "cancelled",
+    "claim_check",
+    "claim_foreground",
+    "claim_migration",
+    "claim_sync",
+    "comparison_done",
+    "dispatch",
+    "fail",
+    "finish_check",
+    "finish_step",
+    "others_wait_for_sync",
+    "progressed",
+    "release",
+    "release_check",
+    "renew",
+    "set_ready",
+]

@@ -1,0 +1,189 @@
+"""Claims and leases: the right to work on a task.
+
+A claim is one conditional UPDATE that grows the epoch. Whoever finds the epoch changed has lost the task and must not
+touch anything any more; on the servers the epoch is in every session's name and in the bookmark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from ... import queue
+from ...engine.states import Status, StepName
+from ...models import MigrationTask, Step
+from ..base import move, note
+
+MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on a task until the lease runs out. `epoch` fences it."""
+
+    task_id: str
+    epoch: int
+    worker: str
+
+
+def _free(now: datetime) -> Q:
+    unclaimed = Q(lease_until=None) | Q(lease_until__lt=now)
+    return unclaimed & (Q(not_before=None) | Q(not_before__lte=now))
+
+
+def full_phase() -> Q:
+    """Tasks that belong to the `migrate` cluster: before the sync, or full-only all the way."""
+    early = Q(current_step__in=MIGRATE_STEPS) | Q(incremental=False)
+    return early & Q(status__in=[Status.QUEUED, Status.RUNNING])
+
+
+def sync_phase() -> Q:
+    """Tasks that belong to the `sync` cluster: syncing ones, and those that clean up after Cancel."""
+    late = ~Q(current_step__in=MIGRATE_STEPS) & Q(incremental=True)
+    return (late & Q(status__in=[Status.RUNNING, Status.READY, Status.COMPLETING])) | Q(status=Status.CANCELLING)
+
+
+def waiting(now: datetime) -> QuerySet[MigrationTask]:
+    """Tasks without a lease that are due; the caller narrows them to a phase."""
+    return MigrationTask.objects.filter(_free(now), foreground=False)
+
+
+@transaction.atomic
+def claim_migration(worker: str) -> Claim | None:
+    """Claim the full migration whose turn it is: interrupted ones first, then by queuing time. None = nothing to do."""
+    now = timezone.now()
+    # Everybody locks the candidates in one order, so that two workers cannot both count a free slot.
+    candidates = list(
+        MigrationTask.objects.select_for_update().filter(full_phase(), foreground=False).order_by("queued_at", "pk")
+    )
+    busy = sum(1 for task in candidates if task.lease_until and task.lease_until >= now)
+    if busy >= queue.migration_slots():
+        return None
+    free = [task for task in candidates if _is_free(task, now)]
+    free.sort(key=lambda task: (task.status != Status.RUNNING, task.queued_at or now))
+    return _claim(free[0], worker, now) if free else None
+
+
+def _is_free(task: MigrationTask, now: datetime) -> bool:
+    leased = task.lease_until is not None and task.lease_until >= now
+    return not leased and (task.not_before is None or task.not_before <= now)
+
+
+@transaction.atomic
+def claim_sync(task_id: str, worker: str) -> Claim | None:
+    """Claim this task for a sync slice, Complete or the clean-up of Cancel. None = not claimable (a duplicate)."""
+    now = timezone.now()
+    task = (
+        MigrationTask.objects.select_for_update().filter(sync_phase(), _free(now), pk=task_id, foreground=False).first()
+    )
+    return _claim(task, worker, now) if task else None
+
+
+@transaction.atomic
+def claim_foreground(task_id: str, worker: str) -> Claim | None:
+    """Claim a task that `task run` drives itself, whatever phase it is in."""
+    now = timezone.now()
+    worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.CANCELLING]
+    task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status__in=worked).first()
+    return _claim(task, worker, now) if task else None
+
+
+def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
+    changed = MigrationTask.objects.filter(pk=task.pk, epoch=task.epoch).update(
+        epoch=F("epoch") + 1,
+        worker=worker,
+        lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+        not_before=None,
+    )
+    if not changed:
+        return None
+    resumed = task.lease_until is not None  # a clean release clears it: the last worker was killed
+    task.refresh_from_db()
+    if task.status == Status.QUEUED:
+        first = task.started_at is None
+        step = task.current_step or StepName.SCHEMA
+        move(
+            task,
+            Status.RUNNING,
+            code="TASK-RUNNING",
+            message="Migration started." if first else "Migration goes on.",
+            started_at=task.started_at or now,
+            current_step=step,
+        )
+    elif resumed:
+        text = f"The worker stopped without notice; another one goes on with step {task.current_step}."
+        note(task, text, code="RUN-RESUMED", level="warning")
+    Step.objects.filter(task=task, name=task.current_step, state="pending").update(state="running", started_at=now)
+    return Claim(task_id=str(task.pk), epoch=task.epoch, worker=worker)
+
+
+def renew(claim: Claim) -> MigrationTask | None:
+    """Push the lease on and return the task as it stands now; None when the task is no longer ours."""
+    until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+    held = MigrationTask.objects.filter(pk=claim.task_id, epoch=claim.epoch, worker=claim.worker)
+    if not held.update(lease_until=until):
+        return None
+    return held.first()
+
+
+def others_wait_for_sync(claim: Claim) -> bool:
+    """Say whether another task has been waiting for a sync worker for over a second."""
+    now = timezone.now()
+    others = waiting(now).filter(sync_phase(), woken_at__lt=now - timedelta(seconds=1))
+    return others.exclude(pk=claim.task_id).exists()
+
+
+@transaction.atomic
+def release(claim: Claim, *, delay_seconds: float = 0) -> None:
+    """Give the task back without a result; whoever is due next is woken. Does nothing when the claim was lost."""
+    task = held_task(claim)
+    if task is None:
+        return
+    now = timezone.now()
+    MigrationTask.objects.filter(pk=task.pk).update(
+        lease_until=None,
+        worker="",
+        woken_at=now,
+        not_before=now + timedelta(seconds=delay_seconds) if delay_seconds else None,
+    )
+    if not delay_seconds:
+        wake_task(task)
+
+
+def held_task(claim: Claim) -> MigrationTask | None:
+    """Return the task, locked for the transaction, while the claim is still good; else None."""
+    return (
+        MigrationTask.objects.select_for_update()
+        .filter(pk=claim.task_id, epoch=claim.epoch, worker=claim.worker)
+        .first()
+    )
+
+
+def wake_task(task: MigrationTask) -> None:
+    """Queue the wake-up that fits the phase of a task; none when nobody has to work on it."""
+    if task.foreground:
+        return
+    if MigrationTask.objects.filter(sync_phase(), pk=task.pk).exists():
+        queue.wake("sync", str(task.pk))
+    elif MigrationTask.objects.filter(full_phase(), pk=task.pk).exists():
+        queue.wake("migrate")
+
+
+def claim_check(task_id: str, worker: str) -> Claim | None:
+    """Claim the check of a task: a second delivery finds the lease and walks away."""
+    now = timezone.now()
+    with transaction.atomic():
+        task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status=Status.CHECKING).first()
+        return _claim(task, worker, now) if task else None
+
+
+def release_check(claim: Claim) -> None:
+    """Give the check's lease back."""
+    MigrationTask.objects.filter(pk=claim.task_id, epoch=claim.epoch, worker=claim.worker).update(
+        lease_until=None, worker=""
+    )

@@ -1,0 +1,76 @@
+"""The dispatcher's tick: scheduled times, tasks that wait without a worker, requests that nobody answered."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ... import queue
+from ...engine.states import Status
+from ...models import ConnectionTest, Event, MigrationTask, WorkerBeat
+from ..base import move
+from .claims import full_phase, sync_phase, waiting, wake_task
+
+_REWAKE_SECONDS = 5
+
+
+@transaction.atomic
+def dispatch(now: datetime | None = None) -> int:
+    """One tick: queue what is due, wake whatever waits without a worker. Returns how many wake-ups were sent."""
+    now = now or timezone.now()
+    for task in MigrationTask.objects.select_for_update().filter(status=Status.SCHEDULED, scheduled_at__lte=now):
+        move(
+            task,
+            Status.QUEUED,
+            code="TASK-QUEUED",
+            message="Scheduled time reached; the task waits for its turn.",
+            queued_at=now,
+        )
+    _expire_dead_leases(now)
+    stale = Q(woken_at=None) | Q(woken_at__lt=now - timedelta(seconds=_REWAKE_SECONDS))
+    due = list(waiting(now).filter(stale).filter(full_phase() | sync_phase()))
+    for task in due:
+        MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
+        wake_task(task)
+    return len(due) + _rewake_requests(now)
+
+
+def _expire_dead_leases(now: datetime) -> None:
+    """End the leases of workers on this host whose process is gone: no need to wait for them to run out."""
+    host = queue.host_name()
+    for task in MigrationTask.objects.filter(lease_until__gte=now, worker__startswith=f"{host}:"):
+        pid = task.worker.split(":")[1]
+        if not queue.process_exists(int(pid)):
+            held = MigrationTask.objects.filter(pk=task.pk, epoch=task.epoch)
+            held.update(lease_until=now - timedelta(seconds=1), woken_at=None)
+
+
+def _rewake_requests(now: datetime) -> int:
+    """Checks and connection tests whose worker was killed: asked again once, then reported."""
+    old = now - timedelta(seconds=60)
+    sent = 0
+    for test in ConnectionTest.objects.filter(state__in=["waiting", "running"], created_at__lt=old):
+        ConnectionTest.objects.filter(pk=test.pk).update(
+            state="failed",
+            code="WORKER-GONE",
+            message="No worker answered within a minute.",
+            hint="See whether the workers run (manage.py up), then try again.",
+            finished_at=now,
+        )
+    for task in MigrationTask.objects.filter(status=Status.CHECKING, foreground=False):
+        last = Event.objects.filter(task=task, to_status=Status.CHECKING).first()
+        stale = task.lease_until is None or task.lease_until < now
+        if (
+            last
+            and last.at < now - timedelta(seconds=15)
+            and stale
+            and (task.woken_at is None or task.woken_at < now - timedelta(seconds=15))
+        ):
+            MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
+            queue.wake("check", str(task.pk), "")
+            sent += 1
+    WorkerBeat.objects.filter(at__lt=now - timedelta(minutes=10)).delete()
+    return sent

@@ -1,0 +1,240 @@
+"""What came of a slice: a step is done, the task has ended, failed, waits for another try, or goes back to the sync."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from ...draft_facts import draft_hash
+from ...engine.errors import EngineError
+from ...engine.states import Status, StepName, steps_for
+from ...models import CheckItem, MigrationTask, Step
+from ..base import move, note, touch
+from ..lifecycle import return_to_sync
+from .claims import Claim, held_task
+
+
+@transaction.atomic
+def finish_step(claim: Claim, step: StepName) -> StepName | None:
+    """Mark a step done and return the next one; None when the task has ended or was lost. The lease stays."""
+    task = held_task(claim)
+    if task is None:
+        return None
+    now = timezone.now()
+    Step.objects.filter(task=task, name=step).update(state="done", finished_at=now)
+    names = steps_for(incremental=task.incremental)
+    later = names[names.index(step) + 1 :]
+    if later:
+        Step.objects.filter(task=task, name=later[0]).update(state="running", started_at=now, finished_at=None)
+        touch(
+            task,
+            current_step=later[0],
+            rows_per_second=None,
+            bytes_per_second=None,
+            eta_at=None,
+            failing_since=None,
+            tries=0,
+        )
+        return later[0]
+    move(
+        task,
+        Status.COMPLETED,
+        code="TASK-COMPLETED",
+        message="Completed. The target holds the data; nothing of ours is left on either server.",
+        finished_at=now,
+        lease_until=None,
+        worker="",
+        lag_bytes=None,
+        lag_seconds=None,
+        rows_per_second=None,
+        error_code="",
+        error_message="",
+        error_hint="",
+    )
+    return None
+
+
+@transaction.atomic
+def cancelled(claim: Claim, left: int) -> None:
+    """Close a cancelled task. `left` counts what could not be removed from the servers."""
+    task = held_task(claim)
+    if task is None:
+        return
+    Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
+    made = task.ledger.filter(removed_at=None, side="target").count()
+    parts = ["Cancelled."]
+    parts.append(
+        f"{left} things of ours could not be removed; the task page says how."
+        if left
+        else "Nothing of ours runs or waits on either server."
+    )
+    if made:
+        parts.append("The objects made on the target stay there and are listed on the task page.")
+    move(
+        task,
+        Status.CANCELLED,
+        code="CANCEL-LEFT" if left else "TASK-CANCELLED",
+        level="warning" if left else "info",
+        message=" ".join(parts),
+        finished_at=timezone.now(),
+        lease_until=None,
+        worker="",
+        lag_bytes=None,
+        lag_seconds=None,
+        rows_per_second=None,
+        bytes_per_second=None,
+        eta_at=None,
+    )
+
+
+@transaction.atomic
+def back_to_sync(claim: Claim, error: EngineError) -> None:
+    """After a comparison that found differences: the sync goes on, Complete can be pressed again."""
+    task = held_task(claim)
+    if task is None:
+        return
+    return_to_sync(task)
+    task.refresh_from_db()
+    move(
+        task,
+        Status.READY,
+        code=error.code,
+        level="error",
+        message=error.message,
+        error_code=error.code,
+        error_message=error.message,
+        error_hint=error.hint,
+    )
+
+
+@transaction.atomic
+def comparison_done(claim: Claim) -> None:
+    """Take back the request of Compare now."""
+    task = held_task(claim)
+    if task is not None:
+        touch(task, compare_requested=False)
+
+
+@transaction.atomic
+def set_ready(claim: Claim, in_sync: bool) -> None:
+    """Move between running and ready as the sync catches up or falls behind."""
+    task = held_task(claim)
+    if task is None or not task.incremental:
+        return
+    if in_sync and task.status == Status.RUNNING:
+        move(
+            task,
+            Status.READY,
+            code="TASK-READY",
+            message="In sync. Press Complete when the application is ready to move.",
+        )
+    elif not in_sync and task.status == Status.READY:
+        move(
+            task,
+            Status.RUNNING,
+            code="TASK-BEHIND",
+            message="The source writes faster than changes arrive; catching up.",
+        )
+
+
+@transaction.atomic
+def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
+    """Record a failed slice. Retryable errors wait with back-off inside the window; others end in failed.
+
+    Returns True when the task will be tried again by itself.
+    """
+    task = held_task(claim)
+    if task is None:
+        return False
+    now = timezone.now()
+    since = task.failing_since or now
+    in_window = now - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
+    if error.retryable and in_window and task.status != Status.CANCELLING:
+        delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
+        gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
+        text = (
+            f"{error.message} Trying again in {delay:.0f} s (try {task.tries + 1}, gives up {gives_up}). "
+            "Nothing is lost: the position is kept."
+        )
+        if task.tries in (0, 3) or task.tries % 20 == 0:
+            note(task, text, code="RUN-RETRY", level="warning", cause=error.code)
+        MigrationTask.objects.filter(pk=task.pk).update(
+            version=F("version") + 1,
+            failing_since=since,
+            tries=F("tries") + 1,
+            error_code="RUN-RETRY",
+            error_message=text,
+            error_hint=error.hint,
+            lease_until=None,
+            worker="",
+            not_before=now + timedelta(seconds=delay),
+            woken_at=now,
+        )
+        return True
+    if task.status == Status.CANCELLING:
+        return _fail_cancel(claim, task, error)
+    Step.objects.filter(task=task, name=step).update(state="failed", finished_at=now)
+    move(
+        task,
+        Status.FAILED,
+        code=error.code,
+        level="error",
+        message=error.message,
+        error_code=error.code,
+        error_message=error.message,
+        error_hint=error.hint or "Everything that was done is kept. Mend the cause and press Retry, or Cancel.",
+        lease_until=None,
+        worker="",
+        rows_per_second=None,
+        bytes_per_second=None,
+        eta_at=None,
+    )
+    return False
+
+
+def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
+    """A clean-up that breaks is tried three times; then the task ends and lists what is left."""
+    if task.tries < 2:
+        soon = timezone.now() + timedelta(seconds=2)
+        MigrationTask.objects.filter(pk=task.pk).update(
+            tries=F("tries") + 1, lease_until=None, worker="", not_before=soon
+        )
+        return True
+    note(task, error.message, code=error.code, level="error")
+    cancelled(claim, task.ledger.filter(removed_at=None, side="source").count())
+    return False
+
+
+def progressed(claim: Claim) -> None:
+    """Forget earlier tries: the task moves again."""
+    MigrationTask.objects.filter(pk=claim.task_id, epoch=claim.epoch).exclude(failing_since=None).update(
+        failing_since=None, tries=0, error_code="", error_message="", error_hint="", version=F("version") + 1
+    )
+
+
+@transaction.atomic
+def finish_check(task_id: str, *, hash_checked: str) -> None:
+    """Close a check: passed when nothing is Failed. A draft that changed meanwhile is checked for nothing."""
+    task = MigrationTask.objects.select_for_update().get(pk=task_id)
+    if task.status != Status.CHECKING:
+        return
+    counts = {
+        status: CheckItem.objects.filter(task=task, status=status).count()
+        for status in ("failed", "warning", "passed", "waiting")
+    }
+    failed = counts["failed"] > 0 or counts["waiting"] > 0 or counts["passed"] == 0 or hash_checked != draft_hash(task)
+    move(
+        task,
+        Status.CHECK_FAILED if failed else Status.CHECK_PASSED,
+        code="CHECK-FAILED" if failed else "CHECK-PASSED",
+        level="warning" if failed else "info",
+        message=f"Check ended: {counts['failed']} Failed, {counts['warning']} Warning, {counts['passed']} Passed.",
+        detail=counts,
+        checked_at=timezone.now(),
+        checked_hash=hash_checked,
+    )
