@@ -182,3 +182,14 @@ def test_no_name_makes_an_item_stumble(source_cluster: Cluster, target_cluster: 
         with source_cluster.connect() as connection:
             for name in names:
                 connection.execute(f"DROP DATABASE {quote(name)} WITH (FORCE)")
+
+
+def test_a_schema_with_the_name_of_ours_fails_when_it_is_selected(shop: Connection, task: Plan) -> None:
+    assert check(task, "reserved-schema").status == "passed"
+    shop.execute("CREATE SCHEMA towpath; CREATE TABLE towpath.mine (i int); CREATE TABLE public.other (i int)")
+    result = check(task, "reserved-schema")
+    assert result.status == "failed"
+    assert "RENAME" in result.sql
+    assert check(only(task, "public"), "reserved-schema").status == "passed"
+    shop.execute(result.sql)
+    assert check(task, "reserved-schema").status == "passed"

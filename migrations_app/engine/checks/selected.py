@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..names import literal
+from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from .context import Context
@@ -118,6 +118,31 @@ def large_objects(context: Context, database: DatabasePlan) -> Finding:
             "They are copied at the start and once more at Complete. Nothing needs to be done.",
         )
     return passed(f"{count(int(str(total)), 'large object')} will be copied.")
+
+
+@item(
+    "reserved-schema",
+    "No schema has our name",
+    Group.SELECTION,
+    f"On the target the schema {TARGET_SCHEMA} keeps the position of the sync, so it cannot be migrated.",
+    per_database=True,
+)
+def reserved_schema(context: Context, database: DatabasePlan) -> Finding:
+    """Look for a selected schema of the source that has the name of ours: its rows would silently stay behind."""
+    there = context.one(
+        Side.SOURCE,
+        "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = %s",
+        database.source_name,
+        (TARGET_SCHEMA,),
+    )
+    if there and context.plan.selection.includes(database.source_name, TARGET_SCHEMA, ""):
+        return failed(
+            f"The source database has a schema {TARGET_SCHEMA}, which is selected.",
+            "If this database is the target of another migration, complete that one first. A schema of your own needs"
+            " another name, or select the other schemas only.",
+            f"ALTER SCHEMA {quote(TARGET_SCHEMA)} RENAME TO {quote('my_' + TARGET_SCHEMA)};",
+        )
+    return passed(f"No selected schema is called {TARGET_SCHEMA}.")
 
 
 @item(
