@@ -18,7 +18,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: help demo demo-clean up test lint gates test-faults bench lock
+.PHONY: help demo demo-clean up test lint gates test-faults pictures bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -59,6 +59,10 @@ test: ## All gates and all tests, on SQLite and again on PostgreSQL
 test-faults: ## The long tests: kills, cuts and restarts in every step
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m slow $(ARGS)
+
+pictures: ## Take the pictures of docs/pictures anew
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_SHOTS=docs/pictures $(PY) -m pytest tests/acceptance/test_whole_flow.py -k moves
 
 bench: ## Measure throughput and lag on this machine
 	@$(IN_ROOT); .ci/setup test

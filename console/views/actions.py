@@ -31,12 +31,12 @@ _PERFORM: dict[str, Callable[..., Any]] = {
 _SAID = {
     "start": "Start pressed. The task runs when its turn comes.",
     "start_now": "The task waits for its turn now instead of its scheduled time.",
-    "pause": "Pausing. The position is kept.",
+    "pause": "Pause pressed. The position is kept.",
     "resume": "Resumed. The task goes on where it was.",
-    "retry": "Trying again from where the task stopped.",
-    "compare": "Comparing. The result shows under Last comparison; the sync goes on meanwhile.",
-    "complete": "Completing: the last changes are moved, then both sides are compared.",
-    "cancel": "Cancelling. What was made on either server is removed or listed on the task page.",
+    "retry": "Retry pressed. The task goes on from where it stopped.",
+    "compare": "Comparison asked for. Its result shows under Last comparison; the sync goes on meanwhile.",
+    "complete": "Complete pressed. The last changes are moved and both sides are compared before the sync is closed.",
+    "cancel": "Cancel pressed. What was made on either server is removed, or listed on the task page.",
     "start_again": "The task is checked again from the start.",
     "delete": "The task is deleted. Nothing on either server was touched.",
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.demo.shop import load_shop
@@ -88,9 +88,14 @@ def shop(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[tuple[Pla
 def operator(page: Page, console: Console) -> Iterator[Page]:
     """A signed-in operator at the list; fails the test on anything that the browser complains about."""
     faults: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", refuse)
     page.on("request", lambda asked: None if asked.url.startswith((console.url, "data:")) else faults.append(asked.url))
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -103,13 +108,13 @@ def operator(page: Page, console: Console) -> Iterator[Page]:
     assert faults == []
 
 
-def picture(page: Page, name: str, height: int = 800) -> None:
-    """Take a picture for the README, when pictures are wanted."""
+def picture(page: Page, name: str, height: int = 800, part: str = "") -> None:
+    """Take a picture of the page or a part of it for the README, when pictures are wanted."""
     if folder := os.environ.get("TOWPATH_SHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.set_viewport_size({"width": 1280, "height": height})
         # Hiding the caret would write style attributes into the page, which its own policy forbids.
-        page.screenshot(path=f"{folder}/{name}.png", caret="initial")
+        (page.locator(part) if part else page).screenshot(path=f"{folder}/{name}.png", caret="initial")
         page.set_viewport_size({"width": 1280, "height": 800})
 
 
@@ -153,7 +158,7 @@ def create_task(page: Page, name: str, source: Cluster, target: Cluster) -> None
         part.get_by_role("button", name="Test connection").click()
         expect(part.get_by_text("Connected", exact=True)).to_be_visible(timeout=PATIENCE)
         expect(part.get_by_text(version)).to_be_visible()
-    picture(page, "1-source-and-target", 1000)
+    picture(page, "1-source-and-target", 1000, "main")
     page.get_by_role("button", name="Next: Objects").click()
 
 
@@ -200,7 +205,7 @@ def read_the_check(page: Page) -> None:
 def watch_the_list(page: Page) -> None:
     """Step, percent, what comes next; until the task is in sync."""
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Migrations").click()
-    expect(page.get_by_text(re.compile(r"Step 2 of 7 · Copy data\s\d+\s%"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile(r"Step 2 of 7 · Copy data\s[1-9]\d*\s%"))).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Remaining steps").hover()
     tip = page.get_by_role("tooltip")
     expect(tip).to_contain_text("Incremental sync until you press Complete")
@@ -225,6 +230,7 @@ def test_an_operator_moves_the_shop_while_it_is_written(
         confirm(page, "Compare now", "the sync goes on")
         compared = page.get_by_role("region", name="Last comparison")
         expect(compared.get_by_text("Equal", exact=True)).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_role("link", name="Compare now")).to_be_visible(timeout=PATIENCE)
         picture(page, "5-in-sync", 900)
     finally:
         stats = writer.stop()
