@@ -93,10 +93,9 @@ def leftovers(source: Place, target: Place) -> list[str]:
             continue
         with place.connect() as connection:
             for what, sql in (
-                ("publication", "SELECT pubname FROM pg_publication WHERE pubname ~ 'towpath'"),
-                ("schema", "SELECT nspname FROM pg_namespace WHERE nspname ~ 'towpath'"),
-                ("function", "SELECT proname FROM pg_proc WHERE proname ~ 'towpath'"),
-                ("table", "SELECT relname FROM pg_class WHERE relname ~ 'towpath'"),
+                ("publication", "SELECT pubname FROM pg_publication WHERE pubname ~ '^towpath'"),
+                ("schema", "SELECT nspname FROM pg_namespace WHERE nspname = 'towpath'"),
+                ("table", "SELECT relname FROM pg_class WHERE relname ~ '^towpath_[0-9a-f]{8}'"),
             ):
                 found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
         if place.identities and replica_identities(place) != place.identities:
@@ -160,7 +159,7 @@ INSERT INTO slow.more SELECT g, g FROM generate_series(1, 300) g;
 _SLOW_STRUCTURES = (
     "CREATE SCHEMA drag",
     "CREATE FUNCTION drag.down() RETURNS event_trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN PERFORM pg_catalog.pg_sleep(0.02); END $$",
+    " $$ BEGIN PERFORM pg_catalog.pg_sleep(0.012); END $$",
     "CREATE EVENT TRIGGER drag ON ddl_command_end EXECUTE FUNCTION drag.down()",
     "ALTER EVENT TRIGGER drag ENABLE ALWAYS",
 )

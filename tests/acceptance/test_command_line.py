@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.demo.shop import load_shop
+from migrations_app.models import MigrationTask
 from tests import impostors
 from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy
 from tests.comparator import differences
@@ -236,21 +238,15 @@ def _refused(terminal: Terminal, words: str, *more: str, source: str = "", targe
     return said
 
 
-BAD_ADDRESSES = {
-    "wrong-port": (
-        "Nothing accepts connections at the (source|target) 127.0.0.1:1",
-        "postgresql://postgres:x@127.0.0.1:1/postgres",
-    ),
-    "unknown-host": ("no-such-host.invalid", "postgresql://postgres:x@no-such-host.invalid/postgres"),
-}
-
-
-@pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize("name", BAD_ADDRESSES)
-def test_a_wrong_address_is_told(terminal: Terminal, name: str, side: str) -> None:
-    words, uri = BAD_ADDRESSES[name]
-    said = _refused(terminal, words, **{side: uri})  # type: ignore[arg-type]
-    assert side in said
+@pytest.mark.parametrize(
+    ("side", "words", "uri"),
+    [
+        ("source", "Nothing accepts connections at the source 127.0.0.1:1", "postgresql://u:x@127.0.0.1:1/postgres"),
+        ("target", "target.*no-such-host.invalid", "postgresql://u:x@no-such-host.invalid/postgres"),
+    ],
+)
+def test_a_wrong_address_is_told(terminal: Terminal, side: str, words: str, uri: str) -> None:
+    _refused(terminal, words, **{side: uri})
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -330,13 +326,8 @@ def test_a_target_that_is_the_source_is_told(terminal: Terminal, small: tuple[Pl
         (["--resume", "ffff"], "No task"),
     ],
 )
-def test_words_that_make_no_sense_are_told_before_anything_is_made(
-    terminal: Terminal, words: list[str], said: str
-) -> None:
-    count = "SELECT count(*) FROM migrations_app_migrationtask"
-    before = terminal.installation.query(count)
-    done = terminal.task("run", *words)
-    assert done.returncode not in (0, 2, 3, 4) or "usage" in done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert terminal.installation.query(count) == before
+@pytest.mark.django_db
+def test_words_that_make_no_sense_are_told_before_anything_is_made(words: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        call_command("task", "run", *words)
+    assert not MigrationTask.objects.exists()
