@@ -84,9 +84,7 @@ class FakeLedger:
     def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
         with self._lock:
             return [
-                item
-                for item in self._items.values()
-                if side in (None, item.side) and database in (None, item.database)
+                item for item in self._items.values() if side in (None, item.side) and database in (None, item.database)
             ]
 
 
@@ -119,9 +117,7 @@ class FakeStore:
     def table_progress(self, state: TableState) -> None:
         key = (state.database, state.schema, state.name)
         if key in self.table_rows:
-            self.table_rows[key] = replace(
-                self.table_rows[key], bytes_done=state.bytes_done, rows_done=state.rows_done
-            )
+            self.table_rows[key] = replace(self.table_rows[key], bytes_done=state.bytes_done, rows_done=state.rows_done)
 
     def entries(self, database: str) -> dict[int, EntryState]:
         return {dump_id: state for (name, dump_id), state in self.entry_rows.items() if name == database}

@@ -31,7 +31,7 @@ def narrow(connection: Connection, scale: float) -> None:
     """Ten million rows of four small columns."""
     connection.execute("CREATE TABLE narrow (id bigint PRIMARY KEY, a int NOT NULL, b float8, at timestamptz)")
     connection.execute(
-        "INSERT INTO narrow SELECT i, i % 1000, i / 7.0, timestamptz '2026-01-01' + i * interval '1 s'"
+        "INSERT INTO narrow SELECT i, i %% 1000, i / 7.0, timestamptz '2026-01-01' + i * interval '1 s'"
         " FROM generate_series(1, %s) i",
         (int(10_000_000 * scale),),
     )
