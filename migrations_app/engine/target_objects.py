@@ -31,7 +31,8 @@ def identity(entry: Entry) -> Identity:
 
 def creates(entry: Entry) -> bool:
     """Say whether the entry makes an object of its own, rather than changing one."""
-    return entry.type == "EXTENSION" or entry.drop.startswith(b"DROP ")
+    # Before 15 a dump names the schema `public` without saying how to drop it.
+    return entry.type in ("EXTENSION", "SCHEMA") or entry.drop.startswith(b"DROP ")
 
 
 def existing(connection: Connection) -> set[Identity]:
@@ -97,7 +98,7 @@ def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:
             name = f"{entry.tag} ({entry.type.lower()})"
         seen.add((kind, entry.schema, name))
         drop = entry.drop.decode(errors="replace").strip().removesuffix(";")
-        drop = drop or "DROP EXTENSION " + quote(entry.tag)
+        drop = drop or f"DROP {entry.type} {quote(entry.tag)}"
         detail = {"type": entry.type, "drop": drop, "catalog": entry.class_oid, "tag": entry.tag}
         items.append(
             LedgerItem(

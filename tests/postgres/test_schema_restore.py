@@ -365,3 +365,15 @@ def test_an_account_that_may_read_only_the_selected_table_is_enough(source_clust
         with source_cluster.connect(database.source_name) as connection:
             connection.execute("DROP OWNED BY reader; DROP ROLE reader")
     assert "SEQUENCES-UNREAD" in events
+
+
+def test_a_public_schema_that_its_dump_mentions_is_used_as_it_is(
+    source_cluster, target_cluster, source_db, target_db, tmp_path
+):
+    with source_cluster.connect(source_db) as connection:  # as every dump of a server before 15 does
+        connection.execute("ALTER SCHEMA public OWNER TO postgres; CREATE TABLE t (id int)")
+    with running(make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)) as run:
+        schema.run(run)
+        assert [item.name for item in run.ports.ledger.items(Side.TARGET) if item.kind is Kind.SCHEMA] == []
+    with target_cluster.connect(target_db) as connection:
+        assert column(connection, "SELECT to_regclass('public.t') IS NOT NULL")

@@ -9,7 +9,8 @@ WITH space AS (
 ), member AS (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
 ), rel AS (
-  SELECT c.*, s.nspname FROM pg_catalog.pg_class c JOIN space s ON s.oid = c.relnamespace
+  SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relnamespace, c.relpartbound, c.relrowsecurity,
+         c.relforcerowsecurity, s.nspname FROM pg_catalog.pg_class c JOIN space s ON s.oid = c.relnamespace
    WHERE c.relpersistence <> 't' AND NOT EXISTS (
      SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::regclass AND m.objid = c.oid)
 )
