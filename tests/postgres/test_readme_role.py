@@ -95,6 +95,8 @@ def test_the_accounts_of_the_readme_are_enough_for_a_whole_task(
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert json.loads(done.stdout)["status"] == "completed"
     with prepared_source.connect("shop") as source, prepared_target.connect("shop") as target:
-        owners = "SELECT oid::regclass::text, relkind FROM pg_class WHERE oid >= 16384 AND relowner <> 'shop_owner'::regrole"
+        owners = (
+            "SELECT oid::regclass::text, relkind FROM pg_class WHERE oid >= 16384 AND relowner <> 'shop_owner'::regrole"
+        )
         assert target.execute(owners).fetchall() == []
         assert differences(source, target) == []

@@ -27,6 +27,7 @@ from migrations_app.engine.errors import (
     TargetError,
 )
 from migrations_app.engine.replication import lag
+from tests.conftest import public_folder
 from tests.postgres.sync_kit import Pair
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
@@ -334,19 +335,16 @@ def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Wr
 
 
 @pytest.fixture
-def own_cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("own")
-    for parent in [folder, *folder.parents]:
-        if str(parent).startswith("/tmp/pytest"):  # noqa: S108
-            parent.chmod(parent.stat().st_mode | 0o711)
+def own_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     settings = {**source_settings(), **getattr(request, "param", {})}
-    cluster = Cluster(folder=folder, major=16, settings=settings)
-    cluster.create()
-    cluster.start()
-    with cluster.connect() as connection:
-        connection.execute("CREATE DATABASE shop")
-    yield cluster
-    cluster.stop()
+    with public_folder("own") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings=settings)
+        cluster.create()
+        cluster.start()
+        with cluster.connect() as connection:
+            connection.execute("CREATE DATABASE shop")
+        yield cluster
+        cluster.stop()
 
 
 def sync_through(pair: Pair, disturb: Callable[[], None]) -> None:

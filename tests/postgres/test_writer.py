@@ -16,6 +16,7 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.demo.operations import operations
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
+from tests.conftest import public_folder
 from tests.fakes import wait_until
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -78,26 +79,24 @@ def test_two_writers_never_see_an_error_but_conflicts(source_cluster: Cluster, s
     assert [writer.stop().errors for writer in writers] == [(), ()]
 
 
-def test_the_writer_comes_back_after_a_restart_of_the_server(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("restart")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o711)
-    cluster = Cluster(folder=folder / "server", major=16, settings=source_settings())
-    cluster.create()
-    cluster.start()
-    try:
-        with cluster.connect() as connection:
-            load_shop(connection, 0.001)
-        with Writer(cluster.arguments(), rate=200) as writer:
-            wait_until(lambda: _commits_of(writer, 20))
+def test_the_writer_comes_back_after_a_restart_of_the_server() -> None:
+    with public_folder("restart") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings=source_settings())
+        cluster.create()
+        cluster.start()
+        try:
+            with cluster.connect() as connection:
+                load_shop(connection, 0.001)
+            with Writer(cluster.arguments(), rate=200) as writer:
+                wait_until(lambda: _commits_of(writer, 20))
+                cluster.stop()
+                wait_until(lambda: writer.stats().reconnects)
+                cluster.start()
+                again = writer.stats().committed + 20
+                wait_until(lambda: _commits_of(writer, again))
+                assert writer.stop().errors == ()
+        finally:
             cluster.stop()
-            wait_until(lambda: writer.stats().reconnects)
-            cluster.start()
-            again = writer.stats().committed + 20
-            wait_until(lambda: _commits_of(writer, again))
-            assert writer.stop().errors == ()
-    finally:
-        cluster.stop()
 
 
 def test_a_statement_that_hangs_does_not_keep_stop_waiting(source_cluster: Cluster, shop: str) -> None:
