@@ -10,11 +10,14 @@ job first claims its row and the dispatcher wakes up whatever waits too long. Wh
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,25 @@ def beat(cluster: str = "") -> None:
         connection.close()
 
 
+@contextlib.contextmanager
+def beating() -> Iterator[None]:
+    """Give signs of life while a job without a lease runs, however long it takes."""
+    end = threading.Event()
+
+    def keep() -> None:
+        while not end.wait(BEAT_SECONDS):
+            beat()
+        connection.close()
+
+    thread = threading.Thread(target=keep, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(BEAT_SECONDS)
+
+
 def install_guards() -> None:
     """Put the guards in place. Called once per process, when all apps are loaded."""
     from django_q import queues
@@ -91,11 +113,14 @@ def install_guards() -> None:
 
 def _guard_auxiliaries() -> None:
     """Let pusher and monitor, which send no signal of their own, end with the sentinel too."""
-    from django_q import cluster
+    from django_q import cluster, queues
 
     def guarded(target: Any) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
             _die_with_parent()
+            for argument in args:
+                if isinstance(argument, queues.Queue):  # nobody may take the monitor's waiting for a worker's
+                    argument._towpath_beats = False
             return target(*args, **kwargs)
 
         run.__name__ = target.__name__

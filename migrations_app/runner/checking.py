@@ -160,12 +160,8 @@ def run_connection_test(test_id: str) -> None:
     side = Side(test.side)
     answer = {"state": "passed", "code": "", "message": "", "hint": ""}
     try:
-        if test.kind == "inventory":
-            count = read_objects(test.task)
-            answer["message"] = f"{count:,} tables read."
-        else:
-            server = server_of(test.task.source if side is Side.SOURCE else test.task.target)
-            answer["message"] = describe(probe.probe(server, side))
+        with queue.beating():
+            answer["message"] = _answer(test, side)
     except EngineError as error:
         answer |= {"state": "failed", "code": error.code, "message": error.message, "hint": error.hint}
     except Exception as error:
@@ -178,6 +174,13 @@ def run_connection_test(test_id: str) -> None:
             "hint": "The log holds the details.",
         }
     ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), **answer)
+
+
+def _answer(test: ConnectionTest, side: Side) -> str:
+    if test.kind == "inventory":
+        return f"{read_objects(test.task):,} tables read."
+    server = server_of(test.task.source if side is Side.SOURCE else test.task.target)
+    return describe(probe.probe(server, side))
 
 
 def describe(result: probe.ProbeResult) -> str:
