@@ -373,3 +373,17 @@ class WorkerBeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cluster}@{self.host}:{self.pid}"
+
+
+class SignInFailure(models.Model):
+    """A wrong password at sign-in: counted per address, and per account and address, never per account alone."""
+
+    address = models.CharField(max_length=64)
+    account = models.CharField(max_length=150)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["address", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.account}"

@@ -32,6 +32,7 @@ from .lifecycle import (
     take_to_foreground,
     workers_alive,
 )
+from .sign_in import forget_failures, may_sign_in, record_failure
 
 __all__ = [
     "EndpointData",
@@ -42,9 +43,12 @@ __all__ = [
     "complete_task",
     "create_draft",
     "delete_task",
+    "forget_failures",
     "include_parents",
+    "may_sign_in",
     "pause_task",
     "planned_databases",
+    "record_failure",
     "request_check",
     "request_inventory",
     "request_test",
