@@ -17,6 +17,7 @@ from .toc import Entry
 
 _MADE = frozenset({Kind.TABLE, Kind.SCHEMA, Kind.OBJECT, Kind.EXTENSION})
 _NAMESPACE = 2615  # the oid of pg_namespace
+_RELATION = 1259  # the oid of pg_class
 _RECORDED_AT_ONCE = 1000
 # Objects that hold data, or give columns their shape: one that was there before cannot pass for ours.
 _MUST_BE_OURS = frozenset({"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SHELL TYPE", "MATERIALIZED VIEW"})
@@ -130,7 +131,8 @@ def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> li
         return []
     with run.sessions.session(Side.TARGET, target_database, synchronous_commit="off") as connection:
         there = existing(connection)
-        listed = {catalog for catalog, _, _ in there}
+        # An empty database lists no relation at all, and yet it says that no table is there.
+        listed = {catalog for catalog, _, _ in there} | {_RELATION}
         gone = {item for item in left if item.detail.get("catalog") in listed and _identity_of(item) not in there}
         run.ports.ledger.removed(*gone)
         left = [item for item in left if item not in gone]

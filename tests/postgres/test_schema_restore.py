@@ -66,6 +66,7 @@ def test_running_everything_twice_changes_nothing(source_cluster, target_cluster
     ("module", "name", "count"),
     [
         (restore, "claim", 0),
+        (restore, "run_entries", 0),
         (restore, "run_one", 0),
         (restore, "set_owners", 0),
         (restore, "make_durable", 0),
