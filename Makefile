@@ -16,6 +16,8 @@ PY = .venv/bin/python
 CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
 	-u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGSSLMODE -u PGSERVICE -u PGPASSFILE -u PGREQUIRESSL \
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
+# Most tests wait for servers: two at a time, each file in one process, because its tests share servers.
+PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
 .PHONY: help demo demo-clean up test lint gates test-faults pictures bench lock
@@ -53,8 +55,8 @@ test: ## All gates and all tests, on SQLite and again on PostgreSQL
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); started=$$SECONDS; trap 'echo "total: $$((SECONDS - started)) s"' EXIT; \
 	$(MAKE) -f "$(ROOT)/Makefile" gates; \
-	$(CLEAN) -u DATABASE_URL $(PY) -m pytest -m "not slow" $(ARGS); \
-	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest -m "not slow" tests/integration $(ARGS)
+	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "not slow" $(ARGS); \
+	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "not slow" tests/integration $(ARGS)
 
 test-faults: ## The long tests: kills, cuts and restarts in every step
 	@$(IN_ROOT); .ci/setup test
