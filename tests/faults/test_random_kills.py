@@ -14,7 +14,7 @@ import pytest
 
 from migrations_app.demo.writer import Writer
 from tests.acceptance.kit import ENDED, Migration, Refused, World, ends_well, finish, until_taken_over
-from tests.acceptance.places import nothing_of_ours
+from tests.acceptance.places import nothing_of_ours, slow_structures
 from tests.fakes import wait_until
 
 RUNS = int(os.environ.get("TOWPATH_FAULTS", "20"))
@@ -61,6 +61,24 @@ def test_a_task_survives_kills_at_random_moments(migration: Migration, writer: W
     if migration.until("completed", "ready", seconds=120) == "ready":
         migration.complete()
     ends_well(migration)
+
+
+@pytest.mark.parametrize("step", ["schema", "index"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_short_step_survives_kill_after_kill(migration: Migration, writer: Writer, seed: int, step: str) -> None:
+    chance = _chance(seed)
+    migration.check()
+    with slow_structures(migration.target):
+        migration.press("start_task")
+        migration.until_step(step)
+        for _ in range(4):
+            _moment(chance, 2.0 if step == "schema" else 0.3)
+            if migration.step != step:
+                break
+            seconds = _kill_whoever_works(migration)
+            assert seconds is None or seconds < RECOVERY_SECONDS, f"seed {seed}"
+        migration.until("ready", seconds=120)
+    finish(migration, writer)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
