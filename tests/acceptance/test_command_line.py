@@ -18,6 +18,7 @@ from migrations_app.models import MigrationTask
 from tests import impostors
 from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy
 from tests.comparator import differences
+from tests.conftest import public_folder
 from tests.fakes import wait_until
 from tests.installation import Installation
 
@@ -190,16 +191,14 @@ def test_passwords_may_come_from_a_passfile(terminal: Terminal, small: tuple[Pla
 
 
 @pytest.fixture
-def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def trusting() -> Iterator[Cluster]:
     """A source that asks for no password."""
-    folder = tmp_path_factory.mktemp("trusting")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o711)
-    cluster = Cluster(folder=folder / "server", major=16, settings=source_settings(), auth="trust")
-    cluster.create()
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    with public_folder("trusting") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings=source_settings(), auth="trust")
+        cluster.create()
+        cluster.start()
+        yield cluster
+        cluster.stop()
 
 
 def test_a_server_that_asks_for_no_password_gets_none(terminal: Terminal, trusting: Cluster) -> None:
