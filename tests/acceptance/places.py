@@ -108,7 +108,7 @@ def nothing_of_ours(source: Place, target: Place, seconds: float = 5) -> None:
     deadline = time.monotonic() + seconds
     while (found := leftovers(source, target)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert found == []
+    assert found == [], found
 
 
 @contextlib.contextmanager

@@ -248,10 +248,13 @@ def test_a_second_ctrl_c_ends_the_patience(running: Callable[..., subprocess.Pop
     assert process.stdout is not None
     assert process.stdout.readline() == "worker: deaf\n"
     process.send_signal(signal.SIGINT)
-    started = time.monotonic()
+    started = sent = time.monotonic()
 
     def again() -> bool:
-        process.send_signal(signal.SIGINT)
+        nonlocal sent
+        if time.monotonic() - sent > 1:  # not a burst: one more must not meet the interpreter at its end
+            sent = time.monotonic()
+            process.send_signal(signal.SIGINT)
         return process.poll() is not None
 
     wait_until(again, seconds=10)

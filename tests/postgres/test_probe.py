@@ -66,6 +66,8 @@ def test_a_session_that_hangs_is_cut(source_cluster: Cluster) -> None:
     connection = open_session(server(source_cluster), Side.SOURCE)
     with connection, pytest.raises(psycopg.OperationalError), bounded(connection, 0.3):
         connection.execute("SELECT pg_sleep(30)")
+    with source_cluster.connect() as admin:  # the server notices a cut only when it has something to send
+        admin.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
 
 
 def test_a_server_that_goes_silent_after_the_login_is_given_up(source_cluster: Cluster) -> None:
