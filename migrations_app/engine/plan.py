@@ -71,4 +71,3 @@ class Plan:
     """How long a sync slice may go on when another task waits for the worker."""
     ready_lag_bytes: int = 1 << 20
     ready_lag_seconds: float = 5.0
-    restart_comparison: bool = False

@@ -12,8 +12,9 @@ from django.db.models import Case, Count, Q, Sum, When
 from django.utils import timezone
 
 from .. import queue
-from ..engine.names import literal, qualified, quote
-from ..engine.ports import Kind
+from ..engine.cleaning.side import by_hand
+from ..engine.plan import Side
+from ..engine.ports import Kind, LedgerItem
 from ..models import (
     ComparisonResult,
     ConnectionTest,
@@ -130,24 +131,17 @@ def _lines(rows: Iterable[LedgerEntry]) -> list[LedgerLine]:
 
 
 def _removal(row: LedgerEntry) -> str:
-    """Return the statement that removes a ledger entry by hand; empty where there is no single one."""
-    if row.kind == Kind.SLOT:
-        return f"SELECT pg_drop_replication_slot({literal(row.name)});"
-    if row.kind == Kind.PUBLICATION:
-        return f"DROP PUBLICATION IF EXISTS {quote(row.name)};"
-    if row.kind == Kind.REPLICA_IDENTITY:
-        return f"ALTER TABLE {qualified(row.schema, row.name)} REPLICA IDENTITY DEFAULT;"
-    if row.kind == Kind.DATABASE:
-        return f"DROP DATABASE {quote(row.name)};"
-    if row.kind == Kind.SCHEMA:
-        return f"DROP SCHEMA {quote(row.name)};"
-    if row.kind == Kind.TABLE:
-        return f"DROP TABLE {qualified(row.schema, row.name)};"
-    if row.kind == Kind.EXTENSION:
-        return f"DROP EXTENSION {quote(row.name)};"
-    if row.kind == Kind.BOOKMARK:
-        return "DROP SCHEMA towpath CASCADE;"
-    return ""
+    """Return the statement that removes a ledger entry by hand, as the engine tells it; '' where there is none."""
+    item = LedgerItem(
+        side=Side(row.side),
+        database=row.database,
+        kind=Kind(row.kind),
+        schema=row.schema,
+        name=row.name,
+        detail=row.detail,
+    )
+    statement = by_hand(item)
+    return f"{statement.rstrip().rstrip(';')};" if statement else ""
 
 
 def connection_test(*, user: User, test_id: uuid.UUID | str) -> ConnectionTest:

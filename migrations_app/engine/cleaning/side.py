@@ -120,11 +120,13 @@ class Cleaner:
 
 def by_hand(item: LedgerItem) -> str:
     """Return the SQL that an operator runs to remove this, in the item's database."""
-    name = item.name
+    name, task = item.name, literal(str(item.detail.get("task", "")))
     simple = {
         Kind.SLOT: "SELECT pg_drop_replication_slot(" + literal(name) + ")",
         Kind.PUBLICATION: "DROP PUBLICATION IF EXISTS " + quote(name),
-        Kind.BOOKMARK: "DROP SCHEMA IF EXISTS " + quote("towpath") + " CASCADE",
+        # Only this task's row: other tasks may keep their positions in the same schema.
+        Kind.BOOKMARK: "DELETE FROM towpath.bookmark WHERE task = " + task,  # noqa: S608 - a quoted literal
+        Kind.DATABASE: "DROP DATABASE " + quote(name),
     }
     if item.kind in simple:
         return simple[item.kind]
@@ -132,7 +134,12 @@ def by_hand(item: LedgerItem) -> str:
         return replica_identity_sql(item)
     if item.kind in (Kind.TRIGGER_STATE, Kind.IDENTITY_STATE):
         return restore_statement(item)
-    return str(item.detail.get("drop", ""))
+    plain = {
+        Kind.TABLE: "DROP TABLE " + qualified(item.schema, name),
+        Kind.SCHEMA: "DROP SCHEMA " + quote(name),
+        Kind.EXTENSION: "DROP EXTENSION " + quote(name),
+    }
+    return str(item.detail.get("drop") or plain.get(item.kind, ""))
 
 
 def replica_identity_sql(item: LedgerItem) -> str:

@@ -53,7 +53,13 @@ def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) 
     if state.bookmark is not None:
         return
     run.ports.ledger.intend(
-        LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.BOOKMARK, name=TARGET_SCHEMA)
+        LedgerItem(
+            side=Side.TARGET,
+            database=database.target_name,
+            kind=Kind.BOOKMARK,
+            name=TARGET_SCHEMA,
+            detail={"task": run.plan.key},
+        )
     )
     bookmark.create(connection)
     bookmark.reset(connection, run.plan.key, state.consistent_point, run.plan.epoch)

@@ -139,20 +139,14 @@ def others_wait_for_sync(claim: Claim) -> bool:
 
 
 @transaction.atomic
-def release(claim: Claim, *, delay_seconds: float = 0) -> None:
+def release(claim: Claim) -> None:
     """Give the task back without a result; whoever is due next is woken. Does nothing when the claim was lost."""
     task = held_task(claim)
     if task is None:
         return
-    now = timezone.now()
-    MigrationTask.objects.filter(pk=task.pk).update(
-        lease_until=None,
-        worker="",
-        woken_at=now,
-        not_before=now + timedelta(seconds=delay_seconds) if delay_seconds else None,
-    )
-    if not delay_seconds:
-        wake_task(task)
+    free = {"lease_until": None, "worker": "", "woken_at": timezone.now(), "not_before": None}
+    MigrationTask.objects.filter(pk=task.pk).update(**free)
+    wake_task(task)
 
 
 def held_task(claim: Claim) -> MigrationTask | None:
