@@ -269,7 +269,7 @@ def test_an_operator_cancels_and_starts_again_with_a_cleared_target(
     confirm(page, "Cancel", "Tables that were made on the target stay there and are listed.")
     expect(page.locator("#status")).to_have_text("Cancelled", timeout=30_000)
     left = page.get_by_role("region", name="What this task left on the servers")
-    expect(left.get_by_text("Table warehouse.scans")).to_be_visible()
+    expect(left.get_by_text("Table warehouse.scans", exact=True)).to_be_visible()
     expect(left.get_by_text("Source", exact=True)).to_have_count(0)
     nothing_of_ours(source, target)
     page.get_by_role("link", name="Start again").click()

@@ -64,10 +64,12 @@ def test_a_probe_leaves_no_session_behind(source_cluster: Cluster) -> None:
 
 def test_a_session_that_hangs_is_cut(source_cluster: Cluster) -> None:
     connection = open_session(server(source_cluster), Side.SOURCE)
+    pid = connection.info.backend_pid  # afterwards libpq says 0
     with connection, pytest.raises(psycopg.OperationalError), bounded(connection, 0.3):
         connection.execute("SELECT pg_sleep(30)")
     with source_cluster.connect() as admin:  # the server notices a cut only when it has something to send
-        admin.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        ended = admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,)).fetchone()
+    assert ended == (True,)
 
 
 def test_a_server_that_goes_silent_after_the_login_is_given_up(source_cluster: Cluster) -> None:
