@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -15,7 +14,7 @@ from django_htmx.http import HttpResponseClientRedirect, reselect, reswap, retar
 from django_htmx.middleware import HtmxDetails
 
 from migrations_app import selectors
-from migrations_app.models import MigrationTask
+from migrations_app.models import MigrationTask, User
 
 UNPROCESSABLE = 422
 CONFLICT = 409

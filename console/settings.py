@@ -104,6 +104,7 @@ CACHES = {
     },
 }
 
+AUTH_USER_MODEL = "migrations_app.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

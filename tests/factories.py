@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.models import User
 from django.utils import timezone
 
 from migrations_app.models import (
@@ -23,6 +22,7 @@ from migrations_app.models import (
     Step,
     TableCopy,
     TaskDatabase,
+    User,
     WorkerBeat,
 )
 from migrations_app.services.drafts import draft_hash
@@ -43,6 +43,7 @@ def _hashed() -> str:
 
 def user(name: str = "", **fields: Any) -> User:
     """An operator who can sign in with PASSWORD."""
+    fields.setdefault("role", "operator")
     return User.objects.create(username=name or f"operator{next(_numbers)}", password=_hashed(), **fields)
 
 

@@ -25,7 +25,7 @@ from ..models import (
     TaskDatabase,
     WorkerBeat,
 )
-from .rows import NotFound, StepLine, User, get_task, step_lines
+from .rows import NotFound, StepLine, Viewer, get_task, step_lines
 
 TABLES_A_PAGE = 15
 
@@ -144,7 +144,7 @@ def _removal(row: LedgerEntry) -> str:
     return f"{statement.rstrip().rstrip(';')};" if statement else ""
 
 
-def connection_test(*, user: User, test_id: uuid.UUID | str) -> ConnectionTest:
+def connection_test(*, user: Viewer, test_id: uuid.UUID | str) -> ConnectionTest:
     """Return a connection test of a task that the user may see. Raises NotFound."""
     test = ConnectionTest.objects.filter(pk=test_id).first()
     if test is None:

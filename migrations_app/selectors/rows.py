@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.contrib.auth import models as auth
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Q, QuerySet
 
 from ..engine.selection import Selection
 from ..engine.states import LIVE, RULES, Action, Status, StepName, allowed_actions, steps_for
-from ..models import MigrationTask, Step
+from ..models import MigrationTask, Step, User
 
 STEP_LABELS = {
     StepName.CHECK: "Check",
@@ -141,17 +141,17 @@ class TaskRow:
     live: bool = False
 
 
-User = auth.User | auth.AnonymousUser
+Viewer = User | AnonymousUser
 
 
-def _visible(user: User) -> QuerySet[MigrationTask]:
+def _visible(user: Viewer) -> QuerySet[MigrationTask]:
     """Tasks that this user may see. Every signed-in operator sees all tasks of the installation."""
     if not user.is_authenticated:
         return MigrationTask.objects.none()
     return MigrationTask.objects.select_related("source", "target").prefetch_related("steps", "databases")
 
 
-def get_task(*, user: User, task_id: uuid.UUID | str) -> MigrationTask:
+def get_task(*, user: Viewer, task_id: uuid.UUID | str) -> MigrationTask:
     """Return one task. Raises NotFound. The one door through which pages reach a task."""
     try:
         return _visible(user).get(pk=task_id)
@@ -159,7 +159,7 @@ def get_task(*, user: User, task_id: uuid.UUID | str) -> MigrationTask:
         raise NotFound("There is no such migration task.") from error
 
 
-def task_rows(*, user: User, search: str = "", status: str = "") -> list[TaskRow]:
+def task_rows(*, user: Viewer, search: str = "", status: str = "") -> list[TaskRow]:
     """Return the rows of the list, newest first."""
     tasks = _visible(user).order_by("-created_at")
     if search:
@@ -176,13 +176,13 @@ def task_rows(*, user: User, search: str = "", status: str = "") -> list[TaskRow
     return [task_row(task, places) for task in tasks]
 
 
-def status_counts(*, user: User) -> dict[str, int]:
+def status_counts(*, user: Viewer) -> dict[str, int]:
     """Return how many tasks stand in each status; statuses of none are left out."""
     seen = _visible(user).select_related(None).prefetch_related(None).order_by()
     return dict(seen.values_list("status").annotate(number=Count("id")))
 
 
-def changed_rows(*, user: User, known: dict[str, int]) -> tuple[list[TaskRow], bool]:
+def changed_rows(*, user: Viewer, known: dict[str, int]) -> tuple[list[TaskRow], bool]:
     """Return the rows whose version differs from the known one, and whether any known task can still change."""
     tasks = list(_visible(user).filter(pk__in=[key for key in known if _is_uuid(key)]))
     changed = [task for task in tasks if known.get(str(task.pk)) != task.version]

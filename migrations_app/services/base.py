@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import F
 from django.utils import timezone
 
 from ..engine.states import RULES, Action, Status, may_move
-from ..models import Event, MigrationTask
+from ..models import Event, MigrationTask, User
 
 Actor = User | AnonymousUser | None
 TaskId = uuid.UUID | str

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.contrib.auth.models import User
 from django.db import transaction
 
 from .. import queue
@@ -14,7 +13,7 @@ from ..draft_facts import draft_hash, missing_parents
 from ..engine.plan import DatabasePlan
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
-from ..models import CheckItem, ConnectionTest, Endpoint, MigrationTask, SourceObject
+from ..models import CheckItem, ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 
 _TLS_STRENGTH = ["disable", "prefer", "require", "verify-ca", "verify-full"]

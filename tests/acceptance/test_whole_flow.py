@@ -28,7 +28,7 @@ from tests.installation import Installation
 pytestmark = pytest.mark.browser
 PASSWORD = secrets.token_urlsafe(12)
 PATIENCE = 60_000  # milliseconds
-_USER = "from django.contrib.auth.models import User; User.objects.create_superuser('operator', password={!r})"
+_USER = "from migrations_app.models import User; User.objects.create_superuser('operator', password={!r})"
 # Rows that take some seconds to arrive on a PostgreSQL 18, so that the copy can be watched.
 _SLOW = """
 CREATE FUNCTION warehouse.is_plausible(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from migrations_app import services
 from migrations_app.draft_facts import draft_hash
-from migrations_app.models import CheckItem, MigrationTask, SourceObject
+from migrations_app.models import CheckItem, MigrationTask, SourceObject, User
 from migrations_app.services import work
 
 CANARY = "canary-s3cr3t-5b1c"
@@ -24,7 +23,7 @@ def endpoint(**changes: Any) -> services.EndpointData:
 @pytest.fixture
 def alice(db: None) -> User:
     """An operator."""
-    return User.objects.create_user("alice", password="correct horse battery")
+    return User.objects.create_user("alice", password="correct horse battery", role="operator")
 
 
 @pytest.fixture

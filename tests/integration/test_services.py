@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -16,7 +15,7 @@ from migrations_app import runner, services
 from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.errors import CompareDiffers, ConnectionLost, TargetError
 from migrations_app.engine.states import Status, StepName
-from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask
+from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask, User
 from migrations_app.services import work
 
 from .conftest import CANARY, endpoint, pass_check

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from migrations_app.models import SignInFailure
+from migrations_app.models import SignInFailure, User
 from migrations_app.services.sign_in import PER_ACCOUNT_AND_ADDRESS, PER_ADDRESS, WINDOW_MINUTES
 
 pytestmark = pytest.mark.django_db

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from ..errors import EngineError
+from ..errors import ConnectFailed, EngineError
+from ..handshake import printable
+from ..names import APPLICATION_PREFIX, quote
 from ..pgtools import pg_dump_path, tool_version
-from ..plan import Side
-from .context import Context
-from .registry import Finding, Group, count, failed, item, passed, warning
+from ..plan import DatabasePlan, Side
+from ..probe import bounded, open_session
+from .context import ITEM_SECONDS, Context, Unavailable
+from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
 
-_TIMEOUTS = (
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "transaction_timeout",
-)
+_TIMEOUTS = {  # and the first version that knows each
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 140000,
+    "transaction_timeout": 170000,
+}
+_ASKED = {"row_security": "off", "extra_float_digits": "3"}
+"""Pins that differ from every server's own default: when they are not in force, none of the pins has arrived."""
 
 
 @item(
@@ -79,24 +84,73 @@ def target_connections(context: Context) -> Finding:
     return _connections(context, Side.TARGET, plan.copy_jobs + plan.index_jobs + 2 * len(plan.databases) + 2)
 
 
-@item("timeouts", "Timeouts", Group.CAPACITY, "Timeouts of servers and accounts do not end a long copy.")
-def timeouts(context: Context) -> Finding:
-    """List timeouts that the servers or accounts set and our sessions override."""
-    found = []
-    for side in Side:
-        rows = context.session(side).execute(
-            "SELECT DISTINCT split_part(c, '=', 1) FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) c"
-            " WHERE split_part(c, '=', 1) = ANY (%s) ORDER BY 1",
-            (list(_TIMEOUTS),),
-        )
-        found += [f"{row[0]} on the {side}" for row in rows.fetchall()]
+@item(
+    "timeouts",
+    "Timeouts",
+    Group.CAPACITY,
+    "Our sessions' own settings hold on both servers, so that no timeout ends a long copy.",
+    per_database=True,
+)
+def timeouts(context: Context, database: DatabasePlan) -> Finding:
+    """Open a session on either side as the migration does, and look whether its settings are what was asked for."""
+    found, statements = [], []
+    target = database.target_name if context.target_exists(database) else ""
+    for side, name in ((Side.SOURCE, database.source_name), (Side.TARGET, target)):
+        settings = _fresh_settings(context, side, name)
+        if lost := [f"{key} is {settings[key]}" for key, value in _ASKED.items() if settings[key] != value]:
+            return failed(
+                f"The settings that our sessions ask for do not reach the {side}: {listing(lost)}.",
+                "Connection poolers and proxies may drop them, and then values could change on the way. Enter the"
+                " address of the PostgreSQL server itself.",
+            )
+        left = [f"{key} is {settings[key]}" for key in _TIMEOUTS if settings.get(key, "0") != "0"]
+        if left:
+            found.append(f"{listing(left)} on the {side}")
+            statements += _login_triggers(context, side, name)
     if found:
-        return passed(
-            f"Set for accounts or databases: {', '.join(found)}.", "The migration's own sessions override them."
+        return warning(
+            f"Something changes our sessions at login: {'; '.join(found)}.",
+            "A long copy could be ended by it. The migration overrides what servers, databases and accounts set, but an"
+            " event trigger ON login has the last word: let it leave the migration's account alone, or disable it.",
+            lines(statements),
         )
-    return passed(
-        "No account or database sets a timeout of its own.", "The migration's own sessions override the servers'."
+    return passed("No timeout of a server, database or account applies to the migration's own sessions.")
+
+
+def _fresh_settings(context: Context, side: Side, database: str) -> dict[str, str]:
+    """Return the settings in force in a new session that pins them as every session of the migration does."""
+    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    context.session(side, database)  # what stops an ordinary login is told by the items of the connection
+    pins = {name: "0" for name, since in _TIMEOUTS.items() if context.version(side) >= since}
+    try:
+        connection = open_session(
+            server,
+            side,
+            database,
+            seconds=context.plan.connect_timeout_seconds,
+            name=f"{APPLICATION_PREFIX}:{context.plan.key}:check",
+            **pins,  # type: ignore[arg-type]
+        )
+    except ConnectFailed as failure:
+        raise Unavailable(failure) from failure
+    with connection, bounded(connection, ITEM_SECONDS):
+        rows = connection.execute(
+            "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE name = ANY (%s)",
+            ([*_TIMEOUTS, *_ASKED],),
+        ).fetchall()
+    return {str(name): str(value) for name, value in rows}
+
+
+def _login_triggers(context: Context, side: Side, database: str) -> list[str]:
+    """Return a statement for each event trigger that acts at login; only 17 and later have such."""
+    rows = context.session(side, database).execute(
+        "SELECT evtname::text, pg_catalog.current_database()::text FROM pg_catalog.pg_event_trigger"
+        " WHERE evtevent = 'login' AND evtenabled <> 'D' ORDER BY 1"
     )
+    return [
+        f"ALTER EVENT TRIGGER {quote(str(name))} DISABLE;  -- in {printable(str(where))} on the {side}"
+        for name, where in rows.fetchall()
+    ]
 
 
 @item("pg-dump", "pg_dump for both versions", Group.CAPACITY, "A pg_dump that can read the source is installed here.")

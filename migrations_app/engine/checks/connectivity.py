@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from ..connect import VERIFIED, Connection
 from ..plan import Side, TlsMode
 from ..probe import read_system_id, tls_words, version_words
 from .context import Context, Unavailable
@@ -45,18 +46,37 @@ def _tls(context: Context, side: Side) -> Finding:
     if failure is not None and failure.code in TLS_CODES:
         return failed(failure.message, failure.hint)
     connection = context.session(side)
-    if server.tls is not TlsMode.DISABLE:
-        protocol = tls_words(connection)
-        verified = server.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
-        hint = "" if verified else "The certificate is not verified. Choose the last TLS mode to have it verified."
-        return passed(f"The connection uses {protocol if protocol != 'none' else 'no TLS'} (mode {server.tls}).", hint)
-    address = ipaddress.ip_address(connection.info.hostaddr.partition("%")[0])
-    if address.is_private or address.is_loopback:
-        return passed("The connection is not encrypted, as chosen; the address is a private one.")
-    return warning(
-        f"The connection to the public address {address} is not encrypted.",
-        "Rows travel in clear text. Choose one of the Required modes for TLS if the server offers it.",
-    )
+    address, protocol = peer_address(connection), tls_words(connection)
+    if protocol == "none":
+        return _plain(server.tls, address)
+    words = f"The connection uses {protocol} (mode {server.tls})."
+    if server.tls in VERIFIED:
+        return passed(words)
+    hint = "Anyone on the way could pose as the server. Choose the last TLS mode to have its certificate verified."
+    if is_public(address):
+        return warning(f"{words} The certificate of the public address {address} is not verified.", hint)
+    return passed(f"{words} The certificate is not verified; the address is a private one.", hint)
+
+
+def _plain(mode: TlsMode, address: str) -> Finding:
+    if is_public(address):
+        return warning(
+            f"The connection to the public address {address} is not encrypted.",
+            "Rows travel in clear text. Choose one of the Required modes for TLS if the server offers it.",
+        )
+    chosen = ", as chosen" if mode is TlsMode.DISABLE else ": the server offers no TLS"
+    return passed(f"The connection is not encrypted{chosen}; the address is a private one.")
+
+
+def peer_address(connection: Connection) -> str:
+    """Return the numeric address that a session is connected to, without an IPv6 zone."""
+    return connection.info.hostaddr.partition("%")[0]
+
+
+def is_public(address: str) -> bool:
+    """Say whether a numeric address can be reached from everywhere; an IPv4 one may be written as IPv6."""
+    number = ipaddress.ip_address(address)
+    return (getattr(number, "ipv4_mapped", None) or number).is_global
 
 
 def _version(context: Context, side: Side) -> Finding:

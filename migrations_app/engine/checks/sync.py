@@ -14,6 +14,7 @@ from .context import Context
 from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
+SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
 MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
 
 
@@ -169,10 +170,12 @@ def _replication_line(context: Context, code: str) -> str:
 def slot_wal_limit(context: Context) -> Finding:
     """Compare max_slot_wal_keep_size with what is copied; look at idle_replication_slot_timeout."""
     idle = int(context.setting(Side.SOURCE, "idle_replication_slot_timeout") or 0)
-    if 0 < idle < 3600:
+    if 0 < idle < SHORT_IDLE_SECONDS:
+        words = context.one(Side.SOURCE, "SELECT pg_catalog.current_setting('idle_replication_slot_timeout')")
         return warning(
-            f"The source drops slots that are idle for {idle} s.",
-            "A pause of the task longer than that would lose the slot. Raise the limit while the task runs.",
+            f"The source drops slots that are idle for {words}.",
+            "A copy or a pause of the task longer than that would lose the slot, and the copy must start again. Lift"
+            " the limit while the task runs.",
             "ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();",
         )
     text = context.setting(Side.SOURCE, "max_slot_wal_keep_size")

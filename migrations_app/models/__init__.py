@@ -1,0 +1,40 @@
+"""The tables of the data-migration app: fields, constraints and small properties; no behaviour.
+
+Our rows are the truth. A queue message only wakes a worker up, a page only renders rows.
+"""
+
+from __future__ import annotations
+
+from .accounts import AuditEntry, Role, SetupToken, SignInFailure, User
+from .directory import ProviderAccount, Resource, ResourceListing
+from .drafts import CheckItem, ConnectionTest, SourceObject
+from .endpoints import Endpoint
+from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
+from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
+from .work import WorkerBeat
+
+__all__ = [
+    "ArchiveEntry",
+    "AuditEntry",
+    "CheckItem",
+    "ComparisonResult",
+    "ConnectionTest",
+    "Endpoint",
+    "Event",
+    "LedgerEntry",
+    "MigrationTask",
+    "ProviderAccount",
+    "Resource",
+    "ResourceListing",
+    "Role",
+    "Sample",
+    "SetupToken",
+    "SignInFailure",
+    "SourceObject",
+    "Step",
+    "TableCopy",
+    "Tag",
+    "TaskDatabase",
+    "User",
+    "WorkerBeat",
+]

@@ -1,0 +1,81 @@
+"""Who may sign in, what they may do, and what they did."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    """What a user may do; each includes the one before."""
+
+    VIEWER = "viewer", _("Viewer: looks only")
+    OPERATOR = "operator", _("Operator: creates and runs tasks")
+    ADMIN = "admin", _("Administrator: also users, resources and the audit trail")
+
+
+class User(AbstractUser):
+    """A person who signs in. The role decides; superusers are administrators."""
+
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
+    language = models.CharField(max_length=10, blank=True, default="")  # '' = what the browser asks for
+
+    def has_role(self, role: str) -> bool:
+        """Say whether this user may do what `role` may do."""
+        ranks = list(Role.values)
+        own = Role.ADMIN.value if self.is_superuser else self.role
+        return self.is_active and ranks.index(own) >= ranks.index(role)
+
+
+class SetupToken(models.Model):
+    """The one-time token that makes the first administrator. Only its hash is kept; it dies when it was used."""
+
+    token_hash = models.CharField(max_length=64, unique=True)
+    made_at = models.DateTimeField(default=timezone.now)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"made {self.made_at:%Y-%m-%d %H:%M}"
+
+
+class AuditEntry(models.Model):
+    """Who did what, from where. Append-only; what concerns one task is also among its events."""
+
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.CharField(max_length=150, blank=True, default="")  # empty = nobody signed in
+    address = models.CharField(max_length=64, blank=True, default="")
+    action = models.CharField(max_length=60)
+    subject = models.CharField(max_length=200, blank=True, default="")
+    message = models.TextField(blank=True, default="")
+    task = models.ForeignKey("MigrationTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["actor", "-id"]), models.Index(fields=["action", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.subject}"
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Insert only: history is never rewritten."""
+        if self.pk:
+            raise TypeError("audit entries are append-only")
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class SignInFailure(models.Model):
+    """A wrong password at sign-in: counted per address, and per account and address, never per account alone."""
+
+    address = models.CharField(max_length=64)
+    account = models.CharField(max_length=150)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["address", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.account}"

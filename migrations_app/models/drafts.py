@@ -1,0 +1,91 @@
+"""What belongs to a draft: what the source holds, tests of its connections, results of its check."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from .tasks import MigrationTask
+
+
+class SourceObject(models.Model):
+    """What the source holds, as read by a worker: the rows behind the object tree."""
+
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="source_objects")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63, blank=True, default="")  # '' = the database itself
+    name = models.CharField(max_length=63, blank=True, default="")  # '' = the schema itself
+    kind = models.CharField(max_length=20)
+    parent = models.CharField(max_length=63, blank=True, default="")
+    bytes = models.BigIntegerField(default=0)
+    rows_estimate = models.BigIntegerField(default=0)
+    selectable = models.BooleanField(default=True)
+    reason = models.CharField(max_length=300, blank=True, default="")
+    fk_parents = models.JSONField(default=list)  # [[schema, table], …]
+    needs = models.JSONField(default=list)  # types, sequences, functions that come along: [[kind, schema, name], …]
+    at_target = models.CharField(max_length=20, blank=True, default="")  # kind of what has this name on the target
+
+    class Meta:
+        ordering: ClassVar = ["database", "schema", "name"]
+        indexes: ClassVar = [models.Index(fields=["task", "database", "schema", "name"])]
+
+    def __str__(self) -> str:
+        return ".".join(part for part in (self.database, self.schema, self.name) if part)
+
+
+class ConnectionTest(models.Model):
+    """A press on Test connection, or a reading of the object list: done by a worker, polled by the page."""
+
+    KINDS: ClassVar = [("test", "Test connection"), ("inventory", "Read objects")]
+    STATES: ClassVar = [("waiting", "Waiting"), ("running", "Running"), ("passed", "Passed"), ("failed", "Failed")]
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="tests")
+    side = models.CharField(max_length=6)
+    kind = models.CharField(max_length=10, choices=KINDS, default="test")
+    state = models.CharField(max_length=8, choices=STATES, default="waiting")
+    code = models.CharField(max_length=40, blank=True, default="")
+    message = models.TextField(blank=True, default="")
+    hint = models.TextField(blank=True, default="")
+    detail = models.JSONField(default=dict, blank=True)  # version, latency, TLS; an SSH host key that wants confirming
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.side}: {self.state}"
+
+
+class CheckItem(models.Model):
+    """The last result of one check item of a task."""
+
+    STATUSES: ClassVar = [("waiting", "Waiting"), ("passed", "Passed"), ("warning", "Warning"), ("failed", "Failed")]
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="check_items")
+    code = models.CharField(max_length=60)
+    title = models.CharField(max_length=200)
+    group = models.CharField(max_length=60)
+    position = models.PositiveSmallIntegerField(default=0)
+    status = models.CharField(max_length=8, choices=STATUSES, default="waiting")
+    database = models.CharField(max_length=63, blank=True, default="")
+    found = models.TextField(blank=True, default="")
+    hint = models.TextField(blank=True, default="")
+    sql = models.TextField(blank=True, default="")
+    needs_restart = models.BooleanField(default=False)
+    fix = models.CharField(max_length=60, blank=True, default="")  # what the Fix button would do; '' = nothing
+    fix_arguments = models.JSONField(default=dict, blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="")
+    acknowledged_reason = models.CharField(max_length=500, blank=True, default="")
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["position", "database"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["task", "code", "database"], name="one_check_result")]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.status}"

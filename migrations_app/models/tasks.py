@@ -1,0 +1,173 @@
+"""The migration task and its steps, databases and tables: what is to be done and how far it is."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from ..engine.ports import TableStatus
+from ..engine.states import Status, StepName
+from .choices import choices_of
+from .endpoints import Endpoint
+
+
+class Tag(models.Model):
+    """A word that operators file tasks under."""
+
+    name = models.CharField(max_length=40, unique=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MigrationTask(models.Model):
+    """The operator's object: from where, to where, what, when, and how far it is."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=120)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    status = models.CharField(max_length=20, choices=choices_of(Status), default=Status.DRAFT.value)
+    created_at = models.DateTimeField(default=timezone.now)
+    source = models.OneToOneField(Endpoint, null=True, on_delete=models.PROTECT, related_name="source_of")
+    target = models.OneToOneField(Endpoint, null=True, on_delete=models.PROTECT, related_name="target_of")
+    incremental = models.BooleanField(default=True)
+    scheduled_at = models.DateTimeField(null=True, blank=True)
+    selection = models.JSONField(default=dict)
+    copy_jobs = models.PositiveSmallIntegerField(null=True, blank=True)
+    tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField("Tag", blank=True, related_name="tasks")
+    cloned_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="clones")
+
+    # The check belongs to exactly one version of the draft.
+    checked_hash = models.CharField(max_length=64, blank=True, default="")
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    # Progress that the list shows.
+    current_step = models.CharField(max_length=12, choices=choices_of(StepName), blank=True, default="")
+    lag_bytes = models.BigIntegerField(null=True, blank=True)
+    lag_seconds = models.FloatField(null=True, blank=True)
+    rows_per_second = models.FloatField(null=True, blank=True)
+    bytes_per_second = models.FloatField(null=True, blank=True)
+    eta_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveBigIntegerField(default=0)  # grows with every visible change: the live list asks for it
+
+    queued_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    error_code = models.CharField(max_length=40, blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    error_hint = models.TextField(blank=True, default="")
+
+    # Claim of a worker. `epoch` fences everything that the worker does on the servers.
+    epoch = models.PositiveBigIntegerField(default=0)
+    worker = models.CharField(max_length=120, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)  # back-off: no slice before this time
+    woken_at = models.DateTimeField(null=True, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+    foreground = models.BooleanField(default=False)  # driven by `task run`: the dispatcher leaves it alone
+    compare_requested = models.BooleanField(default=False)
+    clear_target = models.BooleanField(default=False)  # Start again: drop what we made before checking
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["status", "queued_at"]), models.Index(fields=["-created_at"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def key(self) -> str:
+        """The 8 hex digits that every server object of this task carries."""
+        return self.id.hex[:8]
+
+
+class Step(models.Model):
+    """One step of a task: planned at Start, filled in as it runs."""
+
+    STATES: ClassVar = [("pending", "Pending"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")]
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="steps")
+    name = models.CharField(max_length=12, choices=choices_of(StepName))
+    position = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=10, choices=STATES, default="pending")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    progress_done = models.FloatField(default=0)
+    progress_total = models.FloatField(default=0)
+    note = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["task", "name"], name="one_step_of_a_name")]
+
+    def __str__(self) -> str:
+        return f"{self.task_id}:{self.name}"
+
+    @property
+    def percent(self) -> int | None:
+        """Progress in whole percent, or None where nothing can be said."""
+        if self.state == "done":
+            return 100
+        return min(99, int(100 * self.progress_done / self.progress_total)) if self.progress_total else None
+
+
+class TaskDatabase(models.Model):
+    """One database of a task: what must survive a restart (engine.ports.DatabaseState)."""
+
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="databases")
+    source_name = models.CharField(max_length=63)
+    target_name = models.CharField(max_length=63)
+    system_id = models.CharField(max_length=30, blank=True, default="")
+    timeline = models.PositiveIntegerField(default=0)
+    slot = models.CharField(max_length=63, blank=True, default="")
+    publication = models.CharField(max_length=63, blank=True, default="")
+    consistent_point = models.BigIntegerField(null=True, blank=True)
+    schema_done = models.BooleanField(default=False)
+    index_done = models.BooleanField(default=False)
+    replica_role = models.BooleanField(default=True)
+    bookmark = models.BigIntegerField(null=True, blank=True)
+    lag_bytes = models.BigIntegerField(null=True, blank=True)
+    lag_seconds = models.FloatField(null=True, blank=True)
+    rows_applied = models.BigIntegerField(default=0)
+    in_sync = models.BooleanField(default=False)
+
+    class Meta:
+        ordering: ClassVar = ["source_name"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["task", "source_name"], name="one_row_per_database")]
+
+    def __str__(self) -> str:
+        return self.source_name
+
+
+class TableCopy(models.Model):
+    """One physical table of a task and how far it is (engine.ports.TableState)."""
+
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="tables")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63)
+    name = models.CharField(max_length=63)
+    oid = models.BigIntegerField()
+    status = models.CharField(max_length=10, choices=choices_of(TableStatus), default=TableStatus.WAITING.value)
+    bytes_total = models.BigIntegerField(default=0)
+    rows_estimate = models.BigIntegerField(default=0)
+    bytes_done = models.BigIntegerField(default=0)
+    rows_done = models.BigIntegerField(default=0)
+    watermark = models.BigIntegerField(null=True, blank=True)
+    unlogged = models.BooleanField(default=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task", "database", "schema", "name"], name="one_copy_per_table")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
