@@ -134,6 +134,37 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return pem, secret
 
 
+def forgetting_options(port: int) -> Talk:
+    """Passes everything on to the server at `port` but the session's `options`, as some poolers are set up to do."""
+
+    def talk(client: socket.socket) -> None:
+        head = _exactly(client, 8)
+        body = _exactly(client, struct.unpack("!i", head[:4])[0] - 8)
+        words = body.split(b"\0")
+        if b"options" in words[::2]:
+            at = 2 * words[::2].index(b"options")
+            body = b"\0".join(words[:at] + words[at + 2 :])
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            server.sendall(struct.pack("!i", len(body) + 8) + head[4:] + body)
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            server.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    return talk
+
+
+def _exactly(client: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = client.recv(size - len(data))
+        if not more:
+            raise ValueError("the client hung up")
+        data += more
+    return data
+
+
 def tls_in_front_of(port: int, pem: Path, key: Path) -> Talk:
     """Ends TLS as a PostgreSQL proxy does and passes everything on to the server at `port`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster, free_port
-from migrations_app.engine.checks import CheckResult, run_checks
+from migrations_app.engine.checks import CheckResult, connectivity, run_checks
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
 from tests.conftest import public_folder
@@ -91,6 +91,42 @@ def test_tls_as_asked_for_passes(source_cluster: Cluster, target_cluster: Cluste
         source = login(source_cluster, host="localhost", port=port, tls=TlsMode.VERIFY_FULL, ca_file=str(pem))
         result = check(plan(source, login(target_cluster), [("a", "b")]), "source-tls")
     assert (result.status, "verify-full" in result.found) == ("passed", True)
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Sessions are real ones to loopback, but what they are connected to is taken for a public address."""
+    address = "93.184.216.34"
+    monkeypatch.setattr(connectivity, "peer_address", lambda connection: address)
+    return address
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("mode", [TlsMode.DISABLE, TlsMode.PREFER])
+def test_a_plain_connection_is_a_warning_when_the_address_is_public(
+    side: str, mode: TlsMode, source_cluster: Cluster, target_cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
+    task = plan(login(source_cluster, tls=mode), login(target_cluster, tls=mode), [("a", "b")])
+    result = check(task, f"{side}-tls")
+    assert (result.status, "not encrypted" in result.found) == ("passed", True)
+    address = request.getfixturevalue("public")
+    result = check(task, f"{side}-tls")
+    assert (result.status, address in result.found) == ("warning", True)
+    assert "clear text" in result.hint
+
+
+def test_tls_without_verification_is_a_warning_when_the_address_is_public(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    pem, key = impostors.certificate(tmp_path, "localhost")
+    with impostors.listening(impostors.tls_in_front_of(source_cluster.port, pem, key)) as port:
+        known = login(source_cluster, host="localhost", port=port, tls=TlsMode.VERIFY_FULL, ca_file=str(pem))
+        unknown = login(source_cluster, host="localhost", port=port, tls=TlsMode.REQUIRE)
+        assert check(plan(unknown, login(target_cluster), [("a", "b")]), "source-tls").status == "passed"
+        request.getfixturevalue("public")
+        assert check(plan(known, login(target_cluster), [("a", "b")]), "source-tls").status == "passed"
+        result = check(plan(unknown, login(target_cluster), [("a", "b")]), "source-tls")
+    assert (result.status, "not verified" in result.found) == ("warning", True)
 
 
 @pytest.mark.parametrize(("side", "said"), [("source", "9.6.24"), ("target", "19.1")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from unittest import mock
@@ -14,6 +15,7 @@ from migrations_app.engine.names import publication_name
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.selection import Selection
 from tests.conftest import public_folder
+from tests.fakes import wait_until
 from tests.postgres.checks_kit import check, login, plan
 
 
@@ -140,6 +142,45 @@ def test_a_tight_limit_of_kept_wal_is_a_warning(poor_plan: Plan, good_plan: Plan
     assert result.status == "warning"
     assert "64.0 MB" in result.found
     assert check(good_plan, "slot-wal-limit").status == "passed"
+
+
+@contextlib.contextmanager
+def idle_slots_dropped_after(cluster: Cluster, limit: str) -> Iterator[None]:
+    """Let a server of version 18 drop idle slots for a while."""
+    name = "idle_replication_slot_timeout"
+    with cluster.connect() as connection:
+
+        def apply(statement: str, shown: str) -> None:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: connection.execute(f"SHOW {name}").fetchone() == (shown,), what=f"{name} {shown}")
+
+        try:
+            apply(f"ALTER SYSTEM SET {name} = '{limit}'", limit)
+            yield
+        finally:
+            apply(f"ALTER SYSTEM RESET {name}", "0")
+
+
+@pytest.mark.parametrize(("limit", "status"), [("10min", "warning"), ("23h", "warning"), ("2d", "passed")])
+def test_a_server_that_soon_drops_idle_slots_is_a_warning(
+    limit: str, status: str, source_cluster: Cluster, target_cluster: Cluster, target_db: str
+) -> None:
+    task = plan(login(target_cluster), login(source_cluster), [(target_db, "b")])
+    assert check(task, "slot-wal-limit").status == "passed"
+    with idle_slots_dropped_after(target_cluster, limit):
+        result = check(task, "slot-wal-limit")
+        assert (result.status, f"idle for {limit}." in result.found) == (status, status == "warning")
+
+
+def test_the_statement_shown_for_idle_slots_lifts_their_limit(
+    source_cluster: Cluster, target_cluster: Cluster, target_db: str
+) -> None:
+    task = plan(login(target_cluster), login(source_cluster), [(target_db, "b")])
+    with idle_slots_dropped_after(target_cluster, "10min"), target_cluster.connect() as connection:
+        for statement in check(task, "slot-wal-limit").sql.splitlines():
+            connection.execute(statement)
+        wait_until(lambda: check(task, "slot-wal-limit").status == "passed", what="the limit is lifted")
 
 
 def test_a_short_sender_timeout_is_a_warning(poor_plan: Plan, good_plan: Plan) -> None:

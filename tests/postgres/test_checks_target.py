@@ -11,8 +11,10 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import target as target_items
+from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
+from tests import impostors
 from tests.postgres.checks_kit import check, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -262,11 +264,61 @@ def test_a_connection_limit_of_the_account_counts(source_cluster: Cluster, task:
         shop.execute("DROP ROLE few")
 
 
-def test_timeouts_of_databases_are_told_and_overridden(shop: Connection, task: Plan, source_db: str) -> None:
-    shop.execute(f"ALTER DATABASE \"{source_db}\" SET statement_timeout = '5min'")
+@pytest.fixture
+def hasty(shop: Connection, there: Connection, task: Plan) -> Iterator[Plan]:
+    """The task with accounts and databases that limit whatever takes long, on both servers."""
+    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    try:
+        for side in (shop, there):
+            side.execute("CREATE ROLE hasty LOGIN SUPERUSER PASSWORD 'x'")
+            for name in [*names, *(["transaction_timeout"] if side.info.server_version >= 170000 else [])]:
+                side.execute(f"ALTER DATABASE {quote(side.info.dbname)} SET {name} = '5min'")
+                side.execute(f"ALTER ROLE hasty SET {name} = '6min'")
+        source, target = (replace(server, user="hasty", password="x") for server in (task.source, task.target))
+        yield replace(task, source=source, target=target)
+    finally:
+        for side in (shop, there):
+            side.execute("DROP ROLE IF EXISTS hasty")
+
+
+def test_timeouts_of_databases_and_accounts_are_overridden(hasty: Plan, task: Plan, source_cluster: Cluster) -> None:
+    with source_cluster.connect(task.databases[0].source_name) as ordinary:
+        assert ordinary.execute("SHOW statement_timeout").fetchone() == ("5min",)
+    assert check(task, "timeouts").status == "passed"
+    assert check(hasty, "timeouts").status == "passed"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("name", ["statement_timeout", "transaction_timeout"])
+def test_a_timeout_that_a_login_trigger_sets_is_a_warning_and_the_shown_statement_stops_it(
+    side: str, name: str, source_cluster: Cluster, target_cluster: Cluster, there: Connection, task: Plan
+) -> None:
+    if side == "source":  # only 17 and later have such triggers
+        task = plan(login(target_cluster), login(source_cluster), [(task.databases[0].target_name, "not there")])
+    assert check(task, "timeouts").status == "passed"
+    there.execute(
+        "CREATE FUNCTION hurry() RETURNS event_trigger LANGUAGE plpgsql"
+        f" AS $$BEGIN PERFORM pg_catalog.set_config('{name}', '5min', false); END$$"
+    )
+    there.execute('CREATE EVENT TRIGGER "Hur ry" ON login EXECUTE FUNCTION hurry()')
     result = check(task, "timeouts")
-    assert result.status == "passed"
-    assert "statement_timeout on the source" in result.found
+    assert result.status == "warning"
+    assert f"{name} is 5min on the {side}" in result.found
+    there.execute(result.sql)
+    assert check(task, "timeouts").status == "passed"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_settings_that_a_pooler_drops_fail(
+    side: str, source_cluster: Cluster, target_cluster: Cluster, task: Plan
+) -> None:
+    server = source_cluster if side == "source" else target_cluster
+    with impostors.listening(impostors.forgetting_options(server.port)) as port:
+        address = {side: replace(getattr(task, side), port=port)}
+        assert check(replace(task, **address), f"{side}-login").status == "passed"
+        result = check(replace(task, **address), "timeouts")
+    assert result.status == "failed"
+    assert f"do not reach the {side}" in result.found
 
 
 def test_pg_dump_is_found_or_its_absence_fails(task: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from migrations_app.demo.clusters import free_port
 from migrations_app.engine.checks import CheckResult, all_items, is_startable, items_for, run_checks
+from migrations_app.engine.checks.connectivity import is_public
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.checks.registry import ITEMS, Finding, Group, count, item, lines, listing, passed, size
 from migrations_app.engine.errors import CancelRequested, ConnectFailed
@@ -132,6 +133,28 @@ def test_start_is_possible_when_nothing_failed() -> None:
     assert is_startable([CheckResult(**fine), CheckResult(**look)])
     assert not is_startable([CheckResult(**fine), base])
     assert not is_startable([])
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("::ffff:8.8.8.8", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("10.0.0.7", False),
+        ("172.31.255.1", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.0.1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+    ],
+)
+def test_a_public_address_is_told_from_one_of_a_network_of_ones_own(address: str, public: bool) -> None:
+    assert is_public(address) is public
 
 
 def test_long_lists_are_cut_and_counted() -> None:
