@@ -9,6 +9,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.engine.checks import CheckResult, connectivity, run_checks
+from migrations_app.engine.names import quote
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
 from tests.conftest import public_folder
@@ -175,6 +176,38 @@ def test_a_standby_is_no_source_for_incremental_sync_and_no_target(standby: Clus
     assert check(to_standby, "target-writable").status == "failed"
     assert check(to_standby, "source-primary").status == "passed"
     assert check(from_standby, "target-writable").status == "passed"
+
+
+def test_a_target_that_is_read_only_by_default_passes_but_one_that_insists_at_login_fails(
+    source_cluster: Cluster, target_cluster: Cluster, target_db: str
+) -> None:
+    task = plan(login(source_cluster), login(target_cluster, database=target_db), [("a", target_db)])
+    with target_cluster.connect(target_db) as there:
+        there.execute(f"ALTER DATABASE {quote(target_db)} SET default_transaction_read_only = on")
+        assert check(task, "target-writable").status == "passed"
+        there.execute(
+            "CREATE FUNCTION insist() RETURNS event_trigger LANGUAGE plpgsql"
+            " AS $$BEGIN PERFORM pg_catalog.set_config('default_transaction_read_only', 'on', false); END$$"
+        )
+        there.execute("CREATE EVENT TRIGGER insist ON login EXECUTE FUNCTION insist()")
+    result = check(task, "target-writable")
+    assert (result.status, "read-only" in result.found) == ("failed", True)
+
+
+@pytest.mark.parametrize("other", ["source", "target"])
+def test_accounts_that_may_not_read_the_system_identifier_are_told_apart_by_the_servers_start(
+    other: str, source_cluster: Cluster, target_cluster: Cluster, source_db: str
+) -> None:
+    source = login(source_cluster, database=source_db, user="blind", password="x")
+    with source_cluster.connect(source_db) as shop:
+        shop.execute("CREATE ROLE blind LOGIN PASSWORD 'x'")
+        try:
+            shop.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+            target = source if other == "source" else login(target_cluster)
+            result = check(plan(source, target, [(source_db, source_db)]), "different-servers")
+        finally:
+            shop.execute("DROP ROLE blind")
+    assert result.status == ("failed" if other == "source" else "passed")
 
 
 def test_a_standby_may_be_the_source_of_a_full_migration(standby: Cluster, target_cluster: Cluster) -> None:

@@ -11,12 +11,23 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.names import publication_name
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.probe import open_session
 from migrations_app.engine.selection import Selection
 from tests.conftest import public_folder
 from tests.fakes import wait_until
 from tests.postgres.checks_kit import check, login, plan
+
+TIGHT = {"max_slot_wal_keep_size": "64MB", "wal_sender_timeout": "2s"}
+
+
+def alter_system(connection: psycopg.Connection, name: str, value: str | None, *, shown: str = "") -> None:
+    """Set a server's setting (None: reset it) and wait until sessions see it as `shown`."""
+    connection.execute(f"ALTER SYSTEM SET {name} = '{value}'" if value else f"ALTER SYSTEM RESET {name}")
+    connection.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: connection.execute(f"SHOW {name}").fetchone() == (shown or value,), what=f"{name} is {value}")
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +37,6 @@ def poor() -> Iterator[Cluster]:
         "wal_level": "replica",
         "max_replication_slots": "1",
         "max_wal_senders": "1",
-        "max_slot_wal_keep_size": "64MB",
-        "wal_sender_timeout": "2s",
         "max_prepared_transactions": "5",
         "max_locks_per_transaction": "10",
         "max_connections": "20",
@@ -40,6 +49,8 @@ def poor() -> Iterator[Cluster]:
             connection.execute("CREATE DATABASE shop")
             connection.execute("CREATE ROLE plain LOGIN PASSWORD 'x'")
             connection.execute("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'x'")
+            for name, value in TIGHT.items():  # not at the start, which nothing could override
+                alter_system(connection, name, value)
         yield cluster
         cluster.stop()
 
@@ -119,9 +130,48 @@ def test_an_account_with_the_replication_privilege_passes(poor_plan: Plan, good_
     assert check(good_plan, "replication-login").status == "passed"
 
 
+def test_a_member_of_a_vendors_replication_role_passes_without_the_attribute(poor: Cluster, poor_plan: Plan) -> None:
+    with poor.connect() as connection:
+        connection.execute("CREATE ROLE rds_replication; GRANT rds_replication TO plain")
+        try:
+            result = check(as_user(poor_plan, "plain"), "replication-privilege")
+        finally:
+            connection.execute("DROP ROLE rds_replication")
+    assert (result.status, "member of rds_replication" in result.found) == ("passed", True)
+
+
+def test_a_replication_login_that_finds_no_free_sender_fails_and_names_the_setting(
+    poor: Cluster, poor_plan: Plan
+) -> None:
+    def opened() -> psycopg.Connection[tuple[object, ...]] | None:
+        try:
+            return open_session(poor_plan.source, Side.SOURCE, "shop", replication=True)
+        except ConnectFailed:  # the only sender may still be busy with ending
+            return None
+
+    with wait_until(opened, what="the only sender is ours"):
+        result = check(poor_plan, "replication-login")
+    assert (result.status, "max_wal_senders" in result.hint) == ("failed", True)
+    wait_until(lambda: check(poor_plan, "replication-login").status == "passed", what="the sender is free again")
+
+
+@pytest.mark.parametrize("code", ["slot-wal-limit", "wal-sender-timeout"])
+def test_the_statements_of_a_sync_warning_are_enough(code: str, poor: Cluster, poor_plan: Plan) -> None:
+    result = check(poor_plan, code)
+    assert result.status == "warning"
+    setting = result.sql.split()[3]
+    with poor.connect() as connection:
+        try:
+            for statement in result.sql.splitlines():
+                connection.execute(statement)
+            wait_until(lambda: check(poor_plan, code).status == "passed", what=f"{setting} is in force")
+        finally:
+            alter_system(connection, setting, TIGHT[setting])
+
+
 def test_the_replication_login_is_really_tried(poor: Cluster, poor_plan: Plan) -> None:
     task = as_user(poor_plan, "streamer")
-    assert check(task, "replication-login").status == "passed"
+    wait_until(lambda: check(task, "replication-login").status == "passed", what="the only sender is free")
     hba = poor.data / "pg_hba.conf"
     kept = hba.read_text()
     hba.write_text("host shop streamer all reject\n" + kept)
@@ -149,17 +199,11 @@ def idle_slots_dropped_after(cluster: Cluster, limit: str) -> Iterator[None]:
     """Let a server of version 18 drop idle slots for a while."""
     name = "idle_replication_slot_timeout"
     with cluster.connect() as connection:
-
-        def apply(statement: str, shown: str) -> None:
-            connection.execute(statement)
-            connection.execute("SELECT pg_reload_conf()")
-            wait_until(lambda: connection.execute(f"SHOW {name}").fetchone() == (shown,), what=f"{name} {shown}")
-
         try:
-            apply(f"ALTER SYSTEM SET {name} = '{limit}'", limit)
+            alter_system(connection, name, limit)
             yield
         finally:
-            apply(f"ALTER SYSTEM RESET {name}", "0")
+            alter_system(connection, name, None, shown="0")
 
 
 @pytest.mark.parametrize(("limit", "status"), [("10min", "warning"), ("23h", "warning"), ("2d", "passed")])
@@ -203,6 +247,16 @@ def test_a_short_transaction_and_an_idle_reader_pass(shop: psycopg.Connection, g
     with shop.transaction():
         shop.execute("SELECT * FROM t")
         assert check(good_plan, "long-transactions").status == "passed"
+
+
+def test_transactions_whose_age_the_account_may_not_see_are_told(
+    shop: psycopg.Connection, good_plan: Plan, owner: str
+) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    with shop.transaction():
+        shop.execute("INSERT INTO t VALUES (1)")
+        result = check(as_user(good_plan, owner), "long-transactions")
+    assert (result.status, "pg_monitor" in result.hint) == ("passed", True)
 
 
 def test_a_prepared_transaction_is_a_warning_that_names_it(poor: Cluster, poor_plan: Plan) -> None:

@@ -217,7 +217,7 @@ def target_writable(context: Context) -> Finding:
     if context.one(Side.TARGET, "SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
         return failed(
             "Transactions on the target are read-only.",
-            "Switch default_transaction_read_only off for this account or server.",
-            "ALTER SYSTEM SET default_transaction_read_only = off;\nSELECT pg_reload_conf();",
+            "The migration overrides default_transaction_read_only of servers, databases and accounts, but an event"
+            " trigger ON login or a pooler has the last word. Let it leave this account alone.",
         )
     return passed("The target is a primary server and accepts writes.")
