@@ -6,12 +6,12 @@ Every public function is one transaction: state change, event and wake-up happen
 from __future__ import annotations
 
 from .base import NotFound, Refused
+from .checking import request_check
 from .drafts import (
     EndpointData,
     create_draft,
     include_parents,
     planned_databases,
-    request_check,
     request_inventory,
     request_test,
     save_settings,

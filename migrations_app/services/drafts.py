@@ -13,7 +13,7 @@ from ..draft_facts import draft_hash, missing_parents
 from ..engine.plan import DatabasePlan
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
-from ..models import CheckItem, ConnectionTest, Endpoint, MigrationTask, SourceObject, User
+from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 
 _TLS_STRENGTH = ["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -180,23 +180,3 @@ def _request(task_id: TaskId, actor: Actor, side: str, kind: str) -> ConnectionT
     test = ConnectionTest.objects.create(task=task, side=side, kind=kind)
     queue.wake("test", str(test.pk))
     return test
-
-
-@transaction.atomic
-def request_check(*, task_id: TaskId, actor: Actor, code: str = "") -> None:
-    """Ask a worker to run all items, or the one named. Raises Refused when the task is past its check."""
-    task = locked(task_id)
-    require(Action.CHECK, task)
-    if code and not CheckItem.objects.filter(task=task, code=code).exists():
-        raise Refused(f"There is no check item {code}.")
-    items = CheckItem.objects.filter(task=task)
-    (items.filter(code=code) if code else items).update(status="waiting")
-    move(
-        task,
-        Status.CHECKING,
-        actor=actor,
-        code="CHECK-STARTED",
-        message="Check started." if not code else f"Check of {code} started.",
-    )
-    if not task.foreground:
-        queue.wake("check", str(task.pk), code)

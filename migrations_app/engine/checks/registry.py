@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from ..handshake import printable
 
@@ -42,13 +43,19 @@ class CheckInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What an item found, without the item's own name."""
+    """What an item found, without the item's own name. `fix` names what `checks.fixes` can do about it, or is ''."""
 
     status: CheckStatus
     found: str
     hint: str = ""
     sql: str = ""
     needs_restart: bool = False
+    fix: str = ""
+    fix_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def fixed_by(self, fix: str, **arguments: Any) -> Finding:
+        """Return this finding with what would mend it; the arguments must survive JSON."""
+        return replace(self, fix=fix, fix_arguments=arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,8 @@ class CheckResult:
     sql: str = ""
     database: str = ""
     needs_restart: bool = False
+    fix: str = ""
+    fix_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def passed(found: str, hint: str = "") -> Finding:

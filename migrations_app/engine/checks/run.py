@@ -99,4 +99,6 @@ def _result(info: CheckInfo, database: str, finding: Finding) -> CheckResult:
         sql=finding.sql,
         database=database,
         needs_restart=finding.needs_restart,
+        fix=finding.fix,
+        fix_arguments=finding.fix_arguments,
     )
