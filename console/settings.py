@@ -173,6 +173,7 @@ CONNECT_TIMEOUT_SECONDS = env.integer("TOWPATH_CONNECT_TIMEOUT", 5, least=1)
 LEASE_SECONDS = env.integer("TOWPATH_LEASE_SECONDS", 15, least=5)
 RETRY_WINDOW_MINUTES = env.integer("TOWPATH_RETRY_WINDOW", 120, least=1)
 CHECK_VALID_HOURS = env.integer("TOWPATH_CHECK_VALID_HOURS", 4, least=1)
+CHECK_FRESH_MINUTES = env.integer("TOWPATH_CHECK_FRESH_MINUTES", 10, least=0)
 WORK_DIR = DATA_DIR / "work"
 
 # A message only wakes a worker up; our rows hold the truth (docs/decisions). Hence no retries by the queue.

@@ -142,7 +142,8 @@ WORKER_MOVES: dict[Status, frozenset[Status]] = {
     _S.CHECKING: frozenset({_S.CHECK_PASSED, _S.CHECK_FAILED}),
     _S.SCHEDULED: frozenset({_S.QUEUED}),
     _S.QUEUED: frozenset({_S.RUNNING, _S.FAILED, _S.CHECK_FAILED}),
-    _S.RUNNING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),  # completed: full-only tasks
+    # completed: full-only tasks; check failed: something changed between the check and the start
+    _S.RUNNING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED, _S.CHECK_FAILED}),
     _S.READY: frozenset({_S.RUNNING, _S.FAILED}),
     _S.COMPLETING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
     _S.CANCELLING: frozenset({_S.CANCELLED}),

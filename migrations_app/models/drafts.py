@@ -37,9 +37,14 @@ class SourceObject(models.Model):
 
 
 class ConnectionTest(models.Model):
-    """A press on Test connection, or a reading of the object list: done by a worker, polled by the page."""
+    """A press on Test connection, a reading of the object list, a fix: done by a worker, polled by the page."""
 
-    KINDS: ClassVar = [("test", "Test connection"), ("inventory", "Read objects")]
+    KINDS: ClassVar = [
+        ("test", "Test connection"),
+        ("inventory", "Read objects"),
+        ("fix", "Fix"),
+        ("prepare", "Prepare the source"),
+    ]
     STATES: ClassVar = [("waiting", "Waiting"), ("running", "Running"), ("passed", "Passed"), ("failed", "Failed")]
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="tests")
@@ -61,7 +66,7 @@ class ConnectionTest(models.Model):
 
 
 class CheckItem(models.Model):
-    """The last result of one check item of a task."""
+    """The last result of one check item of a task. An acknowledgement is void as soon as the finding is another."""
 
     STATUSES: ClassVar = [("waiting", "Waiting"), ("passed", "Passed"), ("warning", "Warning"), ("failed", "Failed")]
     task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="check_items")
