@@ -1,1 +1,39 @@
-"""The resource directory: turns the five source types into an address that can be dialled."""
+"""The five source types and two target types: which fields each has, and how its fields lead to an address.
+
+The resource directory behind the lists has two providers: rows of our own (`local`), and a cloud's API (`tencent`).
+"""
+
+from __future__ import annotations
+
+from .directory import Resolved, Vanished, directory_of, resolve
+from .inventory import Entry, InventoryError, Problem, read_inventory
+from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
+from .local import Change, Plan, missing_parents, plan_import
+from .tencent import Found, ProviderError, Tencent
+from .verify import Choice, Judgement, judge
+
+__all__ = [
+    "DIRECTORY_FIELDS",
+    "KINDS_OF",
+    "LISTS",
+    "Change",
+    "Choice",
+    "Entry",
+    "Found",
+    "InventoryError",
+    "Judgement",
+    "ListOf",
+    "Plan",
+    "Problem",
+    "ProviderError",
+    "Resolved",
+    "Tencent",
+    "Vanished",
+    "directory_of",
+    "fields_of",
+    "judge",
+    "missing_parents",
+    "plan_import",
+    "read_inventory",
+    "resolve",
+]
