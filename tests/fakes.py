@@ -99,6 +99,7 @@ class FakeStore:
     events: list[tuple[str, str, str]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
 
     def database(self, source_name: str) -> DatabaseState:
         known = self.databases.get(source_name)
@@ -128,6 +129,9 @@ class FakeStore:
 
     def step_progress(self, done: float, total: float, note: str = "") -> None:
         self.steps.append((done, total, note))
+
+    def source_keeps(self, kept_bytes: int) -> None:
+        self.kept.append(kept_bytes)
 
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         self.events.append((level, code, message))

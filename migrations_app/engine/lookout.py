@@ -7,6 +7,7 @@ them pass, and comes back.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 import psycopg
@@ -19,11 +20,17 @@ from .plan import Side
 from .wire import discard
 
 _LOOK_SECONDS = 0.7
+_MEASURE_SECONDS = 4.0
 _IN_THE_WAY = """
 SELECT DISTINCT h.pid FROM pg_catalog.pg_locks w
   JOIN pg_catalog.pg_locks h ON h.locktype = 'relation' AND h.database = w.database AND h.relation = w.relation
  WHERE w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock' AND NOT w.granted
    AND h.granted AND h.pid = ANY(%s)
+"""
+
+_KEPT = """
+SELECT max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn))::bigint
+  FROM pg_catalog.pg_replication_slots WHERE slot_name = ANY(%s)
 """
 
 
@@ -33,6 +40,7 @@ class Lookout:
     def __init__(self, run: Run, lanes: Callable[[], Iterable[Lane]]) -> None:
         self._run, self._lanes = run, lanes
         self._over = threading.Event()
+        self._measured = 0.0
         self._session: Connection | None = None
         self._thread = threading.Thread(target=self._watch, name="towpath-lookout", daemon=True)
 
@@ -58,12 +66,27 @@ class Lookout:
             for pid in pids:
                 lane, turn = reading[pid]
                 lane.give_way(turn)
+            try:
+                self._measure()
+            except (EngineError, Interrupted, psycopg.Error):
+                self._forget()
         self._forget()
 
     def _ask(self, pids: list[int]) -> list[int]:
         if self._session is None or self._session.closed:
             self._session = self._run.sessions.open(Side.SOURCE, self._run.databases()[0].source_name)
         return [int(str(row[0])) for row in self._session.execute(_IN_THE_WAY, (pids,)).fetchall()]
+
+    def _measure(self) -> None:
+        """Say now and then how much WAL the source keeps for us; the session is open anyway."""
+        if self._session is None or time.monotonic() - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = time.monotonic()
+        store = self._run.ports.store
+        names = [store.database(database.source_name).slot for database in self._run.databases()]
+        row = self._session.execute(_KEPT, ([name for name in names if name],)).fetchone()
+        if row is not None and row[0] is not None:
+            store.source_keeps(int(str(row[0])))
 
     def _forget(self) -> None:
         if self._session is not None:

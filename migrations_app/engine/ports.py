@@ -201,6 +201,9 @@ class Store(Protocol):
     def step_progress(self, done: float, total: float, note: str = "") -> None:
         """Show how far the current step is. `done` and `total` in any one unit; may be throttled."""
 
+    def source_keeps(self, kept_bytes: int) -> None:
+        """Remember how much WAL the source keeps for this task now. For charts: may be throttled, or lost in a crash."""
+
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """Append to the task's history. `level`: info, warning or error."""
 

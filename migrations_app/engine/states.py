@@ -55,6 +55,8 @@ class Action(StrEnum):
     COMPLETE = "complete"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
+    REOPEN = "reopen"
+    ACCESS = "access"
     DELETE = "delete"
 
 
@@ -128,6 +130,20 @@ RULES: dict[Action, Rule] = {
         {_S.CANCELLED},
         _S.CHECKING,
         "Only a cancelled task can be started again.",
+    ),
+    # A failed task on whose servers nothing stands is a draft again, all of it. One that has begun keeps everything
+    # that its copy depends on; only how the same two servers are reached may change.
+    Action.REOPEN: _rule(
+        "Edit",
+        {_S.FAILED},
+        _S.DRAFT,
+        "Only a failed task can become a draft again. Cancel it first.",
+    ),
+    Action.ACCESS: _rule(
+        "Change access",
+        {_S.FAILED},
+        None,
+        "How a started task reaches its servers can be changed only while it is failed.",
     ),
     Action.DELETE: _rule(
         "Delete",

@@ -157,24 +157,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='Event',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('actor', models.CharField(blank=True, default='', max_length=150)),
-                ('level', models.CharField(default='info', max_length=8)),
-                ('code', models.CharField(blank=True, default='', max_length=40)),
-                ('message', models.TextField()),
-                ('from_status', models.CharField(blank=True, default='', max_length=20)),
-                ('to_status', models.CharField(blank=True, default='', max_length=20)),
-                ('detail', models.JSONField(default=dict)),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='migrations_app.migrationtask')),
-            ],
-            options={
-                'ordering': ['-id'],
-            },
-        ),
-        migrations.CreateModel(
             name='ConnectionTest',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -319,6 +301,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Event',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('actor', models.CharField(blank=True, default='', max_length=150)),
+                ('level', models.CharField(default='info', max_length=8)),
+                ('code', models.CharField(blank=True, default='', max_length=40)),
+                ('message', models.TextField()),
+                ('from_status', models.CharField(blank=True, default='', max_length=20)),
+                ('to_status', models.CharField(blank=True, default='', max_length=20)),
+                ('detail', models.JSONField(default=dict)),
+                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='migrations_app.migrationtask')),
+            ],
+            options={
+                'ordering': ['-id'],
+                'indexes': [models.Index(fields=['task', '-id'], name='migrations__task_id_971c36_idx')],
+            },
+        ),
+        migrations.CreateModel(
             name='CheckItem',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -395,7 +396,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['at'],
-                'indexes': [models.Index(fields=['task', 'at'], name='migrations__task_id_faa586_idx')],
+                'indexes': [models.Index(fields=['task', 'at'], name='migrations__task_id_faa586_idx'), models.Index(fields=['at'], name='migrations__at_91330d_idx')],
             },
         ),
         migrations.CreateModel(
@@ -461,6 +462,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
+                'indexes': [models.Index(fields=['task', 'bytes_total'], name='migrations__task_id_484006_idx')],
                 'constraints': [models.UniqueConstraint(fields=('task', 'database', 'schema', 'name'), name='one_copy_per_table')],
             },
         ),
@@ -471,6 +473,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='migrationtask',
             index=models.Index(fields=['-created_at'], name='migrations__created_aaf412_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='migrationtask',
+            index=models.Index(fields=['name'], name='migrations__name_6c7217_idx'),
         ),
         migrations.AddConstraint(
             model_name='taskdatabase',

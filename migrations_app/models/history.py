@@ -76,6 +76,7 @@ class Event(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["task", "-id"])]
 
     def __str__(self) -> str:
         return self.message
@@ -120,7 +121,7 @@ class Sample(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at"]
-        indexes: ClassVar = [models.Index(fields=["task", "at"])]
+        indexes: ClassVar = [models.Index(fields=["task", "at"]), models.Index(fields=["at"])]
 
     def __str__(self) -> str:
         return f"{self.task_id} {self.at:%H:%M:%S}"

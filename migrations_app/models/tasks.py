@@ -77,7 +77,11 @@ class MigrationTask(models.Model):
     clear_target = models.BooleanField(default=False)  # Start again: drop what we made before checking
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["status", "queued_at"]), models.Index(fields=["-created_at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "queued_at"]),
+            models.Index(fields=["-created_at"]),
+            models.Index(fields=["name"]),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -168,6 +172,7 @@ class TableCopy(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["task", "database", "schema", "name"], name="one_copy_per_table")
         ]
+        indexes: ClassVar = [models.Index(fields=["task", "bytes_total"])]
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"

@@ -28,6 +28,7 @@ from ..models import (
 )
 from ..services import work
 from .recorder import Recorder
+from .samples import Sampler
 
 _FLUSH_SECONDS = 1.0
 _BEHIND_SECONDS = 30.0
@@ -116,6 +117,7 @@ class OrmStore:
         self._counts: dict[tuple[str, str, str], TableState] = {}
         self._step: tuple[float, float, str] | None = None
         self._rate = Rate()
+        self._sampler = Sampler(self._task_id)
         self._behind_since: float | None = None
         self._applied: dict[str, int] = {}
         self.current: StepName = StepName.SCHEMA
@@ -152,6 +154,11 @@ class OrmStore:
             lag_seconds=max((row.lag_seconds or 0.0 for row in known), default=None),
             rows_per_second=rate,
             version=F("version") + 1,
+        )
+        self._sampler.sync(
+            lag_bytes=max((row.lag_bytes or 0 for row in known), default=None),
+            lag_seconds=max((row.lag_seconds or 0.0 for row in known), default=None),
+            rows_per_second=rate,
         )
         in_sync = bool(rows) and all(row.in_sync for row in rows)
         if in_sync:
@@ -265,6 +272,10 @@ class OrmStore:
             self._step = (done, total, note)
         self._maybe_flush()
 
+    def source_keeps(self, kept_bytes: int) -> None:
+        """See the port. Goes into the next sample of the charts."""
+        self._sampler.kept(kept_bytes)
+
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """See the port."""
 
@@ -338,6 +349,7 @@ class OrmStore:
             shown["rows_per_second"] = self._rate.update("rows", float(copied))
             left = max(total - done, 0)
             shown["eta_at"] = timezone.now() + timedelta(seconds=left / speed) if speed and speed > 1 else None
+            self._sampler.copy(bytes_per_second=speed)
         MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
             version=F("version") + 1, **shown
         )

@@ -6,7 +6,9 @@ Every public function is one transaction: state change, event and wake-up happen
 from __future__ import annotations
 
 from .base import NotFound, Refused
+from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import request_check
+from .cloning import clone_task
 from .drafts import (
     EndpointData,
     create_draft,
@@ -30,15 +32,26 @@ from .lifecycle import (
     start_now,
     start_task,
     take_to_foreground,
+    try_now,
     workers_alive,
 )
+from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
+from .sampling import thin_samples
 from .sign_in import forget_failures, may_sign_in, record_failure
+from .tagging import add_tag, remove_tag
 
 __all__ = [
+    "BULK_ACTIONS",
+    "Access",
+    "BulkResult",
     "EndpointData",
     "NotFound",
     "Refused",
+    "add_tag",
+    "apply_to_many",
     "cancel_task",
+    "change_access",
+    "clone_task",
     "compare_task",
     "complete_task",
     "create_draft",
@@ -46,9 +59,13 @@ __all__ = [
     "forget_failures",
     "include_parents",
     "may_sign_in",
+    "movable_sides",
+    "nothing_made",
     "pause_task",
     "planned_databases",
     "record_failure",
+    "remove_tag",
+    "reopen_task",
     "request_check",
     "request_inventory",
     "request_test",
@@ -61,5 +78,7 @@ __all__ = [
     "start_now",
     "start_task",
     "take_to_foreground",
+    "thin_samples",
+    "try_now",
     "workers_alive",
 ]

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from .. import queue
 from ..draft_facts import draft_hash
-from ..engine.states import Action, Status, StepName, steps_for
+from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .drafts import planned_databases
@@ -259,6 +259,27 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
     )
     queue.wake("check", str(task.pk), "")
     return task
+
+
+@transaction.atomic
+def try_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """End the wait before the next try of a task that tries again by itself. Raises Refused when it does not wait."""
+    task = locked(task_id)
+    if task.failing_since is None or task.not_before is None or Status(task.status) not in WORKED:
+        raise Refused("The task is not waiting for another try now. Look at it again.")
+    note(task, "Try now pressed.", actor=actor, code="RUN-RETRY")
+    touch(task, not_before=None, woken_at=timezone.now())
+    task.refresh_from_db()
+    if not task.foreground:
+        _wake(task)
+    return task
+
+
+def _wake(task: MigrationTask) -> None:
+    if task.status == Status.CANCELLING or (task.current_step not in _MIGRATE_STEPS and task.incremental):
+        queue.wake("sync", str(task.pk))
+    else:
+        queue.wake("migrate")
 
 
 @transaction.atomic

@@ -35,6 +35,12 @@ class SlotState(NamedTuple):
     database: str
     wal_status: str  # '' before 13
     safe_bytes: int | None
+    restart: int | None = None  # the oldest WAL that the source keeps for the slot
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """How much WAL the source keeps for the slot, or None without a slot."""
+        return None if self.restart is None else max(0, self.insert_lsn - self.restart)
 
 
 def before_page_header(lsn: int) -> int:
@@ -50,7 +56,7 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
     """Look at the source's WAL position and at the slot. Raises psycopg.Error."""
     row = connection.execute(query("slot_state"), {"slot": slot}).fetchone()
     assert row is not None  # noqa: S101 - the query always returns one row
-    insert, clock, name, pid, confirmed, _, database, status, safe = row
+    insert, clock, name, pid, confirmed, restart, database, status, safe = row
     return SlotState(
         insert_lsn=before_page_header(parse_lsn(str(insert))),
         source_time=float(str(clock)),
@@ -61,6 +67,7 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
         database=str(database or ""),
         wal_status=str(status or ""),
         safe_bytes=int(str(safe)) if safe is not None else None,
+        restart=parse_lsn(str(restart)) if restart else None,
     )
 
 
@@ -110,6 +117,10 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, "reading its WAL position") from error
         self._samples.append(state)
         return state
+
+    def _tell_kept(self, state: SlotState) -> None:
+        if state.kept_bytes is not None:
+            self._store.source_keeps(state.kept_bytes)
 
     def start(self) -> None:
         """Go on sampling in the background until `close`."""
@@ -181,7 +192,9 @@ class SourceWatch:
     def _run(self) -> None:
         while not self._stop.wait(_SECONDS_BETWEEN):
             try:
-                self._guard(self.look())
+                state = self.look()
+                self._tell_kept(state)
+                self._guard(state)
             except EngineError as error:
                 if not self._stop.is_set():
                     self._error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -12,9 +13,12 @@ from ... import queue
 from ...engine.states import Status
 from ...models import ConnectionTest, Event, MigrationTask, WorkerBeat
 from ..base import move
+from ..sampling import thin_samples
 from .claims import full_phase, sync_phase, waiting, wake_task
 
 _REWAKE_SECONDS = 5
+_THIN_SECONDS = 60.0
+_thinned = [0.0]
 
 
 @transaction.atomic
@@ -35,7 +39,14 @@ def dispatch(now: datetime | None = None) -> int:
     for task in due:
         MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
         wake_task(task)
+    _thin_now_and_then()
     return len(due) + _rewake_requests(now)
+
+
+def _thin_now_and_then() -> None:
+    if time.monotonic() - _thinned[0] >= _THIN_SECONDS:
+        _thinned[0] = time.monotonic()
+        thin_samples()
 
 
 def _expire_dead_leases(now: datetime) -> None:
