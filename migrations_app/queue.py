@@ -3,7 +3,8 @@
 A message carries an id and means "look at your rows now"; losing one, or getting it twice, changes nothing, because a
 job first claims its row and the dispatcher wakes up whatever waits too long. What the guards answer:
 
-* a message is deleted when its job begins, so a job that runs longer than the broker's lock is not handed out again;
+* a worker deletes a message before its job begins, so a job that runs longer than the broker's lock is not handed out
+  again; a message that is gone by then was handed out twice, as it lay in a busy cluster for too long: it is dropped;
 * an idle worker never holds the shared queue's read lock while it waits: killed there, it would wedge the cluster;
 * workers, pusher and monitor end with their parent, so a killed cluster leaves no orphans that go on taking work.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
 CONSOLE, MIGRATE, SYNC = "console", "migrate", "sync"
@@ -101,13 +102,12 @@ def beating() -> Iterator[None]:
 def install_guards() -> None:
     """Put the guards in place. Called once per process, when all apps are loaded."""
     from django_q import queues
-    from django_q.signals import post_spawn, pre_execute
+    from django_q.signals import post_spawn
 
     if metadata.version("django-q2") != _GUARDED_VERSION:  # pragma: no cover - the pin says so
         raise RuntimeError(f"the queue's guards are written for django-q2 {_GUARDED_VERSION}; review them first")
     queues.Queue.get = _get_without_holding_the_lock
     post_spawn.connect(_die_with_parent, weak=False, dispatch_uid="towpath-die")
-    pre_execute.connect(_acknowledge, weak=False, dispatch_uid="towpath-acknowledge")
     _guard_auxiliaries()
 
 
@@ -119,8 +119,8 @@ def _guard_auxiliaries() -> None:
         def run(*args: Any, **kwargs: Any) -> Any:
             _die_with_parent()
             for argument in args:
-                if isinstance(argument, queues.Queue):  # nobody may take the monitor's waiting for a worker's
-                    argument._towpath_beats = False
+                if isinstance(argument, queues.Queue):  # nobody may take the monitor for a worker
+                    argument._towpath_worker = False
             return target(*args, **kwargs)
 
         run.__name__ = target.__name__
@@ -149,35 +149,50 @@ def _die_with_parent(**_: Any) -> None:
         os._exit(1)
 
 
-def _acknowledge(task: dict[str, Any], **_: Any) -> None:
+def _take(message: Any) -> bool:
+    """Delete a message from the broker for good. False: it was gone, so another worker has its job."""
     from django_q.models import OrmQ
 
-    OrmQ.objects.filter(pk=task.get("ack_id")).delete()
+    key = message.get("ack_id") if isinstance(message, dict) else None
+    if key is None:  # the order to stop
+        return True
+    close_old_connections()
+    deleted, _ = OrmQ.objects.filter(pk=key).delete()
+    return deleted > 0
 
 
 def _get_without_holding_the_lock(self: Any, block: bool = True, timeout: float | None = None) -> Any:
     """Replace `Queue.get`: poll first, take the reader's lock only for the moment of reading."""
     from multiprocessing.queues import Queue
-    from multiprocessing.reduction import ForkingPickler
 
     if not block or timeout is not None:
         value = Queue.get(self, block, timeout)
         self.size.increment(-1)
         return value
+    is_worker = getattr(self, "_towpath_worker", True)
+    while True:
+        message = _receive(self, beats=is_worker)
+        if not is_worker or _take(message):
+            return message
+
+
+def _receive(queue: Any, *, beats: bool) -> Any:
+    from multiprocessing.reduction import ForkingPickler
+
     last_beat = 0.0
     while True:
-        if self._reader.poll(1.0) and self._rlock.acquire(timeout=1.0):
+        if queue._reader.poll(1.0) and queue._rlock.acquire(timeout=1.0):
             try:
-                if self._reader.poll(0):
-                    raw = self._reader.recv_bytes()
-                    self._sem.release()
+                if queue._reader.poll(0):
+                    raw = queue._reader.recv_bytes()
+                    queue._sem.release()
                     break
             finally:
-                self._rlock.release()
-        if time.monotonic() - last_beat > BEAT_SECONDS and getattr(self, "_towpath_beats", True):
+                queue._rlock.release()
+        if beats and time.monotonic() - last_beat > BEAT_SECONDS:
             last_beat = time.monotonic()
             beat()
-    self.size.increment(-1)
+    queue.size.increment(-1)
     return ForkingPickler.loads(raw)
 
 

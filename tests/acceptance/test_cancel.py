@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.kit import Migration, World, ends_well
+from tests.acceptance.kit import Migration, Refused, World, ends_well
 from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy, slow_structures
 from tests.fakes import wait_until
 
@@ -147,6 +148,85 @@ def test_a_task_cancelled_after_its_copy_can_start_again(migration: Migration, s
     again(migration, theirs)
     if state == "failed":
         to_the_end(migration)
+
+
+@contextlib.contextmanager
+def holding(place: Place, statement: str) -> Iterator[None]:
+    """Leave a transaction open that ran this statement, and roll it back at the end."""
+    with place.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute(statement.encode())
+        yield
+
+
+def held_up(place: Place) -> None:
+    """Wait until a session of ours waits for the transaction that holds it up, and is not only about to."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^towpath' AND wait_event_type = 'Lock'"
+        f" AND datname = '{place.name}'"
+    )
+    wait_until(lambda: place.value(waits) > 0, 60, "a session of ours waiting")
+
+
+@pytest.mark.parametrize("asked", ["compare_task", "complete_task"])
+def test_a_task_cancelled_in_its_comparison_can_start_again(migration: Migration, asked: str) -> None:
+    theirs = objects(migration.target)
+    migration.start()
+    migration.until("ready")
+    # A comparison makes a slot for the sake of its snapshot, and that waits for every open transaction that writes.
+    with holding(migration.source, "SELECT pg_current_xact_id()"):
+        migration.press(asked)
+        held_up(migration.source)
+        assert migration.step == ("sync" if asked == "compare_task" else "compare")
+        assert migration.source.value("SELECT count(*) FROM pg_replication_slots WHERE temporary") > 0
+        cancel(migration)
+    again(migration, theirs)
+
+
+_COMPLETE = {
+    "sequences": "ALTER SEQUENCE public.orders_id_seq CACHE 2",
+    "views": "ALTER MATERIALIZED VIEW public.totals SET (fillfactor = 90)",
+}
+
+
+@pytest.mark.parametrize("stage", _COMPLETE)
+def test_a_task_cancelled_in_complete_can_start_again(migration: Migration, stage: str) -> None:
+    theirs = objects(migration.target)
+    migration.start()
+    migration.until("ready")
+    migration.source.run("SELECT nextval('public.orders_id_seq')")
+    with holding(migration.target, _COMPLETE[stage]):
+        migration.press("complete_task")
+        migration.until_step("complete")
+        held_up(migration.target)
+        assert (migration.status, migration.step) == ("completing", "complete")
+        cancel(migration)
+    again(migration, theirs)
+    to_the_end(migration)
+
+
+# Well below the time after which a clean-up gives a statement up.
+_SLOW_REMOVAL = (
+    "CREATE SCHEMA drag",
+    "CREATE FUNCTION drag.down() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN PERFORM pg_catalog.pg_sleep(1.5); END $$",
+    "CREATE EVENT TRIGGER drag ON ddl_command_end WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA')"
+    " EXECUTE FUNCTION drag.down()",
+    "ALTER EVENT TRIGGER drag ENABLE ALWAYS",
+)
+
+
+def test_a_task_that_already_cleans_up_refuses_to_be_cancelled_and_ends_well(migration: Migration) -> None:
+    migration.start()
+    migration.until("ready")
+    migration.target.run(*_SLOW_REMOVAL)
+    migration.press("complete_task")
+    migration.until_step("cleanup")
+    with pytest.raises(Refused, match="past the point where it can be cancelled"):
+        migration.press("cancel_task")
+    migration.until("completed")
+    migration.target.run("DROP EVENT TRIGGER drag", "DROP SCHEMA drag CASCADE", "DROP SCHEMA theirs CASCADE")
+    migration.target.run("DROP TABLE public.theirs_too", "DROP FUNCTION public.theirs_as_well()")
+    ends_well(migration)
 
 
 def test_the_objects_that_stay_on_the_target_are_listed(migration: Migration) -> None:
