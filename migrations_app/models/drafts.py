@@ -11,26 +11,57 @@ from django.utils import timezone
 from .tasks import MigrationTask
 
 
+class Level(models.IntegerChoices):
+    """Where an object stands in the tree."""
+
+    DATABASE = 0
+    SCHEMA = 1
+    TABLE = 2  # what can be selected: tables, partitioned tables, foreign tables
+    PARTITION = 3  # stands under its table
+    ALONG = 4  # views, functions, sequences, types: they come along with their schema
+
+
+_LEVEL = models.Case(
+    models.When(schema="", then=models.Value(Level.DATABASE.value)),
+    models.When(name="", then=models.Value(Level.SCHEMA.value)),
+    models.When(kind__in=["view", "matview", "sequence", "function", "type"], then=models.Value(Level.ALONG.value)),
+    models.When(kind="partition", then=models.Value(Level.PARTITION.value)),
+    models.When(root="", then=models.Value(Level.TABLE.value)),
+    default=models.Value(Level.PARTITION.value),
+    output_field=models.SmallIntegerField(),
+)
+
+
 class SourceObject(models.Model):
     """What the source holds, as read by a worker: the rows behind the object tree."""
 
     task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="source_objects")
     database = models.CharField(max_length=63)
     schema = models.CharField(max_length=63, blank=True, default="")  # '' = the database itself
-    name = models.CharField(max_length=63, blank=True, default="")  # '' = the schema itself
+    name = models.CharField(max_length=200, blank=True, default="")  # '' = the schema itself; functions: with arguments
     kind = models.CharField(max_length=20)
+    level = models.GeneratedField(expression=_LEVEL, output_field=models.SmallIntegerField(), db_persist=True)
+    parent_schema = models.CharField(max_length=63, blank=True, default="")  # of a partition: what it stands under
     parent = models.CharField(max_length=63, blank=True, default="")
-    bytes = models.BigIntegerField(default=0)
+    root_schema = models.CharField(max_length=63, blank=True, default="")  # of a partition: the table it belongs to
+    root = models.CharField(max_length=63, blank=True, default="")
+    bytes = models.BigIntegerField(default=0)  # of a partitioned table: with its partitions
     rows_estimate = models.BigIntegerField(default=0)
+    unlogged = models.BooleanField(default=False)
     selectable = models.BooleanField(default=True)
     reason = models.CharField(max_length=300, blank=True, default="")
     fk_parents = models.JSONField(default=list)  # [[schema, table], …]
     needs = models.JSONField(default=list)  # types, sequences, functions that come along: [[kind, schema, name], …]
     at_target = models.CharField(max_length=20, blank=True, default="")  # kind of what has this name on the target
+    at_target_rows = models.BigIntegerField(null=True, blank=True)  # its estimate; NULL = unknown
 
     class Meta:
         ordering: ClassVar = ["database", "schema", "name"]
-        indexes: ClassVar = [models.Index(fields=["task", "database", "schema", "name"])]
+        indexes: ClassVar = [
+            models.Index(fields=["task", "database", "schema", "name"]),
+            models.Index(fields=["task", "level", "database", "schema", "name"], name="source_object_level"),
+            models.Index(fields=["task", "database", "parent_schema", "parent"], name="source_object_parent"),
+        ]
 
     def __str__(self) -> str:
         return ".".join(part for part in (self.database, self.schema, self.name) if part)

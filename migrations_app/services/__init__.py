@@ -5,21 +5,42 @@ Every public function is one transaction: state change, event and wake-up happen
 
 from __future__ import annotations
 
+from ..sources import InventoryError
+from .accounts import (
+    administrator_exists,
+    change_own_password,
+    change_role,
+    choose_language,
+    create_first_administrator,
+    create_user,
+    end_sessions,
+    new_setup_token,
+    reset_password,
+    set_active,
+    setup_token_is_open,
+)
+from .audit import answering, record_request
 from .base import NotFound, Refused
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import request_check
 from .cloning import clone_task
+from .directory import (
+    ResourceData,
+    delete_resource,
+    freshen,
+    import_inventory,
+    remove_account,
+    save_resource,
+    set_account,
+)
 from .drafts import (
-    EndpointData,
+    confirm_host_key,
     create_draft,
-    include_parents,
-    planned_databases,
     request_inventory,
     request_test,
     save_settings,
-    set_selected,
-    set_selection,
 )
+from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
 from .lifecycle import (
     cancel_task,
     compare_task,
@@ -35,45 +56,93 @@ from .lifecycle import (
     try_now,
     workers_alive,
 )
+from .renaming import BadTargets
 from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
 from .sampling import thin_samples
-from .sign_in import forget_failures, may_sign_in, record_failure
+from .selecting import (
+    drop_pattern,
+    include_parents,
+    planned_databases,
+    set_foreign_keys,
+    set_listed,
+    set_matching,
+    set_mode,
+    set_selected,
+    set_selection,
+    set_targets,
+)
+from .sign_in import forget_failures, may_sign_in, record_failure, record_sign_in, record_sign_out
 from .tagging import add_tag, remove_tag
 
 __all__ = [
     "BULK_ACTIONS",
     "Access",
+    "BadTargets",
     "BulkResult",
     "EndpointData",
+    "InventoryError",
     "NotFound",
     "Refused",
+    "ResourceData",
     "add_tag",
+    "administrator_exists",
+    "answering",
     "apply_to_many",
     "cancel_task",
     "change_access",
+    "change_own_password",
+    "change_role",
+    "choose_language",
     "clone_task",
     "compare_task",
     "complete_task",
+    "confirm_host_key",
     "create_draft",
+    "create_first_administrator",
+    "create_user",
+    "delete_endpoint",
+    "delete_resource",
     "delete_task",
+    "drop_pattern",
+    "end_sessions",
     "forget_failures",
+    "freshen",
+    "import_inventory",
     "include_parents",
+    "keeps_password",
+    "keeps_ssh_secrets",
     "may_sign_in",
     "movable_sides",
+    "new_setup_token",
     "nothing_made",
     "pause_task",
     "planned_databases",
     "record_failure",
+    "record_request",
+    "record_sign_in",
+    "record_sign_out",
+    "remove_account",
     "remove_tag",
     "reopen_task",
     "request_check",
     "request_inventory",
     "request_test",
+    "reset_password",
     "resume_task",
     "retry_task",
+    "save_endpoint",
+    "save_resource",
     "save_settings",
+    "set_account",
+    "set_active",
+    "set_foreign_keys",
+    "set_listed",
+    "set_matching",
+    "set_mode",
     "set_selected",
     "set_selection",
+    "set_targets",
+    "setup_token_is_open",
     "start_again",
     "start_now",
     "start_task",

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import base64
+import hashlib
+import uuid
 from datetime import datetime
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from .. import queue
-from ..draft_facts import draft_hash, missing_parents
-from ..engine.plan import DatabasePlan
+from ..draft_facts import draft_hash
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .endpoints import EndpointData, store_endpoint
 
-_TLS_STRENGTH = ["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointData:
-    """What the wizard or a URI says about one side. `password=None` keeps the stored one."""
-
-    host: str
-    port: int
-    account: str
-    password: str | None = field(default=None, repr=False)
-    database: str = "postgres"
-    tls_mode: str = "require"
-    kind: str = "public_ip"
-
-
-def _store_endpoint(endpoint: Endpoint | None, data: EndpointData) -> Endpoint:
-    """Create or change an endpoint. A stored password never follows to another address, account or weaker TLS."""
-    endpoint = endpoint or Endpoint()
-    moved = (endpoint.host, endpoint.port, endpoint.account) != (data.host, data.port, data.account)
-    weaker = _TLS_STRENGTH.index(data.tls_mode) < _TLS_STRENGTH.index(endpoint.tls_mode)
-    if data.password is not None:
-        endpoint.password = data.password
-    elif moved or weaker:
-        endpoint.password = ""
-    endpoint.kind, endpoint.host, endpoint.port = data.kind, data.host, data.port
-    endpoint.account, endpoint.database, endpoint.tls_mode = data.account, data.database, data.tls_mode
-    endpoint.save()
-    return endpoint
+HOST_KEY_UNKNOWN = "SSH-HOST-KEY-UNKNOWN"
 
 
 @transaction.atomic
@@ -65,8 +39,8 @@ def create_draft(
         owner=actor if isinstance(actor, User) else None,
         scheduled_at=scheduled_at,
         incremental=incremental,
-        source=_store_endpoint(None, source),
-        target=_store_endpoint(None, target),
+        source=store_endpoint(None, source, side="source", target=target),
+        target=store_endpoint(None, target, side="target"),
         selection=Selection.everything().to_json(),
         foreground=foreground,
         copy_jobs=copy_jobs,
@@ -90,71 +64,68 @@ def save_settings(
     task = locked(task_id)
     require(Action.EDIT, task)
     before = draft_hash(task)
-    old_source = (task.source.host, task.source.port) if task.source else None
+    former = _way_to(task.source)
     task.name, task.scheduled_at, task.incremental = name, scheduled_at, incremental
-    task.source = _store_endpoint(task.source, source)
-    task.target = _store_endpoint(task.target, target)
+    bastions = [_bastion(task.source), _bastion(task.target)]
+    task.source = store_endpoint(task.source, source, side="source", target=target)
+    task.target = store_endpoint(task.target, target, side="target")
     task.save()
-    if old_source != (source.host, source.port):
+    if former != _way_to(task.source):
         SourceObject.objects.filter(task=task).delete()
-    _void_check(task, before, actor)
+    for side, bastion, endpoint in zip(("source", "target"), bastions, (task.source, task.target), strict=True):
+        if bastion != _bastion(endpoint):  # what an older test found belongs to another SSH host
+            ConnectionTest.objects.filter(task=task, side=side, kind="test").delete()
+    void_check(task, before, actor)
     touch(task)
     task.refresh_from_db()
     return task
 
 
-def _void_check(task: MigrationTask, before: str, actor: Actor) -> None:
+def _bastion(endpoint: Endpoint | None) -> tuple[str, int]:
+    return (endpoint.ssh_host, endpoint.ssh_port) if endpoint and endpoint.ssh_host else ("", 0)
+
+
+def _way_to(endpoint: Endpoint | None) -> tuple[object, ...]:
+    return (endpoint.host, endpoint.port, *_bastion(endpoint)) if endpoint else ()
+
+
+@transaction.atomic
+def confirm_host_key(*, task_id: TaskId, actor: Actor, side: str, test_id: uuid.UUID | str) -> MigrationTask:
+    """Trust the SSH host key that a test of this side found, for as long as the SSH host stays the same.
+
+    Raises Refused when the test found none, or belongs to another SSH host than the one that is saved now.
+    """
+    task = locked(task_id)
+    require(Action.EDIT, task)
+    before = draft_hash(task)
+    test = ConnectionTest.objects.filter(pk=test_id, task=task, side=side, code=HOST_KEY_UNKNOWN).first()
+    endpoint = task.source if side == "source" else task.target
+    key = str(test.detail.get("host_key", "")).strip() if test is not None else ""
+    if test is None or endpoint is None or not endpoint.ssh_host or not _is_of(key, test.detail.get("fingerprint")):
+        raise Refused(_("There is no SSH host key to confirm any more. Test the connection again."))
+    endpoint.ssh_host_key = key
+    endpoint.save(update_fields=["ssh_host_key"])
+    said = f"SSH host key of {endpoint.ssh_host} confirmed: {test.detail['fingerprint']}."
+    note(task, said, actor=actor, code="SSH-HOST-KEY-CONFIRMED")
+    void_check(task, before, actor)
+    return task
+
+
+def _is_of(key: str, fingerprint: object) -> bool:
+    """Say whether an OpenSSH public key line is the one whose fingerprint the operator saw."""
+    try:
+        digest = hashlib.sha256(base64.b64decode(key.split()[1], validate=True)).digest()
+    except (IndexError, ValueError):
+        return False
+    return "\n" not in key and fingerprint == "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def void_check(task: MigrationTask, before: str, actor: Actor) -> None:
+    """Lead a checked task back to draft when its fingerprint is no longer `before`."""
     if draft_hash(task) != before and task.status != Status.DRAFT:
         move(
             task, Status.DRAFT, actor=actor, code="TASK-EDITED", message="Settings changed; the check has to run again."
         )
-
-
-@transaction.atomic
-def set_selection(*, task_id: TaskId, actor: Actor, selection: Selection) -> MigrationTask:
-    """Replace the whole selection. Raises Refused when the task was started."""
-    task = locked(task_id)
-    require(Action.EDIT, task)
-    before = draft_hash(task)
-    task.selection = selection.to_json()
-    task.save(update_fields=["selection"])
-    _void_check(task, before, actor)
-    touch(task)
-    return task
-
-
-def set_selected(*, task_id: TaskId, actor: Actor, path: Iterable[str], selected: bool) -> MigrationTask:
-    """Select or leave out the whole subtree at `path`: (), (database,), (database, schema), (…, table)."""
-    with transaction.atomic():
-        current = Selection.from_json(locked(task_id).selection)
-        return set_selection(task_id=task_id, actor=actor, selection=current.toggle(tuple(path), selected))
-
-
-@transaction.atomic
-def include_parents(*, task_id: TaskId, actor: Actor) -> int:
-    """Select the foreign-key parents that are left out, and their parents. Returns how many tables were added."""
-    task = locked(task_id)
-    selection, added = Selection.from_json(task.selection), 0
-    while missing := missing_parents(task, selection):
-        for parent in {parent for _, parent in missing}:
-            selection = selection.toggle(parent, True)
-            added += 1
-    set_selection(task_id=task_id, actor=actor, selection=selection)
-    return added
-
-
-def planned_databases(task: MigrationTask) -> list[DatabasePlan]:
-    """Return the databases that the selection touches, by the stored object list. Raises Refused without one."""
-    selection = Selection.from_json(task.selection)
-    known = SourceObject.objects.filter(task=task, schema="", name="", selectable=True).values_list(
-        "database", flat=True
-    )
-    chosen = [name for name in known if selection.touches(name)]
-    named = [path[0] for path, value in selection.rules.items() if path and value and path[0] not in chosen]
-    names = sorted({*chosen, *(name for name in named if not known)})
-    if not names and not known:
-        raise Refused("The objects of the source have not been read yet. Open the Objects step first.")
-    return [DatabasePlan(source_name=name, target_name=selection.target_name(name)) for name in names]
 
 
 @transaction.atomic

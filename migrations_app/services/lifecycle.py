@@ -14,7 +14,7 @@ from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
-from .drafts import planned_databases
+from .selecting import planned_databases
 
 _MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
 

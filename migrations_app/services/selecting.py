@@ -1,0 +1,196 @@
+"""What moves, and under which name: every change to the selection of a task that has not been started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from django.db import transaction
+
+from ..draft_facts import draft_hash, missing_parents
+from ..engine.plan import DatabasePlan
+from ..engine.selection import FOREIGN_KEYS, MODES, Mode, Selection
+from ..engine.states import Action
+from ..models import MigrationTask, SourceObject
+from .base import Actor, Refused, TaskId, locked, require, touch
+from .drafts import void_check
+from .renaming import refuse_bad_targets
+
+MOST_RULES = 20_000
+_ALL_READ = 20
+
+
+@transaction.atomic
+def set_selection(*, task_id: TaskId, actor: Actor, selection: Selection) -> MigrationTask:
+    """Replace the whole selection. Raises Refused when the task was started."""
+    return _change(task_id, actor, lambda task, current: selection)
+
+
+def _change(task_id: TaskId, actor: Actor, change: Callable[[MigrationTask, Selection], Selection]) -> MigrationTask:
+    """Change the selection of a locked task; a check result that no longer fits is void."""
+    task = locked(task_id)
+    require(Action.EDIT, task)
+    before = draft_hash(task)
+    selection = change(task, Selection.from_json(task.selection))
+    if len(selection.rules) > MOST_RULES:
+        raise Refused("That would be too many single rules. Select whole schemas, or use a pattern such as app_*.")
+    task.selection = selection.to_json()
+    task.save(update_fields=["selection"])
+    void_check(task, before, actor)
+    touch(task)
+    return task
+
+
+def set_selected(*, task_id: TaskId, actor: Actor, path: Iterable[str], selected: bool) -> MigrationTask:
+    """Select or leave out the whole subtree at `path`: (), (database,), (database, schema), (…, table).
+
+    Raises Refused for a path that the source does not have, or that cannot move.
+    """
+    at = tuple(path)
+    with transaction.atomic():
+        return _change(task_id, actor, lambda task, now: now.toggle(_known(task, at), selected))
+
+
+def set_mode(*, task_id: TaskId, actor: Actor, path: Iterable[str], mode: str) -> MigrationTask:
+    """Let the whole subtree at `path` move with its data (`data`), without (`structure`) or not at all (empty).
+
+    Raises Refused for an unknown path or mode.
+    """
+    at, wanted = tuple(path), _mode(mode)
+    with transaction.atomic():
+        return _change(task_id, actor, lambda task, now: now.choose(_known(task, at), wanted))
+
+
+def set_matching(*, task_id: TaskId, actor: Actor, database: str, pattern: str, mode: str) -> MigrationTask:
+    """Let everything whose name matches a glob move by `mode`, also what appears later, as one rule.
+
+    An empty `database` means each one. Raises Refused for a pattern that cannot be read or matches no database.
+    """
+    wanted = _mode(mode)
+
+    def change(task: MigrationTask, selection: Selection) -> Selection:
+        names = [_known(task, (database,))[0]] if database else _databases(task)
+        if len(names) > _ALL_READ:
+            raise Refused("The instance has too many databases for one pattern. Open one database and search there.")
+        for name in names:
+            selection = selection.choose_matching((name,), pattern, wanted)
+        return selection
+
+    with transaction.atomic():
+        try:
+            return _change(task_id, actor, change)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+
+
+def set_listed(*, task_id: TaskId, actor: Actor, paths: Iterable[tuple[str, ...]], mode: str) -> MigrationTask:
+    """Let exactly these tables move by `mode`, each by a rule of its own. Raises Refused for too many."""
+    wanted, chosen = _mode(mode), list(paths)
+
+    def change(task: MigrationTask, selection: Selection) -> Selection:
+        for path in chosen:
+            selection = selection.choose(path, wanted)
+        return selection
+
+    with transaction.atomic():
+        return _change(task_id, actor, change)
+
+
+def drop_pattern(*, task_id: TaskId, actor: Actor, scope: Iterable[str], text: str) -> MigrationTask:
+    """Forget a pattern. Nothing happens when it is not there."""
+    at = tuple(scope)
+    with transaction.atomic():
+        return _change(task_id, actor, lambda task, now: now.forget_pattern(at, text))
+
+
+def include_parents(*, task_id: TaskId, actor: Actor) -> int:
+    """Select the foreign-key parents that are left out, and their parents. Returns how many tables were added.
+
+    Raises Refused when one of them cannot move.
+    """
+    added = 0
+
+    def change(task: MigrationTask, selection: Selection) -> Selection:
+        nonlocal added
+        while missing := {parent for _, parent in missing_parents(task, selection)}:
+            for parent in sorted(missing):
+                selection = selection.toggle(_known(task, parent), True)
+                added += 1
+        return replace(selection, foreign_keys="require")
+
+    with transaction.atomic():
+        _change(task_id, actor, change)
+    return added
+
+
+def set_foreign_keys(*, task_id: TaskId, actor: Actor, policy: str) -> MigrationTask:
+    """Say what happens to foreign keys whose parent is left out: `require` it, or go `without` the key."""
+    if policy not in FOREIGN_KEYS:
+        raise Refused("Foreign keys are either required or left out.")
+    with transaction.atomic():
+        return _change(task_id, actor, lambda task, now: replace(now, foreign_keys=policy))
+
+
+def set_targets(
+    *, task_id: TaskId, actor: Actor, databases: Mapping[str, str], schemas: Mapping[tuple[str, str], str]
+) -> MigrationTask:
+    """Set the names on the target of the given databases and schemas; an empty name is the one of the source.
+
+    What is not given keeps its name. Raises renaming.BadTargets, whose `errors` name each wrong field.
+    """
+
+    def change(task: MigrationTask, now: Selection) -> Selection:
+        targets = {**now.targets, **databases}
+        schema_targets = {**now.schema_targets, **schemas}
+        changed = replace(
+            now,
+            targets={name: target for name, target in targets.items() if target and target != name},
+            schema_targets={path: name for path, name in schema_targets.items() if name and name != path[1]},
+        )
+        refuse_bad_targets(task, changed, databases, schemas)
+        return changed
+
+    with transaction.atomic():
+        return _change(task_id, actor, change)
+
+
+def _mode(mode: str) -> Mode:
+    found = next((each for each in MODES if each == mode), None)
+    if found is None:
+        raise Refused("Choose structure and data, structure only, or nothing.")
+    return found
+
+
+def _databases(task: MigrationTask) -> list[str]:
+    rows = SourceObject.objects.filter(task=task, schema="", name="", selectable=True)
+    return list(rows.order_by("database").values_list("database", flat=True))
+
+
+def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `path` when the source has it and it can move. Raises Refused. Without a reading everything is taken."""
+    if not path:
+        return path
+    if not 1 <= len(path) <= 3 or "" in path:
+        raise Refused("There is no such object. Load the page again.")
+    names = dict(zip(("database", "schema", "name"), (*path, "", ""), strict=False))
+    row = SourceObject.objects.filter(task=task, **names).values("selectable", "reason", "root").first()
+    if row is None:
+        raise Refused("The source does not have this object any more. Read the objects again.")
+    if not row["selectable"]:
+        raise Refused(f"This object cannot move. {row['reason']}")
+    if row["root"]:
+        raise Refused("A partition moves with its table. Select the table.")
+    return path
+
+
+def planned_databases(task: MigrationTask) -> list[DatabasePlan]:
+    """Return the databases that the selection touches, by the stored object list. Raises Refused without one."""
+    selection = Selection.from_json(task.selection)
+    known = _databases(task)
+    chosen = [name for name in known if selection.touches(name)]
+    ruled = {path[0] for path, value in selection.rules.items() if path and value}
+    ruled |= {rule.scope[0] for rule in selection.patterns if rule.mode}
+    names = sorted({*chosen, *(ruled if not known else ())})
+    if not names and not known:
+        raise Refused("The objects of the source have not been read yet. Open the Objects step first.")
+    return [DatabasePlan(source_name=name, target_name=selection.target_name(name)) for name in names]
