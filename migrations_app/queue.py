@@ -158,7 +158,7 @@ def _take(message: Any) -> bool:
         return True
     close_old_connections()
     deleted, _ = OrmQ.objects.filter(pk=key).delete()
-    return deleted > 0
+    return bool(deleted)
 
 
 def _get_without_holding_the_lock(self: Any, block: bool = True, timeout: float | None = None) -> Any:

@@ -88,7 +88,7 @@ def test_a_job_killed_after_its_message_lock_has_run_out_is_not_delivered_again(
     queue.send("long", held=True)
     queue.began("long")
     queue.locks_expire()
-    ((_, worker),) = counted.runs(queue.installation.folder)
+    worker = counted.runs(queue.installation.folder)[0][1]
     kill(worker)
     queue.settle()
     assert queue.ran()["long"] == 1
