@@ -44,8 +44,14 @@ def source_locks(context: Context) -> Finding:
     sql = f"ALTER SYSTEM SET max_locks_per_transaction = {tables * 4 // max(sessions, 1) + 64};"
     hint = "Raise max_locks_per_transaction and restart the source, or migrate fewer tables in one task."
     if tables > slots:
-        return failed(words, hint, sql, needs_restart=True)
-    return warning(f"{words} Other sessions need locks too.", hint, sql, needs_restart=True)
+        finding = failed(words, hint, sql, needs_restart=True)
+    else:
+        finding = warning(f"{words} Other sessions need locks too.", hint, sql, needs_restart=True)
+    if not context.may_configure():
+        return finding
+    wanted = str(tables * 4 // max(sessions, 1) + 64)
+    change = ["max_locks_per_transaction", wanted, str(per_session)]
+    return finding.fixed_by("settings", settings=[change], restart=True)
 
 
 def _connections(context: Context, side: Side, needed: int) -> Finding:

@@ -20,6 +20,7 @@ from ..probe import cut, deadline, open_session, refuse_version
 from ..sql import query
 
 ITEM_SECONDS = 15
+MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
 MOST_SESSIONS = 10
 _T = TypeVar("_T")
 
@@ -177,6 +178,21 @@ class Context:
     def is_superuser(self, side: Side) -> bool:
         """Say whether the account is a superuser."""
         return bool(self.one(side, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"))
+
+    def may_configure(self) -> bool:
+        """Say whether our account may write the source's settings; on managed servers nobody may."""
+        return self.is_superuser(Side.SOURCE)
+
+    def is_managed(self, side: Side) -> bool:
+        """Say whether the account stands in a role that a vendor gives the rights of a superuser piece by piece."""
+        return bool(
+            self.one(
+                side,
+                "SELECT count(*) FROM pg_catalog.pg_roles"
+                " WHERE rolname = ANY (%s) AND pg_catalog.pg_has_role(oid, 'MEMBER')",
+                parameters=(list(MANAGED_ROLES),),
+            )
+        )
 
     def databases(self, side: Side) -> dict[str, dict[str, Any]]:
         """Return the databases of a server by name, with encoding and locale."""

@@ -171,8 +171,13 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
     user = _user(context, Side.TARGET)
     statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing]
     statements += [f"GRANT {quote(name)} TO {quote(user)};" for name in (*missing, *foreign)]
-    return warning(
+    finding = warning(
         f"The target account cannot hand objects over to {listing([*missing, *foreign])}.",
         f"Their objects will belong to {user} on the target. Create or grant the roles first if ownership matters.",
         lines(statements),
+    )
+    able = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ordinary = [name for name in missing if not name.startswith("pg_")]
+    return (
+        finding.fixed_by("roles", roles=ordinary, user=user) if ordinary and context.one(Side.TARGET, able) else finding
     )

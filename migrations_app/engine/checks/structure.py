@@ -64,13 +64,35 @@ def _may_create(context: Context, database: DatabasePlan, names: list[str], offe
         installed = {str(row[0]) for row in rows}
     closed = [name for name in names if name not in installed and not offered[name]]
     if closed and not context.is_superuser(Side.TARGET):
-        return warning(
+        finding = warning(
             f"Only a superuser may create {listing(closed)} on the target.",
             f"Create the database {database.target_name} and the extensions in it before the start, unless the server's"
             " vendor lets this account create them.",
             lines(f"CREATE EXTENSION {quote(name)};" for name in closed),
         )
+        return _created_by_us(context, database, closed, finding)
     return passed(f"The target offers {listing(names)}.")
+
+
+def _created_by_us(context: Context, database: DatabasePlan, names: list[str], finding: Finding) -> Finding:
+    """Offer to create the extensions where the account is one that vendors let do more than its attributes say."""
+    if not context.is_managed(Side.TARGET):
+        return finding
+    rows = (
+        context.source(database.source_name)
+        .execute(
+            "SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1"
+        )
+        .fetchall()
+    )
+    wanted = [[str(name), str(schema)] for name, schema in rows if name in names]
+    create = None
+    if not context.target_exists(database):
+        create = dict(context.source_database(database.source_name))
+        if context.version(Side.TARGET) < 150000:
+            create["provider"] = "c"
+    return finding.fixed_by("extensions", database=database.target_name, extensions=wanted, create=create)
 
 
 @item(

@@ -10,12 +10,11 @@ from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..probe import open_session
 from ..sql import query
-from .context import Context
+from .context import MANAGED_ROLES, Context
 from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
-MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
 
 
 @item(
@@ -30,12 +29,21 @@ def wal_level(context: Context) -> Finding:
     level = context.setting(Side.SOURCE, "wal_level")
     if level == "logical":
         return passed("wal_level is logical.")
-    return failed(
+    finding = failed(
         f"wal_level is {level}; incremental sync needs logical.",
         "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication.",
         "ALTER SYSTEM SET wal_level = 'logical';",
         needs_restart=True,
     )
+    return _set_by_us(context, finding, "wal_level", "logical")
+
+
+def _set_by_us(context: Context, finding: Finding, name: str, value: object) -> Finding:
+    """Offer to write the setting, where our account may."""
+    if not context.may_configure():
+        return finding
+    before = context.setting(Side.SOURCE, name)
+    return finding.fixed_by("settings", settings=[[name, str(value), before]], restart=finding.needs_restart)
 
 
 def _free(context: Context, setting: str, used: int, what: str) -> Finding:
@@ -45,12 +53,13 @@ def _free(context: Context, setting: str, used: int, what: str) -> Finding:
     words = f"{free} of {limit} {what} are free; this task needs {needed} (one per database and one for comparisons)."
     if free >= needed:
         return passed(words)
-    return failed(
+    finding = failed(
         words,
         f"Raise {setting} and restart the source, or release what is no longer used.",
         f"ALTER SYSTEM SET {setting} = {limit + needed - free};",
         needs_restart=True,
     )
+    return _set_by_us(context, finding, setting, limit + needed - free)
 
 
 @item(
@@ -172,12 +181,13 @@ def slot_wal_limit(context: Context) -> Finding:
     idle = int(context.setting(Side.SOURCE, "idle_replication_slot_timeout") or 0)
     if 0 < idle < SHORT_IDLE_SECONDS:
         words = context.one(Side.SOURCE, "SELECT pg_catalog.current_setting('idle_replication_slot_timeout')")
-        return warning(
+        finding = warning(
             f"The source drops slots that are idle for {words}.",
             "A copy or a pause of the task longer than that would lose the slot, and the copy must start again. Lift"
             " the limit while the task runs.",
             "ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();",
         )
+        return _set_by_us(context, finding, "idle_replication_slot_timeout", 0)
     text = context.setting(Side.SOURCE, "max_slot_wal_keep_size")
     if text in ("", "-1"):
         return passed("The source keeps WAL for slots without a limit.", "Watch the free disk space of the source.")
@@ -185,11 +195,13 @@ def slot_wal_limit(context: Context) -> Finding:
     needed = max(1 << 30, _selected_bytes(context))
     if limit >= needed:
         return passed(f"The source keeps up to {size(limit)} of WAL for slots.")
-    return warning(
+    wanted = f"{max(needed >> 20, 1024) * 2}MB"
+    finding = warning(
         f"The source keeps only {size(limit)} of WAL for slots; {size(_selected_bytes(context))} will be copied.",
         "If the application writes more than that during the copy, the slot is lost and the copy must start again.",
-        f"ALTER SYSTEM SET max_slot_wal_keep_size = '{max(needed >> 20, 1024) * 2}MB';\nSELECT pg_reload_conf();",
+        f"ALTER SYSTEM SET max_slot_wal_keep_size = '{wanted}';\nSELECT pg_reload_conf();",
     )
+    return _set_by_us(context, finding, "max_slot_wal_keep_size", wanted)
 
 
 def _selected_bytes(context: Context) -> int:
@@ -210,11 +222,12 @@ def wal_sender_timeout(context: Context) -> Finding:
         return passed("The source never ends a replication connection by itself.")
     if milliseconds >= 10_000:
         return passed(f"wal_sender_timeout is {milliseconds // 1000} s.")
-    return warning(
+    finding = warning(
         f"wal_sender_timeout is only {milliseconds / 1000:g} s.",
         "A short stall of the network would cut the sync, which then connects again. 60 s is the usual value.",
         "ALTER SYSTEM SET wal_sender_timeout = '60s';\nSELECT pg_reload_conf();",
     )
+    return _set_by_us(context, finding, "wal_sender_timeout", "60s")
 
 
 @item(

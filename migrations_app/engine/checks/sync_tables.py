@@ -68,12 +68,23 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
             " would fail once the table is published.",
             lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in foreign),
         )
-    return warning(
+    finding = warning(
         f"{count(len(bare), 'table')} without a key: {_names(bare)}.",
         "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and deletes there"
         " write more WAL and are slower to follow; a primary key avoids that.",
         statements,
     )
+    mendable = [table for table in bare if table.has_rows and table.persistence == "p"]
+    indexes = _unique_indexes(context, database.source_name, mendable)
+    tables = [[t.schema, t.name, indexes.get(t.oid, ""), t.replica_identity] for t in mendable]
+    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
+
+
+def _unique_indexes(context: Context, database: str, tables: list[Table]) -> dict[int, str]:
+    """Return, for tables with a unique index that can stand for a primary key, the index's name."""
+    oids = [table.oid for table in tables if table.unique_key]
+    rows = context.source(database).execute(query("check_identity_indexes"), (oids,)) if oids else ()
+    return {int(str(oid)): str(name) for oid, name in rows}
 
 
 @item(
