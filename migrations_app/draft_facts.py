@@ -9,28 +9,48 @@ import json
 from django.conf import settings
 
 from .engine.selection import Selection
-from .models import MigrationTask, SourceObject
+from .models import Endpoint, MigrationTask, SourceObject
+
+# Everything of an endpoint that decides which server is reached, how, and as whom. Secrets come in as keyed hashes.
+_FACTS = (
+    "kind",
+    "region",
+    "network",
+    "vpn_type",
+    "gateway_id",
+    "vpc_id",
+    "subnet_id",
+    "instance_id",
+    "host",
+    "port",
+    "account",
+    "database",
+    "tls_mode",
+    "ca_file",
+    "ca_pem",
+    "client_cert_pem",
+    "require_auth",
+    "ssh_host",
+    "ssh_port",
+    "ssh_user",
+    "ssh_host_key",
+)
+_SECRETS = ("password", "client_key_pem", "ssh_password", "ssh_private_key")
 
 
 def draft_hash(task: MigrationTask) -> str:
     """Return the fingerprint of everything that a check result depends on, passwords included but not readable."""
-    sides = []
-    for endpoint in (task.source, task.target):
-        if endpoint is not None:
-            secret = hmac.new(settings.SECRET_KEY.encode(), endpoint.password.encode(), hashlib.sha256).hexdigest()
-            sides.append(
-                [
-                    endpoint.host,
-                    endpoint.port,
-                    endpoint.account,
-                    endpoint.database,
-                    endpoint.tls_mode,
-                    endpoint.kind,
-                    secret,
-                ]
-            )
+    sides = [_facts(endpoint) for endpoint in (task.source, task.target) if endpoint is not None]
     selection = Selection.from_json(task.selection).to_json()
     return hashlib.sha256(json.dumps([sides, task.incremental, selection]).encode()).hexdigest()
+
+
+def _facts(endpoint: Endpoint) -> list[object]:
+    key = settings.SECRET_KEY.encode()
+    secrets = [
+        hmac.new(key, f"{name}:{getattr(endpoint, name)}".encode(), hashlib.sha256).hexdigest() for name in _SECRETS
+    ]
+    return [getattr(endpoint, name) for name in _FACTS] + secrets
 
 
 def missing_parents(
