@@ -10,7 +10,7 @@ from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
 from .local import Change, Plan, missing_parents, plan_import
 from .tencent import Found, ProviderError, Tencent
-from .verify import Choice, Judgement, judge
+from .verify import Choice, Judgement, advice, is_elsewhere, judge
 
 __all__ = [
     "DIRECTORY_FIELDS",
@@ -29,8 +29,10 @@ __all__ = [
     "Resolved",
     "Tencent",
     "Vanished",
+    "advice",
     "directory_of",
     "fields_of",
+    "is_elsewhere",
     "judge",
     "missing_parents",
     "plan_import",

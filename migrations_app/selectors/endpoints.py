@@ -1,0 +1,62 @@
+"""Saved endpoints as pages list them, and what a form may say about what is stored."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from cryptography import x509
+from django.db.models import Count
+from django.utils.translation import gettext as _
+
+from .. import sources
+from ..models import Endpoint
+from .rows import NotFound
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedRow:
+    """One saved endpoint of the list."""
+
+    endpoint: Endpoint
+    place: str
+    copies: int
+
+
+def saved_endpoints(*, side: str = "") -> list[SavedRow]:
+    """Return the saved endpoints by name; with `side` only those of types that this side has."""
+    rows = Endpoint.objects.exclude(saved_name=None).annotate(copies_made=Count("copies")).order_by("saved_name")
+    if side:
+        rows = rows.filter(kind__in=sources.KINDS_OF[side])
+    return [SavedRow(endpoint=row, place=place_of(row), copies=row.copies_made) for row in rows]
+
+
+def saved_endpoint(saved_id: uuid.UUID | str) -> Endpoint:
+    """Return a saved endpoint. Raises NotFound."""
+    try:
+        return Endpoint.objects.exclude(saved_name=None).get(pk=uuid.UUID(str(saved_id)))
+    except (Endpoint.DoesNotExist, ValueError) as error:
+        raise NotFound(_("There is no such saved endpoint.")) from error
+
+
+def name_is_taken(name: str, *, but: uuid.UUID | None = None) -> bool:
+    """Say whether another saved endpoint has this name."""
+    rows = Endpoint.objects.filter(saved_name=name)
+    return (rows.exclude(pk=but) if but else rows).exists()
+
+
+def place_of(endpoint: Endpoint) -> str:
+    """Return where an endpoint of a chosen type stands: region, network, gateway, instance."""
+    parts = [endpoint.region, endpoint.gateway_id, endpoint.vpc_id, endpoint.subnet_id, endpoint.instance_id]
+    return " · ".join(part for part in parts if part)
+
+
+def certificate_words(pem: str) -> str:
+    """Return a stored certificate in few words: whose it is and until when it is valid."""
+    try:
+        certificate = x509.load_pem_x509_certificates(pem.encode())[0]
+    except (ValueError, IndexError):
+        return _("stored")
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    name = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return _("%(name)s, valid until %(day)s") % {"name": name, "day": f"{certificate.not_valid_after_utc:%Y-%m-%d}"}
