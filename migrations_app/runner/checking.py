@@ -29,8 +29,8 @@ from .recorder import Recorder
 log = logging.getLogger(__name__)
 
 
-def run_check(task_id: str, code: str = "") -> None:
-    """Run all items, or one, and close the check. A duplicate delivery walks away."""
+def run_check(task_id: str, codes: str = "") -> None:
+    """Run all items, or those of `codes` (joined by commas), and close the check. A duplicate delivery walks away."""
     claim = work.claim_check(task_id, queue.worker_name())
     if claim is None:
         return
@@ -42,14 +42,14 @@ def run_check(task_id: str, code: str = "") -> None:
                 _clear_target(task, claim, recorder, lease)
             if not SourceObject.objects.filter(task=task).exists():
                 _read_objects_for_check(task)
-            _run_items(task, code, lease, recorder)
+            _run_items(task, frozenset(filter(None, codes.split(","))), lease, recorder)
         except Interrupted:
             log.info("check of %s stopped", task_id)
             work.release_check(claim)
             return
         except Exception as error:
             _broken_check(task, error)
-        work.finish_check(task_id, hash_checked=checked)
+        work.finish_check(task_id, hash_checked=checked, partial=bool(codes))
     work.release_check(claim)
 
 
@@ -74,55 +74,21 @@ def _read_objects_for_check(task: MigrationTask) -> None:
         log.info("objects of %s could not be read: %s", task.pk, error)
 
 
-def _run_items(task: MigrationTask, code: str, lease: Lease, recorder: Recorder) -> None:
+def _run_items(task: MigrationTask, only: frozenset[str], lease: Lease, recorder: Recorder) -> None:
     try:
         databases = planned_databases(task)
     except Refused:
         databases = []
     plan = build_plan(task, databases)
     infos = checks.items_for(plan)
-    wanted = [info for info in infos if not code or info.code == code]
     position = {info.code: number for number, info in enumerate(infos)}
 
-    def prepare() -> None:
-        with transaction.atomic():
-            rows = CheckItem.objects.filter(task=task)
-            (rows.filter(code=code) if code else rows).delete()
-            CheckItem.objects.bulk_create(
-                CheckItem(task=task, code=info.code, title=info.title, group=info.group, position=position[info.code])
-                for info in wanted
-            )
-            _touch(task)
-
     def report(result: checks.CheckResult) -> None:
-        recorder.call(lambda: _store_result(task, position.get(result.code, 0), result))
+        recorder.call(lambda: work.store_result(task, position.get(result.code, 0), result))
 
-    recorder.call(prepare)
-    only = frozenset([code]) if code else None
-    checks.run_checks(plan, lease, only=only, report=report)
-
-
-def _store_result(task: MigrationTask, position: int, result: checks.CheckResult) -> None:
-    with transaction.atomic():
-        if result.database:
-            CheckItem.objects.filter(task=task, code=result.code, database="", status="waiting").delete()
-        CheckItem.objects.update_or_create(
-            task=task,
-            code=result.code,
-            database=result.database,
-            defaults={
-                "title": result.title,
-                "group": result.group,
-                "position": position,
-                "status": result.status,
-                "found": result.found,
-                "hint": result.hint,
-                "sql": result.sql,
-                "needs_restart": result.needs_restart,
-                "checked_at": timezone.now(),
-            },
-        )
-        _touch(task)
+    recorder.call(lambda: work.begin_items(task, infos, only))
+    results = checks.run_checks(plan, lease, only=only or None, report=report)
+    recorder.call(lambda: work.forget_others(task, results))
 
 
 def _touch(task: MigrationTask) -> None:
@@ -136,7 +102,7 @@ def _broken_check(task: MigrationTask, error: Exception) -> None:
     anticipated = isinstance(error, EngineError)
     CheckItem.objects.update_or_create(
         task=task,
-        code="check-run",
+        code=work.CHECK_RUN,
         database="",
         defaults={
             "title": "The check could be run",

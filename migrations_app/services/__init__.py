@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..sources import InventoryError
 from .accounts import (
+    SETUP_HOURS,
     administrator_exists,
     change_own_password,
     change_role,
@@ -22,7 +23,17 @@ from .accounts import (
 from .audit import answering, record_request
 from .base import NotFound, Refused
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
-from .checking import request_check
+from .checking import (
+    acknowledge,
+    fix_done,
+    fix_failed,
+    fix_for,
+    fix_mark,
+    request_check,
+    request_fix,
+    request_preparation,
+    withdraw_acknowledgement,
+)
 from .cloning import clone_task
 from .directory import (
     ResourceData,
@@ -76,6 +87,7 @@ from .tagging import add_tag, remove_tag
 
 __all__ = [
     "BULK_ACTIONS",
+    "SETUP_HOURS",
     "Access",
     "BadTargets",
     "BulkResult",
@@ -84,6 +96,7 @@ __all__ = [
     "NotFound",
     "Refused",
     "ResourceData",
+    "acknowledge",
     "add_tag",
     "administrator_exists",
     "answering",
@@ -105,6 +118,10 @@ __all__ = [
     "delete_task",
     "drop_pattern",
     "end_sessions",
+    "fix_done",
+    "fix_failed",
+    "fix_for",
+    "fix_mark",
     "forget_failures",
     "freshen",
     "import_inventory",
@@ -125,7 +142,9 @@ __all__ = [
     "remove_tag",
     "reopen_task",
     "request_check",
+    "request_fix",
     "request_inventory",
+    "request_preparation",
     "request_test",
     "reset_password",
     "resume_task",
@@ -149,5 +168,6 @@ __all__ = [
     "take_to_foreground",
     "thin_samples",
     "try_now",
+    "withdraw_acknowledgement",
     "workers_alive",
 ]

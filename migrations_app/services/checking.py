@@ -1,30 +1,197 @@
-"""What operators ask of a check: run it, or one item or group of it."""
+"""What operators ask of a check: run it, acknowledge a warning, mend what was found, prepare the source."""
 
 from __future__ import annotations
 
+import hashlib
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from .. import queue
+from ..draft_facts import draft_hash
+from ..engine.checks.fixes import Fix, fix_of
+from ..engine.errors import PlanError
 from ..engine.states import Action, Status
-from ..models import CheckItem
-from .base import Actor, Refused, TaskId, locked, move, require
+from ..models import CheckItem, ConnectionTest, MigrationTask
+from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require
+
+_LONGEST_REASON = 500
+_BUSY = ("waiting", "running")
 
 
 @transaction.atomic
-def request_check(*, task_id: TaskId, actor: Actor, code: str = "") -> None:
-    """Ask a worker to run all items, or the one named. Raises Refused when the task is past its check."""
+def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str = "") -> None:
+    """Ask a worker to run all items, the one named, or those of a group. Raises Refused: the task is past its check.
+
+    Some items alone are run only while the others still hold: after an edit, or when they are too old, all are run.
+    """
     task = locked(task_id)
     require(Action.CHECK, task)
-    if code and not CheckItem.objects.filter(task=task, code=code).exists():
-        raise Refused(f"There is no check item {code}.")
     items = CheckItem.objects.filter(task=task)
-    (items.filter(code=code) if code else items).update(status="waiting")
+    if code and not items.filter(code=code).exists():
+        raise Refused(f"There is no check item {code}.")
+    if group and not items.filter(group=group).exists():
+        raise Refused(f"There is no group {group} of check items.")
+    some = items.filter(code=code) if code else items.filter(group=group) if group else items.none()
+    if not _still_holds(task):
+        some = items.none()
+    codes = sorted(set(some.values_list("code", flat=True)))
+    items.filter(**({"code__in": codes} if codes else {})).update(status="waiting")
     move(
         task,
         Status.CHECKING,
         actor=actor,
         code="CHECK-STARTED",
-        message="Check started." if not code else f"Check of {code} started.",
+        message=f"Check of {', '.join(codes)} started." if codes else "Check started.",
+        error_code="",
+        error_message="",
+        error_hint="",
     )
     if not task.foreground:
-        queue.wake("check", str(task.pk), code)
+        queue.wake("check", str(task.pk), ",".join(codes))
+
+
+def _still_holds(task: MigrationTask) -> bool:
+    oldest = timezone.now() - timedelta(hours=settings.CHECK_VALID_HOURS)
+    return task.checked_at is not None and task.checked_at > oldest and task.checked_hash == draft_hash(task)
+
+
+@transaction.atomic
+def acknowledge(*, task_id: TaskId, item_id: int, actor: Actor, reason: str) -> CheckItem:
+    """Write down who knows of a warning and why it may stay. Raises Refused: no warning any more, or no reason given.
+
+    It opens and closes nothing: a warning never stands in the way of Start.
+    """
+    task = locked(task_id)
+    require(Action.CHECK, task)
+    item = _item(task, item_id)
+    reason = " ".join(reason.split())
+    if item.status != "warning":
+        raise Refused("Only a warning can be acknowledged. Load the page again: the item has another result now.")
+    if not reason:
+        raise Refused("Say why the warning may stay. Whoever reads the report later has only this line.")
+    if len(reason) > _LONGEST_REASON:
+        raise Refused(f"Use at most {_LONGEST_REASON} characters.")
+    item.acknowledged_by = actor_name(actor)
+    item.acknowledged_reason = reason
+    item.acknowledged_at = timezone.now()
+    item.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
+    text = f"Warning acknowledged: {_words(item)}. Reason: {reason}"
+    note(task, text, actor=actor, code="CHECK-ACKNOWLEDGED", item=item.code, database=item.database, found=item.found)
+    return item
+
+
+@transaction.atomic
+def withdraw_acknowledgement(*, task_id: TaskId, item_id: int, actor: Actor) -> None:
+    """Take an acknowledgement back. Idempotent. Raises Refused when the item is gone."""
+    task = locked(task_id)
+    require(Action.CHECK, task)
+    item = _item(task, item_id)
+    if not item.acknowledged_at:
+        return
+    item.acknowledged_by, item.acknowledged_reason, item.acknowledged_at = "", "", None
+    item.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
+    note(task, f"Acknowledgement withdrawn: {_words(item)}.", actor=actor, code="CHECK-WITHDRAWN", item=item.code)
+
+
+def fix_for(item: CheckItem) -> Fix:
+    """Return what the Fix button of an item does, exactly. Raises Refused when there is nothing to do."""
+    if item.status not in ("warning", "failed") or not item.fix:
+        raise Refused("There is nothing to fix here any more. Load the page again.")
+    try:
+        return fix_of(item.fix, item.fix_arguments)
+    except PlanError as error:
+        raise Refused(f"{error.message} {error.hint}") from error
+
+
+def fix_mark(fix: Fix) -> str:
+    """Return a short hash of the statements: what was confirmed must be what is run."""
+    text = "\n".join(f"{one.side} {one.database} {one.sql}" for one in fix.statements)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@transaction.atomic
+def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> ConnectionTest:
+    """Ask a worker to run the statements of a fix that the operator has read (`mark`), and the item after it.
+
+    Raises Refused when the task is past its check, another fix runs, or the statements are others by now.
+    """
+    task = locked(task_id)
+    require(Action.CHECK, task)
+    item = _item(task, item_id)
+    fix = fix_for(item)
+    if fix_mark(fix) != mark:
+        raise Refused("The item found something else meanwhile, so the SQL is another. Read it again.")
+    if task.tests.filter(kind="fix", state__in=_BUSY).exists():
+        raise Refused("A fix of this task is running. Wait for its result.")
+    detail = {
+        "item": item.pk,
+        "code": item.code,
+        "database": item.database,
+        "title": item.title,
+        "fix": item.fix,
+        "arguments": item.fix_arguments,
+        "actor": actor_name(actor),
+    }
+    test = ConnectionTest.objects.create(task=task, side=fix.side, kind="fix", detail=detail)
+    sql, undo = (" ".join(one.sql for one in part) for part in (fix.statements, fix.undo))
+    note(
+        task,
+        f"Fix asked for: {_words(item)}. On the {fix.side}: {sql} To take it back: {undo}",
+        actor=actor,
+        code="FIX-ASKED",
+        statements=[one.sql for one in fix.statements],
+        undo=[one.sql for one in fix.undo],
+    )
+    queue.wake("test", str(test.pk))
+    return test
+
+
+@transaction.atomic
+def fix_done(test: ConnectionTest, fix: Fix) -> None:
+    """Write down that a fix was run, with the way back, and have its item looked at again."""
+    task = locked(test.task_id)
+    note(
+        task,
+        f"{fix.label}: done on the {fix.side}, asked for by {test.detail.get('actor') or 'the console'}."
+        f" To take it back: {' '.join(one.sql for one in fix.undo)}",
+        code="FIX-DONE",
+        statements=[one.sql for one in fix.statements],
+        undo=[one.sql for one in fix.undo],
+    )
+    task.refresh_from_db()
+    if Status(task.status) in (Status.CHECK_FAILED, Status.CHECK_PASSED, Status.DRAFT):
+        code = str(test.detail.get("code", ""))
+        known = CheckItem.objects.filter(task=task, code=code).exists()
+        request_check(task_id=task.pk, actor=None, code=code if known else "")
+
+
+@transaction.atomic
+def fix_failed(test: ConnectionTest, message: str) -> None:
+    """Write down that a server refused a fix."""
+    note(locked(test.task_id), f"Fix not done: {message}", code="FIX-FAILED", level="error")
+
+
+@transaction.atomic
+def request_preparation(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
+    """Ask a worker to look at what the source has, for the page that says what it needs. One at a time."""
+    task = locked(task_id)
+    waiting = task.tests.filter(kind="prepare", state__in=_BUSY).first()
+    if waiting:
+        return waiting
+    test = ConnectionTest.objects.create(task=task, side="source", kind="prepare")
+    queue.wake("test", str(test.pk))
+    return test
+
+
+def _item(task: MigrationTask, item_id: int) -> CheckItem:
+    item = CheckItem.objects.filter(task=task, pk=item_id).first()
+    if item is None:
+        raise Refused("This check item is no longer there. Load the page again.")
+    return item
+
+
+def _words(item: CheckItem) -> str:
+    return f"{item.title} ({item.database})" if item.database else item.title

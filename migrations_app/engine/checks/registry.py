@@ -76,6 +76,7 @@ class CheckResult:
     needs_restart: bool = False
     fix: str = ""
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None  # how long the look took
 
 
 def passed(found: str, hint: str = "") -> Finding:

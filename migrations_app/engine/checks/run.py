@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psycopg
 
@@ -55,13 +57,19 @@ def is_startable(results: list[CheckResult]) -> bool:
 def _results(context: Context, entry: Item) -> Iterator[CheckResult]:
     context.control.check()
     if not entry.info.per_database:
-        yield _result(entry.info, "", _look(context, entry))
+        yield _timed(context, entry)
         return
     if not context.plan.databases:
         yield _result(entry.info, "", failed("This could not be looked at because nothing is selected.", _SELECT))
     for database in context.plan.databases:
         context.control.check()
-        yield _result(entry.info, database.source_name, _look(context, entry, database))
+        yield _timed(context, entry, database)
+
+
+def _timed(context: Context, entry: Item, *database: DatabasePlan) -> CheckResult:
+    began = time.monotonic()
+    result = _result(entry.info, database[0].source_name if database else "", _look(context, entry, *database))
+    return replace(result, seconds=round(time.monotonic() - began, 3))
 
 
 def _look(context: Context, entry: Item, *database: DatabasePlan) -> Finding:

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from .checks import (
+    CHECK_RUN,
+    Change,
+    begin_items,
+    changes,
+    finish_check,
+    forget_others,
+    start_goes_on,
+    start_refused,
+    store_again,
+    store_result,
+    wants_check_before_start,
+)
 from .claims import (
     Claim,
     claim_check,
@@ -14,12 +27,16 @@ from .claims import (
     renew,
 )
 from .dispatching import dispatch
-from .results import back_to_sync, cancelled, comparison_done, fail, finish_check, finish_step, progressed, set_ready
+from .results import back_to_sync, cancelled, comparison_done, fail, finish_step, progressed, set_ready
 
 __all__ = [
+    "CHECK_RUN",
+    "Change",
     "Claim",
     "back_to_sync",
+    "begin_items",
     "cancelled",
+    "changes",
     "claim_check",
     "claim_foreground",
     "claim_migration",
@@ -29,10 +46,16 @@ __all__ = [
     "fail",
     "finish_check",
     "finish_step",
+    "forget_others",
     "others_wait_for_sync",
     "progressed",
     "release",
     "release_check",
     "renew",
     "set_ready",
+    "start_goes_on",
+    "start_refused",
+    "store_again",
+    "store_result",
+    "wants_check_before_start",
 ]

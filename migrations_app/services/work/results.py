@@ -10,10 +10,9 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ...draft_facts import draft_hash
 from ...engine.errors import EngineError
 from ...engine.states import Status, StepName, steps_for
-from ...models import CheckItem, MigrationTask, Step
+from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..lifecycle import return_to_sync
 from .claims import Claim, held_task
@@ -214,27 +213,4 @@ def progressed(claim: Claim) -> None:
     """Forget earlier tries: the task moves again."""
     MigrationTask.objects.filter(pk=claim.task_id, epoch=claim.epoch).exclude(failing_since=None).update(
         failing_since=None, tries=0, error_code="", error_message="", error_hint="", version=F("version") + 1
-    )
-
-
-@transaction.atomic
-def finish_check(task_id: str, *, hash_checked: str) -> None:
-    """Close a check: passed when nothing is Failed. A draft that changed meanwhile is checked for nothing."""
-    task = MigrationTask.objects.select_for_update().get(pk=task_id)
-    if task.status != Status.CHECKING:
-        return
-    counts = {
-        status: CheckItem.objects.filter(task=task, status=status).count()
-        for status in ("failed", "warning", "passed", "waiting")
-    }
-    failed = counts["failed"] > 0 or counts["waiting"] > 0 or counts["passed"] == 0 or hash_checked != draft_hash(task)
-    move(
-        task,
-        Status.CHECK_FAILED if failed else Status.CHECK_PASSED,
-        code="CHECK-FAILED" if failed else "CHECK-PASSED",
-        level="warning" if failed else "info",
-        message=f"Check ended: {counts['failed']} Failed, {counts['warning']} Warning, {counts['passed']} Passed.",
-        detail=counts,
-        checked_at=timezone.now(),
-        checked_hash=hash_checked,
     )

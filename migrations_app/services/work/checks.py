@@ -1,0 +1,252 @@
+"""What a worker records about a check: each result as it comes, the end of the run, and what a later run changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from ...draft_facts import draft_hash
+from ...engine.states import Status, StepName
+from ...models import CheckItem, MigrationTask, Step, TaskDatabase
+from ..base import move, note, touch
+from .claims import Claim, held_task
+
+CHECK_RUN = "check-run"
+"""The item that stands for the run itself when it broke."""
+_UNACKNOWLEDGED: dict[str, Any] = {"acknowledged_by": "", "acknowledged_reason": "", "acknowledged_at": None}
+
+
+class ItemInfo(Protocol):
+    """What a row needs to know before its item has run."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+class Result(ItemInfo, Protocol):
+    """What a row needs to know of a result."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def found(self) -> str: ...
+    @property
+    def hint(self) -> str: ...
+    @property
+    def sql(self) -> str: ...
+    @property
+    def database(self) -> str: ...
+    @property
+    def needs_restart(self) -> bool: ...
+    @property
+    def fix(self) -> str: ...
+    @property
+    def fix_arguments(self) -> Mapping[str, Any]: ...
+    @property
+    def seconds(self) -> float | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """An item whose status is another than in the check before."""
+
+    title: str
+    database: str
+    before: str
+    now: str
+    found: str
+
+    @property
+    def words(self) -> str:
+        """The change as an operator reads it."""
+        where = f" ({self.database})" if self.database else ""
+        before = self.before.capitalize() if self.before else "not looked at"
+        return f"{self.title}{where}: {before}, now {self.now.capitalize()}. {self.found}"
+
+
+@transaction.atomic
+def begin_items(task: MigrationTask, infos: Iterable[ItemInfo], only: Collection[str]) -> None:
+    """Make a waiting row for each item that has none; the rows of earlier runs stay, with their acknowledgements.
+
+    `only` empty: the whole check, so rows of items that this task does not have (any more) go.
+    """
+    known = {info.code: (number, info) for number, info in enumerate(infos)}
+    rows = CheckItem.objects.filter(task=task)
+    rows.filter(code=CHECK_RUN).delete()
+    if not only:
+        rows.exclude(code__in=known).delete()
+    wanted = {code for code in known if not only or code in only}
+    rows.filter(code__in=wanted).update(status="waiting")
+    have = set(rows.values_list("code", flat=True))
+    CheckItem.objects.bulk_create(
+        CheckItem(task=task, code=code, title=info.title, group=info.group, position=position)
+        for code, (position, info) in known.items()
+        if code in wanted and code not in have
+    )
+    touch(task)
+
+
+@transaction.atomic
+def store_result(task: MigrationTask, position: int, result: Result) -> None:
+    """Write one result. An acknowledgement stays only with the very finding that it was given for."""
+    rows = CheckItem.objects.filter(task=task, code=result.code)
+    if result.database:
+        rows.filter(database="", status="waiting").delete()
+    old = rows.filter(database=result.database).first()
+    same = old is not None and old.found == result.found and result.status == "warning"
+    CheckItem.objects.update_or_create(
+        task=task,
+        code=result.code,
+        database=result.database,
+        defaults={
+            "title": result.title,
+            "group": result.group,
+            "position": position,
+            "status": result.status,
+            "found": result.found,
+            "hint": result.hint,
+            "sql": result.sql,
+            "needs_restart": result.needs_restart,
+            "fix": result.fix,
+            "fix_arguments": dict(result.fix_arguments),
+            "seconds": result.seconds,
+            "checked_at": timezone.now(),
+            **({} if same else _UNACKNOWLEDGED),
+        },
+    )
+    touch(task)
+
+
+@transaction.atomic
+def forget_others(task: MigrationTask, results: Iterable[Result]) -> None:
+    """Delete rows of the items that were just run for databases that are selected no more."""
+    seen: dict[str, set[str]] = {}
+    for result in results:
+        seen.setdefault(result.code, set()).add(result.database)
+    for code, databases in seen.items():
+        CheckItem.objects.filter(task=task, code=code).exclude(database__in=databases).delete()
+
+
+@transaction.atomic
+def finish_check(task_id: str, *, hash_checked: str, partial: bool = False) -> None:
+    """Close a check: passed when nothing is Failed. A draft that changed meanwhile is checked for nothing.
+
+    `partial`: only some items were run, so the whole is as old as it was.
+    """
+    task = MigrationTask.objects.select_for_update().get(pk=task_id)
+    if task.status != Status.CHECKING:
+        return
+    counts = item_counts(task)
+    failed = counts["failed"] > 0 or counts["waiting"] > 0 or counts["passed"] == 0 or hash_checked != draft_hash(task)
+    move(
+        task,
+        Status.CHECK_FAILED if failed else Status.CHECK_PASSED,
+        code="CHECK-FAILED" if failed else "CHECK-PASSED",
+        level="warning" if failed else "info",
+        message=f"Check ended: {counts['failed']} Failed, {counts['warning']} Warning, {counts['passed']} Passed.",
+        detail=counts,
+        checked_at=(task.checked_at if partial else None) or timezone.now(),
+        checked_hash=hash_checked,
+    )
+
+
+def item_counts(task: MigrationTask) -> dict[str, int]:
+    """Return how many items of the last check are failed, warning, passed and waiting."""
+    return {
+        status: CheckItem.objects.filter(task=task, status=status).count()
+        for status in ("failed", "warning", "passed", "waiting")
+    }
+
+
+def wants_check_before_start(task: MigrationTask) -> bool:
+    """Say whether the check is too old to begin on it, and nothing was made yet on either server since the start."""
+    if task.current_step not in ("", StepName.SCHEMA) or task.started_at is None or task.checked_at is None:
+        return False
+    if task.ledger.filter(made_at__gte=task.started_at).exists():
+        return False
+    return task.checked_at < timezone.now() - timedelta(minutes=settings.CHECK_FRESH_MINUTES)
+
+
+def changes(task: MigrationTask, results: Iterable[Result]) -> list[Change]:
+    """Return the results whose status is another than the stored one."""
+    before = {(row.code, row.database): row.status for row in CheckItem.objects.filter(task=task)}
+    return [
+        Change(
+            title=result.title,
+            database=result.database,
+            before=before.get((result.code, result.database), ""),
+            now=str(result.status),
+            found=result.found,
+        )
+        for result in results
+        if before.get((result.code, result.database)) != result.status
+    ]
+
+
+@transaction.atomic
+def store_again(claim: Claim, infos: Iterable[ItemInfo], results: Collection[Result]) -> None:
+    """Write the results of a check that ran again by itself, all at once: a killed worker leaves the earlier ones."""
+    task = held_task(claim)
+    if task is None:
+        return
+    position = {info.code: number for number, info in enumerate(infos)}
+    for result in results:
+        store_result(task, position.get(result.code, 0), result)
+    forget_others(task, results)
+
+
+@transaction.atomic
+def start_goes_on(claim: Claim, changed: Collection[Change]) -> None:
+    """After the check before the start found nothing Failed: say what is different, and count the check as fresh."""
+    task = held_task(claim)
+    if task is None:
+        return
+    words = "Checked again before the start. "
+    words += "This changed: " + _listed(changed) if changed else "Nothing changed since the check."
+    note(task, words, code="CHECK-AGAIN", level="warning" if any(c.now == "warning" for c in changed) else "info")
+    touch(task, checked_at=timezone.now())
+
+
+@transaction.atomic
+def start_refused(claim: Claim, changed: Collection[Change]) -> None:
+    """After the check before the start found something Failed: back to the check page, as if not started."""
+    task = held_task(claim)
+    if task is None:
+        return
+    when = timezone.localtime(task.checked_at or timezone.now()).strftime("%Y-%m-%d %H:%M")
+    message = f"Not started. Since the check of {when} this changed: {_listed(changed)}"
+    Step.objects.filter(task=task).delete()
+    TaskDatabase.objects.filter(task=task).delete()
+    move(
+        task,
+        Status.CHECK_FAILED,
+        code="CHECK-CHANGED",
+        level="error",
+        message=message,
+        detail=item_counts(task),
+        checked_at=timezone.now(),
+        error_code="CHECK-CHANGED",
+        error_message=message,
+        error_hint="Nothing was made on either server. Mend what is Failed, check again, and press Start.",
+        current_step="",
+        started_at=None,
+        queued_at=None,
+        lease_until=None,
+        worker="",
+    )
+
+
+def _listed(changed: Collection[Change], most: int = 8) -> str:
+    worst = sorted(changed, key=lambda change: ["failed", "warning"].index(change.now) if change.now != "passed" else 2)
+    more = f"\n… and {len(worst) - most} more" if len(worst) > most else ""
+    return "".join(f"\n{change.words}" for change in worst[:most]) + more
