@@ -17,12 +17,13 @@ from dataclasses import replace
 import psycopg
 from psycopg import pq
 
-from .diagnose import explain_connect_failure
 from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
 from .forwarder import Forwarder, offers_tls
+from .handshake import accepted_methods
 from .names import application_name
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
+from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -49,9 +50,6 @@ _PINS = {
     "default_transaction_isolation": "read committed",
     "check_function_bodies": "off",
 }
-VERIFIED = frozenset({TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL})
-"""Modes in which the server has proved who it is."""
-
 _PINS_BY_VERSION = {
     120000: {"default_table_access_method": "heap"},
     140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
@@ -68,34 +66,6 @@ def pinned_options(version: int, **extra: str) -> str:
     pins.update(extra)
     # The server splits at white space and takes a backslash as "the next character is meant".
     return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in pins.items())
-
-
-def connect_arguments(server: Server, *, timeout_seconds: int) -> dict[str, str | int]:
-    """Return libpq keywords for a server. Keywords only: a name is never read as a connection string."""
-    arguments: dict[str, str | int] = {
-        "host": server.host,
-        "port": server.port,
-        "user": server.user,
-        # An empty dbname would mean the user's name; a quoted conninfo is built by psycopg, so no injection.
-        "dbname": server.database,
-        "connect_timeout": timeout_seconds,
-        "sslmode": server.tls.value,
-        "gssencmode": "disable",
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 6,
-        "tcp_user_timeout": 120_000,
-        "passfile": "/dev/null",
-    }
-    if server.password:
-        arguments["password"] = server.password
-    if server.tls in VERIFIED:
-        arguments["sslrootcert"] = server.ca_file or "system"
-        if not server.ca_file:  # libpq refuses the system's store with anything weaker, and rightly
-            arguments["sslmode"] = TlsMode.VERIFY_FULL.value
-    # A rogue server that asks for a clear-text password gets nothing; one whose certificate was checked may ask.
-    arguments["require_auth"] = "scram-sha-256,md5,none" + (",password" if server.tls in VERIFIED else "")
-    return arguments
 
 
 class Sessions:
@@ -124,35 +94,39 @@ class Sessions:
         self.close()
 
     def server(self, side: Side, database: str = "") -> Server:
-        """Return the address to dial for `side`: the server itself, or our TLS forwarder's private socket.
+        """Return the address to dial for `side`: the server itself, or our forwarder's private socket.
 
-        pg_dump and the raw relay need a plain socket, so with TLS everything goes through the forwarder process.
+        pg_dump and the raw relay need a plain socket, so with TLS or a bastion everything goes through the forwarder
+        process, which judges the address at each connect. Raises ConnectFailed as `reached` does.
         """
         server = self._configured(side)
         if database:
             server = replace(server, database=database)
         forwarder = self._forwarder(side)
-        return forwarder.plain(server) if forwarder else replace(server, tls=TlsMode.DISABLE)
+        if forwarder:
+            return replace(forwarder.plain(server), require_auth=accepted_methods(server))
+        return reached(replace(server, tls=TlsMode.DISABLE), side, self.plan.connect_timeout_seconds)
 
     def _configured(self, side: Side) -> Server:
         return self.plan.source if side is Side.SOURCE else self.plan.target
 
     def _forwarder(self, side: Side) -> Forwarder | None:
         server = self._configured(side)
-        if server.tls is TlsMode.DISABLE:
+        if server.tls is TlsMode.DISABLE and server.bastion is None:
             return None
         with self._forward_lock:
             known = self._forwarders.get(side)
             if side not in self._forwarders or (known and not known.alive()):
                 if known:
                     known.stop()
-                self._forwarders[side] = self._start_forwarder(server)
+                self._forwarders[side] = self._start_forwarder(server, side)
             return self._forwarders[side]
 
-    def _start_forwarder(self, server: Server) -> Forwarder | None:
+    def _start_forwarder(self, server: Server, side: Side) -> Forwarder | None:
         """Start the forwarder; `prefer` is decided here, once: a later answer must not lower the protection."""
         timeout = self.plan.connect_timeout_seconds
-        if server.tls is TlsMode.PREFER:
+        reached(server, side, timeout)
+        if server.tls is TlsMode.PREFER and server.bastion is None:
             if not offers_tls(server, timeout):
                 return None
             server = replace(server, tls=TlsMode.REQUIRE)
@@ -183,6 +157,7 @@ class Sessions:
         known = self._versions.get(side)
         if known is None and replication:  # a walsender knows no set_config: learn the version from an ordinary session
             known = self.version(side)
+        started = time.monotonic()
         arguments = self._arguments(side, database, replication=replication)
         try:
             connection = psycopg.connect(
@@ -195,7 +170,7 @@ class Sessions:
             )
         except psycopg.OperationalError as error:
             self.control.check()
-            raise self._failure(side, str(arguments["dbname"]), error, replication=replication) from error
+            raise self._failure(side, str(arguments["dbname"]), error, started, replication=replication) from error
         if known is None:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)
@@ -209,26 +184,23 @@ class Sessions:
 
     def _arguments(self, side: Side, database: str, *, replication: bool) -> dict[str, str | int]:
         server = self.server(side, database)
-        arguments = connect_arguments(server, timeout_seconds=self.plan.connect_timeout_seconds)
-        # The forwarder has checked the certificate: what libpq sees is a private socket of our own.
-        arguments["require_auth"] = connect_arguments(self._configured(side), timeout_seconds=0)["require_auth"]
+        seconds = patience_seconds(self._configured(side), self.plan.connect_timeout_seconds)
+        arguments = connect_arguments(server, timeout_seconds=seconds)
         if replication:
             arguments["replication"] = "database"
         return arguments
 
     def _failure(
-        self, side: Side, database: str, error: psycopg.OperationalError, *, replication: bool
+        self, side: Side, database: str, error: psycopg.OperationalError, since: float, *, replication: bool
     ) -> ConnectFailed:
+        return forwarded_failure(
+            self._forwarders.get(side), self._configured(side), side, database, error, since, replication=replication
+        )
+
+    def lost(self, side: Side, since: float) -> bool:
+        """Say whether the SSH connection of a side broke after this monotonic time, for tools that cannot tell."""
         forwarder = self._forwarders.get(side)
-        reason = forwarder.tls_failure() if forwarder else ""
-        configured = self._configured(side)
-        if reason:
-            return ConnectFailed(
-                f"TLS with the {side} {configured.host}:{configured.port} failed: {reason}",
-                code="TLS-FAILED",
-                hint="Check the endpoint's TLS mode, CA file and host name. Nothing was sent in clear text.",
-            )
-        return explain_connect_failure(configured, side, database, error, replication=replication)
+        return forwarder is not None and forwarder.lost(since)
 
     def _pin_late(self, connection: Connection) -> None:
         """Apply the pins that only some versions know, on the very first session, whose version was unknown."""

@@ -7,12 +7,43 @@ import re
 
 import psycopg
 
+from .dialling import Answer, Reason
 from .errors import ConnectFailed, PlanError
-from .handshake import Answer, Reason, attempt, printable
+from .handshake import attempt, printable
 from .plan import Server, Side, TlsMode
 
 CONNECT_SECONDS = 5.0
 """What one diagnosis, or one connection test, may take."""
+NETWORK_CODES = frozenset(
+    {
+        "ADDRESS-BAD",
+        "CONNECT-DNS",
+        "CONNECT-REFUSED",
+        "CONNECT-TIMEOUT",
+        "CONNECT-UNREACHABLE",
+        "NOT-POSTGRES",
+        "POLICY-DENIED",
+        "SSH-HOST-KEY-UNKNOWN",
+        "SSH-HOST-KEY-CHANGED",
+        "SSH-LOGIN",
+        "SSH-UNREACHABLE",
+        "SSH-FORWARD",
+    }
+)
+"""Codes that say: the server itself was not reached."""
+TLS_CODES = frozenset(
+    {
+        "TLS-REFUSED",
+        "TLS-FAILED",
+        "TLS-SELF-SIGNED",
+        "TLS-UNKNOWN-CA",
+        "TLS-NAME",
+        "TLS-EXPIRED",
+        "TLS-CLIENT-CERT",
+        "TLS-FILES",
+    }
+)
+"""Codes that say: reached, but the connection could not be protected as chosen."""
 
 _ODD_NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 
@@ -65,8 +96,11 @@ def explain_connect_failure(
     *,
     replication: bool = False,
     seconds: float = CONNECT_SECONDS,
+    through: Server | None = None,
 ) -> ConnectFailed:
     """Return the typed reason of a failed connection attempt. `server` is the real address, not a forwarder's.
+
+    `through` is the forwarder's, when one stands between; the login is repeated there.
 
     Repeats the login on a raw socket, at most `seconds` long, and classifies by where it ends and by SQLSTATE; the
     driver's words are only shown when nothing else is known. Never raises.
@@ -77,7 +111,7 @@ def explain_connect_failure(
         return ConnectFailed(bad.message, hint=bad.hint, code=bad.code)
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         seconds = min(seconds, 0.5)  # the patience is spent; only tell a dead host from a silent one
-    answer = attempt(server, database, seconds=seconds, replication=replication)
+    answer = attempt(through or server, database, seconds=seconds, replication=replication)
     return failure_of(answer, server, side, database, error)
 
 
@@ -96,14 +130,21 @@ def failure_of(
             retryable=True,
         )
     code, message, hint, retryable = _WALK[answer.reason]
-    return ConnectFailed(
-        message.format(
-            where=where, host=server.host, side=side, user=server.user, words=answer.words or "no reason given"
-        ),
-        hint=hint.format(side=side, port=server.port),
-        code=code,
-        retryable=retryable,
-    )
+    values = {
+        "where": where,
+        "host": server.host,
+        "port": server.port,
+        "side": side,
+        "user": server.user,
+        "words": answer.words or "no reason given",
+        "ssh": f"{server.bastion.host}:{server.bastion.port}" if server.bastion else "",
+        "ssh_user": server.bastion.user if server.bastion else "",
+        "is": answer.detail.get("fingerprint", ""),
+        "was": answer.detail.get("fingerprint_was", ""),
+    }
+    failure = ConnectFailed(message.format(**values), hint=hint.format(**values), code=code, retryable=retryable)
+    failure.detail = dict(answer.detail)
+    return failure
 
 
 _WALK: dict[Reason, tuple[str, str, str, bool]] = {
@@ -154,6 +195,97 @@ _WALK: dict[Reason, tuple[str, str, str, bool]] = {
         "TLS with the {where} failed: {words}.",
         "Check the certificate's host name, issuer and dates, and the CA certificate entered here.",
         False,
+    ),
+    Reason.TLS_SELF_SIGNED: (
+        "TLS-SELF-SIGNED",
+        "The {where} shows a self-signed certificate that nothing here vouches for: {words}.",
+        "Enter that certificate, or its issuer's, as the CA certificate here.",
+        False,
+    ),
+    Reason.TLS_ISSUER: (
+        "TLS-UNKNOWN-CA",
+        "The certificate of the {where} was issued by somebody else than the CA entered here: {words}.",
+        "Enter the certificate of the authority that issued the {side}'s certificate, in PEM form.",
+        False,
+    ),
+    Reason.TLS_NAME: (
+        "TLS-NAME",
+        "The certificate of the {where} is for another name: {words}.",
+        "Enter the name that the certificate carries as the {side}'s address, or have a certificate issued for {host}.",
+        False,
+    ),
+    Reason.TLS_EXPIRED: (
+        "TLS-EXPIRED",
+        "The certificate of the {where} is not valid today: {words}.",
+        "Renew the {side}'s certificate, and look at the clocks of both machines.",
+        False,
+    ),
+    Reason.TLS_CLIENT: (
+        "TLS-CLIENT-CERT",
+        "The {where} does not accept our client certificate, or asks for one: {words}.",
+        "Enter the client certificate and key that the {side} knows; its ssl_ca_file must hold their issuer.",
+        False,
+    ),
+    Reason.TLS_FILES: (
+        "TLS-FILES",
+        "TLS with the {where} cannot begin: {words}.",
+        "Enter certificates and key in PEM form; the key without a passphrase.",
+        False,
+    ),
+    Reason.POLICY: (
+        "POLICY-DENIED",
+        "The address {host} of the {side} is not allowed by this installation's policy. Nothing was dialled.",
+        "Use another address, or ask an administrator to allow it (TOWPATH_ALLOW_ADDRESSES).",
+        False,
+    ),
+    Reason.AUTH_NONE: (
+        "AUTH-NONE",
+        "The {where} lets the account {user} in without asking for its password: it could be anybody's server.",
+        "In the {side}'s pg_hba.conf use scram-sha-256 instead of trust, or choose to accept any way of signing in.",
+        False,
+    ),
+    Reason.AUTH_WEAK: (
+        "AUTH-WEAK",
+        "The {where} asks for {words} of {user}, which shows too much of it and is not sent.",
+        "On the {side} set password_encryption = 'scram-sha-256', set the account's password anew, and use"
+        " scram-sha-256 in pg_hba.conf; or choose to accept any password method.",
+        False,
+    ),
+    Reason.SSH_KEY_UNKNOWN: (
+        "SSH-HOST-KEY-UNKNOWN",
+        "The SSH host {ssh} shows a key that nobody has confirmed yet: {is}.",
+        "Compare the fingerprint with the one that the host's administrator knows, then confirm it.",
+        False,
+    ),
+    Reason.SSH_KEY_CHANGED: (
+        "SSH-HOST-KEY-CHANGED",
+        "The SSH host {ssh} shows another key than the one confirmed: it was {was} and is {is}. Nothing was sent.",
+        "Somebody may be in between. When the host was really set up anew, remove the confirmed key and confirm again.",
+        False,
+    ),
+    Reason.SSH_LOGIN: (
+        "SSH-LOGIN",
+        "The SSH host {ssh} does not let the user {ssh_user} in: {words}.",
+        "Check the SSH user and its password or private key (OpenSSH or PEM form, without a passphrase).",
+        False,
+    ),
+    Reason.SSH_UNREACHABLE: (
+        "SSH-UNREACHABLE",
+        "The SSH host {ssh} cannot be reached: {words}.",
+        "Check its address and port, and that firewalls let this machine reach it.",
+        True,
+    ),
+    Reason.SSH_FORWARD: (
+        "SSH-FORWARD",
+        "The SSH host {ssh} refuses to forward connections to {host}:{port}: {words}.",
+        "In its sshd_config set AllowTcpForwarding yes, and PermitOpen so that it names {host}:{port}.",
+        False,
+    ),
+    Reason.SSH_BEYOND: (
+        "CONNECT-UNREACHABLE",
+        "The SSH host {ssh} is reached, but it cannot connect to the {where}: {words}.",
+        "Enter the {side}'s address as the SSH host sees it, and check that PostgreSQL listens there.",
+        True,
     ),
     Reason.PASSWORD_NEEDED: (
         "PASSWORD-NEEDED",

@@ -11,7 +11,7 @@ class EngineError(Exception):
     """Root of all anticipated failures.
 
     Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`, `sqlstate`
-    (what a server called it, empty when none did).
+    (what a server called it, empty when none did), `detail` (facts for a page, such as the fingerprint of a host key).
     """
 
     code = "INT-UNKNOWN"
@@ -22,6 +22,7 @@ class EngineError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.detail: dict[str, str] = {}
         if code is not None:
             self.code = code
         if retryable is not None:

@@ -1,4 +1,6 @@
-"""The forwarder's own process: accepts on a unix socket, speaks TLS to one server. Started by `engine.forwarder`.
+"""The forwarder's own process: accepts on a unix socket, speaks TLS to one server, through SSH if there is a bastion.
+
+Started by `engine.forwarder`.
 
 One thread per connection carries both directions. The configuration comes on stdin; the end of stdin ends the process,
 so that nothing is left behind when its parent is killed.
@@ -16,11 +18,16 @@ import ssl
 import struct
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from .forwarder import REASON_FILE, SSL_REQUEST
-from .handshake import HandshakeEnded, dial, tls_context
-from .plan import Server, TlsMode
+from .dialling import Answer, HandshakeEnded, Reason, dial, ended_by
+from .forwarder import LOSS_FILE, REASON_FILE, SSL_REQUEST
+from .handshake import tls_context, tls_failure
+from .plan import Bastion, Server, TlsMode
+from .policy import AddressPolicy
 
 _BUFFER = 256 * 1024
 _MESSAGE_LIMIT = 64 * 1024
@@ -28,23 +35,44 @@ _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 _SASL = 10
 
 
-class TlsFailed(Exception):
-    """The server offers no TLS, or its certificate does not hold."""
+def server_from(config: dict[str, Any]) -> Server:
+    """Return the server that `forwarder.config_of` wrote down."""
+    return Server(
+        host=config["host"],
+        port=config["port"],
+        user="",
+        tls=TlsMode(config["tls"]),
+        ca_file=config["ca_file"],
+        cert_file=config["cert_file"],
+        key_file=config["key_file"],
+        bastion=Bastion(**config["bastion"]) if config["bastion"] else None,
+        policy=AddressPolicy.from_json(config["policy"]) if config["policy"] else None,
+    )
 
 
 class Gate:
     """Knows the server and opens protected connections to it."""
 
-    def __init__(self, config: dict[str, str | int]) -> None:
-        self.folder = Path(str(config["folder"]))
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.folder = Path(config["folder"])
         self.timeout = float(config["timeout_seconds"])
-        self.server = Server(
-            host=str(config["host"]),
-            port=int(config["port"]),
-            user="",
-            tls=TlsMode(str(config["tls"])),
-            ca_file=str(config["ca_file"]),
-        )
+        self.server = server_from(config)
+        self.tunnel = self._tunnel() if self.server.bastion else None
+        self._protect = self.server.tls is not TlsMode.DISABLE
+        self._lock = threading.Lock()
+        self._served = 0
+        self._busy_at = time.monotonic()
+
+    def _tunnel(self) -> Any:
+        from .bastion import Tunnel  # loading it takes half a second, which only a bastion is worth
+
+        return Tunnel(self.server, lost=lambda: self._leave(LOSS_FILE, {}))
+
+    def idle_seconds(self) -> float:
+        """Return for how long nothing has been carried."""
+        if self._served or (self.tunnel and self.tunnel.busy):
+            self._busy_at = time.monotonic()
+        return time.monotonic() - self._busy_at
 
     def listen(self) -> socket.socket:
         """Return the listening socket under the name that libpq looks for."""
@@ -53,18 +81,27 @@ class Gate:
         listener.listen(64)
         return listener
 
-    def dial(self) -> ssl.SSLSocket:
-        """Open a connection and the TLS session on it. Raises TlsFailed, HandshakeEnded or OSError."""
-        plain, _address = dial(self.server.host, self.server.port, self.timeout)
+    def _dial(self) -> socket.socket:
+        if self.tunnel:
+            ours, theirs = socket.socketpair()
+            self.tunnel.carry(theirs)
+            return ours
+        plain, _address = dial(self.server.host, self.server.port, self.timeout, self.server.policy)
+        _keep_alive(plain)
+        return plain
+
+    def dial(self) -> socket.socket:
+        """Open a connection and the TLS session on it. Raises HandshakeEnded or OSError."""
+        plain = self._dial()
         try:
             plain.settimeout(self.timeout)
-            _keep_alive(plain)
             plain.sendall(SSL_REQUEST)
             answer = plain.recv(1)
+            if answer == b"N" and self.server.tls is TlsMode.PREFER:
+                self._protect = False  # decided once: a later answer must not lower the protection
+                return plain
             if answer != b"S":
-                raise TlsFailed(
-                    "the server does not offer TLS" if answer == b"N" else "this is not a PostgreSQL server"
-                )
+                raise ended_by(*_NO_TLS.get(answer, _NOT_POSTGRES))
             return self._wrap(plain)
         except BaseException:
             plain.close()
@@ -72,48 +109,68 @@ class Gate:
 
     def _wrap(self, plain: socket.socket) -> ssl.SSLSocket:
         try:
-            return tls_context(self.server).wrap_socket(plain, server_hostname=self.server.host)
-        except ssl.SSLCertVerificationError as error:
-            raise TlsFailed(error.verify_message) from error
+            wrapped = tls_context(self.server).wrap_socket(plain, server_hostname=self.server.host)
         except ssl.SSLError as error:
-            raise TlsFailed((error.reason or "the handshake failed").replace("_", " ").lower()) from error
+            raise HandshakeEnded(tls_failure(error)) from error
         except ConnectionError as error:
-            raise TlsFailed("the server closed the connection during the TLS handshake") from error
-        except HandshakeEnded as error:
-            raise TlsFailed(error.answer.words) from error
+            raise ended_by(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
+        if self.server.tls is TlsMode.PREFER:
+            self.server = replace(self.server, tls=TlsMode.REQUIRE)
+        return wrapped
 
     def serve(self, client: socket.socket) -> None:
         """Carry one connection until either end closes it."""
-        with client, contextlib.suppress(OSError, ssl.SSLError, ValueError):
-            client.settimeout(self.timeout)
-            first = _startup(client)
-            try:
-                upstream = self.dial()
-            except TlsFailed as failure:
-                self._report(client, f"TLS failed: {failure}", tls=str(failure))
-                return
-            except HandshakeEnded as ended:
-                self._report(client, f"could not connect to the server: {ended.answer.words or ended.answer.reason}")
-                return
-            except OSError as error:
-                self._report(client, f"could not connect to the server: {error.strerror or type(error).__name__}")
-                return
-            with upstream:
-                upstream.sendall(first)
-                if struct.unpack_from("!i", first, 4)[0] != _CANCEL:
-                    _greet(upstream, client)
-                    _pump(client, upstream)
-                else:
-                    upstream.recv(1)  # the server closes once it has passed the request on
+        with self._lock:
+            self._served += 1
+        try:
+            with client, contextlib.suppress(OSError, ValueError):
+                client.settimeout(self.timeout)
+                self._serve(client, _startup(client))
+        finally:
+            with self._lock:
+                self._served -= 1
 
-    def _report(self, client: socket.socket, words: str, *, tls: str = "") -> None:
-        """Answer as a server would, so that every tool shows the reason; TLS reasons are kept for our own sessions."""
-        if tls:
-            staged = self.folder / f"{REASON_FILE}.{threading.get_ident()}"
-            staged.write_text(tls)
-            staged.rename(self.folder / REASON_FILE)
+    def _serve(self, client: socket.socket, first: bytes) -> None:
+        try:
+            if self.tunnel and not self._protect:
+                self.tunnel.carry(client.dup(), first)  # the event loop goes on alone
+                return
+            upstream = self.dial() if self._protect else self._dial()
+            with upstream:
+                _converse(client, upstream, first)
+        except HandshakeEnded as ended:
+            self._report(client, ended.answer)
+        except ssl.SSLError as error:  # a server tells after the handshake that it does not like our certificate
+            self._report(client, tls_failure(error))
+        except OSError as error:
+            self._report(client, Answer(reason=Reason.UNREACHABLE, words=error.strerror or type(error).__name__))
+
+    def _leave(self, name: str, values: dict[str, object]) -> None:
+        """Leave a note with the time in our folder, for the process that started us."""
+        staged = self.folder / f"{name}.{threading.get_ident()}"
+        with contextlib.suppress(OSError):  # at the very end the folder is gone
+            staged.write_text(json.dumps({"at": time.monotonic(), **values}))
+            staged.rename(self.folder / name)
+
+    def _report(self, client: socket.socket, answer: Answer) -> None:
+        """Answer as a server would, so that every tool shows the reason; it is kept for our own sessions as well."""
+        self._leave(REASON_FILE, {"answer": answer.to_json()})
+        words = f"could not connect to the server: {answer.words or answer.reason}"
         fields = b"".join(part.encode() + b"\0" for part in ("SFATAL", "VFATAL", "C08006", f"M{words}")) + b"\0"
         client.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+
+_NOT_POSTGRES = (Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+_NO_TLS = {b"N": (Reason.TLS_NONE, "the server does not offer TLS")}
+
+
+def _converse(client: socket.socket, upstream: socket.socket, first: bytes) -> None:
+    upstream.sendall(first)
+    if struct.unpack_from("!i", first, 4)[0] != _CANCEL:
+        _greet(upstream, client)
+        _pump(client, upstream)
+    else:
+        upstream.recv(1)  # the server closes once it has passed the request on
 
 
 def _keep_alive(connection: socket.socket) -> None:
@@ -149,7 +206,7 @@ def _startup(client: socket.socket) -> bytes:
         client.sendall(b"N")
 
 
-def _greet(upstream: ssl.SSLSocket, client: socket.socket) -> None:
+def _greet(upstream: socket.socket, client: socket.socket) -> None:
     """Pass the server's messages up to its first authentication request, in which channel binding is not offered.
 
     libpq refuses an offer of SCRAM-SHA-256-PLUS on a socket that it knows to be plain.
@@ -199,7 +256,7 @@ class _Flow:
         return self.start < self.end
 
 
-def _pump(client: socket.socket, upstream: ssl.SSLSocket) -> None:
+def _pump(client: socket.socket, upstream: socket.socket) -> None:
     for one in (client, upstream):
         one.setblocking(False)
     up, down = _Flow(client, upstream), _Flow(upstream, client)
@@ -229,15 +286,17 @@ def _accept(gate: Gate, listener: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serve until stdin ends or the parent is gone, then remove the folder."""
+    """Serve until stdin ends, the parent is gone or nothing was carried for the time set; then remove the folder."""
     parent = os.getppid()
-    gate = Gate(json.loads(sys.stdin.buffer.readline()))
+    config = json.loads(sys.stdin.buffer.readline())
+    idle_seconds = config["idle_seconds"] or float("inf")
+    gate = Gate(config)
     listener = gate.listen()
     threading.Thread(target=_accept, args=(gate, listener), daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     # A sibling that was forked meanwhile may hold the other end of stdin: the parent's id is watched as well.
-    while os.getppid() == parent:
+    while os.getppid() == parent and gate.idle_seconds() < idle_seconds:
         readable, _, _ = select.select([sys.stdin], [], [], 1.0)
         if readable and not os.read(sys.stdin.fileno(), 1):
             break

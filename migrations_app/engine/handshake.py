@@ -2,26 +2,24 @@
 
 libpq reports a failed connection in localised words without an SQLSTATE. Here the same login is walked through step by
 step on a raw socket, so that each way of failing has a name of its own. The far end may be anything, also hostile:
-every step has a deadline, every message a size limit, and a clear-text password is never sent.
+every step has a deadline, every message a size limit, and a password is sent only in ways that the server's entry
+accepts.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import hashlib
 import hmac
 import secrets
 import socket
 import ssl
 import struct
-import threading
 import time
 import unicodedata
-from dataclasses import dataclass
-from enum import StrEnum
 
+from .dialling import Answer, HandshakeEnded, Reason, dial, ended_by
 from .plan import Server, TlsMode
 
 _MESSAGE_LIMIT = 64 * 1024
@@ -31,91 +29,11 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL = 196608
 
 
-class Reason(StrEnum):
-    """How far a login came."""
-
-    DNS = "dns"
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    SILENT = "silent"  # the port accepts, but nothing answers in time
-    NOT_POSTGRES = "not_postgres"
-    TLS_NONE = "tls_none"
-    TLS_FAILED = "tls_failed"
-    PASSWORD_NEEDED = "password_needed"  # noqa: S105 - a word, not a secret
-    AUTH_METHOD = "auth_method"
-    SERVER_ERROR = "server_error"
-    READY = "ready"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Where a login ended. `authenticated` tells whether the server had accepted the password before it refused."""
-
-    reason: Reason
-    words: str = ""
-    sqlstate: str = ""
-    authenticated: bool = False
-
-
-class HandshakeEnded(Exception):
-    """Carries the answer out of the middle of a walk."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.reason)
-        self.answer = answer
-
-
-def _end(reason: Reason, words: str = "", **more: object) -> HandshakeEnded:
-    return HandshakeEnded(Answer(reason=reason, words=words, **more))  # type: ignore[arg-type]
-
-
-def resolve(host: str, port: int, seconds: float) -> list[str]:
-    """Return the numeric addresses of a host. Raises HandshakeEnded (DNS) also when the resolver takes too long."""
-    found: list[str] = []
-    failure: list[str] = []
-
-    def look_up() -> None:
-        try:
-            for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                if (address := str(entry[4][0])) not in found:
-                    found.append(address)
-        except (OSError, UnicodeError) as error:
-            failure.append(str(getattr(error, "strerror", None) or error))
-
-    # The system's resolver knows no deadline; a thread that nobody waits for gives it one.
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if found and not thread.is_alive():
-        return found
-    raise _end(Reason.DNS, failure[0] if failure else "the name server did not answer in time")
-
-
-def dial(host: str, port: int, seconds: float) -> tuple[socket.socket, str]:
-    """Open a TCP connection to the first address of `host` that accepts, within `seconds` altogether.
-
-    Returns the socket and the address. Raises HandshakeEnded (DNS, REFUSED, TIMEOUT or UNREACHABLE).
-    """
-    deadline = time.monotonic() + seconds
-    ended = _end(Reason.TIMEOUT)
-    for address in resolve(host, port, seconds):
-        try:
-            return socket.create_connection((address, port), timeout=max(deadline - time.monotonic(), 0.05)), address
-        except TimeoutError:
-            ended = _end(Reason.TIMEOUT)
-        except OSError as error:
-            words = error.strerror or type(error).__name__
-            refused = error.errno in (errno.ECONNREFUSED, errno.ECONNRESET)
-            ended = _end(Reason.REFUSED if refused else Reason.UNREACHABLE, words)
-    raise ended
-
-
 def attempt(server: Server, database: str, *, seconds: float, replication: bool = False) -> Answer:
     """Walk through one login and say where it ended. Leaves nothing open. Never raises for what the far end does."""
     deadline = time.monotonic() + seconds
     try:
-        connection, _address = dial(server.host, server.port, seconds)
+        connection, _address = dial(server.host, server.port, seconds, server.policy)
     except HandshakeEnded as ended:
         return ended.answer
     walk = _Walk(connection, server, deadline)
@@ -127,10 +45,37 @@ def attempt(server: Server, database: str, *, seconds: float, replication: bool 
         return ended.answer
     except TimeoutError:
         return Answer(reason=Reason.SILENT)
+    except ssl.SSLError as error:
+        return tls_failure(error)
     except (OSError, ValueError, struct.error) as error:
         return Answer(reason=Reason.NOT_POSTGRES, words=type(error).__name__)
     finally:
         walk.close()
+
+
+_PASSWORD_CODES = {
+    3: ("password", "a clear-text password"),
+    5: ("md5", "an md5 password"),
+    10: ("scram-sha-256", ""),
+    11: ("scram-sha-256", ""),
+    12: ("scram-sha-256", ""),
+}
+_EVERY_METHOD = "scram-sha-256,md5,password,none"
+
+
+def accepted_methods(server: Server) -> str:
+    """Return the ways of signing in that libpq may take, as its `require_auth` writes them; "" = any.
+
+    Without a choice no way that shows the password, unless the server's certificate was checked. A client certificate
+    is asked for during the TLS handshake, after which a server may ask for nothing more.
+    """
+    verified = server.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
+    methods = server.require_auth
+    if methods is None:
+        methods = "scram-sha-256,md5,none" + (",password" if verified else "")
+    if methods and server.cert_file and server.tls is not TlsMode.DISABLE and "none" not in methods.split(","):
+        methods += ",none"
+    return methods
 
 
 class _Walk:
@@ -141,6 +86,8 @@ class _Walk:
         self.server = server
         self.deadline = deadline
         self.authenticated = False
+        self.answered = False  # whether the server has asked for the password at all
+        self.accepted = (accepted_methods(server) or _EVERY_METHOD).split(",")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -162,7 +109,7 @@ class _Walk:
             self._patience()
             part = self.socket.recv(size - len(data))
             if not part:
-                raise _end(Reason.NOT_POSTGRES, "it closed the connection without an answer")
+                raise ended_by(Reason.NOT_POSTGRES, "it closed the connection without an answer")
             data += part
         return data
 
@@ -175,20 +122,18 @@ class _Walk:
         answer = self.socket.recv(16)
         if answer == b"N":
             if self.server.tls is not TlsMode.PREFER:
-                raise _end(Reason.TLS_NONE)
+                raise ended_by(Reason.TLS_NONE)
             return
         if answer != b"S":  # more than one byte would be somebody else's greeting
-            raise _end(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
         try:
             context = tls_context(self.server)
             self._patience()
             self.socket = context.wrap_socket(self.socket, server_hostname=self.server.host)
-        except ssl.SSLCertVerificationError as error:
-            raise _end(Reason.TLS_FAILED, error.verify_message) from error
         except ssl.SSLError as error:
-            raise _end(Reason.TLS_FAILED, (error.reason or "handshake failed").replace("_", " ").lower()) from error
+            raise HandshakeEnded(tls_failure(error)) from error
         except ConnectionError as error:
-            raise _end(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
+            raise ended_by(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
 
     def start(self, database: str, *, replication: bool) -> None:
         """Send the startup packet."""
@@ -201,10 +146,10 @@ class _Walk:
     def _message(self) -> tuple[bytes, bytes]:
         kind = self._receive(1)
         if not kind.isalpha():
-            raise _end(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
         (length,) = struct.unpack("!i", self._receive(4))
         if not 4 <= length <= _MESSAGE_LIMIT:
-            raise _end(Reason.NOT_POSTGRES, "it sent a message of an impossible length")
+            raise ended_by(Reason.NOT_POSTGRES, "it sent a message of an impossible length")
         return kind, self._receive(length - 4)
 
     def log_in(self) -> Answer:
@@ -219,41 +164,50 @@ class _Walk:
             elif kind == b"Z":
                 return Answer(reason=Reason.READY, authenticated=True)
             elif kind not in (b"S", b"K", b"N", b"v") or not (self.authenticated or kind in (b"N", b"v")):
-                raise _end(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
-        raise _end(Reason.NOT_POSTGRES, "it talks without end")
+                raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+        raise ended_by(Reason.NOT_POSTGRES, "it talks without end")
 
     def _refusal(self, body: bytes) -> Answer:
         fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
         sqlstate = fields.get(b"C", "")
         if len(sqlstate) != 5:
-            raise _end(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
         words = printable(fields.get(b"M", ""))
         return Answer(reason=Reason.SERVER_ERROR, words=words, sqlstate=sqlstate, authenticated=self.authenticated)
 
     def _challenge(self, body: bytes, scram: _Scram | None) -> _Scram | None:
         (code,) = struct.unpack("!i", body[:4])
         if code == 0:
+            if not self.answered and "none" not in self.accepted:
+                raise ended_by(Reason.AUTH_NONE)
             self.authenticated = True
             return scram
-        if code not in (5, 10, 11, 12):
-            raise _end(
-                Reason.AUTH_METHOD, {3: "a clear-text password", 7: "GSSAPI", 9: "SSPI"}.get(code, "another method")
-            )
-        if not self.server.password:
-            raise _end(Reason.PASSWORD_NEEDED)
-        if code == 5:
+        self._refuse_unaccepted(code)
+        self.answered = True
+        if code == 3:
+            self._answer(self.server.password.encode() + b"\0")
+        elif code == 5:
             self._answer(_md5(self.server.user, self.server.password, body[4:8]) + b"\0")
         elif code == 10:
             if b"SCRAM-SHA-256" not in body[4:].split(b"\0"):
-                raise _end(Reason.AUTH_METHOD, "another method")
+                raise ended_by(Reason.AUTH_METHOD, "another method")
             scram = _Scram(self.server.password)
             first = scram.first()
             self._answer(b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
         elif code == 11:
             if scram is None:
-                raise _end(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+                raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
             self._answer(scram.final(body[4:]))
         return scram
+
+    def _refuse_unaccepted(self, code: int) -> None:
+        if code not in _PASSWORD_CODES:
+            raise ended_by(Reason.AUTH_METHOD, {7: "GSSAPI", 9: "SSPI"}.get(code, "another method"))
+        method, words = _PASSWORD_CODES[code]
+        if method not in self.accepted:
+            raise ended_by(Reason.AUTH_WEAK, words)
+        if not self.server.password:
+            raise ended_by(Reason.PASSWORD_NEEDED)
 
     def _answer(self, data: bytes) -> None:
         self._send(b"p" + struct.pack("!i", len(data) + 4) + data)
@@ -281,7 +235,7 @@ class _Scram:
         rounds = int(fields.get("i", "0"))
         # A hostile server could ask for years of hashing.
         if not fields.get("r", "").startswith(self.nonce) or not 1 <= rounds <= _SCRAM_ROUNDS:
-            raise _end(Reason.NOT_POSTGRES, "its password challenge makes no sense")
+            raise ended_by(Reason.NOT_POSTGRES, "its password challenge makes no sense")
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), rounds)
         client = hmac.digest(salted, b"Client Key", "sha256")
         without_proof = f"c=biws,r={fields['r']}"
@@ -291,8 +245,35 @@ class _Scram:
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 
 
+_VERIFY_CODES = {
+    9: Reason.TLS_EXPIRED,  # not yet valid
+    10: Reason.TLS_EXPIRED,
+    18: Reason.TLS_SELF_SIGNED,
+    19: Reason.TLS_SELF_SIGNED,
+    2: Reason.TLS_ISSUER,
+    7: Reason.TLS_ISSUER,
+    20: Reason.TLS_ISSUER,
+    21: Reason.TLS_ISSUER,
+    24: Reason.TLS_ISSUER,
+    62: Reason.TLS_NAME,
+    64: Reason.TLS_NAME,  # an IP address that the certificate does not name
+}
+"""OpenSSL's numbers for why a certificate was not accepted."""
+
+
+def tls_failure(error: ssl.SSLError) -> Answer:
+    """Say why TLS failed, by OpenSSL's numbers and symbols, never by its words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = _VERIFY_CODES.get(error.verify_code, Reason.TLS_FAILED)
+        return Answer(reason=reason, words=printable(error.verify_message))
+    symbol = error.reason or ""
+    words = symbol.replace("_", " ").lower() or "the handshake failed"
+    about_ours = "_ALERT_" in symbol and ("CERTIFICATE" in symbol or "UNKNOWN_CA" in symbol)
+    return Answer(reason=Reason.TLS_CLIENT if about_ours else Reason.TLS_FAILED, words=words)
+
+
 def tls_context(server: Server) -> ssl.SSLContext:
-    """Return a client context for the server's TLS mode. Raises HandshakeEnded when the CA file cannot be read."""
+    """Return a client context for the server's TLS mode. Raises HandshakeEnded when a file of ours cannot be used."""
     context = ssl.create_default_context()
     context.check_hostname = server.tls is TlsMode.VERIFY_FULL
     if server.tls not in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL):
@@ -303,7 +284,14 @@ def tls_context(server: Server) -> ssl.SSLContext:
         try:
             context.load_verify_locations(server.ca_file)
         except OSError as error:
-            raise _end(Reason.TLS_FAILED, "the CA certificate cannot be read") from error
+            raise ended_by(Reason.TLS_FILES, "the CA certificate cannot be read") from error
+    if server.cert_file:
+        try:
+            # A password is given so that OpenSSL does not ask for one at the terminal.
+            context.load_cert_chain(server.cert_file, server.key_file, password="-")  # noqa: S106 - opens nothing
+        except OSError as error:
+            words = "the client certificate and its key cannot be read or do not belong together"
+            raise ended_by(Reason.TLS_FILES, words) from error
     return context
 
 

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,13 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from .connect import pinned_options
-from .errors import EngineError, PlanError, SourceError
+from .errors import ConnectionLost, EngineError, PlanError, SourceError
+from .handshake import accepted_methods
 from .names import application_name
 from .outcome import Run
 from .plan import Server, Side
 from .ports import Control
+from .reaching import patience_seconds
 
 BIN_DIR_VARIABLE = "TOWPATH_PG_BIN_DIR"
 LOCK_WAIT_SECONDS = 30
@@ -120,19 +123,29 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
         "--no-security-labels",
         f"--lock-wait-timeout={LOCK_WAIT_SECONDS * 1000}",
         f"--file={unfinished}",
-        "--dbname=" + make_conninfo(host=server.host, port=server.port, user=server.user, dbname=database),
+        "--dbname=" + _conninfo(server, database),
         *([f"--snapshot={snapshot_id}"] if snapshot_id else []),
         *(f"--exclude-table={name}" for name in exclude),
     ]
+    started = time.monotonic()
     try:
         with _password_file(server, path.parent) as password_file:
-            environment = _environment(run, password_file)
+            environment = _environment(run, server, password_file)
             status, words = _run(command, environment, run.ports.control)
+        if status and run.sessions.lost(Side.SOURCE, started):
+            raise ConnectionLost("Lost the SSH connection to the source's bastion while reading the schema.")
         if status:
             raise _failed(database, words, server.password)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _conninfo(server: Server, database: str) -> str:
+    """Return a quoted connection string: no name in it can redirect the connection, no name is resolved again."""
+    addresses = {"hostaddr": ",".join(server.addresses)} if server.addresses else {}
+    host = ",".join([server.host] * max(1, len(server.addresses)))
+    return make_conninfo(host=host, port=server.port, user=server.user, dbname=database, **addresses)
 
 
 def _failed(database: str, words: str, password: str) -> EngineError:
@@ -151,15 +164,16 @@ def _base_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
 
 
-def _environment(run: Run, password_file: Path | None) -> dict[str, str]:
+def _environment(run: Run, server: Server, password_file: Path | None) -> dict[str, str]:
     """Only what libpq must know: nothing of ours, and no service, host or TLS variable of the operator's shell."""
+    methods = accepted_methods(server)
     return {
         **_base_environment(),
+        **({"PGREQUIREAUTH": methods} if methods else {}),
         "PGOPTIONS": pinned_options(run.sessions.version(Side.SOURCE)),
         "PGAPPNAME": application_name(run.plan.key, run.plan.epoch),
         "PGPASSFILE": str(password_file or "/dev/null"),
-        "PGCONNECT_TIMEOUT": str(run.plan.connect_timeout_seconds),
-        "PGREQUIREAUTH": "scram-sha-256,md5,none",
+        "PGCONNECT_TIMEOUT": str(patience_seconds(run.plan.source, run.plan.connect_timeout_seconds)),
         "PGSSLMODE": "disable",  # the address is a plain server or our own TLS forwarder
         "PGGSSENCMODE": "disable",
     }

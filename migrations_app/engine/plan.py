@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from .policy import AddressPolicy
 from .selection import Selection
 
 
@@ -27,6 +28,21 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bastion:
+    """An SSH host between us and a server. Secrets never show in `repr`.
+
+    `host_key` is the OpenSSH public key line that the operator confirmed; empty = none yet, and then nothing is opened.
+    """
+
+    host: str
+    port: int = 22
+    user: str
+    password: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    host_key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Server:
     """An address to connect to. The password never shows in `repr`."""
 
@@ -38,6 +54,16 @@ class Server:
     tls: TlsMode = TlsMode.DISABLE
     ca_file: str = ""
     """PEM file for verify-ca / verify-full; empty = the system's trust store."""
+    cert_file: str = ""
+    key_file: str = ""
+    """PEM files with the client certificate and its key; both or none."""
+    require_auth: str | None = None
+    """Ways of signing in that are accepted, as libpq writes them; "" = any, None = whatever shows no clear password."""
+    bastion: Bastion | None = None
+    policy: AddressPolicy | None = None
+    """What may be dialled, judged at every connect; None = everything (tests, and servers that we started)."""
+    addresses: tuple[str, ...] = ()
+    """Numeric addresses of `host`, resolved and judged: these are dialled. Filled in by `connect`, never stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

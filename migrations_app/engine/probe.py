@@ -7,16 +7,21 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import psycopg
 
-from .connect import Connection, connect_arguments, pinned_options
-from .diagnose import CONNECT_SECONDS, explain_connect_failure, failure_of, refuse_bad_address
-from .errors import ConnectFailed, EngineError, PlanError
-from .handshake import HandshakeEnded, dial, printable
-from .plan import Server, Side
+from .bastions import shared_forwarder
+from .connect import Connection, pinned_options
+from .diagnose import CONNECT_SECONDS, failure_of
+from .dialling import HandshakeEnded, dial
+from .errors import ConnectFailed, EngineError
+from .forwarder import Forwarder
+from .handshake import accepted_methods, printable
+from .plan import Server, Side, TlsMode
+from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
 
 OLDEST_MAJOR = 10
@@ -79,27 +84,24 @@ def open_session(
     name: str = "towpath:probe",
     **settings: str,
 ) -> Connection:
-    """Open a short-lived autocommit session straight to the server. Raises ConnectFailed with the reason in words.
+    """Open a short-lived autocommit session: straight to the server, or through a shared SSH connection to its bastion.
 
-    The address is judged and resolved first, so that a slow name server or a second dead address cannot stretch the
-    wait beyond about twice `seconds`.
+    Raises ConnectFailed with the reason in words. The address is judged and resolved first, so that a slow name server
+    or a second dead address cannot stretch the wait beyond about twice `seconds`.
     """
     if database:
         server = replace(server, database=database)
-    try:
-        refuse_bad_address(server.host, server.port)
-        found, address = dial(server.host, server.port, seconds)
-    except PlanError as bad:
-        raise ConnectFailed(bad.message, hint=bad.hint, code=bad.code) from None
-    except HandshakeEnded as ended:
-        raise failure_of(ended.answer, server, side, server.database) from None
-    found.close()
-    arguments = connect_arguments(server, timeout_seconds=max(2, int(seconds)))
-    arguments["hostaddr"] = address
+    started = time.monotonic()
+    forwarder = None
+    if server.bastion:
+        reached(server, side, seconds)
+        forwarder = shared_forwarder(server, max(2, int(seconds)))
+    near = _near(server, side, forwarder, seconds)
+    arguments = connect_arguments(near, timeout_seconds=patience_seconds(server, max(2, int(seconds))))
     if replication:
         arguments["replication"] = "database"
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             autocommit=True,
             prepare_threshold=None,
             application_name=name,
@@ -108,7 +110,34 @@ def open_session(
             **arguments,  # type: ignore[arg-type]
         )
     except psycopg.OperationalError as error:
-        raise explain_connect_failure(server, side, server.database, error, replication=replication) from error
+        raise forwarded_failure(
+            forwarder, server, side, server.database, error, started, replication=replication
+        ) from error
+    if forwarder and server.tls is not TlsMode.DISABLE:
+        _protected.add(connection)
+    return connection
+
+
+_protected: weakref.WeakSet[Connection] = weakref.WeakSet()
+"""Sessions whose TLS is the forwarder's: libpq itself sees a plain socket."""
+
+
+def _near(server: Server, side: Side, forwarder: Forwarder | None, seconds: float) -> Server:
+    """Return what libpq is to dial: the forwarder's socket, or the first address of the server that accepts."""
+    if forwarder:
+        return replace(forwarder.plain(server), require_auth=accepted_methods(server))
+    server = reached(server, side, seconds)
+    ended: HandshakeEnded | None = None
+    deadline = time.monotonic() + seconds
+    for address in server.addresses:
+        try:
+            found, _same = dial(address, server.port, max(deadline - time.monotonic(), 0.05))
+        except HandshakeEnded as failure:
+            ended = failure
+            continue
+        found.close()
+        return replace(server, addresses=(address,))
+    raise failure_of(ended.answer, server, side, server.database) if ended else AssertionError
 
 
 def probe(server: Server, side: Side, *, seconds: float = CONNECT_SECONDS) -> ProbeResult:
@@ -179,13 +208,13 @@ def _describe(connection: Connection, server: Server, side: Side) -> ProbeResult
         is_superuser=bool(superuser),
         server_encoding=str(encoding),
         locale=str(locale),
-        address=connection.info.hostaddr,
+        address=connection.info.hostaddr or server.host,
     )
 
 
 def tls_words(connection: Connection) -> str:
     """Return the TLS protocol of a session, or `none`."""
-    if not connection.pgconn.ssl_in_use:
+    if not connection.pgconn.ssl_in_use and connection not in _protected:
         return "none"
     row = connection.execute(
         "SELECT version FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()"

@@ -167,7 +167,7 @@ def test_an_unknown_certificate_is_named_as_the_reason(source_cluster: Cluster, 
     server = _server(source_cluster, front.port, TlsMode.VERIFY_FULL)
     with _sessions(server, tmp_path) as sessions, pytest.raises(ConnectFailed) as caught:
         sessions.open(Side.SOURCE)
-    assert caught.value.code == "TLS-FAILED"
+    assert caught.value.code == "TLS-SELF-SIGNED"
     assert "self-signed" in caught.value.message
 
 
@@ -179,7 +179,7 @@ def test_a_certificate_for_another_name_is_refused_by_verify_full(source_cluster
         server = _server(source_cluster, port, TlsMode.VERIFY_FULL, pem)
         with _sessions(server, tmp_path) as sessions, pytest.raises(ConnectFailed) as caught:
             sessions.open(Side.SOURCE)
-        assert caught.value.code == "TLS-FAILED"
+        assert caught.value.code == "TLS-NAME"
         with _sessions(replace(server, tls=TlsMode.VERIFY_CA), tmp_path) as sessions:
             assert sessions.open(Side.SOURCE).execute("SELECT 1").fetchone() == (1,)
 
@@ -188,7 +188,7 @@ def test_a_server_without_tls_is_refused_when_tls_is_required(source_cluster: Cl
     server = _server(source_cluster, source_cluster.port, TlsMode.REQUIRE)
     with _sessions(server, tmp_path) as sessions, pytest.raises(ConnectFailed) as caught:
         sessions.open(Side.SOURCE)
-    assert caught.value.code == "TLS-FAILED"
+    assert caught.value.code == "TLS-REFUSED"
     assert "does not offer TLS" in caught.value.message
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from migrations_app.engine import pgtools
 from migrations_app.engine.errors import CancelRequested, PlanError
+from migrations_app.engine.plan import Side
 from migrations_app.engine.steps import schema
 from tests.fakes import wait_until
 from tests.postgres.engine_runs import make_plan, running, server
@@ -52,6 +53,9 @@ def test_the_password_is_in_no_argument_and_in_no_environment(plan, monkeypatch,
         return real(command, **more)
 
     with running(plan) as run:
+        pgtools.pg_dump_path(
+            run.sessions.version(Side.SOURCE), run.sessions.version(Side.TARGET)
+        )  # asks its version once
         monkeypatch.setattr(pgtools.subprocess, "Popen", spy)
         pgtools.dump_schema(run, plan.databases[0].source_name, "", tmp_path / "x.dump")
     assert not [text for text in seen if plan.source.password in text]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 
-from ..connect import VERIFIED, Connection
+from ..connect import Connection
+from ..diagnose import NETWORK_CODES, TLS_CODES
 from ..plan import Side, TlsMode
 from ..probe import read_system_id, tls_words, version_words
+from ..reaching import VERIFIED
 from .context import Context, Unavailable
 from .registry import Finding, Group, failed, item, passed, warning
-
-NETWORK_CODES = frozenset(
-    {"ADDRESS-BAD", "CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "NOT-POSTGRES"}
-)
-TLS_CODES = frozenset({"TLS-REFUSED", "TLS-FAILED"})
 
 
 def _address(context: Context, side: Side) -> str:
@@ -69,8 +66,11 @@ def _plain(mode: TlsMode, address: str) -> Finding:
 
 
 def peer_address(connection: Connection) -> str:
-    """Return the numeric address that a session is connected to, without an IPv6 zone."""
-    return connection.info.hostaddr.partition("%")[0]
+    """Return the numeric address that a session is connected to, without an IPv6 zone.
+
+    Behind a bastion it is not known here; the way there is SSH's, so that it counts as this machine.
+    """
+    return connection.info.hostaddr.partition("%")[0] or "127.0.0.1"
 
 
 def is_public(address: str) -> bool:
