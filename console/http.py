@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect, reselect, reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
@@ -24,6 +27,7 @@ class HtmxRequest(HttpRequest):
     """A request of a signed-in operator, with what django-htmx knows about it."""
 
     htmx: HtmxDetails
+    refused: bool
     user: User  # LoginRequiredMiddleware lets nobody else in
 
 
@@ -35,6 +39,18 @@ def task_or_404(request: HtmxRequest, task_id: UUID) -> MigrationTask:
         raise Http404("no such task") from error
 
 
+def client_address(request: HttpRequest) -> str:
+    """Return whom we talk to. Behind our proxy that is the last name in X-Forwarded-For, the one that it wrote."""
+    direct = str(request.META.get("REMOTE_ADDR", ""))
+    if not settings.BEHIND_PROXY:
+        return direct
+    named = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(named))
+    except ValueError:
+        return direct
+
+
 def go(request: HtmxRequest, url: str, *, said: str = "") -> HttpResponseBase:
     """Lead the browser to `url` after a POST, with a message there; htmx requests load the whole page too."""
     if said:
@@ -44,8 +60,9 @@ def go(request: HtmxRequest, url: str, *, said: str = "") -> HttpResponseBase:
 
 def refuse(request: HtmxRequest, message: str, url: str) -> HttpResponseBase:
     """Answer a refused action: 409 with the reason for htmx, else back to `url` with the reason as a message."""
+    request.refused = True  # nothing was changed, so nothing is written into the audit trail
     if request.htmx:
-        context = {"title": "Not possible now", "message": message, "back": url}
+        context = {"title": _("Not possible now"), "message": message, "back": url}
         answer = render(request, "console/partials/_refused.html", context, status=CONFLICT)
         # Whatever part of the page asked: the reason belongs into the dialog, and the page stays as it is.
         return reselect(retarget(reswap(answer, "innerHTML"), "#dialog-body"), ".ask")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import URLPattern, include, path
 
-from .views import actions, check, detail, health, listing, objects, session, settings
+from .views import (
+    accounts,
+    actions,
+    audit,
+    check,
+    detail,
+    health,
+    language,
+    listing,
+    objects,
+    session,
+    settings,
+    setup,
+)
 
 _tasks: list[URLPattern] = [
     path("", listing.task_list, name="list"),
@@ -27,8 +40,29 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/<slug:action>/confirm/", actions.confirm, name="confirm"),
 ]
 
+_users: list[URLPattern] = [
+    path("", accounts.user_list, name="list"),
+    path("new/", accounts.create, name="create"),
+    path("<int:user_id>/", accounts.detail, name="detail"),
+    path("<int:user_id>/role/", accounts.change_role, name="role"),
+    path("<int:user_id>/active/", accounts.set_active, name="active"),
+    path("<int:user_id>/password/", accounts.reset_password, name="password"),
+]
+_audit: list[URLPattern] = [
+    path("", audit.trail, name="list"),
+    path("export.csv", audit.export, name="export"),
+]
+
+# An address that has no line in access.py is refused to everybody.
 urlpatterns = [
     path("", include((_tasks, "tasks"))),
+    path("users/", include((_users, "users"))),
+    path("audit/", include((_audit, "audit"))),
+    path("profile/", accounts.profile, name="profile"),
+    path("profile/password/", accounts.change_password, name="profile-password"),
+    path("profile/sessions/", accounts.end_sessions, name="profile-sessions"),
+    path("language/", language.choose, name="language"),
+    path("setup/<str:token>/", setup.first_administrator, name="setup"),
     path("login/", session.SignIn.as_view(), name="login"),
     path("logout/", session.SignOut.as_view(), name="logout"),
     path("healthz", health.alive, name="health"),

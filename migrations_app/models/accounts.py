@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 
@@ -23,12 +24,28 @@ class User(AbstractUser):
 
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
     language = models.CharField(max_length=10, blank=True, default="")  # '' = what the browser asks for
+    must_change_password = models.BooleanField(default=False)  # a one-time password opens only the page to change it
+    session_epoch = models.PositiveIntegerField(default=0)  # grown to end all sessions
+
+    @property
+    def effective_role(self) -> str:
+        """The role that counts."""
+        return Role.ADMIN.value if self.is_superuser else self.role
+
+    @property
+    def role_name(self) -> str:
+        """The role in one word."""
+        return str(Role(self.effective_role).label).partition(":")[0].partition("：")[0]
 
     def has_role(self, role: str) -> bool:
         """Say whether this user may do what `role` may do."""
         ranks = list(Role.values)
-        own = Role.ADMIN.value if self.is_superuser else self.role
-        return self.is_active and ranks.index(own) >= ranks.index(role)
+        return self.is_active and ranks.index(self.effective_role) >= ranks.index(role)
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        # Every session carries this proof: it ends with the password, the role, or the epoch that it began under.
+        proof = f"{self.password} {self.effective_role} {self.session_epoch}"
+        return salted_hmac("migrations_app.User.session", proof, secret=secret, algorithm="sha256").hexdigest()
 
 
 class SetupToken(models.Model):
@@ -42,6 +59,18 @@ class SetupToken(models.Model):
         return f"made {self.made_at:%Y-%m-%d %H:%M}"
 
 
+class AppendOnly(models.QuerySet["AuditEntry"]):
+    """Rows that can be read and added, and nothing else."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """History is never rewritten."""
+        raise TypeError("audit entries are append-only")
+
+    def delete(self) -> NoReturn:
+        """History is never shortened."""
+        raise TypeError("audit entries are append-only")
+
+
 class AuditEntry(models.Model):
     """Who did what, from where. Append-only; what concerns one task is also among its events."""
 
@@ -52,6 +81,8 @@ class AuditEntry(models.Model):
     subject = models.CharField(max_length=200, blank=True, default="")
     message = models.TextField(blank=True, default="")
     task = models.ForeignKey("MigrationTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+
+    objects = AppendOnly.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -65,6 +96,10 @@ class AuditEntry(models.Model):
         if self.pk:
             raise TypeError("audit entries are append-only")
         super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    def delete(self, *args: object, **kwargs: object) -> NoReturn:
+        """History is never shortened."""
+        raise TypeError("audit entries are append-only")
 
 
 class SignInFailure(models.Model):

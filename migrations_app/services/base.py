@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ..engine.states import RULES, Action, Status, may_move
 from ..models import Event, MigrationTask, User
+from . import audit
 
 Actor = User | AnonymousUser | None
 TaskId = uuid.UUID | str
@@ -88,6 +89,8 @@ def move(
         to_status=status,
         detail=detail or {},
     )
+    if actor is not None:
+        audit.say(message)
     task.refresh_from_db()
 
 
@@ -96,6 +99,8 @@ def note(
 ) -> None:
     """Append an event that changes no status, and let pages that show the task know."""
     Event.objects.create(task=task, actor=actor_name(actor), level=level, code=code, message=message, detail=detail)
+    if actor is not None:
+        audit.say(message)
     touch(task)
 
 

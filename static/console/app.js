@@ -33,6 +33,7 @@
       dialog().close();
     }
     if (event.target === dialog()) dialog().close();
+    document.querySelectorAll("[data-menu][open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
     const copier = event.target.closest("[data-copy]");
     if (copier) copy(copier);
     const pick = event.target.closest(".pick");
@@ -42,6 +43,7 @@
   // WCAG 1.4.13: a hint can be dismissed without moving pointer or focus.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
+    document.querySelectorAll("[data-menu][open]").forEach((menu) => { menu.open = false; menu.querySelector("summary").focus(); });
     document.querySelectorAll(".hint:hover, .hint:focus-within").forEach((hint) => hint.classList.add("closed"));
   });
   const reopen = (event) => {
@@ -56,13 +58,13 @@
     const say = document.getElementById("said");
     try {
       await navigator.clipboard.writeText(text);
-      say.textContent = "Copied.";
+      say.textContent = document.body.dataset.textCopied;
       button.dataset.was ||= button.textContent;
-      button.textContent = "Copied";
+      button.textContent = document.body.dataset.textCopied;
       setTimeout(() => { button.textContent = button.dataset.was; say.textContent = ""; }, 1500);
     } catch {
       window.getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
-      say.textContent = "Copying is not allowed here. The text is selected: press Ctrl+C.";
+      say.textContent = document.body.dataset.textCopyRefused;
     }
   }
 

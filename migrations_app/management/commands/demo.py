@@ -175,10 +175,10 @@ def _console_port(wanted: int | None) -> int:
 
 
 def _login(world: World) -> tuple[str, str]:
-    """Make the demo's operator, with a password that is generated once."""
+    """Make the demo's administrator, with a password that is generated once."""
     password = world.facts().get("password") or secrets.token_urlsafe(12)
     world.remember(password=password)
-    user, _ = get_user_model().objects.get_or_create(username="demo", defaults={"is_superuser": True, "is_staff": True})
+    user, _ = get_user_model().objects.get_or_create(username="demo", defaults={"role": "admin"})
     if not user.check_password(password):
         user.set_password(password)
         user.save()

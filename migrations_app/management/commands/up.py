@@ -20,7 +20,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from ... import queue
+from ... import queue, services
 from ...models import WorkerBeat
 from ...supervisor import Child, Supervisor
 
@@ -46,6 +46,7 @@ def prepare(only: Sequence[str] = PARTS) -> None:
     """Bring our own database and the static files up to date. Repeatable; several machines may do it at once."""
     call_command("migrate", interactive=False, verbosity=0)
     refuse_unfit_installation()
+    call_command("clearsessions")
     connections.close_all()
     if "web" in only and not _static_files_are_fresh():
         collect = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "collectstatic", "--noinput", "-v", "0"]
@@ -73,6 +74,12 @@ def port_is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def shown_address(host: str, port: int) -> str:
+    """Return the address under which a browser on this machine finds the console, with a slash at its end."""
+    name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - compared
+    return f"http://{name}:{port}/"
 
 
 def silent_parts() -> list[str]:
@@ -142,9 +149,18 @@ class Command(BaseCommand):
         os.umask(0o077)
         prepare(only)
         if "web" in only:
-            shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
-            self.stdout.write(f"Towpath listens on http://{shown}:{port}/ (Ctrl-C stops it)")
-            self.stdout.flush()
+            self._introduce(shown_address(host, port))
         code = supervisor(stack(host, port, only), options["grace"], options["logs"]).run()
         if code:
             raise SystemExit(code)
+
+    def _introduce(self, address: str) -> None:
+        self.stdout.write(f"Towpath listens on {address} (Ctrl-C stops it)")
+        token = services.new_setup_token()
+        if token:
+            hours = services.SETUP_HOURS
+            self.stdout.write("Nobody administers this installation yet. Make the first administrator here:")
+            self.stdout.write(f"  {address}setup/{token}/")
+            self.stdout.write(f"The address works once, within {hours} hours; the next start prints a new one.")
+        self.stdout.flush()
+        connections.close_all()

@@ -1,0 +1,87 @@
+"""The audit trail: who did what, from where. One entry for each request that changed something.
+
+Services that write entries of their own do it in the transaction of the change. For every other request the middleware
+writes one at its end, with what the services said meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from ..models import AuditEntry, MigrationTask
+
+log = logging.getLogger("towpath.audit")
+_LONGEST_MESSAGE = 2000
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@dataclass
+class Origin:
+    """The request that is being answered: where it came from, and what services said and wrote during it."""
+
+    address: str
+    said: list[str] = field(default_factory=list)
+    entries: int = 0
+
+
+_origin: ContextVar[Origin | None] = ContextVar("audit_origin", default=None)
+
+
+@contextmanager
+def answering(address: str) -> Iterator[Origin]:
+    """Let everything that is recorded inside know where the request came from."""
+    origin = Origin(address)
+    token = _origin.set(origin)
+    try:
+        yield origin
+    finally:
+        _origin.reset(token)
+
+
+def say(message: str) -> None:
+    """Add to the message of the entry that the middleware writes for this request."""
+    origin = _origin.get()
+    if origin is not None:
+        origin.said.append(message)
+
+
+def record(
+    *, actor: str, action: str, subject: str = "", message: str = "", task: MigrationTask | None = None
+) -> AuditEntry:
+    """Append an entry. Names with line breaks or invisible characters stay one readable line."""
+    origin = _origin.get()
+    entry = AuditEntry.objects.create(
+        actor=one_line(actor)[:150],
+        address=origin.address[:64] if origin else "",
+        action=action[:60],
+        subject=one_line(subject)[:200],
+        message=one_line(message)[:_LONGEST_MESSAGE],
+        task=task,
+    )
+    if origin is not None:
+        origin.entries += 1
+    log.info("actor=%r address=%r action=%r subject=%r", entry.actor, entry.address, entry.action, entry.subject)
+    return entry
+
+
+def record_request(*, actor: str, action: str, subject: str, message: str = "", task_id: object = None) -> None:
+    """Append the entry of a request for which no service wrote one, with what services said during it."""
+    origin = _origin.get()
+    if origin is None or origin.entries:
+        return
+    task = MigrationTask.objects.filter(pk=task_id).first() if task_id else None
+    record(actor=actor, action=action, subject=subject, message=message or " ".join(origin.said), task=task)
+
+
+def one_line(text: str) -> str:
+    """Return text with line breaks, control and other invisible characters as escapes."""
+    return "".join(_escaped(char) if unicodedata.category(char) in _INVISIBLE else char for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
