@@ -80,8 +80,24 @@ def target_db(target_cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _loopback() -> None:
+    """All our servers are on loopback, which only a console that listens there may dial."""
+    from migrations_app.runner import planning
+
+    planning.trust_command_line()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _static_root() -> None:
     """Whitenoise warns about a missing folder, and warnings are errors here."""
     from django.conf import settings
 
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """Passwords of our own users are slow to try on purpose; thousands of tries would make the tests slow as well."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1000
