@@ -189,6 +189,12 @@ CHECK_VALID_HOURS = env.integer("TOWPATH_CHECK_VALID_HOURS", 4, least=1)
 CHECK_FRESH_MINUTES = env.integer("TOWPATH_CHECK_FRESH_MINUTES", 10, least=0)
 WORK_DIR = DATA_DIR / "work"
 
+# What workers may dial (docs/operations.md). A non-empty first list is all that they may; the second one always wins.
+ALLOW_ADDRESSES = env.networks("TOWPATH_ALLOW_ADDRESSES")
+DENY_ADDRESSES = env.networks("TOWPATH_DENY_ADDRESSES")
+# Where the web server listens; `manage.py up` tells its children. Loopback only: then loopback may be dialled as well.
+LISTEN_ADDRESS = env.text("TOWPATH_LISTEN")
+
 # A message only wakes a worker up; our rows hold the truth (docs/decisions). Hence no retries by the queue.
 Q_CLUSTER = {
     "name": "console",

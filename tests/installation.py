@@ -22,6 +22,7 @@ class Installation:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TOWPATH_", "DATABASE_URL"))},
             "TOWPATH_DATA_DIR": str(folder),
+            "TOWPATH_LISTEN": "127.0.0.1",  # the servers of the tests are on loopback
             "DJANGO_SETTINGS_MODULE": "console.settings",
             **environment,
         }

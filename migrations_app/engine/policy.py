@@ -107,9 +107,17 @@ class AddressPolicy:
         return not self.allow or self._within(number, self.allow)
 
     def _harmless(self, number: Address, port: int) -> bool:
-        if self._within(number, _NEVER) or self._within(number, self.deny) or (str(number), port) in self.closed:
+        if self._within(number, _NEVER) or self._within(number, self.deny) or self._is_closed(number, port):
             return False
         return not self._is_loopback(number) or self.loopback or self._opens_loopback(number)
+
+    def _is_closed(self, number: Address, port: int) -> bool:
+        if (str(number), port) in self.closed:
+            return True
+        # Who listens on one loopback address may well listen on all of them.
+        return self._is_loopback(number) and any(
+            port == closed and self._is_loopback(ipaddress.ip_address(address)) for address, closed in self.closed
+        )
 
     def _opens_loopback(self, number: Address) -> bool:
         return any(

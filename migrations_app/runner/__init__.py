@@ -5,5 +5,15 @@ from __future__ import annotations
 from .checking import run_check, run_connection_test
 from .driving import drive_foreground, run_migration, run_sync
 from .lease import stop_all, stopping
+from .planning import trust_command_line
 
-__all__ = ["drive_foreground", "run_check", "run_connection_test", "run_migration", "run_sync", "stop_all", "stopping"]
+__all__ = [
+    "drive_foreground",
+    "run_check",
+    "run_connection_test",
+    "run_migration",
+    "run_sync",
+    "stop_all",
+    "stopping",
+    "trust_command_line",
+]

@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
-from django.conf import settings
+import atexit
+import hashlib
+import os
+import shutil
+import time
+from functools import lru_cache
+from pathlib import Path
 
-from ..engine.plan import DatabasePlan, Plan, Server, TlsMode
+from django.conf import settings
+from django.db import connections
+
+from ..engine.dialling import HandshakeEnded, resolve
+from ..engine.plan import Bastion, DatabasePlan, Plan, Server, TlsMode
+from ..engine.policy import AddressPolicy, literal, parse_networks
 from ..engine.selection import Selection
 from ..models import Endpoint, MigrationTask, TaskDatabase
 
+_SIGN_INS = {"scram-sha-256": "scram-sha-256", "password": "password,md5,scram-sha-256", "any": ""}
+_LOOPBACK = ("127.0.0.1", "::1")
+_RESOLVE_SECONDS = 2.0
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
+
+_command_line = False
+
+
+def trust_command_line() -> None:
+    """Let this process dial loopback: whoever started it has a shell on this machine anyway."""
+    global _command_line
+    _command_line = True
+
+
+def address_policy() -> AddressPolicy:
+    """Return what this process may dial, by the settings and by where the console can be reached from."""
+    listen = literal(settings.LISTEN_ADDRESS)
+    local = settings.LISTEN_ADDRESS == "localhost" or (listen is not None and listen.is_loopback)
+    return AddressPolicy(
+        allow=parse_networks(settings.ALLOW_ADDRESSES),
+        deny=parse_networks(settings.DENY_ADDRESSES),
+        loopback=local or _command_line,
+        closed=_own_database(int(time.monotonic() / 60)),
+    )
+
+
+@lru_cache(maxsize=1)
+def _own_database(_minute: int) -> frozenset[tuple[str, int]]:
+    """Return the addresses of the console's own database: no task reads or writes there. Looked up once a minute."""
+    own = connections["default"].settings_dict
+    if connections["default"].vendor not in _DEFAULT_PORTS:
+        return frozenset()
+    host, port = str(own["HOST"] or ""), int(own["PORT"] or _DEFAULT_PORTS[connections["default"].vendor])
+    if not host or host.startswith("/"):  # a server that is reached by its socket mostly listens on loopback as well
+        return frozenset((address, port) for address in _LOOPBACK)
+    try:
+        return frozenset((address, port) for address in resolve(host, port, _RESOLVE_SECONDS))
+    except HandshakeEnded:
+        return frozenset()
+
 
 def server_of(endpoint: Endpoint | None) -> Server:
-    """Return the address of an endpoint with its password opened. Raises UnreadableSecret."""
+    """Return the address of an endpoint with its secrets opened. Raises UnreadableSecret.
+
+    Certificates and the client key are written into a folder of this process, which only we can read, and which goes
+    away with the process.
+    """
     if endpoint is None:
         raise ValueError("the task has no endpoint on this side")
     return Server(
@@ -20,8 +75,54 @@ def server_of(endpoint: Endpoint | None) -> Server:
         password=str(endpoint.password),
         database=endpoint.database,
         tls=TlsMode(endpoint.tls_mode),
-        ca_file=endpoint.ca_file,
+        ca_file=_file(endpoint.ca_pem) or endpoint.ca_file,
+        cert_file=_file(endpoint.client_cert_pem),
+        key_file=_file(str(endpoint.client_key_pem)),
+        require_auth=_SIGN_INS[endpoint.require_auth],
+        bastion=_bastion_of(endpoint),
+        policy=address_policy(),
     )
+
+
+def _bastion_of(endpoint: Endpoint) -> Bastion | None:
+    if not endpoint.uses_bastion:
+        return None
+    return Bastion(
+        host=endpoint.ssh_host,
+        port=endpoint.ssh_port,
+        user=endpoint.ssh_user,
+        password=str(endpoint.ssh_password),
+        private_key=str(endpoint.ssh_private_key),
+        host_key=endpoint.ssh_host_key,
+    )
+
+
+def _file(pem: str) -> str:
+    """Return the path of a file that holds this text; the same text always has the same path. Empty text: no path."""
+    if not pem.strip():
+        return ""
+    path = _scratch(os.getpid()) / f"{hashlib.sha256(pem.encode()).hexdigest()[:32]}.pem"
+    if not path.exists():
+        staged = path.with_name(f"{path.name}.{time.monotonic_ns()}")
+        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(pem.strip() + "\n")
+        staged.rename(path)
+    return str(path)
+
+
+@lru_cache(maxsize=1)
+def _scratch(pid: int) -> Path:
+    """Return this process's private folder; folders of processes that were killed are removed on the way."""
+    root: Path = settings.WORK_DIR
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in root.glob("certificates-*"):
+        if not Path(f"/proc/{old.name.rpartition('-')[2]}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = root / f"certificates-{pid}"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None) -> Plan:

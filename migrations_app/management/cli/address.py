@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ...services import EndpointData
 
 _KNOWN = {"host", "port", "user", "password", "dbname", "sslmode", "passfile", "connect_timeout", "application_name"}
+_KNOWN |= {"require_auth", "sslrootcert", "sslcert", "sslkey"}
 _TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
 
 
@@ -48,7 +49,41 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
     file = passfile or str(parts.get("passfile") or "") or os.environ.get("PGPASSFILE", "")
     if not password and file:
         password = password_from_file(Path(file), [host, port, database, user])
-    return EndpointData(host=host, port=int(port), account=user, password=password, database=database, tls_mode=tls)
+    return EndpointData(
+        host=host,
+        port=int(port),
+        account=user,
+        password=password,
+        database=database,
+        tls_mode=tls,
+        require_auth=_sign_in(str(parts.get("require_auth") or ""), bool(password), side),
+        ca_pem=_file(parts.get("sslrootcert"), side),
+        client_cert_pem=_file(parts.get("sslcert"), side),
+        client_key_pem=_file(parts.get("sslkey"), side),
+    )
+
+
+def _sign_in(wanted: str, with_password: bool, side: str) -> str:
+    """Return the accepted ways of signing in. Without a choice: any password method, or none when there is none."""
+    if not wanted:
+        return "password" if with_password else "any"
+    methods = set(wanted.split(","))
+    if methods == {"scram-sha-256"}:
+        return "scram-sha-256"
+    if methods <= {"scram-sha-256", "md5", "password"}:
+        return "password"
+    if methods <= {"scram-sha-256", "md5", "password", "none"}:
+        return "any"
+    raise CommandError(f"The {side} URI asks for require_auth={wanted}; known are scram-sha-256, md5, password, none.")
+
+
+def _file(name: object, side: str) -> str | None:
+    if not name or name == "system":  # libpq's word for the system's trust store, which is used without a file
+        return None
+    try:
+        return Path(str(name)).read_text()
+    except (OSError, UnicodeDecodeError):
+        raise CommandError(f"The {side} URI names the file {name}, which cannot be read.") from None
 
 
 def password_from_file(path: Path, wanted: list[str]) -> str:

@@ -75,6 +75,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
+        runner.trust_command_line()
         try:
             code = getattr(self, f"_{options['action']}")(options)
         except services.Refused as refused:

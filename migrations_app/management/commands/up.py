@@ -8,6 +8,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def stack(host: str, port: int, only: Sequence[str] = PARTS) -> list[Child]:
         Child(name, [*manage, "qcluster"], {"Q_CLUSTER_NAME": name}, base) for name in ("console", "migrate", "sync")
     ]
     children.append(Child("dispatcher", [*manage, "dispatch"], {}, base))
-    return [child for child in children if child.name in only]
+    # Workers without a web server beside them do not know who can reach the console: they keep what they were told.
+    listen = {"TOWPATH_LISTEN": host} if "web" in only else {}
+    return [replace(child, env={**child.env, **listen}) for child in children if child.name in only]
 
 
 def prepare(only: Sequence[str] = PARTS) -> None:
