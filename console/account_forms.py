@@ -140,8 +140,7 @@ class OwnPasswordForm(_NewPassword):
     def clean_old(self) -> str:
         """Refuse a wrong present password."""
         old: str = self.cleaned_data["old"]
-        assert self.owner is not None
-        if not self.owner.check_password(old):
+        if self.owner is None or not self.owner.check_password(old):
             raise ValidationError(_("This is not your present password."))
         return old
 

@@ -19,6 +19,9 @@ class Role(models.TextChoices):
     ADMIN = "admin", _("Administrator: also users, resources and the audit trail")
 
 
+_ROLE_NAMES = {Role.VIEWER: _("Viewer"), Role.OPERATOR: _("Operator"), Role.ADMIN: _("Administrator")}
+
+
 class User(AbstractUser):
     """A person who signs in. The role decides; superusers are administrators."""
 
@@ -35,7 +38,7 @@ class User(AbstractUser):
     @property
     def role_name(self) -> str:
         """The role in one word."""
-        return str(Role(self.effective_role).label).partition(":")[0].partition("：")[0]
+        return str(_ROLE_NAMES[Role(self.effective_role)])
 
     def has_role(self, role: str) -> bool:
         """Say whether this user may do what `role` may do."""

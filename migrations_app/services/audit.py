@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from ..models import AuditEntry, MigrationTask
 
@@ -69,7 +70,7 @@ def record(
     return entry
 
 
-def record_request(*, actor: str, action: str, subject: str, message: str = "", task_id: object = None) -> None:
+def record_request(*, actor: str, action: str, subject: str, message: str = "", task_id: UUID | None = None) -> None:
     """Append the entry of a request for which no service wrote one, with what services said during it."""
     origin = _origin.get()
     if origin is None or origin.entries:
