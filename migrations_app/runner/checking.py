@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from .. import queue
 from ..draft_facts import draft_hash
-from ..engine import checks, inventory, probe
+from ..engine import checks, probe
 from ..engine.errors import EngineError, Interrupted
 from ..engine.executor import Executor
 from ..engine.plan import Side
@@ -21,9 +19,11 @@ from ..engine.ports import Ports
 from ..engine.states import StepName
 from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
+from . import preparing
 from .lease import Lease
 from .planning import build_plan, server_of
 from .ports import OrmLedger, OrmStore
+from .reading import read_objects, read_side
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -124,12 +124,13 @@ def run_connection_test(test_id: str) -> None:
         return
     test = ConnectionTest.objects.select_related("task").get(pk=test_id)
     side = Side(test.side)
-    answer = {"state": "passed", "code": "", "message": "", "hint": ""}
+    answer: dict[str, Any] = {"state": "passed", "code": "", "message": "", "hint": ""}
     try:
         with queue.beating():
-            answer["message"] = _answer(test, side)
+            answer["message"], answer["detail"] = _answer(test, side)
     except EngineError as error:
         answer |= {"state": "failed", "code": error.code, "message": error.message, "hint": error.hint}
+        answer["detail"] = error.detail
     except Exception as error:
         incident = secrets.token_hex(4)
         log.error("incident %s: connection test %s", incident, test_id, exc_info=error)
@@ -142,60 +143,19 @@ def run_connection_test(test_id: str) -> None:
     ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), **answer)
 
 
-def _answer(test: ConnectionTest, side: Side) -> str:
+def _answer(test: ConnectionTest, side: Side) -> tuple[str, dict[str, Any]]:
     if test.kind == "inventory":
-        return f"{read_objects(test.task):,} tables read."
+        return read_side(test.task, side)
+    if test.kind == "fix":
+        return preparing.mend(test)
+    if test.kind == "prepare":
+        return preparing.look_at_source(test)
     server = server_of(test.task.source if side is Side.SOURCE else test.task.target)
-    return describe(probe.probe(server, side))
+    found = probe.probe(server, side)
+    return describe(found), {"version": found.version_text, "latency_ms": found.latency_ms, "tls": found.tls}
 
 
 def describe(result: probe.ProbeResult) -> str:
     """Return what a successful test says: version, latency, protection."""
     protection = "no TLS" if result.tls in ("", "none") else result.tls
     return f"PostgreSQL {result.version_text}, {result.latency_ms:.0f} ms, {protection}."
-
-
-def read_objects(task: MigrationTask) -> int:
-    """Read the source's databases, schemas and tables into our rows, replacing the old ones. Returns the tables."""
-    rows = _as_rows(task, inventory.read_inventory(server_of(task.source)))
-    with transaction.atomic():
-        SourceObject.objects.filter(task=task).delete()
-        SourceObject.objects.bulk_create(rows, batch_size=1000)
-        _touch(task)
-    return sum(1 for row in rows if row.name)
-
-
-def _as_rows(task: MigrationTask, items: Iterable[inventory.InventoryRow]) -> list[SourceObject]:
-    return [SourceObject(task=task, **_columns(item)) for item in items]
-
-
-def _columns(item: inventory.InventoryRow) -> dict[str, Any]:
-    """Return the columns of one row of the object tree; a database or a schema has an empty name below it."""
-    if isinstance(item, inventory.InventoryDatabase):
-        return {
-            "database": item.name,
-            "kind": "database",
-            "bytes": item.bytes,
-            "selectable": item.can_connect,
-            "reason": item.reason[:300],
-        }
-    if isinstance(item, inventory.InventorySchema):
-        return {
-            "database": item.database,
-            "schema": item.name,
-            "kind": "schema",
-            "selectable": item.selectable,
-            "reason": item.reason[:300],
-        }
-    return {
-        "database": item.database,
-        "schema": item.schema,
-        "name": item.name,
-        "kind": item.kind,
-        "parent": item.parent[1] if item.parent else "",
-        "bytes": item.bytes,
-        "rows_estimate": item.rows_estimate,
-        "selectable": item.selectable,
-        "reason": item.reason[:300],
-        "fk_parents": [list(parent) for parent in item.fk_parents],
-    }

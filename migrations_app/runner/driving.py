@@ -14,6 +14,7 @@ from ..engine.ports import Ports
 from ..engine.states import Status, StepName
 from ..models import MigrationTask
 from ..services import work
+from . import rechecking
 from .lease import CleanupLease, Lease, stopping
 from .planning import build_plan
 from .ports import OrmLedger, OrmStore
@@ -87,6 +88,7 @@ class _TaskRun:
     def __init__(self, claim: work.Claim, task: MigrationTask) -> None:
         self.claim, self.task = claim, task
         self.step = StepName(task.current_step or StepName.SCHEMA)
+        self.before_complete: Callable[[], None] = lambda: None
 
     def work(self, *, stop_at_sync: bool) -> None:
         """Run steps until this worker is done with the task."""
@@ -96,6 +98,9 @@ class _TaskRun:
         targets = {database.source_name: database.target_name for database in plan.databases}
         left: int | None = None
         with Recorder() as recorder, lease:
+            if not cleaning and not rechecking.may_start(self.task, self.claim, plan, lease, recorder):
+                return
+            self.before_complete = lambda: rechecking.before_complete(self.claim, plan, lease, recorder)
             store = OrmStore(self.claim, recorder, targets)
             ports = Ports(control=lease, ledger=OrmLedger(self.claim, recorder), store=store)
             with Executor(plan, ports) as executor:
@@ -122,13 +127,18 @@ class _TaskRun:
         work.progressed(self.claim)
         if not outcome.done:
             return self.step == StepName.SYNC and lease.compare_requested()
+        if self.step == StepName.SYNC:
+            self.before_complete()
         following = work.finish_step(self.claim, self.step)
         self.step = following or self.step
         return following is not None
 
 
 def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None:
-    if isinstance(error, CompareDiffers) and MigrationTask.objects.filter(pk=claim.task_id, incremental=True).exists():
+    if (
+        isinstance(error, CompareDiffers | rechecking.CompleteRefused)
+        and MigrationTask.objects.filter(pk=claim.task_id, incremental=True).exists()
+    ):
         work.back_to_sync(claim, error)
         work.release(claim)
         return

@@ -16,7 +16,6 @@ from migrations_app.engine.checks.registry import CheckResult
 from migrations_app.engine.errors import ConnectFailed, PlanError
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import Plan
-from tests.fakes import FakeControl
 from tests.postgres.checks_kit import check, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -42,12 +41,12 @@ def target(target_cluster: Cluster) -> Iterator[Connection]:
 def mend(task: Plan, result: CheckResult) -> Fix:
     """Do what the Fix button of this result does."""
     fix = fix_of(result.fix, result.fix_arguments)
-    run_fix(task, FakeControl(), fix)
+    run_fix(task, fix)
     return fix
 
 
 def undo(task: Plan, fix: Fix) -> None:
-    run_fix(task, FakeControl(), replace(fix, statements=fix.undo))
+    run_fix(task, replace(fix, statements=fix.undo))
 
 
 def identities(shop: Connection) -> dict[str, str]:
@@ -140,8 +139,8 @@ def test_extensions_are_made_with_their_schema_and_database(target: Connection, 
     arguments = {"database": name, "create": create, "extensions": [["plpgsql", "pg_catalog"]]}
     try:
         fix = fix_of("extensions", arguments)
-        run_fix(task, FakeControl(), fix)
-        run_fix(task, FakeControl(), fix)  # what is there already stays
+        run_fix(task, fix)
+        run_fix(task, fix)  # what is there already stays
         row = target.execute("SELECT datcollate FROM pg_database WHERE datname = %s", (name,)).fetchone()
         assert row == ("C",)
         undo(task, fix)
@@ -170,14 +169,14 @@ def test_extensions_are_offered_to_accounts_of_vendors_only(
         fix = fix_of(result.fix, result.fix_arguments)
         assert 'CREATE SCHEMA IF NOT EXISTS "ext";' in [one.sql for one in fix.statements]
         with pytest.raises(FixFailed, match="refused"):
-            run_fix(limited, FakeControl(), fix)
+            run_fix(limited, fix)
     finally:
         target.execute(f"DROP ROLE {mover}; DROP ROLE rds_superuser")
 
 
 def test_a_setting_is_written_and_taken_back(task: Plan, source_cluster: Cluster) -> None:
     fix = fix_of("settings", {"settings": [["wal_sender_timeout", "61s", "60000"]], "restart": False})
-    run_fix(task, FakeControl(), fix)
+    run_fix(task, fix)
     with source_cluster.connect() as connection:
         rows = connection.execute("SELECT setting FROM pg_file_settings WHERE name = 'wal_sender_timeout'").fetchall()
         assert rows[-1] == ("61s",)
@@ -197,13 +196,13 @@ def test_too_few_slots_are_raised_by_a_superuser_with_a_restart_to_come(task: Pl
 def test_a_server_that_is_away_refuses_the_fix(task: Plan) -> None:
     gone = replace(task, target=replace(task.target, port=1))
     with pytest.raises(ConnectFailed):
-        run_fix(gone, FakeControl(), fix_of("schemas", {"database": "x", "schemas": ["a"]}))
+        run_fix(gone, fix_of("schemas", {"database": "x", "schemas": ["a"]}))
 
 
 def test_schemas_are_made_once(task: Plan, target_cluster: Cluster, target_db: str) -> None:
     fix = fix_of("schemas", {"database": target_db, "schemas": ['we"ird']})
     for _ in range(2):
-        run_fix(task, FakeControl(), fix)
+        run_fix(task, fix)
     with target_cluster.connect(target_db) as connection:
         assert connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'we\"ird'").fetchone() == (1,)
 

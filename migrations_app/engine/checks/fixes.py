@@ -18,7 +18,6 @@ from ..connect import Connection, first_line
 from ..errors import EngineError, PlanError
 from ..names import APPLICATION_PREFIX, literal, qualified, quote
 from ..plan import Plan, Side
-from ..ports import Control
 from ..probe import bounded, open_session
 
 STATEMENT_SECONDS = 30
@@ -84,17 +83,16 @@ def fix_of(name: str, arguments: Mapping[str, Any]) -> Fix:
     return fix
 
 
-def run_fix(plan: Plan, control: Control, fix: Fix) -> None:
+def run_fix(plan: Plan, fix: Fix) -> None:
     """Run the statements one by one, each a transaction of its own. Repeatable: what is there already stays.
 
-    Raises FixFailed with the server's reason, ConnectFailed, or what `Control.check` raises. Waits at most five
-    seconds for a lock, so that the application is not held up.
+    Raises FixFailed with the server's reason, or ConnectFailed. Waits at most five seconds for a lock, so that the
+    application is not held up.
     """
     done: list[str] = []
     with contextlib.ExitStack() as stack:
         sessions: dict[tuple[Side, str], Connection] = {}
         for statement in fix.statements:
-            control.check()
             key = (statement.side, statement.database)
             if key not in sessions:
                 sessions[key] = stack.enter_context(_session(plan, *key))
@@ -102,7 +100,6 @@ def run_fix(plan: Plan, control: Control, fix: Fix) -> None:
                 with bounded(sessions[key], 2 * STATEMENT_SECONDS):
                     sessions[key].execute(statement.sql.encode())
             except psycopg.Error as error:
-                control.check()
                 if error.sqlstate in _THERE_ALREADY:
                     continue
                 raise _refused(statement, error, done) from error

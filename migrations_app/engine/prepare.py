@@ -1,0 +1,351 @@
+"""What to write into a source's configuration, and which account to make there, before it can be migrated.
+
+Pure: from the facts of one server and one selection to lines that can be copied. Nothing is sent to a server.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .names import literal, qualified, quote
+from .plan import Plan, TlsMode
+from .probe import version_words
+from .selection import Selection
+from .source_facts import DatabaseFacts, Setting, SourceFacts
+from .vendors import WORDS
+
+PLACEHOLDER = "choose one"
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_SPECIAL = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
+_MOST_NAMES = 12
+_MINUTE_MS, _DAY_MINUTES = 60_000, 24 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One setting: what it is, what it should be, and what makes it so."""
+
+    name: str
+    now: str
+    wanted: str
+    why: str
+    ok: bool
+    restart: bool
+    waits: bool = False  # written already, but the server has not been restarted since
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """SQL to run in one database ('' = any)."""
+
+    database: str
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything that the page shows. `as_json` is what is stored."""
+
+    version: str
+    account: str
+    reached: bool
+    failure: str
+    failure_hint: str
+    address: str
+    address_seen: bool
+    tls: str
+    vendor: str
+    vendor_words: tuple[str, ...]
+    settings: tuple[Line, ...]
+    conf: str
+    alter: str
+    config_file: str
+    hba: str
+    hba_file: str
+    hba_known_to_work: bool
+    role: tuple[Block, ...]
+    role_needed: bool
+    notes: tuple[str, ...]
+    restart: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values as plain lists, dictionaries and words."""
+        return {**asdict(self), "script": self.script}
+
+    @property
+    def script(self) -> str:
+        """The role script for psql, from database to database."""
+        parts = []
+        for block in self.role:
+            parts += [f"\\connect {quote(block.database)}"] if block.database else []
+            parts.append(block.sql)
+        return "\n".join(parts)
+
+
+def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
+    """Return the lines for this server and this selection. Raises nothing."""
+    settings = tuple(_settings(plan, facts)) if plan.incremental else ()
+    changed = [line for line in settings if not line.ok and not line.waits]
+    vendor = WORDS.get(facts.vendor)
+    server = facts.settings
+    return Preparation(
+        version=version_words(facts.version) if facts.version else "",
+        account=plan.source.user,
+        reached=not facts.failure,
+        failure=facts.failure,
+        failure_hint=facts.hint,
+        address=facts.address,
+        address_seen=facts.address_seen,
+        tls=facts.tls,
+        vendor=vendor[0] if vendor else "",
+        vendor_words=vendor[1:] if vendor else (),
+        settings=settings,
+        conf="\n".join(f"{line.name} = {_conf_value(line.wanted)}" for line in changed),
+        alter="\n".join(f"ALTER SYSTEM SET {line.name} = {literal(line.wanted)};" for line in changed),
+        config_file=server["config_file"].shown if "config_file" in server else "",
+        hba=access_lines(plan, facts),
+        hba_file=server["hba_file"].shown if "hba_file" in server else "",
+        hba_known_to_work=not facts.failure
+        and not facts.replication_refused
+        and not any(database.unknown for database in facts.databases),
+        role=tuple(_role(plan, facts)),
+        role_needed=not facts.superuser,
+        notes=tuple(_notes(plan, facts)),
+        restart=any(line.restart and not line.ok for line in settings),
+    )
+
+
+def _conf_value(value: str) -> str:
+    return value if value.lstrip("-").isdigit() or value == "logical" else literal(value)
+
+
+def _settings(plan: Plan, facts: SourceFacts) -> list[Line]:
+    needed = len(plan.databases) + 1
+    lines = [
+        _word(facts, "wal_level", "logical", "The WAL must hold what logical decoding needs."),
+        _room(facts, "max_replication_slots", facts.slots_used, needed, "slots"),
+        _room(facts, "max_wal_senders", facts.senders_used, needed, "senders"),
+    ]
+    if facts.version >= 130000:
+        lines.append(_kept_wal(facts))
+    timeout = facts.settings.get("wal_sender_timeout")
+    if timeout and timeout.number is not None and 0 < timeout.number < _MINUTE_MS // 6:
+        why = "A short stall of the network would cut the sync."
+        lines.append(_line("wal_sender_timeout", timeout, "60s", why, ok=False))
+    idle = facts.settings.get("idle_replication_slot_timeout")
+    if idle and idle.number is not None and 0 < idle.number < _DAY_MINUTES * 60:
+        why = "A copy or a pause longer than that would lose the slot."
+        lines.append(_line("idle_replication_slot_timeout", idle, "0", why, ok=False))
+    return lines
+
+
+def _line(name: str, now: Setting | None, wanted: str, why: str, *, ok: bool, restart: bool = False) -> Line:
+    return Line(
+        name=name,
+        now=now.shown if now else "",
+        wanted=wanted,
+        why=why,
+        ok=ok,
+        restart=restart,
+        waits=bool(now and now.pending_restart),
+    )
+
+
+def _word(facts: SourceFacts, name: str, wanted: str, why: str) -> Line:
+    now = facts.settings.get(name)
+    return _line(name, now, wanted, why, ok=bool(now and now.shown == wanted), restart=True)
+
+
+def _room(facts: SourceFacts, name: str, used: int, needed: int, what: str) -> Line:
+    now = facts.settings.get(name)
+    have = now.number if now and now.number is not None else None
+    wanted = max(have or 0, used + needed) if have is not None else max(10, needed)
+    why = f"{used} in use; this task needs {needed}: one per database and one for comparisons."
+    if have is None:
+        why = f"{needed} free {what} for this task: one per database and one for comparisons."
+    return _line(name, now, str(wanted), why, ok=have is not None and have >= used + needed, restart=True)
+
+
+def _kept_wal(facts: SourceFacts) -> Line:
+    now = facts.settings.get("max_slot_wal_keep_size")
+    limit = now.number if now and now.number is not None else -1
+    size = sum(table.bytes for database in facts.databases for table in database.tables) >> 20
+    wanted = max(size, 1024) * 2
+    if limit < 0:
+        why = (
+            "No limit: a task can always go on. Watch the source's disk while it runs, or set a limit that it can hold."
+        )
+        return _line("max_slot_wal_keep_size", now, now.shown if now else "-1", why, ok=True)
+    why = "WAL beyond the limit is dropped, and a task that still needs it has to start again."
+    ok = limit >= wanted // 2
+    return _line("max_slot_wal_keep_size", now, now.shown if ok and now else f"{wanted}MB", why, ok=ok)
+
+
+def access_lines(plan: Plan, facts: SourceFacts) -> str:
+    """Return the lines of pg_hba.conf that let the workers in, for logical replication too."""
+    server = plan.source
+    names = list(dict.fromkeys([server.database, *(database.source_name for database in plan.databases)]))
+    databases = "all" if len(names) > _MOST_NAMES else ",".join(_hba_name(name) for name in names)
+    encrypted = bool(facts.tls) or server.tls not in (TlsMode.DISABLE, TlsMode.PREFER)
+    address = facts.address or "192.0.2.10"
+    mask = "128" if ":" in address else "32"
+    method = "md5" if 0 < facts.version < 100000 else "scram-sha-256"
+    kind = "hostssl" if encrypted else "host"
+    rows = [("# type", "database", "account", "address", "method")]
+    rows.append((kind, databases, _hba_name(server.user), f"{address}/{mask}", method))
+    if 0 < facts.version < 100000:
+        rows.append((kind, "replication", _hba_name(server.user), f"{address}/{mask}", method))
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _hba_name(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(name)
+
+
+def _role(plan: Plan, facts: SourceFacts) -> list[Block]:
+    # A superuser needs no script; what is shown then is the small account that could take its place.
+    exists = not facts.failure and not facts.superuser
+    account = quote("towpath" if facts.superuser else plan.source.user)
+    owners = _owners(facts) if plan.incremental else {}
+    first = [*_password_hash(facts, exists=exists), *_account(plan, facts, account, exists=exists)]
+    first += [f"GRANT {quote(owner)} TO {account};  -- owns {words}" for owner, words in owners.items()]
+    rights = "CONNECT, CREATE" if plan.incremental else "CONNECT"
+    first += [f"GRANT {rights} ON DATABASE {quote(database.name)} TO {account};" for database in facts.databases]
+    blocks = [Block(database="", sql="\n".join(first))]
+    for database in facts.databases:
+        if grants := _inside(plan, database, account, frozenset(owners)):
+            blocks.append(Block(database=database.name, sql="\n".join(grants)))
+    return blocks
+
+
+def _password_hash(facts: SourceFacts, *, exists: bool) -> list[str]:
+    now = facts.settings.get("password_encryption")
+    old = now is not None and now.shown != "scram-sha-256" and facts.version >= 100000
+    return ["SET password_encryption = 'scram-sha-256';"] if old and not exists else []
+
+
+def _account(plan: Plan, facts: SourceFacts, account: str, *, exists: bool) -> list[str]:
+    everything = [table for database in facts.databases for table in database.tables]
+    hidden = any(table.row_security for table in everything) and not plan.incremental
+    wanted = ["REPLICATION"] if plan.incremental and facts.vendor != "rds" else []
+    wanted += ["BYPASSRLS"] if hidden or any(database.forced_row_security for database in facts.databases) else []
+    lines = []
+    if not exists:
+        lines.append(" ".join([f"CREATE ROLE {account} LOGIN", *wanted, f"PASSWORD {literal(PLACEHOLDER)};"]))
+    elif missing := [word for word in wanted if word != "REPLICATION" or not facts.replication]:
+        lines.append(f"ALTER ROLE {account} {' '.join(missing)};")
+    if plan.incremental and facts.vendor == "rds":
+        lines.append(f"GRANT rds_replication TO {account};")
+    return lines
+
+
+def _owners(facts: SourceFacts) -> dict[str, str]:
+    """Return who owns selected tables, with words about what."""
+    found: dict[str, dict[str, int]] = {}
+    for database in facts.databases:
+        for table in database.tables:
+            counts = found.setdefault(table.owner, {})
+            counts[database.name] = counts.get(database.name, 0) + 1
+    return {
+        owner: ", ".join(f"{number} selected in {_one_line(name)}" for name, number in counts.items())
+        for owner, counts in sorted(found.items())
+    }
+
+
+def _one_line(name: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in name)
+
+
+def _inside(plan: Plan, database: DatabaseFacts, account: str, owners: frozenset[str]) -> list[str]:
+    """Return the grants inside one database that membership in the owners does not bring."""
+    if database.unknown:
+        return []
+    grants = [
+        f"GRANT USAGE ON SCHEMA {quote(schema)} TO {account};"
+        for schema, owner, everybody in database.schemas
+        if not everybody and owner not in owners
+    ]
+    if not plan.incremental:
+        return [*grants, *_reading(plan.selection, database, account)]
+    grants += [
+        f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {account};"
+        for schema, name, owner in database.sequences
+        if owner not in owners
+    ]
+    return grants
+
+
+def _reading(selection: Selection, database: DatabaseFacts, account: str) -> list[str]:
+    grants = []
+    for schema, _owner, _everybody in database.schemas:
+        if selection.state(database.name, schema) == "all":
+            grants += [
+                f"GRANT SELECT ON ALL {kind} IN SCHEMA {quote(schema)} TO {account};"
+                for kind in ("TABLES", "SEQUENCES")
+            ]
+            continue
+        grants += [
+            f"GRANT SELECT ON TABLE {qualified(schema, table.name)} TO {account};"
+            for table in database.tables
+            if table.schema == schema
+        ]
+        grants += [
+            f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {account};"
+            for place, name, _ in database.sequences
+            if place == schema
+        ]
+    return grants
+
+
+def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
+    notes = []
+    if facts.version and facts.version < 100000:
+        notes += _old_notes(facts.version)
+    if facts.superuser:
+        notes.append(
+            f"{plan.source.user} is a superuser, which is enough. The script makes a smaller account, named towpath,"
+            " that could take its place."
+        )
+    owned = sorted({t.owner for d in facts.databases for t in d.tables if t.owner in facts.superusers})
+    if owned and plan.incremental and not facts.superuser:
+        notes.append(
+            f"Selected tables belong to the superuser {', '.join(owned)}. A member of that role can become superuser:"
+            " better give the tables to an ordinary role first (ALTER TABLE … OWNER TO …)."
+        )
+    if facts.failure:
+        notes.append("If the account is there already, leave out CREATE ROLE and run only the other lines.")
+    unknown = [database for database in facts.databases if database.unknown]
+    if unknown:
+        names = ", ".join(database.name for database in unknown)
+        notes.append(
+            f"Who owns the tables of {names} is not known yet: {unknown[0].unknown}. Run what is here, then look again:"
+            " the script may grow by a GRANT for each owner."
+        )
+    if facts.replication_refused:
+        notes.append(f"A replication login does not work yet: {facts.replication_refused}")
+    if not plan.incremental:
+        notes.append(
+            "This task has no incremental sync, so no setting of the server has to change and nothing restarts."
+        )
+    return notes
+
+
+def _old_notes(version: int) -> list[str]:
+    words = version_words(version)
+    if version < 90400:
+        return [
+            f"PostgreSQL {words} knows no logical decoding: it can only be copied with the application stopped, and"
+            " Towpath reads 10 and newer. Upgrade it first (pg_upgrade), or use pg_dump."
+        ]
+    return [
+        f"PostgreSQL {words} is older than what Towpath reads (10 and newer). Upgrade it first (pg_upgrade), then"
+        " migrate it.",
+        "What differs on 9.4 to 9.6: max_replication_slots and max_wal_senders are 0 by default; passwords are md5;"
+        " changes are read by a decoding plugin, a library that is copied into the server's lib folder before the"
+        " restart; and pg_hba.conf wants a line for the database `replication` as well.",
+    ]

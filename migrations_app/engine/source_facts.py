@@ -1,0 +1,206 @@
+"""What a source has today, as far as our account is let in: the facts behind the page Prepare the source.
+
+Nothing is made or changed. A server that cannot be reached, or that has never heard of the account, is the usual case
+here, so every fact has a value for "not known".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+
+from .catalog import Table, read_tables, selected_tables
+from .connect import Connection
+from .errors import EngineError
+from .names import APPLICATION_PREFIX
+from .plan import Plan, Server, Side
+from .probe import bounded, open_session, tls_words
+from .sql import query
+from .vendors import ROLES
+
+ASK_SECONDS = 15
+_SETTINGS = (
+    "wal_level",
+    "max_replication_slots",
+    "max_wal_senders",
+    "max_slot_wal_keep_size",
+    "wal_sender_timeout",
+    "idle_replication_slot_timeout",
+    "password_encryption",
+    "config_file",
+    "hba_file",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One server setting. `shown` is as people write it, `number` in its base unit (None for words)."""
+
+    shown: str
+    number: int | None
+    pending_restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseFacts:
+    """What of one database is selected and who owns it. `unknown` says why nothing could be read, or is ''."""
+
+    name: str
+    unknown: str = ""
+    tables: tuple[Table, ...] = ()
+    forced_row_security: bool = False
+    schemas: tuple[tuple[str, str, bool], ...] = ()  # name, owner, everybody may enter
+    sequences: tuple[tuple[str, str, str], ...] = ()  # schema, name, owner
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What is known of a source."""
+
+    failure: str = ""  # why we were not let in; '' = we were
+    hint: str = ""
+    version: int = 0  # 0 = not known
+    superuser: bool = False
+    replication: bool = False
+    address: str = ""  # where the server sees us coming from
+    address_seen: bool = False  # False: what this machine believes
+    tls: str = ""  # the protocol, '' = none or not known
+    vendor: str = ""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    slots_used: int = 0
+    senders_used: int = 0
+    replication_refused: str = ""  # why a replication login failed; '' = it works
+    superusers: frozenset[str] = frozenset()
+    databases: tuple[DatabaseFacts, ...] = ()
+
+
+def read_facts(plan: Plan) -> SourceFacts:
+    """Return what is known of the source. Raises nothing for a server that refuses: that is a fact as well."""
+    try:
+        with _session(plan, "") as connection, bounded(connection, ASK_SECONDS):
+            facts = _server_facts(connection)
+    except EngineError as refused:
+        return _from_outside(plan, refused.message, refused.hint)
+    except psycopg.Error as error:
+        return _from_outside(plan, f"The source stopped answering ({error.sqlstate or type(error).__name__}).", "")
+    databases = tuple(_database_facts(plan, database.source_name) for database in plan.databases)
+    refused_login = _replication_login(plan) if plan.incremental and facts.version >= 100000 else ""
+    return replace(facts, databases=databases, replication_refused=refused_login)
+
+
+def _from_outside(plan: Plan, failure: str, hint: str) -> SourceFacts:
+    databases = tuple(
+        DatabaseFacts(name=database.source_name, unknown="the account cannot log in yet") for database in plan.databases
+    )
+    return SourceFacts(failure=failure, hint=hint, address=_own_address(plan.source), databases=databases)
+
+
+def _own_address(server: Server) -> str:
+    """Return the address that this machine would use towards the server; nothing is sent."""
+    with contextlib.suppress(OSError):
+        family, _, _, _, place = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(place)
+            return str(probe.getsockname()[0]).partition("%")[0]
+    return ""
+
+
+def _session(plan: Plan, database: str, *, replication: bool = False) -> Connection:
+    return open_session(
+        plan.source,
+        Side.SOURCE,
+        database,
+        seconds=plan.connect_timeout_seconds,
+        name=f"{APPLICATION_PREFIX}:{plan.key}:prepare",
+        replication=replication,
+        **({} if replication else {"statement_timeout": f"{ASK_SECONDS}s"}),
+    )
+
+
+def _server_facts(connection: Connection) -> SourceFacts:
+    row = connection.execute(
+        "SELECT rolsuper, rolreplication, pg_catalog.host(pg_catalog.inet_client_addr()),"
+        " (SELECT count(*) FROM pg_catalog.pg_replication_slots), (SELECT count(*) FROM pg_catalog.pg_stat_replication)"
+        " FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    superuser, replication, address, slots, senders = row or (False, False, "", 0, 0)
+    roles = connection.execute("SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles").fetchall()
+    names = {str(name) for name, _ in roles}
+    protocol = tls_words(connection)
+    return SourceFacts(
+        version=connection.info.server_version,
+        superuser=bool(superuser),
+        replication=bool(replication),
+        address=str(address or "").partition("%")[0],
+        address_seen=address is not None,
+        tls="" if protocol == "none" else protocol,
+        vendor=next((vendor for role, vendor in ROLES.items() if role in names), ""),
+        settings=_settings(connection),
+        slots_used=int(str(slots)),
+        senders_used=int(str(senders)),
+        superusers=frozenset(str(name) for name, is_super in roles if is_super),
+    )
+
+
+def _settings(connection: Connection) -> dict[str, Setting]:
+    pending = "pending_restart" if connection.info.server_version >= 90500 else "false"
+    rows = connection.execute(
+        "SELECT name, pg_catalog.current_setting(name), setting, "  # noqa: S608 - one of two words of ours
+        + pending
+        + " FROM pg_catalog.pg_settings WHERE name = ANY (%s)",
+        (list(_SETTINGS),),
+    ).fetchall()
+    return {
+        str(name): Setting(shown=str(shown), number=_number(raw), pending_restart=bool(waits))
+        for name, shown, raw, waits in rows
+    }
+
+
+def _number(raw: Any) -> int | None:
+    return int(raw) if str(raw).lstrip("-").isdigit() else None
+
+
+def _replication_login(plan: Plan) -> str:
+    database = plan.databases[0].source_name if plan.databases else plan.source.database
+    try:
+        with _session(plan, database, replication=True) as connection:
+            connection.execute("IDENTIFY_SYSTEM")
+    except EngineError as refused:
+        return refused.message
+    except psycopg.Error as error:
+        return f"The source ended the replication login ({error.sqlstate or type(error).__name__})."
+    return ""
+
+
+def _database_facts(plan: Plan, name: str) -> DatabaseFacts:
+    try:
+        with _session(plan, name) as connection, bounded(connection, ASK_SECONDS):
+            return _read_database(connection, plan, name)
+    except EngineError as refused:
+        return DatabaseFacts(name=name, unknown=refused.message)
+    except psycopg.Error as error:
+        return DatabaseFacts(name=name, unknown=f"its catalogs could not be read ({error.sqlstate})")
+
+
+def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFacts:
+    tables = selected_tables(read_tables(connection), plan.selection, name)
+    forced = connection.execute(
+        "SELECT count(*) FROM pg_catalog.pg_class WHERE relforcerowsecurity AND oid = ANY (%s::oid[])",
+        ([table.oid for table in tables],),
+    ).fetchone()
+    used = {table.schema for table in tables}
+    schemas = connection.execute(query("source_schemas")).fetchall()
+    sequences = connection.execute(query("source_sequences")).fetchall()
+    return DatabaseFacts(
+        name=name,
+        tables=tuple(tables),
+        forced_row_security=bool(forced and forced[0]),
+        schemas=tuple((str(a), str(b), bool(c)) for a, b, c in schemas if str(a) in used),
+        sequences=tuple(
+            (str(a), str(b), str(c)) for a, b, c in sequences if plan.selection.includes(name, str(a), str(b))
+        ),
+    )

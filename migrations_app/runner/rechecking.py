@@ -1,0 +1,63 @@
+"""Checks that run again by themselves: before a started task makes anything, and before Complete."""
+
+from __future__ import annotations
+
+from ..engine import checks
+from ..engine.checks.moments import BEFORE_COMPLETE, UNREACHABLE
+from ..engine.checks.registry import CheckResult, CheckStatus
+from ..engine.errors import ConnectionLost, EngineError
+from ..engine.plan import Plan
+from ..models import MigrationTask
+from ..services import work
+from .lease import Lease
+from .recorder import Recorder
+
+
+class CompleteRefused(EngineError):
+    """Something that Complete needs is Failed; the sync goes on."""
+
+    code = "CHECK-COMPLETE"
+
+
+def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, recorder: Recorder) -> bool:
+    """Check everything again when the check is old and nothing was made yet. False: the task is back at its check.
+
+    Raises ConnectionLost when a server cannot be reached, which is waited out, or what `Control.check` raises.
+    """
+    if not work.wants_check_before_start(task):
+        return True
+    results = checks.run_checks(plan, lease, report=lambda result: None)
+    failed = [result for result in results if result.status is CheckStatus.FAILED]
+    for result in failed:
+        if result.code in UNREACHABLE:
+            raise ConnectionLost(f"Checking again before the start: {result.found}", hint=result.hint)
+
+    def store() -> None:
+        changed = work.changes(task, results)
+        work.store_again(claim, checks.items_for(plan), results)
+        if failed:
+            work.start_refused(claim, changed)
+        else:
+            work.start_goes_on(claim, changed)
+
+    recorder.call(store)
+    return not failed
+
+
+def before_complete(claim: work.Claim, plan: Plan, lease: Lease, recorder: Recorder) -> None:
+    """Check what Complete needs. Raises CompleteRefused, and then the sync goes on as before."""
+    results = checks.run_checks(plan, lease, only=BEFORE_COMPLETE, report=lambda result: None)
+    recorder.call(lambda: work.store_again(claim, checks.items_for(plan), results))
+    failed = [result for result in results if result.status is CheckStatus.FAILED]
+    if failed:
+        raise CompleteRefused(
+            "Complete was not begun, because the check before it found: " + "\n".join(_words(one) for one in failed),
+            hint="The sync goes on and nothing is lost. "
+            + " ".join(dict.fromkeys(one.hint for one in failed))
+            + " Then press Complete again.",
+        )
+
+
+def _words(result: CheckResult) -> str:
+    where = f" ({result.database})" if result.database else ""
+    return f"{result.title}{where}: {result.found}"
