@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import services
+from ..draft_facts import draft_hash
 from ..engine.checks.fixes import fix_of, run_fix
 from ..engine.errors import EngineError
 from ..engine.plan import Plan
@@ -31,7 +32,7 @@ def look_at_source(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
     """Return what the source needs for this task, as the page shows it."""
     plan = _plan(test.task)
     prepared = prepare(plan, read_facts(plan))
-    return "Looked at the source." if prepared.reached else prepared.failure, prepared.as_json()
+    return "Looked at the source." if prepared.reached else prepared.failure, {**prepared.as_json(), "draft": draft_hash(test.task)}
 
 
 def _plan(task: MigrationTask) -> Plan:

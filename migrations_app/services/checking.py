@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
 from django.conf import settings
@@ -106,12 +105,6 @@ def fix_for(item: CheckItem) -> Fix:
         raise Refused(f"{error.message} {error.hint}") from error
 
 
-def fix_mark(fix: Fix) -> str:
-    """Return a short hash of the statements: what was confirmed must be what is run."""
-    text = "\n".join(f"{one.side} {one.database} {one.sql}" for one in fix.statements)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 @transaction.atomic
 def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> ConnectionTest:
     """Ask a worker to run the statements of a fix that the operator has read (`mark`), and the item after it.
@@ -122,7 +115,7 @@ def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> Co
     require(Action.CHECK, task)
     item = _item(task, item_id)
     fix = fix_for(item)
-    if fix_mark(fix) != mark:
+    if fix.mark != mark:
         raise Refused("The item found something else meanwhile, so the SQL is another. Read it again.")
     if task.tests.filter(kind="fix", state__in=_BUSY).exists():
         raise Refused("A fix of this task is running. Wait for its result.")

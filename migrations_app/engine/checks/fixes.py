@@ -8,6 +8,7 @@ and is the operator's own act: Cancel and Complete leave it as it is, and the wa
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,12 @@ class Fix:
     def side(self) -> Side:
         """The one server that is changed."""
         return self.statements[0].side
+
+    @property
+    def mark(self) -> str:
+        """A short hash of the statements: what was read and confirmed must be what is run."""
+        text = "\n".join(f"{one.side} {one.database} {one.sql}" for one in self.statements)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fix_of(name: str, arguments: Mapping[str, Any]) -> Fix:
