@@ -20,7 +20,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: help demo demo-clean up test lint gates test-faults pictures bench lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults pictures bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -69,6 +69,14 @@ pictures: ## Take the pictures of docs/pictures anew
 bench: ## Measure throughput and lag on this machine
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench $(ARGS)
+
+messages: ## Collect the texts of the console into locale/ (with gettext's tools, where there are any) and compile them
+	@$(IN_ROOT); .ci/setup lint; \
+	if command -v xgettext >/dev/null; then \
+		$(CLEAN) $(PY) manage.py makemessages --locale zh_Hans --no-location --no-wrap --no-obsolete \
+			--ignore .venv --ignore var --ignore tests --ignore "migrations_app/migrations/*"; \
+	else echo "gettext's tools are missing: nothing is collected (Debian: apt-get install gettext)"; fi; \
+	$(CLEAN) $(PY) manage.py compile_translations
 
 lock: ## Write the lock files anew from pyproject.toml (needs a package index)
 	@$(IN_ROOT); .ci/setup test; $(PY) -m pip install --quiet "$$(sed -n 's/^  "\(pip-tools==[^"]*\)".*/\1/p' pyproject.toml)"

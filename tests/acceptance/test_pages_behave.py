@@ -45,7 +45,8 @@ def test_an_operator_signs_in_and_out(watched: Page, live_server: Any) -> None:
     watched.get_by_label("Password").fill(factories.PASSWORD)
     watched.get_by_role("button", name="Sign in").click()
     expect(watched.get_by_role("heading", name="Migrations", exact=True)).to_be_visible()
-    watched.get_by_role("button", name="Sign out").click()
+    watched.get_by_label("Your account", exact=True).click()
+    watched.get_by_role("button", name="Sign out", exact=True).click()
     expect(watched.get_by_role("heading", name="Sign in")).to_be_visible()
 
 

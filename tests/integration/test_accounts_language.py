@@ -1,0 +1,117 @@
+"""English and Simplified Chinese: by the browser, by the menu, and a catalogue without gaps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import polib
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from migrations_app.models import User
+from tests import factories
+
+CATALOGUES = sorted(Path(settings.LOCALE_PATHS[0]).glob("*/LC_MESSAGES/*.po"))
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|<[^>]+>")
+COMPILE = "run `make messages`, translate what is new, run it again"
+
+
+def _catalogue(path: Path) -> Any:
+    return polib.pofile(str(path))
+
+
+def test_there_is_a_catalogue_for_every_language_but_english() -> None:
+    assert [path.parent.parent.name for path in CATALOGUES] == ["zh_Hans"]
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_every_text_is_translated(path: Path) -> None:
+    catalogue = _catalogue(path)
+    missing = [entry.msgid for entry in catalogue if not entry.obsolete and not entry.translated()]
+    assert missing == [], f"{len(missing)} texts are not translated; {COMPILE}"
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_the_compiled_catalogue_is_that_of_the_readable_one(path: Path) -> None:
+    wanted = {entry.msgid: (entry.msgstr, entry.msgstr_plural) for entry in _catalogue(path).translated_entries()}
+    found = {entry.msgid: (entry.msgstr, entry.msgstr_plural) for entry in polib.mofile(str(path.with_suffix(".mo")))}
+    assert found == wanted, COMPILE
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_placeholders_and_markup_survive_translation(path: Path) -> None:
+    for entry in _catalogue(path).translated_entries():
+        allowed = {*PLACEHOLDER.findall(entry.msgid), *PLACEHOLDER.findall(entry.msgid_plural)}
+        for text in entry.msgstr_plural.values() if entry.msgid_plural else [entry.msgstr]:
+            found = set(PLACEHOLDER.findall(text))
+            assert found == allowed if not entry.msgid_plural else found <= allowed, entry.msgid
+
+
+@pytest.fixture
+def olga(db: None) -> User:
+    return factories.user("olga")
+
+
+def page(client: Client, path: str = "/login/", **headers: str) -> str:
+    return client.get(path, **headers).content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("asked", "heading"),
+    [("zh-CN,zh;q=0.9", "登录"), ("de-DE", "Sign in"), ("zh-Hans", "登录"), ("en;q=0.9, zh;q=0.1", "Sign in")],
+)
+def test_the_browser_chooses_first(asked: str, heading: str) -> None:
+    assert f'<h1 class="mb-1">{heading}</h1>' in page(Client(), HTTP_ACCEPT_LANGUAGE=asked)
+
+
+@pytest.mark.django_db
+def test_the_menu_chooses_for_somebody_who_is_not_signed_in() -> None:
+    client = Client()
+    answer = client.post("/language/", {"language": "zh-hans", "next": "/login/?next=/users/"})
+    assert answer["Location"] == "/login/?next=/users/"
+    assert '<html lang="zh-hans">' in page(client)
+
+
+def test_the_choice_is_kept_with_the_user_and_wins_over_the_browser(olga: User) -> None:
+    client = Client()
+    client.force_login(olga)
+    client.post("/language/", {"language": "zh-hans"})
+    elsewhere = Client()
+    elsewhere.force_login(olga)
+    assert "迁移任务" in page(elsewhere, "/profile/", HTTP_ACCEPT_LANGUAGE="en")
+
+
+def test_signing_in_brings_the_language_of_the_user(olga: User) -> None:
+    User.objects.update(language="zh-hans")
+    client = Client()
+    client.post("/login/", {"username": "olga", "password": factories.PASSWORD})
+    client.post("/logout/")
+    assert "登录" in page(client)
+
+
+@pytest.mark.django_db
+def test_errors_of_forms_are_translated_too() -> None:
+    client = Client(headers={"accept-language": "zh-hans"})
+    answer = client.post("/login/", {"username": "nobody", "password": "wrong"})
+    assert "账号与密码不匹配" in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", ["", "de", "../etc", "zh-hans\r\nSet-Cookie: x=1"])
+def test_an_unknown_language_is_refused(language: str) -> None:
+    answer = Client().post("/language/", {"language": language})
+    assert answer.status_code == 400
+    assert settings.LANGUAGE_COOKIE_NAME not in answer.cookies
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wanted", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"]
+)
+def test_a_choice_never_leads_to_another_host(wanted: str) -> None:
+    answer = Client().post("/language/", {"language": "en", "next": wanted})
+    assert answer["Location"] == "/"
