@@ -184,6 +184,33 @@ def tls_in_front_of(port: int, pem: Path, key: Path) -> Talk:
     return talk
 
 
+def freezing(port: int, frozen: threading.Event) -> Talk:
+    """Passes everything on to the server at `port` until the event is set; then nothing, and hangs up on nobody."""
+
+    def talk(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=_pump_until, args=(server, client, frozen), daemon=True)
+            back.start()
+            _pump_until(client, server, frozen)
+
+    return talk
+
+
+def _pump_until(source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        source.settimeout(0.05)
+        while True:
+            try:
+                data = source.recv(65536)
+            except TimeoutError:
+                continue
+            if not data:
+                sink.shutdown(socket.SHUT_RDWR)
+                return
+            if not frozen.is_set():
+                sink.sendall(data)
+
+
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError, ValueError):
         while data := source.recv(65536):

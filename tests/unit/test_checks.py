@@ -64,7 +64,7 @@ def test_all_items_run_and_say_why_when_no_server_can_be_reached() -> None:
     reported: list[str] = []
     results = run_checks(task, FakeControl(), report=lambda result: reported.append(result.code))
 
-    assert reported == [result.code for result in results]
+    assert sorted(reported) == sorted(result.code for result in results)
     assert {result.code for result in results} == {info.code for info in all_items()}
     assert {result.status for result in results} == {"failed"}
     by_code = {result.code: result for result in results}
@@ -82,7 +82,7 @@ def test_a_dead_server_costs_its_wait_only_once() -> None:
     failure = ConnectFailed("gone", hint="look", code="CONNECT-TIMEOUT")
     with mock.patch("migrations_app.engine.checks.context.open_session", side_effect=failure) as opened:
         run(plan())
-    assert opened.call_count == 3  # the two logins and the one database
+    assert opened.call_count == 2  # the two logins; no database is tried after them
 
 
 def test_a_bad_address_is_failed_and_nothing_is_dialled() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from ..errors import ConnectFailed, EngineError
 from ..handshake import printable
-from ..names import APPLICATION_PREFIX, quote
+from ..names import quote
 from ..pgtools import pg_dump_path, tool_version
 from ..plan import DatabasePlan, Side
-from ..probe import bounded, open_session
-from .context import ITEM_SECONDS, Context, Unavailable
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+from .context import Context, Unavailable
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, failed, item, lines, listing, passed, warning
 
 _TIMEOUTS = {  # and the first version that knows each
     "statement_timeout": 0,
@@ -27,6 +26,7 @@ _ASKED = {"row_security": "off", "extra_float_digits": "3"}
     "Lock table of the source",
     Group.CAPACITY,
     "Reading the schema locks every selected table at once.",
+    sides=ON_SOURCE,
 )
 def source_locks(context: Context) -> Finding:
     """Compare the lock table's size with the tables of the largest database."""
@@ -77,13 +77,25 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
     )
 
 
-@item("source-connections", "Connections of the source", Group.CAPACITY, "Enough connections are free for the copy.")
+@item(
+    "source-connections",
+    "Connections of the source",
+    Group.CAPACITY,
+    "Enough connections are free for the copy.",
+    sides=ON_SOURCE,
+)
 def source_connections(context: Context) -> Finding:
     """Compare the free connections of the source with what the copy opens."""
     return _connections(context, Side.SOURCE, context.plan.copy_jobs + 2 * len(context.plan.databases) + 2)
 
 
-@item("target-connections", "Connections of the target", Group.CAPACITY, "Enough connections are free for the copy.")
+@item(
+    "target-connections",
+    "Connections of the target",
+    Group.CAPACITY,
+    "Enough connections are free for the copy.",
+    sides=ON_TARGET,
+)
 def target_connections(context: Context) -> Finding:
     """Compare the free connections of the target with what the copy opens."""
     plan = context.plan
@@ -125,25 +137,16 @@ def timeouts(context: Context, database: DatabasePlan) -> Finding:
 
 def _fresh_settings(context: Context, side: Side, database: str) -> dict[str, str]:
     """Return the settings in force in a new session that pins them as every session of the migration does."""
-    server = context.plan.source if side is Side.SOURCE else context.plan.target
     context.session(side, database)  # what stops an ordinary login is told by the items of the connection
     pins = {name: "0" for name, since in _TIMEOUTS.items() if context.version(side) >= since}
     try:
-        connection = open_session(
-            server,
-            side,
-            database,
-            seconds=context.plan.connect_timeout_seconds,
-            name=f"{APPLICATION_PREFIX}:{context.plan.key}:check",
-            **pins,  # type: ignore[arg-type]
-        )
+        with context.fresh(side, database, settings=pins) as connection:
+            rows = connection.execute(
+                "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE name = ANY (%s)",
+                ([*_TIMEOUTS, *_ASKED],),
+            ).fetchall()
     except ConnectFailed as failure:
         raise Unavailable(failure) from failure
-    with connection, bounded(connection, ITEM_SECONDS):
-        rows = connection.execute(
-            "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE name = ANY (%s)",
-            ([*_TIMEOUTS, *_ASKED],),
-        ).fetchall()
     return {str(name): str(value) for name, value in rows}
 
 

@@ -10,7 +10,7 @@ from ..plan import Side, TlsMode
 from ..probe import read_system_id, tls_words, version_words
 from ..reaching import VERIFIED
 from .context import Context, Unavailable
-from .registry import Finding, Group, failed, item, passed, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, warning
 
 
 def _address(context: Context, side: Side) -> str:
@@ -92,49 +92,89 @@ def _version(context: Context, side: Side) -> Finding:
     return passed(f"PostgreSQL {version_words(context.version(side))}.")
 
 
-@item("source-reachable", "Source can be reached", Group.CONNECTION, "Name, address and port of the source answer.")
+@item(
+    "source-reachable",
+    "Source can be reached",
+    Group.CONNECTION,
+    "Name, address and port of the source answer.",
+    sides=ON_SOURCE,
+)
 def source_reachable(context: Context) -> Finding:
     """Look whether the source's port answers as PostgreSQL."""
     return _reachable(context, Side.SOURCE)
 
 
-@item("target-reachable", "Target can be reached", Group.CONNECTION, "Name, address and port of the target answer.")
+@item(
+    "target-reachable",
+    "Target can be reached",
+    Group.CONNECTION,
+    "Name, address and port of the target answer.",
+    sides=ON_TARGET,
+)
 def target_reachable(context: Context) -> Finding:
     """Look whether the target's port answers as PostgreSQL."""
     return _reachable(context, Side.TARGET)
 
 
-@item("source-tls", "TLS to the source", Group.CONNECTION, "The connection is protected in the way that was chosen.")
+@item(
+    "source-tls",
+    "TLS to the source",
+    Group.CONNECTION,
+    "The connection is protected in the way that was chosen.",
+    sides=ON_SOURCE,
+)
 def source_tls(context: Context) -> Finding:
     """Look how the source connection is protected."""
     return _tls(context, Side.SOURCE)
 
 
-@item("target-tls", "TLS to the target", Group.CONNECTION, "The connection is protected in the way that was chosen.")
+@item(
+    "target-tls",
+    "TLS to the target",
+    Group.CONNECTION,
+    "The connection is protected in the way that was chosen.",
+    sides=ON_TARGET,
+)
 def target_tls(context: Context) -> Finding:
     """Look how the target connection is protected."""
     return _tls(context, Side.TARGET)
 
 
-@item("source-login", "Login to the source", Group.CONNECTION, "Account, password and pg_hba.conf let us in.")
+@item(
+    "source-login",
+    "Login to the source",
+    Group.CONNECTION,
+    "Account, password and pg_hba.conf let us in.",
+    sides=ON_SOURCE,
+)
 def source_login(context: Context) -> Finding:
     """Look whether the source lets the account in."""
     return _login(context, Side.SOURCE)
 
 
-@item("target-login", "Login to the target", Group.CONNECTION, "Account, password and pg_hba.conf let us in.")
+@item(
+    "target-login",
+    "Login to the target",
+    Group.CONNECTION,
+    "Account, password and pg_hba.conf let us in.",
+    sides=ON_TARGET,
+)
 def target_login(context: Context) -> Finding:
     """Look whether the target lets the account in."""
     return _login(context, Side.TARGET)
 
 
-@item("source-version", "Version of the source", Group.CONNECTION, "The source is PostgreSQL 10 to 18.")
+@item(
+    "source-version", "Version of the source", Group.CONNECTION, "The source is PostgreSQL 10 to 18.", sides=ON_SOURCE
+)
 def source_version(context: Context) -> Finding:
     """Look at the source's version."""
     return _version(context, Side.SOURCE)
 
 
-@item("target-version", "Version of the target", Group.CONNECTION, "The target is PostgreSQL 10 to 18.")
+@item(
+    "target-version", "Version of the target", Group.CONNECTION, "The target is PostgreSQL 10 to 18.", sides=ON_TARGET
+)
 def target_version(context: Context) -> Finding:
     """Look at the target's version."""
     return _version(context, Side.TARGET)
@@ -191,7 +231,13 @@ def _same_server(context: Context) -> Finding:
     )
 
 
-@item("source-primary", "Source is a primary", Group.CONNECTION, "A standby cannot be prepared for a migration.")
+@item(
+    "source-primary",
+    "Source is a primary",
+    Group.CONNECTION,
+    "A standby cannot be prepared for a migration.",
+    sides=ON_SOURCE,
+)
 def source_primary(context: Context) -> Finding:
     """Look whether the source is in recovery."""
     if not context.one(Side.SOURCE, "SELECT pg_catalog.pg_is_in_recovery()"):
@@ -209,7 +255,13 @@ def source_primary(context: Context) -> Finding:
     )
 
 
-@item("target-writable", "Target accepts writes", Group.CONNECTION, "The target is not a standby and not read-only.")
+@item(
+    "target-writable",
+    "Target accepts writes",
+    Group.CONNECTION,
+    "The target is not a standby and not read-only.",
+    sides=ON_TARGET,
+)
 def target_writable(context: Context) -> Finding:
     """Look whether the target is a primary that lets us write."""
     if context.one(Side.TARGET, "SELECT pg_catalog.pg_is_in_recovery()"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,106 +14,181 @@ import psycopg
 
 from ..catalog import Table, read_tables, selected_tables
 from ..connect import Connection
-from ..errors import EngineError
+from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
 from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
-from ..probe import cut, deadline, open_session, refuse_version
+from ..probe import bounded, open_session, refuse_version
 from ..sql import query
+from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, close_all, stop
+
+__all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
 
 ITEM_SECONDS = 15
+"""How long one item may look, not counting facts that it shares with others."""
 MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
-MOST_SESSIONS = 10
+FACT_SECONDS = 45
+"""How long one shared fact, such as the list of tables, may take."""
 _T = TypeVar("_T")
-
-
-class Unavailable(Exception):
-    """An item cannot look because a session cannot be had; carries the failure."""
-
-    def __init__(self, failure: EngineError) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 class Context:
     """Sessions and shared facts of one check. A context manager: leaving it closes the sessions.
 
-    A connection that failed once is not tried again, so that an unreachable server costs its five seconds only once.
+    Thread-safe: each thread gets sessions of its own, and a fact is read once while the others wait for it. A
+    connection that failed once is not tried again, so that an unreachable server costs its five seconds only once.
     """
 
     def __init__(self, plan: Plan, control: Control) -> None:
         self.plan = plan
         self.control = control
+        self._pool = Pool(control, self._connect)
+        self._here = threading.local()
         self._lock = threading.Lock()
-        self._sessions: dict[tuple[Side, str], Connection | EngineError] = {}
-        self._facts: dict[object, Any] = {}
+        self._loans: set[Loan] = set()
+        self._facts: dict[object, tuple[Any, Exception | None]] = {}
+        self._fact_locks: dict[object, threading.RLock] = {}
+        self._asked_again: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
+        self._answered: dict[Side, float] = {}
         control.on_stop(self.interrupt)
 
     def __enter__(self) -> Context:
         with ThreadPoolExecutor(max_workers=2) as pool:  # two dead servers cost one wait
-            list(pool.map(self._open_quietly, Side))
+            list(pool.map(self._meet, Side))
         self.control.check()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for connection in self._open():
-            with contextlib.suppress(psycopg.Error, OSError):
-                connection.close()
+        close_all(self._pool.sessions())
 
-    def _open(self) -> list[Connection]:
-        with self._lock:
-            return [
-                known for known in self._sessions.values() if not isinstance(known, EngineError) and not known.closed
-            ]
-
-    def interrupt(self) -> None:
-        """Cancel whatever runs. Called from another thread when the check must stop."""
-        for connection in self._open():
-            with contextlib.suppress(psycopg.Error, OSError):
-                connection.cancel_safe(timeout=2.0)
+    def _meet(self, side: Side) -> None:
+        """Log in, and be modest where the server or the account has little room: a hint, so that no error counts."""
+        with contextlib.suppress(Unavailable, psycopg.Error), self.looking():
+            connection = self.session(side)
+            with bounded(connection, self.plan.connect_timeout_seconds):
+                row = connection.execute(query("check_room")).fetchone()
+            if row and int(str(row[0])) < 2 * MOST_SESSIONS:
+                self._pool.spare(side)
 
     @contextlib.contextmanager
-    def patience(self) -> Iterator[None]:
-        """Cut every session if the block takes far longer than the server-side limit allows."""
-        with deadline(3 * ITEM_SECONDS, self._cut_all):
+    def looking(self) -> Iterator[None]:
+        """Bound the block to ITEM_SECONDS; on leaving, the sessions that it borrowed are there for others.
+
+        Somebody has to call `watch` from time to time: that is what ends a block that is overdue.
+        """
+        loan = Loan(due=time.monotonic() + ITEM_SECONDS)
+        self._here.loan = loan
+        with self._lock:
+            self._loans.add(loan)
+        try:
             yield
+        finally:
+            del self._here.loan
+            with self._lock:
+                self._loans.discard(loan)
+            self._pool.give_back(loan)
 
-    def _cut_all(self) -> None:
-        for connection in self._open():
-            cut(connection)
+    def _loan(self) -> Loan:
+        """Return what this thread holds; outside `looking` it holds it until the end of the check."""
+        if not hasattr(self._here, "loan"):
+            self._here.loan = Loan()
+        loan: Loan = self._here.loan
+        return loan
 
-    def _open_quietly(self, side: Side) -> None:
-        with contextlib.suppress(Unavailable):
-            self.session(side)
+    def watch(self) -> None:
+        """End the sessions of every block that is overdue: its statement then fails, and with it the item."""
+        now = time.monotonic()
+        with self._lock:
+            late = [loan for loan in self._loans if loan.due < now]
+        for loan in late:
+            loan.overdue, loan.due = True, now + ITEM_SECONDS
+            threading.Thread(target=stop, args=(loan.sessions(),), daemon=True).start()
+
+    def lateness(self) -> EngineError | None:
+        """Return the failure of this thread's block when it was cut for being overdue, else None.
+
+        A server that does not answer a new session either is not asked again by any item.
+        """
+        loan = self._loan()
+        if not loan.overdue:
+            return None
+        for side in loan.sides:
+            self._ask_again(side)
+        return EngineError(
+            f"It took longer than {ITEM_SECONDS} s.",
+            hint="Run the item again. If it stays, the server is overloaded, or something holds locks on its catalogs.",
+            code="CHECK-SLOW",
+        )
+
+    def _ask_again(self, side: Side) -> None:
+        with self._asked_again[side]:
+            if time.monotonic() - self._answered.get(side, -math.inf) < ITEM_SECONDS:
+                return
+            server = self.plan.source if side is Side.SOURCE else self.plan.target
+            seconds = self.plan.connect_timeout_seconds
+            try:
+                connection = self._connect(side, server.database)
+                with connection, bounded(connection, seconds):
+                    connection.execute("SELECT 1")
+                self._answered[side] = time.monotonic()
+            except (EngineError, psycopg.Error):
+                where = f"The {side} {server.host}:{server.port}"
+                self._pool.fail(
+                    side,
+                    ConnectFailed(
+                        f"{where} has stopped answering.",
+                        hint="Look at the server and at the network between, then check again.",
+                        code="CONNECT-TIMEOUT",
+                    ),
+                )
+
+    def interrupt(self) -> None:
+        """End whatever runs, within about two seconds. Called from another thread when the check must stop."""
+        with self._lock:
+            fresh = [connection for loan in self._loans for connection in loan.fresh]
+        stop([*self._pool.busy(), *fresh])
 
     def session(self, side: Side, database: str = "") -> Connection:
-        """Return the session on a side's database ('' = the one of the login). Raises Unavailable."""
+        """Return this thread's session on a side's database ('' = the one of the login). Raises Unavailable."""
         server = self.plan.source if side is Side.SOURCE else self.plan.target
-        key = (side, database or server.database)
-        known = self._sessions.get(key)
-        if isinstance(known, EngineError):
-            raise Unavailable(known)
-        if known is not None and not known.closed:
-            return known
-        self.control.check()
-        try:
-            connection = self._connect(server, side, key[1])
-        except EngineError as failure:
-            with self._lock:
-                self._sessions[key] = failure
-            raise Unavailable(failure) from failure
-        with self._lock:
-            self._close_oldest()
-            self._sessions[key] = connection
-        return connection
+        return self._pool.take((side, database or server.database), self._loan())
 
-    def _connect(self, server: Server, side: Side, database: str) -> Connection:
+    @contextlib.contextmanager
+    def fresh(
+        self, side: Side, database: str = "", *, replication: bool = False, settings: Mapping[str, str] | None = None
+    ) -> Iterator[Connection]:
+        """Open a session that nobody shares, with these settings, and close it. Raises ConnectFailed."""
+        server = self.plan.source if side is Side.SOURCE else self.plan.target
         connection = open_session(
             server,
             side,
             database,
             seconds=self.plan.connect_timeout_seconds,
-            name=f"{APPLICATION_PREFIX}:{self.plan.key}:check",
+            replication=replication,
+            name=self._name,
+            **(settings or {}),
+        )
+        loan = self._loan()
+        loan.fresh.append(connection)
+        try:
+            self.control.check()  # an interruption that came while it was opened did not see it
+            with connection, bounded(connection, ITEM_SECONDS):
+                yield connection
+        finally:
+            loan.fresh.remove(connection)
+
+    @property
+    def _name(self) -> str:
+        return f"{APPLICATION_PREFIX}:{self.plan.key}:check"
+
+    def _connect(self, side: Side, database: str) -> Connection:
+        server: Server = self.plan.source if side is Side.SOURCE else self.plan.target
+        connection = open_session(
+            server,
+            side,
+            database,
+            seconds=self.plan.connect_timeout_seconds,
+            name=self._name,
             statement_timeout=f"{ITEM_SECONDS}s",
             lock_timeout="5s",
         )
@@ -121,18 +198,6 @@ class Context:
             connection.close()
             raise
         return connection
-
-    def _close_oldest(self) -> None:
-        """Keep a task of many databases from taking many connections; a session in use is never among the oldest."""
-        databases = [
-            (key, known)
-            for key, known in self._sessions.items()
-            if isinstance(known, psycopg.Connection)
-            and key[1] not in (self.plan.source.database, self.plan.target.database)
-        ]
-        for key, known in databases[:-MOST_SESSIONS]:
-            known.close()
-            del self._sessions[key]
 
     def failure(self, side: Side) -> EngineError | None:
         """Return why a side's login failed, or None when it works."""
@@ -151,11 +216,36 @@ class Context:
         return self.session(Side.TARGET, database)
 
     def remember(self, key: object, read: Callable[[], _T]) -> _T:
-        """Return a fact, reading it on first use only."""
+        """Return a fact, reading it on first use only. A failure to read it is remembered as well.
+
+        The time for it is not the item's own: it may take FACT_SECONDS, and waiting for another item's reading is free.
+        """
         if key not in self._facts:
-            self._facts[key] = read()
-        value: _T = self._facts[key]
-        return value
+            self._read(key, read)
+        value, failure = self._facts[key]
+        if failure is not None:
+            raise failure
+        fact: _T = value
+        return fact
+
+    def _read(self, key: object, read: Callable[[], Any]) -> None:
+        with self._lock:
+            lock = self._fact_locks.setdefault(key, threading.RLock())
+        loan = self._loan()
+        left, loan.due = loan.due - time.monotonic(), math.inf
+        try:
+            with lock:
+                if key in self._facts:
+                    return
+                loan.due = time.monotonic() + FACT_SECONDS
+                try:
+                    self._facts[key] = (read(), None)
+                except psycopg.Error as error:
+                    self.control.check()
+                    late = self.lateness()
+                    self._facts[key] = (None, Unavailable(late) if late else error)
+        finally:
+            loan.due = time.monotonic() + left
 
     def one(self, side: Side, text: str, database: str = "", parameters: tuple[object, ...] = ()) -> Any:
         """Return the first column of the first row, or None."""
@@ -211,7 +301,19 @@ class Context:
 
     def all_tables(self, database: str) -> list[Table]:
         """Return every user table of a source database."""
-        return self.remember(("tables", database), lambda: read_tables(self.source(database)))
+        return self.remember(("tables", database), lambda: self._read_tables(database))
+
+    def _read_tables(self, database: str) -> list[Table]:
+        connection = self.source(database)
+        with self.unhurried(connection):
+            return read_tables(connection)
+
+    @contextlib.contextmanager
+    def unhurried(self, connection: Connection) -> Iterator[None]:
+        """Give the statements of a shared fact the time that a fact may take."""
+        connection.execute(f"SET statement_timeout = '{FACT_SECONDS}s'")
+        yield
+        connection.execute(f"SET statement_timeout = '{ITEM_SECONDS}s'")
 
     def tables(self, database: str) -> list[Table]:
         """Return the selected tables of a source database, roots of selected partitions included."""

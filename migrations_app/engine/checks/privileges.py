@@ -8,7 +8,7 @@ from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from .context import Context
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, failed, item, lines, listing, passed, warning
 
 
 def _user(context: Context, side: Side) -> str:
@@ -21,6 +21,7 @@ def _user(context: Context, side: Side) -> str:
     Group.PRIVILEGES,
     "The source account may read every selected table and sequence and enter every schema.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def source_readable(context: Context, database: DatabasePlan) -> Finding:
     """Look for selected tables, sequences and schemas that the account may not read."""
@@ -57,6 +58,7 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
     Group.PRIVILEGES,
     "The account sees every row of tables with row-level security.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def row_security(context: Context, database: DatabasePlan) -> Finding:
     """Ask the server for each selected table with policies whether they bind this account."""
@@ -128,6 +130,7 @@ def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> F
     "Triggers can be kept quiet",
     Group.PRIVILEGES,
     "The target account may set session_replication_role, so that triggers and foreign keys do not act on synced rows.",
+    sides=ON_TARGET,
 )
 def target_replica_role(context: Context) -> Finding:
     """Try the setting in a transaction that is rolled back."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..handshake import printable
+from ..plan import Side
 
 
 class CheckStatus(StrEnum):
@@ -29,6 +30,11 @@ class Group(StrEnum):
     CAPACITY = "Capacity"
 
 
+ON_SOURCE = (Side.SOURCE,)
+ON_TARGET = (Side.TARGET,)
+ON_BOTH = (Side.SOURCE, Side.TARGET)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckInfo:
     """An item as the page shows it before it has run."""
@@ -39,6 +45,8 @@ class CheckInfo:
     looks_at: str
     incremental_only: bool = False
     per_database: bool = False
+    sides: tuple[Side, ...] = ON_BOTH
+    """Servers that it asks; another one that hangs does not hold it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +114,14 @@ ITEMS: dict[str, Item] = {}
 
 
 def item(
-    code: str, title: str, group: Group, looks_at: str, *, incremental_only: bool = False, per_database: bool = False
+    code: str,
+    title: str,
+    group: Group,
+    looks_at: str,
+    *,
+    incremental_only: bool = False,
+    per_database: bool = False,
+    sides: tuple[Side, ...] = ON_BOTH,
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Register a function as a check item.
 
@@ -123,6 +138,7 @@ def item(
             looks_at=looks_at,
             incremental_only=incremental_only,
             per_database=per_database,
+            sides=sides,
         )
         ITEMS[code] = Item(info=info, look=look)
         return look

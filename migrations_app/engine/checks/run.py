@@ -1,11 +1,18 @@
-"""Runs the items: each one is looked at, whatever the others found, and no surprise in one ends the run."""
+"""Runs the items: each one is looked at, whatever the others found, and no surprise in one ends the run.
+
+Items are looked at in lanes of a few threads each: those that ask only the source, those that ask only the target, and
+those that ask both. A server that hangs so holds up its own lanes, and not what can be known without it.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 
 import psycopg
 
@@ -16,6 +23,9 @@ from ..ports import Control
 from .context import Context, Unavailable
 from .registry import ITEMS, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
 
+LANE_THREADS = 3
+_WATCH_SECONDS = 0.25
+_END_SECONDS = 5.0
 _SELECT = "Go back to the objects step and select at least one table."
 logger = logging.getLogger(__name__)
 
@@ -23,6 +33,41 @@ logger = logging.getLogger(__name__)
 def items_for(plan: Plan) -> list[CheckInfo]:
     """Return the items that a task of this kind has, in the order of the page."""
     return [info for info in all_items() if plan.incremental or not info.incremental_only]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One look: an item, and the database that it is about if there is one. `place` is its place on the page."""
+
+    place: tuple[int, int]
+    entry: Item
+    database: DatabasePlan | None = None
+
+
+class _Lane:
+    """Jobs in their order, and the threads that do them."""
+
+    def __init__(self, context: Context, jobs: list[_Job], done: SimpleQueue[tuple[_Job, CheckResult] | BaseException]):
+        self._context, self._done = context, done
+        self._jobs = deque(jobs)
+        number = min(LANE_THREADS, len(jobs))
+        self.threads = [threading.Thread(target=self._work, name="check", daemon=True) for _ in range(number)]
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                return
+            try:
+                self._done.put((job, _result(self._context, job)))
+            except BaseException as reason:  # whatever it is belongs to the one who waits for the results
+                self._done.put(reason)
+                return
+
+    def drop(self) -> None:
+        """Begin no other job."""
+        self._jobs.clear()
 
 
 def run_checks(
@@ -34,19 +79,74 @@ def run_checks(
 ) -> list[CheckResult]:
     """Look at every item, or at those in `only`, and return the results in the order of the page.
 
-    `report` gets each result as soon as it is known. Reads only: nothing is made or changed on either server. Raises
-    nothing but what `Control.check` raises; an item that cannot look is Failed with the reason.
+    `report` gets each result as soon as it is known, in this thread. Reads only: nothing is made or changed on either
+    server. Raises nothing but what `Control.check` raises; an item that cannot look, or that takes longer than it may,
+    is Failed with the reason.
     """
-    results: list[CheckResult] = []
+    jobs = _jobs(plan, only)
+    results: dict[tuple[int, int], CheckResult] = {}
+    done: SimpleQueue[tuple[_Job, CheckResult] | BaseException] = SimpleQueue()
     with Context(plan, control) as context:
-        for info in items_for(plan):
-            if only is not None and info.code not in only:
-                continue
-            for result in _results(context, ITEMS[info.code]):
-                control.check()
-                results.append(result)
-                report(result)
-    return results
+        sides = dict.fromkeys(job.entry.info.sides for job in jobs)
+        lanes = [_Lane(context, [job for job in jobs if job.entry.info.sides == key], done) for key in sides]
+        threads = [thread for lane in lanes for thread in lane.threads]
+        try:
+            for thread in threads:
+                thread.start()
+            while len(results) < len(jobs):
+                if (answer := _next(context, done)) is not None:
+                    results[answer[0].place] = answer[1]
+                    report(answer[1])
+        finally:
+            _end(context, lanes, threads, cut_short=len(results) < len(jobs))
+    return [results[place] for place in sorted(results)]
+
+
+def _next(
+    context: Context, done: SimpleQueue[tuple[_Job, CheckResult] | BaseException]
+) -> tuple[_Job, CheckResult] | None:
+    """Wait a moment for a result; look after the time of those who work. Raises what ended a thread."""
+    context.control.check()
+    context.watch()
+    try:
+        answer = done.get(timeout=_WATCH_SECONDS)
+    except Empty:
+        return None
+    if isinstance(answer, BaseException):
+        context.control.check()
+        raise answer
+    return answer
+
+
+def _end(context: Context, lanes: list[_Lane], threads: list[threading.Thread], *, cut_short: bool) -> None:
+    """Let the threads end; those that are cut short have a few seconds, and then nothing left to talk to."""
+    if cut_short:
+        for lane in lanes:
+            lane.drop()
+        context.interrupt()
+    until = time.monotonic() + _END_SECONDS
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _jobs(plan: Plan, only: frozenset[str] | None) -> list[_Job]:
+    """Return what has to be looked at: first the servers as a whole, then one database after the other."""
+    jobs = []
+    for number, info in enumerate(items_for(plan)):
+        if only is not None and info.code not in only:
+            continue
+        if not info.per_database:
+            jobs.append(_Job((number, -1), ITEMS[info.code]))
+        elif not plan.databases:
+            jobs.append(_Job((number, -1), replace(ITEMS[info.code], look=_nothing_selected)))
+        else:
+            jobs += [_Job((number, at), ITEMS[info.code], known) for at, known in enumerate(plan.databases)]
+    return sorted(jobs, key=lambda job: (job.place[1], job.place[0]))
+
+
+def _nothing_selected(_context: Context) -> Finding:
+    return failed("This could not be looked at because nothing is selected.", _SELECT)
 
 
 def is_startable(results: list[CheckResult]) -> bool:
@@ -54,49 +154,12 @@ def is_startable(results: list[CheckResult]) -> bool:
     return bool(results) and all(result.status is not CheckStatus.FAILED for result in results)
 
 
-def _results(context: Context, entry: Item) -> Iterator[CheckResult]:
+def _result(context: Context, job: _Job) -> CheckResult:
     context.control.check()
-    if not entry.info.per_database:
-        yield _timed(context, entry)
-        return
-    if not context.plan.databases:
-        yield _result(entry.info, "", failed("This could not be looked at because nothing is selected.", _SELECT))
-    for database in context.plan.databases:
-        context.control.check()
-        yield _timed(context, entry, database)
-
-
-def _timed(context: Context, entry: Item, *database: DatabasePlan) -> CheckResult:
-    began = time.monotonic()
-    result = _result(entry.info, database[0].source_name if database else "", _look(context, entry, *database))
-    return replace(result, seconds=round(time.monotonic() - began, 3))
-
-
-def _look(context: Context, entry: Item, *database: DatabasePlan) -> Finding:
-    try:
-        with context.patience():
-            return entry.look(context, *database)
-    except Interrupted:
-        raise
-    except Unavailable as unavailable:
-        failure = unavailable.failure
-        return failed(f"This could not be looked at because: {failure.message}", failure.hint)
-    except psycopg.Error as error:
-        context.control.check()  # a cancelled statement is an interruption, not a finding
-        state = f" ({error.sqlstate})" if error.sqlstate else ""
-        return failed(
-            f"This could not be looked at: {first_line(error)}{state}",
-            "Run the item again. If it stays, the account may lack the right to read the server's catalogs.",
-        )
-    except Exception as error:
-        logger.exception("check item %s ended unexpectedly", entry.info.code)
-        return failed(
-            f"This could not be looked at: an unexpected {type(error).__name__} occurred.",
-            "Run the item again. If it stays, the worker's log holds the details.",
-        )
-
-
-def _result(info: CheckInfo, database: str, finding: Finding) -> CheckResult:
+    started = time.monotonic()
+    with context.looking():
+        finding = _look(context, job)
+    info = job.entry.info
     return CheckResult(
         code=info.code,
         title=info.title,
@@ -105,8 +168,39 @@ def _result(info: CheckInfo, database: str, finding: Finding) -> CheckResult:
         found=finding.found,
         hint=finding.hint,
         sql=finding.sql,
-        database=database,
+        database=job.database.source_name if job.database else "",
         needs_restart=finding.needs_restart,
         fix=finding.fix,
         fix_arguments=finding.fix_arguments,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _look(context: Context, job: _Job) -> Finding:
+    try:
+        return job.entry.look(context, *([job.database] if job.database else []))
+    except Interrupted:
+        raise
+    except Unavailable as unavailable:
+        failure = unavailable.failure
+        return failed(f"This could not be looked at because: {failure.message}", failure.hint)
+    except psycopg.Error as error:
+        context.control.check()  # a cancelled statement is an interruption, not a finding
+        return _not_answered(context, error)
+    except Exception as error:
+        logger.exception("check item %s ended unexpectedly", job.entry.info.code)
+        return failed(
+            f"This could not be looked at: an unexpected {type(error).__name__} occurred.",
+            "Run the item again. If it stays, the worker's log holds the details.",
+        )
+
+
+def _not_answered(context: Context, error: psycopg.Error) -> Finding:
+    late = context.lateness()
+    if late is not None:
+        return failed(f"This could not be looked at: {late.message}", late.hint)
+    state = f" ({error.sqlstate})" if error.sqlstate else ""
+    return failed(
+        f"This could not be looked at: {first_line(error)}{state}",
+        "Run the item again. If it stays, the account may lack the right to read the server's catalogs.",
     )

@@ -6,7 +6,7 @@ from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from .context import Context
-from .registry import Finding, Group, count, failed, item, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, passed, warning
 
 
 @item(
@@ -14,6 +14,7 @@ from .registry import Finding, Group, count, failed, item, listing, passed, warn
     "Selected objects exist",
     Group.SELECTION,
     "Something is selected, and everything that is selected by name is still on the source.",
+    sides=ON_SOURCE,
 )
 def selection(context: Context) -> Finding:
     """Look for an empty selection and for names that the source does not have."""
@@ -68,6 +69,7 @@ def _missing(context: Context, database: str) -> list[str]:
     Group.SELECTION,
     "Every table that a selected table refers to is selected as well.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
     """Look for foreign keys that leave the selection."""
@@ -92,6 +94,7 @@ def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
     Group.SELECTION,
     "Large objects belong to no table; they travel when the whole database is selected.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def large_objects(context: Context, database: DatabasePlan) -> Finding:
     """Count large objects and look for those that the account may not read."""
@@ -126,6 +129,7 @@ def large_objects(context: Context, database: DatabasePlan) -> Finding:
     Group.SELECTION,
     f"On the target the schema {TARGET_SCHEMA} keeps the position of the sync, so it cannot be migrated.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def reserved_schema(context: Context, database: DatabasePlan) -> Finding:
     """Look for a selected schema of the source that has the name of ours: its rows would silently stay behind."""
@@ -151,6 +155,7 @@ def reserved_schema(context: Context, database: DatabasePlan) -> Finding:
     Group.SELECTION,
     "Foreign tables hold no rows of their own.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
     """List foreign tables in the selection."""
@@ -172,6 +177,7 @@ def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
     "Unlogged tables write no WAL, so incremental sync cannot see their changes.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def unlogged_tables(context: Context, database: DatabasePlan) -> Finding:
     """List selected unlogged tables."""
@@ -190,6 +196,7 @@ def unlogged_tables(context: Context, database: DatabasePlan) -> Finding:
     Group.SELECTION,
     "Rules rewrite statements; on the target they must not act on synced rows.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def table_rules(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables with rules."""

@@ -10,7 +10,7 @@ from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from .context import Context
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
 
 
 @item(
@@ -223,6 +223,7 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     Group.TARGET,
     "Objects in tablespaces of their own are placed in the target's default one.",
     per_database=True,
+    sides=ON_SOURCE,
 )
 def tablespaces(context: Context, database: DatabasePlan) -> Finding:
     """List tablespaces that objects of the source database use."""

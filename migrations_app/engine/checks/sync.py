@@ -8,10 +8,9 @@ from ..errors import ConnectFailed
 from ..handshake import printable
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
-from ..probe import open_session
 from ..sql import query
 from .context import MANAGED_ROLES, Context
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
@@ -23,6 +22,7 @@ SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may
     Group.SYNC,
     "The source writes what logical decoding needs into its WAL.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def wal_level(context: Context) -> Finding:
     """Look at wal_level."""
@@ -68,6 +68,7 @@ def _free(context: Context, setting: str, used: int, what: str) -> Finding:
     Group.SYNC,
     "One slot per database to migrate and one to spare.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def replication_slots(context: Context) -> Finding:
     """Compare max_replication_slots with the slots in use."""
@@ -81,6 +82,7 @@ def replication_slots(context: Context) -> Finding:
     Group.SYNC,
     "One WAL sender per database to migrate and one to spare.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def wal_senders(context: Context) -> Finding:
     """Compare max_wal_senders with the senders in use."""
@@ -94,6 +96,7 @@ def wal_senders(context: Context) -> Finding:
     Group.SYNC,
     "The source account may use replication slots.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def replication_privilege(context: Context) -> Finding:
     """Look for the REPLICATION attribute, superuser, or a vendor's role that stands for it."""
@@ -128,26 +131,20 @@ def replication_privilege(context: Context) -> Finding:
     "A replication connection to each database is really opened.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def replication_login(context: Context, database: DatabasePlan) -> Finding:
     """Open a replication connection, ask it who the server is, and close it."""
     context.source(database.source_name)  # what stops an ordinary login is told by the items of the connection
     try:
-        connection = open_session(
-            context.plan.source,
-            Side.SOURCE,
-            database.source_name,
-            seconds=context.plan.connect_timeout_seconds,
-            replication=True,
-        )
+        with context.fresh(Side.SOURCE, database.source_name, replication=True) as connection:
+            row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     except ConnectFailed as failure:
         if failure.code == "CONNECT-FULL":
             return failed(failure.message, "Raise max_wal_senders or max_connections, or close idle sessions.")
         return failed(
             failure.message, _replication_hint(failure.code, failure.hint), _replication_line(context, failure.code)
         )
-    with connection:
-        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     return passed(f"A replication connection was opened; the server is {row[0] if row else 'unknown'}.")
 
 
@@ -175,6 +172,7 @@ def _replication_line(context: Context, code: str) -> str:
     Group.SYNC,
     "The source keeps enough WAL for a slot while the copy runs.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def slot_wal_limit(context: Context) -> Finding:
     """Compare max_slot_wal_keep_size with what is copied; look at idle_replication_slot_timeout."""
@@ -214,6 +212,7 @@ def _selected_bytes(context: Context) -> int:
     Group.SYNC,
     "The source does not end replication connections too soon.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def wal_sender_timeout(context: Context) -> Finding:
     """Look at wal_sender_timeout."""
@@ -236,6 +235,7 @@ def wal_sender_timeout(context: Context) -> Finding:
     Group.SYNC,
     "A slot can be made only after every transaction that has written is over.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def long_transactions(context: Context) -> Finding:
     """List writing transactions older than five minutes."""
@@ -264,6 +264,7 @@ def long_transactions(context: Context) -> Finding:
     Group.SYNC,
     "A slot can be made only after prepared transactions are committed or rolled back.",
     incremental_only=True,
+    sides=ON_SOURCE,
 )
 def prepared_transactions(context: Context) -> Finding:
     """List prepared transactions of the whole source server."""
@@ -287,6 +288,7 @@ def prepared_transactions(context: Context) -> Finding:
     "Leftovers of earlier tasks",
     Group.SYNC,
     "Slots and publications with our names that nobody uses any more.",
+    sides=ON_SOURCE,
 )
 def leftovers(context: Context) -> Finding:
     """List inactive towpath slots and the publications that belong to no active one."""

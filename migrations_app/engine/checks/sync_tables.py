@@ -7,7 +7,7 @@ from ..names import qualified, quote
 from ..plan import DatabasePlan
 from ..sql import query
 from .context import Context
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
 
 
 def _names(tables: list[Table]) -> str:
@@ -21,6 +21,7 @@ def _names(tables: list[Table]) -> str:
     "The source account owns the selected tables and may create a publication in their database.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     """Look for CREATE on the database and for selected tables of other owners."""
@@ -53,6 +54,7 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     "Updates and deletes can be followed only where a row can be recognised.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def table_keys(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables without a primary key or a replica identity of their own."""
@@ -94,6 +96,7 @@ def _unique_indexes(context: Context, database: str, tables: list[Table]) -> dic
     "A row without a key is found by comparing all its columns; some types know no equality.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def keyless_types(context: Context, database: DatabasePlan) -> Finding:
     """List columns of key-less tables whose types have no equality operator."""
@@ -120,6 +123,7 @@ def keyless_types(context: Context, database: DatabasePlan) -> Finding:
     "Triggers marked ALWAYS or REPLICA would act on synced rows.",
     incremental_only=True,
     per_database=True,
+    sides=ON_SOURCE,
 )
 def always_triggers(context: Context, database: DatabasePlan) -> Finding:
     """List triggers of selected tables that fire in replica sessions."""

@@ -8,7 +8,7 @@ from ..names import TARGET_SCHEMA, qualified
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from .context import Context
-from .registry import Finding, Group, count, failed, item, lines, listing, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, size, warning
 
 _WORDS = {
     "r": "table",
@@ -140,7 +140,13 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
     return passed(f"{database.target_name} holds nothing else.")
 
 
-@item("target-disk", "Disk space on the target", Group.TARGET, "The selected tables fit on the target's disk.")
+@item(
+    "target-disk",
+    "Disk space on the target",
+    Group.TARGET,
+    "The selected tables fit on the target's disk.",
+    sides=ON_SOURCE,
+)
 def target_disk(context: Context) -> Finding:
     """Tell how much is needed: a server does not say through SQL how much space it has."""
     total = sum(table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name))

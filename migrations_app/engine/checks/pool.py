@@ -1,0 +1,217 @@
+"""The sessions of one check: each is lent to one item at a time, so that no item waits for another one's statement."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import pq
+
+from ..connect import Connection
+from ..diagnose import NETWORK_CODES, TLS_CODES
+from ..errors import EngineError
+from ..plan import Side
+from ..ports import Control
+from ..probe import cut
+
+MOST_SESSIONS = 10
+"""Open sessions on one side beyond which idle ones are closed."""
+_OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
+Key = tuple[Side, str]
+
+
+class Unavailable(Exception):
+    """An item cannot look because a session or a fact cannot be had; carries the failure."""
+
+    def __init__(self, failure: EngineError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(eq=False)
+class Loan:
+    """What one thread holds while an item looks, and until when (monotonic seconds) it may hold it."""
+
+    due: float = math.inf
+    overdue: bool = False
+    held: dict[Key, Connection] = field(default_factory=dict)
+    shared: set[Key] = field(default_factory=set)
+    fresh: list[Connection] = field(default_factory=list)
+
+    @property
+    def sides(self) -> set[Side]:
+        """The servers of whose sessions this holds one."""
+        return {side for side, _database in self.held}
+
+    def sessions(self) -> list[Connection]:
+        """Return every session of this loan; safe while the thread borrows more."""
+        return [*self.held.copy().values(), *self.fresh.copy()]
+
+
+class Pool:
+    """Sessions by server and database, opened when they are needed. Thread-safe.
+
+    A connection that failed once is not tried again: an unreachable server costs its wait once, and so does one
+    database of a reachable server. Where connections are scarce, one session per database serves every item in turn.
+    """
+
+    def __init__(self, control: Control, connect: Callable[[Side, str], Connection]) -> None:
+        self._control = control
+        self._connect = connect
+        self._changed = threading.Condition()
+        self._idle: dict[Key, list[Connection]] = defaultdict(list)
+        self._busy: dict[Key, list[Connection]] = defaultdict(list)
+        self._opening: set[Key] = set()
+        self._failures: dict[Key | Side, EngineError] = {}
+        self._scarce: set[Side] = set()
+
+    def spare(self, side: Side) -> None:
+        """Share one session per database on this side from now on."""
+        with self._changed:
+            self._scarce.add(side)
+
+    def fail(self, side: Side, failure: EngineError) -> None:
+        """Remember that a side does not answer any more."""
+        with self._changed:
+            self._failures[side] = failure
+            self._changed.notify_all()
+
+    def take(self, key: Key, loan: Loan) -> Connection:
+        """Return the session of this loan on a database. Raises Unavailable, or what `Control.check` raises."""
+        known = loan.held.get(key)
+        if known is not None and not known.closed:
+            return known
+        if known is not None:
+            self._forget(key, loan)
+        while True:
+            connection = self._at_hand(key, loan) or self._open(key, loan)
+            if connection is not None:
+                return connection
+
+    def _forget(self, key: Key, loan: Loan) -> None:
+        """Drop a session that was lost while it was lent."""
+        with self._changed:
+            lost = loan.held.pop(key)
+            if key not in loan.shared:
+                self._busy[key].remove(lost)
+            loan.shared.discard(key)
+
+    def _at_hand(self, key: Key, loan: Loan) -> Connection | None:
+        """Return a session that is there already; None when this thread is the one to open it."""
+        side = key[0]
+        with self._changed:
+            while True:
+                self._control.check()
+                failure = self._failures.get(side) or self._failures.get(key)
+                if failure is not None:
+                    raise Unavailable(failure)
+                idle = self._idle[key]
+                while idle:
+                    if not (connection := idle.pop()).closed:
+                        return self._lend(key, connection, loan)
+                busy = [connection for connection in self._busy[key] if not connection.closed]
+                if busy and side in self._scarce:
+                    loan.held[key] = busy[0]
+                    loan.shared.add(key)
+                    return busy[0]
+                if busy or key not in self._opening:
+                    self._opening.add(key)
+                    return None
+                self._changed.wait(0.5)
+
+    def _lend(self, key: Key, connection: Connection, loan: Loan) -> Connection:
+        self._busy[key].append(connection)
+        loan.held[key] = connection
+        return connection
+
+    def _open(self, key: Key, loan: Loan) -> Connection | None:
+        """Open a session; None when the server has no room for it but another one can be shared."""
+        self._close_idle(key[0])
+        try:
+            connection = self._connect(*key)
+        except EngineError as failure:
+            with self._changed:
+                if failure.code == "CONNECT-FULL" and self._busy[key]:
+                    self._scarce.add(key[0])
+                    return None
+                self._failures[key] = failure
+                if failure.code in _OF_THE_WHOLE_SIDE:
+                    self._failures[key[0]] = failure
+                raise Unavailable(failure) from failure
+        finally:
+            with self._changed:
+                self._opening.discard(key)
+                self._changed.notify_all()
+        with self._changed:
+            return self._lend(key, connection, loan)
+
+    def _close_idle(self, side: Side) -> None:
+        """Keep a task of many databases from taking many connections: the longest unused one goes first."""
+        with self._changed:
+            pools = (self._idle, self._busy)
+            number = sum(len(known) for pool in pools for key, known in pool.items() if key[0] is side)
+            for key in list(self._idle):
+                while key[0] is side and self._idle[key] and number >= MOST_SESSIONS:
+                    _close(self._idle[key].pop(0))
+                    number -= 1
+
+    def give_back(self, loan: Loan) -> None:
+        """Take the sessions of a loan back for the next item; one that is not as it was before is closed."""
+        with self._changed:
+            for key, connection in loan.held.items():
+                if key in loan.shared:
+                    continue  # its first holder gives it back
+                self._busy[key].remove(connection)
+                if not connection.closed and connection.info.transaction_status == pq.TransactionStatus.IDLE:
+                    self._idle.setdefault(key, []).append(connection)
+                elif not connection.closed and key[0] in self._scarce:
+                    self._idle.setdefault(key, []).append(connection)  # busy with the statement of one who shares it
+                else:
+                    _close(connection)
+            loan.held.clear()
+            loan.shared.clear()
+            self._changed.notify_all()
+
+    def sessions(self) -> list[Connection]:
+        """Return every open session."""
+        with self._changed:
+            pools = (self._idle, self._busy)
+            return [item for pool in pools for known in pool.values() for item in known if not item.closed]
+
+    def busy(self) -> list[Connection]:
+        """Return the sessions that are lent."""
+        with self._changed:
+            return [item for known in self._busy.values() for item in known if not item.closed]
+
+
+def _close(connection: Connection) -> None:
+    with contextlib.suppress(psycopg.Error, OSError):
+        connection.close()
+
+
+def close_all(connections: Iterable[Connection]) -> None:
+    """Close sessions, whatever state they are in. Never raises."""
+    for connection in connections:
+        _close(connection)
+
+
+def stop(connections: Iterable[Connection]) -> None:
+    """End what runs on these sessions: ask the server once to cancel it, then cut them. Takes two seconds at most."""
+    known = list(connections)
+    threads = [threading.Thread(target=_cancel, args=(connection,), daemon=True) for connection in known]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2.0)
+    for connection in known:
+        cut(connection)
+
+
+def _cancel(connection: Connection) -> None:
+    with contextlib.suppress(psycopg.Error, OSError):
+        connection.cancel_safe(timeout=2.0)
