@@ -18,8 +18,6 @@ from . import access
 # Label and address of every entry of the navigation; who may not open an address does not see it.
 _PLACES: list[tuple[Promise, str]] = [
     (_("Migrations"), "tasks:list"),
-    (_("Endpoints"), "endpoints:list"),
-    (_("Resources"), "resources:list"),
     (_("Users"), "users:list"),
     (_("Audit"), "audit:list"),
 ]

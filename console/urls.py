@@ -10,16 +10,13 @@ from .views import (
     audit,
     check,
     detail,
-    endpoints,
     health,
     language,
     listing,
     many,
-    mapping,
     objects,
     reach,
     report,
-    resources,
     session,
     settings,
     setup,
@@ -38,12 +35,6 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/objects/level/", objects.level, name="tree"),
     path("tasks/<uuid:task_id>/objects/toggle/", objects.toggle, name="toggle"),
     path("tasks/<uuid:task_id>/objects/parents/", objects.parents, name="parents"),
-    path("tasks/<uuid:task_id>/objects/mode/", objects.mode, name="mode"),
-    path("tasks/<uuid:task_id>/objects/matching/", objects.matching, name="matching"),
-    path("tasks/<uuid:task_id>/objects/forget/", objects.forget, name="forget"),
-    path("tasks/<uuid:task_id>/objects/needs/", objects.closure, name="closure"),
-    path("tasks/<uuid:task_id>/objects/keys/", objects.keys, name="keys"),
-    path("tasks/<uuid:task_id>/objects/names/", mapping.page, name="mapping"),
     path("tasks/<uuid:task_id>/objects/read/", objects.read, name="read"),
     path("tasks/<uuid:task_id>/check/", check.page, name="check"),
     path("tasks/<uuid:task_id>/check/items/", check.items, name="check-items"),
@@ -57,24 +48,6 @@ _tasks: list[URLPattern] = [
     path("tasks/many/confirm/<slug:action>/", many.confirm, name="many-confirm"),
     path("tasks/<uuid:task_id>/<slug:action>/", actions.perform, name="action"),
     path("tasks/<uuid:task_id>/<slug:action>/confirm/", actions.confirm, name="confirm"),
-]
-
-_endpoints: list[URLPattern] = [
-    path("", endpoints.endpoint_list, name="list"),
-    path("new/", endpoints.create, name="create"),
-    path("fields/<str:side>/", endpoints.fields, name="fields"),
-    path("<uuid:saved_id>/", endpoints.edit, name="edit"),
-    path("<uuid:saved_id>/delete/", endpoints.delete, name="delete"),
-]
-_resources: list[URLPattern] = [
-    path("", resources.resource_list, name="list"),
-    path("new/", resources.create, name="create"),
-    path("import/", resources.inventory, name="import"),
-    path("refresh/", resources.refresh, name="refresh"),
-    path("account/", resources.account, name="account"),
-    path("account/remove/", resources.remove_account, name="account-remove"),
-    path("<int:resource_id>/", resources.edit, name="edit"),
-    path("<int:resource_id>/delete/", resources.delete, name="delete"),
 ]
 
 _users: list[URLPattern] = [
@@ -93,8 +66,6 @@ _audit: list[URLPattern] = [
 # An address that has no line in access.py is refused to everybody.
 urlpatterns = [
     path("", include((_tasks, "tasks"))),
-    path("endpoints/", include((_endpoints, "endpoints"))),
-    path("resources/", include((_resources, "resources"))),
     path("users/", include((_users, "users"))),
     path("audit/", include((_audit, "audit"))),
     path("profile/", accounts.profile, name="profile"),

@@ -6,14 +6,18 @@ import hashlib
 import json
 import math
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django import template
+from django.template import Context
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 register = template.Library()
 
@@ -107,25 +111,89 @@ def lsn(value: int | None) -> str:
 
 @register.filter
 def clock(moment: datetime | None) -> str:
-    """A time in the console's time zone, as short as it can be: 12:04, 21 Nov 12:04, 21 Nov 2024."""
+    """A time in UTC, as short as it can be: 12:04, 21 Nov 12:04, 21 Nov 2024."""
     if moment is None:
         return NOTHING
-    local, now = timezone.localtime(moment), timezone.localtime()
-    if local.date() == now.date():
-        return f"{local:%H:%M}"
-    if abs(local - now) < timedelta(days=300):
-        return f"{local.day} {local:%b %H:%M}"
-    return f"{local.day} {local:%b %Y}"
+    value, now = moment.astimezone(UTC), timezone.now()
+    if value.date() == now.date():
+        return f"{value:%H:%M}"
+    if abs(value - now) < timedelta(days=300):
+        return date_format(value, "j M H:i")
+    return date_format(value, "j M Y")
 
 
 @register.simple_tag
 def moment(value: datetime | None, seconds: bool = False) -> str | SafeString:
-    """A `<time>` element: short text, exact machine-readable time."""
+    """A `<time>` element in UTC: short text, exact machine-readable time.
+
+    It takes the focus, because app.js shows the exact time, also in the reader's own zone, on hover and focus.
+    """
     if value is None:
         return NOTHING
-    local = timezone.localtime(value)
-    text = f"{clock(value)}:{local:%S}" if seconds and ":" in clock(value) else clock(value)
-    return format_html('<time datetime="{}">{}</time>', local.isoformat(timespec="seconds"), text)
+    exact = value.astimezone(UTC)
+    text = f"{clock(value)}:{exact:%S}" if seconds and ":" in clock(value) else clock(value)
+    return format_html('<time datetime="{}" tabindex="0">{}</time>', f"{exact:%Y-%m-%dT%H:%M:%SZ}", text)
+
+
+def _query_of(context: Context) -> dict[str, str]:
+    return dict(context.get("query") or {})
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Context, **changes: object) -> str:
+    """The address's query with some parts changed; an empty part is left out. The view puts its parts in `query`."""
+    parts = {name: str(value) for name, value in ({**_query_of(context), **changes}).items()}
+    return "?" + urlencode({name: value for name, value in parts.items() if value})
+
+
+@register.simple_tag(takes_context=True)
+def sort_by(context: Context, column: str, first: str = "", prefix: str = "") -> str:
+    """The query that sorts by `column`; a second press turns the order round. `first`: - to begin with the largest."""
+    key = f"{prefix}sort"
+    other = "" if first else "-"
+    current = _query_of(context).get(key, "")
+    return str(query(context, **{key: (other if current == first + column else first) + column, f"{prefix}page": ""}))
+
+
+@register.simple_tag(takes_context=True)
+def sorted_as(context: Context, column: str, prefix: str = "") -> str:
+    """The value of aria-sort of a column: ascending, descending or none."""
+    current = _query_of(context).get(f"{prefix}sort", "")
+    return {column: "ascending", f"-{column}": "descending"}.get(current, "none")
+
+
+@register.filter
+def measure(value: float | None, chart: Any) -> str:
+    """A value of a chart with its unit: 0.2 s, 48.2 k rows/s, 41 MB."""
+    if value is None:
+        return NOTHING
+    text = {"seconds": duration, "bytes": size}.get(chart.unit, short_count)(value)
+    if chart.unit == "rows":
+        return _("%(number)s rows/s") % {"number": text}
+    return f"{text}/s" if chart.per_second else text
+
+
+@register.filter
+def inert(text: object) -> str:
+    """Text that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
+    words = str(text)
+    return "'" + words if words[:1] in ("=", "+", "-", "@", "\t", "\r") else words
+
+
+@register.filter
+def item(values: dict[str, Any], key: str) -> Any:
+    """One value of a mapping by a name that is known only on the page; nothing when it is not there."""
+    return values.get(key)
+
+
+@register.filter
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd in English; the plain number in other languages, whose texts say the rest."""
+    if not (get_language() or "en").startswith("en"):
+        return str(number)
+    tens = number % 100
+    ending = "th" if 10 < tens < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 @register.filter

@@ -9,6 +9,9 @@ from uuid import UUID
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from migrations_app import selectors, services
@@ -22,24 +25,33 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "pause": services.pause_task,
     "resume": services.resume_task,
     "retry": services.retry_task,
+    "try_now": services.try_now,
     "compare": services.compare_task,
     "complete": services.complete_task,
     "cancel": services.cancel_task,
     "start_again": services.start_again,
+    "reopen": services.reopen_task,
     "delete": services.delete_task,
 }
-_SAID = {
-    "start": "Start pressed. The task runs when its turn comes.",
-    "start_now": "The task waits for its turn now instead of its scheduled time.",
-    "pause": "Pause pressed. The position is kept.",
-    "resume": "Resumed. The task goes on where it was.",
-    "retry": "Retry pressed. The task goes on from where it stopped.",
-    "compare": "Comparison asked for. Its result shows under Last comparison; the sync goes on meanwhile.",
-    "complete": "Complete pressed. The last changes are moved and both sides are compared before the sync is closed.",
-    "cancel": "Cancel pressed. What was made on either server is removed, or listed on the task page.",
-    "start_again": "The task is checked again from the start.",
-    "delete": "The task is deleted. Nothing on either server was touched.",
+_SAID: dict[str, Promise] = {
+    "start": gettext_lazy("Start pressed. The task runs when its turn comes."),
+    "start_now": gettext_lazy("The task waits for its turn now instead of its scheduled time."),
+    "pause": gettext_lazy("Pause pressed. The position is kept."),
+    "resume": gettext_lazy("Resumed. The task goes on where it was."),
+    "retry": gettext_lazy("Retry pressed. The task goes on from where it stopped."),
+    "try_now": gettext_lazy("Trying again now instead of later."),
+    "compare": gettext_lazy(
+        "Comparison asked for. Its result shows under Last comparison; the sync goes on meanwhile."
+    ),
+    "complete": gettext_lazy(
+        "Complete pressed. The last changes are moved and both sides are compared before the sync is closed."
+    ),
+    "cancel": gettext_lazy("Cancel pressed. What was made on either server is removed, or listed on the task page."),
+    "start_again": gettext_lazy("The task is checked again from the start."),
+    "reopen": gettext_lazy("The task is a draft again. Change what was wrong, then check it."),
+    "delete": gettext_lazy("The task is deleted. Nothing on either server was touched."),
 }
+_LEADS_TO = {"start_again": "tasks:check", "reopen": "tasks:settings"}
 
 
 @require_GET
@@ -77,9 +89,33 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
         return refuse(request, refused.message, back)
     if action == "delete":
         back = reverse("tasks:list")
-    if action == "start_again":
-        back = reverse("tasks:check", args=[task.id])
-    return go(request, back, said=_SAID[action])
+    if action in _LEADS_TO:
+        back = reverse(_LEADS_TO[action], args=[task.id])
+    return go(request, back, said=str(_SAID[action]))
+
+
+@require_POST
+def clone(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Make a draft like this task and open its settings."""
+    task = task_or_404(request, task_id)
+    copy = services.clone_task(task_id=task.id, actor=request.user)
+    said = _("This is a copy with the same servers, passwords, selection and options. Objects are read anew.")
+    return go(request, reverse("tasks:settings", args=[copy.id]), said=said)
+
+
+@require_POST
+def tag(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Add a tag, or take one away."""
+    task = task_or_404(request, task_id)
+    back = reverse("tasks:detail", args=[task.id])
+    try:
+        if "remove" in request.POST:
+            services.remove_tag(task_id=task.id, actor=request.user, name=request.POST["remove"])
+        else:
+            services.add_tag(task_id=task.id, actor=request.user, name=request.POST.get("name", ""))
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back)
 
 
 def _back(request: HtmxRequest, task: MigrationTask) -> str:

@@ -15,28 +15,71 @@ from migrations_app.models import MigrationTask
 
 from ..http import HtmxRequest, live, task_or_404
 
-_NOT_BEGUN = ("draft", "check_failed", "check_passed")
+_NOT_BEGUN = ("draft", "checking", "check_failed", "check_passed")
+_LEVELS = ("warning", "error", "people")
 
 
 def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
-    search = request.GET.get("q", "")[:63].strip()
-    number = request.GET.get("page", "1")
-    page = int(number) if number.isdecimal() and len(number) < 7 else 1
-    steps = selectors.steps(task)
+    tables, events = _table_filter(request), _event_filter(request)
+    steps, view = selectors.steps(task), selectors.TableView(task)
     return {
         "task": task,
         "row": selectors.task_row(task),
         "steps": steps,
         "strip": _strip(steps),
         "databases": selectors.databases(task),
-        "tables": selectors.tables(task, page=page, search=search),
+        "tables": view.page(tables),
+        "table_filter": tables,
         "begun": task.status not in _NOT_BEGUN,
-        "counts": selectors.table_counts(task),
+        "counts": view.counts(),
+        "states": selectors.table_states(),
+        "charts": selectors.charts(task),
         "comparisons": selectors.comparisons(task),
         "left": selectors.left_behind(task),
-        "events": selectors.events(task),
-        "search": search,
+        "events": selectors.event_page(task, events),
+        "event_filter": events,
+        "query": _query(tables, events),
         "seen": "",
+    }
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 7 else 1
+
+
+def _plain(text: str) -> str:
+    return text.replace("\0", "").strip()[:100]
+
+
+def _table_filter(request: HtmxRequest) -> selectors.TableFilter:
+    get = request.GET
+    return selectors.TableFilter(
+        search=_plain(get.get("q", "")),
+        state=_plain(get.get("state", "")),
+        sort=_plain(get.get("sort", "")),
+        page=_number(get.get("page", "")),
+    )
+
+
+def _event_filter(request: HtmxRequest) -> selectors.EventFilter:
+    get = request.GET
+    level = get.get("level", "")
+    return selectors.EventFilter(
+        level=level if level in _LEVELS else "",
+        search=_plain(get.get("events", "")),
+        page=_number(get.get("epage", "")),
+    )
+
+
+def _query(tables: selectors.TableFilter, events: selectors.EventFilter) -> dict[str, str]:
+    return {
+        "q": tables.search,
+        "state": tables.state,
+        "sort": tables.sort,
+        "page": str(tables.page) if tables.page > 1 else "",
+        "level": events.level,
+        "events": events.search,
+        "epage": str(events.page) if events.page > 1 else "",
     }
 
 

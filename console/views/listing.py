@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET
 
 from migrations_app import selectors
@@ -15,6 +16,7 @@ from ..http import HtmxRequest
 
 # The poll names every row that it shows; so many still fit into one request line.
 ROWS_PER_PAGE = 40
+_DEFAULT_SORT = "-created"
 _ENDED = ("completed", "cancelled")
 _WAITING_FOR_TIME = ("queued", "scheduled")
 _WAITING_FOR_OPERATOR = ("ready", "check_failed", "check_passed", "paused", "failed", "draft")
@@ -22,16 +24,46 @@ _WAITING_FOR_OPERATOR = ("ready", "check_failed", "check_passed", "paused", "fai
 
 @require_GET
 def task_list(request: HtmxRequest) -> HttpResponse:
-    """The list, newest first, by search text and status."""
-    search, status = request.GET.get("q", "")[:200].strip(), request.GET.get("status", "")[:20]
-    found = selectors.task_rows(user=request.user, search=search, status=status)
-    page = Paginator(found, ROWS_PER_PAGE).get_page(request.GET.get("page"))
-    context: dict[str, Any] = {"rows": page.object_list, "page": page, "search": search, "status": status}
-    context |= {
-        "summary": _summary(selectors.status_counts(user=request.user)),
-        "live": any(row.live for row in page.object_list),
+    """The list, newest first, by search text, status and tag, sorted by any column."""
+    wanted = _wanted(request)
+    counts = selectors.status_counts(user=request.user)
+    total = sum(counts.values())
+    page, rows = selectors.task_page(
+        user=request.user, wanted=wanted, page=request.GET.get("page"), size=ROWS_PER_PAGE, known=total
+    )
+    context: dict[str, Any] = {
+        "rows": rows,
+        "page": page,
+        "wanted": wanted,
+        "total": total,
+        "groups": selectors.group_counts(counts),
+        "tags": selectors.all_tags(),
+        "query": _query(wanted),
+        "summary": _summary(counts),
+        "live": any(row.live for row in rows),
     }
     return render(request, "console/list.html", context)
+
+
+def _wanted(request: HtmxRequest) -> selectors.ListFilter:
+    get = request.GET
+    sort = get.get("sort", "")
+    known = sort.removeprefix("-") in ("created", "name", "status", "lag", "progress")
+    return selectors.ListFilter(
+        search=_plain(get.get("q", ""))[:200],
+        status=_plain(get.get("status", ""))[:20],
+        tag=_plain(get.get("tag", ""))[:40],
+        sort=sort if known else _DEFAULT_SORT,
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("\0", "").strip()
+
+
+def _query(wanted: selectors.ListFilter) -> dict[str, str]:
+    sort = "" if wanted.sort == _DEFAULT_SORT else wanted.sort
+    return {"q": wanted.search, "status": wanted.status, "tag": wanted.tag, "sort": sort}
 
 
 def _summary(counts: dict[str, int]) -> str:
@@ -40,13 +72,14 @@ def _summary(counts: dict[str, int]) -> str:
     ended = sum(counts.get(status, 0) for status in _ENDED)
     running = sum(counts.values()) - queued - waiting - ended
     if not counts:
-        return "No tasks"
+        return _("No tasks")
     parts = [
-        f"{running} running" if running else "",
-        f"{queued} queued" if queued else "",
-        f"{waiting} wait{'s' if waiting == 1 else ''} for you" if waiting else "",
+        ngettext("%(n)s running", "%(n)s running", running) % {"n": f"{running:,}"} if running else "",
+        ngettext("%(n)s queued", "%(n)s queued", queued) % {"n": f"{queued:,}"} if queued else "",
+        ngettext("%(n)s waits for you", "%(n)s wait for you", waiting) % {"n": f"{waiting:,}"} if waiting else "",
     ]
-    return ", ".join(part for part in parts if part) or f"{ended} ended"
+    over = ngettext("%(n)s ended", "%(n)s ended", ended) % {"n": f"{ended:,}"}
+    return ", ".join(part for part in parts if part) or over
 
 
 @require_GET
@@ -57,13 +90,16 @@ def live_rows(request: HtmxRequest) -> HttpResponse:
     the poller comes back without its trigger, which ends the polling.
     """
     known = _known(request.GET.getlist("known")[:ROWS_PER_PAGE])
-    versions = {task_id: version for task_id, (version, _) in known.items()}
-    changed, can_change = selectors.changed_rows(user=request.user, known=versions)
-    rows = [row for row in changed if str(row.id) in known]
+    versions = {task_id: version for task_id, (version, _status) in known.items()}
+    rows, can_change = selectors.changed_rows(user=request.user, known=versions)
     if not rows and can_change:
         return HttpResponse(status=204)
     moved = [row for row in rows if known[str(row.id)][1] != row.status]
-    context: dict[str, Any] = {"rows": rows, "moved": moved, "live": can_change}
+    context: dict[str, Any] = {
+        "rows": rows,
+        "moved": moved,
+        "live": can_change,
+    }
     if moved:
         context["summary"] = _summary(selectors.status_counts(user=request.user))
     return render(request, "console/partials/_live.html", context)
@@ -72,8 +108,8 @@ def live_rows(request: HtmxRequest) -> HttpResponse:
 def _known(values: list[str]) -> dict[str, tuple[int, str]]:
     known = {}
     for value in values:
-        task_id, _, rest = value.partition(":")
-        version, _, status = rest.partition(":")
-        if version.isdecimal():
+        task_id, _colon, rest = value.partition(":")
+        version, _colon, status = rest.partition(":")
+        if version.isdecimal() and len(version) < 19:
             known[task_id] = (int(version), status)
     return known

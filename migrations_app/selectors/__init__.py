@@ -41,6 +41,7 @@ from .pages import (
     steps,
     time_zone_name,
 )
+from .report import task_report
 from .rows import (
     ActionButton,
     NotFound,
@@ -49,7 +50,7 @@ from .rows import (
     get_task,
     task_row,
 )
-from .tables import TableCounts, TableFilter, TableLine, TableView
+from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
 from .tree import SelectionSummary, TreeLevel, TreeNode, selection_states, selection_summary, tree
 
 __all__ = [
@@ -120,6 +121,8 @@ __all__ = [
     "steps",
     "task_name",
     "task_page",
+    "table_states",
+    "task_report",
     "task_row",
     "time_zone_name",
     "tree",

@@ -1,4 +1,4 @@
-"""The task page: steps, tables, lag, history, comparison, what is left on the servers."""
+"""The task page: steps, lag, history, comparison, what is left on the servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, Q, Sum, When
+from django.db.models import Q
 from django.utils import timezone
 
 from .. import queue
@@ -21,13 +21,12 @@ from ..models import (
     Event,
     LedgerEntry,
     MigrationTask,
-    TableCopy,
     TaskDatabase,
     WorkerBeat,
 )
 from .rows import NotFound, StepLine, Viewer, get_task, step_lines
 
-TABLES_A_PAGE = 15
+EVENTS_A_PAGE = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +62,33 @@ def steps(task: MigrationTask) -> list[StepLine]:
     return step_lines(task)
 
 
-def tables(task: MigrationTask, *, page: int = 1, search: str = "") -> Page[TableCopy]:
-    """Return one page of the table copies: moving ones first, then by size."""
-    rows = TableCopy.objects.filter(task=task)
-    if search:
-        rows = rows.filter(Q(name__icontains=search[:200]) | Q(schema__icontains=search[:200]))
-    place = Case(
-        *(When(status=status, then=number) for number, status in enumerate(["copying", "indexing", "waiting"])),
-        default=3,
-    )
-    rows = rows.order_by(place, "-bytes_total", "id")
-    return Paginator(rows, TABLES_A_PAGE).get_page(page)
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """What the history shows. `level`: empty, warning (and worse), error, or people (what somebody pressed)."""
 
-
-def table_counts(task: MigrationTask) -> dict[str, int]:
-    """Return totals over all table copies of a task."""
-    found = TableCopy.objects.filter(task=task).aggregate(
-        total=Count("id"),
-        done=Count("id", filter=Q(status__in=["done", "copied", "indexing"])),
-        copying=Count("id", filter=Q(status="copying")),
-        bytes_done=Sum("bytes_done"),
-        bytes_total=Sum("bytes_total"),
-        rows_done=Sum("rows_done"),
-    )
-    return {name: int(value or 0) for name, value in found.items()}
+    level: str = ""
+    search: str = ""
+    page: int = 1
 
 
 def events(task: MigrationTask, limit: int = 50) -> list[Event]:
     """Return the newest events."""
     return list(Event.objects.filter(task=task)[:limit])
+
+
+def event_page(task: MigrationTask, wanted: EventFilter) -> Page[Event]:
+    """Return one page of the history, newest first."""
+    rows = Event.objects.filter(task=task)
+    if wanted.level == "people":
+        rows = rows.exclude(actor="")
+    elif wanted.level == "error":
+        rows = rows.filter(level="error")
+    elif wanted.level == "warning":
+        rows = rows.filter(level__in=["warning", "error"])
+    if wanted.search:
+        text = wanted.search[:200]
+        rows = rows.filter(Q(message__icontains=text) | Q(code__icontains=text) | Q(actor__icontains=text))
+    return Paginator(rows, EVENTS_A_PAGE).get_page(wanted.page)
 
 
 def databases(task: MigrationTask) -> list[TaskDatabase]:

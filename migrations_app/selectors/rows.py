@@ -1,4 +1,4 @@
-"""The task list: one row says where a task is, what comes next, and what the operator can do."""
+"""One task as pages show it: where it is, what comes next, and what the operator can do."""
 
 from __future__ import annotations
 
@@ -8,56 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, RULES, Action, Status, StepName, allowed_actions, steps_for
-from ..models import MigrationTask, Step, User
+from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, steps_for
+from ..models import LedgerEntry, MigrationTask, Step, User
+from . import labels
 
-STEP_LABELS = {
-    StepName.CHECK: "Check",
-    StepName.SCHEMA: "Schema",
-    StepName.COPY: "Copy data",
-    StepName.INDEX: "Indexes and keys",
-    StepName.SYNC: "Incremental sync",
-    StepName.COMPARE: "Comparison",
-    StepName.COMPLETE: "Complete",
-    StepName.CLEANUP: "Clean-up",
-}
-_LOOKS: dict[Status, tuple[str, str]] = {
-    Status.DRAFT: ("Draft", "mute"),
-    Status.CHECKING: ("Checking", "run"),
-    Status.CHECK_FAILED: ("Check failed", "bad"),
-    Status.CHECK_PASSED: ("Check passed", "ok"),
-    Status.SCHEDULED: ("Scheduled", "mute"),
-    Status.QUEUED: ("Queued", "mute"),
-    Status.RUNNING: ("Running", "run"),
-    Status.PAUSED: ("Paused", "warn"),
-    Status.READY: ("In sync, ready to complete", "ok"),
-    Status.COMPLETING: ("Completing", "run"),
-    Status.COMPLETED: ("Completed", "ok"),
-    Status.CANCELLING: ("Cancelling", "warn"),
-    Status.CANCELLED: ("Cancelled", "mute"),
-    Status.FAILED: ("Failed", "bad"),
-}
-_CONFIRM = {
-    Action.START: "Start this migration? The target is filled with the selected objects.",
-    Action.START_NOW: "Start now instead of waiting for the scheduled time?",
-    Action.PAUSE: "Pause? The source keeps the changes for us meanwhile, which takes disk space there.",
-    Action.RESUME: "Resume where the task was paused?",
-    Action.RETRY: "Try again from where the task stopped? Everything that was done is kept.",
-    Action.COMPARE: "Compare source and target now? Both servers read every selected table once; the sync goes on.",
-    Action.COMPLETE: (
-        "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "
-        "compared, sequences are set, and the sync is closed. Changes made on the source after that do not arrive."
-    ),
-    Action.CANCEL: (
-        "Cancel this migration? The copy or sync stops and what is ours is removed from both servers. "
-        "Tables that were made on the target stay there and are listed."
-    ),
-    Action.START_AGAIN: "Start this task again? The check runs first.",
-    Action.DELETE: "Delete this task with its history? Nothing on either server is touched.",
-}
 _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,
@@ -68,6 +28,8 @@ _OFFERED = [
     Action.START_AGAIN,
     Action.COMPARE,
     Action.PAUSE,
+    Action.REOPEN,
+    Action.ACCESS,
     Action.CANCEL,
     Action.DELETE,
 ]
@@ -101,7 +63,7 @@ class StepLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionButton:
-    """One thing that the operator can do now."""
+    """One thing that the operator can do now. `confirm` is empty for a page of its own."""
 
     name: str
     label: str
@@ -122,6 +84,7 @@ class TaskRow:
     since: datetime
     route_names: str
     route_hosts: str
+    tags: list[str] = field(default_factory=list)
     step_label: str = ""
     step_position: int | None = None
     step_count: int = 0
@@ -135,8 +98,10 @@ class TaskRow:
     lag_seconds: float | None = None
     queue_place: int | None = None
     scheduled_at: datetime | None = None
+    error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
+    waits_for_try: bool = False
     actions: list[ActionButton] = field(default_factory=list)
     live: bool = False
 
@@ -144,87 +109,59 @@ class TaskRow:
 Viewer = User | AnonymousUser
 
 
-def _visible(user: Viewer) -> QuerySet[MigrationTask]:
-    """Tasks that this user may see. Every signed-in operator sees all tasks of the installation."""
+def visible_tasks(user: Viewer) -> QuerySet[MigrationTask]:
+    """Tasks that this user may see. Every signed-in user sees all tasks of the installation."""
     if not user.is_authenticated:
         return MigrationTask.objects.none()
-    return MigrationTask.objects.select_related("source", "target").prefetch_related("steps", "databases")
+    return MigrationTask.objects.all()
+
+
+def with_rows(tasks: QuerySet[MigrationTask]) -> QuerySet[MigrationTask]:
+    """Read with the tasks what `task_row` looks at: a fixed number of queries for any number of tasks."""
+    return tasks.select_related("source", "target").prefetch_related("steps", "databases", "tags")
 
 
 def get_task(*, user: Viewer, task_id: uuid.UUID | str) -> MigrationTask:
     """Return one task. Raises NotFound. The one door through which pages reach a task."""
     try:
-        return _visible(user).get(pk=task_id)
+        return with_rows(visible_tasks(user)).get(pk=task_id)
     except (MigrationTask.DoesNotExist, ValueError) as error:
         raise NotFound("There is no such migration task.") from error
 
 
-def task_rows(*, user: Viewer, search: str = "", status: str = "") -> list[TaskRow]:
-    """Return the rows of the list, newest first."""
-    tasks = _visible(user).order_by("-created_at")
-    if search:
-        text = search[:200]
-        tasks = tasks.filter(
-            Q(name__icontains=text)
-            | Q(source__host__icontains=text)
-            | Q(target__host__icontains=text)
-            | Q(source__database__icontains=text)
-        )
-    if status:
-        tasks = tasks.filter(status=status)
-    places = _queue_places()
-    return [task_row(task, places) for task in tasks]
-
-
-def status_counts(*, user: Viewer) -> dict[str, int]:
-    """Return how many tasks stand in each status; statuses of none are left out."""
-    seen = _visible(user).select_related(None).prefetch_related(None).order_by()
-    return dict(seen.values_list("status").annotate(number=Count("id")))
-
-
-def changed_rows(*, user: Viewer, known: dict[str, int]) -> tuple[list[TaskRow], bool]:
-    """Return the rows whose version differs from the known one, and whether any known task can still change."""
-    tasks = list(_visible(user).filter(pk__in=[key for key in known if _is_uuid(key)]))
-    changed = [task for task in tasks if known.get(str(task.pk)) != task.version]
-    live = any(Status(task.status) in LIVE for task in tasks)
-    places = _queue_places() if changed else {}
-    return [task_row(task, places) for task in changed], live
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _queue_places() -> dict[uuid.UUID, int]:
-    waiting = (
-        MigrationTask.objects.filter(status=Status.QUEUED).order_by("queued_at", "pk").values_list("pk", flat=True)
-    )
-    return {key: place for place, key in enumerate(waiting, start=1)}
+def queue_places(tasks: Iterable[MigrationTask]) -> dict[uuid.UUID, int]:
+    """Return the place in the queue of those tasks that are queued, the next one being 1."""
+    wanted = {task.pk: task.queued_at for task in tasks if task.status == Status.QUEUED}
+    if not wanted:
+        return {}
+    last = max((at for at in wanted.values() if at), default=None)
+    waiting = MigrationTask.objects.filter(status=Status.QUEUED).order_by("queued_at", "pk")
+    if last is not None:
+        waiting = waiting.filter(queued_at__lte=last)
+    order = {key: place for place, key in enumerate(waiting.values_list("pk", flat=True), start=1)}
+    return {key: order[key] for key in wanted if key in order}
 
 
 def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) -> TaskRow:
-    """Return the row of one task."""
+    """Return the row of one task. With `places` given, the ledger is not asked: the list offers less than the page."""
     status = Status(task.status)
-    label, tone = _LOOKS[status]
+    label, tone = labels.STATUSES[status]
     steps = step_lines(task)
     current = next((line for line in steps if line.name == task.current_step), None)
     position = next((number for number, line in enumerate(steps, start=1) if line is current), None)
-    if places is None:
-        places = _queue_places() if status == Status.QUEUED else {}
+    alone = places is None
+    places = queue_places([task]) if places is None else places
     return TaskRow(
         id=task.pk,
         name=task.name,
         version=task.version,
         status=status.value,
-        status_label=label,
+        status_label=str(label),
         tone=tone,
         since=task.finished_at or task.started_at or task.created_at,
         route_names=_route_names(task),
         route_hosts=f"{task.source} → {task.target}",
+        tags=[tag.name for tag in task.tags.all()],
         step_label=current.label if current else "",
         step_position=position,
         step_count=len(steps),
@@ -238,9 +175,11 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         lag_seconds=task.lag_seconds,
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,
+        error_code=task.error_code,
         error_message=task.error_message,
         error_hint=task.error_hint,
-        actions=action_buttons(task),
+        waits_for_try=task.failing_since is not None and task.not_before is not None,
+        actions=action_buttons(task, ledger=alone),
         live=status in LIVE,
     )
 
@@ -251,14 +190,21 @@ def _rows_per_second(task: MigrationTask) -> float | None:
 
 
 def _route_names(task: MigrationTask) -> str:
-    names = [database.source_name for database in task.databases.all()]
+    databases = list(task.databases.all())
+    names = [database.source_name for database in databases]
     if not names:
         selection = Selection.from_json(task.selection)
         names = sorted({path[0] for path, value in selection.rules.items() if path and value})
-        names = names or (["whole instance"] if selection.includes() else ["nothing selected"])
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    same = all(database.source_name == database.target_name for database in task.databases.all())
-    return shown if same else shown + " → " + ", ".join(database.target_name for database in task.databases.all()[:3])
+        names = names or ([_("whole instance")] if selection.includes() else [_("nothing selected")])
+    shown = ", ".join(names[:3])
+    if len(names) > 3:
+        more = len(names) - 3
+        shown = ngettext("%(names)s and %(more)d more", "%(names)s and %(more)d more", more) % {
+            "names": shown,
+            "more": more,
+        }
+    same = all(database.source_name == database.target_name for database in databases)
+    return shown if same else shown + " → " + ", ".join(database.target_name for database in databases[:3])
 
 
 def step_lines(task: MigrationTask) -> list[StepLine]:
@@ -266,7 +212,7 @@ def step_lines(task: MigrationTask) -> list[StepLine]:
     rows: Iterable[Step] = task.steps.all()
     lines = [_step_line(task, row) for row in rows]
     return lines or [
-        StepLine(name=name, label=STEP_LABELS[name], state="pending")
+        StepLine(name=name, label=str(labels.STEPS[name]), state="pending")
         for name in steps_for(incremental=task.incremental)
     ]
 
@@ -283,7 +229,7 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
         percent = None
     return StepLine(
         name=row.name,
-        label=STEP_LABELS[StepName(row.name)],
+        label=str(labels.STEPS[StepName(row.name)]),
         state=state,
         note=note,
         percent=percent,
@@ -292,8 +238,11 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
     )
 
 
-def action_buttons(task: MigrationTask) -> list[ActionButton]:
-    """Return what the operator can do now, in the order in which it is offered."""
+def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionButton]:
+    """Return what the operator can do now, in the order in which it is offered.
+
+    How a failed task can be edited depends on what it has made; with `ledger` False neither form is offered.
+    """
     allowed = set(allowed_actions(Status(task.status)))
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         allowed.discard(Action.CANCEL)
@@ -301,13 +250,20 @@ def action_buttons(task: MigrationTask) -> list[ActionButton]:
         allowed.discard(Action.COMPARE)
     if not task.incremental:
         allowed -= {Action.COMPARE, Action.COMPLETE}
+    if Action.REOPEN in allowed:
+        allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
     return [
         ActionButton(
             name=action.value,
-            label=RULES[action].label,
+            label=str(labels.ACTIONS[action]),
             tone="pri" if action in _PRIMARY else "danger" if action in _DANGER else "",
-            confirm=_CONFIRM[action],
+            confirm=str(labels.CONFIRM.get(action, "")),
         )
         for action in _OFFERED
         if action in allowed
     ]
+
+
+def _edits_not_possible(task: MigrationTask) -> set[Action]:
+    made = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE).exists()
+    return {Action.REOPEN} if made else {Action.ACCESS}

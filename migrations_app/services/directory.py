@@ -59,8 +59,10 @@ def freshen(lists: Iterable[tuple[str, str]], *, force: bool = False) -> None:
 def _with_regions(kind: str, region: str) -> list[tuple[str, str]]:
     if kind == "region":
         return []
+    if region:
+        return [(kind, region)]
     regions = Resource.objects.filter(provider=PROVIDER, kind="region").values_list("external_id", flat=True)
-    return [(kind, name) for name in regions if region in ("", name)]
+    return [(kind, name) for name in regions]
 
 
 def _ask(account: ProviderAccount, lists: list[tuple[str, str]], *, force: bool) -> None:

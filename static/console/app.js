@@ -1,4 +1,4 @@
-// The page works without this file; it adds the theme switch, the dialog, the hints' Escape and calm live updates.
+// The page works without this file; it adds the theme switch, the dialog and the hints' Escape.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -87,25 +87,6 @@
     if (event.target instanceof HTMLDetailsElement && event.target.id) opened.set(event.target.id, event.target.open);
   }, true);
 
-  // Live parts: one poll at a time, none while the tab is hidden, nothing replaced under the operator's hands.
-  const held = new Set();
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const poll = event.detail.elt.closest("[data-poll]");
-    if (!poll) return;
-    if (document.hidden) event.preventDefault();
-    held.clear();
-  });
-  document.addEventListener("htmx:oobBeforeSwap", (event) => {
-    const target = event.detail.target;
-    const group = target.dataset.guard;
-    if (group && target.contains(document.activeElement)) {
-      held.add(group);
-      event.detail.shouldSwap = false;
-    }
-    const next = event.detail.fragment.firstElementChild;
-    if (group && next && next.innerHTML === target.innerHTML && next.className === target.className) event.detail.shouldSwap = false;
-    if (target.dataset.seen && held.has(target.dataset.seen)) event.detail.shouldSwap = false;
-  });
   document.addEventListener("htmx:load", (event) => {
     event.detail.elt.querySelectorAll("details[id]").forEach((node) => {
       if (opened.has(node.id)) node.open = opened.get(node.id);

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core import serializers
 from django.test import Client
-from django.urls import URLPattern, get_resolver, reverse
+from django.urls import reverse
 from pytest_django.asserts import assertContains, assertRedirects
 
 from migrations_app.models import ConnectionTest, Event, MigrationTask
@@ -62,17 +61,6 @@ def url_of(name: str, task: MigrationTask) -> str:
 def _snapshot() -> str:
     models = [MigrationTask, Event, ConnectionTest]
     return "".join(serializers.serialize("json", model.objects.order_by("pk")) for model in models)
-
-
-def _names() -> Iterator[str]:
-    for pattern in get_resolver().url_patterns:
-        for inner in getattr(pattern, "url_patterns", [pattern]):
-            assert isinstance(inner, URLPattern)
-            yield str(inner.name)
-
-
-def test_every_address_is_in_the_matrix() -> None:
-    assert set(_names()) == set(ADDRESSES) | PUBLIC
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
@@ -265,7 +253,7 @@ def test_a_crash_shows_an_id_and_nothing_else(
         raise RuntimeError("SELECT secret FROM /work/path")
 
     url = url_of(name, factories.task())
-    for selector in ("task_row", "task_rows"):
+    for selector in ("task_row", "task_page"):
         monkeypatch.setattr(f"migrations_app.selectors.{selector}", crash)
     anna.raise_request_exception = False
     answer = anna.get(url)

@@ -52,7 +52,7 @@ def test_tables_are_searched_and_paged(anna: Client) -> None:
     for number in range(60):
         factories.table_copy(task, f"table_{number:02}", bytes_total=number)
     url = reverse("tasks:detail", args=[task.id])
-    assertContains(anna.get(url), "1–15 of 60")
+    assertContains(anna.get(url), "1–25 of 60")
     found = anna.get(url, {"q": "table_07"})
     assertContains(found, "public.table_07")
     assertNotContains(found, "public.table_08")

@@ -1,0 +1,53 @@
+"""One action on many ticked tasks, before it is done: which will do it, which will not, and why not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from ..engine.states import RULES, Action, Status, StepName
+from ..models import MigrationTask
+from . import labels
+from .checkview import check_view
+from .rows import Viewer, visible_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceLine:
+    """One ticked task. `why_not` is empty when the action is possible now."""
+
+    id: uuid.UUID
+    name: str
+    status_label: str
+    tone: str
+    why_not: str
+
+
+def chosen_tasks(*, user: Viewer, action: str, keys: Iterable[uuid.UUID]) -> list[ChoiceLine]:
+    """Return the ticked tasks in the order of the list, each with why `action` is not possible, if it is not."""
+    wanted = Action(action)
+    tasks = visible_tasks(user).filter(pk__in=list(keys)).select_related("source", "target").order_by("-created_at")
+    return [
+        ChoiceLine(
+            id=task.pk,
+            name=task.name,
+            status_label=str(labels.STATUSES[Status(task.status)][0]),
+            tone=labels.STATUSES[Status(task.status)][1],
+            why_not=_why_not(task, wanted),
+        )
+        for task in tasks
+    ]
+
+
+def _why_not(task: MigrationTask, action: Action) -> str:
+    status = Status(task.status)
+    if action == Action.START and status in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED):
+        return check_view(task).why_not
+    if status not in RULES[action].allowed_from:
+        return RULES[action].refusal
+    if action == Action.CANCEL and status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
+        return _("Complete is past the point where it can be cancelled.")
+    return ""

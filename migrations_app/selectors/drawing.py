@@ -1,0 +1,126 @@
+"""Charts of a task's life as coordinates: drawn on the server, so that pages need neither a library nor a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ..models import MigrationTask, Sample
+from ..sample_ages import spacing
+
+WIDTH, HEIGHT = 600, 120
+_POINTS = 240
+_VALUES = 12
+_LONGEST_GAP = 30.0
+
+Value = Callable[[Sample], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartPoint:
+    """One line of the table behind a chart."""
+
+    at: datetime
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartLine:
+    """One unbroken stretch: the points of an SVG polyline, and of the polygon below it."""
+
+    points: str
+    area: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One value over time, in a box of WIDTH by HEIGHT. `unit`: seconds, rows or bytes."""
+
+    name: str
+    title: str
+    unit: str
+    per_second: bool
+    lines: list[ChartLine]
+    last: float
+    highest: float
+    top: float
+    begin: datetime
+    end: datetime
+    values: list[ChartPoint]
+
+
+_CHARTS: list[tuple[str, Promise, str, bool, Value]] = [
+    ("lag", _("Lag"), "seconds", False, lambda sample: sample.lag_seconds),
+    ("apply", _("Apply rate"), "rows", True, lambda sample: sample.apply_rows_per_second),
+    ("wal", _("WAL kept on the source"), "bytes", False, lambda sample: sample.wal_kept_bytes),
+    ("copy", _("Copy rate"), "bytes", True, lambda sample: sample.copy_bytes_per_second),
+]
+
+
+def charts(task: MigrationTask) -> list[Chart]:
+    """Return the charts for which there are at least two points, over the task's whole life."""
+    samples = list(Sample.objects.filter(task=task).order_by("at", "pk"))
+    drawn = [_chart(samples, name, str(title), unit, rate, value) for name, title, unit, rate, value in _CHARTS]
+    return [chart for chart in drawn if chart is not None]
+
+
+def _chart(samples: list[Sample], name: str, title: str, unit: str, rate: bool, value: Value) -> Chart | None:
+    points = [(sample.at, float(found)) for sample in samples if (found := value(sample)) is not None]
+    if len(points) < 2:
+        return None
+    points = _fewer(points, _POINTS)
+    begin, end = points[0][0], points[-1][0]
+    highest = max(number for _, number in points)
+    top = highest or 1.0
+    return Chart(
+        name=name,
+        title=title,
+        unit=unit,
+        per_second=rate,
+        lines=[_line(part, begin, end, top) for part in _parts(points)],
+        last=points[-1][1],
+        highest=highest,
+        top=top,
+        begin=begin,
+        end=end,
+        values=[ChartPoint(at=at, value=number) for at, number in reversed(_fewer(points, _VALUES))],
+    )
+
+
+def _fewer(points: list[tuple[datetime, float]], most: int) -> list[tuple[datetime, float]]:
+    """Return at most `most` points: the highest of each stretch, and always the last."""
+    if len(points) <= most:
+        return points
+    size = -(-len(points) // (most - 1))
+    kept = [max(points[at : at + size], key=lambda point: point[1]) for at in range(0, len(points) - 1, size)]
+    return [*kept, points[-1]] if kept[-1] != points[-1] else kept
+
+
+def _parts(points: list[tuple[datetime, float]]) -> list[list[tuple[datetime, float]]]:
+    """Split where no worker looked: a line across a pause would claim to know what nobody measured."""
+    now, parts = timezone.now(), [[points[0]]]
+    usual = (points[-1][0] - points[0][0]) / max(1, len(points) - 1)
+    for before, point in pairwise(points):
+        wanted = max(spacing((now - before[0]).total_seconds()) * 3, _LONGEST_GAP)
+        if point[0] - before[0] > max(timedelta(seconds=wanted), usual * 4):
+            parts.append([])
+        parts[-1].append(point)
+    return parts
+
+
+def _line(points: list[tuple[datetime, float]], begin: datetime, end: datetime, top: float) -> ChartLine:
+    span = (end - begin).total_seconds() or 1.0
+    spots = [
+        (round(WIDTH * (at - begin).total_seconds() / span, 1), round(HEIGHT - (HEIGHT - 4) * number / top, 1))
+        for at, number in points
+    ]
+    if len(spots) == 1:
+        spots.append((min(WIDTH, spots[0][0] + 1), spots[0][1]))
+    drawn = " ".join(f"{x:g},{y:g}" for x, y in spots)
+    return ChartLine(points=drawn, area=f"{spots[0][0]:g},{HEIGHT} {drawn} {spots[-1][0]:g},{HEIGHT}")

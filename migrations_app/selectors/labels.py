@@ -1,0 +1,97 @@
+"""How statuses, steps, actions and table states are called on pages, in the language of whoever looks."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ..engine.states import Action, Status, StepName
+
+STEPS: dict[StepName, Promise] = {
+    StepName.CHECK: _("Check"),
+    StepName.SCHEMA: _("Schema"),
+    StepName.COPY: _("Copy data"),
+    StepName.INDEX: _("Indexes and keys"),
+    StepName.SYNC: _("Incremental sync"),
+    StepName.COMPARE: _("Comparison"),
+    StepName.COMPLETE: _("Complete"),
+    StepName.CLEANUP: _("Clean-up"),
+}
+STATUSES: dict[Status, tuple[Promise, str]] = {
+    Status.DRAFT: (_("Draft"), "mute"),
+    Status.CHECKING: (_("Checking"), "run"),
+    Status.CHECK_FAILED: (_("Check failed"), "bad"),
+    Status.CHECK_PASSED: (_("Check passed"), "ok"),
+    Status.SCHEDULED: (_("Scheduled"), "mute"),
+    Status.QUEUED: (_("Queued"), "mute"),
+    Status.RUNNING: (_("Running"), "run"),
+    Status.PAUSED: (_("Paused"), "warn"),
+    Status.READY: (_("In sync, ready to complete"), "ok"),
+    Status.COMPLETING: (_("Completing"), "run"),
+    Status.COMPLETED: (_("Completed"), "ok"),
+    Status.CANCELLING: (_("Cancelling"), "warn"),
+    Status.CANCELLED: (_("Cancelled"), "mute"),
+    Status.FAILED: (_("Failed"), "bad"),
+}
+# What the list is filtered by. Each status is in exactly one group.
+GROUPS: dict[str, tuple[Promise, frozenset[Status]]] = {
+    "running": (
+        _("Running"),
+        frozenset({Status.CHECKING, Status.RUNNING, Status.COMPLETING, Status.CANCELLING}),
+    ),
+    "queued": (_("Queued"), frozenset({Status.QUEUED, Status.SCHEDULED})),
+    "waiting": (_("Waits for you"), frozenset({Status.READY, Status.CHECK_PASSED, Status.PAUSED})),
+    "failed": (_("Failed"), frozenset({Status.FAILED, Status.CHECK_FAILED})),
+    "draft": (_("Drafts"), frozenset({Status.DRAFT})),
+    "ended": (_("Ended"), frozenset({Status.COMPLETED, Status.CANCELLED})),
+}
+ACTIONS: dict[Action, Promise] = {
+    Action.EDIT: _("Edit"),
+    Action.CHECK: _("Next: Check Task"),
+    Action.START: _("Start"),
+    Action.START_NOW: _("Start now"),
+    Action.PAUSE: _("Pause"),
+    Action.RESUME: _("Resume"),
+    Action.RETRY: _("Retry"),
+    Action.COMPARE: _("Compare now"),
+    Action.COMPLETE: _("Complete"),
+    Action.CANCEL: _("Cancel"),
+    Action.START_AGAIN: _("Start again"),
+    Action.REOPEN: _("Edit"),
+    Action.ACCESS: _("Change access"),
+    Action.DELETE: _("Delete"),
+}
+CONFIRM: dict[Action, Promise] = {
+    Action.START: _("Start this migration? The target is filled with the selected objects."),
+    Action.START_NOW: _("Start now instead of waiting for the scheduled time?"),
+    Action.PAUSE: _("Pause? The source keeps the changes for us meanwhile, which takes disk space there."),
+    Action.RESUME: _("Resume where the task was paused?"),
+    Action.RETRY: _("Try again from where the task stopped? Everything that was done is kept."),
+    Action.COMPARE: _("Compare source and target now? Both servers read every selected table once; the sync goes on."),
+    Action.COMPLETE: _(
+        "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "
+        "compared, sequences are set, and the sync is closed. Changes made on the source after that do not arrive."
+    ),
+    Action.CANCEL: _(
+        "Cancel this migration? The copy or sync stops and what is ours is removed from both servers. "
+        "Tables that were made on the target stay there and are listed."
+    ),
+    Action.START_AGAIN: _("Start this task again? The check runs first."),
+    Action.REOPEN: _(
+        "Make this task a draft again? Nothing of it stands on either server, so everything can be edited; "
+        "the check has to run again."
+    ),
+    Action.DELETE: _("Delete this task with its history? Nothing on either server is touched."),
+}
+TABLES: dict[str, tuple[Promise, str]] = {
+    "waiting": (_("Waiting"), ""),
+    "copying": (_("Copying"), "run"),
+    "copied": (_("Copied"), "run"),
+    "indexing": (_("Indexing"), "run"),
+    "catching_up": (_("Catching up"), "run"),
+    "synced": (_("Synced"), "ok"),
+    "done": (_("Done"), "ok"),
+    "mismatch": (_("Mismatch"), "bad"),
+    "stopped": (_("Stopped"), "warn"),
+    "excluded": (_("Excluded"), "mute"),
+}

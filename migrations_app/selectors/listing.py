@@ -1,0 +1,186 @@
+"""The task list: searched, filtered, sorted and paged by the database, so that its length does not matter."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.utils.functional import Promise
+
+from ..engine.states import LIVE, Status, StepName
+from ..models import MigrationTask, Step, Tag
+from . import labels
+from .rows import TaskRow, Viewer, queue_places, task_row, visible_tasks, with_rows
+
+SORTS = ("created", "name", "status", "lag", "progress")
+_STATUS_ORDER = [
+    Status.FAILED,
+    Status.CHECK_FAILED,
+    Status.READY,
+    Status.PAUSED,
+    Status.CHECK_PASSED,
+    Status.RUNNING,
+    Status.COMPLETING,
+    Status.CANCELLING,
+    Status.CHECKING,
+    Status.QUEUED,
+    Status.SCHEDULED,
+    Status.DRAFT,
+    Status.COMPLETED,
+    Status.CANCELLED,
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFilter:
+    """What the list shows. `status` is a group or a single status; `sort` a column, with - for descending."""
+
+    search: str = ""
+    status: str = ""
+    tag: str = ""
+    sort: str = "-created"
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some tasks are left out."""
+        return bool(self.search or self.status or self.tag)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCount:
+    """One choice of the status filter."""
+
+    name: str
+    label: str
+    count: int
+
+
+class _KnownCount(Paginator):  # type: ignore[type-arg]  # generic for type checkers only
+    """A paginator that was told how many there are."""
+
+    def __init__(self, tasks: QuerySet[MigrationTask], size: int, known: int | None) -> None:
+        super().__init__(tasks, size)
+        if known is not None:
+            self.count = known
+
+
+def task_page(
+    *, user: Viewer, wanted: ListFilter, page: str | int | None = 1, size: int = 40, known: int | None = None
+) -> tuple[Page[MigrationTask], list[TaskRow]]:
+    """Return one page of the list and its rows. `known`: the number of all tasks, where nothing is filtered."""
+    tasks = _sorted(_narrowed(visible_tasks(user), wanted), wanted.sort)
+    paginator = _KnownCount(with_rows(tasks), size, None if wanted.narrowed else known)
+    found = paginator.get_page(page)
+    chosen = list(found.object_list)
+    places = queue_places(chosen)
+    return found, [task_row(task, places) for task in chosen]
+
+
+def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[MigrationTask]:
+    group = labels.GROUPS.get(wanted.status)
+    if group is not None:
+        tasks = tasks.filter(status__in=sorted(group[1]))
+    elif wanted.status:
+        tasks = tasks.filter(status=wanted.status)
+    if wanted.tag:
+        tasks = tasks.filter(pk__in=_tagged(Q(name__iexact=wanted.tag[:40])))
+    if wanted.search:
+        text = wanted.search[:200]
+        tasks = tasks.filter(
+            Q(name__icontains=text)
+            | Q(source__host__icontains=text)
+            | Q(target__host__icontains=text)
+            | Q(source__database__icontains=text)
+            | Q(pk__in=_tagged(Q(name__icontains=text)))
+        )
+    return tasks
+
+
+def _tagged(tags: Q) -> QuerySet[MigrationTask, uuid.UUID]:
+    keys = Tag.objects.filter(tags).values("pk")
+    return MigrationTask.objects.filter(tags__in=keys).order_by().values_list("pk", flat=True)
+
+
+def _sorted(tasks: QuerySet[MigrationTask], sort: str) -> QuerySet[MigrationTask]:
+    """Sort by one column; the newest of equal ones come first, and the key makes pages stable."""
+    column, down = sort.removeprefix("-"), sort.startswith("-")
+    if column == "created" or column not in SORTS:
+        return tasks.order_by("created_at" if sort == "created" else "-created_at", "pk")
+    key: F | Case | Subquery
+    if column == "name":
+        key = F("name")
+    elif column == "lag":
+        key = F("lag_seconds")
+    elif column == "status":
+        key = Case(*(When(status=status, then=Value(n)) for n, status in enumerate(_STATUS_ORDER)), default=Value(99))
+    else:
+        key = _progress()
+    return tasks.order_by(OrderBy(key, descending=down, nulls_last=True), "-created_at", "pk")
+
+
+def _progress() -> Case:
+    """A number that grows as a task nears its end: its step, then how far that step is."""
+    here = Step.objects.filter(task=OuterRef("pk"), name=OuterRef("current_step"))
+    share = Case(
+        When(progress_total__gt=0, then=F("progress_done") / F("progress_total")),
+        default=Value(0.0),
+        output_field=FloatField(),
+    )
+    place = Case(
+        *(When(current_step=name, then=Value(float(n))) for n, name in enumerate(StepName)),
+        default=Value(0.0),
+        output_field=FloatField(),
+    )
+    return Case(
+        When(status=Status.COMPLETED, then=Value(100.0)),
+        When(current_step="", then=Value(None)),
+        default=place + Subquery(here.annotate(share=share).values("share")[:1], output_field=FloatField()),
+        output_field=FloatField(),
+    )
+
+
+def status_counts(*, user: Viewer) -> dict[str, int]:
+    """Return how many tasks stand in each status; statuses of none are left out."""
+    return dict(visible_tasks(user).order_by().values_list("status").annotate(number=Count("id")))
+
+
+def group_counts(counts: Mapping[str, int]) -> list[GroupCount]:
+    """Return the choices of the status filter; groups of none are left out."""
+    found = [
+        GroupCount(name=name, label=_text(label), count=sum(counts.get(status.value, 0) for status in members))
+        for name, (label, members) in labels.GROUPS.items()
+    ]
+    return [group for group in found if group.count]
+
+
+def _text(label: Promise) -> str:
+    return str(label)
+
+
+def all_tags() -> list[str]:
+    """Return every tag that some task carries, by name."""
+    return list(Tag.objects.values_list("name", flat=True)[:200])
+
+
+def changed_rows(*, user: Viewer, known: dict[str, int]) -> tuple[list[TaskRow], bool]:
+    """Return the rows whose version differs from the known one, and whether any known task can still change."""
+    keys = [key for key in known if _is_uuid(key)]
+    states = list(visible_tasks(user).filter(pk__in=keys).values_list("pk", "version", "status"))
+    live = any(Status(status) in LIVE for _, _, status in states)
+    moved = [key for key, version, _ in states if known.get(str(key)) != version]
+    if not moved:
+        return [], live
+    tasks = list(with_rows(visible_tasks(user)).filter(pk__in=moved))
+    places = queue_places(tasks)
+    return [task_row(task, places) for task in tasks], live
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""Everything that is known about one task as plain values, for a file that leaves the house. No secret is in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ..engine.lsn import format_lsn
+from ..engine.selection import Selection
+from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask
+from .checkview import check_view
+from .pages import LedgerLine, databases, left_behind
+from .rows import step_lines, task_row
+from .tables import TableView
+
+_MOST_EVENTS = 5000
+_ENDPOINT = [
+    "kind",
+    "region",
+    "network",
+    "vpc_id",
+    "subnet_id",
+    "instance_id",
+    "gateway_id",
+    "vpn_type",
+    "host",
+    "port",
+    "account",
+    "database",
+    "tls_mode",
+    "require_auth",
+    "ssh_host",
+    "ssh_port",
+    "ssh_user",
+]
+
+
+def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, Any]:
+    """Return settings, check, steps, tables, comparison, events and leftovers. `tables`: how many are listed at most.
+
+    Times are ISO 8601 in UTC. Endpoints are copied by a list of names: a secret cannot slip in with a new column.
+    """
+    row, view = task_row(task), TableView(task)
+    counts = view.counts()
+    lines = view.lines(tables)
+    left = left_behind(task, limit=10_000)
+    return {
+        "format": 1,
+        "task": {
+            "id": str(task.pk),
+            "name": task.name,
+            "status": task.status,
+            "status_label": row.status_label,
+            "tags": row.tags,
+            "created_at": _time(task.created_at),
+            "started_at": _time(task.started_at),
+            "finished_at": _time(task.finished_at),
+            "scheduled_at": _time(task.scheduled_at),
+            "error_code": task.error_code,
+            "error": task.error_message,
+            "error_hint": task.error_hint,
+        },
+        "settings": {
+            "source": _endpoint(task.source),
+            "target": _endpoint(task.target),
+            "incremental": task.incremental,
+            "copy_jobs": task.copy_jobs,
+            "selection": Selection.from_json(task.selection).to_json(),
+        },
+        "check": _check(task),
+        "steps": [
+            {
+                "name": line.name,
+                "label": line.label,
+                "state": line.state,
+                "started_at": _time(line.started_at),
+                "finished_at": _time(line.finished_at),
+                "seconds": line.seconds,
+                "note": line.note,
+            }
+            for line in step_lines(task)
+        ],
+        "databases": [
+            {
+                "source": state.source_name,
+                "target": state.target_name,
+                "in_sync": state.in_sync,
+                "rows_applied": state.rows_applied,
+                "lag_bytes": state.lag_bytes,
+                "lag_seconds": state.lag_seconds,
+                "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
+            }
+            for state in databases(task)
+        ],
+        "totals": {
+            "tables": counts.total,
+            "tables_done": counts.done,
+            "bytes": counts.bytes_done,
+            "rows": counts.rows_done,
+            "states": counts.states,
+        },
+        "tables": [
+            {
+                "database": line.database,
+                "schema": line.schema,
+                "name": line.name,
+                "state": line.state,
+                "label": line.label,
+                "rows": line.rows_done,
+                "bytes": line.bytes_total,
+                "seconds": line.seconds,
+            }
+            for line in lines
+        ],
+        "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
+        "events": [_event(event) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
+        "left": {"source": _left(left.source), "target": _left(left.target)},
+    }
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+
+
+def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
+    return {name: getattr(endpoint, name) for name in _ENDPOINT} if endpoint else {}
+
+
+def _check(task: MigrationTask) -> dict[str, Any]:
+    view = check_view(task)
+    return {
+        "checked_at": _time(task.checked_at),
+        "failed": view.failed,
+        "warnings": view.warnings,
+        "passed": view.passed,
+        "results": [_item(item) for item in CheckItem.objects.filter(task=task)],
+    }
+
+
+def _item(item: CheckItem) -> dict[str, Any]:
+    return {
+        "code": item.code,
+        "title": item.title,
+        "group": item.group,
+        "status": item.status,
+        "database": item.database,
+        "found": item.found,
+        "hint": item.hint,
+        "acknowledged_by": item.acknowledged_by,
+        "acknowledged_reason": item.acknowledged_reason,
+        "acknowledged_at": _time(item.acknowledged_at),
+    }
+
+
+def _comparison(result: ComparisonResult) -> dict[str, Any]:
+    return {
+        "database": result.database,
+        "equal": result.equal,
+        "started_at": _time(result.started_at),
+        "finished_at": _time(result.finished_at),
+        "position": format_lsn(result.lsn) if result.lsn is not None else None,
+        "tables": result.tables_count,
+        "rows": result.source_rows,
+        "differences": result.differences,
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "at": _time(event.at),
+        "actor": event.actor,
+        "level": event.level,
+        "code": event.code,
+        "message": event.message,
+        "from": event.from_status,
+        "to": event.to_status,
+    }
+
+
+def _left(lines: list[LedgerLine]) -> list[dict[str, str]]:
+    return [{"kind": line.kind, "name": line.name, "database": line.database, "removal": line.sql} for line in lines]
