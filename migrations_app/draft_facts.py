@@ -7,9 +7,11 @@ import hmac
 import json
 
 from django.conf import settings
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from .engine.selection import Selection
-from .models import Endpoint, MigrationTask, SourceObject
+from .models import Endpoint, Level, MigrationTask, SourceObject
 
 # Everything of an endpoint that decides which server is reached, how, and as whom. Secrets come in as keyed hashes.
 _FACTS = (
@@ -53,18 +55,48 @@ def _facts(endpoint: Endpoint) -> list[object]:
     return [getattr(endpoint, name) for name in _FACTS] + secrets
 
 
-def missing_parents(
-    task: MigrationTask, selection: Selection
-) -> list[tuple[tuple[str, str, str], tuple[str, str, str]]]:
-    """Return (child, parent) pairs where the child is selected and the parent of its foreign key is not."""
+Edge = tuple[tuple[str, str, str], tuple[str, str, str]]
+"""(child, parent) of a foreign key, each as (database, schema, table)."""
+
+
+def missing_parents(task: MigrationTask, selection: Selection) -> list[Edge]:
+    """Return (child, parent) pairs where the child is selected and the parent of its foreign key is not.
+
+    A partition counts as the table that it belongs to.
+    """
+    partial = [name for name in _databases(task) if selection.state(name) == "some"]
+    if not partial:
+        return []
+    rows = SourceObject.objects.filter(
+        task=task, database__in=partial, level__in=[Level.TABLE, Level.PARTITION]
+    ).annotate(listed=Cast("fk_parents", TextField()))
     pairs = []
-    for row in SourceObject.objects.filter(task=task).exclude(fk_parents=[]):
-        child = (row.database, row.schema, row.name)
-        if not selection.includes(*child):
+    for database, schema, name, root_schema, root, listed in rows.values_list(
+        "database", "schema", "name", "root_schema", "root", "listed"
+    ).order_by():
+        if listed == "[]" or not selection.mode_of(database, (schema, name), (root_schema or schema, root or name)):
             continue
         pairs += [
-            (child, (row.database, schema, name))
-            for schema, name in row.fk_parents
-            if not selection.includes(row.database, schema, name)
+            ((database, schema, name), (database, *parent))
+            for parent in json.loads(listed)
+            if not selection.includes(database, *parent)
         ]
-    return pairs
+    return _of_roots(task, selection, sorted(pairs))
+
+
+def _databases(task: MigrationTask) -> list[str]:
+    return list(SourceObject.objects.filter(task=task, level=Level.DATABASE).values_list("database", flat=True))
+
+
+def _of_roots(task: MigrationTask, selection: Selection, pairs: list[Edge]) -> list[Edge]:
+    """Return the pairs with the tables that partitions among the parents belong to, where those are left out too."""
+    if not pairs:
+        return []
+    partitions = SourceObject.objects.filter(task=task, level=Level.PARTITION, name__in={pair[1][2] for pair in pairs})
+    roots = {
+        (row.database, row.schema, row.name): (row.database, row.root_schema, row.root)
+        for row in partitions.only("database", "schema", "name", "root_schema", "root")
+        if row.root
+    }
+    found = [(child, roots.get(parent, parent)) for child, parent in pairs]
+    return [pair for pair in found if not selection.includes(*pair[1])]

@@ -9,18 +9,21 @@ from uuid import UUID
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import HtmxRequest, go, refuse, task_or_404
+from ..http import UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
 
-_LONGEST_SEARCH = 63
+_LONGEST_SEARCH = 130
+_MODES = ("data", "structure", "")
 
 
 def _search(request: HtmxRequest) -> str:
-    return request.GET.get("q", "")[:_LONGEST_SEARCH].strip()
+    return request.GET.get("q", "")[:_LONGEST_SEARCH].replace("\x00", "").strip()
 
 
 def _page_number(request: HtmxRequest) -> int:
@@ -28,18 +31,31 @@ def _page_number(request: HtmxRequest) -> int:
     return max(1, int(value)) if value.isdecimal() and len(value) < 7 else 1
 
 
-def _path(request: HtmxRequest) -> tuple[str, ...]:
-    path = tuple(request.GET.getlist("path"))
-    if len(path) > 2:
+def _path(request: HtmxRequest, task: MigrationTask) -> tuple[str, ...]:
+    path = tuple(part.replace("\x00", "") for part in request.GET.getlist("path"))
+    if len(path) > 3 or not selectors.exists(task, path):
         raise Http404("no such level")
     return path
+
+
+def _level(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> dict[str, Any]:
+    """The context of one level; a search that cannot be made becomes `problem`."""
+    context: dict[str, Any] = {"task": task, "path": path, "search": _search(request), "along": "along" in request.GET}
+    try:
+        context["tree"] = selectors.tree(
+            task, path, search=context["search"], page=_page_number(request), along=context["along"] and len(path) == 2
+        )
+    except selectors.BadSearch as bad:
+        context["problem"] = str(bad)
+    return context
 
 
 @require_GET
 def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
-    summary, path = selectors.selection_summary(task), _path(request)
+    path = _path(request, task)
+    summary = selectors.selection_summary(task)
     context: dict[str, Any] = {
         "task": task,
         "row": selectors.task_row(task),
@@ -48,54 +64,121 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
         "path": path,
     }
     if summary.read_at:
-        context["root"] = {"path": (), "state": selectors.selection_states(task, [()])[()]}
-        context["tree"] = selectors.tree(task, path, search=_search(request), page=_page_number(request))
-    return render(request, "console/objects.html", context)
+        context |= {"root": selectors.boxes(task, ())[0], **_level(request, task, path)}
+    return render(request, "console/objects.html", context, status=UNPROCESSABLE if "problem" in context else 200)
 
 
 @require_GET
 def level(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """One level of the tree, or a further page of it."""
     task = task_or_404(request, task_id)
-    tree = selectors.tree(task, _path(request), search=_search(request), page=_page_number(request))
-    context = {"task": task, "tree": tree, "path": _path(request), "search": _search(request)}
-    return render(request, "console/partials/_level.html", context)
+    context = _level(request, task, _path(request, task))
+    status = UNPROCESSABLE if "problem" in context else 200
+    return render(request, "console/partials/_level.html", context, status=status)
+
+
+def _toggled(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> HttpResponseBase:
+    """The toggled node, everything above it, and the counter; the whole page without scripts."""
+    if not request.htmx:
+        return go(request, reverse("tasks:objects", args=[task.id]))
+    context = {
+        "task": task,
+        "summary": selectors.selection_summary(task),
+        "boxes": selectors.boxes(task, path),
+    }
+    return render(request, "console/partials/_toggled.html", context)
+
+
+def _unreadable() -> HttpResponseBase:
+    return HttpResponseBadRequest(_("The selection could not be read. Load the page again."))
 
 
 @require_POST
 def toggle(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Select or leave out what lies at a path; answers with the node, its ancestors and the counter."""
     task = task_or_404(request, task_id)
-    wanted = _wanted(request.POST.get("pick", ""))
-    if wanted is None:
-        return HttpResponseBadRequest("The selection could not be read. Load the page again.")
-    path, selected = wanted
-    url = reverse("tasks:objects", args=[task.id])
+    value = _posted(request, "pick")
+    path, selected = _posted_path(value), value.get("selected")
+    if path is None or not isinstance(selected, bool):
+        return _unreadable()
     try:
         task = services.set_selected(task_id=task.id, actor=request.user, path=path, selected=selected)
     except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    if not request.htmx:
-        return go(request, url)
-    context = {"task": task, "summary": selectors.selection_summary(task), "boxes": _boxes(task, path)}
-    return render(request, "console/partials/_toggled.html", context)
+        return refuse(request, refused.message, reverse("tasks:objects", args=[task.id]))
+    return _toggled(request, task, path)
 
 
-def _wanted(text: str) -> tuple[tuple[str, ...], bool] | None:
+@require_POST
+def mode(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Let what lies at a path move with its data or without."""
+    task = task_or_404(request, task_id)
+    value = _posted(request, "mode")
+    path, wanted = _posted_path(value), value.get("mode")
+    if path is None or wanted not in _MODES:
+        return _unreadable()
     try:
-        value = json.loads(text)
-        path, selected = value["path"], value["selected"]
-    except (ValueError, KeyError, TypeError):
+        task = services.set_mode(task_id=task.id, actor=request.user, path=path, mode=str(wanted))
+    except services.Refused as refused:
+        return refuse(request, refused.message, reverse("tasks:objects", args=[task.id]))
+    return _toggled(request, task, path)
+
+
+@require_POST
+def matching(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Select or leave out everything that a search finds: a glob as one rule, a regular expression table by table."""
+    task = task_or_404(request, task_id)
+    value = _posted(request, "matching")
+    path, wanted, text = _posted_path(value), value.get("mode"), value.get("q")
+    if path is None or wanted not in _MODES or not isinstance(text, str) or len(text) > _LONGEST_SEARCH:
+        return _unreadable()
+    who: dict[str, Any] = {"task_id": task.id, "actor": request.user, "mode": str(wanted)}
+    try:
+        if text.startswith("/"):
+            task = services.set_listed(paths=selectors.matching_tables(task, path, text), **who)
+        else:
+            task = services.set_matching(scope=path, pattern=text, **who)
+    except (services.Refused, selectors.BadSearch) as refused:
+        return refuse(request, str(refused), reverse("tasks:objects", args=[task.id]))
+    return _toggled(request, task, ())
+
+
+@require_POST
+def forget(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Forget a pattern of the selection."""
+    task = task_or_404(request, task_id)
+    value = _posted(request, "pattern")
+    path, text = _posted_path(value), value.get("q")
+    if path is None or not isinstance(text, str):
+        return _unreadable()
+    url = reverse("tasks:objects", args=[task.id])
+    try:
+        services.drop_pattern(task_id=task.id, actor=request.user, scope=path, text=text)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    return go(request, url)
+
+
+def _posted(request: HtmxRequest, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(request.POST.get(name, ""))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _posted_path(value: dict[str, Any]) -> tuple[str, ...] | None:
+    path = value.get("path")
+    if not isinstance(path, list) or len(path) > 3 or not all(isinstance(part, str) for part in path):
         return None
-    shape = isinstance(path, list) and len(path) <= 3 and all(isinstance(part, str) for part in path)
-    return (tuple(path), selected) if shape and isinstance(selected, bool) else None
+    return None if any("\x00" in part for part in path) else tuple(path)
 
 
-def _boxes(task: MigrationTask, path: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The toggled node and everything above it, with their states."""
-    paths = [path[:length] for length in range(len(path) + 1)]
-    states = selectors.selection_states(task, paths)
-    return [{"path": each, "state": states[each]} for each in paths]
+@require_GET
+def closure(request: HtmxRequest, task_id: UUID) -> HttpResponse:
+    """What the selection needs beyond itself, listed before it is added."""
+    task = task_or_404(request, task_id)
+    context = {"task": task, "row": selectors.task_row(task), "closure": selectors.closure(task)}
+    return render(request, "console/closure.html", context)
 
 
 @require_POST
@@ -107,7 +190,25 @@ def parents(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
         added = services.include_parents(task_id=task.id, actor=request.user)
     except services.Refused as refused:
         return refuse(request, refused.message, url)
-    return go(request, url, said=f"{added} parent table{'' if added == 1 else 's'} included.")
+    said = ngettext("%(number)d parent table included.", "%(number)d parent tables included.", added)
+    return go(request, url, said=said % {"number": added})
+
+
+@require_POST
+def keys(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Go without the foreign keys whose parent is left out, or require the parents again."""
+    task = task_or_404(request, task_id)
+    url = reverse("tasks:objects", args=[task.id])
+    policy = request.POST.get("policy", "")
+    try:
+        services.set_foreign_keys(task_id=task.id, actor=request.user, policy=policy)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    said = {
+        "without": _("Foreign keys to tables that are left out will not be made on the target."),
+        "require": _("Foreign keys to tables that are left out are required again."),
+    }
+    return go(request, url, said=said[policy])
 
 
 @require_POST

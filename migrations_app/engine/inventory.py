@@ -1,12 +1,13 @@
-"""Reads what an instance holds, for the object tree: databases, schemas, tables with sizes and foreign-key parents.
+"""Reads what an instance holds, for the object tree: databases, schemas, tables with sizes and what they need.
 
 Set-based catalog queries only, so that ten thousand tables take well under a second and nothing is locked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -52,15 +53,38 @@ class InventoryTable:
     name: str
     kind: str
     parent: tuple[str, str] | None = None  # (schema, table) of a partition's root or branch
-    bytes: int = 0
+    root: tuple[str, str] | None = None  # (schema, table) of the table that a partition belongs to in the end
+    bytes: int = 0  # of a partitioned table: with its partitions
     rows_estimate: int = 0
     selectable: bool = True
     reason: str = ""
     unlogged: bool = False
     fk_parents: tuple[tuple[str, str], ...] = ()
+    needs: tuple[tuple[str, str, str], ...] = ()  # (kind, schema, name): type, sequence, function, extension
 
 
-InventoryRow = InventoryDatabase | InventorySchema | InventoryTable
+@dataclass(frozen=True, kw_only=True)
+class InventoryAlong:
+    """Something that comes along with its schema. `kind`: sequence, function or type."""
+
+    database: str
+    schema: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetObject:
+    """Something on the target: a database, a schema or a relation. `rows_estimate` None: unknown."""
+
+    database: str
+    schema: str = ""
+    name: str = ""
+    kind: str = "database"
+    rows_estimate: int | None = None
+
+
+InventoryRow = InventoryDatabase | InventorySchema | InventoryTable | InventoryAlong
 
 
 def read_inventory(server: Server, control: Control | None = None) -> Iterator[InventoryRow]:
@@ -101,6 +125,7 @@ def _read_database(server: Server, database: InventoryDatabase) -> Iterator[Inve
         with connection, bounded(connection, 3 * QUERY_SECONDS):
             schemas = _schemas(connection, database.name)
             tables = _tables(connection, database.name)
+            along = _along(connection, database.name)
     except ConnectFailed as failure:
         yield _unreadable(database, failure.message)
         return
@@ -112,6 +137,7 @@ def _read_database(server: Server, database: InventoryDatabase) -> Iterator[Inve
     yield database
     yield from schemas
     yield from tables
+    yield from along
 
 
 def _unreadable(database: InventoryDatabase, reason: str) -> InventoryDatabase:
@@ -121,24 +147,61 @@ def _unreadable(database: InventoryDatabase, reason: str) -> InventoryDatabase:
 
 
 def _schemas(connection: Connection, database: str) -> list[InventorySchema]:
-    rows = connection.execute(query("inventory_schemas")).fetchall()
-    return [
-        InventorySchema(
-            database=database,
-            name=str(name),
-            selectable=bool(may_enter),
-            reason="" if may_enter else "The account has no USAGE right on this schema.",
-        )
-        for name, may_enter in rows
-    ]
+    rows: list[Any] = connection.execute(query("inventory_schemas")).fetchall()
+    return [_schema(database, str(name), bool(may_enter), int(temporary)) for name, may_enter, temporary in rows]
+
+
+def _schema(database: str, name: str, may_enter: bool, temporary: int) -> InventorySchema:
+    reason = "" if may_enter else "The account has no USAGE right on this schema."
+    if temporary:
+        tables = "1 temporary table" if temporary == 1 else f"{temporary} temporary tables"
+        reason = f"{tables} of running sessions; such tables never move."
+    return InventorySchema(database=database, name=name, selectable=not reason, reason=reason)
 
 
 def _tables(connection: Connection, database: str) -> list[InventoryTable]:
     sizes = _sizes(connection)
-    tables = []
-    for row in connection.execute(query("inventory_tables")).fetchall():
-        tables.append(_table(row, database, sizes))
-    return tables
+    listed: list[Any] = connection.execute(query("inventory_needs")).fetchall()
+    needs: dict[int, Any] = dict(listed)
+    rows: list[Any] = connection.execute(query("inventory_tables")).fetchall()
+    tables = [_table(row, database, sizes, needs.get(row[12], ())) for row in rows]
+    return _with_partitions(tables)
+
+
+def _along(connection: Connection, database: str) -> list[InventoryAlong]:
+    rows = connection.execute(query("inventory_along")).fetchall()
+    return [
+        InventoryAlong(database=database, schema=str(schema), name=str(name), kind=str(kind))
+        for schema, name, kind in rows
+    ]
+
+
+def _with_partitions(tables: list[InventoryTable]) -> list[InventoryTable]:
+    """Return the tables, each partition with its root, each partitioned table with the sizes of what lies below."""
+    parents = {(table.schema, table.name): table.parent for table in tables if table.parent}
+    size: dict[tuple[str, str], int] = defaultdict(int)
+    rows: dict[tuple[str, str], int] = defaultdict(int)
+    roots: dict[tuple[str, str], tuple[str, str]] = {}
+    for table in tables:
+        at = (table.schema, table.name)
+        above = parents.get(at)
+        while above is not None:
+            roots[at] = above
+            if table.kind != "partitioned":
+                size[above] += table.bytes
+                rows[above] += table.rows_estimate
+            above = parents.get(above)
+    return [
+        replace(
+            table,
+            root=roots.get((table.schema, table.name)),
+            bytes=size[table.schema, table.name] if table.kind == "partitioned" else table.bytes,
+            rows_estimate=rows[table.schema, table.name] if table.kind == "partitioned" else table.rows_estimate,
+        )
+        if table.parent or table.kind == "partitioned"
+        else table
+        for table in tables
+    ]
 
 
 def _sizes(connection: Connection) -> dict[int, int]:
@@ -151,14 +214,10 @@ def _sizes(connection: Connection) -> dict[int, int]:
     return {int(oid): int(size) for oid, size in rows if size is not None}
 
 
-def _table(row: tuple[Any, ...], database: str, sizes: dict[int, int]) -> InventoryTable:
+def _table(row: tuple[Any, ...], database: str, sizes: dict[int, int], needs: Iterable[Any]) -> InventoryTable:
     schema, name, kind, is_partition, persistence, parent_schema, parent_name = row[:7]
-    size, estimate, can_read, may_enter, fk_parents, oid = row[7:]
-    reason = ""
-    if not may_enter:
-        reason = "The account has no USAGE right on this schema."
-    elif not can_read:
-        reason = "The account has no SELECT right on this object."
+    size, estimate, can_read, may_enter, fk_parents, oid, extension = row[7:]
+    reason = _why_not(kind, bool(can_read), bool(may_enter), str(extension))
     return InventoryTable(
         database=database,
         schema=schema,
@@ -171,4 +230,51 @@ def _table(row: tuple[Any, ...], database: str, sizes: dict[int, int]) -> Invent
         reason=reason,
         unlogged=persistence == "u",
         fk_parents=tuple(sorted((str(parent[0]), str(parent[1])) for parent in fk_parents)),
+        needs=tuple((str(what), str(space), str(named)) for what, space, named in needs),
     )
+
+
+def _why_not(kind: str, can_read: bool, may_enter: bool, extension: str) -> str:
+    if extension:
+        return f"Belongs to the extension {extension}, which makes it on the target."
+    if kind == "f":
+        return "A foreign table has no rows of its own; its definition comes along with its schema."
+    if not may_enter:
+        return "The account has no USAGE right on this schema."
+    return "" if can_read else "The account has no SELECT right on this object."
+
+
+def read_target(server: Server, names: Iterable[str], control: Control | None = None) -> Iterator[TargetObject]:
+    """Yield what stands on the target in the databases called `names`, as far as it can be read.
+
+    Raises ConnectFailed when the server cannot be reached; a database that cannot be opened is named without content.
+    """
+    wanted = set(names)
+    connection = open_session(server, Side.TARGET, statement_timeout=f"{QUERY_SECONDS}s")
+    with connection, bounded(connection, QUERY_SECONDS + 5):
+        found = connection.execute("SELECT datname::text FROM pg_catalog.pg_database").fetchall()
+    for database in sorted(wanted & {str(row[0]) for row in found}):
+        if control is not None:
+            control.check()
+        yield TargetObject(database=database)
+        try:
+            connection = open_session(server, Side.TARGET, database, statement_timeout=f"{QUERY_SECONDS}s")
+            with connection, bounded(connection, 2 * QUERY_SECONDS):
+                rows = connection.execute(query("inventory_target")).fetchall()
+        except (ConnectFailed, psycopg.Error, UnicodeDecodeError):
+            continue
+        yield from _on_target(database, rows)
+
+
+def _on_target(database: str, rows: list[tuple[Any, ...]]) -> Iterator[TargetObject]:
+    for schema in sorted({str(row[0]) for row in rows}):
+        yield TargetObject(database=database, schema=schema, kind="schema")
+    for schema, name, kind, is_partition, estimate in rows:
+        if name is not None:
+            yield TargetObject(
+                database=database,
+                schema=str(schema),
+                name=str(name),
+                kind="sequence" if kind == "S" else "partition" if is_partition else _KINDS.get(kind, "table"),
+                rows_estimate=int(estimate) if estimate >= 0 and kind in ("r", "m") else None,
+            )

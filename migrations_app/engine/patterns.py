@@ -63,6 +63,8 @@ def compile_glob(text: str) -> NamePattern:
         return NamePattern(text, text, None, _glob(text))
     if not schema or not name:
         raise PatternError("A dot parts schema and name: public.o*.")
+    if "." in name:
+        raise PatternError("Only one dot can part schema and name; write ? for a dot inside a name.")
     return NamePattern(text, name, _glob(schema), _glob(name))
 
 

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
-from .drawing import Chart, charts
-from .checkview import CheckGroup, CheckView, check_view
+from .checkreport import as_text, check_report
+from .checkview import (
+    CheckEntry,
+    CheckGroup,
+    CheckRow,
+    CheckView,
+    FixView,
+    check_item,
+    check_view,
+    fix_view,
+    is_of_this_draft,
+    preparation,
+    unacknowledged_warnings,
+)
 from .choice import ChoiceLine, chosen_tasks
+from .closure import Closure, ClosureTable, SelectionSummary, closure, selection_summary
 from .directory import (
     FieldList,
     ResourceCount,
@@ -24,8 +37,10 @@ from .directory import (
     resource_regions,
     resources,
 )
+from .drawing import Chart, charts
 from .endpoints import SavedRow, certificate_words, name_is_taken, place_of, saved_endpoint, saved_endpoints
 from .listing import GroupCount, ListFilter, all_tags, changed_rows, group_counts, status_counts, task_page
+from .mapping import MappingRow, mapping
 from .pages import (
     EventFilter,
     Health,
@@ -50,23 +65,32 @@ from .rows import (
     get_task,
     task_row,
 )
+from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
-from .tree import SelectionSummary, TreeLevel, TreeNode, selection_states, selection_summary, tree
+from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
 
 __all__ = [
     "ActionButton",
     "AuditFilter",
+    "BadSearch",
+    "BoxState",
     "Chart",
+    "CheckEntry",
     "CheckGroup",
+    "CheckRow",
     "CheckView",
     "ChoiceLine",
+    "Closure",
+    "ClosureTable",
     "EventFilter",
     "FieldList",
+    "FixView",
     "GroupCount",
     "Health",
     "LedgerLine",
     "LeftBehind",
     "ListFilter",
+    "MappingRow",
     "NotFound",
     "ResourceCount",
     "SavedRow",
@@ -80,33 +104,45 @@ __all__ = [
     "TreeLevel",
     "TreeNode",
     "all_tags",
+    "as_text",
     "audit_actions",
     "audit_entries",
+    "boxes",
     "certificate_words",
     "changed_rows",
     "charts",
+    "check_item",
+    "check_report",
     "check_view",
     "chosen_tasks",
+    "closure",
     "comparisons",
     "connection_test",
     "databases",
     "event_page",
     "events",
+    "exists",
     "field_list",
+    "fix_view",
     "get_task",
     "group_counts",
     "health",
+    "is_of_this_draft",
     "judge",
     "kinds_of",
     "last_answer",
     "left_behind",
     "listing_problems",
     "lists_of",
+    "mapping",
+    "matching_tables",
     "name_is_taken",
     "place_fields",
     "place_of",
+    "preparation",
     "provider_account",
     "public_address",
+    "reading_of",
     "region_advice",
     "resource",
     "resource_counts",
@@ -119,13 +155,14 @@ __all__ = [
     "somebody_exists",
     "status_counts",
     "steps",
+    "table_states",
     "task_name",
     "task_page",
-    "table_states",
     "task_report",
     "task_row",
     "time_zone_name",
     "tree",
+    "unacknowledged_warnings",
     "user",
     "users",
 ]

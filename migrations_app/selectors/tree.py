@@ -1,117 +1,208 @@
-"""The object tree: databases, schemas and tables of the source as a worker read them, with the selection laid over."""
+"""The object tree: databases, schemas and tables of the source as a worker read them, with the selection laid over.
+
+Each answer is one page of one level, found by an index; counts come from the database, never from a list of tables.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, QuerySet
 
-from ..draft_facts import missing_parents
 from ..engine.selection import Path, Selection
-from ..models import ConnectionTest, MigrationTask, SourceObject
+from ..models import ConnectionTest, Level, MigrationTask, SourceObject
+from .searching import Search, found_rows, read_search, regex_matches
+from .tallies import Tally, tallies
 
 NODES_A_PAGE = 200
-_LEVELS = ("database", "schema", "name")
+ALONG_KINDS = ("view", "matview", "function", "sequence", "type")
+_FIELDS = ("database", "schema", "name")
+_Row = SourceObject
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeNode:
-    """One node. `state`: all, some or none; `share`: its size among its siblings, 0 to 100."""
+    """One node. `state`: all, some or none; `mode`: data, structure or nothing; `share`: size among siblings, 0 to 100.
+
+    `fixed`: it has no box of its own (a partition, something that comes along). `tally` counts the tables below.
+    """
 
     path: Path
     label: str
     kind: str
     state: str
+    mode: str
     bytes: int
     rows: int
     selectable: bool
     reason: str
     has_children: bool
     share: int
+    fixed: bool = False
+    unlogged: bool = False
+    partitions: int = 0
+    at_target: str = ""
+    at_target_rows: int | None = None
+    target: Path = ()
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeLevel:
-    """One page of the children of a node."""
+    """One page of the children of a node. `along` counts by kind what comes along with a schema."""
 
     path: Path
     nodes: list[TreeNode]
     page: int
     pages: int
     total: int
+    search: Search = field(default_factory=Search)
+    along: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def along_total(self) -> int:
+        """How many objects come along."""
+        return sum(self.along.values())
 
 
-@dataclass(frozen=True, kw_only=True)
-class SelectionSummary:
-    """The counter under the tree, and what is missing."""
+def tree(task: MigrationTask, path: Path, *, search: str = "", page: int = 1, along: bool = False) -> TreeLevel:
+    """Return one page of the children of `path`; with `search` the tables below it that match; with `along` what
+    comes along with a schema. Raises BadSearch."""
+    wanted, selection = read_search(search), Selection.from_json(task.selection)
+    if wanted.kind == "regex":
+        keys = regex_matches(task, path, wanted)
+        total, page, pages = _pages(len(keys), page)
+        shown = keys[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE]
+        chosen = list(_Row.objects.filter(pk__in=shown).order_by(*_FIELDS))
+    else:
+        rows = found_rows(task, path, wanted) if wanted.text else _children(task, path, along)
+        total, page, pages = _pages(rows.count(), page)
+        chosen = list(rows[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE])
+    nodes = _nodes(task, selection, chosen)
+    kinds = _along_counts(task, path) if len(path) == 2 and page == 1 and not wanted.text and not along else {}
+    return TreeLevel(path=path, nodes=nodes, page=page, pages=pages, total=total, search=wanted, along=kinds)
 
-    selected_tables: int
-    total_tables: int
-    selected_bytes: int
-    missing_parents: list[tuple[str, str]]
-    read_at: datetime | None
-    reading: bool
-    error: str
-    error_hint: str
 
-
-def tree(task: MigrationTask, path: Path, *, search: str = "", page: int = 1) -> TreeLevel:
-    """Return one page of the children of `path`; with `search` the tables below it whose name or schema match."""
-    selection = Selection.from_json(task.selection)
-    rows = _below(task, path, search[:100])
-    total = rows.count()
+def _pages(total: int, page: int) -> tuple[int, int, int]:
     pages = max(1, -(-total // NODES_A_PAGE))
-    page = min(max(page, 1), pages)
-    chosen = list(rows[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE])
-    sizes = _schema_sizes(task, path) if len(path) == 1 and not search else {}
-    weights = {row.pk: sizes.get(row.schema, 0) if row.kind == "schema" else row.bytes for row in chosen}
+    return total, min(max(page, 1), pages), pages
+
+
+def _children(task: MigrationTask, path: Path, along: bool) -> QuerySet[SourceObject]:
+    """Return the rows below a path, in the order of an index."""
+    rows = _Row.objects.filter(task=task)
+    if len(path) == 3:
+        database, schema, name = path
+        rows = rows.filter(level=Level.PARTITION, database=database, parent_schema=schema, parent=name)
+        return rows.order_by("schema", "name")
+    level = Level.ALONG if along else [Level.DATABASE, Level.SCHEMA, Level.TABLE][len(path)]
+    rows = rows.filter(level=level, **dict(zip(_FIELDS, path, strict=False)))
+    return rows.order_by("kind", "name") if along else rows.order_by(_FIELDS[len(path)])
+
+
+def _along_counts(task: MigrationTask, path: Path) -> dict[str, int]:
+    rows = _Row.objects.filter(task=task, level=Level.ALONG, database=path[0], schema=path[1])
+    found = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
+    return {kind: found[kind] for kind in ALONG_KINDS if kind in found}
+
+
+def _nodes(task: MigrationTask, selection: Selection, rows: list[SourceObject]) -> list[TreeNode]:
+    counts = tallies(task, selection) if any(row.level in (Level.DATABASE, Level.SCHEMA) for row in rows) else {}
+    weights = {row.pk: _weight(row, counts) for row in rows}
     largest = max([1, *weights.values()])
-    nodes = [_node(row, selection, weights[row.pk], round(100 * weights[row.pk] / largest)) for row in chosen]
-    return TreeLevel(path=path, nodes=nodes, page=page, pages=pages, total=total)
+    branches = _partition_counts(task, rows)
+    return [
+        _node(row, selection, weights[row.pk], round(100 * weights[row.pk] / largest), branches, counts) for row in rows
+    ]
 
 
-def _below(task: MigrationTask, path: Path, search: str) -> QuerySet[SourceObject]:
-    rows = SourceObject.objects.filter(task=task, **dict(zip(_LEVELS, path, strict=False)))
-    if search:
-        return (
-            rows.exclude(name="")
-            .filter(Q(name__icontains=search) | Q(schema__icontains=search))
-            .order_by("database", "schema", "name")
-        )
-    if len(path) == 0:
-        return rows.filter(schema="", name="").order_by("database")
-    if len(path) == 1:
-        return rows.exclude(schema="").filter(name="").order_by("schema")
-    return rows.exclude(name="").order_by("name")
+def _weight(row: SourceObject, counts: dict[Path, Tally]) -> int:
+    if row.level == Level.SCHEMA:
+        tally = counts.get((row.database, row.schema))
+        return tally.bytes if tally else 0
+    return row.bytes
 
 
-def _schema_sizes(task: MigrationTask, path: Path) -> dict[str, int]:
-    found = (
-        SourceObject.objects.filter(task=task, database=path[0])
-        .exclude(name="")
-        .values("schema")
-        .annotate(total=Sum("bytes"))
-    )
-    return {row["schema"]: int(row["total"] or 0) for row in found.order_by()}
+def _partition_counts(task: MigrationTask, rows: list[SourceObject]) -> dict[Path, int]:
+    names = [row.name for row in rows if row.kind == "partitioned"]
+    if not names:
+        return {}
+    databases = {row.database for row in rows}
+    found = _Row.objects.filter(task=task, level=Level.PARTITION, database__in=databases, parent__in=names).order_by()
+    counted = found.values_list("database", "parent_schema", "parent").annotate(Count("pk"))
+    return {(database, schema, name): count for database, schema, name, count in counted}
 
 
-def _node(row: SourceObject, selection: Selection, size: int, share: int) -> TreeNode:
+def _node(
+    row: SourceObject,
+    selection: Selection,
+    size: int,
+    share: int,
+    branches: dict[Path, int],
+    counts: dict[Path, Tally],
+) -> TreeNode:
     path = tuple(part for part in (row.database, row.schema, row.name) if part)
+    fixed = row.level in (Level.PARTITION, Level.ALONG)
+    partitions = branches.get(path, 0)
     return TreeNode(
         path=path,
         label=path[-1],
         kind=row.kind,
-        state=selection.state(*path) if row.selectable else "none",
+        state=_state(row, selection, path),
+        mode=_mode(row, selection, path),
         bytes=size,
         rows=row.rows_estimate,
         selectable=row.selectable,
         reason=row.reason,
-        has_children=not row.name and row.selectable,
+        has_children=row.selectable and (not row.name or partitions > 0),
         share=share,
+        fixed=fixed,
+        unlogged=row.unlogged,
+        partitions=partitions,
+        at_target=row.at_target,
+        at_target_rows=row.at_target_rows,
+        target=_target(row, selection),
+        tally=counts.get(path, Tally()) if row.level in (Level.DATABASE, Level.SCHEMA) else None,
     )
+
+
+def _state(row: SourceObject, selection: Selection, path: Path) -> str:
+    if not row.selectable:
+        return "none"
+    if row.level == Level.PARTITION:
+        return "all" if _mode(row, selection, path) else "none"
+    return selection.state(*path)
+
+
+def _mode(row: SourceObject, selection: Selection, path: Path) -> str:
+    if not row.selectable:
+        return ""
+    if row.level == Level.PARTITION:
+        return selection.mode_of(row.database, (row.schema, row.name), (row.root_schema or row.schema, row.root))
+    return selection.mode(*path)
+
+
+def _target(row: SourceObject, selection: Selection) -> Path:
+    """Return the path on the target where it is another one than on the source, else ()."""
+    names = [selection.target_name(row.database)]
+    if row.schema:
+        names.append(selection.target_schema(row.database, row.schema))
+    if row.name:
+        names.append(row.name)
+    own = tuple(part for part in (row.database, row.schema, row.name) if part)
+    return tuple(names) if tuple(names) != own and not row.name else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxState:
+    """How the box of a node stands after a change: the toggled node and its ancestors."""
+
+    path: Path
+    state: str
+    mode: str
+    tally: Tally | None = None
 
 
 def selection_states(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, str]:
@@ -120,29 +211,46 @@ def selection_states(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, s
     return {path: selection.state(*path) for path in paths}
 
 
-def selection_summary(task: MigrationTask) -> SelectionSummary:
-    """Return how much is selected, and which foreign-key parents are left out."""
+def boxes(task: MigrationTask, path: Path) -> list[BoxState]:
+    """Return how a node and everything above it stand, the instance first."""
     selection = Selection.from_json(task.selection)
-    tables: Any = (
-        SourceObject.objects.filter(task=task, kind__in=["table", "partition"])
-        .values_list("database", "schema", "name", "bytes")
-        .order_by()
+    paths = [path[:length] for length in range(len(path) + 1)]
+    return [BoxState(path=at, state=selection.state(*at), mode=selection.mode(*at)) for at in paths]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the readings stand. `target_problem`: why the target could not be looked at; `looking`: it is just done."""
+
+    read_at: datetime | None = None
+    reading: bool = False
+    error: str = ""
+    error_hint: str = ""
+    target_problem: str = ""
+    looking: bool = False
+
+
+def reading_of(task: MigrationTask) -> Reading:
+    """Return how the last readings of source and target stand."""
+    tests = ConnectionTest.objects.filter(task=task, kind="inventory")
+    last, look = tests.filter(side="source").first(), tests.filter(side="target").first()
+    if last is None:
+        return Reading()
+    if look is not None and look.created_at < last.created_at:
+        look = None
+    waits = ("waiting", "running")
+    told = look.message if look is not None and look.state == "failed" else ""
+    return Reading(
+        read_at=last.finished_at if last.state == "passed" else None,
+        reading=last.state in waits,
+        error=last.message if last.state == "failed" else "",
+        error_hint=last.hint if last.state == "failed" else "",
+        target_problem=told or (str(last.detail.get("target", "")) if look is None else ""),
+        looking=look is not None and look.state in waits,
     )
-    total = chosen = size = 0
-    for database, schema, name, weight in tables.iterator(chunk_size=5000):
-        total += 1
-        if selection.includes(database, schema, name):
-            chosen += 1
-            size += weight
-    pairs = [(".".join(child), ".".join(parent)) for child, parent in missing_parents(task, selection)]
-    last = ConnectionTest.objects.filter(task=task, kind="inventory").first()
-    return SelectionSummary(
-        selected_tables=chosen,
-        total_tables=total,
-        selected_bytes=size,
-        missing_parents=pairs,
-        read_at=last.finished_at if last and last.state == "passed" else None,
-        reading=bool(last and last.state in ("waiting", "running")),
-        error=last.message if last and last.state == "failed" else "",
-        error_hint=last.hint if last and last.state == "failed" else "",
-    )
+
+
+def exists(task: MigrationTask, path: Path) -> bool:
+    """Say whether the source has a database, schema or table at `path`, as it was read."""
+    names = dict(zip(_FIELDS, (*path, "", "", ""), strict=False))
+    return not path or _Row.objects.filter(task=task, **names).exists()

@@ -17,6 +17,7 @@ from ..engine.states import Action, Status
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .endpoints import EndpointData, store_endpoint
+from .limits import count_test
 
 HOST_KEY_UNKNOWN = "SSH-HOST-KEY-UNKNOWN"
 
@@ -130,17 +131,20 @@ def void_check(task: MigrationTask, before: str, actor: Actor) -> None:
 
 @transaction.atomic
 def request_test(*, task_id: TaskId, actor: Actor, side: str) -> ConnectionTest:
-    """Ask a worker to test the connection of one side; the page polls the row."""
+    """Ask a worker to test the connection of one side; the page polls the row. Raises Refused: too many of late."""
+    count_test(actor, locked(task_id), side)
     return _request(task_id, actor, side, "test")
 
 
 @transaction.atomic
-def request_inventory(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
-    """Ask a worker to read the source's objects into our rows; an unfinished reading is not asked for twice."""
-    waiting = ConnectionTest.objects.filter(
-        task=locked(task_id), kind="inventory", state__in=["waiting", "running"]
-    ).first()
-    return waiting or _request(task_id, actor, "source", "inventory")
+def request_inventory(*, task_id: TaskId, actor: Actor, side: str = "source") -> ConnectionTest:
+    """Ask a worker to read the source's objects into our rows, or only what the target has under their names there.
+
+    A reading that has not begun is not asked for twice.
+    """
+    states = ["waiting", "running"] if side == "source" else ["waiting"]
+    waiting = ConnectionTest.objects.filter(task=locked(task_id), kind="inventory", side=side, state__in=states).first()
+    return waiting or _request(task_id, actor, side, "inventory")
 
 
 def _request(task_id: TaskId, actor: Actor, side: str, kind: str) -> ConnectionTest:

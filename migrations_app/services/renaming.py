@@ -34,7 +34,7 @@ def refuse_bad_targets(
     """Raise BadTargets unless every given path exists, every name can be used and no two go onto one another."""
     errors: dict[Path, str] = {}
     given: dict[Path, str] = {(name,): target for name, target in databases.items()}
-    given |= dict(schemas)
+    given |= {tuple(path): target for path, target in schemas.items()}
     for path, target in given.items():
         wrong = name_problem(target, database=len(path) == 1) if target and target != path[-1] else ""
         if wrong:

@@ -17,7 +17,7 @@ from .drafts import void_check
 from .renaming import refuse_bad_targets
 
 MOST_RULES = 20_000
-_ALL_READ = 20
+_MOST_DATABASES = 20
 
 
 @transaction.atomic
@@ -61,19 +61,21 @@ def set_mode(*, task_id: TaskId, actor: Actor, path: Iterable[str], mode: str) -
         return _change(task_id, actor, lambda task, now: now.choose(_known(task, at), wanted))
 
 
-def set_matching(*, task_id: TaskId, actor: Actor, database: str, pattern: str, mode: str) -> MigrationTask:
-    """Let everything whose name matches a glob move by `mode`, also what appears later, as one rule.
+def set_matching(*, task_id: TaskId, actor: Actor, scope: Iterable[str], pattern: str, mode: str) -> MigrationTask:
+    """Let everything below `scope` whose name matches a glob move by `mode`, also what appears later, as one rule.
 
-    An empty `database` means each one. Raises Refused for a pattern that cannot be read or matches no database.
+    `scope` is () for every database, (database,) or (database, schema). Raises Refused for a pattern that cannot be
+    read and for a scope that the source does not have.
     """
+    at = tuple(scope)
     wanted = _mode(mode)
 
     def change(task: MigrationTask, selection: Selection) -> Selection:
-        names = [_known(task, (database,))[0]] if database else _databases(task)
-        if len(names) > _ALL_READ:
+        scopes = [_known(task, at)] if at else [(name,) for name in _databases(task)]
+        if len(scopes) > _MOST_DATABASES:
             raise Refused("The instance has too many databases for one pattern. Open one database and search there.")
-        for name in names:
-            selection = selection.choose_matching((name,), pattern, wanted)
+        for scope in scopes:
+            selection = selection.choose_matching(scope, pattern, wanted)
         return selection
 
     with transaction.atomic():
@@ -167,7 +169,7 @@ def _databases(task: MigrationTask) -> list[str]:
 
 
 def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `path` when the source has it and it can move. Raises Refused. Without a reading everything is taken."""
+    """Return `path` when the source has it, as it was read, and it can move. Raises Refused."""
     if not path:
         return path
     if not 1 <= len(path) <= 3 or "" in path:
@@ -177,7 +179,7 @@ def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
     if row is None:
         raise Refused("The source does not have this object any more. Read the objects again.")
     if not row["selectable"]:
-        raise Refused(f"This object cannot move. {row['reason']}")
+        raise Refused(f"{'.'.join(path)} cannot move. {row['reason']}")
     if row["root"]:
         raise Refused("A partition moves with its table. Select the table.")
     return path

@@ -1,4 +1,5 @@
--- Every relation that an operator may pick, one row each, with the parents of its foreign keys as a JSON list.
+-- Every relation that an operator may pick, one row each, with the parents of its foreign keys as a JSON list and the
+-- extension that it belongs to.
 -- Sizes are estimates from the last VACUUM or ANALYZE, so that no table is opened and a locked one cannot hold us up.
 -- :parameters none   :versions 10+   (conparentid exists since 11: read through to_jsonb so that 10 parses it)
 WITH parents AS (
@@ -10,8 +11,9 @@ WITH parents AS (
      AND coalesce(pg_catalog.to_jsonb(k) ->> 'conparentid', '0') = '0'
    GROUP BY k.conrelid
 ), members AS (
-  SELECT d.objid FROM pg_catalog.pg_depend d
-   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e'
+  SELECT d.objid, e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass
+     AND d.deptype = 'e'
 )
 SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.relpersistence::text,
        np.nspname::text AS parent_schema, p.relname::text AS parent_name,
@@ -21,7 +23,7 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.re
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_read,
        pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS may_enter,
        coalesce(f.list, '[]'::jsonb) AS fk_parents,
-       c.oid::bigint
+       c.oid::bigint, coalesce(m.extname::text, '') AS extension
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
@@ -29,9 +31,10 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, c.re
   LEFT JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
   LEFT JOIN pg_catalog.pg_namespace np ON np.oid = p.relnamespace
   LEFT JOIN parents f ON f.conrelid = c.oid
+  LEFT JOIN members m ON m.objid = c.oid
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
    AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath')
    AND n.nspname !~ '^pg_(temp|toast_temp)_'
-   AND c.oid NOT IN (SELECT objid FROM members)
+   AND (m.objid IS NULL OR c.relkind <> 'v')
  ORDER BY n.nspname, c.relname

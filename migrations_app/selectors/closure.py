@@ -1,0 +1,166 @@
+"""What a selection takes, what it leaves out that it needs, and what comes along with it: listed before it is added."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from ..draft_facts import Edge, missing_parents
+from ..engine.selection import Path, PatternRule, Selection
+from ..models import Level, MigrationTask, SourceObject
+from .tallies import Tally, sizes_of, tallies
+from .tree import reading_of
+
+MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSummary:
+    """The counter under the tree, and what is missing. `foreign_keys`: require or without."""
+
+    selected_tables: int
+    structure_tables: int
+    total_tables: int
+    selected_bytes: int
+    missing_parents: list[tuple[str, str]]
+    foreign_keys: str
+    patterns: tuple[PatternRule, ...]
+    renamed: int
+    read_at: datetime | None
+    reading: bool
+    error: str
+    error_hint: str
+    target_problem: str
+    looking: bool
+
+
+def selection_summary(task: MigrationTask) -> SelectionSummary:
+    """Return how much is selected, and which foreign-key parents are left out."""
+    selection, reading = Selection.from_json(task.selection), reading_of(task)
+    tally = tallies(task, selection).get((), Tally())
+    return SelectionSummary(
+        selected_tables=tally.chosen,
+        structure_tables=tally.structure,
+        total_tables=tally.total,
+        selected_bytes=tally.chosen_bytes,
+        missing_parents=[(".".join(child), ".".join(parent)) for child, parent in missing_parents(task, selection)],
+        foreign_keys=selection.foreign_keys,
+        patterns=selection.patterns,
+        renamed=len(selection.targets) + len(selection.schema_targets),
+        read_at=reading.read_at,
+        reading=reading.reading,
+        error=reading.error,
+        error_hint=reading.error_hint,
+        target_problem=reading.target_problem,
+        looking=reading.looking,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosureTable:
+    """A table that selected ones refer to and that is left out. `reason`: why it cannot be added, or nothing."""
+
+    path: Path
+    bytes: int
+    rows: int
+    children: list[Path]
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closure:
+    """What *Include parents* would add, the keys that would be left out instead, and what comes along in any case."""
+
+    tables: list[ClosureTable]
+    keys: list[Edge]
+    along: dict[str, list[str]] = field(default_factory=dict)
+    along_counts: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    foreign_keys: str = "require"
+
+    @property
+    def blocked(self) -> bool:
+        """Whether one of the tables cannot be added."""
+        return any(table.reason for table in self.tables)
+
+
+def closure(task: MigrationTask) -> Closure:
+    """Return everything that the selection needs beyond itself, parents of parents included."""
+    selection = Selection.from_json(task.selection)
+    keys = missing_parents(task, selection)
+    children = _transitive(task, selection, keys)
+    facts = sizes_of(task, children)
+    tables = [
+        ClosureTable(
+            path=path,
+            bytes=facts[path]["bytes"] if path in facts else 0,
+            rows=facts[path]["rows_estimate"] if path in facts else 0,
+            children=sorted(children[path]),
+            reason=_reason(facts.get(path)),
+        )
+        for path in sorted(children)
+    ]
+    along, counts = _along(task, selection)
+    return Closure(
+        tables=tables,
+        keys=keys,
+        along=along,
+        along_counts=counts,
+        bytes=sum(table.bytes for table in tables),
+        foreign_keys=selection.foreign_keys,
+    )
+
+
+def _reason(facts: dict[str, object] | None) -> str:
+    if facts is None:
+        return "The source does not have this table any more."
+    return "" if facts["selectable"] else str(facts["reason"])
+
+
+def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> dict[Path, set[Path]]:
+    """Return each table to add with those that refer to it; adding one may ask for its own parents."""
+    children: dict[Path, set[Path]] = defaultdict(set)
+    for child, parent in keys:
+        children[parent].add(child)
+    todo: list[Path] = list(children)
+    while todo:
+        found = sizes_of(task, todo)
+        todo = []
+        for path, facts in found.items():
+            for schema, name in facts["fk_parents"]:
+                parent = (path[0], str(schema), str(name))
+                if selection.includes(*parent):
+                    continue
+                if parent not in children:
+                    todo.append(parent)
+                children[parent].add(path)
+    return children
+
+
+def _along(task: MigrationTask, selection: Selection) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """Return names and counts by kind of what selected tables need: types, sequences, functions, extensions."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for _, listed in _needs(task, selection):
+        for kind, schema, name in json.loads(listed):
+            names[kind].add(f"{schema}.{name}" if schema else name)
+    counts = Counter({kind: len(found) for kind, found in names.items()})
+    return {kind: sorted(found)[:MOST_SHOWN] for kind, found in sorted(names.items())}, dict(counts)
+
+
+def _needs(task: MigrationTask, selection: Selection) -> Iterator[tuple[Path, str]]:
+    rows = (
+        SourceObject.objects.filter(task=task, level=Level.TABLE)
+        .annotate(listed=Cast("needs", TextField()))
+        .exclude(listed="[]")
+        .values_list("database", "schema", "name", "listed")
+        .order_by()
+    )
+    for database, schema, name, listed in rows.iterator(chunk_size=5000):
+        if selection.includes(database, schema, name):
+            yield (database, schema, name), listed

@@ -1,0 +1,86 @@
+"""Search over everything that a worker read: part of a name, a glob, or a regular expression between slashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db.models import Q, QuerySet
+
+from ..engine.patterns import NamePattern, PatternError, compile_pattern
+from ..engine.selection import Path
+from ..models import Level, MigrationTask, SourceObject
+from . import glob  # noqa: F401 - registers the condition
+
+MOST_LISTED = 2000
+"""Matches of a regular expression that can be selected at once: each becomes a rule of its own."""
+
+_FIELDS = ("database", "schema", "name")
+
+
+class BadSearch(ValueError):
+    """The search cannot be made; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search as it was typed. `kind`: none, text, glob or regex."""
+
+    text: str = ""
+    kind: str = "none"
+    pattern: NamePattern | None = field(default=None, repr=False)
+
+
+def read_search(text: str) -> Search:
+    """Read what somebody typed. Raises BadSearch with the reason."""
+    text = text.strip().replace("\x00", "")
+    if not text:
+        return Search()
+    if not text.startswith("/") and not set(text) & set("*?"):
+        return Search(text=text, kind="text")
+    try:
+        pattern = compile_pattern(text)
+    except PatternError as error:
+        raise BadSearch(str(error)) from error
+    return Search(text=text, kind="regex" if text.startswith("/") else "glob", pattern=pattern)
+
+
+def found_rows(task: MigrationTask, path: Path, search: Search) -> QuerySet[SourceObject]:
+    """Return the tables and partitions below `path` that match, in the order of the tree. Raises BadSearch."""
+    rows = SourceObject.objects.filter(
+        task=task, level__in=[Level.TABLE, Level.PARTITION], **dict(zip(_FIELDS, path, strict=False))
+    ).order_by("database", "schema", "name")
+    if search.kind == "text":
+        wanted = Q(name__icontains=search.text) | Q(schema__icontains=search.text)
+        schema, dot, name = search.text.partition(".")
+        return rows.filter(wanted | Q(schema__iendswith=schema, name__istartswith=name) if dot else wanted)
+    if search.kind == "glob":
+        schema, dot, name = search.text.partition(".")
+        return rows.filter(schema__glob=schema, name__glob=name) if dot else rows.filter(name__glob=search.text)
+    return rows
+
+
+def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[int]:
+    """Return the keys of the rows that a regular expression finds. Raises BadSearch when it needs too much work."""
+    if search.pattern is None:
+        return []
+    matches = search.pattern.matches
+    rows = found_rows(task, path, search).values_list("pk", "schema", "name")
+    try:
+        return [pk for pk, schema, name in rows.iterator(chunk_size=5000) if matches(schema, name)]
+    except PatternError as error:
+        raise BadSearch(str(error)) from error
+
+
+def matching_tables(task: MigrationTask, path: Path, text: str) -> list[Path]:
+    """Return the tables that a regular expression finds and that can move. Raises BadSearch, also for too many."""
+    search = read_search(text)
+    if search.kind != "regex":
+        raise BadSearch("This is not a regular expression between slashes.")
+    keys = regex_matches(task, path, search)
+    if len(keys) > MOST_LISTED:
+        raise BadSearch(f"{len(keys):,} tables match; at most {MOST_LISTED:,} can be selected so. Use a pattern: app_*")
+    rows = SourceObject.objects.filter(task=task, level=Level.TABLE, selectable=True)
+    found: list[Path] = []
+    for at in range(0, len(keys), 500):
+        found += rows.filter(pk__in=keys[at : at + 500]).values_list(*_FIELDS)
+    return found
