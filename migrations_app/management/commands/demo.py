@@ -17,6 +17,7 @@ from django.db import connection, connections
 from ... import runner, services
 from ...demo.clusters import ClusterError, free_port
 from ...demo.fingerprint import fingerprint, unlike
+from ...demo.inventory import inventory_text
 from ...demo.world import Endpoint, World, clean
 from ...demo.writer import WriterStats
 from ...engine.selection import Selection
@@ -58,6 +59,7 @@ class Command(BaseCommand):
         with World(Path(settings.DATA_DIR) / "world", options["scale"]) as world:
             prepare()
             login = _login(world)
+            _inventory(world)
             _task(world)
             self._introduce(port, login, world)
             connections.close_all()
@@ -183,6 +185,12 @@ def _login(world: World) -> tuple[str, str]:
         user.set_password(password)
         user.save()
     return "demo", password
+
+
+def _inventory(world: World) -> None:
+    """Fill the resource directory, so that all five source types can be tried; ports follow the servers."""
+    ports = {f"{name}_port": endpoint.port for name, endpoint in world.endpoints().items()}
+    services.import_inventory(actor=None, text=inventory_text(**ports), apply=True)
 
 
 def _data(endpoint: Endpoint) -> services.EndpointData:
