@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ class _Door(asyncssh.SSHServer):
 @contextmanager
 def ssh_host(*allowed: tuple[str, int], key: asyncssh.SSHKey | None = None, port: int = 0) -> Iterator[SshHost]:
     """Serve until the block ends; forwards to the (host, port) pairs in `allowed` only."""
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     host = SshHost(allowed=set(allowed), **({"key": key} if key else {}))
     thread = threading.Thread(target=host.loop.run_forever, daemon=True)
     thread.start()

@@ -117,14 +117,14 @@ class Tunnel:
             )
         except asyncssh.PermissionDenied as error:
             raise ended_by(Reason.SSH_LOGIN, "permission denied") from error
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+        except asyncssh.Error as error:  # with a key of another kind, the host may hang up first
             raise await self._key_failure(trusted, error) from error
-        except (asyncssh.Error, OSError, TimeoutError) as error:
+        except (OSError, TimeoutError) as error:
             raise ended_by(Reason.SSH_UNREACHABLE, _words(error)) from error
         return connection
 
     async def _key_failure(self, trusted: asyncssh.SSHKey, error: Exception) -> HandshakeEnded:
-        """Tell a changed key from a host that merely speaks no common algorithm."""
+        """Tell a changed key from a host that ended the conversation for another reason."""
         shown = await self._shown_key()
         if _line(shown) == _line(trusted):
             return ended_by(Reason.SSH_UNREACHABLE, _words(error))
@@ -152,7 +152,7 @@ class Tunnel:
             )
         except HandshakeEnded as ended:
             if ended.answer.reason is Reason.POLICY:
-                raise
+                raise ended_by(Reason.POLICY, bastion.host) from ended
             raise ended_by(Reason.SSH_UNREACHABLE, ended.answer.words or str(ended.answer.reason)) from ended
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setblocking(False)
@@ -240,7 +240,8 @@ class _Remote(asyncssh.SSHTCPSession[bytes]):
             self.local.write(data)
 
     def eof_received(self) -> bool:
-        return False  # a session of PostgreSQL is over when one side has ended
+        self._end()  # a session of PostgreSQL is over when one side has ended
+        return False
 
     def pause_writing(self) -> None:
         if self.local is not None:
@@ -252,9 +253,12 @@ class _Remote(asyncssh.SSHTCPSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.discard(self)
+        self._end()
+
+    def _end(self) -> None:
         self._ended = True
         if self.local is not None:
-            self.local.close()
+            self.local.close()  # what was received before still goes out
 
 
 class _Local(asyncio.Protocol):

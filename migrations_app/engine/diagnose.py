@@ -133,6 +133,7 @@ def failure_of(
     values = {
         "where": where,
         "host": server.host,
+        "address": answer.words or server.host,
         "port": server.port,
         "side": side,
         "user": server.user,
@@ -234,7 +235,7 @@ _WALK: dict[Reason, tuple[str, str, str, bool]] = {
     ),
     Reason.POLICY: (
         "POLICY-DENIED",
-        "The address {host} of the {side} is not allowed by this installation's policy. Nothing was dialled.",
+        "The address {address} (for the {side}) is not allowed by this installation's policy. Nothing was dialled.",
         "Use another address, or ask an administrator to allow it (TOWPATH_ALLOW_ADDRESSES).",
         False,
     ),
