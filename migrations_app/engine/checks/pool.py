@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +21,8 @@ from ..probe import cut
 
 MOST_SESSIONS = 10
 """Open sessions on one side beyond which idle ones are closed."""
+MOST_HELD = 3
+"""Sessions on one side that an item holds at once: one that goes through all databases gives back the first ones."""
 _OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
 Key = tuple[Side, str]
 
@@ -40,7 +42,6 @@ class Loan:
     due: float = math.inf
     overdue: bool = False
     held: dict[Key, Connection] = field(default_factory=dict)
-    shared: set[Key] = field(default_factory=set)
     fresh: list[Connection] = field(default_factory=list)
 
     @property
@@ -66,6 +67,7 @@ class Pool:
         self._changed = threading.Condition()
         self._idle: dict[Key, list[Connection]] = defaultdict(list)
         self._busy: dict[Key, list[Connection]] = defaultdict(list)
+        self._users: Counter[Connection] = Counter()
         self._opening: set[Key] = set()
         self._failures: dict[Key | Side, EngineError] = {}
         self._scarce: set[Side] = set()
@@ -87,19 +89,12 @@ class Pool:
         if known is not None and not known.closed:
             return known
         if known is not None:
-            self._forget(key, loan)
+            self.give_back(loan, [key])  # it was lost
+        self.give_back(loan, [held for held in loan.held if held[0] is key[0]][: 1 - MOST_HELD])
         while True:
             connection = self._at_hand(key, loan) or self._open(key, loan)
             if connection is not None:
                 return connection
-
-    def _forget(self, key: Key, loan: Loan) -> None:
-        """Drop a session that was lost while it was lent."""
-        with self._changed:
-            lost = loan.held.pop(key)
-            if key not in loan.shared:
-                self._busy[key].remove(lost)
-            loan.shared.discard(key)
 
     def _at_hand(self, key: Key, loan: Loan) -> Connection | None:
         """Return a session that is there already; None when this thread is the one to open it."""
@@ -116,16 +111,16 @@ class Pool:
                         return self._lend(key, connection, loan)
                 busy = [connection for connection in self._busy[key] if not connection.closed]
                 if busy and side in self._scarce:
-                    loan.held[key] = busy[0]
-                    loan.shared.add(key)
-                    return busy[0]
+                    return self._lend(key, busy[0], loan)
                 if busy or key not in self._opening:
                     self._opening.add(key)
                     return None
                 self._changed.wait(0.5)
 
     def _lend(self, key: Key, connection: Connection, loan: Loan) -> Connection:
-        self._busy[key].append(connection)
+        if not self._users[connection]:
+            self._busy[key].append(connection)
+        self._users[connection] += 1
         loan.held[key] = connection
         return connection
 
@@ -160,21 +155,20 @@ class Pool:
                     _close(self._idle[key].pop(0))
                     number -= 1
 
-    def give_back(self, loan: Loan) -> None:
-        """Take the sessions of a loan back for the next item; one that is not as it was before is closed."""
+    def give_back(self, loan: Loan, keys: Iterable[Key] | None = None) -> None:
+        """Take sessions of a loan, or all of them, back for others; one that is not as it was before is closed."""
         with self._changed:
-            for key, connection in loan.held.items():
-                if key in loan.shared:
-                    continue  # its first holder gives it back
+            for key in list(loan.held) if keys is None else list(keys):
+                connection = loan.held.pop(key)
+                self._users[connection] -= 1
+                if self._users[connection]:
+                    continue
+                del self._users[connection]
                 self._busy[key].remove(connection)
                 if not connection.closed and connection.info.transaction_status == pq.TransactionStatus.IDLE:
                     self._idle.setdefault(key, []).append(connection)
-                elif not connection.closed and key[0] in self._scarce:
-                    self._idle.setdefault(key, []).append(connection)  # busy with the statement of one who shares it
                 else:
                     _close(connection)
-            loan.held.clear()
-            loan.shared.clear()
             self._changed.notify_all()
 
     def sessions(self) -> list[Connection]:
