@@ -32,7 +32,8 @@ def look_at_source(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
     """Return what the source needs for this task, as the page shows it."""
     plan = _plan(test.task)
     prepared = prepare(plan, read_facts(plan))
-    return "Looked at the source." if prepared.reached else prepared.failure, {**prepared.as_json(), "draft": draft_hash(test.task)}
+    detail = {**prepared.as_json(), "draft": draft_hash(test.task)}
+    return ("Looked at the source." if prepared.reached else prepared.failure), detail
 
 
 def _plan(task: MigrationTask) -> Plan:

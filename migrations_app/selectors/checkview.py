@@ -1,18 +1,83 @@
-"""The check page: items in groups, worst first, and whether Start is possible."""
+"""The check page: items in groups, worst first, what can be done about each, and whether Start is possible."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ..draft_facts import draft_hash
+from ..engine.checks.fixes import Fix, fix_of
+from ..engine.checks.registry import all_items
+from ..engine.errors import PlanError
 from ..engine.states import Status
-from ..models import CheckItem, MigrationTask
+from ..models import CheckItem, ConnectionTest, MigrationTask
 
-_ORDER = {"failed": 0, "warning": 1, "waiting": 2, "passed": 3}
+ORDER = {"failed": 0, "warning": 1, "waiting": 2, "passed": 3}
+_PREPARABLE = frozenset(
+    {
+        "publication-rights",
+        "replication-login",
+        "replication-privilege",
+        "replication-slots",
+        "source-login",
+        "source-readable",
+        "wal-level",
+        "wal-senders",
+    }
+)
+_TELL_FIX_MINUTES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRow:
+    """One result: an item as a whole, or an item in one database."""
+
+    item: CheckItem
+    fix_label: str  # '' = nothing that we could do
+    acknowledgeable: bool
+    prepare: bool  # the page Prepare the source says how to get there
+
+    @property
+    def problem(self) -> bool:
+        """Whether somebody should look."""
+        return self.item.status in ("failed", "warning")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckEntry:
+    """One item with its results, one for each database where it is per database."""
+
+    code: str
+    title: str
+    looks_at: str
+    status: str  # the worst of its rows
+    rows: list[CheckRow]
+    seconds: float | None
+
+    @property
+    def single(self) -> CheckRow | None:
+        """The only row, when there is one only."""
+        return self.rows[0] if len(self.rows) == 1 else None
+
+    @property
+    def problems(self) -> list[CheckRow]:
+        """The rows that somebody should look at."""
+        return [row for row in self.rows if row.problem]
+
+    @property
+    def rest(self) -> list[CheckRow]:
+        """The rows that say nothing new."""
+        return [row for row in self.rows if not row.problem]
+
+    @property
+    def problem(self) -> bool:
+        """Whether somebody should look."""
+        return self.status in ("failed", "warning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +85,26 @@ class CheckGroup:
     """Items that belong together, worst first."""
 
     name: str
-    items: list[CheckItem]
+    entries: list[CheckEntry]
     failed: int
     warnings: int
     passed: int
     waiting: int
+
+    @property
+    def problems(self) -> list[CheckEntry]:
+        """Entries that are not passed: failed, warned about, or still to come."""
+        return [entry for entry in self.entries if entry.status != "passed"]
+
+    @property
+    def fine(self) -> list[CheckEntry]:
+        """Entries that passed."""
+        return [entry for entry in self.entries if entry.status == "passed"]
+
+    @property
+    def total(self) -> int:
+        """How many results the group has."""
+        return self.failed + self.warnings + self.passed + self.waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,72 +112,123 @@ class CheckView:
     """The whole check page."""
 
     groups: list[CheckGroup]
+    items: int
     failed: int
     warnings: int
     passed: int
     waiting: int
+    acknowledged: int
     running: bool
     valid: bool
     expired: bool
     valid_until: datetime | None
     can_start: bool
     why_not: str
+    fix: ConnectionTest | None  # the last press on Fix, while it is worth telling
+    fixing: bool
+    editable: bool  # the check belongs to a task that was not started
+
+    @property
+    def open_warnings(self) -> int:
+        """Warnings that nobody has acknowledged."""
+        return self.warnings - self.acknowledged
+
+    @property
+    def problems(self) -> int:
+        """How many results somebody should look at."""
+        return self.failed + self.warnings
+
+    @property
+    def done(self) -> int:
+        """How many items have a result."""
+        return self.items - self.waiting
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixView:
+    """A fix before it is run: what it does and the statements."""
+
+    item: CheckItem
+    fix: Fix
 
 
 def check_view(task: MigrationTask) -> CheckView:
     """Return the last check of a task as the page shows it."""
     items = list(CheckItem.objects.filter(task=task))
-    counts = {status: sum(1 for item in items if item.status == status) for status in _ORDER}
+    counts = _counts(items)
     running = task.status == Status.CHECKING
     valid_until = task.checked_at + timedelta(hours=settings.CHECK_VALID_HOURS) if task.checked_at else None
     expired = valid_until is not None and valid_until < timezone.now()
     fresh = bool(task.checked_hash) and task.checked_hash == draft_hash(task)
     why_not = _why_not(task, counts, running=running, fresh=fresh, expired=expired)
+    fix = _told_fix(task)
+    editable = Status(task.status) in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED)
     return CheckView(
-        groups=_groups(items),
+        groups=_groups(items, editable=editable),
+        items=len(items),
         failed=counts["failed"],
         warnings=counts["warning"],
         passed=counts["passed"],
         waiting=counts["waiting"],
+        acknowledged=sum(1 for item in items if item.acknowledged_at and item.status == "warning"),
         running=running,
         valid=fresh and not expired,
         expired=expired,
         valid_until=valid_until,
         can_start=not why_not,
         why_not=why_not,
+        fix=fix,
+        fixing=fix is not None and fix.state in ("waiting", "running"),
+        editable=editable,
     )
 
 
+def _counts(items: Iterable[CheckItem]) -> dict[str, int]:
+    found = dict.fromkeys(ORDER, 0)
+    for item in items:
+        found[item.status] += 1
+    return found
+
+
+def _told_fix(task: MigrationTask) -> ConnectionTest | None:
+    last = ConnectionTest.objects.filter(task=task, kind="fix").first()
+    if last is None or last.finished_at is None:
+        return last
+    told = timezone.now() - last.finished_at < timedelta(minutes=_TELL_FIX_MINUTES)
+    looked_again = task.checked_at is not None and last.state == "failed" and task.checked_at > last.finished_at
+    return last if told and not looked_again else None
+
+
 def _why_not(task: MigrationTask, counts: dict[str, int], *, running: bool, fresh: bool, expired: bool) -> str:
-    if running:
-        return "The check is running."
-    if Status(task.status) not in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED):
-        return "This task has been started already."
-    if not task.checked_at:
-        return "The check has not run yet."
-    if not fresh:
-        return "The settings changed after the check; run it again."
-    if expired:
-        return "The check is too old; run it again."
-    if counts["failed"]:
-        return "Start is possible when nothing is Failed."
-    if counts["waiting"] or task.status != Status.CHECK_PASSED:
-        return "Some items have not run yet; check again."
-    return ""
+    reasons = [
+        (running, _("The check is running.")),
+        (
+            Status(task.status) not in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED),
+            _("This task has been started already."),
+        ),
+        (not task.checked_at, _("The check has not run yet.")),
+        (not fresh, _("The settings changed after the check; run it again.")),
+        (expired, _("The check is too old; run it again.")),
+        (bool(counts["failed"]), _("Start is possible when nothing is Failed.")),
+        (
+            bool(counts["waiting"]) or task.status != Status.CHECK_PASSED,
+            _("Some items have not run yet; check again."),
+        ),
+    ]
+    return next((words for holds, words in reasons if holds), "")
 
 
-def _groups(items: list[CheckItem]) -> list[CheckGroup]:
+def _groups(items: list[CheckItem], *, editable: bool) -> list[CheckGroup]:
     names = list(dict.fromkeys(item.group for item in items))
+    looks_at = {info.code: info.looks_at for info in all_items()}
     groups = []
     for name in names:
-        own = sorted(
-            (item for item in items if item.group == name), key=lambda item: (_ORDER[item.status], item.position)
-        )
-        counts = {status: sum(1 for item in own if item.status == status) for status in _ORDER}
+        own = [item for item in items if item.group == name]
+        counts = _counts(own)
         groups.append(
             CheckGroup(
                 name=name,
-                items=own,
+                entries=_entries(own, looks_at, editable=editable),
                 failed=counts["failed"],
                 warnings=counts["warning"],
                 passed=counts["passed"],
@@ -105,3 +236,69 @@ def _groups(items: list[CheckItem]) -> list[CheckGroup]:
             )
         )
     return sorted(groups, key=lambda group: (group.failed == 0, group.warnings == 0, names.index(group.name)))
+
+
+def _entries(items: list[CheckItem], looks_at: dict[str, str], *, editable: bool) -> list[CheckEntry]:
+    by_code: dict[str, list[CheckItem]] = {}
+    for item in items:
+        by_code.setdefault(item.code, []).append(item)
+    entries = []
+    for code, own in by_code.items():
+        own.sort(key=lambda item: (ORDER[item.status], item.database))
+        spent = [item.seconds for item in own if item.seconds is not None]
+        entries.append(
+            CheckEntry(
+                code=code,
+                title=own[0].title,
+                looks_at=looks_at.get(code, ""),
+                status=own[0].status,
+                rows=[_row(item, editable=editable) for item in own],
+                seconds=sum(spent) if spent else None,
+            )
+        )
+    return sorted(entries, key=lambda entry: (ORDER[entry.status], entry.rows[0].item.position))
+
+
+def _row(item: CheckItem, *, editable: bool) -> CheckRow:
+    problem = item.status in ("failed", "warning")
+    fix = _fix(item) if problem and editable else None
+    return CheckRow(
+        item=item,
+        fix_label=fix.label if fix else "",
+        acknowledgeable=editable and item.status == "warning" and item.acknowledged_at is None,
+        prepare=editable and problem and item.code in _PREPARABLE,
+    )
+
+
+def _fix(item: CheckItem) -> Fix | None:
+    try:
+        return fix_of(item.fix, item.fix_arguments) if item.fix else None
+    except PlanError:  # written by another version
+        return None
+
+
+def check_item(task: MigrationTask, item_id: int) -> CheckItem | None:
+    """Return one result of a task, or None."""
+    return CheckItem.objects.filter(task=task, pk=item_id).first()
+
+
+def fix_view(task: MigrationTask, item_id: int) -> FixView | None:
+    """Return what the Fix button of an item does, or None when there is nothing to do any more."""
+    item = check_item(task, item_id)
+    fix = _fix(item) if item is not None and item.status in ("failed", "warning") else None
+    return FixView(item=item, fix=fix) if item is not None and fix is not None else None
+
+
+def unacknowledged_warnings(task: MigrationTask) -> int:
+    """Return how many warnings nobody has acknowledged; the start asks for no more than a look at them."""
+    return CheckItem.objects.filter(task=task, status="warning", acknowledged_at=None).count()
+
+
+def preparation(task: MigrationTask) -> ConnectionTest | None:
+    """Return the last look at what the source needs, or None."""
+    return ConnectionTest.objects.filter(task=task, kind="prepare").first()
+
+
+def is_of_this_draft(task: MigrationTask, prepared: ConnectionTest) -> bool:
+    """Say whether a preparation was made for the task as it stands."""
+    return bool(prepared.detail.get("draft") == draft_hash(task))
