@@ -22,6 +22,7 @@ from .closure import Closure, ClosureTable, SelectionSummary, closure, selection
 from .directory import (
     FieldList,
     ResourceCount,
+    deciding_fields,
     field_list,
     judge,
     kinds_of,
@@ -122,6 +123,7 @@ __all__ = [
     "event_page",
     "events",
     "exists",
+    "deciding_fields",
     "field_list",
     "fix_view",
     "get_task",

@@ -48,6 +48,12 @@ def place_fields(side: str, kind: str, *, network: str = "", vpn_type: str = "")
     return sources.fields_of(side, kind, network=network, vpn_type=vpn_type)
 
 
+def deciding_fields(side: str, kind: str) -> set[str]:
+    """Return the fields of a type on which other fields or lists depend."""
+    listed = sources.LISTS.get((side, kind), {})
+    return {"network", "vpn_type", "region"} | {above for field in listed.values() for above in field.within}
+
+
 def lists_of(side: str, kind: str, values: dict[str, str]) -> list[tuple[str, str]]:
     """Return the (kind, region) lists that the fields of a type show now: what may have to be asked for first."""
     region = values.get("region", "")

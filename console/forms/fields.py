@@ -1,0 +1,86 @@
+"""Parts that several forms share: segmented choices, names, ports, host names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from crispy_forms.helper import FormHelper
+from crispy_forms.layout import Field, Layout
+from django import forms
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+NAME_BYTES = 63
+PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+_HOST = r"[A-Za-z0-9_\u00a1-\uffff]([A-Za-z0-9_.:%\u00a1-\uffff-]*[A-Za-z0-9_.\u00a1-\uffff])?|::[0-9A-Fa-f:.]*"
+
+
+def helper(*layout: Any) -> FormHelper:
+    """Return a crispy helper for a form that stands inside the page's own form element."""
+    made = FormHelper()
+    made.form_tag = False
+    made.disable_csrf = True
+    made.layout = Layout(*layout)
+    return made
+
+
+class Segments(forms.RadioSelect):
+    """A choice shown side by side, each with one line that says what it means."""
+
+    def __init__(self, lines: dict[str, Any], attrs: dict[str, str] | None = None) -> None:
+        super().__init__(attrs)
+        self.lines = lines
+
+    def __deepcopy__(self, memo: Any) -> Segments:
+        copied: Segments = super().__deepcopy__(memo)
+        copied.lines = self.lines
+        return copied
+
+
+def segments(name: str) -> Field:
+    """Return the layout of a field with `Segments`."""
+    return Field(name, template="console/fields/segmented.html")
+
+
+def port_field(label: Any, *, usual: int = 5432, required: bool = True) -> forms.IntegerField:
+    """Return a port; `usual` is the number that its messages name."""
+    between = format_lazy(gettext_lazy("A port lies between 1 and 65535, usually {usual}."), usual=usual)
+    return forms.IntegerField(
+        label=label,
+        required=required,
+        min_value=1,
+        max_value=65535,
+        initial=usual,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+        error_messages={
+            "required": format_lazy(gettext_lazy("Enter the port; PostgreSQL's usual one is {usual}."), usual=usual),
+            "invalid": format_lazy(gettext_lazy("A port is a number, usually {usual}."), usual=usual),
+            "min_value": between,
+            "max_value": between,
+        },
+    )
+
+
+def clean_host(value: str) -> str:
+    """Accept one host name or address: no path, no list, no blank, no credentials. Raises ValidationError."""
+    host = value.strip().removeprefix("[").removesuffix("]")
+    if not re.fullmatch(_HOST, host):
+        raise forms.ValidationError(
+            _(
+                "Enter one host name or IP address alone, without blanks, path, port or account; "
+                "the port has its own field."
+            )
+        )
+    return host
+
+
+def clean_name(value: str) -> str:
+    """Accept what PostgreSQL accepts as a name. Raises ValidationError."""
+    if len(value.encode(errors="replace")) > NAME_BYTES:
+        raise forms.ValidationError(
+            _("PostgreSQL names have at most %(bytes)d bytes. Check for text pasted by mistake.")
+            % {"bytes": NAME_BYTES}
+        )
+    return value
