@@ -169,9 +169,15 @@ def tls_in_front_of(port: int, pem: Path, key: Path) -> Talk:
     """Ends TLS as a PostgreSQL proxy does and passes everything on to the server at `port`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)
+    return tls_with(context, port)
+
+
+def tls_with(context: ssl.SSLContext, port: int) -> Talk:
+    """Ends TLS with this context and passes everything on to the server at `port`; without TLS it hangs up."""
 
     def talk(client: socket.socket) -> None:
-        client.recv(8)
+        if client.recv(8)[4:] != (80877103).to_bytes(4, "big"):
+            return
         client.sendall(b"S")
         secure = context.wrap_socket(client, server_side=True)
         with secure, socket.create_connection(("127.0.0.1", port)) as server:

@@ -25,7 +25,7 @@ from typing import Any
 
 from .dialling import Answer, HandshakeEnded, Reason, dial, ended_by
 from .forwarder import LOSS_FILE, REASON_FILE, SSL_REQUEST
-from .handshake import tls_context, tls_failure
+from .handshake import late_refusal, tls_context, tls_failure
 from .plan import Bastion, Server, TlsMode
 from .policy import AddressPolicy
 
@@ -136,14 +136,38 @@ class Gate:
                 self.tunnel.carry(client.dup(), first)  # the event loop goes on alone
                 return
             upstream = self.dial() if self._protect else self._dial()
-            with upstream:
-                _converse(client, upstream, first)
         except HandshakeEnded as ended:
             self._report(client, ended.answer)
-        except ssl.SSLError as error:  # a server tells after the handshake that it does not like our certificate
-            self._report(client, tls_failure(error))
+            return
         except OSError as error:
-            self._report(client, Answer(reason=Reason.UNREACHABLE, words=error.strerror or type(error).__name__))
+            self._report(client, _unreachable(error))
+            return
+        with upstream:
+            cancelling = struct.unpack_from("!i", first, 4)[0] == _CANCEL
+            try:
+                upstream.sendall(first)
+                greeting = b"" if cancelling else _exactly(upstream, 5)
+            except OSError as error:
+                self._report(client, self._second_look(error))
+                return
+            if cancelling:
+                upstream.recv(1)  # the server closes once it has passed the request on
+                return
+            _greet(upstream, client, greeting)
+            _pump(client, upstream)
+
+    def _second_look(self, error: OSError) -> Answer:
+        """Say why the server did not answer our first words, if need be by dialling again and keeping still.
+
+        A server tells only after the handshake that it does not like our certificate, and what we have sent meanwhile
+        can make the system throw that word away.
+        """
+        answer = tls_failure(error) if isinstance(error, ssl.SSLError) else _unreachable(error)
+        if not self._protect or answer.reason is Reason.SILENT:
+            return answer
+        with contextlib.suppress(OSError, HandshakeEnded), self.dial() as again:
+            return late_refusal(again, self.timeout / 2) or answer
+        return answer
 
     def _leave(self, name: str, values: dict[str, object]) -> None:
         """Leave a note with the time in our folder, for the process that started us."""
@@ -164,13 +188,10 @@ _NOT_POSTGRES = (Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
 _NO_TLS = {b"N": (Reason.TLS_NONE, "the server does not offer TLS")}
 
 
-def _converse(client: socket.socket, upstream: socket.socket, first: bytes) -> None:
-    upstream.sendall(first)
-    if struct.unpack_from("!i", first, 4)[0] != _CANCEL:
-        _greet(upstream, client)
-        _pump(client, upstream)
-    else:
-        upstream.recv(1)  # the server closes once it has passed the request on
+def _unreachable(error: OSError) -> Answer:
+    if isinstance(error, TimeoutError):
+        return Answer(reason=Reason.SILENT)
+    return Answer(reason=Reason.UNREACHABLE, words=error.strerror or type(error).__name__)
 
 
 def _keep_alive(connection: socket.socket) -> None:
@@ -206,13 +227,12 @@ def _startup(client: socket.socket) -> bytes:
         client.sendall(b"N")
 
 
-def _greet(upstream: socket.socket, client: socket.socket) -> None:
+def _greet(upstream: socket.socket, client: socket.socket, head: bytes) -> None:
     """Pass the server's messages up to its first authentication request, in which channel binding is not offered.
 
     libpq refuses an offer of SCRAM-SHA-256-PLUS on a socket that it knows to be plain.
     """
     while True:
-        head = _exactly(upstream, 5)
         (length,) = struct.unpack_from("!i", head, 1)
         if not 4 <= length <= _MESSAGE_LIMIT:
             raise ValueError("not a server message")
@@ -223,6 +243,7 @@ def _greet(upstream: socket.socket, client: socket.socket) -> None:
         client.sendall(head + body)
         if head[:1] in (b"R", b"E"):
             return
+        head = _exactly(upstream, 5)
 
 
 class _Flow:

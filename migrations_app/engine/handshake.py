@@ -24,6 +24,7 @@ from .plan import Server, TlsMode
 
 _MESSAGE_LIMIT = 64 * 1024
 _MESSAGE_COUNT = 200
+_LATE_SECONDS = 0.5
 _SCRAM_ROUNDS = 1_000_000
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL = 196608
@@ -134,6 +135,9 @@ class _Walk:
             raise HandshakeEnded(tls_failure(error)) from error
         except ConnectionError as error:
             raise ended_by(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
+        refusal = late_refusal(self.socket, min(_LATE_SECONDS, max(self.deadline - time.monotonic(), 0.05)))
+        if refusal is not None:
+            raise HandshakeEnded(refusal)
 
     def start(self, database: str, *, replication: bool) -> None:
         """Send the startup packet."""
@@ -270,6 +274,23 @@ def tls_failure(error: ssl.SSLError) -> Answer:
     words = symbol.replace("_", " ").lower() or "the handshake failed"
     about_ours = "_ALERT_" in symbol and ("CERTIFICATE" in symbol or "UNKNOWN_CA" in symbol)
     return Answer(reason=Reason.TLS_CLIENT if about_ours else Reason.TLS_FAILED, words=words)
+
+
+def late_refusal(connection: socket.socket, seconds: float) -> Answer | None:
+    """Wait whether a server takes back a finished TLS handshake, as it does when it wants another client certificate.
+
+    Nothing must have been sent on the connection. None when the server keeps still, as it should.
+    """
+    connection.settimeout(seconds)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return None
+    except ssl.SSLError as error:
+        return tls_failure(error)
+    except OSError:
+        return None
+    return None
 
 
 def tls_context(server: Server) -> ssl.SSLContext:

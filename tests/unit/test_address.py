@@ -71,3 +71,32 @@ def test_object_names_are_read_as_sql_writes_them(text: str, path: tuple[str, ..
 def test_what_is_no_object_name_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match="Not an object name"):
         object_path(text)
+
+
+@pytest.mark.parametrize(
+    ("uri", "chosen"),
+    [
+        ("postgresql://mover@h/shop", "any"),
+        ("postgresql://mover:x@h/shop", "password"),
+        ("postgresql://mover:x@h/shop?require_auth=scram-sha-256", "scram-sha-256"),
+        ("postgresql://mover:x@h/shop?require_auth=md5,scram-sha-256", "password"),
+        ("postgresql://mover@h/shop?require_auth=none", "any"),
+    ],
+)
+def test_the_ways_of_signing_in_follow_the_uri_and_its_password(uri: str, chosen: str) -> None:
+    assert endpoint_from_uri(uri, "source").require_auth == chosen
+
+
+def test_a_way_of_signing_in_that_is_not_offered_here_is_refused() -> None:
+    with pytest.raises(CommandError, match="require_auth=gss"):
+        endpoint_from_uri("postgresql://mover:x@h/shop?require_auth=gss", "source")
+
+
+def test_certificate_files_are_read(tmp_path: Path) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).write_text(f"the {name}")
+    files = f"sslrootcert={tmp_path}/ca&sslcert={tmp_path}/cert&sslkey={tmp_path}/key"
+    data = endpoint_from_uri(f"postgresql://mover:x@h/shop?sslmode=verify-full&{files}", "source")
+    assert (data.ca_pem, data.client_cert_pem, data.client_key_pem) == ("the ca", "the cert", "the key")
+    with pytest.raises(CommandError, match="cannot be read"):
+        endpoint_from_uri(f"postgresql://mover:x@h/shop?sslrootcert={tmp_path}/none", "source")
