@@ -216,6 +216,10 @@ def _role(plan: Plan, facts: SourceFacts) -> list[Block]:
     first += [f"GRANT {quote(owner)} TO {account};  -- owns {words}" for owner, words in owners.items()]
     rights = "CONNECT, CREATE" if plan.incremental else "CONNECT"
     first += [f"GRANT {rights} ON DATABASE {quote(database.name)} TO {account};" for database in facts.databases]
+    unknown = [database.name for database in facts.databases if database.unknown]
+    if unknown and plan.incremental:
+        named = ", ".join(_one_line(name) for name in unknown)
+        first.append(f"-- and for each role that owns tables in {named}: GRANT that_role TO {account};")
     blocks = [Block(database="", sql="\n".join(first))]
     for database in facts.databases:
         if grants := _inside(plan, database, account, frozenset(owners)):

@@ -1,4 +1,4 @@
-"""The wizard: settings, objects, check."""
+"""The wizard: settings and objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
@@ -224,60 +223,3 @@ def test_parents_left_out_are_named_and_can_be_included(anna: Client) -> None:
     assertContains(anna.get(_url("objects", task)), "shop.public.table_001 → shop.public.table_000")
     assertContains(anna.post(_url("parents", task), follow=True), "1 parent table included.")
     assertNotContains(anna.get(_url("objects", task)), "Include parents")
-
-
-def test_next_runs_the_check_and_leads_to_it(anna: Client) -> None:
-    task = factories.task()
-    assertRedirects(anna.post(_url("check-run", task)), _url("check", task))
-    task.refresh_from_db()
-    assert task.status == "checking"
-    assertContains(anna.get(_url("check", task)), 'hx-trigger="every 1s"')
-
-
-def test_one_item_can_be_checked_alone(anna: Client) -> None:
-    task = factories.checked_task()
-    factories.check_item(task, "slots", "failed")
-    anna.post(_url("check-run", task), {"code": "slots"})
-    assert set(task.check_items.filter(status="waiting").values_list("code", flat=True)) == {"slots"}
-
-
-def test_an_item_that_does_not_exist_is_refused(anna: Client) -> None:
-    task = factories.checked_task()
-    assert anna.post(_url("check-run", task), {"code": "nothing"}, **HTMX).status_code == 409
-
-
-def test_failed_groups_come_first_and_passed_ones_are_folded(anna: Client) -> None:
-    task = factories.task(status="check_failed", checked_at=timezone.now())
-    factories.check_item(task, "a", group="Connectivity")
-    factories.check_item(task, "b", "failed", group="Privileges", hint="Grant it.", sql="GRANT x TO y;")
-    page = anna.get(_url("check", task)).text
-    assert page.index("Privileges") < page.index("Connectivity")
-    assert page.count("<details") == 2
-    assert page.count(" open>") == 1
-    for words in ("1 Failed", "1 Passed", "Grant it.", "GRANT x TO y;", "Copy SQL"):
-        assert words in page
-
-
-@pytest.mark.parametrize("status", ["draft", "check_failed", "checking"])
-def test_start_is_disabled_with_the_reason_until_the_check_allows_it(status: str, anna: Client) -> None:
-    task = factories.checked_task(status=status)
-    page = anna.get(_url("check", task))
-    assertContains(page, 'id="start" disabled aria-describedby="why-start"')
-
-
-def test_start_is_offered_when_nothing_is_failed(anna: Client) -> None:
-    task = factories.checked_task()
-    factories.check_item(task, "keys", "warning")
-    page = anna.get(_url("check", task))
-    assertContains(page, _url("confirm", task, "start"))
-    assertNotContains(page, 'id="start" disabled')
-
-
-def test_the_check_poll_is_empty_while_nothing_changes(anna: Client) -> None:
-    task = factories.task(status="checking")
-    item = factories.check_item(task, status="waiting")
-    first = anna.get(_url("check-items", task))
-    seen = first.text.split("?seen=")[1].split('"')[0]
-    assert anna.get(_url("check-items", task), {"seen": seen}).status_code == 204
-    task.check_items.filter(pk=item.pk).update(status="passed")
-    assert anna.get(_url("check-items", task), {"seen": seen}).status_code == 200
