@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise, SimpleLazyObject
@@ -35,7 +36,7 @@ class Place:
 def chrome(request: HttpRequest) -> dict[str, Any]:
     """Add `can` (what the reader may do), `places`, `health` (read only when a page shows it), `time_zone_name`."""
     return {
-        "can": access.Can(request.user),
+        "can": access.Can(getattr(request, "user", AnonymousUser())),
         "places": SimpleLazyObject(lambda: _places(request)),
         "languages": settings.LANGUAGES,
         "health": SimpleLazyObject(selectors.health),

@@ -16,7 +16,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, Exists, F, OrderBy, OuterRef, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
-from ..engine.states import LIVE, Status
+from ..engine.states import LIVE, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
 
@@ -30,6 +30,7 @@ SORTS = {
     "state": ("place",),
 }
 _MOST_MISMATCHES = 300
+_SYNC_STEPS = {StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +93,11 @@ class TableView:
         self._mismatch = _either(
             Q(database=database, schema=schema, name=name) for database, schema, name in self._differing
         )
-        following = task.incremental and task.status != Status.COMPLETED
+        self._syncs = task.incremental and task.current_step in _SYNC_STEPS
+        following = self._syncs and task.status != Status.COMPLETED
         databases = list(task.databases.all()) if following else []
         self._late = {row.source_name for row in databases if not row.in_sync}
         self._behind = Q(database__in=sorted(self._late))
-        self._syncs = task.incremental
 
     def _of(self, state: str) -> Q:
         """The condition of a state that copies can have."""

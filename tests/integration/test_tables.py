@@ -1,0 +1,152 @@
+"""The tables of a task: a state each, filtered, sorted and paged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from pytest_django.asserts import assertContains, assertNotContains
+
+from migrations_app.models import Event, MigrationTask, TableCopy
+from migrations_app.selectors import TableFilter, TableView
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+DIFFERENCE = {"schema": "public", "name": "wrong", "verdict": "differs", "source_rows": 1, "target_rows": 2}
+
+
+@pytest.fixture
+def anna(client: Client) -> Client:
+    client.force_login(factories.user("anna"))
+    return client
+
+
+def _syncing(*, in_sync: bool, **fields: object) -> MigrationTask:
+    task = factories.running_task("sync", **fields)
+    task.databases.update(in_sync=in_sync)
+    for name in ("fine", "wrong"):
+        factories.table_copy(task, name, status="done")
+    factories.comparison(task, equal=False, differences=[DIFFERENCE])
+    return task
+
+
+def _states(task: MigrationTask) -> dict[str, str]:
+    return {line.name: line.state for line in TableView(task).page(TableFilter())}
+
+
+def test_states_follow_copy_sync_and_comparison() -> None:
+    assert _states(_syncing(in_sync=True)) == {"fine": "synced", "wrong": "mismatch"}
+    assert _states(_syncing(in_sync=False)) == {"fine": "catching_up", "wrong": "mismatch"}
+    assert _states(_syncing(in_sync=False, status="completed")) == {"fine": "synced", "wrong": "mismatch"}
+    assert _states(_syncing(in_sync=True, incremental=False)) == {"fine": "done", "wrong": "mismatch"}
+
+
+def test_a_later_equal_comparison_ends_a_mismatch() -> None:
+    task = _syncing(in_sync=True)
+    factories.comparison(task)
+    assert _states(task)["wrong"] == "synced"
+
+
+def test_before_the_sync_a_table_that_is_there_is_done() -> None:
+    task = factories.running_task("copy")
+    for name in ("waiting", "copying", "copied", "indexing", "done"):
+        factories.table_copy(task, name, status=name)
+    assert _states(task) == {name: name for name in ("waiting", "copying", "copied", "indexing", "done")}
+
+
+def test_a_failed_task_moves_no_table() -> None:
+    task = factories.running_task("copy", status="failed")
+    factories.table_copy(task, "half", status="copying")
+    factories.table_copy(task, "later")
+    assert _states(task) == {"half": "stopped", "later": "waiting"}
+
+
+@pytest.mark.parametrize("in_sync", [True, False])
+def test_counts_and_filter_agree_with_the_lines(in_sync: bool) -> None:
+    view = TableView(_syncing(in_sync=in_sync))
+    states = view.counts().states
+    assert sum(states.values()) == 2
+    for state, number in states.items():
+        found = [line.state for line in view.page(TableFilter(state=state))]
+        assert found == [state] * number
+
+
+def test_tables_that_are_left_out_are_listed_as_excluded(anna: Client) -> None:
+    task = factories.running_task("copy")
+    factories.inventory(task, tables=3)
+    factories.table_copy(task, "table_001")
+    view = TableView(task)
+    assert [line.name for line in view.page(TableFilter(state="excluded"))] == ["table_000", "table_002"]
+    page = anna.get(reverse("tasks:detail", args=[task.id]), {"state": "excluded", "q": "table_002"})
+    assertContains(page, "Excluded")
+    assertNotContains(page, "public.table_000")
+
+
+def test_rate_and_time_left_come_from_the_copy_so_far() -> None:
+    task = factories.running_task("copy")
+    begun = timezone.now() - timedelta(seconds=10)
+    factories.table_copy(task, "big", status="copying", bytes_total=1000, bytes_done=500, started_at=begun)
+    (line,) = TableView(task).page(TableFilter())
+    assert line.rate == pytest.approx(50, rel=0.2)
+    assert line.eta_at is not None
+    assert (line.eta_at - timezone.now()).total_seconds() == pytest.approx(10, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"), [("name", "a"), ("-name", "c"), ("size", "b"), ("-size", "c"), ("-rows", "a"), ("-took", "b")]
+)
+def test_every_column_sorts(sort: str, first: str) -> None:
+    task, now = factories.running_task("copy"), timezone.now()
+    for name, size, rows, took in (("a", 2, 9, 1), ("b", 1, 8, 3), ("c", 3, 7, 2)):
+        begun = now - timedelta(seconds=took)
+        factories.table_copy(
+            task, name, status="done", bytes_total=size, rows_done=rows, started_at=begun, finished_at=now
+        )
+    assert TableView(task).page(TableFilter(sort=sort)).object_list[0].name == first
+
+
+def test_search_takes_schema_and_name_together() -> None:
+    task = factories.running_task("copy")
+    for schema, name in (("app", "orders"), ("app", "lines"), ("other", "orders")):
+        factories.table_copy(task, name, schema=schema)
+    assert [line.schema for line in TableView(task).page(TableFilter(search="app.ord"))] == ["app"]
+
+
+def test_a_page_of_fifty_thousand_tables_costs_few_queries(
+    anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    task = _syncing(in_sync=True)
+    TableCopy.objects.bulk_create(
+        TableCopy(task=task, database="shop", schema="public", name=f"t{number}", oid=number) for number in range(3000)
+    )
+    with django_assert_max_num_queries(26):
+        page = anna.get(reverse("tasks:detail", args=[task.id]), {"page": "50", "sort": "-size"})
+    assertContains(page, "1,226–1,250 of 3,002")
+
+
+@pytest.mark.parametrize("query", ["page=99999999999", "page=-1", "page=x", "state=nonsense", "sort=;drop", "q=%00"])
+def test_nonsense_in_the_address_is_no_error(query: str, anna: Client) -> None:
+    task = _syncing(in_sync=True)
+    assert anna.get(f"{reverse('tasks:detail', args=[task.id])}?{query}").status_code == 200
+    assert anna.get(f"{reverse('tasks:list')}?{query}").status_code == 200
+
+
+def test_events_are_filtered_and_paged(anna: Client) -> None:
+    task = factories.running_task()
+    Event.objects.bulk_create(Event(task=task, message=f"event {number}") for number in range(60))
+    factories.event(task, "lost the line", level="warning", code="RUN-RETRY", detail={"cause": "<b>"})
+    factories.event(task, "pressed", actor="bob")
+    url = reverse("tasks:detail", args=[task.id])
+    assertContains(anna.get(url), "1–25 of 62")
+    page = anna.get(url, {"level": "warning"})
+    assertContains(page, "lost the line")
+    assertContains(page, "&lt;b&gt;")
+    assertNotContains(page, "event 59")
+    assertContains(anna.get(url, {"level": "people"}), "pressed")
+    assertContains(anna.get(url, {"events": "run-retry"}), "lost the line")
+    assertContains(anna.get(url, {"events": "nothing like it"}), "No event matches.")
+    assertContains(anna.get(url, {"epage": "3"}), "51–62 of 62")
