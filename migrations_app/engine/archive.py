@@ -7,7 +7,7 @@ over, they are made again: the steps look at the target itself to see what is do
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +15,17 @@ from typing import Any
 
 import psycopg
 
-from .catalog import Table, read_tables, selected_tables
+from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
 from .connect import Connection, translate
 from .errors import SourceError
+from .mapping import leaves_any, renaming_of
 from .names import qualified
 from .outcome import Run
 from .pgtools import dump_schema
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .renamed_entries import Refused, rename_entries, rename_left
+from .renaming import Renaming
 from .sql import query
 from .toc import Entry, read_archive
 
@@ -48,6 +51,7 @@ _POPULATED = (
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'm' AND c.relispopulated"
 )
+_CONSTRAINT = 2606  # the oid of pg_constraint
 _NEVER_TAGS = {"COMMENT": ("DATABASE ", "EXTENSION "), "ACL": ("DATABASE ",)}
 
 
@@ -63,11 +67,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """The entries that the task restores, in an order in which they can be run."""
+    """The entries that the task restores, in an order in which they can be run, under the names of the target."""
 
     entries: tuple[Entry, ...]
     left_out: tuple[Entry, ...]
-    """Entries that hang on tables which are not selected."""
+    """Entries that hang on tables which are not selected, and foreign keys to tables whose rows do not move."""
+    refused: tuple[Refused, ...]
+    """Entries that cannot be put under the names of the target."""
+    renaming: Renaming = field(repr=False)
     about_database: tuple[Entry, ...]
     """Settings, rights and comment of the database itself: for a target database that we made."""
     setup: bytes
@@ -101,7 +108,7 @@ def open_archive(run: Run, database: DatabasePlan, *, fresh: bool = False) -> Ar
     if fresh or not (path.exists() and notes.exists()):
         _make(run, database, path, notes)
     stamp = path.stat()
-    return _load(path, notes, stamp.st_mtime_ns, stamp.st_size)
+    return _load(path, notes, stamp.st_mtime_ns, stamp.st_size, renaming_of(run, database))
 
 
 def archive_path(run: Run, database: DatabasePlan) -> Path:
@@ -121,11 +128,10 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
     snapshot = run.snapshots.get(name)
     try:
         if snapshot is not None:
-            text = _dump(run, name, path, snapshot.holder, snapshot.export_id, snapshot.tables)
+            text = _dump(run, name, path, snapshot.holder, snapshot.export_id)
         else:
             with run.sessions.session(Side.SOURCE, name) as connection:
-                tables = selected_tables(read_tables(connection), run.plan.selection, name)
-                text = _dump(run, name, path, connection, "", tables)
+                text = _dump(run, name, path, connection, "")
     except SourceError:
         if snapshot is not None:
             snapshot.check()  # a lost snapshot is worth another try, a refused dump is not
@@ -138,26 +144,31 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
     unfinished.replace(notes)
 
 
-def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str, tables: Iterable[Table]) -> str:
+def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str) -> str:
     """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell."""
-    wanted = {table.oid for table in tables}
-    everything = run.plan.selection.state(name) == "all"
-    others = [] if everything else [table for table in read_tables(connection) if table.oid not in wanted]
-    unreadable = [table for table in others if not table.can_read]
+    selection = run.plan.selection
+    whole = not leaves_any(selection, name)
+    tables = [] if whole else read_tables(connection)
+    wanted = {table.oid for table in selected_tables(tables, selection, name)}
+    unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
     dump_schema(run, name, snapshot_id, path, exclude=tuple(qualified(it.schema, it.name) for it in unreadable))
     entries = [entry for entry in read_archive(path) if not _is_skipped(entry)]
 
     def is_wanted(entry: Entry) -> bool:
         if entry.type == "FOREIGN TABLE":
-            return run.plan.selection.includes(name, entry.schema, entry.tag)
+            return selection.includes(name, entry.schema, entry.tag)
         return entry.oid in wanted
 
-    kept = (
-        {entry.dump_id for entry in entries}
-        if everything
-        else choose(entries, is_wanted, _hanging_on(connection, unreadable))
-    )
-    populated = connection.execute(_POPULATED.encode()).fetchall()
+    kept = {entry.dump_id for entry in entries}
+    if not whole:
+        moving = moving_tables(tables, selection, name)
+        keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
+        kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys)
+    populated = [
+        (schema, view)
+        for schema, view in connection.execute(_POPULATED.encode()).fetchall()
+        if selection.mode(name, str(schema), str(view)) != "structure"
+    ]
     places = connection.execute(query("entry_tables")).fetchall()
     return json.dumps(
         {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
@@ -183,22 +194,28 @@ def _is_skipped(entry: Entry) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _load(path: Path, notes: Path, _modified: int, _size: int) -> Archive:
+def _load(path: Path, notes: Path, _modified: int, _size: int, renaming: Renaming) -> Archive:
     everything = read_archive(path)
     known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
     kept = set(known["kept"])
-    entries = tuple(entry for entry in everything if entry.dump_id in kept)
+    setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
+    backslash = b"off" in setup
+    entries, refused = rename_entries([entry for entry in everything if entry.dump_id in kept], renaming, backslash)
+    left = [entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)]
+    about = [entry for entry in everything if _is_about_database(entry)]
     places = {
-        (class_oid, oid): Place(schema=schema, table=table, kind=kind, name=name)
+        (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)
         for class_oid, oid, schema, table, kind, name in known["places"]
     }
     return Archive(
         entries=entries,
-        left_out=tuple(entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)),
-        about_database=tuple(entry for entry in everything if _is_about_database(entry)),
-        setup=b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS"),
+        left_out=rename_left(left, renaming, backslash),
+        refused=refused,
+        renaming=renaming,
+        about_database=rename_left(about, renaming, backslash),
+        setup=setup,
         places=places,
-        populated=frozenset((schema, name) for schema, name in known["populated"]),
+        populated=frozenset((renaming.schema(schema), name) for schema, name in known["populated"]),
         by_table=_by_table(entries, places),
     )
 

@@ -99,20 +99,52 @@ def _plain(row: tuple[object, ...]) -> list[Any]:
 
 
 def selected_tables(tables: list[Table], selection: Selection, database: str) -> list[Table]:
-    """Return the tables that the selection names, plus the partitioned parents and all partitions of selected roots."""
+    """Return the tables that are made on the target, with their rows or without: those that the selection names, and
+    the partitioned tables above them."""
     by_oid = {table.oid: table for table in tables}
-    chosen = {table.oid for table in tables if selection.includes(database, table.schema, table.name)}
+    chosen: set[int] = set()
     for table in tables:
-        chain, parent = [table.oid], table.parent_oid
-        while parent is not None and parent in by_oid:
-            chain.append(parent)
-            parent = by_oid[parent].parent_oid
-        if table.oid in chosen:
-            chosen.update(chain)  # a partition cannot stand without its root
-        elif (
-            len(chain) > 1
-            and chain[-1] in chosen
-            and selection.includes(database, by_oid[chain[-1]].schema, by_oid[chain[-1]].name)
-        ):
-            chosen.update(chain)  # a selected root brings its partitions
+        line = _lineage(table, by_oid)
+        if selection.mode_of(database, *((one.schema, one.name) for one in line)):
+            chosen.update(one.oid for one in line)  # a partition cannot stand without its root
     return [table for table in tables if table.oid in chosen]
+
+
+def moving_tables(tables: list[Table], selection: Selection, database: str) -> list[Table]:
+    """Return the tables whose rows move. A partitioned table is one of them when all that is below it moves."""
+    by_oid = {table.oid: table for table in tables}
+    moving: set[int] = set()
+    mixed: set[int] = set()
+    for table in tables:
+        line = _lineage(table, by_oid)
+        if selection.mode_of(database, *((one.schema, one.name) for one in line)) == "data":
+            moving.add(table.oid)
+        elif table.is_partition:
+            mixed.update(one.oid for one in line[1:])
+    return [table for table in tables if table.oid in moving - mixed]
+
+
+def _lineage(table: Table, by_oid: dict[int, Table]) -> list[Table]:
+    """Return a table and the partitioned tables above it, up to its root."""
+    line = [table]
+    while (parent := by_oid.get(line[-1].parent_oid or 0)) is not None:
+        line.append(parent)
+    return line
+
+
+def keys_without_rows(
+    connection: Connection, tables: list[Table], moving: list[Table]
+) -> dict[int, tuple[str, str, str]]:
+    """Return the foreign keys from rows that move to rows that do not: (schema, table, name) by oid.
+
+    They could never be true on the target, so they are not made there.
+    """
+    whole = {table.oid for table in moving}
+    by_oid = {table.oid: table for table in tables}
+    with_rows = {one.oid for table in moving for one in _lineage(table, by_oid)}
+    rows = connection.execute(query("foreign_keys")).fetchall()
+    return {
+        int(str(oid)): (str(schema), str(table), str(name))
+        for oid, child, parent, schema, table, name in rows
+        if child in with_rows and parent not in whole
+    }

@@ -12,18 +12,20 @@ from typing import cast
 import psycopg
 
 from . import large_objects
-from .catalog import Table, read_tables, selected_tables
+from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
 from .comparing.moment import Moment, TableName, open_under
 from .comparing.objects import ACCESS, ACTIVE, compare_objects
 from .comparing.tables import TableComparer, Work
 from .connect import Connection
 from .errors import CompareDiffers, ConnectionLost
+from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Comparison, TableDifference
+from .ports import NOT_MOVED, Comparison, TableDifference
 from .sql import query
 
 _ROUNDS = 10
+_FINE = NOT_MOVED | {"equal"}
 _NAMED = 5
 
 Point = Callable[[Sequence[TableName]], contextlib.AbstractContextManager[Moment]]
@@ -37,6 +39,7 @@ class _Scope:
     work: list[Work]
     gone: list[TableDifference]
     newcomers: list[TableName]
+    not_moved: list[TableDifference]
     other: list[TableDifference]
 
 
@@ -95,7 +98,8 @@ class _Rounds:
         if self._scope is None:
             raise ConnectionLost(f"Tables of {name} are locked on the source, so it cannot be compared now.")
         _tell_newcomers(self._run, self._database, self._scope.newcomers)
-        tables = self._verdicts + self._scope.gone + [_restless(item.source) for item in self._pending]
+        told = self._scope.gone + self._scope.not_moved
+        tables = self._verdicts + told + [_restless(item.source) for item in self._pending]
         return Comparison(
             database=name,
             lsn=self._lsn,
@@ -118,7 +122,10 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
     rows = sum(item.source_rows for item in comparison.tables)
     name = comparison.database
     if comparison.equal and not final:
-        text = f"{name}: source and target are equal: {len(comparison.tables)} tables, {rows} rows, every row read."
+        moved = sum(item.verdict not in NOT_MOVED for item in comparison.tables)
+        text = f"{name}: source and target are equal: {moved} tables, {rows} rows, every row read."
+        if bare := len(comparison.tables) - moved:
+            text += f" The rows of {bare} more were not to be moved, and were not compared."
         run.ports.store.event("info", "CMP-EQUAL", text)
     if differing:
         text = f"{name}: {len(differing)} differ: {_names(differing)}.{' ' + note if note else ''}"
@@ -131,18 +138,18 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
 def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
     """Raise CompareDiffers unless every comparison found everything equal."""
     bad = [
-        item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict != "equal"
+        item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict not in _FINE
     ]
     if bad:
         raise CompareDiffers(f"Source and target differ: {_names(bad)}.", hint=hint)
 
 
 def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tuple[list[Table], list[TableName]]:
-    """Split the selected tables into those that the task migrates and the names of those that appeared later.
+    """Split the tables whose rows move into those that the task migrates and the names of those that appeared later.
 
     A new partition of a migrated table belongs to the first: its rows are rows of that table.
     """
-    selected = selected_tables(tables, run.plan.selection, database.source_name)
+    selected = moving_tables(tables, run.plan.selection, database.source_name)
     stored = {(state.schema, state.name) for state in run.ports.store.tables(database.source_name)}
     if not stored:
         return selected, []
@@ -159,28 +166,48 @@ def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tu
 def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[TableName]) -> _Scope:
     source = open_under(run, Side.SOURCE, database.source_name, moment.source_snapshot)
     target = open_under(run, Side.TARGET, database.target_name, moment.target_snapshot)
+    name, renaming = database.source_name, renaming_of(run, database)
     with source, target:
-        tables, newcomers = tables_in_scope(run, database, read_tables(source))
+        everything = read_tables(source)
+        tables, newcomers = tables_in_scope(run, database, everything)
         here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
+        bare = _bare(run, name, everything)
+        keys = keys_without_rows(source, everything, tables) if leaves_any(run.plan.selection, name) else {}
         other = compare_objects(
             source,
             target,
-            tables=names,
+            tables=names | {(table.schema, table.name) for table in bare},
             selection=run.plan.selection,
-            database=database.source_name,
+            database=name,
             waiting=_waiting(run, database),
+            renaming=renaming,
+            without=frozenset(keys.values()),
         )
         if not run.plan.incremental and large_objects.selected(run, database):
             other += large_object_verdicts(source, target, run.ports.control.check)
     work = [
-        Work(source=table, target=here.get((table.schema, table.name)))
+        Work(source=table, target=here.get(renaming.place((table.schema, table.name))))
         for table in tables
         if table.has_rows and (table.schema, table.name) not in without
     ]
-    stored = [(state.schema, state.name) for state in run.ports.store.tables(database.source_name)]
-    gone = [_gone(*name) for name in stored if name not in names]
-    return _Scope(work, gone, newcomers, other)
+    stored = [(state.schema, state.name) for state in run.ports.store.tables(name)]
+    gone = [_gone(*known) for known in stored if known not in names]
+    return _Scope(work, gone, newcomers, [_not_moved(table) for table in bare if table.has_rows], other)
+
+
+def _bare(run: Run, database: str, tables: list[Table]) -> list[Table]:
+    """Return the tables of which only the structure moves."""
+    selection = run.plan.selection
+    if not leaves_rows(selection, database):
+        return []
+    moving = {table.oid for table in moving_tables(tables, selection, database)}
+    return [table for table in selected_tables(tables, selection, database) if table.oid not in moving]
+
+
+def _not_moved(table: Table) -> TableDifference:
+    reason = "structure only: its rows were not to be moved"
+    return TableDifference(schema=table.schema, name=table.name, verdict="structure_only", reason=reason)
 
 
 def _stored_columns(connection: Connection) -> dict[TableName, frozenset[str]]:

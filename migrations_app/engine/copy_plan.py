@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from . import large_objects
-from .catalog import Table, read_tables, selected_tables
+from .catalog import Table, moving_tables, read_tables
 from .connect import end_older_sessions, translate
 from .copy_board import Unit
 from .copying import Busy, Lane, Moved, TableWork, shape_changed
 from .errors import ConnectionLost, SchemaChanged, TargetError
+from .mapping import renaming_of
 from .outcome import Run
 from .parts import Part, part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
+from .renaming import Renaming
 from .snapshot import Snapshot, open_again, open_locked, open_now
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
 
@@ -64,13 +66,13 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
         if state.status is TableStatus.DONE:
             work.done.append(state)
             continue
-        one = _table_work(database, state, source, target, made)
+        one = _table_work(run, database, state, source, target, made)
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
     return work
 
 
 def _table_work(
-    database: DatabasePlan, state: TableState, source: _ByName, target: _ByName, made: set[TableName]
+    run: Run, database: DatabasePlan, state: TableState, source: _ByName, target: _ByName, made: set[TableName]
 ) -> TableWork:
     """Put together what is known of a table. Raises SchemaChanged when it is not what the target was made from."""
     name = (state.schema, state.name)
@@ -80,14 +82,18 @@ def _table_work(
             hint="Bring it back, or cancel the task and start it again with what the source has now.",
         )
     state = replace(state, oid=source[name].oid)  # another table may have taken its place
-    work = TableWork(database, state, source[name], target.get(name), ours=name in made)
-    if state.status in _TO_COPY and work.ours and work.target and _shape(work.table) != _shape(work.target):
+    renaming = renaming_of(run, database)
+    place = renaming.place(name)
+    work = TableWork(database, state, source[name], target.get(place), ours=place in made, place=place)
+    if state.status in _TO_COPY and work.ours and work.target and _shape(work.table, renaming) != _shape(work.target):
         raise shape_changed(work)
     return work
 
 
-def _shape(table: Table) -> set[tuple[str, str]]:
-    return {(column.name, column.type_name) for column in table.copied_columns}
+def _shape(table: Table, renaming: Renaming | None = None) -> set[tuple[str, str]]:
+    """Return names and types of the columns, with `renaming` the types as the target calls them."""
+    shown = renaming.shown if renaming else str
+    return {(column.name, shown(column.type_name)) for column in table.copied_columns}
 
 
 def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> list[TableState]:
@@ -123,9 +129,10 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
         try:
             for state in states:
                 name = (state.schema, state.name)
-                if name not in made or name not in source:
+                place = renaming_of(run, database).place(name)
+                if place not in made or name not in source:
                     raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
-                work = TableWork(database, state, source[name], target.get(name), ours=True)
+                work = TableWork(database, state, source[name], target.get(place), ours=True, place=place)
                 try:
                     lane.copy_over(work)
                 except (Moved, Busy) as error:
@@ -156,7 +163,7 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
         snapshot = open_locked(run, database, (state.schema, state.name))
         try:
             source, target = _catalogs(run, database, snapshot)
-            work = _table_work(database, state, source, target, _made(run, database))
+            work = _table_work(run, database, state, source, target, _made(run, database))
             lane = Lane(run, database, snapshot, run.ports.control.check, held=True)
             try:
                 lane.copy_whole([work])
@@ -187,12 +194,12 @@ def _made(run: Run, database: DatabasePlan) -> set[TableName]:
 
 
 def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tuple[_ByName, _ByName]:
-    """Return the selected tables of the source, and the tables of the target, where sessions of dead runs are ended."""
+    """Return the tables of the source whose rows move, and those of the target, where dead runs are ended."""
     if snapshot:
         tables = snapshot.tables
     else:
         with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-            tables = selected_tables(read_tables(connection), run.plan.selection, database.source_name)
+            tables = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             end_older_sessions(connection, run.plan.key, run.plan.epoch)

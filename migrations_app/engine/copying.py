@@ -25,7 +25,7 @@ from .plan import DatabasePlan, Side
 from .ports import TableState
 from .relay import Relay
 from .snapshot import BEGIN, Snapshot
-from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
+from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
 
 _ACTIVITY = (
@@ -48,6 +48,8 @@ class TableWork:
     target: Table | None
     ours: bool
     """The task made it on the target, so it may be emptied."""
+    place: TableName = ("", "")
+    """(schema, name) on the target; the source's unless it is given."""
     parts: list[Part] = field(default_factory=list)
     left: int = 1
     cleared: bool = False
@@ -56,6 +58,10 @@ class TableWork:
     bytes_done: int = 0
     rows_done: int = 0
     clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.place[0]:
+            self.place = (self.table.schema, self.table.name)
 
     @property
     def label(self) -> str:
@@ -106,7 +112,7 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     into = [*options, "FREEZE"] if freeze else options
     return (
         f"COPY {source} TO STDOUT ({', '.join(options)})",
-        f"COPY {name}{listed} FROM STDIN ({', '.join(into)})",
+        f"COPY {_name(work)}{listed} FROM STDIN ({', '.join(into)})",
     )
 
 
@@ -354,7 +360,7 @@ def shape_changed(work: TableWork) -> SchemaChanged:
 
 
 def _name(work: TableWork) -> str:
-    return qualified(work.table.schema, work.table.name)
+    return qualified(*work.place)
 
 
 def _encoding(connection: Connection) -> str:

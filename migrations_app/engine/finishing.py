@@ -13,9 +13,10 @@ from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
 from .connect import Connection, first_line, translate
 from .copy_plan import copy_again
+from .mapping import renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Kind, TableDifference, TableState
+from .ports import NOT_MOVED, Kind, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
 from .sequences import Sequence, carry_over, read_sequences, selected_sequences, verdicts
 
@@ -81,13 +82,14 @@ class Finisher:
     def _compare_unlogged(self) -> tuple[TableDifference, ...]:
         run, database = self._run, self._database
         logged = {(t.schema, t.name) for t in run.ports.store.tables(database.source_name) if not t.unlogged}
-        return compare_database(
+        found = compare_database(
             run,
             database,
             lambda lock: standing(run, database, lock=lock),
             check=run.ports.control.check,
             without=frozenset(logged),
-        ).tables
+        )
+        return tuple(item for item in found.tables if item.verdict not in NOT_MOVED)
 
     def _large_objects(self) -> list[TableDifference]:
         if not large_objects.selected(self._run, self._database):
@@ -111,8 +113,11 @@ class Finisher:
             wanted = self._wanted_sequences(source)
         except psycopg.errors.InsufficientPrivilege as error:
             return [TableDifference(schema="", name="sequences", verdict="not_compared", reason=first_line(error))]
-        refused = [item for item in carry_over(wanted, target, self._run.ports.control.check) if item.reason]
-        differing = refused or [item for item in verdicts(wanted, target) if item.verdict != "equal"]
+        renaming = renaming_of(self._run, self._database)
+        carried = carry_over(wanted, target, self._run.ports.control.check, renaming)
+        differing = [item for item in carried if item.reason] or [
+            item for item in verdicts(wanted, target, renaming) if item.verdict != "equal"
+        ]
         if differing:
             return differing
         return [TableDifference(schema="", name=f"{len(wanted)} × sequence value", verdict="equal")] if wanted else []
@@ -124,10 +129,13 @@ class Finisher:
         sequences = read_sequences(source)
         names = {(table.schema, table.name) for table in tables}
         selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}
-        for item in run.ports.ledger.items(Side.TARGET, self._database.target_name):
-            if item.kind is Kind.OBJECT and item.detail.get("type") == "SEQUENCE":
-                selected.add((item.schema, item.name))
-        return [item for item in sequences if item.key in selected]
+        made = {
+            (item.schema, item.name)
+            for item in run.ports.ledger.items(Side.TARGET, self._database.target_name)
+            if item.kind is Kind.OBJECT and item.detail.get("type") == "SEQUENCE"
+        }
+        renaming = renaming_of(run, self._database)
+        return [item for item in sequences if item.key in selected or renaming.place(item.key) in made]
 
     def _restore_states(self) -> None:
         ledger = self._run.ports.ledger

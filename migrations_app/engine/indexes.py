@@ -52,8 +52,9 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
     again. Raises TargetError when a key cannot be built; a plain index that fails is listed.
     """
     archive = open_archive(run, database)
-    entries = archive.by_table.get((table.schema, table.name), ())
-    analyze = b"ANALYZE " + qualified(table.schema, table.name).encode() + b";"
+    schema, name = archive.renaming.place((table.schema, table.name))
+    entries = archive.by_table.get((schema, name), ())
+    analyze = b"ANALYZE " + qualified(schema, name).encode() + b";"
     with _session(run, database, session) as connection:
         run.ports.control.check()
         if table.bytes <= _SMALL_TABLE_BYTES:
@@ -63,7 +64,7 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
             except psycopg.Error as error:
                 raise_unless_refused(run, error, f"building the indexes of {table.schema}.{table.name}")
         connection.execute(_SETTINGS)
-        remember(run, database, build_missing(run, connection, archive, entries, table.schema, table.name))
+        remember(run, database, build_missing(run, connection, archive, entries, schema, name))
         try:
             connection.execute(analyze)
         except psycopg.Error as error:

@@ -41,8 +41,12 @@ _UNLINK = "SELECT count(pg_catalog.lo_unlink(oid)) FROM pg_catalog.pg_largeobjec
 
 
 def selected(run: Run, database: DatabasePlan) -> bool:
-    """Say whether large objects travel: nobody can tell to which table one belongs, so only with the whole database."""
-    return run.plan.selection.state(database.source_name) == "all"
+    """Say whether large objects travel: nobody can tell to which table one belongs, so only with the whole database.
+
+    They count as rows: a database that moves by its structure alone leaves them.
+    """
+    selection, name = run.plan.selection, database.source_name
+    return selection.state(name) == "all" and selection.mode(name) == "data"
 
 
 def sync_large_objects(run: Run, database: DatabasePlan, snapshot: Snapshot | None = None) -> int:

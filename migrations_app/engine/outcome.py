@@ -34,6 +34,8 @@ class Run:
     ports: Ports
     sessions: Sessions
     snapshots: dict[str, Any] = field(default_factory=dict)
+    renamings: dict[str, Any] = field(default_factory=dict)
+    """How schemas are called on the target (engine.renaming.Renaming by source database name), once it was asked."""
     proof: list[Comparison] = field(default_factory=list)
     """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
 

@@ -143,9 +143,14 @@ class EntryState:
     error: str = ""
 
 
+NOT_MOVED = frozenset({"structure_only", "left_out"})
+"""Verdicts on what was not to be moved."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableDifference:
-    """Verdict on one table: `equal`, `differs` or `not_compared` (with the reason)."""
+    """Verdict on one table: `equal`, `differs`, `not_compared` (with the reason), or for what the selection does
+    not move with its rows, or not at all, `structure_only` and `left_out`."""
 
     schema: str
     name: str
@@ -170,8 +175,8 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """True only when everything was compared and nothing differs."""
-        return all(item.verdict == "equal" for item in (*self.tables, *self.other))
+        """True only when everything that moves was compared and nothing differs."""
+        return all(item.verdict == "equal" or item.verdict in NOT_MOVED for item in (*self.tables, *self.other))
 
 
 class Store(Protocol):

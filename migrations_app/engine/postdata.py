@@ -12,6 +12,7 @@ from .archive import Archive, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .foreign_keys import of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_table
+from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -218,13 +219,13 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
         return
     try:
         with run.sessions.session(Side.SOURCE, database.source_name) as source:
-            wanted = [item for item in read_sequences(source) if item.key in ours]
+            wanted = [item for item in read_sequences(source) if archive.renaming.place(item.key) in ours]
     except psycopg.errors.InsufficientPrivilege as error:
         run.ports.store.event(
             "warning", "SEQUENCES-UNREAD", f"Sequences of the source cannot be read: {first_line(error)}"
         )
         return
-    verdicts = carry_over(wanted, connection, run.ports.control.check)
+    verdicts = carry_over(wanted, connection, run.ports.control.check, archive.renaming)
     behind = [f"{item.schema}.{item.name}: {item.reason}" for item in verdicts if item.verdict != "equal"]
     if behind:
         run.ports.store.event("warning", "SEQUENCES-BEHIND", f"Sequences that could not be set: {some(behind)}.")
@@ -250,6 +251,7 @@ def _analyze_roots(run: Run, connection: Connection, archive: Archive) -> None:
 
 def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:
     """Give back the replica identity that a table had before we changed it on the source: the dump saw ours."""
+    renaming = renaming_of(run, database)
     for item in run.ports.ledger.items(Side.SOURCE, database.source_name):
         if item.kind is not Kind.REPLICA_IDENTITY:
             continue
@@ -259,7 +261,8 @@ def _restore_identities(run: Run, database: DatabasePlan, connection: Connection
         )
         if identity is None:
             continue
-        statement = f"ALTER TABLE {qualified(item.schema, item.name)} REPLICA IDENTITY {identity}"
+        table = qualified(*renaming.place((item.schema, item.name)))
+        statement = f"ALTER TABLE {table} REPLICA IDENTITY {identity}"
         try:
             connection.execute(statement.encode())
         except psycopg.Error as error:

@@ -14,6 +14,7 @@ import psycopg
 from .archive import Archive
 from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
+from .mapping import renaming_of
 from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -100,7 +101,7 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
         return None
     if first.sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
         try:
-            connection.execute(b"SET LOCAL search_path = public;\n" + text)
+            connection.execute(b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text)
             return None
         except psycopg.Error as error:
             raise_unless_refused(run, error, f"restoring {entry.label}")
@@ -111,6 +112,14 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
             code="DST-SCHEMA",
         ) from first
     return Failure(entry=entry, words=f"{first_line(first)} ({first.sqlstate})")
+
+
+def _usual_schema(run: Run, connection: Connection) -> bytes:
+    """Return what stands for the source's `public` in the session's database."""
+    renamings = [
+        renaming_of(run, database) for database in run.databases() if database.target_name == connection.info.dbname
+    ]
+    return quote(renamings[0].schema("public") if renamings else "public").encode()
 
 
 def raise_unless_refused(run: Run, error: psycopg.Error, doing: str) -> None:

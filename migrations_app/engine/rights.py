@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from .archive import Archive
 from .connect import Connection
+from .names import quote
 from .outcome import Run
-from .plan import DatabasePlan
+from .plan import DatabasePlan, Side
+from .ports import Kind
 from .restore import Failure, Manner, run_entries, run_one
 from .target_objects import some
 from .toc import Entry
@@ -21,6 +23,7 @@ _PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
 
 def restore_rights(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Run the grants and default privileges of the archive; list those that the target refuses. Idempotent."""
+    _open_renamed_public(run, database, connection, archive)
     entries = archive.of_type("DEFAULT ACL", "ACL")
     refused: list[Failure] = []
     for failure in run_entries(run, connection, entries, _TOLERANT):
@@ -34,6 +37,14 @@ def restore_rights(run: Run, database: DatabasePlan, connection: Connection, arc
             f" {some(f'{_sql(it.entry)} ({it.words})' for it in refused)}.",
             statements=[_sql(it.entry) for it in refused[:500]],
         )
+
+
+def _open_renamed_public(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Let everybody look into what was `public`: a dump tells only how its rights are other than usual there."""
+    name = archive.renaming.schema("public")
+    items = run.ports.ledger.items(Side.TARGET, database.target_name)
+    if name != "public" and any(item.kind is Kind.SCHEMA and item.name == name for item in items):
+        connection.execute(("GRANT USAGE ON SCHEMA " + quote(name) + " TO PUBLIC").encode())
 
 
 def statements(definition: bytes) -> Iterator[bytes]:

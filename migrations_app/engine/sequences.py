@@ -10,9 +10,11 @@ import psycopg
 from .connect import Connection, first_line
 from .names import literal, qualified
 from .ports import TableDifference
+from .renaming import Renaming
 from .selection import Selection
 
 _BATCH = 200
+_NOTHING = Renaming()
 
 _LIST = """
 SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, o.nspname::text, t.relname::text
@@ -97,9 +99,14 @@ def selected_sequences(
 
 
 def carry_over(
-    wanted: list[Sequence], target: Connection, check: Callable[[], None] = lambda: None
+    wanted: list[Sequence],
+    target: Connection,
+    check: Callable[[], None] = lambda: None,
+    renaming: Renaming = _NOTHING,
 ) -> list[TableDifference]:
     """Set the target's sequences to the states in `wanted`, never backwards, and return a verdict for each.
+
+    `wanted` and the verdicts have the source's names, `renaming` says which those are on the target.
 
     Idempotent; each sequence in a transaction of its own. A sequence that is missing, or refuses, is a `differs` with
     the reason; only the loss of the session raises (psycopg's OperationalError).
@@ -108,15 +115,15 @@ def carry_over(
     verdicts = []
     for item in wanted:
         check()
-        known = here.get(item.key)
+        known = here.get(renaming.place(item.key))
         verdicts.append(_differs(item, "missing on the target") if known is None else _carry(item, known, target))
     return verdicts
 
 
-def verdicts(wanted: list[Sequence], target: Connection) -> list[TableDifference]:
+def verdicts(wanted: list[Sequence], target: Connection, renaming: Renaming = _NOTHING) -> list[TableDifference]:
     """Return a verdict for each source state: the target must stand there, or further on."""
     here = {item.key: item for item in read_sequences(target)}
-    return [_verdict(item, here.get(item.key)) for item in wanted]
+    return [_verdict(item, here.get(renaming.place(item.key))) for item in wanted]
 
 
 def _carry(item: Sequence, known: Sequence, target: Connection) -> TableDifference:
@@ -125,7 +132,7 @@ def _carry(item: Sequence, known: Sequence, target: Connection) -> TableDifferen
     called = "true" if item.is_called else "false"
     statement = (
         "SELECT pg_catalog.setval("
-        + literal(qualified(item.schema, item.name))
+        + literal(qualified(known.schema, known.name))
         + "::pg_catalog.regclass, "
         + str(item.last_value)
         + ", "

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from . import slots, source_setup
-from .catalog import Table, read_tables, selected_tables
+from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
 from .names import literal, slot_name, temporary_slot_name
@@ -37,7 +37,7 @@ class Snapshot:
     """An open snapshot of one source database. Alive as long as its holder; `close` frees what it pins.
 
     `lsn` is its exact place in the stream of changes (None for a task without incremental sync): a change committed
-    before it is in the snapshot, a later one is not. `tables` are the selected tables as the snapshot sees them.
+    before it is in the snapshot, a later one is not. `tables` are those whose rows move, as it sees them.
     """
 
     database: str
@@ -297,13 +297,13 @@ def _export(holder: Connection) -> str:
 
 
 def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
-    """Return the selected tables as the session sees them; asking for sizes waits for whoever locks a table."""
+    """Return the tables whose rows move as the session sees them; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
 
     def attempt() -> None:
         # A failure must not end the holder's transaction, and with it the snapshot.
         with connection.transaction():
-            found[:] = selected_tables(read_tables(connection), run.plan.selection, database.source_name)
+            found[:] = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
 
     source_setup.persist(run, connection, [], attempt, "reading the table sizes", ["AccessExclusiveLock"])
     return found

@@ -8,6 +8,7 @@ import psycopg
 
 from .connect import Connection, translate
 from .errors import ConflictError, TargetError
+from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -67,26 +68,31 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
         )
     skipped = {entry.dump_id for entry in taken}
     entries = [entry for entry in entries if entry.dump_id not in skipped]
-    _ensure_public(run, database, connection, entries, there)
+    _ensure_schemas(run, database, connection, entries, there)
     record(run, database, [entry for entry in entries if creates(entry)])
     return entries
 
 
-def _ensure_public(
+def _ensure_schemas(
     run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], there: set[Identity]
 ) -> None:
-    """A dump takes the schema `public` for granted; a target may have lost it."""
-    if (_NAMESPACE, "", "public") in there or all(entry.schema != "public" for entry in entries):
-        return
-    if any(entry.type == "SCHEMA" and entry.tag == "public" for entry in entries):
-        return
-    detail = {"type": "SCHEMA", "drop": "DROP SCHEMA public", "catalog": _NAMESPACE, "tag": "public"}
-    run.ports.ledger.intend(
-        LedgerItem(
-            side=Side.TARGET, database=database.target_name, kind=Kind.SCHEMA, schema="", name="public", detail=detail
+    """A dump takes the schema `public` for granted; a target may have lost it, or gets it under another name."""
+    renaming = renaming_of(run, database)
+    used = {entry.schema for entry in entries} | {
+        renaming.extensions.get(entry.tag, "") for entry in entries if entry.type == "EXTENSION"
+    }
+    made = {entry.tag for entry in entries if entry.type == "SCHEMA"}
+    for name in sorted(used & {"public", renaming.schema("public"), *renaming.extensions.values()} - made):
+        if (_NAMESPACE, "", name) in there or name == "pg_catalog":
+            continue
+        drop = "DROP SCHEMA " + quote(name)
+        detail = {"type": "SCHEMA", "drop": drop, "catalog": _NAMESPACE, "tag": name}
+        run.ports.ledger.intend(
+            LedgerItem(
+                side=Side.TARGET, database=database.target_name, kind=Kind.SCHEMA, schema="", name=name, detail=detail
+            )
         )
-    )
-    connection.execute("CREATE SCHEMA public")
+        connection.execute(("CREATE SCHEMA " + quote(name)).encode())
 
 
 def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:

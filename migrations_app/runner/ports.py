@@ -14,7 +14,16 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from ..engine.plan import Side
-from ..engine.ports import Comparison, DatabaseState, EntryState, Kind, LedgerItem, TableState, TableStatus
+from ..engine.ports import (
+    NOT_MOVED,
+    Comparison,
+    DatabaseState,
+    EntryState,
+    Kind,
+    LedgerItem,
+    TableState,
+    TableStatus,
+)
 from ..engine.states import StepName
 from ..models import (
     ArchiveEntry,
@@ -305,7 +314,7 @@ class OrmStore:
                 started_at=comparison.started_at,
                 finished_at=comparison.finished_at,
                 equal=comparison.equal,
-                tables_count=len(comparison.tables),
+                tables_count=sum(item.verdict not in NOT_MOVED for item in comparison.tables),
                 source_rows=sum(item.source_rows for item in comparison.tables),
                 differences=differences,
             )

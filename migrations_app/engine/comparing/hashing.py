@@ -73,6 +73,10 @@ class Shape:
         return "ROW(" + ", ".join(dialect.column(name, types[name]) for name in names) + ")::text"
 
 
+Shapes = tuple[Shape, Shape]
+"""A table as the source calls it, and as the target does."""
+
+
 @dataclass(frozen=True)
 class Digest:
     """Number of rows and sum of their hashes: equal for equal multisets of rows, whatever their order."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..connect import Connection
-from .hashing import Dialect, Shape, fetch
+from .hashing import Dialect, Shape, Shapes, fetch
 
 SAMPLES = 20
 _ROWS_PER_FETCH = 50_000
@@ -52,15 +52,18 @@ class _Row:
 
 
 def locate(
-    source: Connection, target: Connection, shape: Shape, dialect: Dialect, rows: int, check: Callable[[], None]
+    source: Connection, target: Connection, shapes: Shapes, dialect: Dialect, rows: int, check: Callable[[], None]
 ) -> Found:
     """Return the differing keys of a table of about `rows` rows, at most SAMPLES of them.
+
+    `shapes`: the table as the source calls it, and as the target does.
 
     Each pass reads the table once on both sides. `check` is called between passes. Raises psycopg's errors.
     """
     buckets = _bucket_count(rows)
-    statement = _digests(shape, dialect, buckets)
-    before, after = both(source, target, lambda side: _bucket_digests(side, statement))
+    before, after = both(
+        source, target, shapes, lambda side, shape: _bucket_digests(side, _digests(shape, dialect, buckets))
+    )
     differing = sorted(bucket for bucket in before.keys() | after.keys() if before.get(bucket) != after.get(bucket))
     found = Found()
     step = max(1, _ROWS_PER_FETCH * buckets // max(rows, 1))
@@ -70,16 +73,20 @@ def locate(
             break
         check()
         chosen = differing[start : start + step]
-        _merge(found, *both(source, target, lambda side, chosen=chosen: _rows(side, shape, dialect, buckets, chosen)))  # type: ignore[misc]
+
+        def fetch_rows(side: Connection, shape: Shape, chosen: list[int] = chosen) -> dict[str, _Row]:
+            return _rows(side, shape, dialect, buckets, chosen)
+
+        _merge(found, *both(source, target, shapes, fetch_rows))
     return found
 
 
-def both(source: Connection, target: Connection, work: Callable[[Connection], T]) -> tuple[T, T]:
+def both(source: Connection, target: Connection, shapes: Shapes, work: Callable[[Connection, Shape], T]) -> tuple[T, T]:
     """Do the same work on both sides at once. The first error wins, after both have ended."""
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(work, target)
+        other = pool.submit(work, target, shapes[1])
         try:
-            first = work(source)
+            first = work(source, shapes[0])
         except BaseException:
             other.exception()
             raise

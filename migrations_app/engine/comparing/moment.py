@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .. import slots
 from ..connect import Connection
+from ..mapping import renaming_of
 from ..names import literal, qualified, temporary_slot_name
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -48,9 +49,9 @@ def standing(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(run, Side.SOURCE, database.source_name)))
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
-        for connection in (source, target):
+        for connection, names in ((source, lock), (target, _there(run, database, lock))):
             connection.execute(_BEGIN)
-            _lock(connection, lock)
+            _lock(connection, names)
         yield Moment(
             lsn=None,
             source_snapshot=source_snapshot or _export(source),
@@ -81,7 +82,7 @@ def while_syncing(
         follower.session.advance(until=lsn)
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
         target.execute(_BEGIN)
-        _lock(target, lock)
+        _lock(target, _there(run, database, lock))
         target_snapshot = _export(target)
         follower.resume()
         yield Moment(
@@ -118,6 +119,11 @@ def _lock(connection: Connection, tables: Sequence[TableName]) -> None:
     if tables:
         names = ", ".join("ONLY " + qualified(*table) for table in tables)
         connection.execute(("LOCK TABLE " + names + " IN ACCESS SHARE MODE").encode())
+
+
+def _there(run: Run, database: DatabasePlan, tables: Sequence[TableName]) -> list[TableName]:
+    renaming = renaming_of(run, database)
+    return [renaming.place(table) for table in tables]
 
 
 def _export(connection: Connection) -> str:

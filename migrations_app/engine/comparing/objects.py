@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..connect import Connection
 from ..ports import TableDifference
+from ..renaming import Renaming
 from ..selection import Selection
 from ..sql import query
 
 _SHOWN = 200
+_NOTHING = Renaming()
 _NOISE = re.compile(r'[\s()]|::(?:"[^"]*"|[a-z_ ])+(?:\.(?:"[^"]*"|[a-z_ ])+)?(?:\[\])*')
 _VIEWS = frozenset({"view", "materialized view", "foreign table"})
 ACCESS = frozenset({"row security", "policy"})
@@ -63,20 +65,28 @@ def compare_objects(
     selection: Selection,
     database: str,
     waiting: Container[str] = (),
+    renaming: Renaming = _NOTHING,
+    without: Container[tuple[str, str, str]] = (),
 ) -> list[TableDifference]:
     """Return one `differs` per object that is missing or other on the target, and one `equal` per kind.
 
     `tables` are the (schema, name) of the selected tables. `waiting`: kinds that are made at
-    Complete only, and are not asked for. Raises psycopg's errors.
+    Complete only, and are not asked for. `renaming`: how the target calls the schemas. `without`: foreign keys (schema,
+    table, name) that are not made, told as `left_out`. Raises psycopg's errors.
     """
     there = {thing.identity: thing for thing in read_things(target)}
     same_major = source.info.server_version // 10000 == target.info.server_version // 10000
     differing: list[TableDifference] = []
     equal: Counter[str] = Counter()
     for thing in _selected(read_things(source), tables, selection, database):
-        if _kind(thing) in waiting or _of_missing(thing, there):
+        wanted = _renamed(thing, renaming) if renaming else thing
+        if _kind(thing) == "foreign key" and (thing.schema, thing.table, thing.name) in without:
+            reason = "the rows that it refers to do not move"
+            differing.append(TableDifference(schema=thing.schema, name=thing.title, verdict="left_out", reason=reason))
             continue
-        reason = _difference(thing, there.get(thing.identity), same_major)
+        if _kind(thing) in waiting or _of_missing(wanted, there):
+            continue
+        reason = _difference(wanted, there.get(wanted.identity), same_major)
         if reason:
             differing.append(TableDifference(schema=thing.schema, name=thing.title, verdict="differs", reason=reason))
         else:
@@ -85,6 +95,13 @@ def compare_objects(
         TableDifference(schema="", name=f"{count} × {kind}", verdict="equal") for kind, count in sorted(equal.items())
     ]
     return differing + summary
+
+
+def _renamed(thing: Thing, renaming: Renaming) -> Thing:
+    """Return the object as the target should have it."""
+    name = renaming.shown(thing.name) if thing.kind == "function" else thing.name
+    text = thing.definition if thing.kind in ("function", "enum") else renaming.shown(thing.definition)
+    return replace(thing, schema=renaming.schema(thing.schema), name=name, definition=text)
 
 
 def _selected(

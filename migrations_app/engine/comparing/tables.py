@@ -7,17 +7,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from ..catalog import Table
 from ..connect import Connection, cancel_all, first_line, translate
 from ..errors import ConnectionLost
+from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
-from .hashing import Dialect, Shape, digest
+from .hashing import Dialect, Shape, Shapes, digest
 from .locate import Found, both, locate
 from .moment import Moment, open_under
 
@@ -63,6 +64,7 @@ class TableComparer:
         self._database = database
         self._moment = moment
         self._check = check
+        self._renaming = renaming_of(run, database)
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
         self._verdicts = Verdicts()
@@ -139,20 +141,21 @@ class TableComparer:
         if reason:
             return _verdict(table, "differs", reason=reason)
         shape = _shape(table)
+        shapes = (shape, replace(shape, schema=self._renaming.schema(table.schema)))
         with _released(pair.source), _released(pair.target):
             try:
-                return self._rows(pair, table, shape)
+                return self._rows(pair, table, shapes)
             except psycopg.errors.LockNotAvailable:
                 return None  # never wait long: what holds the lock may itself wait for one of ours
             except psycopg.Error as error:
                 return self._not_compared(pair, table, error)
 
-    def _rows(self, pair: _Pair, table: Table, shape: Shape) -> TableDifference | None:
-        ours, theirs = both(pair.source, pair.target, lambda side: digest(side, shape, pair.dialect))
+    def _rows(self, pair: _Pair, table: Table, shapes: Shapes) -> TableDifference | None:
+        ours, theirs = both(pair.source, pair.target, shapes, lambda side, shape: digest(side, shape, pair.dialect))
         found = Found()
         if ours != theirs:
-            found = self._locate(pair, shape, max(ours.rows, theirs.rows))
-        if _moved(pair.source, shape) or _moved(pair.target, shape):
+            found = self._locate(pair, shapes, max(ours.rows, theirs.rows))
+        if _moved(pair.source, shapes[0]) or _moved(pair.target, shapes[1]):
             return None
         if ours == theirs:
             return _verdict(table, "equal", rows=(ours.rows, theirs.rows))
@@ -160,9 +163,9 @@ class TableComparer:
             table, "differs", rows=(ours.rows, theirs.rows), reason=found.words(), keys=tuple(found.samples)
         )
 
-    def _locate(self, pair: _Pair, shape: Shape, rows: int) -> Found:
+    def _locate(self, pair: _Pair, shapes: Shapes, rows: int) -> Found:
         try:
-            return locate(pair.source, pair.target, shape, pair.dialect, rows, self._check)
+            return locate(pair.source, pair.target, shapes, pair.dialect, rows, self._check)
         except UnicodeDecodeError:  # SQL_ASCII: the keys cannot be shown, but the verdict stands
             return Found(complete=False)
 

@@ -192,7 +192,7 @@ class Applier:
 
     def _truncate(self, message: Truncate, size: int) -> None:
         listed = [(oid, self._member(oid)) for oid in message.oids]
-        tables = [(member.state.schema, member.state.name) for _, member in listed if member is not None]
+        tables = [member.place for _, member in listed if member is not None]
         if not tables:
             return
         newer = any(self._relations.watermark(oid) > self._final for oid, _ in listed)

@@ -11,6 +11,7 @@ import psycopg
 
 from ..connect import Connection, translate
 from ..errors import PlanError, TargetError
+from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -69,12 +70,13 @@ def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) 
 
 def _prepare_tables(run: Run, database: DatabasePlan, connection: Connection) -> None:
     store = run.ports.store
-    tables = store.tables(database.source_name)
+    renaming = renaming_of(run, database)
+    tables = [renaming.place((table.schema, table.name)) for table in store.tables(database.source_name)]
     # With replica role, ordinary triggers and rules keep silent by themselves.
     states = ["A", "R"] if store.database(database.source_name).replica_role else ["A", "R", "O"]
     rows = connection.execute(
         query("prepare_tables"),
-        {"schemas": [table.schema for table in tables], "names": [table.name for table in tables], "states": states},
+        {"schemas": [schema for schema, _ in tables], "names": [name for _, name in tables], "states": states},
     ).fetchall()
     for row in rows:
         what, schema, table, name, was = (str(value) for value in row)

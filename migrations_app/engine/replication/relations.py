@@ -9,9 +9,11 @@ from psycopg import pq
 
 from ..errors import SchemaChanged, TargetError
 from ..ports import TableState
+from ..renaming import Renaming
 from .pgoutput import Relation
 from .statements import RowStatements, TargetColumn, TargetTable
 
+_NOTHING = Renaming()
 _GONE = "???"  # format_type of a type that does not exist any more
 
 
@@ -32,25 +34,30 @@ class Member(NamedTuple):
     statements: RowStatements
     names: dict[object, bytes]  # prepared statements by key
     watermark: int
+    place: tuple[str, str]
+    """(schema, name) on the target."""
 
 
 class Relations:
     """Tables of the stream by their oid on the source.
 
+    `moves` says of a table, given as itself and the partitioned tables above it, whether its rows belong to the task.
     A table is looked at when its first change is applied, not when it is announced: what is skipped may have any shape.
     """
 
     def __init__(
         self,
         tables: Iterable[TableState],
-        selected: Callable[[str, str], bool],
+        moves: Callable[[list[tuple[str, str]]], bool],
         source: Source,
         read_target: Callable[[str, str], TargetTable | None],
+        renaming: Renaming = _NOTHING,
     ) -> None:
         self._tables = {table.oid: table for table in tables}
-        self._selected = selected
+        self._moves = moves
         self._source = source
         self._read_target = read_target
+        self._renaming = renaming
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
 
@@ -102,22 +109,21 @@ class Relations:
                 " The sync stopped just before its first change under the new name.",
                 hint="Rename it back on the source, or start the migration again.",
             )
-        target = self._read_target(table.schema, table.name)
+        place = self._renaming.place((table.schema, table.name))
+        target = self._read_target(*place)
         if target is None:
             raise TargetError(
-                f"Table {table.schema}.{table.name} is missing on the target.",
+                f"Table {place[0]}.{place[1]} is missing on the target.",
                 hint="Somebody dropped or renamed it there. Restore it, or start the migration again.",
             )
         self._compare(relation, target)
-        return Member(table, RowStatements(relation, target), {}, table.watermark or 0)
+        return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place)
 
     def _refuse_new(self, relation: Relation) -> None:
-        if self._selected(relation.schema, relation.name):
-            what = "is new on the source and selected"
-        elif any(self._selected(*above) for above in self._source.ancestors(relation.oid)):
-            what = "is a new partition of a selected table"
-        else:
+        above = self._source.ancestors(relation.oid)
+        if not self._moves([(relation.schema, relation.name), *above]):
             return
+        what = "is a new partition of a selected table" if above else "is new on the source and selected"
         raise SchemaChanged(
             f"Table {relation.schema}.{relation.name} {what}, but it has not been copied."
             " The sync stopped just before its first change.",
@@ -131,7 +137,7 @@ class Relations:
         notes += [f"column {name} exists only on the target" for name in there if name not in here]
         if not notes:
             types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
-            for name, type_name in zip(here, types, strict=True):
+            for name, type_name in zip(here, map(self._renaming.shown, types), strict=True):
                 if type_name not in (there[name].type_name, _GONE):
                     notes.append(
                         f"column {name} is {type_name} on the source and {there[name].type_name} on the target"

@@ -14,6 +14,7 @@ import psycopg
 
 from ..connect import Connection, end_older_sessions, translate
 from ..errors import ConnectionLost, EngineError, SourceError, TargetError
+from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
@@ -296,9 +297,10 @@ class SyncSession:
         pipeline = Pipeline(connection, self._check)
         relations = Relations(
             self._tables(),
-            lambda schema, table: plan.selection.includes(name, schema, table),
+            lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
             _target_reader(pipeline),
+            renaming_of(self._run, self._database),
         )
         return Applier(
             pipeline,

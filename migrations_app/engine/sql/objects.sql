@@ -60,7 +60,7 @@ SELECT 'sequence', coalesce(o.nspname, c.nspname), coalesce(o.relname, ''), c.re
        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0
   LEFT JOIN rel o ON o.oid = d.refobjid
 UNION ALL
-SELECT 'function', s.nspname, '', p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prosrc, true
+SELECT 'function', s.nspname, '', pg_catalog.quote_ident(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prosrc, true
   FROM pg_catalog.pg_proc p JOIN space s ON s.oid = p.pronamespace
  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND m.objid = p.oid)
 UNION ALL
@@ -71,7 +71,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
          WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) || CASE WHEN t.typnotnull THEN ' not null' ELSE '' END
               || coalesce((SELECT ' ' || string_agg(o.conname, ', ' ORDER BY o.conname) FROM pg_catalog.pg_constraint o
                             WHERE o.contypid = t.oid AND o.contype = 'c'), '')
-         WHEN 'c' THEN (SELECT string_agg(a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+         WHEN 'c' THEN (SELECT string_agg(pg_catalog.quote_ident(a.attname) || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
                           FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)
          ELSE '' END, true
   FROM pg_catalog.pg_type t JOIN space s ON s.oid = t.typnamespace

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..archive import Archive, open_archive
-from ..catalog import Table
+from ..catalog import Table, read_tables, selected_tables
 from ..connect import end_older_sessions
+from ..mapping import leaves_rows
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableState
-from ..restore import restore_pre_data
+from ..renamed_entries import bodies_that_name
+from ..restore import entry_state, restore_pre_data
 from ..snapshot import Snapshot, open_first
 from ..target_database import ensure_database, may_silence_triggers
 from ..target_objects import clear_for_restore, some
+from ..toc import Entry
 
 _WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
 
@@ -47,6 +50,8 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
         snapshot = open_first(run, database)
     archive = open_archive(run, database, fresh=True)
     _report_left_out(run, database, archive)
+    _report_names(run, database, archive)
+    _report_bare(run, database, snapshot)
     restore_pre_data(run, database, archive)
     store.save_tables(*(_table_state(database, table) for table in snapshot.tables if table.has_rows))
     state = store.database(database.source_name)
@@ -66,22 +71,71 @@ def _table_state(database: DatabasePlan, table: Table) -> TableState:
 
 
 def _report_left_out(run: Run, database: DatabasePlan, archive: Archive) -> None:
-    """Say what cannot come along because it hangs on tables that are not selected."""
+    """Say what cannot come along because it hangs on rows or tables that do not move."""
     tables = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
     keys = [
-        entry.label
+        entry
         for entry in archive.left_out
         if entry.type == "FK CONSTRAINT" and (place := archive.place(entry)) and (place.schema, place.table) in tables
     ]
-    others = [entry.label for entry in archive.left_out if entry.type in _WORTH_TELLING]
-    for code, what, labels in (
-        ("SUBSET-KEYS", "foreign key(s) to tables that are not selected", keys),
+    others = [entry for entry in archive.left_out if entry.type in _WORTH_TELLING]
+    for code, what, entries in (
+        ("SUBSET-KEYS", "foreign key(s) to tables that are not selected with their rows", keys),
         ("SUBSET-OBJECTS", "object(s) that use tables which are not selected", others),
     ):
-        if labels:
+        if entries:
+            labels = [entry.label for entry in entries]
+            detail = {"objects": labels[:500]}
+            if entries is keys:
+                detail["statements"] = [_sql(entry) for entry in keys[:500]]
             run.ports.store.event(
                 "warning",
                 code,
                 f"{len(labels)} {what} of database {database.source_name!r} are left out: {some(labels)}.",
-                objects=labels[:500],
+                **detail,
             )
+
+
+def _report_names(run: Run, database: DatabasePlan, archive: Archive) -> None:
+    """Say what the new names of schemas do not reach."""
+    refused = [f"{one.entry.label}: {one.why}" for one in archive.refused]
+    if refused:
+        run.ports.store.save_entries(*(entry_state(database, one.entry, error=one.why) for one in archive.refused))
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-RENAME",
+            f"{len(refused)} object(s) of database {database.source_name!r} are left out, because their text can be"
+            f" read in two ways under the new name of a schema: {some(refused)}.",
+            objects=[one.entry.label for one in archive.refused[:500]],
+            statements=[_sql(one.entry) for one in archive.refused[:500]],
+        )
+    bodies = [entry.label for entry in bodies_that_name(archive.entries, archive.renaming)]
+    if bodies:
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-BODIES",
+            f"The bodies of {len(bodies)} function(s) name a schema that has another name on the target. Bodies are"
+            f" never changed, so put the new name in: {some(bodies)}.",
+            objects=bodies[:500],
+        )
+
+
+def _report_bare(run: Run, database: DatabasePlan, snapshot: Snapshot) -> None:
+    """Say which tables are made without rows."""
+    if not leaves_rows(run.plan.selection, database.source_name):
+        return
+    moving = {table.oid for table in snapshot.tables}
+    tables = selected_tables(read_tables(snapshot.holder), run.plan.selection, database.source_name)
+    bare = [f"{table.schema}.{table.name}" for table in tables if table.oid not in moving and table.has_rows]
+    if bare:
+        run.ports.store.event(
+            "info",
+            "STRUCTURE-ONLY",
+            f"{len(bare)} table(s) of database {database.source_name!r} are made without their rows, with the sequences"
+            f" of their columns where the source's are: {some(bare)}.",
+            objects=bare[:500],
+        )
+
+
+def _sql(entry: Entry) -> str:
+    return entry.definition.decode(errors="replace").strip()

@@ -1,0 +1,7 @@
+-- Foreign keys: constraint oid, child oid, parent oid, schema and name of the child, name of the constraint.
+-- :parameters none   :versions 10+
+SELECT k.oid::bigint, k.conrelid::bigint, k.confrelid::bigint, n.nspname::text, c.relname::text, k.conname::text
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'f'
