@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from django.apps import AppConfig
 
 
 class ConsoleConfig(AppConfig):
-    """Registers the template tags and the static files, and lets every session know when it began."""
+    """Registers the template tags and the static files."""
 
     name = "console"
 
     def ready(self) -> None:
-        """Load the middleware: it listens to sign-ins, which may come before the first request."""
-        import_module("console.middleware")
+        """Note the beginning of every session: signing in may come before the first request loads the middleware."""
+        from django.contrib.auth.signals import user_logged_in
+
+        from .middleware import begin_session
+
+        user_logged_in.connect(begin_session, dispatch_uid="session-age")

@@ -13,12 +13,15 @@ from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from migrations_app import selectors
+from migrations_app.models import User
 
 from . import access
 
 # Label and address of every entry of the navigation; who may not open an address does not see it.
 _PLACES: list[tuple[Promise, str]] = [
     (_("Migrations"), "tasks:list"),
+    (_("Endpoints"), "endpoints:list"),
+    (_("Resources"), "resources:list"),
     (_("Users"), "users:list"),
     (_("Audit"), "audit:list"),
 ]
@@ -35,21 +38,22 @@ class Place:
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
     """Add `can` (what the reader may do), `places`, `health` (read only when a page shows it), `time_zone_name`."""
+    user = getattr(request, "user", AnonymousUser())  # a request that was refused early has none
     return {
-        "can": access.Can(getattr(request, "user", AnonymousUser())),
-        "places": SimpleLazyObject(lambda: _places(request)),
+        "can": access.Can(user),
+        "places": SimpleLazyObject(lambda: _places(request, user)),
         "languages": settings.LANGUAGES,
         "health": SimpleLazyObject(selectors.health),
         "time_zone_name": selectors.time_zone_name(),
     }
 
 
-def _places(request: HttpRequest) -> list[Place]:
+def _places(request: HttpRequest, user: User | AnonymousUser) -> list[Place]:
     match = request.resolver_match
     here = match.view_name if match else ""
     found = []
     for label, name in _PLACES:
-        if not access.may(request.user, name):
+        if not access.may(user, name):
             continue
         try:
             url = reverse(name)

@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
-from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import reverse
@@ -45,13 +44,10 @@ class PrivatePagesMiddleware:
         return response
 
 
-def _begin(sender: object, request: HttpRequest, **kwargs: object) -> None:
-    """Note when a session began; whoever signs somebody in passes here."""
+def begin_session(sender: object, request: HttpRequest, **kwargs: object) -> None:
+    """Note when a session began; every way of signing in passes here."""
     if hasattr(request, "session"):
         request.session["began"] = request.session["seen"] = int(time.time())
-
-
-user_logged_in.connect(_begin, dispatch_uid="session-age")
 
 
 class SessionAgeMiddleware:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -47,7 +47,7 @@ class SignIn(LoginView):
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """Let the counting start anew, write down who came, and speak the user's language from the next page on."""
-        user = cast("User", form.get_user())
+        user = form.get_user()
         services.forget_failures(address=self._address(), account=self.request.POST["username"])
         response = super().form_valid(form)
         services.record_sign_in(user=user)
