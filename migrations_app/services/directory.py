@@ -51,18 +51,17 @@ def freshen(lists: Iterable[tuple[str, str]], *, force: bool = False) -> None:
     if account is None:
         return
     wanted = list(dict.fromkeys(lists))
-    if any(kind == "region" or not region for kind, region in wanted):
-        _ask(account, [("region", "")], force=force)
+    if not wanted:
+        return
+    _ask(account, [("region", "")], force=force and ("region", "") in wanted)
     _ask(account, [pair for asked in wanted for pair in _with_regions(*asked)], force=force)
 
 
 def _with_regions(kind: str, region: str) -> list[tuple[str, str]]:
     if kind == "region":
         return []
-    if region:
-        return [(kind, region)]
     regions = Resource.objects.filter(provider=PROVIDER, kind="region").values_list("external_id", flat=True)
-    return [(kind, name) for name in regions]
+    return [(kind, name) for name in regions if region in ("", name)]
 
 
 def _ask(account: ProviderAccount, lists: list[tuple[str, str]], *, force: bool) -> None:
