@@ -20,6 +20,11 @@ PLACEHOLDER = "choose one"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _SPECIAL = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
 _MOST_NAMES = 12
+_PLUGIN_DAYS = (
+    "max_replication_slots and max_wal_senders are 0 by default, passwords are md5, changes are read by a decoding"
+    " plugin (a library that is copied into the server's lib folder before the restart), and pg_hba.conf wants a line"
+    " for the database `replication` as well. Towpath reads 10 and newer: upgrade such a server first."
+)
 _MINUTE_MS, _DAY_MINUTES = 60_000, 24 * 60
 
 
@@ -77,11 +82,17 @@ class Preparation:
     @property
     def script(self) -> str:
         """The role script for psql, from database to database."""
-        parts = []
-        for block in self.role:
-            parts += [f"\\connect {quote(block.database)}"] if block.database else []
-            parts.append(block.sql)
-        return "\n".join(parts)
+        return "\n".join(_for_psql(block) for block in self.role)
+
+
+def _for_psql(block: Block) -> str:
+    if not block.database:
+        return block.sql
+    if block.database.isprintable():
+        return f"\\connect {quote(block.database)}\n{block.sql}"
+    # A line break in the name would end the command there, and psql would run the rest of the name.
+    inside = "\n".join(f"-- {line}" for line in block.sql.splitlines())
+    return f"-- Connect to {_one_line(block.database)} by hand and run there, without the dashes:\n{inside}"
 
 
 def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
@@ -187,7 +198,8 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
     """Return the lines of pg_hba.conf that let the workers in, for logical replication too."""
     server = plan.source
     names = list(dict.fromkeys([server.database, *(database.source_name for database in plan.databases)]))
-    databases = "all" if len(names) > _MOST_NAMES else ",".join(_hba_name(name) for name in names)
+    unwritable = len(names) > _MOST_NAMES or not all(name.isprintable() for name in names)
+    databases = "all" if unwritable else ",".join(_hba_name(name) for name in names)
     encrypted = bool(facts.tls) or server.tls not in (TlsMode.DISABLE, TlsMode.PREFER)
     address = facts.address or "192.0.2.10"
     mask = "128" if ":" in address else "32"
@@ -204,7 +216,7 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
 
 
 def _hba_name(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(name)
+    return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(_one_line(name))
 
 
 def _role(plan: Plan, facts: SourceFacts) -> list[Block]:
@@ -308,7 +320,7 @@ def _reading(selection: Selection, database: DatabaseFacts, account: str) -> lis
 
 def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
     notes = []
-    if facts.version and facts.version < 100000:
+    if facts.version < 100000:
         notes += _old_notes(facts.version)
     if facts.superuser:
         notes.append(
@@ -340,6 +352,8 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
 
 
 def _old_notes(version: int) -> list[str]:
+    if not version:
+        return [f"If the source is PostgreSQL 9.4 to 9.6: {_PLUGIN_DAYS}"]
     words = version_words(version)
     if version < 90400:
         return [
@@ -349,7 +363,5 @@ def _old_notes(version: int) -> list[str]:
     return [
         f"PostgreSQL {words} is older than what Towpath reads (10 and newer). Upgrade it first (pg_upgrade), then"
         " migrate it.",
-        "What differs on 9.4 to 9.6: max_replication_slots and max_wal_senders are 0 by default; passwords are md5;"
-        " changes are read by a decoding plugin, a library that is copied into the server's lib folder before the"
-        " restart; and pg_hba.conf wants a line for the database `replication` as well.",
+        f"What differs on 9.4 to 9.6: {_PLUGIN_DAYS}",
     ]

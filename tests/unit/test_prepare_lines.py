@@ -1,0 +1,165 @@
+"""What the page Prepare the source writes for servers of many kinds, without any server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrations_app.engine.catalog import Table
+from migrations_app.engine.plan import DatabasePlan, Plan, Server, TlsMode
+from migrations_app.engine.prepare import Line, Preparation, prepare
+from migrations_app.engine.selection import Selection
+from migrations_app.engine.source_facts import DatabaseFacts, Setting, SourceFacts
+from migrations_app.engine.vendors import ROLES, WORDS
+
+SECRET = "canary-of-the-source"
+
+
+def plan(*names: str, **server: Any) -> Plan:
+    values: dict[str, Any] = {"host": "h", "port": 5432, "user": "mover", "password": SECRET, "tls": TlsMode.REQUIRE}
+    return Plan(
+        key="0badcafe",
+        epoch=1,
+        source=Server(**(values | server)),
+        target=Server(host="t", port=5432, user="x"),
+        databases=tuple(DatabasePlan(source_name=name, target_name=name) for name in names or ("shop",)),
+        selection=Selection.everything(),
+        incremental=True,
+        work_dir=Path("/nonexistent"),
+    )
+
+
+def facts(**more: Any) -> SourceFacts:
+    settings = {"wal_level": "logical", "max_replication_slots": "10", "max_wal_senders": "10"}
+    return SourceFacts(
+        version=more.pop("version", 160004),
+        address=more.pop("address", "192.0.2.10"),
+        address_seen=True,
+        tls=more.pop("tls", "TLSv1.3"),
+        settings={name: setting(value) for name, value in (settings | more.pop("settings", {})).items()},
+        **more,
+    )
+
+
+def setting(value: str | Setting) -> Setting:
+    if isinstance(value, Setting):
+        return value
+    return Setting(shown=value, number=int(value) if value.lstrip("-").isdigit() else None)
+
+
+def line(prepared: Preparation, name: str) -> Line:
+    return next(one for one in prepared.settings if one.name == name)
+
+
+def table(name: str, owner: str, **more: Any) -> Table:
+    values: dict[str, Any] = {
+        "oid": 1, "schema": "public", "name": name, "kind": "r", "persistence": "p", "replica_identity": "d",
+        "is_partition": False, "is_heap": True, "parent_oid": None, "bytes": 5 << 30, "rows_estimate": 1,
+        "owner": owner, "can_read": True, "is_owner": False, "row_security": False, "has_rules": False,
+        "primary_key": ("id",), "unique_key": (), "identity_index_key": (),
+    }  # fmt: skip
+    return Table(**(values | more))
+
+
+def test_a_server_that_has_everything_changes_nothing() -> None:
+    prepared = prepare(plan(), facts(replication=True))
+    assert (prepared.conf, prepared.alter, prepared.restart) == ("", "", False)
+    assert prepared.hba_known_to_work
+
+
+def test_slots_are_what_is_there_and_what_is_needed() -> None:
+    prepared = prepare(plan("a", "b"), facts(slots_used=9, senders_used=1))
+    assert line(prepared, "max_replication_slots").wanted == "12"
+    assert line(prepared, "max_wal_senders").ok
+    assert prepared.conf == "max_replication_slots = 12"
+    assert prepared.restart
+
+
+def test_a_setting_that_waits_for_its_restart_is_not_written_twice() -> None:
+    waits = Setting(shown="replica", number=None, pending_restart=True)
+    prepared = prepare(plan(), facts(settings={"wal_level": waits}))
+    assert line(prepared, "wal_level").waits
+    assert prepared.conf == ""
+    assert prepared.restart
+
+
+def test_limits_that_would_lose_the_slot_are_raised_without_a_restart() -> None:
+    limits = {"max_slot_wal_keep_size": "100", "idle_replication_slot_timeout": "3600", "wal_sender_timeout": "5000"}
+    big = DatabaseFacts(name="shop", tables=(table("orders", "o"),))
+    prepared = prepare(plan(), facts(version=180000, settings=limits, databases=(big,)))
+    assert "max_slot_wal_keep_size = '10240MB'" in prepared.conf
+    assert "ALTER SYSTEM SET wal_sender_timeout = '60s';" in prepared.alter
+    assert "idle_replication_slot_timeout = 0" in prepared.conf
+    assert not prepared.restart
+
+
+@pytest.mark.parametrize("vendor", sorted(set(ROLES.values())))
+def test_a_managed_server_is_told_in_its_vendors_words(vendor: str) -> None:
+    prepared = prepare(plan(), facts(vendor=vendor, settings={"wal_level": "replica"}))
+    assert prepared.vendor == WORDS[vendor][0]
+    assert len(prepared.vendor_words) == 2
+    assert ("GRANT rds_replication" in prepared.script) == (vendor == "rds")
+    assert ("REPLICATION;" in prepared.script) == (vendor != "rds")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(90624, "What differs on 9.4 to 9.6"), (90324, "no logical decoding"), (0, "If the source is")],
+)
+def test_old_servers_are_told_what_was_different_in_the_days_of_plugins(version: int, words: str) -> None:
+    prepared = prepare(plan(), facts(version=version))
+    assert any(words in note for note in prepared.notes)
+    if version:
+        assert prepared.hba.count("md5") == 2
+        assert "replication" in prepared.hba
+
+
+def test_passwords_are_made_as_scram_also_where_md5_is_the_default() -> None:
+    outside = facts(failure="no such account", settings={"password_encryption": "md5"})
+    assert prepare(plan(), outside).script.startswith("SET password_encryption = 'scram-sha-256';\nCREATE ROLE")
+
+
+def test_an_address_of_ipv6_and_special_names_are_written_as_pg_hba_wants_them() -> None:
+    prepared = prepare(plan("all", "Two Words", 'q"uote', user="replication"), facts(address="2001:db8::1", tls=""))
+    row = prepared.hba.splitlines()[1]
+    assert '"all","Two Words","q""uote"' in row
+    assert '"replication"' in row
+    assert "2001:db8::1/128" in row
+
+
+def test_many_databases_become_all() -> None:
+    assert " all " in prepare(plan(*(f"d{number}" for number in range(30))), facts()).hba
+
+
+def test_a_plain_connection_gets_a_plain_line() -> None:
+    assert prepare(plan(tls=TlsMode.PREFER), facts(tls="")).hba.splitlines()[1].startswith("host ")
+
+
+def test_tables_of_a_superuser_are_warned_about_and_names_cannot_break_out_of_a_comment() -> None:
+    evil = 'shop\n"; DROP TABLE x; --'
+    tables = (table("orders", "postgres"),)
+    database = DatabaseFacts(name=evil, tables=tables, schemas=(("inside", "somebody", False),))
+    prepared = prepare(plan(evil), facts(superusers=frozenset({"postgres"}), databases=(database,)))
+    assert any("belong to the superuser postgres" in note for note in prepared.notes)
+    for one in prepared.role[0].sql.splitlines():
+        assert one.startswith(("ALTER ROLE", "GRANT", '""; DROP TABLE x; --" TO'))
+    assert "owns 1 selected in shop?" in prepared.role[0].sql
+    inside = prepared.script.removeprefix(prepared.role[0].sql).strip().splitlines()
+    assert len(inside) == 2
+    assert all(one.startswith("-- ") for one in inside)
+    assert len(prepared.hba.splitlines()) == 2
+
+
+def test_row_security_that_binds_owners_too_is_passed_by() -> None:
+    database = DatabaseFacts(name="shop", tables=(table("guarded", "o"),), forced_row_security=True)
+    assert "BYPASSRLS" in prepare(plan(), facts(databases=(database,))).script
+    reading = replace(plan(), incremental=False)
+    guarded = replace(database, tables=(table("guarded", "o", row_security=True),), forced_row_security=False)
+    assert "BYPASSRLS" in prepare(reading, facts(databases=(guarded,))).script
+
+
+def test_no_secret_is_part_of_what_is_stored() -> None:
+    assert SECRET not in str(prepare(plan(), facts(failure="no")).as_json())
