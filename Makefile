@@ -20,10 +20,10 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults pictures bench lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults pictures bench bench-console lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
 
 demo: ## Run everything with two sample servers and a live writer; prints the address and a login
 	@$(IN_ROOT); .ci/setup run
@@ -77,6 +77,10 @@ messages: ## Collect the texts of the console into locale/ (with gettext's tools
 			--ignore .venv --ignore var --ignore tests --ignore "migrations_app/migrations/*"; \
 	else echo "gettext's tools are missing: nothing is collected (Debian: apt-get install gettext)"; fi; \
 	$(CLEAN) $(PY) manage.py compile_translations
+
+bench-console: ## Measure the console's pages: 50,000 tables, 2,000 schemas, eight clients
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench.console $(ARGS)
 
 lock: ## Write the lock files anew from pyproject.toml (needs a package index)
 	@$(IN_ROOT); .ci/setup test; $(PY) -m pip install --quiet "$$(sed -n 's/^  "\(pip-tools==[^"]*\)".*/\1/p' pyproject.toml)"

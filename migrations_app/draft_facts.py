@@ -67,14 +67,16 @@ def missing_parents(task: MigrationTask, selection: Selection) -> list[Edge]:
     partial = [name for name in _databases(task) if selection.state(name) == "some"]
     if not partial:
         return []
-    rows = SourceObject.objects.filter(
-        task=task, database__in=partial, level__in=[Level.TABLE, Level.PARTITION]
-    ).annotate(listed=Cast("fk_parents", TextField()))
+    rows = (
+        SourceObject.objects.filter(task=task, database__in=partial, level__in=[Level.TABLE, Level.PARTITION])
+        .annotate(listed=Cast("fk_parents", TextField()))
+        .exclude(listed="[]")
+    )
     pairs = []
     for database, schema, name, root_schema, root, listed in rows.values_list(
         "database", "schema", "name", "root_schema", "root", "listed"
     ).order_by():
-        if listed == "[]" or not selection.mode_of(database, (schema, name), (root_schema or schema, root or name)):
+        if not selection.mode_of(database, (schema, name), (root_schema or schema, root or name)):
             continue
         pairs += [
             ((database, schema, name), (database, *parent))

@@ -33,7 +33,10 @@ def visible(value: object) -> str:
 
     A name from a server may hold line breaks or reorder the text around it; nobody should be misled by one.
     """
-    return "".join(_escape(char) if unicodedata.category(char) in _INVISIBLE else char for char in str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(_escape(char) if unicodedata.category(char) in _INVISIBLE else char for char in text)
 
 
 def _escape(char: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import template
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
+
+from .console_extras import visible
 
 register = template.Library()
 
@@ -16,6 +18,15 @@ register = template.Library()
 def mode_value(box: Any) -> str:
     """What pressing a node's mode posts: its path and the other mode."""
     return json.dumps({"path": list(box.path), "mode": "data" if box.mode == "structure" else "structure"})
+
+
+@register.filter
+def mode_label(box: Any) -> str:
+    """What the button of a node's mode is called: what moves now, and what pressing does."""
+    name = ".".join(visible(part) for part in box.path) or gettext("Whole instance")
+    if box.mode == "structure":
+        return gettext("%(name)s: structure only. Press to take the data too.") % {"name": name}
+    return gettext("%(name)s: structure and data. Press to take the structure only.") % {"name": name}
 
 
 @register.filter

@@ -20,6 +20,12 @@ from ..http import UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
 
 _LONGEST_SEARCH = 130
 _MODES = ("data", "structure", "")
+_ADDRESSES = ("objects", "tree", "toggle", "mode", "matching")
+
+
+def _urls(task: MigrationTask) -> dict[str, str]:
+    """The addresses that each of hundreds of nodes needs, made once."""
+    return {name: reverse(f"tasks:{name}", args=[task.id]) for name in _ADDRESSES}
 
 
 def _search(request: HtmxRequest) -> str:
@@ -31,22 +37,31 @@ def _page_number(request: HtmxRequest) -> int:
     return max(1, int(value)) if value.isdecimal() and len(value) < 7 else 1
 
 
-def _path(request: HtmxRequest, task: MigrationTask) -> tuple[str, ...]:
+def _path(request: HtmxRequest) -> tuple[str, ...]:
     path = tuple(part.replace("\x00", "") for part in request.GET.getlist("path"))
-    if len(path) > 3 or not selectors.exists(task, path):
+    if len(path) > 3:
         raise Http404("no such level")
     return path
 
 
 def _level(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> dict[str, Any]:
     """The context of one level; a search that cannot be made becomes `problem`."""
-    context: dict[str, Any] = {"task": task, "path": path, "search": _search(request), "along": "along" in request.GET}
+    context: dict[str, Any] = {
+        "task": task,
+        "urls": _urls(task),
+        "path": path,
+        "search": _search(request),
+        "along": "along" in request.GET,
+    }
     try:
         context["tree"] = selectors.tree(
             task, path, search=context["search"], page=_page_number(request), along=context["along"] and len(path) == 2
         )
     except selectors.BadSearch as bad:
         context["problem"] = str(bad)
+        return context
+    if not context["tree"].nodes and not selectors.exists(task, path):
+        raise Http404("no such level")
     return context
 
 
@@ -54,7 +69,7 @@ def _level(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> 
 def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
-    path = _path(request, task)
+    path = _path(request)
     summary = selectors.selection_summary(task)
     context: dict[str, Any] = {
         "task": task,
@@ -72,7 +87,7 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
 def level(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """One level of the tree, or a further page of it."""
     task = task_or_404(request, task_id)
-    context = _level(request, task, _path(request, task))
+    context = _level(request, task, _path(request))
     status = UNPROCESSABLE if "problem" in context else 200
     return render(request, "console/partials/_level.html", context, status=status)
 
@@ -83,6 +98,7 @@ def _toggled(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -
         return go(request, reverse("tasks:objects", args=[task.id]))
     context = {
         "task": task,
+        "urls": _urls(task),
         "summary": selectors.selection_summary(task),
         "boxes": selectors.boxes(task, path),
     }

@@ -182,7 +182,7 @@ def test_a_level_has_pages_and_few_queries(anna: Client, django_assert_max_num_q
     task = factories.task()
     factories.inventory(task, tables=250)
     url = _url("tree", task)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         first = anna.get(url, {"path": ["shop", "public"]})
     assert first.text.count('role="checkbox"') == 200
     assertContains(first, "Show more of 250")
