@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -134,3 +136,21 @@ def test_the_sign_in_page_says_where_the_first_account_is_made() -> None:
     assert "Nobody has an account yet." in Client().get("/login/").content.decode()
     factories.user("olga")
     assert "Nobody has an account yet." not in Client().get("/login/").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_send_the_page_at_once_one_becomes_administrator() -> None:
+    token = services.new_setup_token() or ""
+
+    def send(number: int) -> bool:
+        try:
+            services.create_first_administrator(token=token, account=f"root{number}", password=GOOD)
+        except services.NotFound:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(send, range(6))) == 1
+    assert User.objects.count() == 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -182,3 +184,21 @@ def test_viewers_see_no_buttons_that_change_something(olga: User) -> None:
     page = viewer.get("/").content.decode()
     assert confirm not in page
     assert "Create Task" not in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_administrators_who_remove_each_other_at_once_leave_one() -> None:
+    admins = [factories.user(f"admin{number}", role="admin") for number in range(4)]
+
+    def remove(number: int) -> None:
+        other = admins[(number + 1) % len(admins)]
+        try:
+            services.set_active(actor=admins[number], user_id=other.pk, active=False)
+        except services.Refused:
+            pass
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(remove, range(4)))
+    assert User.objects.filter(is_active=True, role="admin").count() == 1
