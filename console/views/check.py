@@ -68,9 +68,9 @@ def acknowledge(request: HtmxRequest, task_id: UUID, item_id: int) -> HttpRespon
     """Note who knows of a warning, and why it may stay."""
     task = task_or_404(request, task_id)
     url = reverse("tasks:check", args=[task.id])
-    reason = request.POST.get("reason", "")[:1000]
+    reason, everywhere = request.POST.get("reason", "")[:1000], "everywhere" in request.POST
     try:
-        services.acknowledge(task_id=task.id, item_id=item_id, actor=request.user, reason=reason)
+        services.acknowledge(task_id=task.id, item_id=item_id, actor=request.user, reason=reason, everywhere=everywhere)
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url, said=_("The warning is acknowledged."))

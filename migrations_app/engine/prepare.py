@@ -328,7 +328,7 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
             " that could take its place."
         )
     owned = sorted({t.owner for d in facts.databases for t in d.tables if t.owner in facts.superusers})
-    if owned and plan.incremental and not facts.superuser:
+    if owned and plan.incremental:
         notes.append(
             f"Selected tables belong to the superuser {', '.join(owned)}. A member of that role can become superuser:"
             " better give the tables to an ordinary role first (ALTER TABLE … OWNER TO …)."

@@ -31,6 +31,7 @@ _PREPARABLE = frozenset(
     }
 )
 _TELL_FIX_MINUTES = 5
+SHOWN_DATABASES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,21 @@ class CheckEntry:
     def problems(self) -> list[CheckRow]:
         """The rows that somebody should look at."""
         return [row for row in self.rows if row.problem]
+
+    @property
+    def first(self) -> list[CheckRow]:
+        """The rows that are shown at once: with many databases the others are folded."""
+        return self.problems[:SHOWN_DATABASES]
+
+    @property
+    def more(self) -> list[CheckRow]:
+        """The problems of further databases."""
+        return self.problems[SHOWN_DATABASES:]
+
+    @property
+    def acknowledgeable(self) -> int:
+        """In how many databases somebody could acknowledge the warning."""
+        return sum(1 for row in self.rows if row.acknowledgeable)
 
     @property
     def rest(self) -> list[CheckRow]:

@@ -58,10 +58,13 @@ def _still_holds(task: MigrationTask) -> bool:
 
 
 @transaction.atomic
-def acknowledge(*, task_id: TaskId, item_id: int, actor: Actor, reason: str) -> CheckItem:
-    """Write down who knows of a warning and why it may stay. Raises Refused: no warning any more, or no reason given.
+def acknowledge(
+    *, task_id: TaskId, item_id: int, actor: Actor, reason: str, everywhere: bool = False
+) -> list[CheckItem]:
+    """Write down who knows of a warning and why it may stay; `everywhere`: also in the item's other databases.
 
-    It opens and closes nothing: a warning never stands in the way of Start.
+    It opens and closes nothing: a warning never stands in the way of Start. Raises Refused when it is no warning any
+    more, or without a reason.
     """
     task = locked(task_id)
     require(Action.CHECK, task)
@@ -73,13 +76,17 @@ def acknowledge(*, task_id: TaskId, item_id: int, actor: Actor, reason: str) -> 
         raise Refused("Say why the warning may stay. Whoever reads the report later has only this line.")
     if len(reason) > _LONGEST_REASON:
         raise Refused(f"Use at most {_LONGEST_REASON} characters.")
-    item.acknowledged_by = actor_name(actor)
-    item.acknowledged_reason = reason
-    item.acknowledged_at = timezone.now()
-    item.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
-    text = f"Warning acknowledged: {_words(item)}. Reason: {reason}"
-    note(task, text, actor=actor, code="CHECK-ACKNOWLEDGED", item=item.code, database=item.database, found=item.found)
-    return item
+    same = CheckItem.objects.filter(task=task, code=item.code, status="warning", acknowledged_at=None)
+    items = list(same) if everywhere else [item]
+    for one in items:
+        one.acknowledged_by = actor_name(actor)
+        one.acknowledged_reason = reason
+        one.acknowledged_at = timezone.now()
+        one.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
+    found = {one.database: one.found for one in items}
+    text = f"Warning acknowledged: {', '.join(_words(one) for one in items)}. Reason: {reason}"
+    note(task, text, actor=actor, code="CHECK-ACKNOWLEDGED", item=item.code, found=found)
+    return items
 
 
 @transaction.atomic

@@ -126,6 +126,15 @@ def test_what_is_per_database_stands_under_one_item(anna: Client) -> None:
     assert "Other databases:" in page
 
 
+def test_problems_of_many_databases_are_folded_after_the_third(anna: Client) -> None:
+    task, _ = _warned()
+    for number in range(5):
+        factories.check_item(task, **(KEYS | {"database": f"db{number}"}))
+    page = anna.get(_url("check", task)).text
+    assert "3 more databases" in page
+    assert page.index("db1") < page.index("3 more databases") < page.index("db3")
+
+
 def test_problems_only_leaves_out_what_passed_and_keeps_to_it_while_polling(anna: Client) -> None:
     task, _ = _warned()
     page = anna.get(_url("check", task), {"show": "problems"})
@@ -182,6 +191,16 @@ def test_an_acknowledgement_without_a_reason_or_a_warning_is_refused(reason: str
     assert anna.post(_url("check-acknowledge", task, item.pk), {"reason": reason}, **HTMX).status_code == 409
     item.refresh_from_db()
     assert item.acknowledged_at is None
+
+
+def test_a_warning_of_many_databases_is_acknowledged_at_once_where_asked_for(anna: Client) -> None:
+    task, item = _warned()
+    other = factories.check_item(task, **(KEYS | {"database": "crm"}))
+    assertContains(anna.get(_url("check", task)), "In all 2 databases with this warning", count=2)
+    anna.post(_url("check-acknowledge", task, item.pk), {"reason": "known", "everywhere": "1"})
+    other.refresh_from_db()
+    assert other.acknowledged_reason == "known"
+    assert set(Event.objects.get(task=task, code="CHECK-ACKNOWLEDGED").detail["found"]) == {"shop", "crm"}
 
 
 def test_items_of_other_tasks_can_be_neither_acknowledged_nor_fixed(anna: Client) -> None:

@@ -15,8 +15,8 @@ from migrations_app.engine.prepare import PLACEHOLDER, Preparation, prepare
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.source_facts import read_facts
 from tests.conftest import public_folder
-from tests.fakes import FakeControl
-from tests.postgres.checks_kit import login, plan
+from tests.fakes import FakeControl, wait_until
+from tests.postgres.checks_kit import check, login, plan
 
 SECRET = "a secret of the source"
 SHOP = """
@@ -82,9 +82,14 @@ def test_the_generated_lines_make_a_bare_server_pass_the_check(bare_source: Clus
     # The account cannot look yet; its owner looks with the superuser's eyes once, and gets the whole script.
     first = prepare(task, replace(read_facts(replace(task, source=login(bare_source))), superuser=False, failure="-"))
     assert first.restart
+    before = check(replace(task, source=login(bare_source)), "wal-level")
+    assert before.fix == "settings"
     with bare_source.connect() as connection:
         for statement in first.alter.splitlines():
             connection.execute(statement.encode())
+        connection.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: not check(replace(task, source=login(bare_source)), "wal-level").fix, 20, "the written setting")
+    assert "waits for a restart" in check(replace(task, source=login(bare_source)), "wal-level").hint
     hba = bare_source.data / "pg_hba.conf"
     hba.write_text(hba.read_text() + first.hba + "\n")
     bare_source.stop()

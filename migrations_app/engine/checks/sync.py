@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 
 from ..errors import ConnectFailed
@@ -39,7 +41,11 @@ def wal_level(context: Context) -> Finding:
 
 
 def _set_by_us(context: Context, finding: Finding, name: str, value: object) -> Finding:
-    """Offer to write the setting, where our account may."""
+    """Offer to write the setting, where our account may; one that is written already only waits for its restart."""
+    waits = "SELECT pending_restart FROM pg_catalog.pg_settings WHERE name = %s"
+    if finding.needs_restart and context.one(Side.SOURCE, waits, parameters=(name,)):
+        hint = f"A change of {name} is written and waits for a restart of the source. Restart it, then check again."
+        return replace(finding, hint=hint)
     if not context.may_configure():
         return finding
     before = context.setting(Side.SOURCE, name)
