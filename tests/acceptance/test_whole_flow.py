@@ -123,7 +123,7 @@ def fill(part: Locator, cluster: Cluster) -> None:
     part.get_by_label("Server address").fill("127.0.0.1")
     part.get_by_role("textbox", name="Port").fill(str(cluster.port))
     part.get_by_label("Account").fill("postgres")
-    part.get_by_label("Password").fill(cluster.password)
+    part.get_by_label(re.compile(r"^\s*Password")).fill(cluster.password)
     part.get_by_label("TLS").select_option("disable")
 
 
