@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
+import re
 import socket
 import ssl
 import struct
@@ -190,6 +192,39 @@ def tls_with(context: ssl.SSLContext, port: int) -> Talk:
     return talk
 
 
+def pooling(port: int) -> Talk:
+    """Passes everything on to the server at `port`, but greets with a process number of its own as poolers do."""
+
+    def talk(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=_pump, args=(server, client, _other_process), daemon=True)
+            back.start()
+            _pump(client, server)
+            server.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    return talk
+
+
+def _other_process(data: bytes) -> bytes:
+    return re.sub(rb"K\0\0\0\x0c(....)", b"K\0\0\0\x0c\0\0\0\x07", data, count=1, flags=re.DOTALL)
+
+
+def balancing(*ports: int) -> Talk:
+    """Passes each connection on to the next of the servers in turn."""
+    turn = itertools.cycle(ports)
+
+    def talk(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", next(turn))) as server:
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            server.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    return talk
+
+
 def freezing(port: int, frozen: threading.Event) -> Talk:
     """Passes everything on to the server at `port` until the event is set; then nothing, and hangs up on nobody."""
 
@@ -217,7 +252,7 @@ def _pump_until(source: socket.socket, sink: socket.socket, frozen: threading.Ev
                 sink.sendall(data)
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes] = bytes) -> None:
     with contextlib.suppress(OSError, ValueError):
         while data := source.recv(65536):
-            sink.sendall(data)
+            sink.sendall(change(data))

@@ -5,7 +5,21 @@ The modules are imported for their registrations; their order is the order of th
 
 from __future__ import annotations
 
-from . import capacity, connectivity, privileges, selected, structure, sync, sync_tables, target  # noqa: F401
+from . import (  # noqa: F401
+    capacity,
+    collating,
+    connectivity,
+    foreign_parts,
+    genuine,
+    privileges,
+    selected,
+    shape,
+    source_care,
+    structure,
+    sync,
+    sync_tables,
+    target,
+)
 from .registry import CheckInfo, CheckResult, CheckStatus, Group, all_items
 from .run import is_startable, items_for, run_checks
 

@@ -20,7 +20,7 @@ from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
 from ..probe import bounded, open_session, refuse_version
 from ..sql import query
-from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, close_all, stop
+from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, stop
 
 __all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
 
@@ -59,7 +59,7 @@ class Context:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        close_all(self._pool.sessions())
+        self._pool.close()
 
     def _meet(self, side: Side) -> None:
         """Log in, and be modest where the server or the account has little room: a hint, so that no error counts."""
@@ -172,8 +172,8 @@ class Context:
         loan = self._loan()
         loan.fresh.append(connection)
         try:
-            self.control.check()  # an interruption that came while it was opened did not see it
             with connection, bounded(connection, ITEM_SECONDS):
+                self.control.check()  # an interruption that came while it was opened did not see it
                 yield connection
         finally:
             loan.fresh.remove(connection)

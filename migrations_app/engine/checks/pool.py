@@ -71,6 +71,7 @@ class Pool:
         self._opening: set[Key] = set()
         self._failures: dict[Key | Side, EngineError] = {}
         self._scarce: set[Side] = set()
+        self._closed = False
 
     def spare(self, side: Side) -> None:
         """Share one session per database on this side from now on."""
@@ -143,6 +144,9 @@ class Pool:
                 self._opening.discard(key)
                 self._changed.notify_all()
         with self._changed:
+            if self._closed:  # nobody will give it back
+                _close(connection)
+                raise Unavailable(EngineError("The check is over.", code="CHECK-OVER"))
             return self._lend(key, connection, loan)
 
     def _close_idle(self, side: Side) -> None:
@@ -171,11 +175,14 @@ class Pool:
                     _close(connection)
             self._changed.notify_all()
 
-    def sessions(self) -> list[Connection]:
-        """Return every open session."""
+    def close(self) -> None:
+        """Close every session, whatever state it is in, and any that is still being opened. Never raises."""
         with self._changed:
-            pools = (self._idle, self._busy)
-            return [item for pool in pools for known in pool.values() for item in known if not item.closed]
+            self._closed = True
+            for pool in (self._idle, self._busy):
+                for known in pool.values():
+                    for connection in known:
+                        _close(connection)
 
     def busy(self) -> list[Connection]:
         """Return the sessions that are lent."""
@@ -186,12 +193,6 @@ class Pool:
 def _close(connection: Connection) -> None:
     with contextlib.suppress(psycopg.Error, OSError):
         connection.close()
-
-
-def close_all(connections: Iterable[Connection]) -> None:
-    """Close sessions, whatever state they are in. Never raises."""
-    for connection in connections:
-        _close(connection)
 
 
 def stop(connections: Iterable[Connection]) -> None:

@@ -1,0 +1,298 @@
+"""Items about what the source takes from outside: extensions, libraries, languages, roles, other servers."""
+
+from __future__ import annotations
+
+from ..names import literal, quote
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from .context import Context
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
+
+PRELOADED = frozenset(
+    {"anon", "citus", "pg_cron", "pg_net", "pg_squeeze", "pg_stat_statements", "pg_tle", "pgaudit", "pglogical"}
+    | {"pgsodium", "supabase_vault", "timescaledb"}
+)
+"""Extensions that do nothing, or cannot be created, unless shared_preload_libraries names them."""
+OWN_WAYS = {
+    "timescaledb": "Its hypertables keep their rows in chunks that only its own functions may make: follow its guide"
+    " for migrating, with the same version of the extension on both ends.",
+    "citus": "Distributed tables live on many nodes: migrate with the extension's own tools.",
+    "pglogical": "Its nodes and sets are not migrated; make them anew on the target.",
+    "age": "Graphs are kept in schemas that the extension makes: export and import them with its own functions.",
+    "pg_partman": "Its configuration is not migrated: switch its maintenance off during the migration, and call"
+    " create_parent() on the target afterwards.",
+    "pg_cron": "Its jobs are not migrated: schedule them on the target after Complete.",
+    "postgis_topology": "Topologies are kept in schemas that the extension makes: export and import them.",
+}
+"""Extensions whose data is more than what tables show; the first three make an unaided migration impossible."""
+_HARD = frozenset({"timescaledb", "citus"})
+
+
+def _facts(context: Context, side: Side, database: str) -> list[tuple[str, str, str, list[str]]]:
+    def read() -> list[tuple[str, str, str, list[str]]]:
+        rows = context.session(side, database).execute(query("check_extension_facts")).fetchall()
+        return [(str(a), str(b), str(c), list(d)) for a, b, c, d in rows]  # type: ignore[call-overload]
+
+    return context.remember(("extension facts", side, database), read)
+
+
+@item(
+    "extension-versions",
+    "Versions of extensions",
+    Group.TARGET,
+    "The target offers each extension in the source's version or a later one, and allows it.",
+    per_database=True,
+)
+def extension_versions(context: Context, database: DatabasePlan) -> Finding:
+    """Compare versions with the target's default ones, and names with a vendor's list of allowed ones."""
+    facts = _facts(context, Side.SOURCE, database.source_name)
+    if not facts:
+        return passed("The source database uses no extensions.")
+    rows = context.target().execute("SELECT name::text, default_version::text FROM pg_catalog.pg_available_extensions")
+    offered = {str(name): str(version) for name, version in rows.fetchall()}
+    allowed = context.one(Side.TARGET, "SELECT pg_catalog.current_setting('azure.extensions', true)")
+    closed = [name for name, *_rest in facts if allowed and name.lower() not in str(allowed).lower().split(",")]
+    if closed:
+        return failed(
+            f"The target's vendor does not allow {listing(closed)} yet.",
+            "Add the extensions to the server parameter azure.extensions, then check again.",
+        )
+    older = [
+        f"{name} ({version} on the source, {offered[name]} on the target)"
+        for name, version, *_rest in facts
+        if name in offered and _number(offered[name]) < _number(version)
+    ]
+    if older:
+        return warning(
+            f"The target offers an older {listing(older)}.",
+            "Objects may use what the older version lacks. Install the source's version on the target.",
+        )
+    return passed("The target offers every extension in the source's version or a later one.")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return a version in a form that can be compared: 3.10.1 is later than 3.9."""
+    return tuple(int(part) for part in version.replace("-", ".").split(".") if part.isdecimal())
+
+
+@item(
+    "extension-preload",
+    "Extensions that must be preloaded",
+    Group.TARGET,
+    "Some extensions work only when shared_preload_libraries of the target names them.",
+    per_database=True,
+)
+def extension_preload(context: Context, database: DatabasePlan) -> Finding:
+    """Compare the source's extensions with shared_preload_libraries of the target."""
+    loaded = [part.strip(' "') for part in _preloaded(context).split(",") if part.strip()]
+    names = [name for name, *_rest in _facts(context, Side.SOURCE, database.source_name) if name in PRELOADED]
+    missing = [name for name in names if name not in loaded]
+    if not missing:
+        return passed("No extension of the source has to be preloaded on the target.")
+    return warning(
+        f"The target does not preload {listing(missing)}.",
+        "Add it to shared_preload_libraries of the target (on managed servers: a parameter) and restart the target"
+        " before the start.",
+        f"ALTER SYSTEM SET shared_preload_libraries = {', '.join(literal(name) for name in [*loaded, *missing])};",
+    )
+
+
+def _preloaded(context: Context) -> str:
+    """Return the target's list; ordinary accounts may not see it, and then nothing is known to be preloaded."""
+    return context.setting(Side.TARGET, "shared_preload_libraries")
+
+
+@item(
+    "extension-data",
+    "Data that extensions keep",
+    Group.SELECTION,
+    "Rows in the configuration tables of an extension belong to the extension and are not copied.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def extension_data(context: Context, database: DatabasePlan) -> Finding:
+    """List configuration tables that hold rows, and extensions that need a procedure of their own."""
+    facts = _facts(context, Side.SOURCE, database.source_name)
+    special = [name for name, *_rest in facts if name in OWN_WAYS]
+    if hard := [name for name in special if name in _HARD]:
+        return failed(
+            f"The source database uses {listing(hard)}.", " ".join(OWN_WAYS[name] for name in [*hard, *special][:3])
+        )
+    if special:
+        return warning(f"The source database uses {listing(special)}.", " ".join(OWN_WAYS[name] for name in special))
+    tables = [f"{table} (of {name})" for name, _version, _schema, config in facts for table in config]
+    if tables:
+        return warning(
+            f"{count(len(tables), 'configuration table')} of extensions: {listing(tables)}.",
+            "CREATE EXTENSION fills them on the target with what the extension brings. Rows that you added have to be"
+            " added there by hand.",
+        )
+    return passed("No extension of the source keeps rows that would stay behind.")
+
+
+@item(
+    "extension-schemas",
+    "Extensions in system schemas",
+    Group.TARGET,
+    "Only a superuser can create an extension in a system schema.",
+    per_database=True,
+)
+def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
+    """List extensions of the source that live in pg_catalog or information_schema."""
+    facts = _facts(context, Side.SOURCE, database.source_name)
+    inside = [name for name, _v, schema, _c in facts if schema in ("pg_catalog", "information_schema")]
+    if not inside:
+        return passed("No extension lives in a system schema.")
+    if context.is_superuser(Side.TARGET):
+        return passed(f"The target account may create {listing(inside)} in a system schema.")
+    return warning(
+        f"{listing(inside)} lives in a system schema, where only a superuser of the target can create it.",
+        "Let a superuser of the target create it in the target database before the start.",
+        lines(f"CREATE EXTENSION {quote(name)} SCHEMA pg_catalog;" for name in inside),
+    )
+
+
+@item(
+    "languages",
+    "Procedural languages",
+    Group.TARGET,
+    "The languages that functions are written in exist on the target.",
+    per_database=True,
+)
+def languages(context: Context, database: DatabasePlan) -> Finding:
+    """Compare the languages of the source database with those of the target."""
+    rows = context.source(database.source_name).execute(query("check_languages")).fetchall()
+    if not rows:
+        return passed("Functions are written in the languages that every server has.")
+    offered = {
+        str(row[0])
+        for row in context.target()
+        .execute(
+            "SELECT name::text FROM pg_catalog.pg_available_extensions UNION SELECT lanname FROM pg_catalog.pg_language"
+        )
+        .fetchall()
+    }
+    superuser = context.is_superuser(Side.TARGET)
+    missing = [
+        str(name) for name, by_extension, *_rest in rows if str(name) not in offered and (by_extension or not superuser)
+    ]
+    if missing:
+        return failed(
+            f"The target lacks the language {listing(missing)}.",
+            "Install the language's package on the target, or leave the functions in it out.",
+            lines(f"CREATE EXTENSION {quote(name)};" for name in missing),
+        )
+    untrusted = [f"{name} ({number} functions)" for name, _e, trusted, number in rows if not trusted]
+    if untrusted:
+        return warning(
+            f"Functions are written in untrusted languages: {listing(untrusted)}.",
+            "They can do on the target's host what its server may do. "
+            + (
+                "Look through them before the start."
+                if superuser
+                else "Only a superuser of the target can create them."
+            ),
+        )
+    return passed(f"The target knows {listing(str(row[0]) for row in rows)}.")
+
+
+@item(
+    "superuser-objects",
+    "Objects that need a superuser or a library",
+    Group.TARGET,
+    "C functions, low-level casts, text search parsers, operator classes and the like need a superuser of the target.",
+    per_database=True,
+)
+def superuser_objects(context: Context, database: DatabasePlan) -> Finding:
+    """List such objects of the source database that no extension brings."""
+    rows = context.source(database.source_name).execute(query("check_superuser_objects")).fetchall()
+    if not rows:
+        return passed("No object needs a superuser or a library of the target.")
+    libraries = sorted({str(library) for _kind, _name, library in rows if library})
+    superuser = context.is_superuser(Side.TARGET)
+    if superuser and not libraries:
+        return passed(f"The target account may create {count(len(rows), 'object')} that only superusers can create.")
+    words = f" They need the library {listing(libraries)} on the target." if libraries else ""
+    return warning(
+        f"{count(len(rows), 'object')} that only a superuser can create:"
+        f" {listing(f'{kind} {name}' for kind, name, _library in rows)}.{words}",
+        "What the target refuses is listed in the report, with everything that depends on it."
+        + (
+            " Install the libraries there first." if superuser else " Let a superuser create it there before the start."
+        ),
+    )
+
+
+@item(
+    "named-roles",
+    "Roles that rights and policies name",
+    Group.PRIVILEGES,
+    "Grants and row-security policies can be restored only for roles that the target has.",
+    per_database=True,
+)
+def named_roles(context: Context, database: DatabasePlan) -> Finding:
+    """Compare the roles that grants and policies of the source database name with those of the target."""
+    rows = context.source(database.source_name).execute(query("check_named_roles")).fetchall()
+    known = {
+        str(row[0]) for row in context.target().execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
+    }
+    policies = sorted({str(role) for role, what, _number in rows if what == "policy" and str(role) not in known})
+    grants = sorted({str(role) for role, _what, _number in rows if str(role) not in known})
+    if not grants:
+        return passed("Every role that a grant or a policy names is on the target.")
+    statements = lines(f"CREATE ROLE {quote(name)} NOLOGIN;" for name in grants)
+    if policies:
+        return failed(
+            f"Row-security policies name roles that the target lacks: {listing(policies)}.",
+            "Without the role the policy cannot be created, and rows that it hides would be shown. Create the roles on"
+            " the target first.",
+            statements,
+        )
+    return warning(
+        f"Grants name {count(len(grants), 'role')} that the target lacks: {listing(grants)}.",
+        "Their rights are not restored and are listed in the report. Create the roles on the target first; roles of"
+        " the source's vendor can be left out.",
+        statements,
+    )
+
+
+@item(
+    "system-grants",
+    "Grants on system objects",
+    Group.PRIVILEGES,
+    "Rights on tables and functions of the system catalogs were changed on the source.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def system_grants(context: Context, database: DatabasePlan) -> Finding:
+    """List system objects with privileges of their own."""
+    rows = context.source(database.source_name).execute(query("check_catalog_grants")).fetchall()
+    if not rows:
+        return passed("The rights on system objects are those that the server came with.")
+    return warning(
+        f"Rights on {count(len(rows), 'system object')} were changed: {listing(str(row[1]) for row in rows)}.",
+        "The target may refuse to change them; what it refuses is listed in the report. Look whether accounts of the"
+        " target need these rights.",
+    )
+
+
+@item(
+    "foreign-servers",
+    "Foreign servers",
+    Group.TARGET,
+    "Foreign servers are migrated without passwords, and the target must be able to reach them.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def foreign_servers(context: Context, database: DatabasePlan) -> Finding:
+    """List foreign servers of the source database and count their user mappings."""
+    rows = context.source(database.source_name).execute(query("check_foreign_servers")).fetchall()
+    if not rows:
+        return passed("The database has no foreign servers.")
+    mappings = sum(int(str(number)) for _name, _wrapper, number in rows)
+    return warning(
+        f"The database has {count(len(rows), 'foreign server')}, with {count(mappings, 'user mapping')}:"
+        f" {listing(f'{name} ({kind})' for name, kind, _n in rows)}.",
+        "User mappings hold passwords and are not migrated: create them on the target after Complete, and see that its"
+        " host can reach these servers.",
+    )

@@ -1,0 +1,237 @@
+"""Items about what a migration means for the source as a running server: memory, snapshots, WAL, other replication."""
+
+from __future__ import annotations
+
+from ..names import literal, quote
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from .context import Context
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, item, lines, listing, passed, size, warning
+
+DECODING_KILOBYTES = 64 << 10
+IDLE_SLOT_BYTES = 1 << 30
+OLD_TRANSACTIONS = 1_000_000_000
+TUNED_BYTES = 10 << 30
+LARGE_BYTES = 1 << 40
+
+
+@item(
+    "decoding-memory",
+    "Memory for logical decoding",
+    Group.SYNC,
+    "Decoded changes of one transaction fit into memory before they are written to the source's disk.",
+    incremental_only=True,
+    sides=ON_SOURCE,
+)
+def decoding_memory(context: Context) -> Finding:
+    """Look at logical_decoding_work_mem, which 13 and later have."""
+    text = context.setting(Side.SOURCE, "logical_decoding_work_mem")
+    if not text:
+        return passed("This version decodes in a fixed amount of memory.")
+    if int(text) >= DECODING_KILOBYTES:
+        return passed(f"logical_decoding_work_mem is {size(int(text) << 10)}.")
+    return warning(
+        f"logical_decoding_work_mem is only {size(int(text) << 10)}.",
+        "Larger transactions are written to the source's disk while they are decoded, which slows the sync. 64 MB is"
+        " the usual value.",
+        "ALTER SYSTEM SET logical_decoding_work_mem = '64MB';\nSELECT pg_reload_conf();",
+    )
+
+
+@item(
+    "old-snapshots",
+    "Old snapshots stay usable",
+    Group.CAPACITY,
+    "The copy reads under one snapshot for as long as it takes; the source must not declare it too old.",
+    sides=ON_SOURCE,
+)
+def old_snapshots(context: Context) -> Finding:
+    """Look at old_snapshot_threshold, which servers before 17 have."""
+    minutes = int(context.setting(Side.SOURCE, "old_snapshot_threshold") or -1)
+    if minutes < 0:
+        return passed("The source keeps what an open snapshot needs.")
+    return warning(
+        f"old_snapshot_threshold is {minutes} min: a copy that takes longer may fail with 'snapshot too old'.",
+        "Switch it off and restart the source before the start, unless the copy is much shorter.",
+        "ALTER SYSTEM SET old_snapshot_threshold = -1;",
+        needs_restart=True,
+    )
+
+
+@item(
+    "transaction-age",
+    "Transaction ids of the source",
+    Group.CAPACITY,
+    "While a long copy holds its snapshot, vacuum cannot clean up; there must be transaction ids enough until then.",
+    sides=ON_SOURCE,
+)
+def transaction_age(context: Context) -> Finding:
+    """Look at the oldest frozen transaction id of all databases."""
+    row = (
+        context.source()
+        .execute(
+            "SELECT datname::text, pg_catalog.age(datfrozenxid)::bigint FROM pg_catalog.pg_database"
+            " ORDER BY 2 DESC LIMIT 1"
+        )
+        .fetchone()
+    )
+    name, age = (str(row[0]), int(str(row[1]))) if row else ("", 0)
+    if age <= OLD_TRANSACTIONS:
+        return passed(f"The oldest transaction id is {age:,} transactions old.")
+    return warning(
+        f"The oldest transaction id, in {name}, is {age:,} transactions old; the server stops at about 2,100,000,000.",
+        "Let vacuum catch up before the start: the copy's snapshot holds it back, and dead rows stay until it ends.",
+        "VACUUM (FREEZE);",
+    )
+
+
+@item(
+    "idle-slots",
+    "Forgotten replication slots",
+    Group.SYNC,
+    "Slots of others that nobody reads keep WAL, and with it the disk of the source fills during the migration.",
+    sides=ON_SOURCE,
+)
+def idle_slots(context: Context) -> Finding:
+    """List inactive slots that keep much WAL. What ours keep is told by `leftovers`."""
+    rows = context.source().execute(query("check_idle_slots")).fetchall()
+    kept = [(str(name), int(str(held))) for name, held in rows if int(str(held)) >= IDLE_SLOT_BYTES]
+    if not kept:
+        return passed("No slot that nobody reads keeps much WAL.")
+    return warning(
+        f"Nobody reads {listing(f'slot {name} ({size(held)} of WAL)' for name, held in kept)}.",
+        "Find out whose they are, and drop those that nobody needs. A slot also keeps dead rows of the catalogs.",
+        lines(f"SELECT pg_drop_replication_slot({literal(name)});" for name, _held in kept),
+    )
+
+
+@item(
+    "replication-objects",
+    "Other replication in the database",
+    Group.SELECTION,
+    "Publications and subscriptions of others are not migrated.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def replication_objects(context: Context, database: DatabasePlan) -> Finding:
+    """List publications, subscriptions and replication extensions of the source database."""
+    rows = context.source(database.source_name).execute(query("check_replication_objects")).fetchall()
+    if not rows:
+        return passed("The database has no publication and no subscription of its own.")
+    return warning(
+        f"The database takes part in other replication: {listing(f'{kind} {name}' for kind, name in rows)}.",
+        "These are not migrated. Make them anew on the target after Complete, and drop the subscriptions of the source"
+        " before the application writes to the target, so that no change goes to both.",
+    )
+
+
+@item(
+    "monitoring-rights",
+    "Activity can be seen",
+    Group.PRIVILEGES,
+    "The source account may see how long other sessions' transactions have been open. Nothing else depends on it.",
+    sides=ON_SOURCE,
+)
+def monitoring_rights(context: Context) -> Finding:
+    """Look for superuser, or membership in pg_read_all_stats."""
+    text = "SELECT rolsuper OR pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER')"
+    if context.one(Side.SOURCE, text + " FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        return passed("The account sees the activity of other accounts.")
+    return warning(
+        "The account cannot see the activity of other accounts.",
+        "The migration works without it, but what it waits for is then shown without age and user.",
+        f"GRANT pg_monitor TO {quote(context.source().info.user)};",
+    )
+
+
+def _selected_bytes(context: Context) -> int:
+    return sum(table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name))
+
+
+@item(
+    "target-tuning",
+    "Settings of the target for a large copy",
+    Group.CAPACITY,
+    "A large copy is slowed down by settings that are made for a small server.",
+)
+def target_tuning(context: Context) -> Finding:
+    """Compare max_wal_size, and for very large copies shared_buffers, with what will be copied."""
+    total = _selected_bytes(context)
+    wal = int(context.setting(Side.TARGET, "max_wal_size") or 0) << 20
+    buffers = int(context.setting(Side.TARGET, "shared_buffers") or 0) << 13
+    found, statements = [], []
+    if total >= TUNED_BYTES and wal < 4 << 30:
+        found.append(f"max_wal_size is {size(wal)}")
+        statements.append("ALTER SYSTEM SET max_wal_size = '16GB';")
+    if total >= LARGE_BYTES and buffers < 8 << 30:
+        found.append(f"shared_buffers is {size(buffers)}")
+    if not found:
+        return passed(f"Nothing stands out for a copy of {size(total)}.")
+    return warning(
+        f"For a copy of {size(total)} the target is set up small: {listing(found)}.",
+        "The copy works, but checkpoints and index builds will slow it down. Raise the settings, or take a larger"
+        " server, at least until the migration has completed.",
+        lines([*statements, "SELECT pg_reload_conf();"]) if statements else "",
+    )
+
+
+@item(
+    "temporary-files",
+    "Temporary files on the target",
+    Group.CAPACITY,
+    "Index builds sort in temporary files, which a limit could end.",
+)
+def temporary_files(context: Context) -> Finding:
+    """Compare temp_file_limit with the largest selected table."""
+    limit = int(context.setting(Side.TARGET, "temp_file_limit") or -1)
+    largest = max(
+        (table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name)), default=0
+    )
+    if limit < 0 or limit << 10 >= largest:
+        return passed("No limit on temporary files is in the way of index builds.")
+    user = quote(context.target().info.user)
+    return warning(
+        f"Sessions of the target may write {size(limit << 10)} of temporary files; the largest table has"
+        f" {size(largest)}.",
+        "Building its indexes may fail. A superuser can lift the limit for the account.",
+        f"ALTER ROLE {user} SET temp_file_limit = -1;",
+    )
+
+
+@item(
+    "other-tasks",
+    "No other migration is here",
+    Group.TARGET,
+    "No other migration task, of this console or another one, works on the target databases.",
+    sides=ON_TARGET,
+    per_database=True,
+)
+def other_tasks(context: Context, database: DatabasePlan) -> Finding:
+    """Look for sessions of other tasks in the target database, and for positions that they keep there."""
+    if not context.target_exists(database):
+        return passed(f"The target has no database {database.target_name} yet.")
+    rows = context.target().execute(query("check_other_tasks")).fetchall()
+    here = {str(name).split(":")[1] for name, where in rows if str(where) == database.target_name}
+    here |= _bookmarks(context, database.target_name)
+    here.discard(context.plan.key)
+    if not here:
+        return passed(f"No other migration works on {database.target_name}.")
+    return warning(
+        f"{count(len(here), 'other migration')} works or worked on {database.target_name}:"
+        f" {listing(f'task {key}' for key in sorted(here))}.",
+        "Two tasks may share a target database only if they migrate different tables. Complete or cancel the other one"
+        " first, or choose another target database.",
+    )
+
+
+def _bookmarks(context: Context, database: str) -> set[str]:
+    """Return the tasks that keep their position in the target database."""
+    connection = context.target(database)
+    readable = connection.execute(
+        "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'towpath' AND c.relname = 'bookmark'"
+    ).fetchone()
+    if not readable or not readable[0]:
+        return set()
+    return {str(row[0]) for row in connection.execute("SELECT task FROM towpath.bookmark").fetchall()}

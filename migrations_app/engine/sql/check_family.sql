@@ -1,0 +1,12 @@
+-- Children of partitioned and of inherited tables: child oid, child, its kind, whether it is a partition, parent oid,
+-- parent, whether a DETACH is not finished.
+-- :parameters none   :versions 10+   (inhdetachpending exists since 14: read through to_jsonb)
+SELECT c.oid::bigint, cn.nspname || '.' || c.relname, c.relkind::text, c.relispartition, p.oid::bigint,
+       pn.nspname || '.' || p.relname, coalesce((pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean, false)
+  FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+  JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'f') AND cn.nspname NOT IN ('pg_catalog', 'information_schema')
+ ORDER BY 2, 6

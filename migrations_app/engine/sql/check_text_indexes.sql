@@ -1,0 +1,14 @@
+-- Index columns ordered by a collation: table oid, index in words, unique, provider and locale ('' = the database's own).
+-- :parameters none   :versions 10+
+SELECT DISTINCT x.indrelid::bigint, n.nspname || '.' || i.relname, x.indisunique,
+       CASE WHEN o.collprovider = 'd' THEN '' ELSE o.collprovider::text END,
+       CASE WHEN o.collprovider = 'd' THEN ''
+            ELSE coalesce(pg_catalog.to_jsonb(o) ->> 'colllocale', pg_catalog.to_jsonb(o) ->> 'colliculocale', o.collcollate::text) END
+  FROM pg_catalog.pg_index x
+  JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace
+ CROSS JOIN LATERAL unnest(x.indcollation::pg_catalog.oid[]) k(coll)
+  JOIN pg_catalog.pg_collation o ON o.oid = k.coll
+ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+   AND o.collname NOT IN ('C', 'POSIX', 'ucs_basic')
+ ORDER BY 2

@@ -1,0 +1,329 @@
+"""Check items about the shape of the selected tables, and about what the source takes from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.checks import collating, shape
+from migrations_app.engine.checks.context import Context
+from migrations_app.engine.names import quote
+from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.selection import Selection
+from tests.postgres.checks_kit import check, login, plan
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture
+def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    source, target = login(source_cluster, database=source_db), login(target_cluster, database=target_db)
+    return plan(source, target, [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("SET allow_system_table_mods = on")
+        yield connection
+
+
+@pytest.fixture
+def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
+    with target_cluster.connect(target_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def writer(there: Connection, task: Plan) -> Iterator[Plan]:
+    """The task with an ordinary target account."""
+    there.execute("CREATE ROLE shape_writer LOGIN PASSWORD 'x'")
+    yield replace(task, target=replace(task.target, user="shape_writer", password="x"))
+    there.execute("DROP ROLE shape_writer")
+
+
+def only(task: Plan, *names: str) -> Plan:
+    database = task.databases[0].source_name
+    return replace(task, selection=Selection(rules={(database, "public", name): True for name in names}))
+
+
+def test_a_deferrable_primary_key_is_a_warning_until_the_identity_is_full(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE t (i int PRIMARY KEY, u int UNIQUE DEFERRABLE)")
+    assert "kept as it is" in check(task, "deferrable-keys").found
+    assert check(task, "deferrable-keys").status == "passed"
+    shop.execute("CREATE TABLE d (i int PRIMARY KEY DEFERRABLE)")
+    result = check(task, "deferrable-keys")
+    assert result.status == "warning"
+    assert check(only(task, "t"), "deferrable-keys").status == "passed"
+    shop.execute(result.sql)
+    assert check(task, "deferrable-keys").status == "passed"
+
+
+def test_a_deferrable_primary_key_of_another_account_fails(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE d (i int PRIMARY KEY DEFERRABLE); GRANT SELECT ON d TO PUBLIC")
+    shop.execute("CREATE ROLE shape_reader LOGIN PASSWORD 'x'")
+    try:
+        reader = replace(task, source=replace(task.source, user="shape_reader", password="x"))
+        assert check(reader, "deferrable-keys").status == "failed"
+    finally:
+        shop.execute("DROP ROLE shape_reader")
+
+
+def test_a_key_of_long_texts_is_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE t (a text PRIMARY KEY)")
+    shop.execute("INSERT INTO t SELECT repeat(md5(i::text), 20) FROM generate_series(1, 9) i; ANALYZE t")
+    result = check(task, "wide-keys")
+    assert result.status == "warning"
+    assert "public.t.a" in result.found
+    shop.execute("TRUNCATE t; INSERT INTO t VALUES ('short'), ('key'); ANALYZE t")
+    assert check(task, "wide-keys").status == "passed"
+
+
+def test_very_large_rows_are_a_warning(shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.execute("CREATE TABLE t (b bytea); ALTER TABLE t ALTER b SET STORAGE EXTERNAL")
+    shop.execute("INSERT INTO t SELECT decode(repeat('ab', 100000), 'hex')")
+    assert check(task, "large-values").status == "passed"
+    monkeypatch.setattr(shape, "LARGE_VALUE_BYTES", 50_000)
+    result = check(task, "large-values")
+    assert result.status == "warning"
+    assert "public.t" in result.found
+
+
+def test_names_that_differ_in_case_or_hold_control_characters_are_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute('CREATE TABLE thing (a int, b int); CREATE TABLE "other" (i int)')
+    assert check(task, "odd-names").status == "passed"
+    shop.execute('CREATE TABLE "Thing" ("A" int, a int); CREATE TABLE "tab\tbed" (i int)')
+    result = check(task, "odd-names")
+    assert result.status == "warning"
+    assert "public.Thing.A and public.Thing.a differ only in case" in result.found
+    assert "control characters" in result.found
+    assert "\t" not in result.found
+    assert check(only(task, "Thing", "thing"), "odd-names").status == "warning"
+    assert check(only(task, "thing", "other"), "odd-names").status == "passed"
+
+
+_USES = {
+    "generated column": "CREATE TABLE t (i int, j int GENERATED ALWAYS AS (f(i)) STORED)",
+    "check": "CREATE TABLE t (i int CHECK (f(i) > 0))",
+    "index": "CREATE TABLE t (i int); CREATE INDEX ON t (f(i))",
+}
+
+
+@pytest.mark.parametrize("use", _USES.values(), ids=_USES)
+def test_a_function_without_a_search_path_in_a_definition_is_a_warning_until_it_has_one(
+    use: str, shop: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE TABLE plain (i int, j int GENERATED ALWAYS AS (i * 2) STORED)")
+    assert "1 generated column" in check(task, "called-functions").found
+    shop.execute("CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i; END'")
+    shop.execute(use.encode())
+    result = check(task, "called-functions")
+    assert result.status == "warning"
+    assert "public.f(integer)" in result.found
+    shop.execute(result.sql)
+    assert check(task, "called-functions").status == "passed"
+
+
+def test_a_child_without_its_parent_fails_and_a_parent_without_its_child_is_a_warning(
+    shop: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE TABLE parent (i int); CREATE TABLE child () INHERITS (parent)")
+    assert check(task, "table-families").status == "passed"
+    result = check(only(task, "child"), "table-families")
+    assert (result.status, "public.parent (parent of public.child)" in result.found) == ("failed", True)
+    assert check(only(task, "parent"), "table-families").status == "warning"
+
+
+def test_partitions_below_partitions_pass_but_a_foreign_one_is_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE root (i int, j int) PARTITION BY LIST (i)")
+    shop.execute("CREATE TABLE middle PARTITION OF root DEFAULT PARTITION BY LIST (j)")
+    shop.execute("CREATE TABLE leaf PARTITION OF middle DEFAULT")
+    assert "2 partitioned tables with 1 partition" in check(task, "table-families").found
+    shop.execute("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE FOREIGN TABLE away PARTITION OF root FOR VALUES IN (1) SERVER far")
+    assert "public.away is a foreign table" in check(task, "table-families").found
+
+
+def test_materialized_views_are_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "materialized-views").status == "passed"
+    shop.execute("CREATE MATERIALIZED VIEW sums AS SELECT 1 AS one")
+    assert "public.sums" in check(task, "materialized-views").found
+
+
+def test_tables_with_oids_are_a_warning(shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    assert check(task, "with-oids").status == "passed"
+    monkeypatch.setattr(  # no server of today has such tables
+        shape, "query", lambda name: "SELECT oid::bigint FROM pg_class WHERE relname = 't' AND relnamespace >= 2200"
+    )
+    result = check(task, "with-oids")
+    assert result.status == "warning"
+    assert "public.t" in result.found
+
+
+def test_money_is_a_warning_unless_both_ends_show_it_alike(
+    shop: Connection, there: Connection, task: Plan, source_db: str, target_db: str
+) -> None:
+    assert "no selected table" in check(task, "money-columns").found.lower()
+    shop.execute("CREATE TABLE t (price money)")
+    for connection, name in ((shop, source_db), (there, target_db)):
+        connection.execute(f"ALTER DATABASE {quote(name)} SET lc_monetary = 'C'")
+    assert check(task, "money-columns").status == "passed"
+    there.execute(f"ALTER DATABASE {quote(target_db)} SET lc_monetary = 'POSIX'")
+    result = check(task, "money-columns")
+    assert result.status == "warning"
+    assert "C on the source and POSIX on the target" in result.found
+
+
+def test_security_labels_are_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "security-labels").status == "passed"
+    shop.execute("CREATE TABLE t (i int)")
+    shop.execute("INSERT INTO pg_seclabel VALUES ('t'::regclass, 'pg_class'::regclass, 0, 'dummy', 'secret')")
+    assert "1 of dummy" in check(task, "security-labels").found
+    shop.execute("DELETE FROM pg_seclabel")
+
+
+def test_an_older_extension_on_the_target_is_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "extension-versions").status == "passed"
+    shop.execute("CREATE EXTENSION vector")
+    assert check(task, "extension-versions").status == "passed"
+    shop.execute("UPDATE pg_extension SET extversion = '99.1' WHERE extname = 'vector'")
+    assert "vector (99.1 on the source" in check(task, "extension-versions").found
+
+
+def test_an_extension_that_the_vendor_does_not_allow_fails(
+    shop: Connection, there: Connection, task: Plan, target_db: str
+) -> None:
+    shop.execute("CREATE EXTENSION vector")
+    there.execute(f"ALTER DATABASE {quote(target_db)} SET azure.extensions = 'HSTORE,VECTOR'")
+    assert check(task, "extension-versions").status == "passed"
+    there.execute(f"ALTER DATABASE {quote(target_db)} SET azure.extensions = 'HSTORE'")
+    assert check(task, "extension-versions").status == "failed"
+
+
+def renamed(shop: Connection, name: str) -> None:
+    """Make the database look as if it had an extension that is not installed here."""
+    if shop.execute("SELECT 1 FROM pg_extension WHERE extname <> 'plpgsql'").fetchone() is None:
+        shop.execute("CREATE EXTENSION vector")
+    shop.execute("UPDATE pg_extension SET extname = %s WHERE extname <> 'plpgsql'", (name,))
+
+
+def test_an_extension_that_must_be_preloaded_is_a_warning(shop: Connection, task: Plan) -> None:
+    renamed(shop, "vector")
+    assert check(task, "extension-preload").status == "passed"
+    renamed(shop, "pg_stat_statements")
+    result = check(task, "extension-preload")
+    assert result.status == "warning"
+    assert result.sql == "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements';"
+
+
+def test_extensions_with_data_of_their_own_are_told_apart(shop: Connection, task: Plan) -> None:
+    renamed(shop, "vector")
+    assert check(task, "extension-data").status == "passed"
+    shop.execute("CREATE TABLE settings (i int); ALTER EXTENSION vector ADD TABLE settings")
+    shop.execute("UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid], extcondition = '{\"\"}'")
+    assert "settings (of vector)" in check(task, "extension-data").found
+    renamed(shop, "pg_partman")
+    assert check(task, "extension-data").status == "warning"
+    renamed(shop, "timescaledb")
+    result = check(task, "extension-data")
+    assert (result.status, "hypertables" in result.hint) == ("failed", True)
+
+
+def test_an_extension_in_a_system_schema_needs_a_superuser(shop: Connection, task: Plan, writer: Plan) -> None:
+    assert check(task, "extension-schemas").status == "passed"
+    shop.execute("CREATE EXTENSION vector SCHEMA pg_catalog")
+    assert check(task, "extension-schemas").status == "passed"
+    assert check(writer, "extension-schemas").status == "warning"
+
+
+def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_warning(
+    shop: Connection, task: Plan, writer: Plan
+) -> None:
+    assert check(task, "languages").status == "passed"
+    shop.execute("CREATE TRUSTED LANGUAGE mine HANDLER plpgsql_call_handler")
+    assert check(task, "languages").status == "passed"
+    assert check(writer, "languages").status == "failed"
+    shop.execute("CREATE LANGUAGE wild HANDLER plpgsql_call_handler")
+    result = check(task, "languages")
+    assert (result.status, "wild (0 functions)" in result.found) == ("warning", True)
+
+
+def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, task: Plan, writer: Plan) -> None:
+    assert check(task, "superuser-objects").status == "passed"
+    shop.execute(
+        "CREATE TEXT SEARCH PARSER words"
+        " (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)"
+    )
+    assert check(task, "superuser-objects").status == "passed"
+    assert "text search parser words" in check(writer, "superuser-objects").found
+    shop.execute(
+        "CREATE FUNCTION far() RETURNS language_handler AS '$libdir/plpgsql', 'plpgsql_call_handler' LANGUAGE C"
+    )
+    result = check(task, "superuser-objects")
+    assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
+
+
+def test_roles_that_the_target_lacks_are_a_warning_and_fail_for_policies(
+    shop: Connection, there: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE TABLE t (i int)")
+    assert check(task, "named-roles").status == "passed"
+    shop.execute("CREATE ROLE shape_clerk; GRANT SELECT ON t TO shape_clerk")
+    try:
+        assert check(task, "named-roles").status == "warning"
+        shop.execute("CREATE POLICY p ON t TO shape_clerk USING (true)")
+        result = check(task, "named-roles")
+        assert result.status == "failed"
+        there.execute(result.sql)
+        assert check(task, "named-roles").status == "passed"
+    finally:
+        there.execute("DROP ROLE IF EXISTS shape_clerk")
+        shop.execute("DROP TABLE t; DROP ROLE shape_clerk")
+
+
+def test_changed_rights_on_system_objects_are_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "system-grants").status == "passed"
+    shop.execute("GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC")
+    shop.execute("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_sleep(float8) FROM PUBLIC")
+    result = check(task, "system-grants")
+    assert result.status == "warning"
+    assert "pg_sleep(double precision)" in result.found
+    assert "pg_authid" in result.found
+
+
+def test_foreign_servers_are_a_warning(shop: Connection, task: Plan) -> None:
+    assert check(task, "foreign-servers").status == "passed"
+    shop.execute("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE USER MAPPING FOR PUBLIC SERVER far")
+    assert "with 1 user mapping: far (nothing)" in check(task, "foreign-servers").found
+
+
+def test_text_indexes_are_named_where_the_collations_differ(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.execute("CREATE TABLE t (a text PRIMARY KEY, i int UNIQUE)")
+    assert check(task, "collation-versions").status == "passed"
+    row = shop.execute("SELECT datcollate FROM pg_database WHERE datname = current_database()").fetchone()
+    key = ("c", str(row[0] if row else ""))
+
+    def library(source: tuple[str, str], target: tuple[str, str]) -> None:
+        # Both servers run on this machine's C library, which gives the collation of the tests no version.
+        def versions(context: Context, side: Side, database: str = "") -> collating.Versions:
+            return {key: source if side is Side.SOURCE else target}
+
+        monkeypatch.setattr(collating, "versions", versions)
+
+    library(("2.36", "2.36"), ("2.36", "2.36"))
+    assert check(task, "collation-versions").status == "passed"
+    library(("2.28", "2.28"), ("2.36", "2.36"))
+    result = check(task, "collation-versions")
+    assert (result.status, "version 2.28 on the source and 2.36" in result.found) == ("warning", True)
+    assert "public.t_pkey" in result.found
+    assert "t_i_key" not in result.found
+    library(("2.36", "2.28"), ("2.36", "2.36"))
+    assert "was changed (2.28 to 2.36)" in check(task, "collation-versions").found
