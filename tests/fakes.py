@@ -97,6 +97,7 @@ class FakeStore:
     table_rows: dict[tuple[str, str, str], TableState] = field(default_factory=dict)
     entry_rows: dict[tuple[str, int], EntryState] = field(default_factory=dict)
     events: list[tuple[str, str, str]] = field(default_factory=list)
+    details: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
@@ -135,6 +136,7 @@ class FakeStore:
 
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         self.events.append((level, code, message))
+        self.details.append((code, detail))
 
     def save_comparison(self, comparison: Comparison) -> None:
         self.comparisons.append(comparison)

@@ -173,7 +173,8 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
         bare = _bare(run, name, everything)
-        keys = keys_without_rows(source, everything, tables) if leaves_any(run.plan.selection, name) else {}
+        whole = not leaves_any(run.plan.selection, name)
+        keys = {} if whole else keys_without_rows(source, everything, tables, [*tables, *bare])
         other = compare_objects(
             source,
             target,

@@ -33,8 +33,6 @@ def rename_entries(
     """
     if not renaming:
         return tuple(entries), ()
-    known = frozenset((entry.schema, entry.tag) for entry in entries if entry.class_oid in (_RELATION, _TYPE))
-    renaming = replace(renaming, relations=known)
     renamed: list[Entry] = []
     refused: list[Refused] = []
     origins: dict[tuple[str, int, str, str], str] = {}

@@ -2,14 +2,14 @@
 
 Such text names every schema: the search path was empty. A name is changed where it qualifies another one, where the
 statement is about the schema itself, and in strings that the server reads as a name (`'s.seq'::regclass`); never in
-other strings, comments or bodies of functions. Inside of queries the same word may also be the alias of a table: then
-only what cannot be a column is changed, and what could be both is refused.
+other strings, comments or bodies of functions. Inside of queries the same word may also be the alias of a table: what
+stands where columns stand is then left alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,23 +25,24 @@ def _words(text: str) -> frozenset[str]:
 
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _REG = _words("regclass regtype regproc regprocedure regoper regoperator regconfig regdictionary regcollation")
-_BEFORE_SCHEMA = _words("create drop alter on in with set exists")
+_BEFORE_SCHEMA = _words("create drop alter on in with set")
 _QUERIES = _words("view rule function procedure policy trigger")
 _BEFORE_KIND = _words("create or replace recursive materialized constraint")
 _IMPLIED = frozenset(("old", "new", "excluded"))
-# A column may stand behind these; behind any other word, and behind these with FROM in the open, a relation or a type.
+# Behind these stands a column; behind any other word a relation or a type.
 _BEFORE_COLUMN = _words(
-    "select distinct where and or not when then else case by in like ilike between having using set values returning"
+    "select distinct where and or not when then else case by in like ilike between having set values returning"
     " limit offset is all any some array row similar escape for filter over partition return both leading trailing"
-    " passing within order group symmetric interval with check"
+    " passing within order group symmetric interval with check zone placing document content value key variadic"
 )
 _CLAUSES = _words("select from where group having order window limit offset set returning values")
 _FROM_INSIDE = _words("extract substring trim overlay position btrim ltrim rtrim")
+_QUOTES = re.compile(r"""["'\\]""")
 _NOTHING = Token("other", "", "")
 
 
-class AmbiguousName(ValueError):
-    """A word may be the schema or the alias of a table, and both readings make sense."""
+class UnclearName(ValueError):
+    """A name stands where it cannot be changed safely."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,6 @@ class Renaming:
     """Schema on the target of what belongs to extensions, by (schema, name), where it is not the schema's new name."""
     extensions: Mapping[str, str] = field(default_factory=dict)
     """Schema on the target of each extension of a renamed schema."""
-    relations: Container[TableName] = frozenset()
-    """What may stand in a query as `schema.name`; needed to tell what is ambiguous."""
 
     def __bool__(self) -> bool:
         return bool(self.schemas)
@@ -73,7 +72,7 @@ class Renaming:
     def text(self, text: str, *, backslash: bool = False) -> str:
         """Return SQL text with the target's names in it; text that names no renamed schema comes back as it is.
 
-        Raises AmbiguousName, or UnreadableSql for what is no SQL.
+        Raises UnclearName, or UnreadableSql for what is no SQL.
         """
         if not any(mark in text for mark in self._marks):
             return text
@@ -100,7 +99,8 @@ class Renaming:
 
     @cached_property
     def _marks(self) -> tuple[str, ...]:
-        return tuple(name.replace('"', '""') for name in self.schemas)
+        # Quotes and backslashes are written in several ways: the longest piece without them must be there.
+        return tuple(max(_QUOTES.split(name), key=len) for name in self.schemas)
 
     @cached_property
     def _mention(self) -> re.Pattern[str]:
@@ -142,12 +142,11 @@ class _Rewriter:
                 return None
             what = self.peek(place + 2)
             if what.kind == OPERATOR:
-                return new if what.text != "*" or self._is_operator(place) else None
+                is_row = what.text == "*" and not self._is_operator(place)
+                return None if is_row else self.names.elsewhere.get((name, what.text), new)
             if what.kind not in (NAME, WORD):
                 return None
             if name in self.aliases and place >= self.query_from and not self._is_certain(place):
-                if self.peek(place - 1).text in (",", "(") and (name, what.value) in self.names.relations:
-                    raise AmbiguousName(f"{name}.{what.value} may be a column of {name} or lie in the schema {name}")
                 return None
             return self.names.elsewhere.get((name, what.value), new)
         if self._names_schema(place):
@@ -155,6 +154,7 @@ class _Rewriter:
         return new if self._in_search_path(place) else None
 
     def _names_schema(self, place: int) -> bool:
+        place -= 2 if self.peek(place - 1).value == "exists" else 0
         before = self.peek(place - 1)
         return (before.kind, before.value) == (WORD, "schema") and self.peek(place - 2).value in _BEFORE_SCHEMA
 
@@ -199,7 +199,7 @@ class _Rewriter:
             return
         if changed != content:
             if is_list and '"' in changed:
-                raise AmbiguousName(f"{token.text} is a list of names")
+                raise UnclearName(f"a list of names cannot be changed: {token.text}")
             self.out[self.at[place]] = literal(changed)
 
     def _read_as(self, place: int) -> tuple[str, bool]:

@@ -29,7 +29,7 @@ _SCANNER = r"""
 | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
 | (?P<string>[eE]{escaped}|[uU]&{single}|[bBxXnN]?{plain})
 | (?P<name>(?:[uU]&)?"(?:[^"]|"")*")
-| (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
+| (?P<word>(?![eE]')[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
 | (?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?|\$\d+)
 | (?P<operator>::|(?:(?!--|/\*)[-+*/<>=~!@\#%^&|`?])+)
 | (?P<other>.)
@@ -70,7 +70,7 @@ def cut(text: str, *, backslash: bool = False) -> list[Token]:
             piece = text[at : _known(end, piece) + len(piece)]
         elif piece == "/*":
             piece = text[at : _comment_end(text, at)]
-        elif piece in ("'", '"'):
+        elif kind == OTHER and piece in "eE'\"":
             raise UnreadableSql(f"{piece} at {at} is never closed")
         tokens.append(Token(kind, piece, _value(kind, piece)))
         at += len(piece)

@@ -80,8 +80,8 @@ def compare_objects(
     equal: Counter[str] = Counter()
     for thing in _selected(read_things(source), tables, selection, database):
         wanted = _renamed(thing, renaming) if renaming else thing
-        if _kind(thing) == "foreign key" and (thing.schema, thing.table, thing.name) in without:
-            reason = "the rows that it refers to do not move"
+        if (thing.schema, thing.table, thing.name) in without and wanted.identity not in there:
+            reason = "a foreign key to rows that do not move"
             differing.append(TableDifference(schema=thing.schema, name=thing.title, verdict="left_out", reason=reason))
             continue
         if _kind(thing) in waiting or _of_missing(wanted, there):
