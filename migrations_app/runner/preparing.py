@@ -17,7 +17,12 @@ from .planning import build_plan
 
 
 def mend(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
-    """Run the statements of a fix and have its item checked again. Raises EngineError with the server's reason."""
+    """Run the statements of a fix and have its item checked again. Raises EngineError with the server's reason.
+
+    A task that was edited since the press may name another server by now: nothing is run there.
+    """
+    if test.detail.get("draft") != draft_hash(test.task):
+        raise EngineError("The task changed after the press on Fix, so nothing was run.", code="FIX-STALE")
     fix = fix_of(str(test.detail["fix"]), test.detail["arguments"])
     try:
         run_fix(_plan(test.task), fix)

@@ -134,6 +134,7 @@ def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> Co
         "fix": item.fix,
         "arguments": item.fix_arguments,
         "actor": actor_name(actor),
+        "draft": draft_hash(task),
     }
     test = ConnectionTest.objects.create(task=task, side=fix.side, kind="fix", detail=detail)
     sql, undo = (" ".join(one.sql for one in part) for part in (fix.statements, fix.undo))

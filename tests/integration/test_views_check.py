@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.test import Client
@@ -16,6 +17,7 @@ from migrations_app import runner, services
 from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.checks.registry import CheckResult, CheckStatus, Group
 from migrations_app.engine.errors import ConnectFailed
+from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import CheckItem, Event, LedgerEntry, MigrationTask
 from migrations_app.runner import preparing
 from migrations_app.services import Refused, work
@@ -312,6 +314,20 @@ def test_a_fix_that_was_run_is_told_and_its_item_looked_at_again(anna: Client, m
     assertContains(anna.get(_url("check", task)), "the fix is done")
 
 
+def test_a_fix_is_not_run_when_the_task_changed_since(anna: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(plan: object, fix: object) -> None:
+        raise AssertionError("run on another server")
+
+    task, item = _warned()
+    _ask(anna, task, item)
+    assert task.source is not None
+    task.source.host = "another.internal"
+    task.source.save()
+    monkeypatch.setattr(preparing, "run_fix", run)
+    runner.run_connection_test(str(task.tests.get(kind="fix").pk))
+    assert task.tests.get(kind="fix").code == "FIX-STALE"
+
+
 def test_a_refused_fix_shows_the_servers_reason_until_the_next_check(
     anna: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,3 +460,18 @@ def test_rows_of_databases_that_are_selected_no_more_go() -> None:
     task, _ = _warned()
     work.forget_others(task, [_result(database="crm")])
     assert not task.check_items.filter(code="table-keys").exists()
+
+
+def test_the_foreground_gives_up_when_the_check_refuses_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+    monkeypatch.setattr(runner, "stop_all", lambda: stopped.append(True))
+    run = ForegroundRun(mock.Mock(complete=True), mock.Mock(), mock.Mock())
+    task = factories.running_task("sync", status="ready")
+    run.task_id = str(task.pk)
+    run._press_complete(task)
+    task.refresh_from_db()
+    assert task.status == "completing"
+    assert not stopped
+    task.status, task.error_code = "ready", "CHECK-COMPLETE"
+    run._press_complete(task)
+    assert stopped

@@ -24,6 +24,7 @@ from .output import Out, print_check, print_report, progress_line, report
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
 _DIFFERENCES = "CMP-"
+_REFUSED = "CHECK-COMPLETE"  # the check before Complete found something Failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class ForegroundRun:
         self.task_id = ""
         self._ended = threading.Event()
         self._complete_pressed = False
-        self._differs = False
+        self._given_up: int | None = None
 
     def create(self) -> str:
         """Create the task with its selection. Returns its id."""
@@ -130,9 +131,10 @@ class ForegroundRun:
             connection.close()
 
     def _press_complete(self, task: MigrationTask) -> None:
-        """Press Complete. Ready once more after that means differences, which somebody has to look at: stop."""
-        if self._complete_pressed and task.error_code.startswith(_DIFFERENCES):
-            self._differs = True
+        """Press Complete. Ready once more after that means differences or a Failed item: somebody has to look. Stop."""
+        refused = task.error_code == _REFUSED
+        if self._complete_pressed and (refused or task.error_code.startswith(_DIFFERENCES)):
+            self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()
             return
         with contextlib.suppress(services.Refused):
@@ -149,7 +151,7 @@ class ForegroundRun:
                 f"\nStopped. The position is kept, and so is the slot on the source, which holds back WAL there.\n"
                 f"Go on with: manage.py task run --resume {task.pk}\nor end it with: manage.py task cancel {task.pk}\n"
             )
-            return DIFFERS if self._differs else INTERRUPTED
+            return INTERRUPTED if self._given_up is None else self._given_up
         return exit_code(task)
 
 
