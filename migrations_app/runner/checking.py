@@ -25,6 +25,7 @@ from .planning import build_plan, server_of
 from .ports import OrmLedger, OrmStore
 from .reading import read_objects, read_side
 from .recorder import Recorder
+from .standing import require_standing, standing
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,10 @@ def _run_items(task: MigrationTask, only: frozenset[str], lease: Lease, recorder
         recorder.call(lambda: work.store_result(task, position.get(result.code, 0), result))
 
     recorder.call(lambda: work.begin_items(task, infos, only))
-    results = checks.run_checks(plan, lease, only=only or None, report=report)
+    places = standing(task, only)
+    for place in places:
+        report(place)
+    results = places + list(checks.run_checks(plan, lease, only=only or None, report=report))
     recorder.call(lambda: work.forget_others(task, results))
 
 
@@ -150,7 +154,9 @@ def _answer(test: ConnectionTest, side: Side) -> tuple[str, dict[str, Any]]:
         return preparing.mend(test)
     if test.kind == "prepare":
         return preparing.look_at_source(test)
-    server = server_of(test.task.source if side is Side.SOURCE else test.task.target)
+    endpoint = test.task.source if side is Side.SOURCE else test.task.target
+    require_standing(endpoint)
+    server = server_of(endpoint)
     found = probe.probe(server, side)
     return describe(found), {"version": found.version_text, "latency_ms": found.latency_ms, "tls": found.tls}
 
