@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.test import Client
 
 from migrations_app.models import User
 from tests import factories
+from tests.installation import Installation
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600
@@ -90,3 +92,13 @@ def test_cookies_are_kept_from_scripts_and_other_sites(olga: User) -> None:
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     assert int(cookie["max-age"]) == 12 * HOUR
+
+
+def test_over_https_cookies_belong_to_this_very_host(tmp_path: Path) -> None:
+    code = (
+        "from django.conf import settings as s;"
+        "print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
+        " s.SESSION_COOKIE_PATH, s.SESSION_COOKIE_DOMAIN, s.LANGUAGE_COOKIE_SECURE)"
+    )
+    installation = Installation(tmp_path, TOWPATH_HTTPS="1")
+    assert installation.shell(code).split() == ["__Host-session", "__Host-csrf", "True", "True", "/", "None", "True"]
