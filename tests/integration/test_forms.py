@@ -17,7 +17,8 @@ pytestmark = pytest.mark.django_db
 
 def settings_data(**changes: Any) -> dict[str, Any]:
     """A complete POST of step 1."""
-    data = {"name": "shop to 18", "when": "now", "scheduled_at": "", "incremental": "on", "source-kind": "public_ip"}
+    data = {"name": "shop to 18", "when": "now", "scheduled_at": "", "incremental": "on"}
+    data |= {"source-kind": "public_ip", "target-kind": "public_ip"}
     for side, host in (("source", "db1.internal"), ("target", "10.0.4.9")):
         data |= {f"{side}-host": host, f"{side}-port": "5432", f"{side}-account": "mover"}
         data |= {f"{side}-password": factories.CANARY, f"{side}-database": "postgres", f"{side}-tls_mode": "require"}
@@ -49,7 +50,9 @@ def test_all_errors_show_at_once() -> None:
     forms = SettingsForms({})
     assert not forms.is_valid()
     assert {"name", "when"} == set(forms.task.errors)
-    assert {"host", "port", "account", "database", "tls_mode"} <= set(forms.source.errors) & set(forms.target.errors)
+    assert {"kind", "account", "database", "tls_mode"} <= set(forms.source.errors) & set(forms.target.errors)
+    forms = SettingsForms({"source-kind": "public_ip", "target-kind": "public_ip"})
+    assert {"host", "port"} <= set(forms.source.errors) & set(forms.target.errors)
 
 
 def test_a_time_is_read_in_the_time_zone_of_the_console() -> None:
@@ -139,7 +142,7 @@ def test_blanks_of_names_and_passwords_are_kept() -> None:
 
 
 def test_an_unknown_type_or_tls_mode_is_refused() -> None:
-    form = _source(kind="cvm", tls_mode="none")
+    form = _source(kind="floppy", tls_mode="none")
     assert set(form.errors) == {"kind", "tls_mode"}
 
 
