@@ -101,3 +101,12 @@ def _quick_passwords() -> None:
     from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
     PBKDF2PasswordHasher.iterations = 1000
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A request leaves its language active in the thread; the next test begins without."""
+    yield
+    from django.utils import translation
+
+    translation.deactivate()
