@@ -11,11 +11,13 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import CancelRequested
 from migrations_app.engine.inventory import (
+    InventoryAlong,
     InventoryDatabase,
     InventoryRow,
     InventorySchema,
     InventoryTable,
     read_inventory,
+    read_target,
 )
 from migrations_app.engine.plan import Server
 from tests.fakes import FakeControl
@@ -167,3 +169,89 @@ def test_reading_stops_when_the_run_must_stop(source_cluster: Cluster, source_db
                 control,
             )
         )
+
+
+def test_a_partition_knows_its_root_and_the_root_its_size(
+    source_cluster: Cluster, source_db: str, shop: psycopg.Connection
+) -> None:
+    shop.execute("CREATE SCHEMA parts")
+    shop.execute("CREATE TABLE root (i int, j int) PARTITION BY RANGE (i)")
+    shop.execute("CREATE TABLE parts.branch PARTITION OF root DEFAULT PARTITION BY RANGE (j)")
+    shop.execute("CREATE TABLE parts.leaf PARTITION OF parts.branch DEFAULT")
+    shop.execute("INSERT INTO root SELECT i, i FROM generate_series(1, 5000) i")
+    found = tables(source_cluster, source_db)
+    assert found["leaf"].parent == ("parts", "branch")
+    assert found["leaf"].root == found["branch"].root == ("public", "root")
+    assert found["root"].root is None
+    assert found["root"].bytes == found["branch"].bytes == found["leaf"].bytes > 100_000
+
+
+def test_what_cannot_move_is_named_with_the_reason(
+    source_cluster: Cluster, source_db: str, shop: psycopg.Connection
+) -> None:
+    shop.execute("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w")
+    shop.execute("CREATE FOREIGN TABLE away (i int) SERVER far")
+    shop.execute("CREATE TABLE mine (i int); ALTER EXTENSION plpgsql ADD TABLE mine")
+    shop.execute("CREATE TEMPORARY TABLE passing (i int)")
+    found = tables(source_cluster, source_db)
+    assert "no rows of its own" in found["away"].reason
+    assert "extension plpgsql" in found["mine"].reason
+    passing = [row for row in read(source_cluster, source_db) if isinstance(row, InventorySchema) and row.reason]
+    assert [row.reason for row in passing] == ["1 temporary table of running sessions; such tables never move."]
+    assert not any(row.selectable for row in [found["away"], found["mine"], *passing])
+
+
+def test_what_comes_along_is_listed_without_members_of_extensions(
+    source_cluster: Cluster, source_db: str, shop: psycopg.Connection
+) -> None:
+    shop.execute("CREATE TYPE theirs AS ENUM (); ALTER EXTENSION plpgsql ADD TYPE theirs")
+    shop.execute("CREATE SEQUENCE alone; CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (a int, b int)")
+    shop.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE t (i serial)")
+    shop.execute("CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql AS 'SELECT a + b'")
+    along = {(row.kind, row.name) for row in read(source_cluster, source_db) if isinstance(row, InventoryAlong)}
+    assert along == {
+        ("sequence", "alone"),
+        ("sequence", "t_i_seq"),
+        ("type", "mood"),
+        ("type", "pair"),
+        ("type", "positive"),
+        ("function", "add(a integer, b integer)"),
+    }
+
+
+def test_what_a_table_needs_is_known_as_far_as_the_catalog_knows_it(
+    source_cluster: Cluster, source_db: str, shop: psycopg.Connection
+) -> None:
+    shop.execute("CREATE TYPE theirs AS ENUM (); ALTER EXTENSION plpgsql ADD TYPE theirs")
+    shop.execute("CREATE SEQUENCE numbers; CREATE TYPE mood AS ENUM ('a')")
+    shop.execute("CREATE FUNCTION seven() RETURNS int LANGUAGE sql AS 'SELECT 7'")
+    shop.execute("CREATE FUNCTION fine(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'")
+    shop.execute("CREATE FUNCTION wake() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+    shop.execute(
+        "CREATE TABLE t (i serial, n int DEFAULT nextval('numbers'), s int DEFAULT seven() CHECK (fine(s)),"
+        " m mood[], h theirs, g int GENERATED ALWAYS AS IDENTITY)"
+    )
+    shop.execute("CREATE TRIGGER w BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION wake()")
+    assert set(tables(source_cluster, source_db)["t"].needs) == {
+        ("sequence", "public", "t_i_seq"),
+        ("sequence", "public", "t_g_seq"),
+        ("sequence", "public", "numbers"),
+        ("function", "public", "seven()"),
+        ("function", "public", "fine(integer)"),
+        ("function", "public", "wake()"),
+        ("type", "public", "mood"),
+        ("extension", "", "plpgsql"),
+    }
+
+
+def test_the_target_says_what_it_has_under_the_given_names(target_cluster: Cluster, target_db: str) -> None:
+    with target_cluster.connect(target_db) as connection:
+        connection.execute("CREATE SCHEMA app; CREATE TABLE app.orders AS SELECT generate_series(1, 1204) AS i")
+        connection.execute("CREATE VIEW app.v AS SELECT 1 AS one; ANALYZE app.orders")
+    server = Server(host="127.0.0.1", port=target_cluster.port, user="postgres", password=target_cluster.password)
+    found = {(row.schema, row.name): row for row in read_target(server, [target_db, "not there"])}
+    assert {row.database for row in found.values()} == {target_db}
+    assert found["app", "orders"].rows_estimate == 1204
+    assert (found["app", "v"].kind, found["app", "v"].rows_estimate) == ("view", None)
+    assert found["app", ""].kind == "schema"
+    assert found["", ""].kind == "database"
