@@ -6,16 +6,22 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.template.loader import get_template
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET
 
 from migrations_app import selectors
 
+from ..access import Can
 from ..http import HtmxRequest
 
 # The poll names every row that it shows; so many still fit into one request line.
-ROWS_PER_PAGE = 40
+ROWS_PER_PAGE = 30
+_MOST_KEPT = 3000
+_KEPT: dict[tuple[object, ...], SafeString] = {}
 _DEFAULT_SORT = "-created"
 _ENDED = ("completed", "cancelled")
 _WAITING_FOR_TIME = ("queued", "scheduled")
@@ -28,11 +34,11 @@ def task_list(request: HtmxRequest) -> HttpResponse:
     wanted = _wanted(request)
     counts = selectors.status_counts(user=request.user)
     total = sum(counts.values())
-    page, rows = selectors.task_page(
+    page, marks = selectors.task_page(
         user=request.user, wanted=wanted, page=request.GET.get("page"), size=ROWS_PER_PAGE, known=total
     )
     context: dict[str, Any] = {
-        "rows": rows,
+        "rows": _drawn(request, marks),
         "page": page,
         "wanted": wanted,
         "total": total,
@@ -40,9 +46,30 @@ def task_list(request: HtmxRequest) -> HttpResponse:
         "tags": selectors.all_tags(),
         "query": _query(wanted),
         "summary": _summary(counts),
-        "live": any(row.live for row in rows),
+        "live": any(mark.live for mark in marks),
     }
     return render(request, "console/list.html", context)
+
+
+def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeString]:
+    """Return the rows as HTML. A row that can change only with its version is drawn once and kept by this process."""
+    can = Can(request.user)
+    about = (can.operate, get_language(), timezone.now().date())
+    names = {mark.id: (mark.id, mark.version, mark.status, *about) for mark in marks}
+    found = {mark.id: _KEPT[names[mark.id]] for mark in marks if names[mark.id] in _KEPT}
+    rows = selectors.rows_of(user=request.user, keys=[mark.id for mark in marks if mark.id not in found])
+    template = get_template("console/partials/_row.html")
+    for key, row in rows.items():
+        found[key] = template.render({"row": row, "can": can})
+        if not row.live:
+            _keep(names[key], found[key])
+    return [found[mark.id] for mark in marks if mark.id in found]
+
+
+def _keep(name: tuple[object, ...], drawn: SafeString) -> None:
+    while len(_KEPT) >= _MOST_KEPT:
+        _KEPT.pop(next(iter(_KEPT)), None)
+    _KEPT[name] = drawn
 
 
 def _wanted(request: HtmxRequest) -> selectors.ListFilter:

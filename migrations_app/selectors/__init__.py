@@ -40,7 +40,17 @@ from .directory import (
 )
 from .drawing import Chart, charts
 from .endpoints import SavedRow, certificate_words, name_is_taken, place_of, saved_endpoint, saved_endpoints
-from .listing import GroupCount, ListFilter, all_tags, changed_rows, group_counts, status_counts, task_page
+from .listing import (
+    GroupCount,
+    ListFilter,
+    RowMark,
+    all_tags,
+    changed_rows,
+    group_counts,
+    rows_of,
+    status_counts,
+    task_page,
+)
 from .mapping import MappingRow, mapping
 from .pages import (
     EventFilter,
@@ -94,6 +104,7 @@ __all__ = [
     "MappingRow",
     "NotFound",
     "ResourceCount",
+    "RowMark",
     "SavedRow",
     "SelectionSummary",
     "StepLine",
@@ -120,10 +131,10 @@ __all__ = [
     "comparisons",
     "connection_test",
     "databases",
+    "deciding_fields",
     "event_page",
     "events",
     "exists",
-    "deciding_fields",
     "field_list",
     "fix_view",
     "get_task",
@@ -150,6 +161,7 @@ __all__ = [
     "resource_counts",
     "resource_regions",
     "resources",
+    "rows_of",
     "saved_endpoint",
     "saved_endpoints",
     "selection_states",

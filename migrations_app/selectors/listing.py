@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.core.paginator import Page, Paginator
@@ -67,16 +67,35 @@ class _KnownCount(Paginator):  # type: ignore[type-arg]  # generic for type chec
             self.count = known
 
 
+@dataclass(frozen=True)
+class RowMark:
+    """A row of the list without its content: what says whether something that was made of it still holds."""
+
+    id: uuid.UUID
+    version: int
+    status: str
+
+    @property
+    def live(self) -> bool:
+        """Whether the row can change without an operator."""
+        return Status(self.status) in LIVE
+
+
 def task_page(
     *, user: Viewer, wanted: ListFilter, page: str | int | None = 1, size: int = 40, known: int | None = None
-) -> tuple[Page[MigrationTask], list[TaskRow]]:
-    """Return one page of the list and its rows. `known`: the number of all tasks, where nothing is filtered."""
+) -> tuple[Page[MigrationTask], list[RowMark]]:
+    """Return one page of the list as marks. `known`: the number of all tasks, where nothing is filtered."""
     tasks = _sorted(_narrowed(visible_tasks(user), wanted), wanted.sort)
-    paginator = _KnownCount(with_rows(tasks), size, None if wanted.narrowed else known)
+    paginator = _KnownCount(tasks.only("id", "version", "status"), size, None if wanted.narrowed else known)
     found = paginator.get_page(page)
-    chosen = list(found.object_list)
-    places = queue_places(chosen)
-    return found, [task_row(task, places) for task in chosen]
+    return found, [RowMark(task.pk, task.version, task.status) for task in found.object_list]
+
+
+def rows_of(*, user: Viewer, keys: Iterable[uuid.UUID]) -> dict[uuid.UUID, TaskRow]:
+    """Return the rows of these tasks."""
+    tasks = list(with_rows(visible_tasks(user)).filter(pk__in=list(keys)))
+    places = queue_places(tasks)
+    return {task.pk: task_row(task, places) for task in tasks}
 
 
 def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[MigrationTask]:

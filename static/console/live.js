@@ -38,13 +38,11 @@
     children(node, next);
   }
 
-  // What the operator is about to press must not turn into something else under the hand.
+  // What the operator is about to press must not move, or turn into something else, under the hand.
+  const controls = (part) => [...part.querySelectorAll("a, button")].map((one) => `${one.id} ${one.textContent.trim()} ${one.getAttribute("href") || ""}`).join("|");
   function inTheWay(target, next) {
-    const held = document.activeElement;
-    if (!held || !target.contains(held) || held === target || !held.matches("a, button")) return false;
-    const twin = held.id ? next.querySelector("#" + CSS.escape(held.id)) : null;
-    if (!twin) return held.id !== "" || next.innerHTML !== target.innerHTML;
-    return twin.textContent !== held.textContent || twin.getAttribute("href") !== held.getAttribute("href");
+    const busy = document.activeElement;
+    return Boolean(busy) && busy !== target && target.contains(busy) && busy.matches("a, button") && controls(target) !== controls(next);
   }
 
   const held = new Set();
