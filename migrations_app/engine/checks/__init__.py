@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     foreign_parts,
     genuine,
     privileges,
+    renamed,
     selected,
     shape,
     source_care,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ..catalog import Table, read_tables, selected_tables
+from ..catalog import Table, moving_tables, read_tables, selected_tables
 from ..connect import Connection
 from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
@@ -320,6 +320,12 @@ class Context:
         """Return the selected tables of a source database, roots of selected partitions included."""
         return self.remember(
             ("selected", database), lambda: selected_tables(self.all_tables(database), self.plan.selection, database)
+        )
+
+    def moving(self, database: str) -> list[Table]:
+        """Return the tables of a source database whose rows move."""
+        return self.remember(
+            ("moving", database), lambda: moving_tables(self.all_tables(database), self.plan.selection, database)
         )
 
     def target_exists(self, database: DatabasePlan) -> bool:

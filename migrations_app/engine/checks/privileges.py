@@ -114,7 +114,9 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
 
 def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> Finding:
     rows = context.target(database.target_name).execute(query("check_schema_rights")).fetchall()
-    wanted = {table.schema for table in context.tables(database.source_name)} | {TARGET_SCHEMA}
+    used = {table.schema for table in context.tables(database.source_name)}
+    name_of = context.plan.selection.target_schema
+    wanted = {name_of(database.source_name, schema) for schema in used} | {TARGET_SCHEMA}
     closed = [str(name) for name, may_create in rows if str(name) in wanted and not may_create]
     if closed:
         return failed(

@@ -28,7 +28,7 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     user = quote(context.source().info.user)
     name = quote(database.source_name)
     may_create = context.source_database(database.source_name)["may_create"]
-    foreign = [table for table in context.tables(database.source_name) if not table.is_owner]
+    foreign = [table for table in context.moving(database.source_name) if not table.is_owner]
     statements = [] if may_create else [f"GRANT CREATE ON DATABASE {name} TO {user};"]
     statements += [f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})]
     if foreign:
@@ -58,7 +58,7 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
 )
 def table_keys(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables without a primary key or a replica identity of their own."""
-    bare = [table for table in context.tables(database.source_name) if not table.has_identity]
+    bare = [table for table in context.moving(database.source_name) if not table.has_identity]
     if not bare:
         return passed("Every selected table has a primary key or a replica identity.")
     statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
@@ -102,7 +102,7 @@ def keyless_types(context: Context, database: DatabasePlan) -> Finding:
     """List columns of key-less tables whose types have no equality operator."""
     found = [
         f"{table.schema}.{table.name}.{column.name} ({column.type_name})"
-        for table in context.tables(database.source_name)
+        for table in context.moving(database.source_name)
         if not table.key
         for column in table.copied_columns
         if not column.has_equality
@@ -127,7 +127,7 @@ def keyless_types(context: Context, database: DatabasePlan) -> Finding:
 )
 def always_triggers(context: Context, database: DatabasePlan) -> Finding:
     """List triggers of selected tables that fire in replica sessions."""
-    chosen = {table.oid for table in context.tables(database.source_name)}
+    chosen = {table.oid for table in context.moving(database.source_name)}
     rows = context.source(database.source_name).execute(query("check_triggers")).fetchall()
     found = [f"{trigger} on {table}" for oid, table, trigger in rows if oid in chosen]
     if found:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified
 from ..plan import DatabasePlan, Side
+from ..renaming import Renaming
 from ..sql import query
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, size, warning
@@ -56,15 +58,21 @@ def _things(context: Context, side: Side, database: str) -> list[Thing]:
 
 
 def _selected(context: Context, database: str) -> list[Thing]:
-    """Return what the migration will make: what belongs to selected tables, and what is selected by its own name."""
+    """Return what the migration will make, under the target's names: what belongs to selected tables, and what is
+    selected by its own name."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database))
     tables = {table.oid for table in context.tables(database)}
     all_tables = {table.oid for table in context.all_tables(database)}
     includes = context.plan.selection.includes
     return [
-        thing
+        replace(thing, schema=renaming.schema(thing.schema), name=_name(thing, renaming))
         for thing in _things(context, Side.SOURCE, database)
         if (thing.owner in tables if thing.owner in all_tables else includes(database, thing.schema, thing.name))
     ]
+
+
+def _name(thing: Thing, renaming: Renaming) -> str:
+    return renaming.shown(thing.name) if thing.catalog == "function" else thing.name
 
 
 @item(
@@ -149,7 +157,7 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
 )
 def target_disk(context: Context) -> Finding:
     """Tell how much is needed: a server does not say through SQL how much space it has."""
-    total = sum(table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name))
+    total = sum(table.bytes for plan in context.plan.databases for table in context.moving(plan.source_name))
     words = f"The selected tables take {size(total)}; with indexes and WAL about {size(total * 2)} may be needed."
     hint = "PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."
     if total >= _LARGE:

@@ -1,0 +1,65 @@
+"""Items about schemas that get another name on the target."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ..errors import PlanError
+from ..mapping import bodies_that_name, refuse_name, renamed_schemas
+from ..plan import DatabasePlan
+from ..sql import query
+from .context import Context
+from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, passed, warning
+
+
+@item(
+    "schema-names",
+    "Names of schemas on the target",
+    Group.SELECTION,
+    "Every schema that is renamed gets a name that the target accepts, and one that no other schema has.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def schema_names(context: Context, database: DatabasePlan) -> Finding:
+    """Look for names that no schema can have, and for schemas that would become one."""
+    name, selection = database.source_name, context.plan.selection
+    renamed = renamed_schemas(selection, name)
+    for target in renamed.values():
+        try:
+            refuse_name(target)
+        except PlanError as error:
+            return failed(error.message, error.hint)
+    origins: dict[str, list[str]] = defaultdict(list)
+    for schema, *_ in context.source(name).execute(query("inventory_schemas")).fetchall():
+        if selection.touches(name, str(schema)):
+            origins[renamed.get(str(schema), str(schema))].append(str(schema))
+    merged = [f"{' and '.join(found)} become {target}" for target, found in origins.items() if len(found) > 1]
+    if merged:
+        return warning(
+            f"Schemas that become one: {listing(merged)}.",
+            "That works only while no two of their objects have the same name. Give each a name of its own otherwise.",
+        )
+    if renamed:
+        return passed(f"{count(len(renamed), 'schema')} will be renamed.")
+    return passed("No schema is renamed.")
+
+
+@item(
+    "renamed-bodies",
+    "Functions that name a renamed schema",
+    Group.SELECTION,
+    "Bodies of functions are text and never changed; everything else follows the new names.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def renamed_bodies(context: Context, database: DatabasePlan) -> Finding:
+    """List functions whose bodies name a schema that has another name on the target."""
+    name = database.source_name
+    found = bodies_that_name(context.source(name), context.plan.selection, name)
+    if found:
+        return warning(
+            f"{count(len(found), 'function')} whose text names a renamed schema: {listing(found)}.",
+            "On the target they look for the old name. Put the new name in there after the migration, before they are"
+            " called.",
+        )
+    return passed("No function's text names a renamed schema.")
