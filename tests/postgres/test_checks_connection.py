@@ -13,7 +13,7 @@ from migrations_app.engine.names import quote
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
 from tests.conftest import public_folder
-from tests.fakes import FakeControl
+from tests.fakes import FakeControl, wait_until
 from tests.postgres.checks_kit import check, check_all, login, plan
 
 
@@ -212,7 +212,15 @@ def test_accounts_that_may_not_read_the_system_identifier_are_told_apart_by_the_
 
 def test_a_standby_may_be_the_source_of_a_full_migration(standby: Cluster, target_cluster: Cluster) -> None:
     task = plan(login(standby), login(target_cluster), [("postgres", "b")], incremental=False)
-    assert check(task, "source-primary").status == "warning"
+    result = check(task, "source-primary")
+    assert result.status == "warning"
+    with standby.connect() as connection:
+        try:
+            for statement in result.sql.splitlines():
+                connection.execute(statement)
+            wait_until(lambda: check(task, "source-primary").status == "passed", what="the feedback is on")
+        finally:
+            connection.execute("ALTER SYSTEM RESET hot_standby_feedback")
 
 
 def test_a_check_leaves_nothing_on_either_server(

@@ -193,3 +193,20 @@ def test_a_schema_with_the_name_of_ours_fails_when_it_is_selected(shop: Connecti
     assert check(only(task, "public"), "reserved-schema").status == "passed"
     shop.execute(result.sql)
     assert check(task, "reserved-schema").status == "passed"
+
+
+def test_tables_outside_the_selection_that_views_and_triggers_use_are_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE inside (i int); CREATE TABLE outside (i int); CREATE TABLE unused (i int)")
+    shop.execute("CREATE VIEW both_of_them AS SELECT inside.i FROM inside, outside")
+    assert check(task, "read-by-views").status == "passed"
+    assert check(only(task, "public", "inside"), "read-by-views").status == "passed"
+    pair = {(task.databases[0].source_name, "public", name): True for name in ("inside", "both_of_them")}
+    result = check(replace(task, selection=Selection(rules=pair)), "read-by-views")
+    assert (result.status, "view public.both_of_them reads public.outside" in result.found) == ("warning", True)
+    shop.execute(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO outside VALUES (NEW.i); RETURN NEW; END'"
+    )
+    shop.execute("CREATE TRIGGER noted AFTER INSERT ON inside FOR EACH ROW EXECUTE FUNCTION note()")
+    result = check(only(task, "public", "inside"), "read-by-views")
+    assert (result.status, "trigger noted of public.inside names outside" in result.found) == ("warning", True)

@@ -227,6 +227,10 @@ def test_a_collation_that_the_target_lacks_fails(shop: Connection, task: Plan) -
     shop.execute("SET allow_system_table_mods = on")
     shop.execute("CREATE COLLATION own (provider = libc, locale = 'C'); CREATE TABLE t (a text COLLATE own)")
     assert check(task, "collations").status == "passed"
+    shop.execute("UPDATE pg_collation SET collcollate = 'xx_XX' WHERE collname = 'own'")
+    assert check(task, "collations").status == "failed"
+    shop.execute("UPDATE pg_collation SET collcollate = 'C' WHERE collname = 'own'")
+    assert check(task, "collations").status == "passed"
     shop.execute("UPDATE pg_collation SET collprovider = 'i' WHERE collname = 'own'")
     result = check(task, "collations")
     assert result.status == "failed"

@@ -247,6 +247,8 @@ def source_primary(context: Context) -> Finding:
             "The source is a standby; incremental sync needs a publication, which only a primary can hold.",
             "Enter the primary's address, or switch incremental sync off.",
         )
+    if context.setting(Side.SOURCE, "hot_standby_feedback") == "on":
+        return passed("The source is a standby that tells its primary what its readers need.")
     return warning(
         "The source is a standby.",
         "A full migration from a standby works, but replay conflicts may cancel the copy."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
@@ -72,18 +74,25 @@ def _missing(context: Context, database: str) -> list[str]:
     sides=ON_SOURCE,
 )
 def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
-    """Look for foreign keys that leave the selection."""
+    """Look for foreign keys that leave the selection, or lead from rows that move to rows that do not."""
     chosen = {table.oid for table in context.tables(database.source_name)}
+    moving = {table.oid for table in context.moving(database.source_name)}
     rows = context.source(database.source_name).execute(query("check_foreign_keys")).fetchall()
     missing: dict[str, str] = {}
     for child, parent, constraint, parent_words, child_words in rows:
-        if child in chosen and parent not in chosen:
+        if (child in chosen and parent not in chosen) or (child in moving and parent not in moving):
             missing.setdefault(str(parent_words), f"{parent_words} (parent of {child_words} by {constraint})")
+    if missing and context.plan.selection.foreign_keys == "without":
+        return warning(
+            f"Foreign keys to {count(len(missing), 'table')} will not be made: {listing(missing.values())}.",
+            "That was chosen. The events of the task list the statements that add them later.",
+        )
     if missing:
         return failed(
             f"{count(len(missing), 'table')} that selected tables refer to by foreign keys "
-            f"{'is' if len(missing) == 1 else 'are'} not selected: {listing(missing.values())}.",
-            "Go back to the objects step and select the parents as well, or leave out the tables that refer to them.",
+            f"{'is' if len(missing) == 1 else 'are'} not selected with their rows: {listing(missing.values())}.",
+            "Go back to the objects step and select the parents as well, leave out the tables that refer to them, or"
+            " migrate without these foreign keys.",
         )
     return passed("Every foreign key of a selected table stays inside the selection.")
 
@@ -181,7 +190,7 @@ def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
 )
 def unlogged_tables(context: Context, database: DatabasePlan) -> Finding:
     """List selected unlogged tables."""
-    found = [f"{t.schema}.{t.name}" for t in context.tables(database.source_name) if t.persistence == "u"]
+    found = [f"{t.schema}.{t.name}" for t in context.moving(database.source_name) if t.persistence == "u"]
     if found:
         return warning(
             f"{count(len(found), 'unlogged table')} selected: {listing(found)}.",
@@ -209,3 +218,40 @@ def table_rules(context: Context, database: DatabasePlan) -> Finding:
             " Tables that a rule writes to may be outside the selection: select whole schemas or the whole database."
         )
     return warning(f"{count(len(found), 'selected table')} with rules: {listing(found)}.", hint)
+
+
+@item(
+    "read-by-views",
+    "Tables that views and triggers use",
+    Group.SELECTION,
+    "A selected view needs the tables that it reads, and a trigger those that its function names.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def read_by_views(context: Context, database: DatabasePlan) -> Finding:
+    """Look for tables outside the selection that selected views read or that triggers of selected tables name."""
+    name = database.source_name
+    chosen = {table.oid for table in context.tables(name)}
+    left = [table for table in context.all_tables(name) if table.oid not in chosen]
+    if not left:
+        return passed("Every table of the database is selected, and with them what views and triggers use.")
+    outside = {table.oid for table in left}
+    includes = context.plan.selection.includes
+    rows = context.source(name).execute(query("check_view_tables")).fetchall()
+    found = [
+        f"view {schema}.{view} reads {words}"
+        for schema, view, oid, words in rows
+        if oid in outside and includes(name, str(schema), str(view))
+    ]
+    names = {table.name for table in left if table.name.isidentifier()}
+    for oid, table, trigger, body in context.source(name).execute(query("check_trigger_bodies")).fetchall():
+        if oid in chosen:
+            named = sorted(names.intersection(re.findall(r"\w+", str(body))))
+            found += [f"trigger {trigger} of {table} names {other}" for other in named[:3]]
+    if found:
+        return warning(
+            f"Tables outside the selection are used: {listing(found)}.",
+            "Views that lack a table are left out, and a trigger whose function looks for one fails on the target once"
+            " the application writes there. Select the tables as well if they are needed.",
+        )
+    return passed("No selected view or trigger uses a table outside the selection.")

@@ -49,7 +49,9 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
     statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
     if any(not table.is_owner for table in bare):
         return failed(found, "Only their owners can give them another identity. " + hint, statements)
-    return warning(found, hint, statements)
+    tables = [[t.schema, t.name, "", t.replica_identity] for t in bare if t.has_rows and t.persistence == "p"]
+    finding = warning(found, hint, statements)
+    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
 
 
 @item(

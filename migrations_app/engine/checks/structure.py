@@ -194,19 +194,22 @@ def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
     "collations",
     "Collations exist on the target",
     Group.TARGET,
-    "Collations that columns name are known to the target.",
+    "Collations that columns name, and those that users made, are known to the target.",
     per_database=True,
 )
 def collations(context: Context, database: DatabasePlan) -> Finding:
-    """Compare collations used by columns, and user-made ICU ones, with those of the target."""
+    """Compare collations used by columns, and the locales of user-made ones, with those of the target."""
     rows = context.source(database.source_name).execute(query("check_collations")).fetchall()
     if not rows:
         return passed("No column names a collation of its own.")
     names = {entry[0] for entry in _target_collations(context)}
+    locales = {_plain(entry[2]) for entry in _target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
     missing = [
         str(name)
-        for name, provider, is_user_made in rows
-        if not _has_provider(context, str(provider)) or not (is_user_made or str(name) in names)
+        for name, provider, is_user_made, collate in rows
+        if not _has_provider(context, str(provider))
+        or not (is_user_made or str(name) in names)
+        or (is_user_made and provider == "c" and _plain(str(collate)) not in locales)
     ]
     if missing:
         return failed(
