@@ -40,7 +40,7 @@ def address_policy() -> AddressPolicy:
     return AddressPolicy(
         allow=parse_networks(settings.ALLOW_ADDRESSES),
         deny=parse_networks(settings.DENY_ADDRESSES),
-        loopback=local or _command_line,
+        loopback=(local and not settings.BEHIND_PROXY) or _command_line,
         closed=_own_database(int(time.monotonic() / 60)),
     )
 
