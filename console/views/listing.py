@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -60,7 +60,7 @@ def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeStr
     rows = selectors.rows_of(user=request.user, keys=[mark.id for mark in marks if mark.id not in found])
     template = get_template("console/partials/_row.html")
     for key, row in rows.items():
-        found[key] = template.render({"row": row, "can": can})
+        found[key] = cast(SafeString, template.render({"row": row, "can": can}))
         if not row.live:
             _keep(names[key], found[key])
     return [found[mark.id] for mark in marks if mark.id in found]

@@ -75,10 +75,10 @@
   function tell(time) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) return;
-    tip ||= document.body.appendChild(Object.assign(document.createElement("div"), { id: "local-time", className: "tip local-time" }));
+    tip ||= Object.assign(document.createElement("div"), { id: "local-time", className: "tip local-time" });
     tip.setAttribute("role", "tooltip");
     tip.textContent = `${zone.format(moment)} · ${time.dateTime.replace("T", " ").replace("Z", " UTC")}`;
-    (time.closest("dialog") || document.body).appendChild(tip);
+    (time.closest("dialog, main") || document.body).appendChild(tip);
     tip.hidden = false;
     const box = time.getBoundingClientRect();
     const width = tip.offsetWidth;

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from migrations_app.demo.clusters import free_port
+from tests.bench.list_pages import pages_of_tasks
 from tests.installation import Installation
 
 CSRF = "b" * 32
@@ -140,10 +141,11 @@ def main() -> int:
         installation = Installation(Path(name), TOWPATH_LOG_LEVEL="ERROR")
         installation.migrate()
         ids = json.loads(installation.shell("from tests.bench.console_data import main; main()").splitlines()[-1])
+        ids |= json.loads(installation.shell("from tests.bench.list_pages import main; main()").splitlines()[-1])
         try:
             port = serve(installation)
             print(f"{'milliseconds':58}    alone: p50     p95   {options.clients} clients: p50     p95")
-            for page in [*pages_of_trees(ids)]:
+            for page in [*pages_of_trees(ids), *(Page(name, path) for name, path in pages_of_tasks(ids))]:
                 if options.only in page.name:
                     alone = measure(port, ids["session"], page, 1, options.requests)
                     many = measure(port, ids["session"], page, options.clients, options.requests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -88,6 +89,11 @@ def _fill_big(key: object) -> object:
         for number in range(500)
     )
     return key
+
+
+def main() -> None:
+    """Fill the installation and print what the clients need."""
+    print(json.dumps(fill_tasks()))
 
 
 def pages_of_tasks(ids: dict[str, str]) -> Iterator[tuple[str, str]]:
