@@ -118,6 +118,22 @@ def test_a_single_table_can_be_included(terminal: Terminal, small: tuple[Place, 
     nothing_of_ours(source, target, seconds=0)
 
 
+def test_schemas_get_other_names_and_structure_comes_alone(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    words = ["--map-schema", f"{source.name}.sales=public", "--map-schema", 'public="Odd.1"']
+    words += ["--structure-only", "sales.parents", "--without-foreign-keys"]
+    done = terminal.run("--database", source.name, "--complete", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "schema public → Odd.1" in done.stdout
+    assert "public.parents" not in done.stdout
+    assert "sales.parents: structure_only" in done.stdout
+    assert target.value("SELECT count(*) FROM public.parents") == 0
+    assert target.value("SELECT count(*) FROM public.children") == source.value("SELECT count(*) FROM sales.children")
+    assert target.value('SELECT count(*) FROM "Odd.1".things') == source.value("SELECT count(*) FROM public.things")
+    assert target.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 0
+    nothing_of_ours(source, target, seconds=0)
+
+
 def test_a_row_written_on_the_target_meanwhile_is_found_with_exit_code_4(
     terminal: Terminal, small: tuple[Place, Place]
 ) -> None:

@@ -29,10 +29,16 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
             refuse_name(target)
         except PlanError as error:
             return failed(error.message, error.hint)
+    there = [str(row[0]) for row in context.source(name).execute(query("inventory_schemas")).fetchall()]
+    if unknown := sorted(renamed.keys() - there):
+        return warning(
+            f"The source has no {listing(f'schema {schema}' for schema in unknown)}.",
+            "A new name was given for it. Look for a slip of the pen in the objects step.",
+        )
     origins: dict[str, list[str]] = defaultdict(list)
-    for schema, *_ in context.source(name).execute(query("inventory_schemas")).fetchall():
-        if selection.touches(name, str(schema)):
-            origins[renamed.get(str(schema), str(schema))].append(str(schema))
+    for schema in there:
+        if selection.touches(name, schema):
+            origins[renamed.get(schema, schema)].append(schema)
     merged = [f"{' and '.join(found)} become {target}" for target, found in origins.items() if len(found) > 1]
     if merged:
         return warning(

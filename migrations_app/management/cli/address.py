@@ -116,3 +116,17 @@ def object_path(text: str) -> tuple[str, ...]:
     quoted_schema, schema, quoted_table, table = match.groups()
     names = [(quoted_schema or "").replace('""', '"') or schema, (quoted_table or "").replace('""', '"') or table]
     return tuple(name for name in names if name)
+
+
+def new_name(text: str, *, qualified: bool) -> tuple[str, str, str]:
+    """Return (database, old, new) of `OLD=NEW`, or with `qualified` also of `DATABASE.OLD=NEW`; "" for no database.
+
+    Parts with dots, quotes or = are written in double quotes. Raises CommandError.
+    """
+    part = r'(?:"((?:[^"]|"")+)"|([^".=]+))'
+    match = re.fullmatch(rf"(?:{part}\.)?{part}={part}", text, re.DOTALL)
+    if match is None or (not qualified and (match[1] or match[2])):
+        form = "[DATABASE.]OLD=NEW" if qualified else "OLD=NEW"
+        raise CommandError(f'Not a new name: {text}. Write {form}, odd names in "double quotes".')
+    found = [(match[at] or "").replace('""', '"') or match[at + 1] or "" for at in (1, 3, 5)]
+    return found[0], found[1], found[2]

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from ... import selectors
 from ...engine.lsn import format_lsn
+from ...engine.mapping import renamed_schemas
+from ...engine.selection import Selection
 from ...models import CheckItem, MigrationTask, TableCopy
 
 
@@ -18,6 +20,7 @@ class Out(Protocol):
 
 def report(task: MigrationTask) -> dict[str, Any]:
     """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
+    selection = Selection.from_json(task.selection)
     tables = TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
     return {
         "id": str(task.pk),
@@ -48,6 +51,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
             {
                 "source": row.source_name,
                 "target": row.target_name,
+                "schemas": renamed_schemas(selection, row.source_name),
                 "rows_applied": row.rows_applied,
                 "position": format_lsn(row.bookmark) if row.bookmark else None,
             }
@@ -92,6 +96,8 @@ def print_report(task: MigrationTask, out: Out) -> None:
     out.write(f"  {len(data['tables'])} tables, {rows:,} rows, {bytes_text(size)} copied\n")
     for database in data["databases"]:
         out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
+        for old, new in database["schemas"].items():
+            out.write(f"    schema {old} → {new}\n")
     for comparison in data["comparisons"]:
         verdict = "equal" if comparison["equal"] else "DIFFERS"
         out.write(

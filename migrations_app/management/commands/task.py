@@ -15,7 +15,8 @@ from django.utils import timezone
 from ... import runner, services
 from ...engine.selection import Selection
 from ...models import MigrationTask
-from ..cli.address import endpoint_from_uri, object_path
+from ..cli.address import endpoint_from_uri
+from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_report, progress_line, report
 
@@ -67,11 +68,26 @@ class Command(BaseCommand):
         parser.add_argument(
             "--include", action="append", default=[], metavar="SCHEMA[.TABLE]", help="only this; repeatable"
         )
+        Command._selection_arguments(parser)
         parser.add_argument(
             "--mode", choices=["full", "full+sync"], help="default: full+sync with --complete and for create, else full"
         )
         parser.add_argument("--jobs", type=int, default=None, metavar="N", help="tables copied at the same time")
         parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+
+    @staticmethod
+    def _selection_arguments(parser: argparse.ArgumentParser) -> None:
+        for option, metavar, text in (
+            ("--structure-only", "SCHEMA[.TABLE]", "make this without its rows; repeatable"),
+            ("--map-schema", "[DB.]OLD=NEW", "name of a schema on the target; repeatable"),
+            ("--map-database", "OLD=NEW", "name of a database on the target; repeatable"),
+        ):
+            parser.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+        parser.add_argument(
+            "--without-foreign-keys",
+            action="store_true",
+            help="leave out foreign keys to tables whose rows do not move, instead of refusing them",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
@@ -91,10 +107,7 @@ class Command(BaseCommand):
         source = endpoint_from_uri(options["source"], "source", options["passfile"])
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
         names = options["database"] or [source.database]
-        selection = Selection(targets={} if options["database"] else {source.database: target.database})
-        for name in names:
-            for path in [object_path(text) for text in options["include"]] or [()]:
-                selection = selection.toggle((name, *path), True)
+        selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
         complete = bool(options.get("complete", True))
         mode = options["mode"] or ("full+sync" if complete else "full")
         return RunOptions(
