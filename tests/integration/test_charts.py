@@ -13,6 +13,8 @@ from pytest_django.asserts import assertContains, assertNotContains
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask, Sample
 from migrations_app.runner.samples import Sampler
+from migrations_app.services import work
+from migrations_app.services.work import dispatching
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +35,18 @@ def test_four_weeks_stay_a_few_hundred_points_and_the_last_minutes_stay_whole() 
     assert Sample.objects.filter(task=task).count() < 700
     assert Sample.objects.filter(task=task, at__gt=now - timedelta(seconds=290)).count() >= 58
     assert services.thin_samples(now) == 0
+
+
+def test_the_dispatcher_thins_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, now = factories.running_task("sync", status="ready", foreground=True), timezone.now()
+    _fill(task, now, seconds=1800, every=5)
+    monkeypatch.setattr(dispatching, "_thinned", [float("-inf")])
+    work.dispatch()
+    thinned = Sample.objects.filter(task=task).count()
+    assert thinned < 120
+    _fill(task, now - timedelta(seconds=900), seconds=100, every=5)
+    work.dispatch()
+    assert Sample.objects.filter(task=task).count() == thinned + 20
 
 
 def test_points_of_an_ended_task_are_left_alone() -> None:

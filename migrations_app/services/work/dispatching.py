@@ -18,7 +18,7 @@ from .claims import full_phase, sync_phase, waiting, wake_task
 
 _REWAKE_SECONDS = 5
 _THIN_SECONDS = 60.0
-_thinned = [0.0]
+_thinned = [float("-inf")]
 
 
 @transaction.atomic
