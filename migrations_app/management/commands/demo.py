@@ -46,6 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the demo. Exits 4 when source and target differ, else as `task run` does."""
+        runner.trust_command_line()
         try:
             code = self._once(options) if options["once"] else self._serve(options)
         except ClusterError as error:
