@@ -96,12 +96,8 @@ def _toggled(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -
     """The toggled node, everything above it, and the counter; the whole page without scripts."""
     if not request.htmx:
         return go(request, reverse("tasks:objects", args=[task.id]))
-    context = {
-        "task": task,
-        "urls": _urls(task),
-        "summary": selectors.selection_summary(task),
-        "boxes": selectors.boxes(task, path),
-    }
+    summary, boxes = selectors.after_change(task, path)
+    context = {"task": task, "urls": _urls(task), "summary": summary, "boxes": boxes}
     return render(request, "console/partials/_toggled.html", context)
 
 

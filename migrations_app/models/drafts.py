@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from . import globs  # noqa: F401 - registers the condition `glob`
 from .tasks import MigrationTask
 
 

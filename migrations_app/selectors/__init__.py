@@ -18,7 +18,7 @@ from .checkview import (
     unacknowledged_warnings,
 )
 from .choice import ChoiceLine, chosen_tasks
-from .closure import Closure, ClosureTable, SelectionSummary, closure, selection_summary
+from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_summary
 from .directory import (
     FieldList,
     ResourceCount,
@@ -115,6 +115,7 @@ __all__ = [
     "TaskRow",
     "TreeLevel",
     "TreeNode",
+    "after_change",
     "all_tags",
     "as_text",
     "audit_actions",

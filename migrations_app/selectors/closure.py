@@ -15,7 +15,7 @@ from ..draft_facts import Edge, missing_parents
 from ..engine.selection import Path, PatternRule, Selection
 from ..models import Level, MigrationTask, SourceObject
 from .tallies import Tally, sizes_of, tallies
-from .tree import reading_of
+from .tree import BoxState, boxes, reading_of
 
 MOST_SHOWN = 200
 
@@ -40,10 +40,16 @@ class SelectionSummary:
     looking: bool
 
 
-def selection_summary(task: MigrationTask) -> SelectionSummary:
-    """Return how much is selected, and which foreign-key parents are left out."""
+def after_change(task: MigrationTask, path: Path) -> tuple[SelectionSummary, list[BoxState]]:
+    """Return the counter, and how a changed node and everything above it stand."""
+    counts = tallies(task, Selection.from_json(task.selection))
+    return selection_summary(task, counts), boxes(task, path, counts)
+
+
+def selection_summary(task: MigrationTask, counts: dict[Path, Tally] | None = None) -> SelectionSummary:
+    """Return how much is selected, and which foreign-key parents are left out. `counts`: the tallies, if known."""
     selection, reading = Selection.from_json(task.selection), reading_of(task)
-    tally = tallies(task, selection).get((), Tally())
+    tally = (tallies(task, selection) if counts is None else counts).get((), Tally())
     return SelectionSummary(
         selected_tables=tally.chosen,
         structure_tables=tally.structure,

@@ -9,7 +9,6 @@ from django.db.models import Q, QuerySet
 from ..engine.patterns import NamePattern, PatternError, compile_pattern
 from ..engine.selection import Path
 from ..models import Level, MigrationTask, SourceObject
-from . import glob  # noqa: F401 - registers the condition
 
 MOST_LISTED = 2000
 """Matches of a regular expression that can be selected at once: each becomes a rule of its own."""

@@ -11,7 +11,6 @@ from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value,
 
 from ..engine.selection import Path, PatternRule, Selection
 from ..models import Level, MigrationTask, SourceObject
-from . import glob  # noqa: F401 - registers the condition
 
 _NAMES_AT_ONCE = 500
 

@@ -150,7 +150,7 @@ def _node(
         path=path,
         label=path[-1],
         kind=row.kind,
-        state=_state(row, selection, path),
+        state=_state(row, selection, path, counts),
         mode=_mode(row, selection, path),
         bytes=size,
         rows=row.rows_estimate,
@@ -168,12 +168,21 @@ def _node(
     )
 
 
-def _state(row: SourceObject, selection: Selection, path: Path) -> str:
+def _state(row: SourceObject, selection: Selection, path: Path, counts: dict[Path, Tally]) -> str:
     if not row.selectable:
         return "none"
     if row.level == Level.PARTITION:
         return "all" if _mode(row, selection, path) else "none"
-    return selection.state(*path)
+    return _counted(selection, path, counts)
+
+
+def _counted(selection: Selection, path: Path, counts: dict[Path, Tally]) -> str:
+    """Return the state of a node; where a pattern may reach into it, the tables that it catches decide."""
+    state = selection.state(*path)
+    caught = counts[path].chosen if path in counts else 0
+    if state == "some" and selection.patterns and len(path) < 3 and not caught and not selection.includes(*path):
+        return "none"
+    return state
 
 
 def _mode(row: SourceObject, selection: Selection, path: Path) -> str:
@@ -202,7 +211,6 @@ class BoxState:
     path: Path
     state: str
     mode: str
-    tally: Tally | None = None
 
 
 def selection_states(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, str]:
@@ -211,11 +219,13 @@ def selection_states(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, s
     return {path: selection.state(*path) for path in paths}
 
 
-def boxes(task: MigrationTask, path: Path) -> list[BoxState]:
-    """Return how a node and everything above it stand, the instance first."""
+def boxes(task: MigrationTask, path: Path, counts: dict[Path, Tally] | None = None) -> list[BoxState]:
+    """Return how a node and everything above it stand, the instance first. `counts`: the tallies, if known."""
     selection = Selection.from_json(task.selection)
+    if counts is None:
+        counts = tallies(task, selection) if selection.patterns else {}
     paths = [path[:length] for length in range(len(path) + 1)]
-    return [BoxState(path=at, state=selection.state(*at), mode=selection.mode(*at)) for at in paths]
+    return [BoxState(path=at, state=_counted(selection, at, counts), mode=selection.mode(*at)) for at in paths]
 
 
 @dataclass(frozen=True, kw_only=True)

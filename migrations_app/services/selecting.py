@@ -8,10 +8,11 @@ from dataclasses import replace
 from django.db import transaction
 
 from ..draft_facts import draft_hash, missing_parents
+from ..engine.patterns import compile_glob
 from ..engine.plan import DatabasePlan
-from ..engine.selection import FOREIGN_KEYS, MODES, Mode, Selection
+from ..engine.selection import FOREIGN_KEYS, MODES, Mode, Path, Selection
 from ..engine.states import Action
-from ..models import MigrationTask, SourceObject
+from ..models import Level, MigrationTask, SourceObject
 from .base import Actor, Refused, TaskId, locked, require, touch
 from .drafts import void_check
 from .renaming import refuse_bad_targets
@@ -64,14 +65,16 @@ def set_mode(*, task_id: TaskId, actor: Actor, path: Iterable[str], mode: str) -
 def set_matching(*, task_id: TaskId, actor: Actor, scope: Iterable[str], pattern: str, mode: str) -> MigrationTask:
     """Let everything below `scope` whose name matches a glob move by `mode`, also what appears later, as one rule.
 
-    `scope` is () for every database, (database,) or (database, schema). Raises Refused for a pattern that cannot be
-    read and for a scope that the source does not have.
+    `scope` is (), (database,) or (database, schema); () stands for each database in which something matches now.
+    Raises Refused for a pattern that cannot be read and for a scope that the source does not have.
     """
     at = tuple(scope)
     wanted = _mode(mode)
 
     def change(task: MigrationTask, selection: Selection) -> Selection:
-        scopes = [_known(task, at)] if at else [(name,) for name in _databases(task)]
+        scopes = [_known(task, at)] if at else _matched(task, pattern)
+        if not scopes:
+            raise Refused("No table matches this pattern.")
         if len(scopes) > _MOST_DATABASES:
             raise Refused("The instance has too many databases for one pattern. Open one database and search there.")
         for scope in scopes:
@@ -166,6 +169,15 @@ def _mode(mode: str) -> Mode:
 def _databases(task: MigrationTask) -> list[str]:
     rows = SourceObject.objects.filter(task=task, schema="", name="", selectable=True)
     return list(rows.order_by("database").values_list("database", flat=True))
+
+
+def _matched(task: MigrationTask, pattern: str) -> list[Path]:
+    """Return the databases that have a table which matches a glob. Raises PatternError."""
+    compile_glob(pattern)
+    schema, dot, name = pattern.partition(".")
+    named = {"schema__glob": schema, "name__glob": name} if dot else {"name__glob": pattern}
+    rows = SourceObject.objects.filter(task=task, level=Level.TABLE, selectable=True, **named)
+    return [(database,) for database in rows.order_by("database").values_list("database", flat=True).distinct()]
 
 
 def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:

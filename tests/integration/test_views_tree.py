@@ -130,7 +130,7 @@ def test_all_that_match_a_glob_are_kept_as_one_rule(anna: Client, task: Migratio
     assertContains(answer, "1 of 7 tables")
     assertContains(answer, "1 of them without data")
     assert selection(task).mode("shop", "public", "app_new") == "structure"
-    assertContains(anna.get(url("objects", task)), "Forget the pattern app_*")
+    assertContains(anna.get(url("objects", task)), "Forget the pattern app_* of shop")
     post(anna, "forget", task, "pattern", path=["shop"], q="app_*")
     assert not selection(task).includes("shop", "public", "app_new")
 
