@@ -317,6 +317,8 @@ def _refusal(answer: Answer, server: Server, side: Side, database: str) -> Conne
     code, message, hint, retryable = _STATES.get(state, _STATES[""])
     if code == "HBA-REFUSED" and server.tls is TlsMode.DISABLE:
         hint += " If the server accepts encrypted connections only, choose Required for TLS."
+    elif code == "HBA-REFUSED" and not server.cert_file:
+        hint += " If it asks for a client certificate, enter one."
     return ConnectFailed(
         message.format(**values, state=answer.sqlstate), hint=hint.format(**values), code=code, retryable=retryable
     )

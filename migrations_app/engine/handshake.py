@@ -253,7 +253,7 @@ _VERIFY_CODES = {
     9: Reason.TLS_EXPIRED,  # not yet valid
     10: Reason.TLS_EXPIRED,
     18: Reason.TLS_SELF_SIGNED,
-    19: Reason.TLS_SELF_SIGNED,
+    19: Reason.TLS_ISSUER,  # a whole chain, up to an authority that nobody here knows
     2: Reason.TLS_ISSUER,
     7: Reason.TLS_ISSUER,
     20: Reason.TLS_ISSUER,

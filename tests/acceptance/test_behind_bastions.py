@@ -96,5 +96,6 @@ def test_a_migration_with_sync_goes_through_bastions_on_both_sides(
         code, printed = json.loads(operator.do(_RUN.format(facts=json.dumps(facts))))
         assert code == 0, printed
         assert {("localhost", port), ("127.0.0.1", target_cluster.port)} == set(host.forwards)
-    with target_cluster.connect(target_db) as connection:
-        assert connection.execute("SELECT count(*), sum(length(v)) FROM things").fetchone() == (20000, 2979900)
+    totals = "SELECT count(*), sum(length(v)) FROM things"
+    with source_cluster.connect(source_db) as before, target_cluster.connect(target_db) as after:
+        assert before.execute(totals).fetchone() == after.execute(totals).fetchone()

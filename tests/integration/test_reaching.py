@@ -77,8 +77,10 @@ def test_loopback_is_open_while_the_console_listens_on_loopback_only(
     settings: Any, monkeypatch: pytest.MonkeyPatch, listen: str, allowed: bool
 ) -> None:
     monkeypatch.setattr(planning, "_command_line", False)
-    settings.LISTEN_ADDRESS = listen
+    settings.LISTEN_ADDRESS, settings.BEHIND_PROXY = listen, False
     assert planning.address_policy().allows("127.0.0.1", free_port()) is allowed
+    settings.BEHIND_PROXY = True  # others come in through the proxy
+    assert not planning.address_policy().allows("127.0.0.1", free_port())
 
 
 def test_the_consoles_own_database_is_never_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
