@@ -180,7 +180,7 @@ def test_nothing_changed_keeps_every_secret() -> None:
         {"ca_remove": "on"},
         {"files": {"ca": _certificate(90)}},
     ],
-    ids=str,
+    ids=lambda change: "-".join(change),
 )
 def test_another_way_to_the_server_asks_for_the_password_again(change: dict[str, Any]) -> None:
     assert "Enter the password again" in _source(_stored(), **(SAME | change)).errors["password"][0]
