@@ -123,7 +123,10 @@ def _time(value: datetime | None) -> str | None:
 
 
 def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
-    return {name: getattr(endpoint, name) for name in _ENDPOINT} if endpoint else {}
+    if endpoint is None:
+        return {}
+    names = [name for name in _ENDPOINT if endpoint.ssh_host or not name.startswith("ssh_")]
+    return {name: getattr(endpoint, name) for name in names}
 
 
 def _check(task: MigrationTask) -> dict[str, Any]:
