@@ -124,7 +124,7 @@ def test_what_is_per_database_stands_under_one_item(anna: Client) -> None:
     task, _ = _warned()
     factories.check_item(task, "table-keys", title="Tables have keys", database="crm", found="Every table has a key.")
     page = anna.get(_url("check", task)).text
-    assert page.count("Tables have keys</span>") == 1
+    assert page.count(">Tables have keys</span>") == 1
     assert "Other databases:" in page
 
 
