@@ -26,6 +26,7 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
     """
     if not work.wants_check_before_start(task):
         return True
+    recorder.call(lambda: work.say_checking(claim))
     results = checks.run_checks(plan, lease, report=lambda result: None)
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     for result in failed:

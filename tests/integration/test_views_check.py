@@ -438,9 +438,12 @@ def test_a_start_that_found_something_failed_is_back_at_its_check_as_if_not_star
 def test_a_start_whose_check_found_nothing_new_says_so_and_goes_on() -> None:
     task = _started(checked_at=timezone.now() - timedelta(hours=1))
     claim = work.Claim(task_id=str(task.pk), epoch=task.epoch, worker=task.worker)
+    work.say_checking(claim)
+    assert "checking again" in task.steps.get(name="schema").note
     work.start_goes_on(claim, [])
     task.refresh_from_db()
     assert task.status == "running"
+    assert task.steps.get(name="schema").note == ""
     assert not work.wants_check_before_start(task)
     assert "Nothing changed" in Event.objects.get(task=task, code="CHECK-AGAIN").message
 

@@ -194,6 +194,15 @@ def changes(task: MigrationTask, results: Iterable[Result]) -> list[Change]:
 
 
 @transaction.atomic
+def say_checking(claim: Claim) -> None:
+    """Show at the step that is about to begin that the check runs again first."""
+    task = held_task(claim)
+    if task is not None:
+        Step.objects.filter(task=task, name=task.current_step).update(note="checking again before anything is made")
+        touch(task)
+
+
+@transaction.atomic
 def store_again(claim: Claim, infos: Iterable[ItemInfo], results: Collection[Result]) -> None:
     """Write the results of a check that ran again by itself, all at once: a killed worker leaves the earlier ones."""
     task = held_task(claim)
@@ -213,6 +222,7 @@ def start_goes_on(claim: Claim, changed: Collection[Change]) -> None:
         return
     words = "Checked again before the start. "
     words += "This changed: " + _listed(changed) if changed else "Nothing changed since the check."
+    Step.objects.filter(task=task, name=task.current_step).update(note="")
     note(task, words, code="CHECK-AGAIN", level="warning" if any(c.now == "warning" for c in changed) else "info")
     touch(task, checked_at=timezone.now())
 
