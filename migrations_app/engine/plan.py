@@ -75,6 +75,15 @@ class DatabasePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """Another unfinished task of this console that has the same target server."""
+
+    key: str
+    name: str
+    database: str  # its name on the target
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that a run needs to know. Built anew from the task's rows for every slice.
 
@@ -97,3 +106,5 @@ class Plan:
     """How long a sync slice may go on when another task waits for the worker."""
     ready_lag_bytes: int = 1 << 20
     ready_lag_seconds: float = 5.0
+    neighbours: tuple[Neighbour, ...] = ()
+    """For checks only; a run does not need it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import F
@@ -21,7 +22,7 @@ from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from . import preparing
 from .lease import Lease
-from .planning import build_plan, server_of
+from .planning import build_plan, neighbours, server_of
 from .ports import OrmLedger, OrmStore
 from .reading import read_objects, read_side
 from .recorder import Recorder
@@ -80,7 +81,7 @@ def _run_items(task: MigrationTask, only: frozenset[str], lease: Lease, recorder
         databases = planned_databases(task)
     except Refused:
         databases = []
-    plan = build_plan(task, databases)
+    plan = replace(build_plan(task, databases), neighbours=neighbours(task))
     infos = checks.items_for(plan)
     position = {info.code: number for number, info in enumerate(infos)}
 

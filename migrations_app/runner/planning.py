@@ -14,9 +14,10 @@ from django.conf import settings
 from django.db import connections
 
 from ..engine.dialling import HandshakeEnded, resolve
-from ..engine.plan import Bastion, DatabasePlan, Plan, Server, TlsMode
+from ..engine.plan import Bastion, DatabasePlan, Neighbour, Plan, Server, TlsMode
 from ..engine.policy import AddressPolicy, literal, parse_networks
 from ..engine.selection import Selection
+from ..engine.states import Status
 from ..models import Endpoint, MigrationTask, TaskDatabase
 
 _SIGN_INS = {"scram-sha-256": "scram-sha-256", "password": "password,md5,scram-sha-256", "any": ""}
@@ -24,6 +25,16 @@ _LOOPBACK = ("127.0.0.1", "::1")
 _RESOLVE_SECONDS = 2.0
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
 
+_NOT_AT_WORK = frozenset(
+    {
+        Status.DRAFT,
+        Status.CHECKING,
+        Status.CHECK_FAILED,
+        Status.CHECK_PASSED,
+        Status.COMPLETED,
+        Status.CANCELLED,
+    }
+)
 _command_line = False
 
 
@@ -123,6 +134,19 @@ def _scratch(pid: int) -> Path:
     folder.mkdir(exist_ok=True, mode=0o700)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def neighbours(task: MigrationTask) -> tuple[Neighbour, ...]:
+    """Return the databases that other unfinished tasks have on the same target server, by its address as entered."""
+    rows = (
+        TaskDatabase.objects.filter(task__target__host=task.target.host, task__target__port=task.target.port)
+        .exclude(task=task)
+        .exclude(task__status__in=[status.value for status in _NOT_AT_WORK])
+        .select_related("task")
+        if task.target
+        else ()
+    )
+    return tuple(Neighbour(key=row.task.key, name=row.task.name, database=row.target_name) for row in rows)
 
 
 def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None) -> Plan:

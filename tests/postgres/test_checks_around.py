@@ -11,7 +11,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import source_care
 from migrations_app.engine.names import quote
-from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
 from migrations_app.engine.replication import bookmark
 from tests import impostors
 from tests.fakes import wait_until
@@ -222,4 +222,8 @@ def test_other_tasks_on_the_target_are_a_warning(
         result = check(task, "other-tasks")
     assert (result.status, "task 12345678" in result.found) == ("warning", True)
     new = (DatabasePlan(source_name=task.databases[0].source_name, target_name="not there yet"),)
-    assert check(replace(task, databases=new), "other-tasks").status == "passed"
+    later = replace(task, databases=new)
+    assert check(later, "other-tasks").status == "passed"
+    queued = Neighbour(key="0badf00d", name="Shop to the cloud", database="not there yet")
+    result = check(replace(later, neighbours=(queued,)), "other-tasks")
+    assert (result.status, "Shop to the cloud" in result.found) == ("warning", True)

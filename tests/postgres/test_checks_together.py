@@ -63,7 +63,7 @@ def test_every_result_says_how_long_the_item_looked(task: Plan, monkeypatch: pyt
 
 
 def test_an_item_that_is_stuck_is_ended_alone(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "ITEM_SECONDS", 3)
+    monkeypatch.setattr(context, "ITEM_SECONDS", 2)
 
     def stuck(known: Context) -> Finding:
         known.source().execute("SET statement_timeout = 0")
@@ -75,7 +75,7 @@ def test_an_item_that_is_stuck_is_ended_alone(task: Plan, monkeypatch: pytest.Mo
     results = {r.code: r for r in run_checks(task, FakeControl(), report=lambda result: order.append(result.code))}
     assert order[-1] == "source-version"
     assert results["source-version"].status == "failed"
-    assert "longer than 3 s" in results["source-version"].found
+    assert "longer than 2 s" in results["source-version"].found
     assert not [r.code for r in results.values() if "could not be looked at" in r.found and r.code != "source-version"]
 
 
@@ -91,7 +91,7 @@ def frozen_target(target_cluster: Cluster, task: Plan) -> Iterator[tuple[Plan, t
 def test_a_target_that_hangs_delays_only_its_own_items(
     frozen_target: tuple[Plan, threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "ITEM_SECONDS", 3)
+    monkeypatch.setattr(context, "ITEM_SECONDS", 2)
     monkeypatch.setattr(run, "LANE_THREADS", 1)
     task, frozen = frozen_target
     at: dict[str, float] = {}

@@ -208,24 +208,32 @@ def temporary_files(context: Context) -> Finding:
 )
 def other_tasks(context: Context, database: DatabasePlan) -> Finding:
     """Look for sessions of other tasks in the target database, and for positions that they keep there."""
-    if not context.target_exists(database):
+    if not context.target_exists(database) and not _neighbours(context, database):
         return passed(f"The target has no database {database.target_name} yet.")
     rows = context.target().execute(query("check_other_tasks")).fetchall()
-    here = {str(name).split(":")[1] for name, where in rows if str(where) == database.target_name}
-    here |= _bookmarks(context, database.target_name)
-    here.discard(context.plan.key)
+    keys = {str(name).split(":")[1] for name, where in rows if str(where) == database.target_name}
+    keys |= _bookmarks(context, database.target_name)
+    here = dict.fromkeys(keys, "not at work in this console") | _neighbours(context, database)
+    here.pop(context.plan.key, None)
     if not here:
         return passed(f"No other migration works on {database.target_name}.")
     return warning(
         f"{count(len(here), 'other migration')} works or worked on {database.target_name}:"
-        f" {listing(f'task {key}' for key in sorted(here))}.",
+        f" {listing(f'task {key} ({here[key]})' for key in sorted(here))}.",
         "Two tasks may share a target database only if they migrate different tables. Complete or cancel the other one"
         " first, or choose another target database.",
     )
 
 
+def _neighbours(context: Context, database: DatabasePlan) -> dict[str, str]:
+    """Return the other tasks of this console, by key, that have the same database as their target."""
+    return {item.key: item.name for item in context.plan.neighbours if item.database == database.target_name}
+
+
 def _bookmarks(context: Context, database: str) -> set[str]:
     """Return the tasks that keep their position in the target database."""
+    if database not in context.databases(Side.TARGET):
+        return set()
     connection = context.target(database)
     readable = connection.execute(
         "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')"
