@@ -74,9 +74,13 @@ class Renaming:
 
         Raises UnclearName, or UnreadableSql for what is no SQL.
         """
-        if not any(mark in text for mark in self._marks):
+        if not self.may_be_in(text):
             return text
         return _Rewriter(self, cut(text, backslash=backslash), backslash).result()
+
+    def may_be_in(self, text: str) -> bool:
+        """Say whether the text could name a renamed schema, at a glance."""
+        return any(mark in text for mark in self._marks)
 
     def shown(self, text: str) -> str:
         """Return `text` for a comparison or a message: as it is when it cannot be read."""
@@ -124,14 +128,15 @@ class _Rewriter:
         return self.tokens[self.at[place]] if 0 <= place < len(self.at) else _NOTHING
 
     def result(self) -> str:
-        for place in range(len(self.at)):
-            token = self.peek(place)
-            if token.kind == STRING:
+        schemas, tokens = self.names.schemas, self.tokens
+        for place, at in enumerate(self.at):
+            kind, _, name = tokens[at]
+            if kind == STRING:
                 self._string(place)
-            elif token.value in self.names.schemas:
-                target = self._target(place, token.value)
+            elif name in schemas:
+                target = self._target(place, name)
                 if target is not None:
-                    self.out[self.at[place]] = self.names.write(target)
+                    self.out[at] = self.names.write(target)
         return "".join(self.out)
 
     def _target(self, place: int, name: str) -> str | None:
@@ -183,7 +188,7 @@ class _Rewriter:
 
     def _string(self, place: int) -> None:
         token = self.peek(place)
-        content = string_content(token.text, backslash=self.backslash)
+        content = string_content(token.text, backslash=self.backslash) if self.names.may_be_in(token.text) else None
         if not content:
             return
         if content in self.names.schemas and self._in_search_path(place):

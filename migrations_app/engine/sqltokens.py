@@ -25,11 +25,11 @@ _PLAIN = r"'(?:[^']|'')*'"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
 _SCANNER = r"""
   (?P<space>\s+)
+| (?P<word>(?![eEbBxXnN]'|[uU]&['"])[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
 | (?P<comment>--[^\n]*|/\*)
 | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
 | (?P<string>[eE]{escaped}|[uU]&{single}|[bBxXnN]?{plain})
 | (?P<name>(?:[uU]&)?"(?:[^"]|"")*")
-| (?P<word>(?![eE]')[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
 | (?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?|\$\d+)
 | (?P<operator>::|(?:(?!--|/\*)[-+*/<>=~!@\#%^&|`?])+)
 | (?P<other>.)
@@ -57,14 +57,15 @@ def cut(text: str, *, backslash: bool = False) -> list[Token]:
 
     Raises UnreadableSql.
     """
-    pattern = _pattern(backslash)
+    match = _pattern(backslash).match
     tokens: list[Token] = []
     at = 0
-    while at < len(text):
-        found = pattern.match(text, at)
-        if found is None:
-            raise UnreadableSql(f"no token at {at}")
+    while (found := match(text, at)) is not None:
         kind, piece = str(found.lastgroup), found[0]
+        if kind == WORD:
+            tokens.append(Token(WORD, piece, piece.lower() if piece.isascii() else piece.translate(_LOWER)))
+            at += len(piece)
+            continue
         if kind == DOLLAR:
             end = text.find(piece, found.end())
             piece = text[at : _known(end, piece) + len(piece)]
@@ -72,7 +73,7 @@ def cut(text: str, *, backslash: bool = False) -> list[Token]:
             piece = text[at : _comment_end(text, at)]
         elif kind == OTHER and piece in "eE'\"":
             raise UnreadableSql(f"{piece} at {at} is never closed")
-        tokens.append(Token(kind, piece, _value(kind, piece)))
+        tokens.append(Token(kind, piece, piece[1:-1].replace('""', '"') if kind == NAME and piece[0] == '"' else ""))
         at += len(piece)
     return tokens
 
@@ -98,14 +99,6 @@ def _comment_end(text: str, at: int) -> int:
         if not depth:
             return edge.end()
     raise UnreadableSql("/* is never closed")
-
-
-def _value(kind: str, text: str) -> str:
-    if kind == WORD:
-        return text.translate(_LOWER)
-    if kind == NAME and text[0] == '"':
-        return text[1:-1].replace('""', '"')
-    return ""
 
 
 def string_content(text: str, *, backslash: bool = False) -> str | None:

@@ -18,6 +18,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.cleaning.clearing import clear_target
+from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.ports import Ports
@@ -25,6 +26,7 @@ from migrations_app.engine.selection import Selection
 from migrations_app.engine.states import StepName
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.postgres.checks_kit import check
 from tests.postgres.compare_kit import plan_for, running, server
 
 ODD = 'we ird "sch%ema'
@@ -421,3 +423,86 @@ def test_what_belongs_to_an_extension_is_looked_for_where_the_target_has_it(
     types = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'app.words'::regclass AND attname = 'v'"
     assert execute(target, types) == [f"{home}.vector"]
     assert execute(target, f"SELECT app.far(v::{home}.vector) > 3 FROM app.words") == [True]
+
+
+def test_a_database_without_its_rows_syncs_nothing_and_completes(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    source_db: str,
+    target_db: str,
+    tmp_path: Path,
+    ports: Ports,
+    app: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    plans: list[Plan],
+) -> None:
+    execute(app, "SELECT lo_from_bytea(4711, 'x')")
+    bare: dict[Any, Any] = {(source_db,): "structure"}
+    plan = plan_of(source_cluster, target_cluster, (source_db, target_db), tmp_path, rules=bare, incremental=True)
+    plans.append(plan)
+    migrate(plan, ports, *SYNC)
+    execute(app, LATER)
+    migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
+    assert store_of(ports).tables(source_db) == []
+    assert execute(target, "SELECT count(*) FROM orders UNION ALL SELECT count(*) FROM cache") == [0, 0]
+    assert execute(target, "SELECT count(*) FROM pg_largeobject_metadata") == [0]
+    assert execute(target, "SELECT convalidated FROM pg_constraint WHERE contype = 'f'") == [True]
+    assert {item.verdict for item in store_of(ports).comparisons[-1].tables} == {"structure_only"}
+
+
+def test_the_check_looks_at_the_target_under_the_new_names(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    source_db: str,
+    target_db: str,
+    tmp_path: Path,
+    app: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+) -> None:
+    names = (source_db, target_db)
+
+    def result(code: str, **more: Any) -> Any:
+        return check(plan_of(source_cluster, target_cluster, names, tmp_path, **more), code)
+
+    execute(target, "CREATE TABLE public.orders (id int)")
+    execute(app, "CREATE SCHEMA other")
+    assert result("target-conflicts").status == "failed"
+    assert result("target-conflicts", schemas={"public": "app"}).status == "passed"
+    assert result("target-conflicts", schemas={"other": "public", "public": "other"}).status == "passed"
+    assert result("schema-names").status == "passed"
+    assert result("schema-names", schemas={"other": "app"}).status == "passed"
+    assert f'"{target_db}" SET search_path' in result("schema-names", schemas={"public": "app"}).sql
+    assert "other and public become x" in result("schema-names", schemas={"public": "x", "other": "x"}).found
+    assert "schema none" in result("schema-names", schemas={"none": "x"}).found
+    assert result("schema-names", schemas={"public": "pg_x"}).status == "failed"
+    assert result("renamed-bodies").status == "passed"
+    assert "touch()" in result("renamed-bodies", schemas={"public": "app"}).found
+    parent: dict[Any, Any] = {(source_db, "public", "customers"): "structure"}
+    assert result("foreign-key-parents", rules=parent).status == "failed"
+    assert result("foreign-key-parents", rules=parent, foreign_keys="without").status == "warning"
+    child: dict[Any, Any] = {(source_db, "public", "orders"): "structure"}
+    assert result("foreign-key-parents", rules=child).status == "passed"
+
+
+def test_two_schemas_that_become_one_stop_before_anything_is_made_when_names_clash(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    source_db: str,
+    target_db: str,
+    tmp_path: Path,
+    ports: Ports,
+    app: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+) -> None:
+    schemas = {"other": "one", "public": "one"}
+    plan = plan_of(source_cluster, target_cluster, (source_db, target_db), tmp_path, schemas=schemas)
+    execute(app, "CREATE SCHEMA other; CREATE TABLE other.t (id int); CREATE TABLE other.orders (id int)")
+    with pytest.raises(
+        ConflictError, match=r"other\.orders and TABLE public\.orders|public\.orders and TABLE other\.orders"
+    ):
+        migrate(plan, ports, StepName.SCHEMA)
+    assert execute(target, "SELECT to_regnamespace('one')::text") == [None]
+    execute(app, "DROP TABLE other.orders")
+    migrate(plan, ports, *FULL)
+    assert store_of(ports).comparisons[-1].equal
+    assert execute(target, "SELECT count(*) FROM one.orders, one.t") == [0]

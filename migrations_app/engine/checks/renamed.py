@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from ..errors import PlanError
 from ..mapping import bodies_that_name, refuse_name, renamed_schemas
+from ..names import quote
 from ..plan import DatabasePlan
 from ..sql import query
 from .context import Context
@@ -44,6 +45,14 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
         return warning(
             f"Schemas that become one: {listing(merged)}.",
             "That works only while no two of their objects have the same name. Give each a name of its own otherwise.",
+        )
+    if "public" in renamed:
+        place = f'"$user", {quote(renamed["public"])}'
+        return warning(
+            f"What is in public will be in {renamed['public']}.",
+            "Applications that do not name their schema look in public. Set their search_path, or the database's on the"
+            " target after the migration:",
+            f"ALTER DATABASE {quote(database.target_name)} SET search_path = {place};",
         )
     if renamed:
         return passed(f"{count(len(renamed), 'schema')} will be renamed.")
