@@ -15,9 +15,10 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
-from migrations_app import services
+from migrations_app import runner, services
+from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.inventory import inventory_text
-from migrations_app.models import Endpoint, MigrationTask
+from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
 from tests import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -74,9 +75,11 @@ def _next(page: Page) -> Endpoint:
     return task.source
 
 
+# Each step waits for what the one before brings: a choice made meanwhile would break off the former question.
 def _cvm(source: Locator) -> None:
-    _list(source, "Region").select_option("demo-east")
     source.get_by_role("radio", name=re.compile("^VPC")).check()
+    expect(_list(source, "Subnet")).to_be_visible()
+    _list(source, "Region").select_option("demo-east")
     _list(source, "VPC").select_option("vpc-shop")
     _list(source, "Subnet").select_option("subnet-data")
     _list(source, "CVM instance ID").select_option("ins-shop")
@@ -90,41 +93,68 @@ def _direct_connect(source: Locator) -> None:
 
 
 def _vpn(source: Locator) -> None:
-    _list(source, "Region").select_option("demo-east")
     source.get_by_role("radio", name=re.compile("^VPN Connections")).check()
+    expect(_list(source, "VPN gateway")).to_be_visible()
+    _list(source, "Region").select_option("demo-east")
     _list(source, "VPN gateway").select_option("vpngw-office")
     _list(source, "VPC").select_option("vpc-office")
     _text(source, "Server address").fill("127.0.0.1")
 
 
-TYPES: dict[str, tuple[str, Callable[[Locator], None], tuple[str, int]]] = {
+TYPES: dict[str, tuple[str, Callable[[Locator], object]]] = {
     "public_ip": (
         "PostgreSQL with public IP",
-        lambda source: _text(source, "Server address").fill("db1.internal"),
-        ("db1.internal", 5432),
+        lambda source: _text(source, "Server address").fill("127.0.0.1"),
     ),
-    "cvm": ("CVM-based self-created PostgreSQL", _cvm, ("127.0.0.1", 5431)),
-    "direct_connect": ("Direct Connect-based PostgreSQL", _direct_connect, ("127.0.0.1", 5432)),
-    "vpn": ("VPN-based PostgreSQL", _vpn, ("127.0.0.1", 5432)),
+    "cvm": ("CVM-based self-created PostgreSQL", _cvm),
+    "direct_connect": ("Direct Connect-based PostgreSQL", _direct_connect),
+    "vpn": ("VPN-based PostgreSQL", _vpn),
     "tencentdb": (
         "TencentDB for PostgreSQL",
-        lambda source: _list(source, "Instance ID").select_option("postgres-source") and None,
-        ("127.0.0.1", 5431),
+        lambda source: _list(source, "Instance ID").select_option("postgres-source"),
     ),
 }
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_source_type_is_filled_in_and_saved(kind: str, sign_in: SignIn, live_server: Any) -> None:
+def test_a_source_type_leads_to_a_checked_task(
+    kind: str, sign_in: SignIn, live_server: Any, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    text = inventory_text(source_port=source_cluster.port, target_port=target_cluster.port)
+    services.import_inventory(actor=None, text=text, apply=True)
     page = sign_in()
-    label, fill, address = TYPES[kind]
+    label, fill = TYPES[kind]
     source = _begin(page, live_server, label)
     fill(source)
+    target = _side(page, "Target")
+    target.get_by_role("radio", name=re.compile("^TencentDB")).check()
+    _list(target, "Region").select_option("demo-east")
+    _list(target, "Instance ID").select_option("postgres-target")
+    for side, cluster in ((source, source_cluster), (target, target_cluster)):
+        if side is source and kind != "tencentdb":
+            _text(side, "Port").fill(str(cluster.port))
+        _text(side, "Account").fill("postgres")
+        side.locator("input[type=password]").first.fill(cluster.password)
+        _list(side, "TLS").select_option("disable")
     _shot(page, f"source-{kind}")
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
-    stored = _next(page)
-    assert (stored.kind, stored.host, stored.port) == (kind, *address)
+    page.get_by_role("button", name="Next: Objects", exact=True).click()
+    page.wait_for_url("**/objects/")
+    for reading in ConnectionTest.objects.filter(state="waiting"):
+        runner.run_connection_test(str(reading.pk))
+    expect(page.locator("[data-poll]")).to_have_count(0, timeout=30_000)
+    page.get_by_role("button", name="Next: Check Task", exact=True).click()
+    page.wait_for_url("**/check/")
+    task = MigrationTask.objects.get()
+    assert task.source is not None
+    assert (task.source.kind, task.source.host, task.source.port) == (kind, "127.0.0.1", source_cluster.port)
+    runner.run_check(str(task.pk))
+    expect(page.get_by_text("The target's instance is where it was", exact=True)).to_be_attached(timeout=30_000)
+    expect(page.locator("[data-poll]")).to_have_count(0, timeout=30_000)
+    passed = set(task.check_items.filter(status="passed").values_list("code", flat=True))
+    assert {"source-reachable", "source-login", "target-reachable", "target-login", "instance-target"} <= passed
+    assert ("instance-source" in passed) is (kind in ("cvm", "tencentdb"))
 
 
 def test_another_region_is_advised_against_and_one_click_switches_to_the_public_address(
