@@ -7,9 +7,11 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from migrations_app.engine import wire
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, EngineError, SourceError
 from migrations_app.engine.relay import CHUNK, HOLD, Ending, _Stream, find_error
 from migrations_app.engine.wire import Patience
@@ -169,12 +171,12 @@ def test_a_cancelled_run_stops_the_stream() -> None:
     timer.join()
 
 
-def test_activity_keeps_a_quiet_stream_alive() -> None:
-    words = iter(range(1000))
-    patience = Patience(FakeControl().check, lambda: str(next(words)), seconds=0.02)
-    for _ in range(30):
+def test_activity_keeps_a_quiet_stream_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, seconds = iter(range(1000)), iter(range(100_000))
+    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    patience = Patience(FakeControl().check, lambda: str(next(words)), seconds=60)
+    for _ in range(600):
         patience.waited()
-        threading.Event().wait(0.003)
 
 
 def test_an_error_with_long_details_is_found_in_the_tail() -> None:
