@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 from django.http import HttpResponse
@@ -52,17 +53,20 @@ def task_list(request: HtmxRequest) -> HttpResponse:
 
 
 def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeString]:
-    """Return the rows as HTML. A row that can change only with its version is drawn once and kept by this process."""
+    """Return the rows as HTML, each drawn once per version and kept by this process.
+
+    A row that can change by itself tells times that run: it is kept for two seconds, for others who look meanwhile.
+    """
     can = Can(request.user)
     about = (can.operate, get_language(), timezone.now().date())
-    names = {mark.id: (mark.id, mark.version, mark.status, *about) for mark in marks}
+    now = int(time.monotonic() // 2)
+    names = {mark.id: (mark.id, mark.version, mark.status, now if mark.live else 0, *about) for mark in marks}
     found = {mark.id: _KEPT[names[mark.id]] for mark in marks if names[mark.id] in _KEPT}
     rows = selectors.rows_of(user=request.user, keys=[mark.id for mark in marks if mark.id not in found])
     template = get_template("console/partials/_row.html")
     for key, row in rows.items():
         found[key] = cast(SafeString, template.render({"row": row, "can": can}))
-        if not row.live:
-            _keep(names[key], found[key])
+        _keep(names[key], found[key])
     return [found[mark.id] for mark in marks if mark.id in found]
 
 
