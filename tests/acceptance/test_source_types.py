@@ -23,6 +23,7 @@ from tests import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
+WAIT = 30_000  # milliseconds; only a machine with much else to do needs them
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,7 @@ def _next(page: Page) -> Endpoint:
 # Each step waits for what the one before brings: a choice made meanwhile would break off the former question.
 def _cvm(source: Locator) -> None:
     source.get_by_role("radio", name=re.compile("^VPC")).check()
-    expect(_list(source, "Subnet")).to_be_visible()
+    expect(_list(source, "Subnet")).to_be_visible(timeout=WAIT)
     _list(source, "Region").select_option("demo-east")
     _list(source, "VPC").select_option("vpc-shop")
     _list(source, "Subnet").select_option("subnet-data")
@@ -94,7 +95,7 @@ def _direct_connect(source: Locator) -> None:
 
 def _vpn(source: Locator) -> None:
     source.get_by_role("radio", name=re.compile("^VPN Connections")).check()
-    expect(_list(source, "VPN gateway")).to_be_visible()
+    expect(_list(source, "VPN gateway")).to_be_visible(timeout=WAIT)
     _list(source, "Region").select_option("demo-east")
     _list(source, "VPN gateway").select_option("vpngw-office")
     _list(source, "VPC").select_option("vpc-office")
@@ -143,15 +144,15 @@ def test_a_source_type_leads_to_a_checked_task(
     page.wait_for_url("**/objects/")
     for reading in ConnectionTest.objects.filter(state="waiting"):
         runner.run_connection_test(str(reading.pk))
-    expect(page.locator("[data-poll]")).to_have_count(0, timeout=30_000)
+    expect(page.locator("[data-poll]")).to_have_count(0, timeout=WAIT)
     page.get_by_role("button", name="Next: Check Task", exact=True).click()
     page.wait_for_url("**/check/")
     task = MigrationTask.objects.get()
     assert task.source is not None
     assert (task.source.kind, task.source.host, task.source.port) == (kind, "127.0.0.1", source_cluster.port)
     runner.run_check(str(task.pk))
-    expect(page.get_by_text("The target's instance is where it was", exact=True)).to_be_attached(timeout=30_000)
-    expect(page.locator("[data-poll]")).to_have_count(0, timeout=30_000)
+    expect(page.get_by_text("The target's instance is where it was", exact=True)).to_be_attached(timeout=WAIT)
+    expect(page.locator("[data-poll]")).to_have_count(0, timeout=WAIT)
     passed = set(task.check_items.filter(status="passed").values_list("code", flat=True))
     assert {"source-reachable", "source-login", "target-reachable", "target-login", "instance-target"} <= passed
     assert ("instance-source" in passed) is (kind in ("cvm", "tencentdb"))
@@ -167,7 +168,7 @@ def test_another_region_is_advised_against_and_one_click_switches_to_the_public_
     _list(target, "Region").select_option("demo-east")
     _list(target, "Instance ID").select_option("postgres-target")
     _list(source, "Region").select_option("demo-west")
-    expect(source.get_by_text("only in the same region")).to_be_visible()
+    expect(source.get_by_text("only in the same region")).to_be_visible(timeout=WAIT)
     source.get_by_role("radio", name=re.compile("^VPC")).check()
     _list(source, "VPC").select_option("vpc-west")
     _list(source, "Subnet").select_option("subnet-west")
@@ -175,8 +176,8 @@ def test_another_region_is_advised_against_and_one_click_switches_to_the_public_
     _text(source, "Port").fill("5431")
     _shot(page, "source-other-region")
     source.get_by_role("button", name="Use public IP instead", exact=True).click()
-    expect(_text(source, "Server address")).to_have_value("localhost")
-    expect(_text(source, "Port")).to_have_value("5431")
+    expect(_text(source, "Server address")).to_have_value("localhost", timeout=WAIT)
+    expect(_text(source, "Port")).to_have_value("5431", timeout=WAIT)
     stored = _next(page)
     assert (stored.kind, stored.host, stored.port) == ("public_ip", "localhost", 5431)
 
@@ -186,12 +187,12 @@ def test_what_was_typed_is_kept_when_the_type_changes_and_changes_back(sign_in: 
     source = _begin(page, live_server, "PostgreSQL with public IP")
     _text(source, "Server address").fill("db1.internal")
     source.get_by_role("radio", name=re.compile("^TencentDB")).check()
-    expect(_text(source, "Server address")).to_have_count(0)
+    expect(_text(source, "Server address")).to_have_count(0, timeout=WAIT)
     source.get_by_role("radio", name=re.compile("^PostgreSQL with public IP")).check()
-    expect(_text(source, "Server address")).to_have_value("db1.internal")
-    expect(_text(source, "Account")).to_have_value("mover")
-    expect(source.locator("input[type=password]").first).to_have_value(factories.CANARY)
-    expect(source.get_by_role("radio", name=re.compile("^PostgreSQL with public IP"))).to_be_focused()
+    expect(_text(source, "Server address")).to_have_value("db1.internal", timeout=WAIT)
+    expect(_text(source, "Account")).to_have_value("mover", timeout=WAIT)
+    expect(source.locator("input[type=password]").first).to_have_value(factories.CANARY, timeout=WAIT)
+    expect(source.get_by_role("radio", name=re.compile("^PostgreSQL with public IP"))).to_be_focused(timeout=WAIT)
 
 
 def test_a_saved_endpoint_is_used_in_place(sign_in: SignIn, live_server: Any) -> None:
@@ -200,7 +201,7 @@ def test_a_saved_endpoint_is_used_in_place(sign_in: SignIn, live_server: Any) ->
     source = _begin(page, live_server, "PostgreSQL with public IP")
     _list(source, "Use a saved endpoint").select_option(label="shop server")
     source.get_by_role("button", name="Use as source", exact=True).click()
-    expect(_text(source, "Server address")).to_have_value("db7.internal")
+    expect(_text(source, "Server address")).to_have_value("db7.internal", timeout=WAIT)
     _shot(page, "source-saved")
     assert _next(page).host == "db7.internal"
 
