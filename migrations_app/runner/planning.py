@@ -46,14 +46,22 @@ def trust_command_line() -> None:
 
 def address_policy() -> AddressPolicy:
     """Return what this process may dial, by the settings and by where the console can be reached from."""
-    listen = literal(settings.LISTEN_ADDRESS)
-    local = settings.LISTEN_ADDRESS == "localhost" or (listen is not None and listen.is_loopback)
     return AddressPolicy(
         allow=parse_networks(settings.ALLOW_ADDRESSES),
         deny=parse_networks(settings.DENY_ADDRESSES),
-        loopback=(local and not settings.BEHIND_PROXY) or _command_line,
+        loopback=_command_line or _console_is_local(),
         closed=_own_database(int(time.monotonic() / 60)),
     )
+
+
+def _console_is_local() -> bool:
+    """Say whether only people on this machine reach the console. Not told: an embedded database is one machine's."""
+    if settings.BEHIND_PROXY:
+        return False
+    if not settings.LISTEN_ADDRESS:
+        return connections["default"].vendor == "sqlite"
+    listen = literal(settings.LISTEN_ADDRESS)
+    return settings.LISTEN_ADDRESS == "localhost" or (listen is not None and listen.is_loopback)
 
 
 @lru_cache(maxsize=1)

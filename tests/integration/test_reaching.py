@@ -71,7 +71,7 @@ def test_a_denied_address_fails_without_being_dialled(source_cluster: Cluster, s
 
 @pytest.mark.parametrize(
     ("listen", "allowed"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("", False)],  # noqa: S104 - only compared
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],  # noqa: S104 - only compared
 )
 def test_loopback_is_open_while_the_console_listens_on_loopback_only(
     settings: Any, monkeypatch: pytest.MonkeyPatch, listen: str, allowed: bool
@@ -81,6 +81,15 @@ def test_loopback_is_open_while_the_console_listens_on_loopback_only(
     assert planning.address_policy().allows("127.0.0.1", free_port()) is allowed
     settings.BEHIND_PROXY = True  # others come in through the proxy
     assert not planning.address_policy().allows("127.0.0.1", free_port())
+
+
+def test_workers_that_were_not_told_open_loopback_only_with_an_embedded_database(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_command_line", False)
+    settings.LISTEN_ADDRESS, settings.BEHIND_PROXY = "", False
+    embedded = planning.connections["default"].vendor == "sqlite"
+    assert planning.address_policy().allows("127.0.0.1", free_port()) is embedded
 
 
 def test_the_consoles_own_database_is_never_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
