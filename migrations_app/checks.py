@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from . import crypto
-from .models import Endpoint
 
 
 @register(Tags.security)
@@ -28,12 +28,12 @@ def key_is_usable(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def stored_secrets_open(**_: Any) -> list[CheckMessage]:
-    """Every stored password opens with the keys of this installation."""
+    """Every stored password and key opens with the keys of this installation."""
     try:
-        if Endpoint._meta.db_table not in connection.introspection.table_names():
-            return []
-        for endpoint in Endpoint.objects.only("password").iterator():
-            del endpoint
+        tables = connection.introspection.table_names()
+        for model, names in crypto.secret_columns(apps.get_app_config("migrations_app").get_models()):
+            for row in model._default_manager.only(*names).iterator() if model._meta.db_table in tables else ():
+                del row
     except crypto.UnreadableSecret as error:
         return [Error(str(error), id="towpath.E002")]
     except DatabaseError:

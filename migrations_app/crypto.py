@@ -6,6 +6,7 @@ MultiFernet: the first key encrypts, every key decrypts, so keys can be rotated 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -90,3 +91,13 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
             with contextlib.suppress(UnreadableSecret):
                 return decrypt(value.removeprefix(_DUMPED))
         return super().to_python(value)
+
+
+def secret_columns(models_of: Iterable[type[models.Model]]) -> list[tuple[type[models.Model], list[str]]]:
+    """Return each model with the names of its encrypted columns; models without one are left out."""
+    found = []
+    for model in models_of:
+        names = [field.name for field in model._meta.concrete_fields if isinstance(field, EncryptedTextField)]
+        if names:
+            found.append((model, names))
+    return found

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from migrations_app import checks, crypto
-from migrations_app.models import Endpoint, MigrationTask
+from migrations_app.models import Endpoint, MigrationTask, ProviderAccount
 
 from .conftest import CANARY
 
@@ -23,6 +23,22 @@ def test_a_rotated_password_opens_with_the_new_key_alone(draft: MigrationTask, s
     call_command("rotate_keys")
     settings.ENCRYPTION_KEYS = [new]
     assert Endpoint.objects.get(pk=draft.source_id).password == CANARY
+
+
+def test_every_secret_of_every_table_is_rotated(draft: MigrationTask, settings: Settings) -> None:
+    names = {"client_key_pem": "k", "ssh_password": "p", "ssh_private_key": "s"}
+    for name, value in names.items():
+        setattr(draft.source, name, value)
+    draft.source.save()
+    ProviderAccount.objects.create(provider="tencent", secret_id="AKID", secret_key="cloud")
+    new = Fernet.generate_key().decode()
+    settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
+    call_command("rotate_keys")
+    settings.ENCRYPTION_KEYS = [new]
+    assert checks.stored_secrets_open() == []
+    stored = Endpoint.objects.get(pk=draft.source_id)
+    assert {name: str(getattr(stored, name)) for name in names} == names
+    assert ProviderAccount.objects.get().secret_key == "cloud"
 
 
 def test_a_wrong_key_is_an_error_and_never_an_empty_password(draft: MigrationTask, settings: Settings) -> None:
