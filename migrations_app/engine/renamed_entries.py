@@ -72,8 +72,8 @@ def _renamed(entry: Entry, renaming: Renaming, backslash: bool) -> Entry:
     tag = entry.tag
     if entry.type == "SCHEMA":
         tag = renaming.schema(tag)
-    elif entry.class_oid == _ROUTINE and drop != entry.drop and _signature(entry.drop) == tag:
-        tag = _signature(drop)
+    elif entry.class_oid == _ROUTINE and entry.drop:
+        tag = _signature(entry, renaming)
     return replace(entry, definition=definition, drop=drop, schema=renaming.schema(entry.schema), tag=tag)
 
 
@@ -82,13 +82,12 @@ def _text(text: bytes, renaming: Renaming, backslash: bool) -> bytes:
     return renaming.text(whole, backslash=backslash).encode("utf-8", "surrogateescape")
 
 
-def _signature(drop: bytes) -> str:
-    """Return `name(types)` of `DROP FUNCTION schema.name(types);`: the server's list of objects calls it so."""
-    tokens = cut(drop.decode("utf-8", "replace"))
-    meaning = [at for at, token in enumerate(tokens) if token.kind not in (SPACE, COMMENT)]
-    at = meaning[4]
-    rest = "".join(token.text for token in tokens[at + 1 :])
-    return tokens[at].value + rest.strip().removesuffix(";")
+def _signature(entry: Entry, renaming: Renaming) -> str:
+    """Return `name(types)` as the server's list of objects has it on the target. The name in it is not quoted."""
+    tokens = cut(entry.drop.decode("utf-8", "replace"))  # DROP FUNCTION schema.name(...)
+    meaning = [token for token in tokens if token.kind not in (SPACE, COMMENT)]
+    name = meaning[4].value
+    return name + renaming.text(entry.tag.removeprefix(name)) if entry.tag.startswith(name + "(") else entry.tag
 
 
 def bodies_that_name(entries: Iterable[Entry], renaming: Renaming) -> list[Entry]:

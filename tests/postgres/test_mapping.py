@@ -162,6 +162,8 @@ CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1);
 CREATE TABLE part_d PARTITION OF part DEFAULT;
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
   BEGIN INSERT INTO public.loose VALUES (-1, 'sad'); RETURN NEW; END $$;
+CREATE FUNCTION is_ok(m mood, VARIADIC more mood[]) RETURNS boolean RETURN m = 'ok';
+CREATE AGGREGATE best(mood) (SFUNC = enum_larger, STYPE = mood);
 CREATE TRIGGER touched AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION touch();
 ALTER TABLE orders ENABLE ALWAYS TRIGGER touched;
 CREATE MATERIALIZED VIEW per_customer AS SELECT customer, count(*) FROM orders GROUP BY 1;
@@ -244,14 +246,14 @@ def test_start_again_clears_what_was_made_under_the_new_names(
     target: psycopg.Connection[Any],
     plans: list[Plan],
 ) -> None:
-    plan = plan_of(source_cluster, target_cluster, (source_db, target_db), tmp_path, schemas={"public": "app"})
+    plan = plan_of(source_cluster, target_cluster, (source_db, target_db), tmp_path, schemas={"public": "order"})
     execute(target, "CREATE TABLE public.orders (id int); CREATE FUNCTION public.touch() RETURNS int RETURN 1")
     migrate(plan, ports, *SYNC)
-    assert execute(target, "SELECT count(*) FROM app.orders") == [200]
+    assert execute(target, 'SELECT count(*) FROM "order".orders') == [200]
     with running(plan, ports) as run:
         clean_up(run, keep_target_objects=True)
         assert clear_target(run) == []
-    assert execute(target, "SELECT to_regnamespace('app')::text") == [None]
+    assert execute(target, "SELECT to_regnamespace('order')::text") == [None]
     assert execute(target, "SELECT public.touch()") == [1]
     again = fake_ports()
     migrate(plan, again, *FULL)
