@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from ..engine import inventory
@@ -62,9 +62,17 @@ def mark_target(task: MigrationTask) -> int:
     changed = _mark(task, rows)
     with transaction.atomic():
         SourceObject.objects.filter(task=task).exclude(at_target="").update(at_target="", at_target_rows=None)
-        SourceObject.objects.bulk_update(changed, ["at_target", "at_target_rows"], batch_size=_BATCH)
+        _store_marks(changed)
         _touch(task)
     return len(changed)
+
+
+def _store_marks(rows: list[SourceObject]) -> None:
+    """Update row by row with one prepared statement: a hundred thousand rows take a second, not minutes."""
+    table, quote = SourceObject._meta.db_table, connection.ops.quote_name
+    statement = f"UPDATE {quote(table)} SET at_target = %s, at_target_rows = %s WHERE id = %s"  # noqa: S608 - our own table
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, [(row.at_target, row.at_target_rows, row.pk) for row in rows])
 
 
 def _mark(task: MigrationTask, rows: list[SourceObject]) -> list[SourceObject]:
