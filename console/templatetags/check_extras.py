@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from django import template
+from django.utils.translation import gettext
 
 from migrations_app import selectors
 from migrations_app.models import MigrationTask
 
+from ..engine_words import GROUPS, LOOKS_AT, RESULTS, TITLES
+
 register = template.Library()
+_KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT})
 
 
 @register.simple_tag
@@ -22,3 +26,15 @@ def brief(seconds: float) -> str:
     if seconds < 0.001:
         return "<1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
+@register.filter
+def engine_words(text: str) -> str:
+    """A group, title or purpose of a check item in the reader's language; any other text stays as it is."""
+    return gettext(text) if text in _KNOWN else text
+
+
+@register.filter
+def result_words(state: str) -> str:
+    """The result of a check item or the state of a step in the reader's language."""
+    return str(RESULTS.get(state, state))

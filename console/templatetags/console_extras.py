@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext, to_locale
 from django.utils.translation import gettext as _
 
 register = template.Library()
@@ -97,7 +97,7 @@ def left(moment: datetime | None) -> str:
     if moment is None:
         return NOTHING
     seconds = (moment - timezone.now()).total_seconds()
-    return f"{duration(seconds)} left" if seconds > 1 else "any moment"
+    return _("%(time)s left") % {"time": duration(seconds)} if seconds > 1 else _("any moment")
 
 
 @register.filter
@@ -121,8 +121,8 @@ def clock(moment: datetime | None) -> str:
     if value.date() == now.date():
         return f"{value:%H:%M}"
     if abs(value - now) < timedelta(days=300):
-        return date_format(value, "j M H:i")
-    return date_format(value, "j M Y")
+        return date_format(value, pgettext("format of a date", "j M H:i"))
+    return date_format(value, pgettext("format of a date", "j M Y"))
 
 
 @register.simple_tag
@@ -203,6 +203,12 @@ def ordinal(number: int) -> str:
     tens = number % 100
     ending = "th" if 10 < tens < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number:,}{ending}"
+
+
+@register.filter
+def language_tag(code: str) -> str:
+    """A language as the attribute lang wants it: zh-Hans for zh-hans."""
+    return to_locale(code).replace("_", "-")
 
 
 @register.filter

@@ -41,7 +41,7 @@ def test_the_first_administrator_makes_a_user_and_both_read_their_own_language(w
     page.get_by_role("link", name="Done", exact=True).click()
     _choose(page, "简体中文")
     expect(page.get_by_role("heading", name="用户", exact=True)).to_be_visible()
-    expect(page.locator("html")).to_have_attribute("lang", "zh-hans")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
     page.locator("header summary").click()
     page.get_by_role("button", name="退出登录", exact=True).click()
 

@@ -10,8 +10,12 @@ import polib
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.utils.translation import gettext, override
 
+from console import engine_words
+from migrations_app.engine.checks.registry import Group, all_items
 from migrations_app.models import User
+from migrations_app.selectors import labels
 from tests import factories
 
 CATALOGUES = sorted(Path(settings.LOCALE_PATHS[0]).glob("*/LC_MESSAGES/*.po"))
@@ -73,7 +77,7 @@ def test_the_menu_chooses_for_somebody_who_is_not_signed_in() -> None:
     client = Client()
     answer = client.post("/language/", {"language": "zh-hans", "next": "/login/?next=/users/"})
     assert answer["Location"] == "/login/?next=/users/"
-    assert '<html lang="zh-hans">' in page(client)
+    assert '<html lang="zh-Hans">' in page(client)
 
 
 def test_the_choice_is_kept_with_the_user_and_wins_over_the_browser(olga: User) -> None:
@@ -115,3 +119,18 @@ def test_an_unknown_language_is_refused(language: str) -> None:
 def test_a_choice_never_leads_to_another_host(wanted: str) -> None:
     answer = Client().post("/language/", {"language": "en", "next": wanted})
     assert answer["Location"] == "/"
+
+
+def test_every_group_and_item_of_the_check_has_its_words_collected_for_translation() -> None:
+    infos = all_items()
+    assert set(engine_words.GROUPS) == {group.value for group in Group}
+    assert set(engine_words.TITLES) == {info.title for info in infos}
+    assert set(engine_words.LOOKS_AT) == {info.looks_at for info in infos}
+
+
+def test_statuses_steps_and_buttons_have_chinese_words() -> None:
+    english = [*labels.STEPS.values(), *labels.ACTIONS.values(), *labels.CONFIRM.values()]
+    english += [label for label, _tone in [*labels.STATUSES.values(), *labels.TABLES.values()]]
+    with override("zh-hans"):
+        words = [str(each) for each in english] + [gettext(title) for title in engine_words.TITLES]
+    assert [word for word in words if not re.search("[\u4e00-\u9fff]", word)] == []
