@@ -39,6 +39,13 @@ def test_an_empty_selection_fails(task: Plan) -> None:
     assert check(replace(task, databases=()), "selection").status == "failed"
 
 
+def test_a_selection_of_nothing_but_a_pattern_is_no_empty_one(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE app_one (i int); CREATE TABLE other (i int)")
+    chosen = Selection().choose_matching((task.databases[0].source_name,), "app_*", "data")
+    result = check(replace(task, selection=chosen), "selection")
+    assert (result.status, result.found) == ("passed", "1 table in 1 database selected.")
+
+
 def test_a_selected_table_that_is_gone_fails(shop: Connection, task: Plan) -> None:
     shop.execute("CREATE TABLE here (i int)")
     assert check(only(task, "public", "here"), "selection").status == "passed"

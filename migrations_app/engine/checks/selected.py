@@ -20,7 +20,7 @@ from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, p
 )
 def selection(context: Context) -> Finding:
     """Look for an empty selection and for names that the source does not have."""
-    if not context.plan.databases or not any(context.plan.selection.rules.values()):
+    if not context.plan.databases or not context.plan.selection.touches():
         return failed("Nothing is selected.", "Go back to the objects step and select at least one table.")
     targets = [plan.target_name for plan in context.plan.databases]
     if twice := sorted({name for name in targets if targets.count(name) > 1}):
