@@ -1,12 +1,12 @@
 """Words of the engine, which speaks English only, listed so that they are collected for translation.
 
-A test compares these lists with the engine's own.
+Tests compare these lists with the engine's own.
 """
 
 from __future__ import annotations
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext_noop as _
 
 RESULTS: dict[str, Promise] = {
@@ -19,6 +19,129 @@ RESULTS: dict[str, Promise] = {
     "pending": gettext_lazy("pending"),
     "stopped": gettext_lazy("stopped"),
 }
+STANDS: dict[str, Promise] = {
+    "draft": pgettext_lazy("where a task stands", "draft"),
+    "checking": pgettext_lazy("where a task stands", "checking"),
+    "check_failed": pgettext_lazy("where a task stands", "check failed"),
+    "check_passed": pgettext_lazy("where a task stands", "check passed"),
+    "scheduled": pgettext_lazy("where a task stands", "scheduled"),
+    "queued": pgettext_lazy("where a task stands", "queued"),
+    "running": pgettext_lazy("where a task stands", "running"),
+    "paused": pgettext_lazy("where a task stands", "paused"),
+    "ready": pgettext_lazy("where a task stands", "ready"),
+    "completing": pgettext_lazy("where a task stands", "completing"),
+    "completed": pgettext_lazy("where a task stands", "completed"),
+    "cancelling": pgettext_lazy("where a task stands", "cancelling"),
+    "cancelled": pgettext_lazy("where a task stands", "cancelled"),
+    "failed": pgettext_lazy("where a task stands", "failed"),
+}
+REFUSALS = (
+    _("Only a task that has not been started can be edited. Cancel it first."),
+    _("The check runs before the start. This task is past it, or a check is running now."),
+    _("Start is possible when the check has run and nothing is Failed. Run the check first."),
+    _("Only a task that waits for its scheduled time can be started now."),
+    _("Only a running or syncing task can be paused."),
+    _("Only a paused task can be resumed."),
+    _("Only a failed task can be retried."),
+    _("A comparison needs a task that is in sync. Wait until it is ready."),
+    _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),
+    _("Only a task that was started and has not ended can be cancelled."),
+    _("Only a cancelled task can be started again."),
+    _("Only a failed task can become a draft again. Cancel it first."),
+    _("How a started task reaches its servers can be changed only while it is failed."),
+    _("A task that was started must be completed or cancelled before it can be deleted."),
+)
+FIXES = (
+    _("Set the replica identity"),
+    _("Create the extensions"),
+    _("Create the database"),
+    _("Create the schemas"),
+    _("Create the owners"),
+    _("Write the setting"),
+    _(
+        "Changes on the source how PostgreSQL recognises rows of these tables in its WAL: by their unique "
+        "index where they have one over columns that are never NULL, else by the whole old row (FULL), which "
+        "writes more WAL for each UPDATE and DELETE. Each table is locked for a moment. It stays after the "
+        "migration."
+    ),
+    _(
+        "Makes on the target, with the target account, what the source's extensions need there. Some vendors "
+        "allow their accounts to do that; if this one refuses, its reason is shown."
+    ),
+    _(
+        "Makes the target database, empty and with the source's encoding and sort order. It belongs to the "
+        "target account; Cancel leaves it there."
+    ),
+    _("Makes the missing schemas on the target, empty. They belong to the target account."),
+    _(
+        "Makes the owning roles on the target, without login and without rights of their own, and lets the "
+        "target account act for them. Objects then keep their owners. The roles stay after the migration."
+    ),
+    _(
+        "Writes the setting into the source's postgresql.auto.conf. It takes effect when you restart the "
+        "source; nothing restarts it for you. It stays after the migration."
+    ),
+    _(
+        "Writes the setting into the source's postgresql.auto.conf. The source reads its configuration again "
+        "at once, for all databases; nothing is interrupted. It stays after the migration."
+    ),
+)
+# What stands in the ledger; the kinds that pg_dump names are the usual ones, any other is shown as it is.
+KINDS: dict[str, Promise] = {
+    "Slot": pgettext_lazy("kind of object", "Slot"),
+    "Publication": pgettext_lazy("kind of object", "Publication"),
+    "Replica identity": pgettext_lazy("kind of object", "Replica identity"),
+    "Database": pgettext_lazy("kind of object", "Database"),
+    "Schema": pgettext_lazy("kind of object", "Schema"),
+    "Table": pgettext_lazy("kind of object", "Table"),
+    "Object": pgettext_lazy("kind of object", "Object"),
+    "Extension": pgettext_lazy("kind of object", "Extension"),
+    "Large objects": pgettext_lazy("kind of object", "Large objects"),
+    "Bookmark": pgettext_lazy("kind of object", "Bookmark"),
+    "Trigger state": pgettext_lazy("kind of object", "Trigger state"),
+    "Identity state": pgettext_lazy("kind of object", "Identity state"),
+    "File": pgettext_lazy("kind of object", "File"),
+    "View": pgettext_lazy("kind of object", "View"),
+    "Materialized view": pgettext_lazy("kind of object", "Materialized view"),
+    "Materialized view data": pgettext_lazy("kind of object", "Materialized view data"),
+    "Index": pgettext_lazy("kind of object", "Index"),
+    "Constraint": pgettext_lazy("kind of object", "Constraint"),
+    "Check constraint": pgettext_lazy("kind of object", "Check constraint"),
+    "Fk constraint": pgettext_lazy("kind of object", "Fk constraint"),
+    "Sequence": pgettext_lazy("kind of object", "Sequence"),
+    "Sequence set": pgettext_lazy("kind of object", "Sequence set"),
+    "Sequence owned by": pgettext_lazy("kind of object", "Sequence owned by"),
+    "Function": pgettext_lazy("kind of object", "Function"),
+    "Procedure": pgettext_lazy("kind of object", "Procedure"),
+    "Aggregate": pgettext_lazy("kind of object", "Aggregate"),
+    "Type": pgettext_lazy("kind of object", "Type"),
+    "Domain": pgettext_lazy("kind of object", "Domain"),
+    "Trigger": pgettext_lazy("kind of object", "Trigger"),
+    "Default": pgettext_lazy("kind of object", "Default"),
+    "Rule": pgettext_lazy("kind of object", "Rule"),
+    "Policy": pgettext_lazy("kind of object", "Policy"),
+    "Row security": pgettext_lazy("kind of object", "Row security"),
+    "Comment": pgettext_lazy("kind of object", "Comment"),
+    "Acl": pgettext_lazy("kind of object", "Acl"),
+    "Default acl": pgettext_lazy("kind of object", "Default acl"),
+    "Collation": pgettext_lazy("kind of object", "Collation"),
+    "Operator": pgettext_lazy("kind of object", "Operator"),
+    "Cast": pgettext_lazy("kind of object", "Cast"),
+    "Event trigger": pgettext_lazy("kind of object", "Event trigger"),
+    "Server": pgettext_lazy("kind of object", "Server"),
+    "User mapping": pgettext_lazy("kind of object", "User mapping"),
+    "Foreign table": pgettext_lazy("kind of object", "Foreign table"),
+    "Statistics": pgettext_lazy("kind of object", "Statistics"),
+    "Table attach": pgettext_lazy("kind of object", "Table attach"),
+    "Index attach": pgettext_lazy("kind of object", "Index attach"),
+}
+VERDICTS = (
+    _("equal"),
+    _("differs"),
+    _("not_compared"),
+    _("structure_only"),
+    _("left_out"),
+)
 GROUPS = (
     _("Connection"),
     _("Privileges"),

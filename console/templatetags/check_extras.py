@@ -8,10 +8,10 @@ from django.utils.translation import gettext
 from migrations_app import selectors
 from migrations_app.models import MigrationTask
 
-from ..engine_words import GROUPS, LOOKS_AT, RESULTS, TITLES
+from ..engine_words import FIXES, GROUPS, KINDS, LOOKS_AT, RESULTS, TITLES, VERDICTS
 
 register = template.Library()
-_KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT})
+_KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT, *FIXES, *VERDICTS})
 
 
 @register.simple_tag
@@ -30,7 +30,7 @@ def brief(seconds: float) -> str:
 
 @register.filter
 def engine_words(text: str) -> str:
-    """A group, title or purpose of a check item in the reader's language; any other text stays as it is."""
+    """What the engine calls a check item, a fix or a verdict, in the reader's language; other text stays as it is."""
     return gettext(text) if text in _KNOWN else text
 
 
@@ -38,3 +38,9 @@ def engine_words(text: str) -> str:
 def result_words(state: str) -> str:
     """The result of a check item or the state of a step in the reader's language."""
     return str(RESULTS.get(state, state))
+
+
+@register.filter
+def kind_words(kind: str) -> str:
+    """A kind of object on a server in the reader's language."""
+    return str(KINDS.get(kind, kind))

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db.models import TextField
 from django.db.models.functions import Cast
+from django.utils.translation import gettext as _
 
 from ..draft_facts import Edge, missing_parents
 from ..engine.selection import Path, PatternRule, Selection
@@ -125,7 +126,7 @@ def closure(task: MigrationTask) -> Closure:
 
 def _reason(facts: dict[str, object] | None) -> str:
     if facts is None:
-        return "The source does not have this table any more."
+        return _("The source does not have this table any more.")
     return "" if facts["selectable"] else str(facts["reason"])
 
 
@@ -152,7 +153,7 @@ def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> 
 def _along(task: MigrationTask, selection: Selection) -> tuple[dict[str, list[str]], dict[str, int]]:
     """Return names and counts by kind of what selected tables need: types, sequences, functions, extensions."""
     names: dict[str, set[str]] = defaultdict(set)
-    for _, listed in _needs(task, selection):
+    for _table, listed in _needs(task, selection):
         for kind, schema, name in json.loads(listed):
             names[kind].add(f"{schema}.{name}" if schema else name)
     counts = Counter({kind: len(found) for kind, found in names.items()})

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.core.paginator import Page, Paginator
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from .. import queue
 from ..engine.cleaning.side import by_hand
@@ -159,7 +160,8 @@ def health() -> Health:
     problem = ""
     if missing:
         names = ", ".join(missing)
-        problem = f"No worker answers for: {names}. Tasks wait until it does; start it with manage.py up."
+        said = _("No worker answers for: %(names)s. Tasks wait until it does; start it with manage.py up.")
+        problem = said % {"names": names}
     return Health(workers=count, queue=queue.waiting_messages(), problem=problem)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from ..engine.patterns import NamePattern, PatternError, compile_pattern
 from ..engine.selection import Path
@@ -74,10 +75,11 @@ def matching_tables(task: MigrationTask, path: Path, text: str) -> list[Path]:
     """Return the tables that a regular expression finds and that can move. Raises BadSearch, also for too many."""
     search = read_search(text)
     if search.kind != "regex":
-        raise BadSearch("This is not a regular expression between slashes.")
+        raise BadSearch(_("This is not a regular expression between slashes."))
     keys = regex_matches(task, path, search)
     if len(keys) > MOST_LISTED:
-        raise BadSearch(f"{len(keys):,} tables match; at most {MOST_LISTED:,} can be selected so. Use a pattern: app_*")
+        said = _("%(found)s tables match; at most %(most)s can be selected so. Use a pattern: app_*")
+        raise BadSearch(said % {"found": f"{len(keys):,}", "most": f"{MOST_LISTED:,}"})
     rows = SourceObject.objects.filter(task=task, level=Level.TABLE, selectable=True)
     found: list[Path] = []
     for at in range(0, len(keys), 500):

@@ -8,6 +8,8 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from ..engine.states import RULES, Action, Status, may_move
 from ..models import Event, MigrationTask, User
@@ -45,8 +47,11 @@ def actor_name(actor: Actor) -> str:
 def refusal(action: Action, task: MigrationTask) -> Refused:
     """Return the one refusal text of a wrong action: what was asked, where the task stands, what to do."""
     rule = RULES[action]
+    said = _("%(action)s is not possible while the task is %(status)s. %(why)s")
     label = Status(task.status).value.replace("_", " ")
-    return Refused(f"{rule.label} is not possible while the task is {label}. {rule.refusal}")
+    return Refused(
+        said % {"action": _(rule.label), "status": pgettext("where a task stands", label), "why": _(rule.refusal)}
+    )
 
 
 def require(action: Action, task: MigrationTask) -> None:
@@ -77,7 +82,7 @@ def move(
         status=status, version=F("version") + 1, **fields
     )
     if not changed:
-        raise Refused("The task changed meanwhile. Look at it again and repeat what you wanted.")
+        raise Refused(_("The task changed meanwhile. Look at it again and repeat what you wanted."))
     Event.objects.create(
         task=task,
         at=timezone.now(),

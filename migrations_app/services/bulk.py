@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from .base import Actor, NotFound, Refused
 from .lifecycle import cancel_task, start_task
 
@@ -28,9 +30,9 @@ def apply_to_many(*, action: str, task_ids: Iterable[uuid.UUID], actor: Actor) -
     perform = BULK_ACTIONS.get(action)
     keys = list(dict.fromkeys(task_ids))
     if perform is None:
-        raise Refused("Only Start and Cancel can be done for many tasks at once.")
+        raise Refused(_("Only Start and Cancel can be done for many tasks at once."))
     if not keys or len(keys) > MOST_TASKS:
-        raise Refused(f"Tick 1 to {MOST_TASKS} tasks first.")
+        raise Refused(_("Tick 1 to %(most)d tasks first.") % {"most": MOST_TASKS})
     return [_one(perform, key, actor) for key in keys]
 
 
@@ -40,5 +42,5 @@ def _one(perform: Callable[..., Any], key: uuid.UUID, actor: Actor) -> BulkResul
     except Refused as refused:
         return BulkResult(task_id=key, done=False, reason=refused.message)
     except NotFound:
-        return BulkResult(task_id=key, done=False, reason="This task no longer exists.")
+        return BulkResult(task_id=key, done=False, reason=_("This task no longer exists."))
     return BulkResult(task_id=key, done=True)

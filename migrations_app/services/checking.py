@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from .. import queue
 from ..draft_facts import draft_hash
@@ -30,9 +31,9 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
     require(Action.CHECK, task)
     items = CheckItem.objects.filter(task=task)
     if code and not items.filter(code=code).exists():
-        raise Refused(f"There is no check item {code}.")
+        raise Refused(_("There is no check item %(code)s.") % {"code": code})
     if group and not items.filter(group=group).exists():
-        raise Refused(f"There is no group {group} of check items.")
+        raise Refused(_("There is no group %(name)s of check items.") % {"name": group})
     some = items.filter(code=code) if code else items.filter(group=group) if group else items.none()
     if not _still_holds(task):
         some = items.none()
@@ -71,11 +72,11 @@ def acknowledge(
     item = _item(task, item_id)
     reason = " ".join(reason.split())
     if item.status != "warning":
-        raise Refused("Only a warning can be acknowledged. Load the page again: the item has another result now.")
+        raise Refused(_("Only a warning can be acknowledged. Load the page again: the item has another result now."))
     if not reason:
-        raise Refused("Say why the warning may stay. Whoever reads the report later has only this line.")
+        raise Refused(_("Say why the warning may stay. Whoever reads the report later has only this line."))
     if len(reason) > _LONGEST_REASON:
-        raise Refused(f"Use at most {_LONGEST_REASON} characters.")
+        raise Refused(_("Use at most %(number)d characters.") % {"number": _LONGEST_REASON})
     same = CheckItem.objects.filter(task=task, code=item.code, status="warning", acknowledged_at=None)
     items = list(same) if everywhere else [item]
     for one in items:
@@ -105,7 +106,7 @@ def withdraw_acknowledgement(*, task_id: TaskId, item_id: int, actor: Actor) -> 
 def fix_for(item: CheckItem) -> Fix:
     """Return what the Fix button of an item does, exactly. Raises Refused when there is nothing to do."""
     if item.status not in ("warning", "failed") or not item.fix:
-        raise Refused("There is nothing to fix here any more. Load the page again.")
+        raise Refused(_("There is nothing to fix here any more. Load the page again."))
     try:
         return fix_of(item.fix, item.fix_arguments)
     except PlanError as error:
@@ -123,9 +124,9 @@ def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> Co
     item = _item(task, item_id)
     fix = fix_for(item)
     if fix.mark != mark:
-        raise Refused("The item found something else meanwhile, so the SQL is another. Read it again.")
+        raise Refused(_("The item found something else meanwhile, so the SQL is another. Read it again."))
     if task.tests.filter(kind="fix", state__in=_BUSY).exists():
-        raise Refused("A fix of this task is running. Wait for its result.")
+        raise Refused(_("A fix of this task is running. Wait for its result."))
     detail = {
         "item": item.pk,
         "code": item.code,
@@ -190,7 +191,7 @@ def request_preparation(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
 def _item(task: MigrationTask, item_id: int) -> CheckItem:
     item = CheckItem.objects.filter(task=task, pk=item_id).first()
     if item is None:
-        raise Refused("This check item is no longer there. Load the page again.")
+        raise Refused(_("This check item is no longer there. Load the page again."))
     return item
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from .. import queue
 from ..draft_facts import draft_hash
@@ -27,7 +28,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     _require_valid_check(task)
     databases = planned_databases(task)
     if not databases:
-        raise Refused("Nothing is selected. Choose at least one database, schema or table on the Objects step.")
+        raise Refused(_("Nothing is selected. Choose at least one database, schema or table on the Objects step."))
     for database in databases:
         TaskDatabase.objects.get_or_create(
             task=task, source_name=database.source_name, defaults={"target_name": database.target_name}
@@ -44,12 +45,14 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 def _require_valid_check(task: MigrationTask) -> None:
     if task.checked_hash != draft_hash(task):
-        raise Refused("The settings changed after the check. Run the check again.")
+        raise Refused(_("The settings changed after the check. Run the check again."))
     if CheckItem.objects.filter(task=task, status__in=["failed", "waiting"]).exists():
-        raise Refused("Some check items are Failed or were not run. Mend what they say and run the check again.")
+        raise Refused(_("Some check items are Failed or were not run. Mend what they say and run the check again."))
     valid_until = (task.checked_at or timezone.now()) + timedelta(hours=settings.CHECK_VALID_HOURS)
     if valid_until < timezone.now():
-        raise Refused(f"The check is older than {settings.CHECK_VALID_HOURS} hours. Run it again.")
+        raise Refused(
+            _("The check is older than %(hours)s hours. Run it again.") % {"hours": settings.CHECK_VALID_HOURS}
+        )
 
 
 def _enqueue(task: MigrationTask, actor: Actor, message: str) -> None:
@@ -158,7 +161,7 @@ def compare_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     task = locked(task_id)
     require(Action.COMPARE, task)
     if task.compare_requested:
-        raise Refused("A comparison is already running. Its result appears on this page.")
+        raise Refused(_("A comparison is already running. Its result appears on this page."))
     touch(task, compare_requested=True)
     note(task, "Comparison requested.", actor=actor, code="CMP-REQUESTED")
     task.refresh_from_db()
@@ -191,7 +194,7 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     require(Action.CANCEL, task)
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         raise Refused(
-            "Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs."
+            _("Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs.")
         )
     move(
         task,
@@ -266,7 +269,7 @@ def try_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """End the wait before the next try of a task that tries again by itself. Raises Refused when it does not wait."""
     task = locked(task_id)
     if task.failing_since is None or task.not_before is None or Status(task.status) not in WORKED:
-        raise Refused("The task is not waiting for another try now. Look at it again.")
+        raise Refused(_("The task is not waiting for another try now. Look at it again."))
     note(task, "Try now pressed.", actor=actor, code="RUN-RETRY")
     touch(task, not_before=None, woken_at=timezone.now())
     task.refresh_from_db()
@@ -289,7 +292,7 @@ def delete_task(*, task_id: TaskId, actor: Actor) -> None:
     require(Action.DELETE, task)
     if LedgerEntry.objects.filter(task=task, side="source", removed_at=None).exists():
         raise Refused(
-            "Something of this task is still on the source. Remove it as the task page says, then delete the task."
+            _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
         )
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
     Event.objects.filter(task=task).delete()
@@ -312,7 +315,7 @@ def take_to_foreground(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         task.refresh_from_db()
         _go_on(task, actor, "TASK-RESUMED", "Resumed in the foreground.")
     elif task.status not in (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING):
-        raise Refused("Only a task that was started and has not ended can be resumed.")
+        raise Refused(_("Only a task that was started and has not ended can be resumed."))
     touch(task, foreground=True)
     task.refresh_from_db()
     return task

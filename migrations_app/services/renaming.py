@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from django.utils.translation import gettext as _
+
 from ..engine.names import TARGET_SCHEMA
 from ..engine.selection import Path, Selection
 from ..models import MigrationTask, SourceObject
@@ -39,9 +41,9 @@ def refuse_bad_targets(
         wrong = name_problem(target, database=len(path) == 1) if target and target != path[-1] else ""
         if wrong:
             errors[path] = wrong
-    errors |= dict.fromkeys(_unknown(task, given), "The source does not have this any more.")
+    errors |= dict.fromkeys(_unknown(task, given), _("The source does not have this any more."))
     for path, twin in _collisions(task, selection):
-        errors.setdefault(path, f"{twin} goes to the same name on the target.")
+        errors.setdefault(path, _("%(name)s goes to the same name on the target.") % {"name": twin})
     if errors:
         raise BadTargets(errors)
 
@@ -49,14 +51,15 @@ def refuse_bad_targets(
 def name_problem(name: str, *, database: bool) -> str:
     """Return what is wrong with a name for a database or schema on the target; empty when nothing is."""
     if "\x00" in name or any("\ud800" <= char <= "\udfff" for char in name):
-        return "The name holds a character that PostgreSQL cannot store."
+        return _("The name holds a character that PostgreSQL cannot store.")
     if len(name.encode()) > LONGEST_NAME:
-        return f"The name has {len(name.encode())} bytes; PostgreSQL keeps {LONGEST_NAME}."
+        said = _("The name has %(bytes)d bytes; PostgreSQL keeps %(most)d.")
+        return said % {"bytes": len(name.encode()), "most": LONGEST_NAME}
     if database:
-        return "The name belongs to the server itself." if name in _SYSTEM_DATABASES else ""
+        return _("The name belongs to the server itself.") if name in _SYSTEM_DATABASES else ""
     if name.startswith("pg_"):
-        return "Names that begin with pg_ are reserved for the server."
-    return "The name is reserved." if name in _SYSTEM_SCHEMAS else ""
+        return _("Names that begin with pg_ are reserved for the server.")
+    return _("The name is reserved.") if name in _SYSTEM_SCHEMAS else ""
 
 
 def _unknown(task: MigrationTask, paths: Iterable[Path]) -> list[Path]:

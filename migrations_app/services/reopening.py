@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ..engine.ports import Kind
 from ..engine.states import Action, Status
@@ -49,8 +50,10 @@ def reopen_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     require(Action.REOPEN, task)
     if not nothing_made(task):
         raise Refused(
-            "This task has made objects on its servers, so what it migrates cannot change any more. "
-            "Change only how the servers are reached, or cancel the task and clone it."
+            _(
+                "This task has made objects on its servers, so what it migrates cannot change any more. "
+                "Change only how the servers are reached, or cancel the task and clone it."
+            )
         )
     for rows in (task.steps, task.tables, task.entries, task.databases, task.comparisons):
         rows.all().delete()
@@ -92,7 +95,7 @@ def change_access(*, task_id: TaskId, actor: Actor, side: str, access: Access) -
     require(Action.ACCESS, task)
     endpoint = task.source if side == "source" else task.target if side == "target" else None
     if endpoint is None:
-        raise Refused("Choose a side: source or target.")
+        raise Refused(_("Choose a side: source or target."))
     _store(task, endpoint, side, access)
     note(task, f"Access to the {side} changed. Press Retry to go on.", actor=actor, code="TASK-ACCESS")
     task.refresh_from_db()
@@ -102,13 +105,14 @@ def change_access(*, task_id: TaskId, actor: Actor, side: str, access: Access) -
 def _store(task: MigrationTask, endpoint: Endpoint, side: str, access: Access) -> None:
     moved = (endpoint.host, endpoint.port) != (access.host, access.port)
     if moved and side not in movable_sides(task):
-        raise Refused(
-            f"The address of the {side} cannot change any more: nothing would tell whether it is the same server. "
+        said = _(
+            "The address of the %(side)s cannot change any more: nothing would tell whether it is the same server. "
             "Cancel the task and clone it for another server."
         )
+        raise Refused(said % {"side": _("source") if side == "source" else _("target")})
     weaker = _TLS_STRENGTH.index(access.tls_mode) < _TLS_STRENGTH.index(endpoint.tls_mode)
     if access.password is None and (moved or weaker or endpoint.account != access.account):
-        raise Refused("Enter the password: a stored one never follows to another address, account or weaker TLS.")
+        raise Refused(_("Enter the password: a stored one never follows to another address, account or weaker TLS."))
     if access.password is not None:
         endpoint.password = access.password
     endpoint.host, endpoint.port = access.host, access.port

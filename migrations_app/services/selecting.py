@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ..draft_facts import draft_hash, missing_parents
 from ..engine.patterns import compile_glob
@@ -34,7 +35,7 @@ def _change(task_id: TaskId, actor: Actor, change: Callable[[MigrationTask, Sele
     before = draft_hash(task)
     selection = change(task, Selection.from_json(task.selection))
     if len(selection.rules) > MOST_RULES:
-        raise Refused("That would be too many single rules. Select whole schemas, or use a pattern such as app_*.")
+        raise Refused(_("That would be too many single rules. Select whole schemas, or use a pattern such as app_*."))
     task.selection = selection.to_json()
     task.save(update_fields=["selection"])
     void_check(task, before, actor)
@@ -74,9 +75,9 @@ def set_matching(*, task_id: TaskId, actor: Actor, scope: Iterable[str], pattern
     def change(task: MigrationTask, selection: Selection) -> Selection:
         scopes = [_known(task, at)] if at else _matched(task, pattern)
         if not scopes:
-            raise Refused("No table matches this pattern.")
+            raise Refused(_("No table matches this pattern."))
         if len(scopes) > _MOST_DATABASES:
-            raise Refused("The instance has too many databases for one pattern. Open one database and search there.")
+            raise Refused(_("The instance has too many databases for one pattern. Open one database and search there."))
         for scope in scopes:
             selection = selection.choose_matching(scope, pattern, wanted)
         return selection
@@ -131,7 +132,7 @@ def include_parents(*, task_id: TaskId, actor: Actor) -> int:
 def set_foreign_keys(*, task_id: TaskId, actor: Actor, policy: str) -> MigrationTask:
     """Say what happens to foreign keys whose parent is left out: `require` it, or go `without` the key."""
     if policy not in FOREIGN_KEYS:
-        raise Refused("Foreign keys are either required or left out.")
+        raise Refused(_("Foreign keys are either required or left out."))
     with transaction.atomic():
         return _change(task_id, actor, lambda task, now: replace(now, foreign_keys=policy))
 
@@ -162,7 +163,7 @@ def set_targets(
 def _mode(mode: str) -> Mode:
     found = next((each for each in MODES if each == mode), None)
     if found is None:
-        raise Refused("Choose structure and data, structure only, or nothing.")
+        raise Refused(_("Choose structure and data, structure only, or nothing."))
     return found
 
 
@@ -185,15 +186,15 @@ def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
     if not path:
         return path
     if not 1 <= len(path) <= 3 or "" in path:
-        raise Refused("There is no such object. Load the page again.")
+        raise Refused(_("There is no such object. Load the page again."))
     names = dict(zip(("database", "schema", "name"), (*path, "", ""), strict=False))
     row = SourceObject.objects.filter(task=task, **names).values("selectable", "reason", "root").first()
     if row is None:
-        raise Refused("The source does not have this object any more. Read the objects again.")
+        raise Refused(_("The source does not have this object any more. Read the objects again."))
     if not row["selectable"]:
-        raise Refused(f"{'.'.join(path)} cannot move. {row['reason']}")
+        raise Refused(_("%(name)s cannot move. %(why)s") % {"name": ".".join(path), "why": row["reason"]})
     if row["root"]:
-        raise Refused("A partition moves with its table. Select the table.")
+        raise Refused(_("A partition moves with its table. Select the table."))
     return path
 
 
@@ -206,5 +207,5 @@ def planned_databases(task: MigrationTask) -> list[DatabasePlan]:
     ruled |= {rule.scope[0] for rule in selection.patterns if rule.mode}
     names = sorted({*chosen, *(ruled if not known else ())})
     if not names and not known:
-        raise Refused("The objects of the source have not been read yet. Open the Objects step first.")
+        raise Refused(_("The objects of the source have not been read yet. Open the Objects step first."))
     return [DatabasePlan(source_name=name, target_name=selection.target_name(name)) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from ..models import MigrationTask, Tag
 from .base import Actor, Refused, TaskId, locked, note
@@ -18,7 +19,7 @@ def add_tag(*, task_id: TaskId, actor: Actor, name: str) -> Tag:
     if tag is not None and task.tags.filter(pk=tag.pk).exists():
         return tag
     if task.tags.count() >= MOST_TAGS:
-        raise Refused(f"A task carries at most {MOST_TAGS} tags. Remove one first.")
+        raise Refused(_("A task carries at most %(most)d tags. Remove one first.") % {"most": MOST_TAGS})
     tag = tag or _make(words)
     task.tags.add(tag)
     note(task, f"Tag {tag.name} added.", actor=actor, code="TASK-TAGGED")
@@ -62,7 +63,7 @@ def _make(words: str) -> Tag:
 def _clean(name: str) -> str:
     words = " ".join(name.split())
     if not words or len(words) > 40:
-        raise Refused("A tag has 1 to 40 characters.")
+        raise Refused(_("A tag has 1 to 40 characters."))
     if "," in words or not words.isprintable():
-        raise Refused("A tag is one plain word or a few, without commas and without invisible characters.")
+        raise Refused(_("A tag is one plain word or a few, without commas and without invisible characters."))
     return words

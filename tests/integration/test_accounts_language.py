@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from django.test import Client
 from django.utils.translation import gettext, override
 
 from console import engine_words
+from migrations_app import services
+from migrations_app.engine.checks import fixes
 from migrations_app.engine.checks.registry import Group, all_items
+from migrations_app.engine.ports import Kind
+from migrations_app.engine.states import RULES, Status
 from migrations_app.models import User
 from migrations_app.selectors import labels
 from tests import factories
@@ -40,8 +45,10 @@ def test_every_text_is_translated(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
 def test_the_compiled_catalogue_is_that_of_the_readable_one(path: Path) -> None:
-    wanted = {entry.msgid: (entry.msgstr, entry.msgstr_plural) for entry in _catalogue(path).translated_entries()}
-    found = {entry.msgid: (entry.msgstr, entry.msgstr_plural) for entry in polib.mofile(str(path.with_suffix(".mo")))}
+    wanted, found = (
+        {(entry.msgctxt, entry.msgid): (entry.msgstr, entry.msgstr_plural) for entry in entries}
+        for entries in (_catalogue(path).translated_entries(), polib.mofile(str(path.with_suffix(".mo"))))
+    )
     assert found == wanted, COMPILE
 
 
@@ -126,6 +133,19 @@ def test_every_group_and_item_of_the_check_has_its_words_collected_for_translati
     assert set(engine_words.GROUPS) == {group.value for group in Group}
     assert set(engine_words.TITLES) == {info.title for info in infos}
     assert set(engine_words.LOOKS_AT) == {info.looks_at for info in infos}
+    assert set(re.findall('label="([^"]+)"', inspect.getsource(fixes))) <= set(engine_words.FIXES)
+    assert {kind.replace("_", " ").capitalize() for kind in Kind} <= set(engine_words.KINDS)
+
+
+def test_every_refusal_has_its_words_collected_for_translation() -> None:
+    assert set(engine_words.REFUSALS) == {rule.refusal for rule in RULES.values()}
+    assert {str(words) for words in engine_words.STANDS.values()} == {each.replace("_", " ") for each in Status}
+
+
+def test_a_refusal_speaks_the_language_of_the_reader(olga: User) -> None:
+    task = factories.task(status="running")
+    with override("zh-hans"), pytest.raises(services.Refused, match="任务处于“进行中”状态时无法执行“启动”"):
+        services.start_task(task_id=task.pk, actor=olga)
 
 
 def test_statuses_steps_and_buttons_have_chinese_words() -> None:
