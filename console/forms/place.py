@@ -34,6 +34,7 @@ _LABELS = {
     "subnet_id": gettext_lazy("Subnet"),
     "instance_id": gettext_lazy("Instance ID"),
 }
+_DIRECT_CONNECT = gettext_lazy("Direct Connect gateway")
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _fill(
     if forget and values.get(name, "") not in known:
         values[name] = ""
     if listed.waits_for:
-        first = _("Choose first: %(field)s") % {"field": _LABELS[listed.waits_for]}
+        first = _("Choose first: %(field)s") % {"field": _label(kind, listed.waits_for)}
     else:
         first = _("Choose …") if listed.options else _("Nothing to choose from")
     field.widget = forms.Select(choices=[("", first), *listed.options])
@@ -163,10 +164,14 @@ def _fill(
     return listed
 
 
+def _label(kind: str, name: str) -> Any:
+    return _DIRECT_CONNECT if (kind, name) == ("direct_connect", "gateway_id") else _LABELS[name]
+
+
 def _word(fields: dict[str, forms.Field], side: str, kind: str) -> None:
     """Name fields as the manual does for this type."""
     if kind == "direct_connect" and "gateway_id" in fields:
-        fields["gateway_id"].label = _("Direct Connect gateway")
+        fields["gateway_id"].label = _DIRECT_CONNECT
     if kind == "cvm" and "instance_id" in fields:
         fields["instance_id"].label = _("CVM instance ID")
     if "host" in fields:
