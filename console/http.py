@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from typing import Any
+import json
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from django.conf import settings
@@ -37,6 +38,19 @@ def task_or_404(request: HtmxRequest, task_id: UUID) -> MigrationTask:
         return selectors.get_task(user=request.user, task_id=task_id)
     except selectors.NotFound as error:
         raise Http404("no such task") from error
+
+
+def from_json(text: str) -> Any:
+    """Return what a field of a form says in JSON; None for what is none, however deep it is nested."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Say whether this is a text that databases can store: without NUL, and without halves of characters."""
+    return isinstance(value, str) and "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def client_address(request: HttpRequest) -> str:

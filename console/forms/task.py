@@ -15,6 +15,9 @@ from migrations_app import selectors
 
 from .fields import Segments, helper, segments
 
+_LAST_YEAR = 9000
+"""Later times end beyond the calendar in another time zone."""
+
 
 class TaskForm(forms.Form):
     """Task settings: name, when to run, whether changes follow until Complete."""
@@ -84,6 +87,8 @@ class TaskForm(forms.Form):
     def _judge_time(self, moment: datetime | None) -> None:
         if moment is None:
             self.add_error("scheduled_at", _("Enter the time at which the task may start, or choose Now."))
+        elif moment.year > _LAST_YEAR:
+            self.add_error("scheduled_at", self.fields["scheduled_at"].error_messages["invalid"])
         elif moment <= timezone.now():
             clock = timezone.localtime().strftime("%H:%M on %Y-%m-%d")
             self.add_error(

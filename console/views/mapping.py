@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
+from ..http import UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, task_or_404
 
 _MOST_FIELDS = 500
 _LONGEST = 300
@@ -52,11 +52,8 @@ def _typed(request: HtmxRequest) -> dict[Path, str] | None:
         return None
     typed: dict[Path, str] = {}
     for text, name in zip(paths, names, strict=True):
-        try:
-            path = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(path, list) or not 1 <= len(path) <= 2 or not all(isinstance(part, str) for part in path):
+        path = from_json(text)
+        if not isinstance(path, list) or not 1 <= len(path) <= 2 or not all(is_text(part) for part in path):
             return None
         typed[tuple(path)] = name[:_LONGEST].strip()
     return typed

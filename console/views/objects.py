@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
+from ..http import UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, task_or_404
 
 _LONGEST_SEARCH = 130
 _MODES = ("data", "structure", "")
@@ -141,7 +140,7 @@ def matching(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     task = task_or_404(request, task_id)
     value = _posted(request, "matching")
     path, wanted, text = _posted_path(value), value.get("mode"), value.get("q")
-    if path is None or wanted not in _MODES or not isinstance(text, str) or len(text) > _LONGEST_SEARCH:
+    if path is None or wanted not in _MODES or not is_text(text) or len(text) > _LONGEST_SEARCH:
         return _unreadable()
     who: dict[str, Any] = {"task_id": task.id, "actor": request.user, "mode": str(wanted)}
     try:
@@ -160,7 +159,7 @@ def forget(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     task = task_or_404(request, task_id)
     value = _posted(request, "pattern")
     path, text = _posted_path(value), value.get("q")
-    if path is None or not isinstance(text, str):
+    if path is None or not is_text(text):
         return _unreadable()
     url = reverse("tasks:objects", args=[task.id])
     try:
@@ -171,18 +170,15 @@ def forget(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
 
 
 def _posted(request: HtmxRequest, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(request.POST.get(name, ""))
-    except ValueError:
-        return {}
+    value = from_json(request.POST.get(name, ""))
     return value if isinstance(value, dict) else {}
 
 
 def _posted_path(value: dict[str, Any]) -> tuple[str, ...] | None:
     path = value.get("path")
-    if not isinstance(path, list) or len(path) > 3 or not all(isinstance(part, str) for part in path):
+    if not isinstance(path, list) or len(path) > 3 or not all(is_text(part) for part in path):
         return None
-    return None if any("\x00" in part for part in path) else tuple(path)
+    return tuple(path)
 
 
 @require_GET

@@ -49,9 +49,9 @@ def audit_entries(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         found = found.filter(actor__icontains=wanted.actor)
     if wanted.action:
         found = found.filter(action=wanted.action)
-    if wanted.first_day:
+    if wanted.first_day and wanted.first_day > date.min:
         found = found.filter(at__gte=_midnight(wanted.first_day))
-    if wanted.last_day:
+    if wanted.last_day and wanted.last_day < date.max:
         found = found.filter(at__lt=_midnight(wanted.last_day + timedelta(days=1)))
     return found
 

@@ -40,7 +40,7 @@ def record_failure(*, address: str, account: str) -> None:
     """Write down that an attempt's password was wrong; what is older than the window is forgotten."""
     SignInFailure.objects.filter(at__lt=timezone.now() - timedelta(minutes=WINDOW_MINUTES)).delete()
     # An unknown name is not written down: people type their password into the wrong field.
-    known = User.objects.filter(username=account).exists()
+    known = "\0" not in account and User.objects.filter(username=account).exists()
     audit.record(actor="", action="sign-in-failed", subject=account if known else "unknown account")
 
 
@@ -74,4 +74,4 @@ def _origin(address: str) -> str:
 
 
 def _name(account: str) -> str:
-    return unicodedata.normalize("NFKC", account).strip().casefold()[:150]
+    return unicodedata.normalize("NFKC", account.replace("\0", "")).strip().casefold()[:150]
