@@ -76,6 +76,12 @@ class SessionAgeMiddleware:
             session["seen"] = now
 
 
+def speak_to(user: object) -> None:
+    """Answer in the language that this user has chosen; whoever has chosen none keeps the browser's."""
+    if isinstance(user, User) and user.language and user.language in dict(settings.LANGUAGES):
+        translation.activate(user.language)
+
+
 class AccessMiddleware:
     """Refuses what `access.RULES` does not allow: by default everything."""
 
@@ -88,8 +94,7 @@ class AccessMiddleware:
     def process_view(self, request: HttpRequest, view: object, args: object, kwargs: object) -> HttpResponseBase | None:
         """Answer 405 for a method that is not offered, 403 for one that takes more; speak the user's language."""
         user, name = request.user, request.resolver_match.view_name if request.resolver_match else ""
-        if isinstance(user, User) and user.language and user.language in dict(settings.LANGUAGES):
-            translation.activate(user.language)
+        speak_to(user)
         rule = access.RULES.get(name)
         if rule is None:
             log.error("refused: the address %r has no line in console/access.py", name)

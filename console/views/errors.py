@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from ..middleware import speak_to
+
 log = logging.getLogger(__name__)
 
 
@@ -19,6 +21,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def missing(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404, the same for a missing page and for another operator's task."""
+    speak_to(request.user)  # an address that leads to no view passes by the middleware that does this
     return render(request, "404.html", status=404)
 
 

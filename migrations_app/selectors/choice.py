@@ -47,7 +47,7 @@ def _why_not(task: MigrationTask, action: Action) -> str:
     if action == Action.START and status in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED):
         return check_view(task).why_not
     if status not in RULES[action].allowed_from:
-        return RULES[action].refusal
+        return _(RULES[action].refusal)
     if action == Action.CANCEL and status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         return _("Complete is past the point where it can be cancelled.")
     return ""

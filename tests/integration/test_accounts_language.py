@@ -96,6 +96,13 @@ def test_the_choice_is_kept_with_the_user_and_wins_over_the_browser(olga: User) 
     assert "迁移任务" in page(elsewhere, "/profile/", HTTP_ACCEPT_LANGUAGE="en")
 
 
+def test_a_page_that_does_not_exist_speaks_the_language_of_the_user(olga: User) -> None:
+    User.objects.update(language="zh-hans")
+    client = Client()
+    client.force_login(olga)
+    assert "此处没有内容" in page(client, "/nothing-here/")
+
+
 def test_signing_in_brings_the_language_of_the_user(olga: User) -> None:
     User.objects.update(language="zh-hans")
     client = Client()
