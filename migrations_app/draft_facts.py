@@ -55,6 +55,12 @@ def _facts(endpoint: Endpoint) -> list[object]:
     return [getattr(endpoint, name) for name in _FACTS] + secrets
 
 
+def way_to(endpoint: Endpoint | None) -> tuple[object, ...]:
+    """Return what says which server an endpoint leads to: what was read there is not of another one."""
+    bastion = (endpoint.ssh_host, endpoint.ssh_port) if endpoint and endpoint.ssh_host else ("", 0)
+    return (endpoint.host, endpoint.port, *bastion) if endpoint else ()
+
+
 Edge = tuple[tuple[str, str, str], tuple[str, str, str]]
 """(child, parent) of a foreign key, each as (database, schema, table)."""
 

@@ -9,17 +9,24 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
+from ..draft_facts import way_to
 from ..engine import inventory
 from ..engine.errors import EngineError
 from ..engine.plan import Side
 from ..engine.selection import Selection
-from ..models import MigrationTask, SourceObject
+from ..models import Endpoint, MigrationTask, SourceObject
 from .planning import server_of
 
 log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 200
 _BATCH = 1000
+
+
+class SourceMoved(EngineError):
+    """The task got another source while the former one was read."""
+
+    code = "READ-MOVED"
 
 
 def read_side(task: MigrationTask, side: Side) -> tuple[str, dict[str, Any]]:
@@ -37,7 +44,8 @@ def read_side(task: MigrationTask, side: Side) -> tuple[str, dict[str, Any]]:
 def read_objects(task: MigrationTask, detail: dict[str, Any] | None = None) -> int:
     """Read the source's databases, schemas and objects into our rows, replacing the old ones. Returns the tables.
 
-    With `detail` the target is looked at as well; why it could not be is written there, and stops nobody.
+    With `detail` the target is looked at as well; why it could not be is written there, and stops nobody. Raises
+    EngineError; also when the task got another source meanwhile, and then nothing is stored.
     """
     rows, tables = [], 0
     for item in inventory.read_inventory(server_of(task.source)):
@@ -50,10 +58,19 @@ def read_objects(task: MigrationTask, detail: dict[str, Any] | None = None) -> i
             log.info("the target of %s could not be looked at: %s", task.pk, error)
             detail["target"] = error.message
     with transaction.atomic():
+        _refuse_moved(task)
         SourceObject.objects.filter(task=task).delete()
         SourceObject.objects.bulk_create(rows, batch_size=_BATCH)
         _touch(task)
     return tables
+
+
+def _refuse_moved(task: MigrationTask) -> None:
+    """Raise SourceMoved unless the task still has the source that was read; it keeps it until the transaction ends."""
+    now = MigrationTask.objects.select_for_update().filter(pk=task.pk).first()
+    source = Endpoint.objects.filter(pk=now.source_id).first() if now else None
+    if way_to(source) != way_to(task.source):
+        raise SourceMoved("The task got another source while this one was read.", hint="Read the objects again.")
 
 
 def mark_target(task: MigrationTask) -> int:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from .. import queue
-from ..draft_facts import draft_hash
+from ..draft_facts import draft_hash, way_to
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
@@ -65,14 +65,16 @@ def save_settings(
     task = locked(task_id)
     require(Action.EDIT, task)
     before = draft_hash(task)
-    former = _way_to(task.source)
+    former = way_to(task.source)
     task.name, task.scheduled_at, task.incremental = name, scheduled_at, incremental
     bastions = [_bastion(task.source), _bastion(task.target)]
     task.source = store_endpoint(task.source, source, side="source", target=target)
     task.target = store_endpoint(task.target, target, side="target")
     task.save()
-    if former != _way_to(task.source):
+    if former != way_to(task.source):
         SourceObject.objects.filter(task=task).delete()
+        # A worker still reads the former source and will throw that away; the next request must not wait for it.
+        ConnectionTest.objects.filter(task=task, side="source", kind="inventory", state="running").delete()
     for side, bastion, endpoint in zip(("source", "target"), bastions, (task.source, task.target), strict=True):
         if bastion != _bastion(endpoint):  # what an older test found belongs to another SSH host
             ConnectionTest.objects.filter(task=task, side=side, kind="test").delete()
@@ -84,10 +86,6 @@ def save_settings(
 
 def _bastion(endpoint: Endpoint | None) -> tuple[str, int]:
     return (endpoint.ssh_host, endpoint.ssh_port) if endpoint and endpoint.ssh_host else ("", 0)
-
-
-def _way_to(endpoint: Endpoint | None) -> tuple[object, ...]:
-    return (endpoint.host, endpoint.port, *_bastion(endpoint)) if endpoint else ()
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from migrations_app import services
 from migrations_app.engine import inventory
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.selection import Selection
@@ -99,3 +100,29 @@ def test_a_target_that_cannot_be_reached_stops_nobody(task: MigrationTask, monke
     test = read(task)
     assert (test.state, test.detail) == ("passed", {"target": "No answer from the target."})
     assert SourceObject.objects.filter(task=task).count() == len(ROWS)
+
+
+def test_what_was_read_is_thrown_away_when_the_task_has_another_source_by_then(
+    task: MigrationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move_meanwhile(server: object) -> Iterator[inventory.InventoryRow]:
+        assert task.source is not None
+        type(task.source).objects.filter(pk=task.source.pk).update(host="db2.internal")
+        return iter(ROWS)
+
+    monkeypatch.setattr(inventory, "read_inventory", move_meanwhile)
+    answer = read(task)
+    assert (answer.state, answer.code) == ("failed", "READ-MOVED")
+    assert not SourceObject.objects.filter(task=task).exists()
+
+
+def test_another_source_is_not_left_waiting_for_a_reading_of_the_former_one(task: MigrationTask) -> None:
+    running = ConnectionTest.objects.create(task=task, side="source", kind="inventory", state="running")
+    assert task.source is not None
+    assert task.target is not None
+    sides = {
+        side: services.EndpointData(host=host, port=5432, account=stored.account, password="typed again")
+        for side, host, stored in (("source", "db2.internal", task.source), ("target", task.target.host, task.target))
+    }
+    services.save_settings(task_id=task.pk, actor=None, name=task.name, scheduled_at=None, incremental=True, **sides)
+    assert services.request_inventory(task_id=task.pk, actor=None).pk != running.pk
