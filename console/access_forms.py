@@ -9,6 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from migrations_app import services
 from migrations_app.models import Endpoint
 
+from .forms.fields import clean_host, clean_name
+
 
 class AccessForm(forms.Form):
     """One side. The password is write-only; an address that may not change is shown and cannot be sent."""
@@ -47,6 +49,15 @@ class AccessForm(forms.Form):
             style = "form-select" if name == "tls_mode" else "form-control"
             field.widget.attrs.setdefault("class", style)
             field.widget.attrs.setdefault("autocomplete", "off")
+
+    def clean_host(self) -> str:
+        """Accept one host name or address."""
+        host: str = self.cleaned_data["host"]
+        return host if self.fields["host"].disabled else clean_host(host)
+
+    def clean_account(self) -> str:
+        """Accept what PostgreSQL accepts as a name."""
+        return clean_name(self.cleaned_data["account"])
 
     def access(self) -> services.Access:
         """Return what was entered, once the form is valid."""

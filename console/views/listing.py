@@ -61,7 +61,8 @@ def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeStr
     about = (can.operate, get_language(), timezone.now().date())
     now = int(time.monotonic() // 2)
     names = {mark.id: (mark.id, mark.version, mark.status, now if mark.live else 0, *about) for mark in marks}
-    found = {mark.id: _KEPT[names[mark.id]] for mark in marks if names[mark.id] in _KEPT}
+    # Another thread may drop a row between any two looks.
+    found = {mark.id: kept for mark in marks if (kept := _KEPT.get(names[mark.id])) is not None}
     rows = selectors.rows_of(user=request.user, keys=[mark.id for mark in marks if mark.id not in found])
     template = get_template("console/partials/_row.html")
     for key, row in rows.items():
@@ -71,8 +72,9 @@ def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeStr
 
 
 def _keep(name: tuple[object, ...], drawn: SafeString) -> None:
-    while len(_KEPT) >= _MOST_KEPT:
-        _KEPT.pop(next(iter(_KEPT)), None)
+    if len(_KEPT) >= _MOST_KEPT:
+        for oldest in list(_KEPT)[: _MOST_KEPT // 10]:
+            _KEPT.pop(oldest, None)
     _KEPT[name] = drawn
 
 

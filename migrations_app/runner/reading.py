@@ -14,7 +14,7 @@ from ..engine import inventory
 from ..engine.errors import EngineError
 from ..engine.plan import Side
 from ..engine.selection import Selection
-from ..models import Endpoint, MigrationTask, SourceObject
+from ..models import MigrationTask, SourceObject
 from .planning import server_of
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,7 @@ def read_objects(task: MigrationTask, detail: dict[str, Any] | None = None) -> i
 def _refuse_moved(task: MigrationTask) -> None:
     """Raise SourceMoved unless the task still has the source that was read; it keeps it until the transaction ends."""
     now = MigrationTask.objects.select_for_update().filter(pk=task.pk).first()
-    source = Endpoint.objects.filter(pk=now.source_id).first() if now else None
-    if way_to(source) != way_to(task.source):
+    if now is None or way_to(now.source) != way_to(task.source):
         raise SourceMoved("The task got another source while this one was read.", hint="Read the objects again.")
 
 

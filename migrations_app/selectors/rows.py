@@ -194,7 +194,8 @@ def _route_names(task: MigrationTask) -> str:
     names = [database.source_name for database in databases]
     if not names:
         selection = Selection.from_json(task.selection)
-        names = sorted({path[0] for path, value in selection.rules.items() if path and value})
+        chosen = {path[0] for path, value in selection.rules.items() if path and value}
+        names = sorted(chosen | {rule.scope[0] for rule in selection.patterns if rule.mode})
         names = names or ([_("whole instance")] if selection.includes() else [_("nothing selected")])
     shown = ", ".join(names[:3])
     if len(names) > 3:

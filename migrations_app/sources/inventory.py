@@ -195,8 +195,11 @@ def _value(name: str, node: yaml.Node, problems: list[Problem]) -> str | int:
         problems.append(Problem(_line(node), f"{name} has to be a text; put quotes around a number"))
         return ""
     text = str(node.value)
-    if len(text) > _LONGEST.get(name, 200) or "\x00" in text or text != text.strip():
+    if len(text) > _LONGEST.get(name, 200) or text != text.strip():
         problems.append(Problem(_line(node), f"{name} is too long, or has blanks around it"))
+        return ""
+    if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text):
+        problems.append(Problem(_line(node), f"{name} holds a character that cannot be stored"))
         return ""
     return text
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from console.access_forms import AccessForm
 from console.forms import TaskForm
-from migrations_app.models import MigrationTask, SignInFailure
+from migrations_app import selectors
+from migrations_app.engine.selection import Selection
+from migrations_app.models import Endpoint, MigrationTask, SignInFailure
 from tests import factories
 
 DEEP = "[" * 100_000
@@ -85,3 +89,25 @@ def test_an_account_that_is_no_text_is_refused_and_not_stored(db: None) -> None:
     answer = Client().post(reverse("login"), {"username": "a\0b", "password": "wrong"})
     assert answer.status_code == 422
     assert list(SignInFailure.objects.values_list("account", flat=True)) == ["ab"]
+
+
+@pytest.mark.parametrize("name", [r"a\uD800", r"a\0"])
+def test_a_name_of_the_inventory_that_is_no_text_is_a_problem_of_its_line(client: Client, name: str) -> None:
+    text = f'resources:\n  - kind: region\n    id: one\n    name: "{name}"\n'
+    answer = client.post(reverse("resources:import"), {"text": text})
+    assert answer.status_code == 422
+    assert "cannot be stored" in answer.content.decode()
+
+
+@pytest.mark.parametrize("host", ["a b", "a,b", "/run", "user@host"])
+def test_the_new_address_of_a_failed_task_is_one_host(host: str) -> None:
+    values = {"source-host": host, "source-port": "5432", "source-account": "a", "source-tls_mode": "require"}
+    data = QueryDict(mutable=True)
+    data.update(values)
+    form = AccessForm(data, endpoint=Endpoint(host="db.internal", account="mover"), movable=True, side="source")
+    assert list(form.errors) == ["host"]
+
+
+def test_a_task_of_nothing_but_a_pattern_names_its_database_in_the_list(client: Client) -> None:
+    task = factories.task(selection=Selection().choose_matching(("shop",), "app_*", "data").to_json())
+    assert selectors.task_row(task).route_names == "shop"
