@@ -218,13 +218,6 @@ def path_query(path: tuple[str, ...]) -> str:
 
 
 @register.filter
-def plural(number: int, words: str) -> str:
-    """`3|plural:"table,tables"` gives "3 tables"; thousands are separated."""
-    one, many = words.split(",")
-    return f"{int(number):,} {one if number == 1 else many}"
-
-
-@register.filter
 def share_of(part: float | None, whole: float | None) -> int:
     """Percent of `part` in `whole`, 0 to 100; 0 when there is no whole."""
     return max(0, min(100, round(100 * (part or 0) / whole))) if whole else 0
