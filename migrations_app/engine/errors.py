@@ -11,7 +11,8 @@ class EngineError(Exception):
     """Root of all anticipated failures.
 
     Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`, `sqlstate`
-    (what a server called it, empty when none did), `detail` (facts for a page, such as the fingerprint of a host key).
+    (what a server called it, empty when none did), `detail` (facts for a page, such as the fingerprint of a host key;
+    `key` is that of a row, which the message names as well).
     """
 
     code = "INT-UNKNOWN"
@@ -27,6 +28,12 @@ class EngineError(Exception):
             self.code = code
         if retryable is not None:
             self.retryable = retryable
+
+    @property
+    def public_message(self) -> str:
+        """The message without the key of a row: that is a value of the user's data, which not everybody may see."""
+        key = self.detail.get("key")
+        return self.message.replace(f" ({key})", "") if key else self.message
 
 
 class ConnectFailed(EngineError):

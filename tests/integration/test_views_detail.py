@@ -9,7 +9,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains, assertNotContains
 
+from migrations_app.engine.errors import ConflictError
+from migrations_app.engine.states import StepName
 from migrations_app.models import TableCopy
+from migrations_app.services import work
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -146,3 +149,16 @@ def test_a_page_says_when_no_worker_runs(anna: Client) -> None:
 
 def test_a_foreign_host_header_is_refused(client: Client) -> None:
     assert client.get("/login/", HTTP_HOST="evil.example").status_code == 400
+
+
+def test_the_key_of_a_row_that_stopped_the_sync_is_told_to_operators_only(anna: Client) -> None:
+    task = factories.running_task("sync", worker="w")
+    error = ConflictError("The update of public.people (email=canary@example.com) found no row on the target.")
+    error.detail["key"] = "email=canary@example.com"
+    assert not work.fail(work.Claim(task_id=str(task.pk), epoch=task.epoch, worker="w"), StepName.SYNC, error)
+    assertContains(anna.get(reverse("tasks:detail", args=[task.id])), "canary@example.com")
+    anna.force_login(factories.user("vera", role="viewer"))
+    for name in ("tasks:detail", "tasks:report", "tasks:report-json", "tasks:list"):
+        page = anna.get(reverse(name, args=[task.id] if name != "tasks:list" else []))
+        assertContains(page, "public.people found no row")
+        assertNotContains(page, "canary@example.com")

@@ -446,7 +446,10 @@ def test_a_row_found_twice_stops_the_sync(pair: Pair) -> None:
     pair.catch_up()
     pair.at_target("INSERT INTO t VALUES (1, 'y')")
     pair.at_source("UPDATE t SET v = 'z'")
-    assert "public.t (a=1) found 2 rows" in failure(pair, ConflictError).message
+    error = failure(pair, ConflictError)
+    assert "public.t (a=1) found 2 rows" in error.message
+    assert "public.t found 2 rows" in error.public_message
+    assert error.detail == {"key": "a=1"}
     assert pair.value("SELECT count(*) FROM t WHERE v = 'z'", "target") == 0
 
 

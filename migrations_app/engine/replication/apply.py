@@ -292,15 +292,20 @@ class Applier:
 
 def _row_failure(change: _Change, error: psycopg.Error | None, affected: int) -> EngineError:
     member, message = change
-    what = (
-        f"{type(message).__name__.lower()} of {member.statements.shown_name} ({member.statements.shown_key(message)})"
+    key = member.statements.shown_key(message)
+    what = f"{type(message).__name__.lower()} of {member.statements.shown_name} ({key})"
+    failure = (
+        _row_conflict(message, what, affected) if error is None else _statement_failure(error, f"applying the {what}")
     )
-    if error is None:
-        found = "no row" if affected == 0 else f"{affected} rows"
-        if isinstance(message, Insert):
-            return ConflictError(f"The {what} stored {found} on the target where exactly one must be.", hint=_ADVICE)
-        return ConflictError(f"The {what} found {found} on the target where exactly one must be.", hint=_ADVICE)
-    return _statement_failure(error, f"applying the {what}")
+    failure.detail["key"] = key
+    return failure
+
+
+def _row_conflict(message: object, what: str, affected: int) -> EngineError:
+    found = "no row" if affected == 0 else f"{affected} rows"
+    if isinstance(message, Insert):
+        return ConflictError(f"The {what} stored {found} on the target where exactly one must be.", hint=_ADVICE)
+    return ConflictError(f"The {what} found {found} on the target where exactly one must be.", hint=_ADVICE)
 
 
 def _statement_failure(error: psycopg.Error, doing: str) -> EngineError:

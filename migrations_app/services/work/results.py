@@ -104,9 +104,10 @@ def back_to_sync(claim: Claim, error: EngineError) -> None:
         Status.READY,
         code=error.code,
         level="error",
-        message=error.message,
+        message=error.public_message,
+        detail=dict(error.detail),
         error_code=error.code,
-        error_message=error.message,
+        error_message=error.public_message,
         error_hint=error.hint,
     )
 
@@ -157,7 +158,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
         gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
         text = (
-            f"{error.message} Trying again in {delay:.0f} s (try {task.tries + 1}, gives up {gives_up}). "
+            f"{error.public_message} Trying again in {delay:.0f} s (try {task.tries + 1}, gives up {gives_up}). "
             "Nothing is lost: the position is kept."
         )
         if task.tries in (0, 3) or task.tries % 20 == 0:
@@ -183,9 +184,10 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         Status.FAILED,
         code=error.code,
         level="error",
-        message=error.message,
+        message=error.public_message,
+        detail=dict(error.detail),
         error_code=error.code,
-        error_message=error.message,
+        error_message=error.public_message,
         error_hint=error.hint or "Everything that was done is kept. Mend the cause and press Retry, or Cancel.",
         lease_until=None,
         worker="",
@@ -204,7 +206,7 @@ def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
             tries=F("tries") + 1, lease_until=None, worker="", not_before=soon
         )
         return True
-    note(task, error.message, code=error.code, level="error")
+    note(task, error.public_message, code=error.code, level="error")
     cancelled(claim, task.ledger.filter(removed_at=None, side="source").count())
     return False
 
