@@ -207,7 +207,7 @@ class Store(Protocol):
         """Show how far the current step is. `done` and `total` in any one unit; may be throttled."""
 
     def source_keeps(self, kept_bytes: int) -> None:
-        """Remember how much WAL the source keeps for this task now. For charts: may be throttled, or lost in a crash."""
+        """Remember how much WAL the source keeps for this task now. For charts: may be throttled or lost in a crash."""
 
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """Append to the task's history. `level`: info, warning or error."""
