@@ -117,6 +117,8 @@ def _store_error(kind: str, region: str, error: sources.ProviderError) -> None:
 def _store_found(kind: str, region: str, found: list[sources.Found]) -> None:
     cache.delete(_pause_key(kind, region))
     now = timezone.now()
+    # Two pages that asked at the same moment take turns here, or both would insert the same rows.
+    ResourceListing.objects.select_for_update().get_or_create(provider=PROVIDER, kind=kind, region=region)
     Resource.objects.filter(provider=PROVIDER, kind=kind, region=region).delete()
     Resource.objects.bulk_create(
         Resource(provider=PROVIDER, kind=kind, region=region, refreshed_at=now, **vars(one)) for one in found

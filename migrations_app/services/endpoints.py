@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field, fields
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from .. import sources
@@ -112,7 +112,7 @@ def store_endpoint(
         if getattr(data, name) is not None:
             setattr(endpoint, name, getattr(data, name))
     endpoint.provider = judgement.provider
-    endpoint.save()
+    _write(endpoint)
     if data.save_as:
         _save_copy(endpoint, data.save_as)
     return endpoint
@@ -170,10 +170,22 @@ def _save_copy(endpoint: Endpoint, name: str) -> Endpoint:
     _refuse_taken(name)
     saved = Endpoint(saved_name=name)
     _copy(endpoint, saved)
-    saved.save()
+    _write(saved)
     endpoint.saved_from = saved
     endpoint.save(update_fields=["saved_from"])
     return saved
+
+
+def _write(endpoint: Endpoint) -> None:
+    try:
+        with transaction.atomic():
+            endpoint.save()
+    except IntegrityError:  # somebody took the name in this moment
+        raise _taken(str(endpoint.saved_name)) from None
+
+
+def _taken(name: str) -> Refused:
+    return Refused(_("There is a saved endpoint with the name %(name)s already.") % {"name": name})
 
 
 def _refuse_taken(name: str, but: uuid.UUID | None = None) -> None:
@@ -181,7 +193,7 @@ def _refuse_taken(name: str, but: uuid.UUID | None = None) -> None:
     if but is not None:
         taken = taken.exclude(pk=but)
     if taken.exists():
-        raise Refused(_("There is a saved endpoint with the name %(name)s already.") % {"name": name})
+        raise _taken(name)
 
 
 def get_saved(saved_id: uuid.UUID | str) -> Endpoint:

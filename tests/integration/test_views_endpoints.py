@@ -328,3 +328,11 @@ def test_a_passed_test_shows_version_latency_and_protection(anna: Client) -> Non
     answer = anna.get(reverse("tasks:test-result", args=[test.id]))
     for words in ("PostgreSQL 16.4", "3 ms", "TLSv1.3, host name verified"):
         assertContains(answer, words)
+
+
+def test_a_name_that_somebody_takes_in_the_same_moment_is_refused(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    factories.endpoint(saved_name="shop")
+    monkeypatch.setattr("migrations_app.services.endpoints._refuse_taken", lambda *args: None)
+    data = services.EndpointData(host="db9.internal", port=5432, account="mover", password="p")
+    with pytest.raises(services.Refused, match="shop already"):
+        services.save_endpoint(actor=None, name="shop", data=data)
