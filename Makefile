@@ -20,7 +20,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults pictures bench bench-console lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -62,9 +62,10 @@ test-faults: ## The long tests: kills, cuts and restarts in every step
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m slow $(ARGS)
 
-pictures: ## Take the pictures of docs/pictures anew
+screenshots: ## Take the pictures of docs/img anew: a whole migration, and every page in both themes
 	@$(IN_ROOT); .ci/setup test
-	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_SHOTS=docs/pictures $(PY) -m pytest tests/acceptance/test_whole_flow.py -k moves
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_SHOTS=docs/img $(PY) -m pytest \
+		tests/acceptance/test_whole_flow.py tests/acceptance/test_screenshots.py -k "moves or test_screenshots" $(ARGS)
 
 bench: ## Measure throughput and lag on this machine
 	@$(IN_ROOT); .ci/setup test

@@ -6,13 +6,11 @@ With TOWPATH_SHOTS=folder the same run takes the pictures that the README shows.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
@@ -24,6 +22,7 @@ from tests.acceptance.places import Place, drop_database, nothing_of_ours, refre
 from tests.comparator import differences
 from tests.fakes import wait_until
 from tests.installation import Installation
+from tests.pictures import folder, take
 
 pytestmark = pytest.mark.browser
 PASSWORD = secrets.token_urlsafe(12)
@@ -110,11 +109,9 @@ def operator(page: Page, console: Console) -> Iterator[Page]:
 
 def picture(page: Page, name: str, height: int = 800, part: str = "") -> None:
     """Take a picture of the page or a part of it for the README, when pictures are wanted."""
-    if folder := os.environ.get("TOWPATH_SHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    if folder():
         page.set_viewport_size({"width": 1280, "height": height})
-        # Hiding the caret would write style attributes into the page, which its own policy forbids.
-        (page.locator(part) if part else page).screenshot(path=f"{folder}/{name}.png", caret="initial")
+        take(page.locator(part) if part else page, name)
         page.set_viewport_size({"width": 1280, "height": 800})
 
 
@@ -212,7 +209,7 @@ def watch_the_list(page: Page) -> None:
     tip = page.get_by_role("tooltip")
     expect(tip).to_contain_text("Incremental sync until you press Complete")
     expect(tip).to_contain_text("Clean-up")
-    picture(page, "4-list", 460)
+    picture(page, "4-list", 560)
     page.mouse.move(0, 0)
     expect(page.get_by_role("cell", name="In sync, ready to complete")).to_be_visible(timeout=PATIENCE)
 

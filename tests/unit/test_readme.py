@@ -77,8 +77,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_picture_is_small_and_used() -> None:
-    pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
-    shown = (ROOT / "README.md").read_text()
-    assert len(pictures) >= 6
-    assert [path.name for path in pictures if path.stat().st_size >= 150_000] == []
-    assert [path.name for path in pictures if f"docs/pictures/{path.name}" not in shown] == []
+    folder = ROOT / "docs" / "img"
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.png")}
+    shown = {(page.parent / name).resolve() for page in PAGES for name in _pictures(page.read_text())}
+    assert {path.name for path in shown} == set(sizes)
+    assert [name for name, size in sizes.items() if size >= 120_000] == []
+    assert sum(sizes.values()) < 6_000_000
+
+
+def _pictures(text: str) -> set[str]:
+    return set(re.findall(r"!\[[^\]]*\]\(([^)\s]+\.png)\)", text)) | set(
+        re.findall(r'(?:src|href)="([^"]+\.png)"', text)
+    )
