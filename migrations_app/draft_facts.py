@@ -89,14 +89,14 @@ def missing_parents(task: MigrationTask, selection: Selection) -> list[Edge]:
             for parent in json.loads(listed)
             if not selection.includes(database, *parent)
         ]
-    return _of_roots(task, selection, sorted(pairs))
+    return of_roots(task, selection, sorted(pairs))
 
 
 def _databases(task: MigrationTask) -> list[str]:
     return list(SourceObject.objects.filter(task=task, level=Level.DATABASE).values_list("database", flat=True))
 
 
-def _of_roots(task: MigrationTask, selection: Selection, pairs: list[Edge]) -> list[Edge]:
+def of_roots(task: MigrationTask, selection: Selection, pairs: list[Edge]) -> list[Edge]:
     """Return the pairs with the tables that partitions among the parents belong to, where those are left out too."""
     if not pairs:
         return []

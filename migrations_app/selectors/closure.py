@@ -12,7 +12,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext as _
 
-from ..draft_facts import Edge, missing_parents
+from ..draft_facts import Edge, missing_parents, of_roots
 from ..engine.selection import Path, PatternRule, Selection
 from ..models import Level, MigrationTask, SourceObject
 from .tallies import Tally, sizes_of, tallies
@@ -139,14 +139,16 @@ def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> 
     while todo:
         found = sizes_of(task, todo)
         todo = []
-        for path, facts in found.items():
-            for schema, name in facts["fk_parents"]:
-                parent = (path[0], str(schema), str(name))
-                if selection.includes(*parent):
-                    continue
-                if parent not in children:
-                    todo.append(parent)
-                children[parent].add(path)
+        pairs: list[Edge] = [
+            ((path[0], path[1], path[2]), (path[0], str(schema), str(name)))
+            for path, facts in found.items()
+            for schema, name in facts["fk_parents"]
+            if not selection.includes(path[0], str(schema), str(name))
+        ]
+        for child, parent in of_roots(task, selection, pairs):
+            if parent not in children:
+                todo.append(parent)
+            children[parent].add(child)
     return children
 
 

@@ -330,3 +330,23 @@ def test_the_selection_of_a_started_task_names_its_databases_by_pattern_too(task
     services.set_matching(task_id=task.pk, actor=user, scope=("shop",), pattern="app_*", mode="data")
     task.refresh_from_db()
     assert [plan.source_name for plan in services.planned_databases(task)] == ["shop"]
+
+
+def test_a_parent_of_a_parent_that_is_a_partition_is_listed_as_its_table(task: MigrationTask) -> None:
+    def add(name: str, *parents: str) -> None:
+        SourceObject.objects.create(
+            task=task,
+            database="shop",
+            schema="public",
+            name=name,
+            kind="table",
+            fk_parents=[["public", parent] for parent in parents],
+        )
+
+    add("visit", "visit_day")
+    add("visit_day", "events_01")
+    task = services.set_selected(task_id=task.pk, actor=None, path=("shop", "public", "visit"), selected=True)
+    needed = selectors.closure(task)
+    assert [table.path[2] for table in needed.tables] == ["events", "visit_day"]
+    assert not needed.blocked
+    assert services.include_parents(task_id=task.pk, actor=None) == 2
