@@ -128,6 +128,7 @@ def run_connection_test(test_id: str) -> None:
     if not taken:
         return
     test = ConnectionTest.objects.select_related("task").get(pk=test_id)
+    ConnectionTest.objects.filter(pk=test_id).update(detail=test.detail | {"worker": queue.worker_name()})
     side = Side(test.side)
     answer: dict[str, Any] = {"state": "passed", "code": "", "message": "", "hint": ""}
     try:

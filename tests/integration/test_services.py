@@ -15,8 +15,9 @@ from migrations_app import runner, services
 from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.errors import CompareDiffers, ConnectionLost, TargetError
 from migrations_app.engine.states import Status, StepName
-from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask, User
+from migrations_app.models import CheckItem, Endpoint, Event, MigrationTask, User, WorkerBeat
 from migrations_app.services import work
+from tests import factories
 
 from .conftest import CANARY, endpoint, pass_check
 
@@ -371,3 +372,18 @@ def test_complete_cannot_be_cancelled_once_it_cleans_up(checked: MigrationTask, 
     work.finish_step(claim, StepName.CLEANUP)
     checked.refresh_from_db()
     assert checked.status == Status.COMPLETED
+
+
+def test_a_request_that_takes_long_is_given_up_only_when_its_worker_is_gone() -> None:
+    task, now = factories.task(), timezone.now()
+    long_ago = now - timedelta(minutes=3)
+    held = {"worker": "here:7:sync"}
+    test = factories.connection_test(task, state="running", created_at=long_ago, detail=held)
+    WorkerBeat.objects.create(cluster="sync", host="here", pid=7, at=now)
+    work.dispatch(now)
+    test.refresh_from_db()
+    assert test.state == "running"
+    WorkerBeat.objects.update(at=now - timedelta(minutes=1))
+    work.dispatch(now)
+    test.refresh_from_db()
+    assert (test.state, test.code) == ("failed", "WORKER-GONE")

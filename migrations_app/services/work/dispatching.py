@@ -21,6 +21,9 @@ _THIN_SECONDS = 60.0
 _thinned = [float("-inf")]
 
 
+_LONGEST_REQUEST = timedelta(minutes=30)
+
+
 @transaction.atomic
 def dispatch(now: datetime | None = None) -> int:
     """One tick: queue what is due, wake whatever waits without a worker. Returns how many wake-ups were sent."""
@@ -59,11 +62,20 @@ def _expire_dead_leases(now: datetime) -> None:
             held.update(lease_until=now - timedelta(seconds=1), woken_at=None)
 
 
+def _is_alive(test: ConnectionTest, now: datetime) -> bool:
+    """Say whether the worker that took a request has given a sign of life of late."""
+    host, pid, cluster = [*str(test.detail.get("worker", "")).rsplit(":", 2), "", ""][:3]
+    beats = WorkerBeat.objects.filter(cluster=cluster, host=host, at__gt=now - timedelta(seconds=30))
+    return pid.isdecimal() and beats.filter(pid=int(pid)).exists()
+
+
 def _rewake_requests(now: datetime) -> int:
     """Checks and connection tests whose worker was killed: asked again once, then reported."""
     old = now - timedelta(seconds=60)
     sent = 0
     for test in ConnectionTest.objects.filter(state__in=["waiting", "running"], created_at__lt=old):
+        if test.state == "running" and test.created_at > now - _LONGEST_REQUEST and _is_alive(test, now):
+            continue  # the objects of a large source take longer than a minute
         ConnectionTest.objects.filter(pk=test.pk).update(
             state="failed",
             code="WORKER-GONE",
