@@ -20,7 +20,7 @@ from ..http import UNPROCESSABLE, HtmxRequest, go, refuse
 @require_GET
 def resource_list(request: HtmxRequest) -> HttpResponse:
     """Everything that the directory knows, by region and kind."""
-    asked = {name: request.GET.get(name, "")[:200] for name in ("kind", "region", "search")}
+    asked = {name: request.GET.get(name, "").replace("\0", "")[:200] for name in ("kind", "region", "search")}
     number = request.GET.get("page", "")
     context = {
         "asked": asked,

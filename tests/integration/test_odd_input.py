@@ -111,3 +111,10 @@ def test_the_new_address_of_a_failed_task_is_one_host(host: str) -> None:
 def test_a_task_of_nothing_but_a_pattern_names_its_database_in_the_list(client: Client) -> None:
     task = factories.task(selection=Selection().choose_matching(("shop",), "app_*", "data").to_json())
     assert selectors.task_row(task).route_names == "shop"
+
+
+@pytest.mark.parametrize("name", ["kind", "region", "search"])
+def test_resources_are_looked_for_without_what_no_database_stores(client: Client, name: str) -> None:
+    page = client.get(reverse("resources:list"), {name: "vp\0c"})
+    assert page.status_code == 200
+    assert page.context["asked"][name] == "vpc"
