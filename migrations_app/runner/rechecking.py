@@ -11,6 +11,7 @@ from ..models import MigrationTask
 from ..services import work
 from .lease import Lease
 from .recorder import Recorder
+from .standing import standing
 
 
 class CompleteRefused(EngineError):
@@ -27,7 +28,7 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
     if not work.wants_check_before_start(task):
         return True
     recorder.call(lambda: work.say_checking(claim))
-    results = checks.run_checks(plan, lease, report=lambda result: None)
+    results = [*standing(task, frozenset()), *checks.run_checks(plan, lease, report=lambda result: None)]
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     for result in failed:
         if result.code in UNREACHABLE:

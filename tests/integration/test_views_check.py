@@ -19,7 +19,8 @@ from migrations_app.engine.checks.registry import CheckResult, CheckStatus, Grou
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import CheckItem, Event, LedgerEntry, MigrationTask
-from migrations_app.runner import preparing
+from migrations_app.runner import preparing, rechecking
+from migrations_app.runner.planning import build_plan
 from migrations_app.services import Refused, work
 from tests import factories
 
@@ -446,6 +447,20 @@ def test_a_start_whose_check_found_nothing_new_says_so_and_goes_on() -> None:
     assert task.steps.get(name="schema").note == ""
     assert not work.wants_check_before_start(task)
     assert "Nothing changed" in Event.objects.get(task=task, code="CHECK-AGAIN").message
+
+
+def test_an_instance_that_vanished_since_the_check_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _started(checked_at=timezone.now() - timedelta(hours=1))
+    assert task.source is not None
+    task.source.kind, task.source.instance_id, task.source.provider = "cvm", "ins-gone", "local"
+    task.source.save()
+    claim = work.Claim(task_id=str(task.pk), epoch=task.epoch, worker=task.worker)
+    monkeypatch.setattr(rechecking.checks, "run_checks", lambda *_, **__: [])
+    recorder = mock.Mock(call=lambda write: write())
+    assert not rechecking.may_start(task, claim, build_plan(task), mock.Mock(), recorder)
+    task.refresh_from_db()
+    assert task.status == "check_failed"
+    assert task.check_items.get(code="instance-source").status == "failed"
 
 
 def test_results_of_a_worker_that_lost_the_task_are_not_written() -> None:
