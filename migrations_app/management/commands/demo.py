@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -191,6 +192,7 @@ def _login(world: World) -> tuple[str, str]:
 def _inventory(world: World) -> None:
     """Fill the resource directory, so that all five source types can be tried; ports follow the servers."""
     ports = {f"{name}_port": endpoint.port for name, endpoint in world.endpoints().items()}
+    logging.getLogger("towpath.audit").setLevel(logging.WARNING)  # what is printed is for people
     services.import_inventory(actor=None, text=inventory_text(**ports), apply=True)
 
 
