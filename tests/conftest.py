@@ -17,12 +17,6 @@ from migrations_app.demo.clusters import Cluster, source_settings
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, whatever the random order: no core idles while the other ends a long one."""
-    items.sort(key=lambda item: item.path.parent.name != "acceptance")
-
-
 def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
     cluster = Cluster(folder=folder, major=major, settings=settings)
     cluster.create()

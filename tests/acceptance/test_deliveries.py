@@ -108,7 +108,9 @@ def test_messages_that_outlive_their_lock_in_the_cluster_run_once(queue: Queue) 
     assert {name: queue.ran()[name] for name in names} == dict.fromkeys(names, 1)
 
 
-@pytest.mark.parametrize("victim", ["main", "sentinel", "pusher"])
+@pytest.mark.parametrize(
+    "victim", ["main", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sentinel", "pusher"))]
+)
 def test_prefetched_messages_run_once_after_a_kill(queue: Queue, victim: str) -> None:
     queue.send("one", "two", held=True)
     queue.began("one", "two")
