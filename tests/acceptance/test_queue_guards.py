@@ -69,11 +69,12 @@ def test_no_orphans_take_work_after_a_kill(installation: Installation, victim: s
 def test_a_message_is_gone_as_soon_as_its_job_begins(installation: Installation) -> None:
     installation.shell(
         "from django_q.tasks import async_task;"
-        "async_task('time.sleep', 8, q_options={'cluster': 'console', 'save': False})"
+        "async_task('time.sleep', 60, q_options={'cluster': 'console', 'save': False})"
     )
     wait_until(
         lambda: installation.query("SELECT count(*) FROM django_q_ormq") == [(0,)], 20, "the message being taken"
     )
+    os.kill(installation.processes[0].pid, signal.SIGKILL)  # or stopping would wait for the job
 
 
 def test_every_job_name_resolves() -> None:
