@@ -7,11 +7,11 @@ from typing import Any
 
 from ..engine.lsn import format_lsn
 from ..engine.selection import Selection
-from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask
+from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, TaskDatabase
 from .checkview import check_view
 from .pages import LedgerLine, databases, left_behind
-from .rows import step_lines, task_row
-from .tables import TableView
+from .rows import StepLine, step_lines, task_row
+from .tables import TableLine, TableView
 
 _MOST_EVENTS = 5000
 _ENDPOINT = [
@@ -40,26 +40,12 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
 
     Times are ISO 8601 in UTC. Endpoints are copied by a list of names: a secret cannot slip in with a new column.
     """
-    row, view = task_row(task), TableView(task)
+    view = TableView(task)
     counts = view.counts()
-    lines = view.lines(tables)
     left = left_behind(task, limit=10_000)
     return {
         "format": 1,
-        "task": {
-            "id": str(task.pk),
-            "name": task.name,
-            "status": task.status,
-            "status_label": row.status_label,
-            "tags": row.tags,
-            "created_at": _time(task.created_at),
-            "started_at": _time(task.started_at),
-            "finished_at": _time(task.finished_at),
-            "scheduled_at": _time(task.scheduled_at),
-            "error_code": task.error_code,
-            "error": task.error_message,
-            "error_hint": task.error_hint,
-        },
+        "task": _task(task),
         "settings": {
             "source": _endpoint(task.source),
             "target": _endpoint(task.target),
@@ -68,30 +54,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
             "selection": Selection.from_json(task.selection).to_json(),
         },
         "check": _check(task),
-        "steps": [
-            {
-                "name": line.name,
-                "label": line.label,
-                "state": line.state,
-                "started_at": _time(line.started_at),
-                "finished_at": _time(line.finished_at),
-                "seconds": line.seconds,
-                "note": line.note,
-            }
-            for line in step_lines(task)
-        ],
-        "databases": [
-            {
-                "source": state.source_name,
-                "target": state.target_name,
-                "in_sync": state.in_sync,
-                "rows_applied": state.rows_applied,
-                "lag_bytes": state.lag_bytes,
-                "lag_seconds": state.lag_seconds,
-                "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
-            }
-            for state in databases(task)
-        ],
+        "steps": [_step(line) for line in step_lines(task)],
+        "databases": [_database(state) for state in databases(task)],
         "totals": {
             "tables": counts.total,
             "tables_done": counts.done,
@@ -99,19 +63,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
             "rows": counts.rows_done,
             "states": counts.states,
         },
-        "tables": [
-            {
-                "database": line.database,
-                "schema": line.schema,
-                "name": line.name,
-                "state": line.state,
-                "label": line.label,
-                "rows": line.rows_done,
-                "bytes": line.bytes_total,
-                "seconds": line.seconds,
-            }
-            for line in lines
-        ],
+        "tables": [_table(line) for line in view.lines(tables)],
         "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
         "events": [_event(event) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
         "left": {"source": _left(left.source), "target": _left(left.target)},
@@ -120,6 +72,61 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
 
 def _time(value: datetime | None) -> str | None:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+
+
+def _task(task: MigrationTask) -> dict[str, Any]:
+    row = task_row(task)
+    return {
+        "id": str(task.pk),
+        "name": task.name,
+        "status": task.status,
+        "status_label": row.status_label,
+        "tags": row.tags,
+        "created_at": _time(task.created_at),
+        "started_at": _time(task.started_at),
+        "finished_at": _time(task.finished_at),
+        "scheduled_at": _time(task.scheduled_at),
+        "error_code": task.error_code,
+        "error": task.error_message,
+        "error_hint": task.error_hint,
+    }
+
+
+def _step(line: StepLine) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "label": line.label,
+        "state": line.state,
+        "started_at": _time(line.started_at),
+        "finished_at": _time(line.finished_at),
+        "seconds": line.seconds,
+        "note": line.note,
+    }
+
+
+def _database(state: TaskDatabase) -> dict[str, Any]:
+    return {
+        "source": state.source_name,
+        "target": state.target_name,
+        "in_sync": state.in_sync,
+        "rows_applied": state.rows_applied,
+        "lag_bytes": state.lag_bytes,
+        "lag_seconds": state.lag_seconds,
+        "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
+    }
+
+
+def _table(line: TableLine) -> dict[str, Any]:
+    return {
+        "database": line.database,
+        "schema": line.schema,
+        "name": line.name,
+        "state": line.state,
+        "label": line.label,
+        "rows": line.rows_done,
+        "bytes": line.bytes_total,
+        "seconds": line.seconds,
+    }
 
 
 def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
