@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from migrations_app.engine.forwarder_process import pump
+
 Talk = Callable[[socket.socket], None]
 
 
@@ -181,13 +183,10 @@ def tls_with(context: ssl.SSLContext, port: int) -> Talk:
         if client.recv(8)[4:] != (80877103).to_bytes(4, "big"):
             return
         client.sendall(b"S")
+        # One thread for both ways: when two use one TLS session, a read sometimes takes the other's write for the end.
         secure = context.wrap_socket(client, server_side=True)
         with secure, socket.create_connection(("127.0.0.1", port)) as server:
-            back = threading.Thread(target=_pump, args=(server, secure), daemon=True)
-            back.start()
-            _pump(secure, server)
-            server.shutdown(socket.SHUT_RDWR)
-            back.join(5)
+            pump(secure, server)
 
     return talk
 

@@ -154,7 +154,7 @@ class Gate:
                 upstream.recv(1)  # the server closes once it has passed the request on
                 return
             _greet(upstream, client, greeting)
-            _pump(client, upstream)
+            pump(client, upstream)
 
     def _second_look(self, error: OSError) -> Answer:
         """Say why the server did not answer our first words, if need be by dialling again and keeping still.
@@ -277,7 +277,11 @@ class _Flow:
         return self.start < self.end
 
 
-def _pump(client: socket.socket, upstream: socket.socket) -> None:
+def pump(client: socket.socket, upstream: socket.socket) -> None:
+    """Carry bytes both ways until one side has ended, in this thread alone: two threads must not share a TLS session.
+
+    Both sockets become non-blocking. Raises OSError.
+    """
     for one in (client, upstream):
         one.setblocking(False)
     up, down = _Flow(client, upstream), _Flow(upstream, client)

@@ -27,6 +27,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import ConnectFailed, SourceError
 from migrations_app.engine.forwarder import Forwarder, offers_tls
+from migrations_app.engine.forwarder_process import pump
 from migrations_app.engine.plan import Plan, Server, Side, TlsMode
 from migrations_app.engine.relay import Relay
 from migrations_app.engine.selection import Selection
@@ -67,16 +68,12 @@ def _certificate(folder: Path, names: list[x509.GeneralName]) -> tuple[Path, Pat
     return pem, secret
 
 
-def _carry(source: socket.socket, sink: socket.socket, edit: bool = False) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while data := source.recv(65536):
-            if edit and data[:1] == b"R" and data[5:9] == b"\0\0\0\x0a":
-                offer = b"SCRAM-SHA-256-PLUS\0" + data[9:]
-                data, edit = b"R" + (len(offer) + 8).to_bytes(4, "big") + data[5:9] + offer, False
-            sink.sendall(data)
-    for one in (source, sink):
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+def _with_channel_binding(greeting: bytes) -> bytes:
+    """Offer SCRAM-SHA-256-PLUS as a server with TLS does; other messages stay as they are."""
+    if greeting[:1] != b"R" or greeting[5:9] != b"\0\0\0\x0a":
+        return greeting
+    offer = b"SCRAM-SHA-256-PLUS\0" + greeting[9:]
+    return b"R" + (len(offer) + 8).to_bytes(4, "big") + greeting[5:9] + offer
 
 
 def _front(client: socket.socket, context: ssl.SSLContext | None, port: int) -> None:
@@ -88,10 +85,9 @@ def _front(client: socket.socket, context: ssl.SSLContext | None, port: int) -> 
             return
         client.sendall(b"S")
         with context.wrap_socket(client, server_side=True) as tls, socket.create_connection(("127.0.0.1", port)) as up:
-            back = threading.Thread(target=_carry, args=(up, tls, True), daemon=True)
-            back.start()
-            _carry(tls, up)
-            back.join(5)
+            up.sendall(tls.recv(65536))
+            tls.sendall(_with_channel_binding(up.recv(65536)))
+            pump(tls, up)  # in one thread: two must not share a TLS session
 
 
 @contextlib.contextmanager
