@@ -75,7 +75,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "console.context.chrome",
             ],
-            "builtins": ["heroicons.templatetags.heroicons"],
+            "builtins": ["console.templatetags.icons"],
         },
     }
 ]

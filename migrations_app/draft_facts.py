@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
+from sys import intern
 
 from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from .engine.selection import Selection
+from .kept import of_reading
 from .models import Endpoint, Level, MigrationTask, SourceObject
 
 # Everything of an endpoint that decides which server is reached, how, and as whom. Secrets come in as keyed hashes.
@@ -61,7 +64,8 @@ def way_to(endpoint: Endpoint | None) -> tuple[object, ...]:
     return (endpoint.host, endpoint.port, *bastion) if endpoint else ()
 
 
-Edge = tuple[tuple[str, str, str], tuple[str, str, str]]
+_Table = tuple[str, str, str]
+Edge = tuple[_Table, _Table]
 """(child, parent) of a foreign key, each as (database, schema, table)."""
 
 
@@ -70,26 +74,42 @@ def missing_parents(task: MigrationTask, selection: Selection) -> list[Edge]:
 
     A partition counts as the table that it belongs to.
     """
-    partial = [name for name in _databases(task) if selection.state(name) == "some"]
+    partial = {name for name in _databases(task) if selection.state(name) == "some"}
     if not partial:
         return []
+    choosers: dict[tuple[str, str], Callable[[str], bool]] = {}
+
+    def chosen(database: str, schema: str, name: str) -> bool:
+        at = database, schema
+        if at not in choosers:
+            choosers[at] = selection.chooser(database, schema)
+        return choosers[at](name)
+
+    pairs: list[Edge] = []
+    for child, root, parents in of_reading(task, "references", lambda: _references(task)):
+        if child[0] in partial and any(not chosen(*parent) for parent in parents):
+            moves = selection.mode_of(child[0], child[1:], root) if root else chosen(*child)
+            pairs += [(child, parent) for parent in parents if moves and not chosen(*parent)]
+    return of_roots(task, selection, sorted(pairs))
+
+
+def _references(task: MigrationTask) -> list[tuple[_Table, tuple[str, str] | None, tuple[_Table, ...]]]:
+    """Return each table that refers to others, the table that it is a partition of, and those that it refers to."""
     rows = (
-        SourceObject.objects.filter(task=task, database__in=partial, level__in=[Level.TABLE, Level.PARTITION])
+        SourceObject.objects.filter(task=task, level__in=[Level.TABLE, Level.PARTITION])
         .annotate(listed=Cast("fk_parents", TextField()))
         .exclude(listed="[]")
+        .values_list("database", "schema", "name", "root_schema", "root", "listed")
+        .order_by()
     )
-    pairs = []
-    for database, schema, name, root_schema, root, listed in rows.values_list(
-        "database", "schema", "name", "root_schema", "root", "listed"
-    ).order_by():
-        if not selection.mode_of(database, (schema, name), (root_schema or schema, root or name)):
-            continue
-        pairs += [
-            ((database, schema, name), (database, *parent))
-            for parent in json.loads(listed)
-            if not selection.includes(database, *parent)
-        ]
-    return of_roots(task, selection, sorted(pairs))
+    return [
+        (
+            (intern(database), intern(schema), name),
+            (root_schema or schema, root) if root else None,
+            tuple((intern(database), intern(parent[0]), parent[1]) for parent in json.loads(listed)),
+        )
+        for database, schema, name, root_schema, root, listed in rows
+    ]
 
 
 def _databases(task: MigrationTask) -> list[str]:

@@ -43,8 +43,10 @@ def _path(request: HtmxRequest) -> tuple[str, ...]:
     return path
 
 
-def _level(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> dict[str, Any]:
-    """The context of one level; a search that cannot be made becomes `problem`."""
+def _level(
+    request: HtmxRequest, task: MigrationTask, path: tuple[str, ...], counts: dict[Any, Any] | None = None
+) -> dict[str, Any]:
+    """The context of one level; a search that cannot be made becomes `problem`. `counts`: the tallies, if known."""
     context: dict[str, Any] = {
         "task": task,
         "urls": _urls(task),
@@ -54,7 +56,12 @@ def _level(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -> 
     }
     try:
         context["tree"] = selectors.tree(
-            task, path, search=context["search"], page=_page_number(request), along=context["along"] and len(path) == 2
+            task,
+            path,
+            search=context["search"],
+            page=_page_number(request),
+            along=context["along"] and len(path) == 2,
+            counts=counts,
         )
     except selectors.BadSearch as bad:
         context["problem"] = str(bad)
@@ -69,7 +76,8 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
     path = _path(request)
-    summary = selectors.selection_summary(task)
+    counts = selectors.selection_counts(task)
+    summary = selectors.selection_summary(task, counts)
     context: dict[str, Any] = {
         "task": task,
         "row": selectors.task_row(task),
@@ -78,7 +86,7 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
         "path": path,
     }
     if summary.read_at:
-        context |= {"root": selectors.boxes(task, ())[0], **_level(request, task, path)}
+        context |= {"root": selectors.boxes(task, (), counts)[0], **_level(request, task, path, counts)}
     return render(request, "console/objects.html", context, status=UNPROCESSABLE if "problem" in context else 200)
 
 

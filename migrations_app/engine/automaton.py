@@ -223,6 +223,19 @@ class _Builder:
         return lambda seen: low <= seen <= high
 
 
+class _Stop:
+    """A set of places that a name can be at. `hit`: one of them ends; `dead`: nothing that follows can match."""
+
+    __slots__ = ("after", "at_end", "dead", "hit", "places")
+
+    def __init__(self, places: frozenset[int], hit: bool) -> None:
+        self.places = places
+        self.hit = hit
+        self.dead = not places and not hit  # every set holds what a new beginning reaches: then there is none either
+        self.after: dict[str, _Stop] = {}
+        self.at_end: bool | None = None  # whether the end of the name matches; None = not asked yet
+
+
 class Automaton:
     """One expression, ready to be looked for in names. Raises PatternError when it cannot be read."""
 
@@ -230,7 +243,8 @@ class Automaton:
         builder = _Builder(text)
         self._start = builder.build()
         self._nodes = builder.nodes
-        self._steps: dict[tuple[frozenset[int], str], tuple[frozenset[int], bool]] = {}
+        self._stops: dict[tuple[frozenset[int], bool], _Stop] = {}
+        self._steps = 0
         self._work = 0
         self._first = self._closure([], begin=True)
 
@@ -240,31 +254,39 @@ class Automaton:
         Raises PatternError when the expression turns out to need more work than is allowed over its life; the work
         is counted, not timed, so the same names give the same answer on any machine.
         """
-        places, hit = self._first
-        if hit:
+        stop = self._first
+        if stop.hit:
             return True
-        steps = self._steps
         for char in name:
-            known = steps.get((places, char))
-            places, hit = known if known is not None else self._step(places, char)
-            if hit:
+            stop = stop.after.get(char) or self._step(stop, char)
+            if stop.hit:
                 return True
-        return self._accepts_at_end(places)
+            if stop.dead:
+                return False
+        return self._accepts_at_end(stop)
 
-    def _step(self, places: frozenset[int], char: str) -> tuple[frozenset[int], bool]:
+    def _step(self, stop: _Stop, char: str) -> _Stop:
         moved: list[int] = []
-        for place in places:
+        for place in stop.places:
             node = self._nodes[place]
             if node.kind == _CHAR and node.test is not None and node.test(char):
                 moved += node.out
-        self._spend(len(places))
+        self._spend(len(stop.places))
         found = self._closure(moved, begin=False)
-        if len(self._steps) >= _MOST_SETS:
-            self._steps.clear()
-        self._steps[(places, char)] = found
+        if self._steps >= _MOST_SETS:
+            self._forget()
+        self._steps += 1
+        stop.after[char] = found
         return found
 
-    def _closure(self, starts: list[int], *, begin: bool) -> tuple[frozenset[int], bool]:
+    def _forget(self) -> None:
+        for known in self._stops.values():
+            known.after.clear()
+        self._stops.clear()
+        self._first.after.clear()
+        self._steps = 0
+
+    def _closure(self, starts: list[int], *, begin: bool) -> _Stop:
         """Return every place reachable without a character, a new beginning included, and whether one of them ends."""
         seen: set[int] = set()
         todo = [*starts, self._start]
@@ -278,13 +300,13 @@ class Automaton:
                 todo += node.out
         self._spend(len(seen))
         hit = any(self._nodes[place].kind == _MATCH for place in seen)
-        return frozenset(place for place in seen if self._nodes[place].kind in (_CHAR, _END)), hit
+        places = frozenset(place for place in seen if self._nodes[place].kind in (_CHAR, _END))
+        return self._stops.setdefault((places, hit), _Stop(places, hit))
 
-    def _accepts_at_end(self, places: frozenset[int]) -> bool:
-        key = (places, "")
-        if key not in self._steps:
+    def _accepts_at_end(self, stop: _Stop) -> bool:
+        if stop.at_end is None:
             seen: set[int] = set()
-            todo = [place for place in places if self._nodes[place].kind == _END]
+            todo = [place for place in stop.places if self._nodes[place].kind == _END]
             while todo:
                 place = todo.pop()
                 if place not in seen:
@@ -292,8 +314,8 @@ class Automaton:
                     if self._nodes[place].kind in (_SPLIT, _END):
                         todo += self._nodes[place].out
             self._spend(len(seen))
-            self._steps[key] = (frozenset(), any(self._nodes[place].kind == _MATCH for place in seen))
-        return self._steps[key][1]
+            stop.at_end = any(self._nodes[place].kind == _MATCH for place in seen)
+        return stop.at_end
 
     def _spend(self, work: int) -> None:
         self._work += work

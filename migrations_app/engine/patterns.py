@@ -37,7 +37,7 @@ class NamePattern:
 
     def matches(self, schema: str, name: str) -> bool:
         """Say whether an object matches. Upper and lower case differ, as they do in the server."""
-        return self.matches_schema(schema) and self._name(name)
+        return (self._schema is None or self._schema(schema)) and self._name(name)
 
 
 def compile_pattern(text: str) -> NamePattern:

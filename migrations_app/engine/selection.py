@@ -11,7 +11,7 @@ database. Of two globs at the same place the later one wins.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -130,6 +130,26 @@ class Selection:
     def includes(self, *path: str) -> bool:
         """Say whether the object at `path` is selected, with its data or without."""
         return self.mode(*path) != ""
+
+    def chooser(self, database: str, schema: str) -> Callable[[str], bool]:
+        """Return what `includes` says of each table of one schema, for asking about very many of them."""
+        if database in self._patterned or (database, schema) in self._patterns_in:
+            return lambda name: self.mode(database, schema, name) != ""
+        others, own = self._named.get((database, schema), {}), self.includes(database, schema)
+        return (lambda name: others.get(name, own)) if others else (lambda name: own)
+
+    @cached_property
+    def _patterned(self) -> set[str]:
+        return {rule.scope[0] for rule in self.patterns if len(rule.scope) == 1}
+
+    @cached_property
+    def _named(self) -> dict[Path, dict[str, bool]]:
+        """By schema the tables that have rules of their own, and whether they move."""
+        found: dict[Path, dict[str, bool]] = defaultdict(dict)
+        for path, value in self.rules.items():
+            if len(path) == 3:
+                found[path[:2]][path[2]] = value is not False
+        return dict(found)
 
     def state(self, *path: str) -> str:
         """Return `all`, `none` or `some` for the node at `path` (tri-state of the object tree)."""

@@ -40,6 +40,7 @@ class MigrationTask(models.Model):
     incremental = models.BooleanField(default=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     selection = models.JSONField(default=dict)
+    objects_read = models.UUIDField(null=True, editable=False)  # names the reading in source_objects; NULL = unknown
     copy_jobs = models.PositiveSmallIntegerField(null=True, blank=True)
     tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField("Tag", blank=True, related_name="tasks")
     cloned_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="clones")
@@ -79,7 +80,7 @@ class MigrationTask(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["status", "queued_at"]),
-            models.Index(fields=["-created_at"]),
+            models.Index(fields=["-created_at", "id"]),
             models.Index(fields=["name"]),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_objects(task: MigrationTask, detail: dict[str, Any] | None = None) -> i
         _refuse_moved(task)
         SourceObject.objects.filter(task=task).delete()
         SourceObject.objects.bulk_create(rows, batch_size=_BATCH)
-        _touch(task)
+        _touch(task, objects_read=uuid.uuid4())
     return tables
 
 
@@ -108,8 +109,8 @@ def _mark(task: MigrationTask, rows: list[SourceObject]) -> list[SourceObject]:
     return marked
 
 
-def _touch(task: MigrationTask) -> None:
-    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1)
+def _touch(task: MigrationTask, **fields: Any) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1, **fields)
 
 
 def _columns(item: inventory.InventoryRow) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .checkview import (
     unacknowledged_warnings,
 )
 from .choice import ChoiceLine, chosen_tasks
-from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_summary
+from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_counts, selection_summary
 from .directory import (
     FieldList,
     ResourceCount,
@@ -165,6 +165,7 @@ __all__ = [
     "rows_of",
     "saved_endpoint",
     "saved_endpoints",
+    "selection_counts",
     "selection_states",
     "selection_summary",
     "somebody_exists",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 
 from django.db.models import TextField
 from django.db.models.functions import Cast
@@ -14,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from ..draft_facts import Edge, missing_parents, of_roots
 from ..engine.selection import Path, PatternRule, Selection
+from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 from .tallies import Tally, sizes_of, tallies
 from .tree import BoxState, boxes, reading_of
@@ -41,9 +44,14 @@ class SelectionSummary:
     looking: bool
 
 
+def selection_counts(task: MigrationTask) -> dict[Path, Tally]:
+    """Return the tallies of a task's selection; several things of one page need the same."""
+    return tallies(task, Selection.from_json(task.selection))
+
+
 def after_change(task: MigrationTask, path: Path) -> tuple[SelectionSummary, list[BoxState]]:
     """Return the counter, and how a changed node and everything above it stand."""
-    counts = tallies(task, Selection.from_json(task.selection))
+    counts = selection_counts(task)
     return selection_summary(task, counts), boxes(task, path, counts)
 
 
@@ -113,12 +121,12 @@ def closure(task: MigrationTask) -> Closure:
         )
         for path in sorted(children)
     ]
-    along, counts = _along(task, selection)
+    along = _along(task, selection)
     return Closure(
         tables=tables,
         keys=keys,
-        along=along,
-        along_counts=counts,
+        along=along.names,
+        along_counts=along.counts,
         bytes=sum(table.bytes for table in tables),
         foreign_keys=selection.foreign_keys,
     )
@@ -152,17 +160,38 @@ def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> 
     return children
 
 
-def _along(task: MigrationTask, selection: Selection) -> tuple[dict[str, list[str]], dict[str, int]]:
+@dataclass(frozen=True)
+class _Along:
+    """What comes along, by kind: how many, and the first names."""
+
+    names: dict[str, list[str]]
+    counts: dict[str, int]
+
+    def __len__(self) -> int:
+        return sum(len(names) for names in self.names.values())
+
+
+def _along(task: MigrationTask, selection: Selection) -> _Along:
     """Return names and counts by kind of what selected tables need: types, sequences, functions, extensions."""
+    rules = json.dumps([*selection.to_json()["rules"], *selection.to_json().get("patterns", [])])
+    key = hashlib.sha256(rules.encode()).hexdigest()
+    return of_reading(task, ("along", key), lambda: _read_along(task, selection))
+
+
+def _read_along(task: MigrationTask, selection: Selection) -> _Along:
     names: dict[str, set[str]] = defaultdict(set)
-    for _table, listed in _needs(task, selection):
-        for kind, schema, name in json.loads(listed):
+    # One document is read much quicker than tens of thousands; equal lists are read once.
+    for listed in json.loads(f"[{','.join(_needs(task, selection))}]"):
+        for kind, schema, name in listed:
             names[kind].add(f"{schema}.{name}" if schema else name)
-    counts = Counter({kind: len(found) for kind, found in names.items()})
-    return {kind: sorted(found)[:MOST_SHOWN] for kind, found in sorted(names.items())}, dict(counts)
+    return _Along(
+        {kind: nsmallest(MOST_SHOWN, found) for kind, found in sorted(names.items())},
+        {kind: len(found) for kind, found in names.items()},
+    )
 
 
-def _needs(task: MigrationTask, selection: Selection) -> Iterator[tuple[Path, str]]:
+def _needs(task: MigrationTask, selection: Selection) -> set[str]:
+    """Return what selected tables need, each distinct list as the JSON that it is stored as."""
     rows = (
         SourceObject.objects.filter(task=task, level=Level.TABLE)
         .annotate(listed=Cast("needs", TextField()))
@@ -170,6 +199,13 @@ def _needs(task: MigrationTask, selection: Selection) -> Iterator[tuple[Path, st
         .values_list("database", "schema", "name", "listed")
         .order_by()
     )
+    found: set[str] = set()
+    choosers: dict[tuple[str, str], Callable[[str], bool]] = {}
     for database, schema, name, listed in rows.iterator(chunk_size=5000):
-        if selection.includes(database, schema, name):
-            yield (database, schema, name), listed
+        at = database, schema
+        chosen = choosers.get(at)
+        if chosen is None:
+            chosen = choosers[at] = selection.chooser(database, schema)
+        if chosen(name):
+            found.add(listed)
+    return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import intern
 
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from ..engine.patterns import NamePattern, PatternError, compile_pattern
 from ..engine.selection import Path
+from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 
 MOST_LISTED = 2000
@@ -63,12 +65,22 @@ def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[int]:
     """Return the keys of the rows that a regular expression finds. Raises BadSearch when it needs too much work."""
     if search.pattern is None:
         return []
+    names = of_reading(task, "names", lambda: _names(task))
+    if path:
+        names = [row for row in names if row[1 : 1 + len(path)] == path]
     matches = search.pattern.matches
-    rows = found_rows(task, path, search).values_list("pk", "schema", "name")
     try:
-        return [pk for pk, schema, name in rows.iterator(chunk_size=5000) if matches(schema, name)]
+        return [pk for pk, _database, schema, name in names if matches(schema, name)]
     except PatternError as error:
         raise BadSearch(str(error)) from error
+
+
+def _names(task: MigrationTask) -> list[tuple[int, str, str, str]]:
+    """Return key, database, schema and name of all tables and partitions, in the order of the tree."""
+    rows = found_rows(task, (), Search()).values_list("pk", *_FIELDS)
+    return [
+        (pk, intern(database), intern(schema), name) for pk, database, schema, name in rows.iterator(chunk_size=5000)
+    ]
 
 
 def matching_tables(task: MigrationTask, path: Path, text: str) -> list[Path]:

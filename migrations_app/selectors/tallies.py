@@ -9,13 +9,14 @@ from typing import Any
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
 
-from ..engine.selection import Path, PatternRule, Selection
+from ..engine.selection import Mode, Path, PatternRule, Selection
+from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 
 _NAMES_AT_ONCE = 500
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Tally:
     """Tables of one schema, one database or all: how many there are, how many move, how many of those without data."""
 
@@ -34,61 +35,90 @@ class Tally:
         if mode == "structure":
             self.structure += tables
 
+    def include(self, part: Tally) -> None:
+        """Count everything that another tally counts."""
+        self.total += part.total
+        self.chosen += part.chosen
+        self.structure += part.structure
+        self.bytes += part.bytes
+        self.chosen_bytes += part.chosen_bytes
+
 
 def tallies(task: MigrationTask, selection: Selection) -> dict[Path, Tally]:
     """Return a tally by path: () for all, (database,) and (database, schema). Partitions count with their table."""
     found: dict[Path, Tally] = defaultdict(Tally)
     coarse = replace(selection, rules={path: value for path, value in selection.rules.items() if len(path) < 3})
-    patterns = list(selection.patterns)
-    for row in _groups(task, coarse, patterns):
-        database, schema = row["database"], row["schema"]
-        mode = patterns[row["winner"]].mode if row["winner"] >= 0 else coarse.mode(database, schema)
-        _count(found, (database, schema), "total", mode, row["tables"], row["size"] or 0)
-    for path, size in _named(task, [path for path in selection.rules if len(path) == 3]):
-        before, after = coarse.mode(*path), selection.mode(*path)
+    patterns = selection.patterns
+    for group in of_reading(task, ("groups", patterns), lambda: _groups(task, patterns)):
+        tally = found[group.path]
+        tally.total += group.tables
+        tally.bytes += group.bytes
+        tally.add(_mode(coarse, patterns, group), group.tables, group.bytes)
+    for table, size in _named(task, [path for path in selection.rules if len(path) == 3]):
+        before, after = coarse.mode(*table), selection.mode(*table)
         if before != after:
-            _count(found, path[:2], "", before, -1, -size)
-            _count(found, path[:2], "", after, 1, size)
+            found[table[:2]].add(before, -1, -size)
+            found[table[:2]].add(after, 1, size)
+    for path, tally in list(found.items()):
+        found[path[:1]].include(tally)
+        found[()].include(tally)
     return found
 
 
-def _count(found: dict[Path, Tally], at: Path, total: str, mode: str, tables: int, size: int) -> None:
-    for path in ((), at[:1], at):
-        if total:
-            found[path].total += tables
-            found[path].bytes += size
-        found[path].add(mode, tables, size)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """Tables of one schema that the same patterns cover. `inner`, `outer`: the pattern of the schema and the one of
+    the database that wins there, by its number; -1 = none."""
+
+    path: tuple[str, str]
+    inner: int
+    outer: int
+    tables: int
+    bytes: int
+
+
+def _mode(coarse: Selection, patterns: tuple[PatternRule, ...], group: _Group) -> Mode:
+    """Return how the tables of a group move, exact rules for tables aside: as `Selection.mode` decides."""
+    if group.inner >= 0:
+        return patterns[group.inner].mode
+    if group.outer >= 0 and group.path not in coarse.rules:
+        return patterns[group.outer].mode
+    return coarse.mode(*group.path)
 
 
 def _tables(task: MigrationTask) -> QuerySet[SourceObject]:
     return SourceObject.objects.filter(task=task, level=Level.TABLE, selectable=True).order_by()
 
 
-def _groups(task: MigrationTask, selection: Selection, patterns: list[PatternRule]) -> Iterable[dict[str, Any]]:
-    """Count tables by schema and by the pattern that decides about them (-1: none)."""
+def _groups(task: MigrationTask, patterns: tuple[PatternRule, ...]) -> list[_Group]:
+    """Count the tables by schema and by the patterns that cover them."""
     rows: Any = _tables(task)
     keys = ["database", "schema"]
-    if patterns:
-        inner = [index for index, rule in enumerate(patterns) if len(rule.scope) == 2]
-        outer = [index for index, rule in enumerate(patterns) if len(rule.scope) == 1]
+    for name, length in (("inner", 2), ("outer", 1)):
         whens = [
-            When(_covered(patterns[index], selection), then=Value(index)) for index in [*inner[::-1], *outer[::-1]]
+            When(_covered(rule), then=Value(index)) for index, rule in enumerate(patterns) if len(rule.scope) == length
         ]
-        rows = rows.annotate(winner=Case(*whens, default=Value(-1), output_field=IntegerField()))
-        keys.append("winner")
-    for row in rows.values(*keys).annotate(tables=Count("pk"), size=Sum("bytes")):
-        yield {"winner": -1, **row}
+        if whens:  # of two at the same place the later one wins
+            rows = rows.annotate(**{name: Case(*whens[::-1], default=Value(-1), output_field=IntegerField())})
+            keys.append(name)
+    found = rows.values(*keys).annotate(tables=Count("pk"), size=Sum("bytes"))
+    return [
+        _Group(
+            path=(row["database"], row["schema"]),
+            inner=row.get("inner", -1),
+            outer=row.get("outer", -1),
+            tables=row["tables"],
+            bytes=row["size"] or 0,
+        )
+        for row in found
+    ]
 
 
-def _covered(rule: PatternRule, selection: Selection) -> Q:
-    """Return the condition under which a pattern decides, exact rules for tables aside."""
+def _covered(rule: PatternRule) -> Q:
+    """Return the condition that a table matches a pattern and lies in its scope."""
     schema, dot, name = rule.text.partition(".")
     named = Q(schema__glob=schema, name__glob=name) if dot else Q(name__glob=rule.text)
-    if len(rule.scope) == 2:
-        return named & Q(database=rule.scope[0], schema=rule.scope[1])
-    ruled = [path[1] for path in selection.rules if len(path) == 2 and path[0] == rule.scope[0]]
-    inside = named & Q(database=rule.scope[0])
-    return inside & ~Q(schema__in=ruled) if ruled else inside
+    return named & Q(**dict(zip(("database", "schema"), rule.scope, strict=False)))
 
 
 def _named(task: MigrationTask, paths: list[Path]) -> Iterable[tuple[Path, int]]:

@@ -67,9 +67,17 @@ class TreeLevel:
         return sum(self.along.values())
 
 
-def tree(task: MigrationTask, path: Path, *, search: str = "", page: int = 1, along: bool = False) -> TreeLevel:
+def tree(
+    task: MigrationTask,
+    path: Path,
+    *,
+    search: str = "",
+    page: int = 1,
+    along: bool = False,
+    counts: dict[Path, Tally] | None = None,
+) -> TreeLevel:
     """Return one page of the children of `path`; with `search` the tables below it that match; with `along` what
-    comes along with a schema. Raises BadSearch."""
+    comes along with a schema. `counts`: the tallies, if known. Raises BadSearch."""
     wanted, selection = read_search(search), Selection.from_json(task.selection)
     if wanted.kind == "regex":
         keys = regex_matches(task, path, wanted)
@@ -80,7 +88,7 @@ def tree(task: MigrationTask, path: Path, *, search: str = "", page: int = 1, al
         rows = found_rows(task, path, wanted) if wanted.text else _children(task, path, along)
         total, page, pages = _pages(rows.count(), page)
         chosen = list(rows[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE])
-    nodes = _nodes(task, selection, chosen)
+    nodes = _nodes(task, selection, chosen, counts)
     kinds = _along_counts(task, path) if len(path) == 2 and page == 1 and not wanted.text and not along else {}
     return TreeLevel(path=path, nodes=nodes, page=page, pages=pages, total=total, search=wanted, along=kinds)
 
@@ -108,8 +116,11 @@ def _along_counts(task: MigrationTask, path: Path) -> dict[str, int]:
     return {kind: found[kind] for kind in ALONG_KINDS if kind in found}
 
 
-def _nodes(task: MigrationTask, selection: Selection, rows: list[SourceObject]) -> list[TreeNode]:
-    counts = tallies(task, selection) if any(row.level in (Level.DATABASE, Level.SCHEMA) for row in rows) else {}
+def _nodes(
+    task: MigrationTask, selection: Selection, rows: list[SourceObject], known: dict[Path, Tally] | None
+) -> list[TreeNode]:
+    counted = any(row.level in (Level.DATABASE, Level.SCHEMA) for row in rows)
+    counts = (tallies(task, selection) if known is None else known) if counted else {}
     weights = {row.pk: _weight(row, counts) for row in rows}
     largest = max([1, *weights.values()])
     branches = _partition_counts(task, rows)

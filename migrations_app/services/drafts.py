@@ -73,6 +73,7 @@ def save_settings(
     task.save()
     if former != way_to(task.source):
         SourceObject.objects.filter(task=task).delete()
+        MigrationTask.objects.filter(pk=task.pk).update(objects_read=None)
         # A worker still reads the former source and will throw that away; the next request must not wait for it.
         ConnectionTest.objects.filter(task=task, side="source", kind="inventory", state="running").delete()
     for side, bastion, endpoint in zip(("source", "target"), bastions, (task.source, task.target), strict=True):

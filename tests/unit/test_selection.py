@@ -233,6 +233,8 @@ def test_the_rules_give_the_same_tables_as_a_naive_list_of_them(made: list[tuple
             model |= {path: value for path in below if _matches(what, path[1], path[2])}
     selection = Selection.from_json(json.loads(json.dumps(selection.to_json())))
     assert {path: selection.mode(*path) for path in UNIVERSE} == model
+    choosers = {path[:2]: selection.chooser(*path[:2]) for path in UNIVERSE}
+    assert {path: choosers[path[:2]](path[2]) for path in UNIVERSE} == {path: model[path] != "" for path in UNIVERSE}
     for path in UNIVERSE:
         for length in range(4):
             at = path[:length]
