@@ -20,7 +20,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-console lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-copy bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -70,6 +70,10 @@ screenshots: ## Take the pictures of docs/img anew: a whole migration, and every
 bench: ## Measure throughput and lag on this machine
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench $(ARGS)
+
+bench-copy: ## Measure the full migration against pgcopydb and pg_dump, in turns, with everybody's CPU
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench.copy $(ARGS)
 
 messages: ## Collect the texts of the console into locale/ (with gettext's tools, where there are any) and compile them
 	@$(IN_ROOT); .ci/setup lint; \

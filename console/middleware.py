@@ -44,12 +44,6 @@ class PrivatePagesMiddleware:
         return response
 
 
-def begin_session(sender: object, request: HttpRequest, **kwargs: object) -> None:
-    """Note when a session began; every way of signing in passes here."""
-    if hasattr(request, "session"):
-        request.session["began"] = request.session["seen"] = int(time.time())
-
-
 class SessionAgeMiddleware:
     """Ends a session 12 hours after it began, and after 30 minutes in which nobody asked for anything."""
 

@@ -11,8 +11,11 @@ from django.db import DatabaseError, connection
 
 from . import crypto
 
+COMMAND_LINE = "towpath"
+"""Tag of what a command of the engine needs: the other checks load every page of the console."""
 
-@register(Tags.security)
+
+@register(Tags.security, COMMAND_LINE)
 def key_is_usable(**_: Any) -> list[CheckMessage]:
     """The encryption key exists and is one."""
     try:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrations_app.engine.errors import CancelRequested, PauseRequested
-from migrations_app.engine.plan import Side
+from migrations_app.engine.plan import Knobs, Side
 from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Ports, TableState
 
 
 class FakeControl:
-    """A control that a test steers: `cancel()`, `pause()`, `complete`, `compare`, `yields`."""
+    """A control that a test steers: `cancel()`, `pause()`, `complete`, `compare`, `yields`, `turned`."""
 
     def __init__(self) -> None:
         self._stop: Exception | None = None
@@ -23,6 +23,7 @@ class FakeControl:
         self.complete = False
         self.compare = False
         self.yields = False
+        self.turned: Knobs | None = None
 
     def _stop_with(self, reason: Exception) -> None:
         self._stop = reason
@@ -52,6 +53,9 @@ class FakeControl:
     def sleep(self, seconds: float) -> None:
         self._event.wait(seconds)
         self.check()
+
+    def knobs(self) -> Knobs | None:
+        return self.turned
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

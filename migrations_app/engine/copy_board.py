@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from .connect import Connection, cancel_all
 from .copying import TableWork
@@ -15,6 +18,7 @@ from .parts import Part
 from .plan import DatabasePlan
 
 TRIES = 3
+Building = TypeVar("Building")
 _BACK_OFF_SECONDS = (1.0, 5.0)
 _WAIT_SECONDS = (0.5, 2.0, 5.0)
 
@@ -43,15 +47,17 @@ class Stopped(Exception):
     """Another lane has failed, or the run must stop; the reason is on the board."""
 
 
-class Board:
-    """Thread-safe queues of copy units and of tables that wait for their indexes."""
+class Board(Generic[Building]):
+    """Thread-safe queues of copy units, and of what waits to be built for copied tables, the largest first."""
 
     def __init__(self, units: list[Unit], check: Callable[[], None]) -> None:
         self._check = check
         self._ready = deque(units)
         self._running = 0
         self._left = Counter(unit.database.source_name for unit in units)
-        self._indexing: deque[TableWork] = deque()
+        self._indexing: list[tuple[int, int, Building]] = []
+        self._building = 0
+        self._counted = itertools.count()
         self._changed = threading.Condition()
         self._sessions: list[Connection] = []
         self.failure: BaseException | None = None
@@ -76,11 +82,16 @@ class Board:
         with self._changed:
             self._sessions = [one for one in self._sessions if not one.closed] + list(sessions)
 
-    def take(self) -> Unit | None:
-        """Return the next unit, None when nothing is left. Waits while units that run might come back."""
+    def take(self, spare: Callable[[], bool] = lambda: False) -> Unit | None:
+        """Return the next unit, None when nothing is left. Waits while units that run might come back.
+
+        `spare` is asked at each look: after a yes the caller is not wanted any more, and gets None.
+        """
         with self._changed:
             while True:
                 self.check()
+                if spare():
+                    return None
                 now = time.monotonic()
                 unit = next((unit for unit in self._ready if unit.not_before <= now), None)
                 if unit is not None:
@@ -125,19 +136,42 @@ class Board:
             self._changed.notify_all()
             return True
 
-    def index(self, *works: TableWork) -> None:
-        """Queue copied tables for their indexes."""
+    def rows_left(self) -> bool:
+        """Say whether rows are still to be copied, or on their way."""
         with self._changed:
-            self._indexing.extend(works)
+            return bool(self._ready or self._running)
+
+    def indexes_left(self) -> bool:
+        """Say whether something waits to be built, or can still come."""
+        with self._changed:
+            return bool(self._indexing or self._building or self._ready or self._running)
+
+    def index(self, *units: tuple[int, Building]) -> None:
+        """Queue what is to be built, each with its weight."""
+        with self._changed:
+            for weight, unit in units:
+                heapq.heappush(self._indexing, (-weight, next(self._counted), unit))
             self._changed.notify_all()
 
-    def take_index(self) -> TableWork | None:
-        """Return the next table to be indexed, None when no more can come."""
+    def take_index(self, spare: Callable[[], bool] = lambda: False) -> Building | None:
+        """Return the heaviest of what is to be built, None when no more can come or `spare` says yes.
+
+        `index_finished` must follow, after what comes of it was queued.
+        """
         with self._changed:
             while True:
                 self.check()
+                if spare():
+                    return None
                 if self._indexing:
-                    return self._indexing.popleft()
-                if not self._ready and not self._running:
+                    self._building += 1
+                    return heapq.heappop(self._indexing)[2]
+                if not self._building and not self._ready and not self._running:
                     return None
                 self._changed.wait(0.5)
+
+    def index_finished(self) -> None:
+        """Note that one of those that were taken is done with."""
+        with self._changed:
+            self._building -= 1
+            self._changed.notify_all()

@@ -19,7 +19,8 @@ from .catalog import Table
 from .connect import Connection, cancel_all
 from .errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError, TargetError
 from .names import literal, qualified, quote
-from .outcome import Run
+from .outcome import Run, knobs
+from .pacing import Pacing
 from .parts import Part
 from .plan import DatabasePlan, Side
 from .ports import TableState
@@ -136,10 +137,17 @@ class Lane:
     """
 
     def __init__(
-        self, run: Run, database: DatabasePlan, snapshot: Snapshot, check: Callable[[], None], *, held: bool = False
+        self,
+        run: Run,
+        database: DatabasePlan,
+        snapshot: Snapshot,
+        check: Callable[[], None],
+        *,
+        held: bool = False,
+        pacing: Pacing | None = None,
     ) -> None:
         self.run, self.database, self.snapshot = run, database, snapshot
-        self.held = held
+        self.held, self.pacing = held, pacing or Pacing(lambda: knobs(run))
         self.patience = Patience(self._check, self._activity)
         self.turn = 0
         """Grows with every COPY that begins: `give_way` means one of them."""
@@ -197,6 +205,8 @@ class Lane:
     def _count(self, size: int) -> None:
         if self._current:
             self._current.bytes_done += size
+        if self.pacing.passed(size, self.patience.check):
+            self.patience.moved()  # the line was quiet because we were
 
     def _activity(self) -> str:
         words = []

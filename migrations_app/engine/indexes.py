@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,14 +19,20 @@ from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
 from .toc import Entry
 
-MAINTENANCE_MEMORY_MB = 256
-# Below this size all indexes of a table and its statistics are made in one go: one round trip, one commit.
-_SMALL_TABLE_BYTES = 64 << 20
-_SETTINGS = (
-    f"SET maintenance_work_mem = '{MAINTENANCE_MEMORY_MB}MB'; SET synchronous_commit = off;"
-    " SET max_parallel_maintenance_workers = 4;\n"
-).encode()
+# Up to this size all indexes of a table and its statistics are made in one go: one round trip, one commit.
+SMALL_TABLE_BYTES = 64 << 20
 _MANNER = Manner(is_fatal=lambda entry: is_key(entry), repeatable=True)
+_ADOPTING = Manner(is_fatal=lambda entry: is_key(entry), repeatable=True, text=lambda entry: _adopting(entry))
+_MOST_MEMORY_KB = 2 << 20
+_WORKERS = 4
+_PARALLEL_SINCE = 110000
+_FACTS = (
+    "SELECT (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'shared_buffers'),"
+    " (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'effective_cache_size'),"
+    " (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'),"
+    " pg_catalog.current_setting('max_parallel_workers')::bigint,"
+    " coalesce(pg_catalog.current_setting('max_parallel_maintenance_workers', true), '0')::bigint"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,88 @@ def is_key(entry: Entry) -> bool:
     return entry.type == "CONSTRAINT" or entry.definition.startswith(b"CREATE UNIQUE INDEX")
 
 
+# What pg_dump writes for a key that an index alone can stand for until the others are built.
+_PLAIN_KEY = re.compile(
+    rb"ALTER TABLE ONLY (?P<table>[^;]+?)\n    ADD CONSTRAINT (?P<name>\"(?:[^\"]|\"\")+\"|[a-z_][a-z0-9_]*)"
+    rb" (?P<kind>PRIMARY KEY|UNIQUE) (?P<columns>\((?:\"(?:[^\"]|\"\")+\"|[a-z0-9_, ])+\));\s*\Z"
+)
+
+
+def _key_index(entry: Entry) -> bytes | None:
+    """Return the CREATE INDEX for a plain primary or unique key, None for any other entry.
+
+    The index takes only a lock that readers and other builds share; the key, which shuts out everybody, comes at the
+    end and adopts it within a moment.
+    """
+    found = _PLAIN_KEY.match(entry.definition.lstrip()) if entry.type == "CONSTRAINT" else None
+    if found is None:
+        return None
+    return b"CREATE UNIQUE INDEX %b ON %b USING btree %b" % (found["name"], found["table"], found["columns"])
+
+
+def _adopting(entry: Entry) -> bytes:
+    """Return the statement that makes the index of `_key_index` the key."""
+    found = _PLAIN_KEY.match(entry.definition.lstrip())
+    if found is None:
+        return entry.definition
+    return b"ALTER TABLE ONLY %b ADD CONSTRAINT %b %b USING INDEX %b;" % (
+        found["table"],
+        found["name"],
+        found["kind"],
+        found["name"],
+    )
+
+
+def to_build_apart(run: Run, database: DatabasePlan, table: Table, connection: Connection) -> list[Entry]:
+    """Return the indexes of a table that do not stand yet and may be built at the same time, by `build_apart`."""
+    archive = open_archive(run, database)
+    schema, name = archive.renaming.place((table.schema, table.name))
+    standing = read_indexes(connection, schema, name)
+    found = []
+    for entry in archive.by_table.get((schema, name), ()):
+        place = archive.place(entry)
+        single = entry.type == "INDEX" and entry.definition.rstrip().count(b";\n") == 0
+        apart = single or _key_index(entry) is not None
+        if place and apart and (place.schema, place.table, place.name) not in standing:
+            found.append(entry)
+    return found
+
+
+def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
+    """Build one index of `to_build_apart`. `build_table` must follow when all of them are built: it knows the rest.
+
+    A failure is left to it too, but for what says nothing about the index: then EngineError is raised.
+    """
+    connection.execute(build_settings(run, connection, apart=True))
+    text = _key_index(entry) or entry.definition
+    run.ports.control.check()
+    try:
+        connection.execute(text)
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, f"building {entry.label}")
+
+
+def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> bytes:
+    """Return the settings for building on this target, chosen from what it says about itself.
+
+    Memory: nobody but the server knows how much there is; its buffers are a quarter of it by custom, and the planner's
+    idea of the cache three quarters. A quarter of that, shared by the lanes, is never less than the server's own
+    setting. Processors: as many as the server allows for one build; its share of them when builds go on `apart`.
+    """
+    known = run.building
+    if not known:
+        row = connection.execute(_FACTS.encode()).fetchone() or (0, 0, 0, 0, 0)
+        buffers, cache, maintenance, parallel, own = (int(str(value)) for value in row)
+        share = max(4 * buffers, cache * 4 // 3) // 4 // max(run.plan.index_jobs, 1)
+        known["kilobytes"] = max(maintenance, min(share, _MOST_MEMORY_KB))
+        known["alone"] = min(max(own, _WORKERS), parallel)
+        known["apart"] = min(max(own // max(run.plan.index_jobs, 1), 1), parallel)
+    text = f"SET maintenance_work_mem = '{known['kilobytes']}kB'; SET synchronous_commit = off;"
+    if connection.info.server_version >= _PARALLEL_SINCE:
+        text += f" SET max_parallel_maintenance_workers = {known['apart' if apart else 'alone']};"
+    return text.encode() + b"\n"
+
+
 def build_table(run: Run, database: DatabasePlan, table: Table, session: Connection | None = None) -> None:
     """Build the indexes, keys and extended statistics of a copied table on the target, then ANALYZE it.
 
@@ -57,13 +146,14 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
     analyze = b"ANALYZE " + qualified(schema, name).encode() + b";"
     with _session(run, database, session) as connection:
         run.ports.control.check()
-        if table.bytes <= _SMALL_TABLE_BYTES:
+        if table.bytes <= SMALL_TABLE_BYTES:
             try:
-                connection.execute(_SETTINGS + b"\n".join([*(entry.definition for entry in entries), analyze]))
+                settings = build_settings(run, connection)
+                connection.execute(settings + b"\n".join([*(entry.definition for entry in entries), analyze]))
                 return
             except psycopg.Error as error:
                 raise_unless_refused(run, error, f"building the indexes of {table.schema}.{table.name}")
-        connection.execute(_SETTINGS)
+        connection.execute(build_settings(run, connection))
         remember(run, database, build_missing(run, connection, archive, entries, schema, name))
         try:
             connection.execute(analyze)
@@ -95,14 +185,16 @@ def build_missing(
     standing = read_indexes(connection, schema, table)
     failures = []
     for entry in entries:
-        place = archive.place(entry)
+        place, manner = archive.place(entry), _MANNER
         if place and entry.type != "STATISTICS":
             index = standing.get((place.schema, place.table, place.name))
             if index and _is_whole(entry, index):
                 continue
-            if index:
+            if index and _may_adopt(entry, index):
+                manner = _ADOPTING
+            elif index:
                 _remove(run, connection, entry, place, index)
-        failure = run_one(run, connection, entry, _MANNER)
+        failure = run_one(run, connection, entry, manner)
         failures += [failure] if failure else []
     return failures
 
@@ -130,6 +222,11 @@ def _is_whole(entry: Entry, index: Index) -> bool:
     if index.kind == "I" or index.attached:  # valid only when all parts are; its definition was compared at ATTACH
         return True
     return index.valid and entry.definition.startswith(index.definition.encode())
+
+
+def _may_adopt(entry: Entry, index: Index) -> bool:
+    """Say whether an index that stands is exactly what `build_apart` makes for this key."""
+    return index.valid and index.kind == "i" and _key_index(entry) == index.definition.encode()
 
 
 def _remove(run: Run, connection: Connection, entry: Entry, place: Place, index: Index) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .connect import Sessions
-from .plan import DatabasePlan, Plan
+from .plan import DatabasePlan, Knobs, Plan
 from .ports import Comparison, Ports
 
 
@@ -36,9 +36,16 @@ class Run:
     snapshots: dict[str, Any] = field(default_factory=dict)
     renamings: dict[str, Any] = field(default_factory=dict)
     """How schemas are called on the target (engine.renaming.Renaming by source database name), once it was asked."""
+    building: dict[str, int] = field(default_factory=dict)
+    """What indexes are built with on this target (memory, workers), once it was asked."""
     proof: list[Comparison] = field(default_factory=list)
     """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
 
     def databases(self) -> tuple[DatabasePlan, ...]:
         """Return the databases of the task."""
         return self.plan.databases
+
+
+def knobs(run: Run) -> Knobs:
+    """Return how the knobs of the copy stand now."""
+    return run.ports.control.knobs() or run.plan.knobs

@@ -13,7 +13,7 @@ from .catalog import Column, Table
 from .connect import Connection
 from .names import literal, quote
 
-SMALLEST_PART_BYTES = 1 << 30
+SMALLEST_PART_BYTES = 128 << 20
 _PARTS_PER_LANE = 4
 _TID_RANGE_SCAN_SINCE = 140000
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})

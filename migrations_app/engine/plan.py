@@ -84,6 +84,16 @@ class Neighbour:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """What an operator may change while a copy runs."""
+
+    copy_jobs: int
+    index_jobs: int
+    bytes_per_second: int | None = None
+    """Cap for all lanes together; None = as fast as it goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that a run needs to know. Built anew from the task's rows for every slice.
 
@@ -101,6 +111,10 @@ class Plan:
     work_dir: Path
     copy_jobs: int = 2
     index_jobs: int = 2
+    bytes_per_second: int | None = None
+    """With the two above the knobs as they stood at the claim; `Control.knobs` says how they stand now."""
+    compare: bool = True
+    """False: a full-only task ends without its comparison, and says so."""
     connect_timeout_seconds: int = 5
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""
@@ -108,3 +122,8 @@ class Plan:
     ready_lag_seconds: float = 5.0
     neighbours: tuple[Neighbour, ...] = ()
     """For checks only; a run does not need it."""
+
+    @property
+    def knobs(self) -> Knobs:
+        """The knobs as they stood when the plan was made."""
+        return Knobs(copy_jobs=self.copy_jobs, index_jobs=self.index_jobs, bytes_per_second=self.bytes_per_second)

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from .plan import Side
+from .plan import Knobs, Side
 
 
 class Control(Protocol):
@@ -30,6 +30,9 @@ class Control(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait, but return at once (raising like `check`) when the run must stop."""
+
+    def knobs(self) -> Knobs | None:
+        """Return how the knobs of the copy stand now, a second old at most; None: as the plan says. Cheap."""
 
     def on_stop(self, callback: Any) -> None:
         """Call `callback()` from another thread when the run must stop, so that blocked sockets can be cut."""

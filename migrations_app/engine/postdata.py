@@ -11,7 +11,7 @@ import psycopg
 from .archive import Archive, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .foreign_keys import of_one_moment, restore_foreign_keys
-from .indexes import build_missing, build_table
+from .indexes import build_missing, build_settings, build_table
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -52,7 +52,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
     archive = open_archive(run, database)
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
-        connection.execute(archive.setup + b"SET maintenance_work_mem = '256MB';")
+        connection.execute(archive.setup + build_settings(run, connection))
         _stage(run, database, 0, "views")
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, "indexes")

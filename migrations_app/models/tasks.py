@@ -41,7 +41,9 @@ class MigrationTask(models.Model):
     scheduled_at = models.DateTimeField(null=True, blank=True)
     selection = models.JSONField(default=dict)
     objects_read = models.UUIDField(null=True, editable=False)  # names the reading in source_objects; NULL = unknown
-    copy_jobs = models.PositiveSmallIntegerField(null=True, blank=True)
+    copy_jobs = models.PositiveSmallIntegerField(null=True, blank=True)  # null = the installation's
+    copy_mb_per_second = models.PositiveIntegerField(null=True, blank=True)  # null = as fast as it goes
+    skip_compare = models.BooleanField(default=False)  # full-only: ends without its comparison, and says so
     tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField("Tag", blank=True, related_name="tasks")
     cloned_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="clones")
 

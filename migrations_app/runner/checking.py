@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -84,16 +87,49 @@ def _run_items(task: MigrationTask, only: frozenset[str], lease: Lease, recorder
     plan = replace(build_plan(task, databases), neighbours=neighbours(task))
     infos = checks.items_for(plan)
     position = {info.code: number for number, info in enumerate(infos)}
-
-    def report(result: checks.CheckResult) -> None:
-        recorder.call(lambda: work.store_result(task, position.get(result.code, 0), result))
-
     recorder.call(lambda: work.begin_items(task, infos, only))
+    notes = _Notes(recorder, lambda known: work.store_results(task, [(position.get(r.code, 0), r) for r in known]))
     places = standing(task, only)
     for place in places:
-        report(place)
-    results = places + list(checks.run_checks(plan, lease, only=only or None, report=report))
+        notes.add(place)
+    results = places + list(checks.run_checks(plan, lease, only=only or None, report=notes.add))
+    notes.write_all()
     recorder.call(lambda: work.forget_others(task, results))
+
+
+class _Notes:
+    """Results on their way to our rows: while one lot is being written, the next one gathers."""
+
+    def __init__(self, recorder: Recorder, write: Callable[[list[checks.CheckResult]], None]) -> None:
+        self._recorder, self._write = recorder, write
+        self._lock = threading.Lock()
+        self._waiting: list[checks.CheckResult] = []
+        self._busy = False
+        self._writing: Future[None] | None = None
+
+    def add(self, result: checks.CheckResult) -> None:
+        """Write a result down soon. Raises what an earlier writing raised."""
+        with self._lock:
+            self._waiting.append(result)
+            busy, self._busy = self._busy, True
+        if not busy:
+            if self._writing:
+                self._writing.result()
+            self._writing = self._recorder.start(self._work)
+
+    def write_all(self) -> None:
+        """Return when everything is written."""
+        if self._writing:
+            self._writing.result()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                results, self._waiting = self._waiting, []
+                self._busy = bool(results)
+            if not results:
+                return
+            self._write(results)
 
 
 def _touch(task: MigrationTask) -> None:

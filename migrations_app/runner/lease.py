@@ -14,8 +14,10 @@ from django.db import DatabaseError, connections
 
 from .. import queue
 from ..engine.errors import CancelRequested, Interrupted, LeaseLost, PauseRequested
+from ..engine.plan import Knobs
 from ..engine.states import Status
 from ..services import work
+from .planning import knobs_of
 
 TICK_SECONDS = 1.0
 _STOPPING = threading.Event()
@@ -45,6 +47,7 @@ class Lease:
         self._complete = False
         self._compare = False
         self._in_sync: bool | None = None
+        self._knobs: Knobs | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -77,6 +80,10 @@ class Lease:
     def compare_requested(self) -> bool:
         """See engine.ports.Control."""
         return self._compare
+
+    def knobs(self) -> Knobs | None:
+        """See engine.ports.Control."""
+        return self._knobs
 
     def compare_done(self) -> None:
         """Forget the request of Compare now at once, before the next look at the row."""
@@ -128,6 +135,7 @@ class Lease:
             self.stop(PauseRequested())
         if stopping():
             self.stop(PauseRequested())
+        self._knobs = knobs_of(task)
         self._complete = task.status == Status.COMPLETING
         self._compare = task.compare_requested
         self._yield = not task.foreground and work.others_wait_for_sync(self.claim)

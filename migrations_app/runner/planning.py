@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connections
 
 from ..engine.dialling import HandshakeEnded, resolve
-from ..engine.plan import Bastion, DatabasePlan, Neighbour, Plan, Server, TlsMode
+from ..engine.plan import Bastion, DatabasePlan, Knobs, Neighbour, Plan, Server, TlsMode
 from ..engine.policy import AddressPolicy, literal, parse_networks
 from ..engine.selection import Selection
 from ..engine.states import Status
@@ -157,8 +157,18 @@ def neighbours(task: MigrationTask) -> tuple[Neighbour, ...]:
     return tuple(Neighbour(key=row.task.key, name=row.task.name, database=row.target_name) for row in rows)
 
 
+def knobs_of(task: MigrationTask) -> Knobs:
+    """Return how the knobs of a task stand: its own, or else those of the installation."""
+    return Knobs(
+        copy_jobs=task.copy_jobs or settings.COPY_JOBS,
+        index_jobs=task.copy_jobs or settings.INDEX_JOBS,
+        bytes_per_second=task.copy_mb_per_second * 1_000_000 if task.copy_mb_per_second else None,
+    )
+
+
 def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None) -> Plan:
     """Return the plan of a task for its current epoch. Makes the task's private work folder."""
+    knobs = knobs_of(task)
     work_dir = settings.WORK_DIR / task.id.hex
     work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if databases is None:
@@ -173,7 +183,9 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         selection=Selection.from_json(task.selection),
         incremental=task.incremental,
         work_dir=work_dir,
-        copy_jobs=task.copy_jobs or settings.COPY_JOBS,
-        index_jobs=task.copy_jobs or settings.INDEX_JOBS,
+        copy_jobs=knobs.copy_jobs,
+        index_jobs=knobs.index_jobs,
+        bytes_per_second=knobs.bytes_per_second,
+        compare=not task.skip_compare,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,
     )

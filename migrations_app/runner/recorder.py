@@ -6,7 +6,7 @@ The engine works in many threads; each would open a Django connection of its own
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from django.db import close_old_connections, connections
@@ -27,11 +27,15 @@ class Recorder:
         self._pool.submit(connections.close_all).result()
         self._pool.shutdown()
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Run `function()` in the recorder's thread and return what it returns, or raise what it raises."""
+    def start(self, function: Callable[[], T]) -> Future[T]:
+        """Run `function()` in the recorder's thread after what waits there already; does not wait for it."""
 
         def guarded() -> T:
             close_old_connections()
             return function()
 
-        return self._pool.submit(guarded).result()
+        return self._pool.submit(guarded)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function()` in the recorder's thread and return what it returns, or raise what it raises."""
+        return self.start(function).result()

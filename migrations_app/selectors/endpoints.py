@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from cryptography import x509
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
@@ -53,6 +52,8 @@ def place_of(endpoint: Endpoint) -> str:
 
 def certificate_words(pem: str) -> str:
     """Return a stored certificate in few words: whose it is and until when it is valid."""
+    from cryptography import x509  # only pages with certificates need it
+
     try:
         certificate = x509.load_pem_x509_certificates(pem.encode())[0]
     except (ValueError, IndexError):

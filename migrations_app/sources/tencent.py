@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
-
-from tencentcloud.common.common_client import CommonClient
-from tencentcloud.common.credential import Credential
-from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
-from tencentcloud.common.profile.client_profile import ClientProfile
-from tencentcloud.common.profile.http_profile import HttpProfile
+from typing import TYPE_CHECKING, Any
 
 from ..models import ProviderAccount
+
+if TYPE_CHECKING:
+    from tencentcloud.common.common_client import CommonClient
 
 PROVIDER = "tencent"
 TIMEOUT_SECONDS = 5
@@ -251,6 +248,9 @@ class Tencent:
         return {name: str(value) for name, value in paging.items()} if listing.text_paging else dict(paging)
 
     def _call(self, listing: _Listing, region: str, parameters: Answer) -> Answer:
+        # The SDK is imported where it is used: most processes never ask the cloud, and it takes a quarter of a second.
+        from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+
         try:
             answer = self._client(listing, region).call_json(listing.action, parameters)
         except TencentCloudSDKException as error:
@@ -265,6 +265,11 @@ class Tencent:
         return body
 
     def _client(self, listing: _Listing, region: str) -> CommonClient:
+        from tencentcloud.common.common_client import CommonClient
+        from tencentcloud.common.credential import Credential
+        from tencentcloud.common.profile.client_profile import ClientProfile
+        from tencentcloud.common.profile.http_profile import HttpProfile
+
         account = self._account
         http = HttpProfile(
             protocol="https" if account.use_https else "http",

@@ -218,10 +218,10 @@ def test_items_of_other_tasks_can_be_neither_acknowledged_nor_fixed(anna: Client
 def test_the_same_finding_keeps_its_acknowledgement_and_another_voids_it() -> None:
     task, item = _warned()
     services.acknowledge(task_id=task.pk, item_id=item.pk, actor=None, reason="known")
-    work.store_result(task, 0, _result())
+    work.store_results(task, [(0, _result())])
     item.refresh_from_db()
     assert item.acknowledged_reason == "known"
-    work.store_result(task, 0, _result(found="2 tables without a key: app.log, app.more."))
+    work.store_results(task, [(0, _result(found="2 tables without a key: app.log, app.more."))])
     item.refresh_from_db()
     assert (item.acknowledged_reason, item.acknowledged_at) == ("", None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import copy_plan, large_objects, snapshot
+from migrations_app.engine import copy_plan, index_lanes, large_objects, snapshot
 from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import CancelRequested, ConflictError, ConnectionLost, SourceError, TargetError
 from migrations_app.engine.outcome import DONE, Run
@@ -56,7 +56,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(table.name)
         session.execute("SELECT 1")
 
-    monkeypatch.setattr(copy, "build_table", build)
+    monkeypatch.setattr(index_lanes, "build_table", build)
     return names
 
 
@@ -300,7 +300,7 @@ def test_a_failing_index_ends_the_copy(run: Run, monkeypatch: pytest.MonkeyPatch
     def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
         raise TargetError("could not create unique index")
 
-    monkeypatch.setattr(copy, "build_table", build)
+    monkeypatch.setattr(index_lanes, "build_table", build)
     with pytest.raises(TargetError, match="unique index"):
         copy.run(run)
 

@@ -15,7 +15,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
-from migrations_app.engine import copy_plan, foreign_keys, postdata, snapshot
+from migrations_app.engine import copy_plan, foreign_keys, index_lanes, postdata, snapshot
 from migrations_app.engine.copying import Lane, copy_statements
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.lsn import parse_lsn
@@ -48,7 +48,7 @@ def simple(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
         session.execute("SELECT 1")
 
-    monkeypatch.setattr(copy, "build_table", build)
+    monkeypatch.setattr(index_lanes, "build_table", build)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.fakes import FakeControl
 SHOP = DatabasePlan(source_name="shop", target_name="shop")
 
 
-def board(units: list[Unit], control: FakeControl | None = None) -> Board:
+def board(units: list[Unit], control: FakeControl | None = None) -> Board[str]:
     return Board(units, (control or FakeControl()).check)
 
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import psycopg
 
-from ..connect import Connection, translate
+from ..connect import translate
 from ..copy_board import Board, Stopped, Unit
 from ..copy_plan import DatabaseWork, copied_state, copy_locked, make_units, plan_database
 from ..copying import Busy, GaveWay, Lane, Moved, TableWork
 from ..errors import ConnectionLost, EngineError
+from ..index_lanes import Indexer, IndexUnit
+from ..lanes import Lanes
 from ..large_objects import sync_large_objects
 from ..lookout import Lookout
-from ..outcome import DONE, Outcome, Run
-from ..plan import DatabasePlan, Side
+from ..outcome import DONE, Outcome, Run, knobs
+from ..pacing import Pacing
+from ..plan import Side
 from ..ports import TableState, TableStatus
-from ..postdata import build_table
 from ..snapshot import Snapshot
 
 _TICK_SECONDS = 1.0
-_INDEX_TRIES = 3
-_SHOWN_AS_INDEXING_BYTES = 16 << 20
 _PASSES = 3
 _NAMED = 5
 
@@ -73,25 +73,36 @@ class _Copy:
         self.snapshots: dict[str, Snapshot] = {
             work.database.source_name: work.snapshot for work in works if work.snapshot
         }
-        self.board = Board(make_units(run, works), run.ports.control.check)
-        self.board.index(*(one for work in works for one in work.to_index))
+        self.board: Board[IndexUnit] = Board(make_units(run, works), run.ports.control.check)
+        self.indexer = Indexer(run, self.board, self._built)
+        self.indexer.queue(*(one for work in works for one in work.to_index))
         self._indexed: list[TableState] = []
         self._done = [state for work in works for state in work.done]
         self.aside: list[TableWork] = []
         self._lanes: set[Lane] = set()
         self._lock = threading.Lock()
         self._over = threading.Semaphore(0)
+        self._pacing = Pacing(lambda: knobs(run))
+        self._copying = Lanes(
+            self._copy_lane,
+            wanted=lambda: knobs(run).copy_jobs,
+            busy=self.board.rows_left,
+            failed=self._failed,
+            over=self._over,
+        )
+        self._building = Lanes(
+            lambda: self.indexer.lane(self._building.spare),
+            wanted=lambda: knobs(run).index_jobs,
+            busy=self.board.indexes_left,
+            failed=self._failed,
+            over=self._over,
+        )
 
     def run(self) -> None:
         """Start the lanes, show the progress until they end, and raise why if they failed."""
-        plan = self.run_.plan
-        bodies = [self._copy_lane] * max(plan.copy_jobs, 1) + [self._index_lane] * max(plan.index_jobs, 1)
-        threads = [threading.Thread(target=self._guarded, args=(body,), daemon=True) for body in bodies]
         lookout = Lookout(self.run_, self._open_lanes)
         lookout.start()
-        for thread in threads:
-            thread.start()
-        running = len(threads)
+        running = self._man()
         while running:
             if self._over.acquire(timeout=_TICK_SECONDS):
                 running -= 1
@@ -99,31 +110,31 @@ class _Copy:
             try:
                 self.run_.ports.control.check()
                 self._tick()
+                running += self._man()
             except BaseException as error:  # whatever it is, the lanes must end before it goes on
                 self.board.fail(error)
                 running -= sum(self._over.acquire() for _ in range(running))
-        for thread in threads:
-            thread.join()
+        self._copying.join()
+        self._building.join()
         lookout.stop()
         self._save_indexed()
         if self.board.failure is not None:
             raise self.board.failure
         self._tick()
 
-    def _guarded(self, body: Callable[[], None]) -> None:
-        try:
-            body()
-        except Stopped:
-            pass
-        except BaseException as error:  # carried to the thread that waits for the lanes
+    def _man(self) -> int:
+        """Start the lanes that are wanted and missing; returns how many."""
+        return sum(lanes.man() for lanes in (self._copying, self._building))
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, Stopped):
             self.board.fail(error)
-        finally:
-            self._over.release()
 
     def _copy_lane(self) -> None:
         lane: Lane | None = None
+        self._pacing.enter()
         try:
-            while (unit := self.board.take()) is not None:
+            while (unit := self.board.take(self._copying.spare)) is not None:
                 try:
                     lane = self._lane_for(unit, lane)
                     self._work_on(unit, lane)
@@ -141,6 +152,7 @@ class _Copy:
                 else:
                     self._finish(unit)
         finally:
+            self._pacing.leave()
             self._without(lane)
 
     def _without(self, lane: Lane | None) -> None:
@@ -162,7 +174,7 @@ class _Copy:
         if not unit.tables or snapshot is None or (lane and lane.database == unit.database):
             return lane
         self._without(lane)
-        lane = Lane(self.run_, unit.database, snapshot, self.board.check)
+        lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
         with self._lock:
             self._lanes.add(lane)
         self.board.watch(lane.source, lane.target)
@@ -203,7 +215,7 @@ class _Copy:
         for one in copied:
             one.state = copied_state(one, snapshot)
         self.store.save_tables(*(one.state for one in copied))
-        self.board.index(*copied)
+        self.indexer.queue(*copied)
         self._done_with(unit)
 
     def _done_with(self, unit: Unit, instead: Iterable[Unit] = ()) -> None:
@@ -240,48 +252,9 @@ class _Copy:
         elif not self.board.later(unit):
             self._put_aside(unit, unit.tables)
 
-    def _index_lane(self) -> None:
-        at: DatabasePlan | None = None
-        session: Connection | None = None
-        try:
-            while (one := self.board.take_index()) is not None:
-                if session is None or session.closed or at != one.database:
-                    if session:
-                        session.close()
-                    session, at = self._index_session(one.database), one.database
-                if one.table.bytes >= _SHOWN_AS_INDEXING_BYTES:
-                    one.state = replace(one.state, status=TableStatus.INDEXING)
-                    self.store.save_tables(one.state)
-                session = self._build(one, session)
-                one.state = replace(one.state, status=TableStatus.DONE)
-                with self._lock:
-                    self._indexed.append(one.state)
-        finally:
-            if session:
-                session.close()
-
-    def _index_session(self, database: DatabasePlan) -> Connection:
-        session = self.run_.sessions.open(Side.TARGET, database.target_name)
-        self.board.watch(session)
-        return session
-
-    def _build(self, one: TableWork, session: Connection) -> Connection:
-        """Build a table's indexes, again on a new session when the connection was lost; returns the session in use."""
-        for attempt in range(1, _INDEX_TRIES + 1):
-            try:
-                build_table(self.run_, one.database, one.table, session)
-            except (EngineError, psycopg.Error) as error:
-                self.board.check()
-                if isinstance(error, psycopg.Error):
-                    error = translate(error, Side.TARGET, f"building the indexes of {one.label}")
-                if not error.retryable or attempt == _INDEX_TRIES:
-                    raise error from None
-                self.run_.ports.control.sleep(attempt)
-                session.close()
-                session = self._index_session(one.database)
-            else:
-                return session
-        return session
+    def _built(self, state: TableState) -> None:
+        with self._lock:
+            self._indexed.append(state)
 
     def _save_indexed(self) -> None:
         with self._lock:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from django.core.management import call_command
 from django.db import connection
 
 from ... import runner, services
@@ -20,6 +19,7 @@ from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
 from .output import Out, print_check, print_report, progress_line, report
+from .tables import ensure_tables
 
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
@@ -53,7 +53,7 @@ class ForegroundRun:
 
     def create(self) -> str:
         """Create the task with its selection. Returns its id."""
-        call_command("migrate", verbosity=0, interactive=False)
+        ensure_tables()
         options = self.options
         task = services.create_draft(
             actor=None,

@@ -8,17 +8,18 @@ import time
 from datetime import datetime
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from ... import runner, services
+from ...checks import COMMAND_LINE
 from ...engine.selection import Selection
 from ...models import MigrationTask
 from ..cli.address import endpoint_from_uri
 from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_report, progress_line, report
+from ..cli.tables import ensure_tables
 
 
 class Command(BaseCommand):
@@ -26,6 +27,7 @@ class Command(BaseCommand):
 
     help = "Create, check, start, complete and cancel migration tasks, or run one in the foreground."
     stealth_options = ("func",)
+    requires_system_checks = [COMMAND_LINE]  # noqa: RUF012 - what the base class calls it
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the subcommands."""
@@ -122,7 +124,7 @@ class Command(BaseCommand):
         )
 
     def _create(self, options: dict[str, Any]) -> int:
-        call_command("migrate", verbosity=0, interactive=False)
+        ensure_tables()
         wanted = self._run_options(options)
         task = services.create_draft(
             actor=None,

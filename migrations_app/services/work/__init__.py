@@ -13,7 +13,7 @@ from .checks import (
     start_goes_on,
     start_refused,
     store_again,
-    store_result,
+    store_results,
     wants_check_before_start,
 )
 from .claims import (
@@ -58,6 +58,6 @@ __all__ = [
     "start_goes_on",
     "start_refused",
     "store_again",
-    "store_result",
+    "store_results",
     "wants_check_before_start",
 ]

@@ -19,6 +19,7 @@ from .claims import Claim, held_task
 
 CHECK_RUN = "check-run"
 """The item that stands for the run itself when it broke."""
+_STORED = ("title", "group", "status", "found", "hint", "sql", "needs_restart", "fix", "fix_arguments", "seconds")
 _UNACKNOWLEDGED: dict[str, Any] = {"acknowledged_by": "", "acknowledged_reason": "", "acknowledged_at": None}
 
 
@@ -97,34 +98,38 @@ def begin_items(task: MigrationTask, infos: Iterable[ItemInfo], only: Collection
 
 
 @transaction.atomic
-def store_result(task: MigrationTask, position: int, result: Result) -> None:
-    """Write one result. An acknowledgement stays only with the very finding that it was given for."""
-    rows = CheckItem.objects.filter(task=task, code=result.code)
-    if result.database:
-        rows.filter(database="", status="waiting").delete()
-    old = rows.filter(database=result.database).first()
-    same = old is not None and old.found == result.found and result.status == "warning"
-    CheckItem.objects.update_or_create(
-        task=task,
-        code=result.code,
-        database=result.database,
-        defaults={
-            "title": result.title,
-            "group": result.group,
-            "position": position,
-            "status": result.status,
-            "found": result.found,
-            "hint": result.hint,
-            "sql": result.sql,
-            "needs_restart": result.needs_restart,
-            "fix": result.fix,
-            "fix_arguments": dict(result.fix_arguments),
-            "seconds": result.seconds,
-            "checked_at": timezone.now(),
-            **({} if same else _UNACKNOWLEDGED),
-        },
-    )
+def store_results(task: MigrationTask, results: Iterable[tuple[int, Result]]) -> None:
+    """Write results with their places on the page. An acknowledgement stays only with the very finding it was for.
+
+    All in a few statements: a check has a hundred results, and each statement costs more than what it writes.
+    """
+    places = {(result.code, result.database): (position, result) for position, result in results}
+    rows = CheckItem.objects.filter(task=task, code__in={code for code, _ in places})
+    rows.filter(code__in={code for code, database in places if database}, database="", status="waiting").delete()
+    old = {(row.code, row.database): row for row in rows}
+    now = timezone.now()
+    kept: list[CheckItem] = []
+    other: list[CheckItem] = []
+    for key, (position, result) in places.items():
+        known = old.get(key)
+        same = known is not None and known.found == result.found and result.status == "warning"
+        values = _stored(result)
+        (kept if same else other).append(
+            CheckItem(task=task, code=key[0], database=key[1], position=position, checked_at=now, **values)
+        )
+    names = [*_STORED, "position", "checked_at"]
+    for items, more in ((kept, []), (other, list(_UNACKNOWLEDGED))):
+        CheckItem.objects.bulk_create(
+            items,
+            update_conflicts=True,
+            unique_fields=["task", "code", "database"],
+            update_fields=[*names, *more],
+        )
     touch(task)
+
+
+def _stored(result: Result) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in _STORED} | {"fix_arguments": dict(result.fix_arguments)}
 
 
 @transaction.atomic
@@ -209,8 +214,7 @@ def store_again(claim: Claim, infos: Iterable[ItemInfo], results: Collection[Res
     if task is None:
         return
     position = {info.code: number for number, info in enumerate(infos)}
-    for result in results:
-        store_result(task, position.get(result.code, 0), result)
+    store_results(task, [(position.get(result.code, 0), result) for result in results])
     forget_others(task, results)
 
 

@@ -1,0 +1,113 @@
+"""Builds indexes while rows are still being copied: the largest table first, and its indexes side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import psycopg
+
+from .connect import Connection, translate
+from .copy_board import Board
+from .copying import TableWork
+from .errors import EngineError
+from .indexes import SMALL_TABLE_BYTES, build_apart, build_table, to_build_apart
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import TableState, TableStatus
+from .toc import Entry
+
+_TRIES = 3
+_SHOWN_BYTES = 16 << 20
+
+
+@dataclass(eq=False, kw_only=True)
+class IndexUnit:
+    """What an index lane takes at once: one index of a large table, or everything that is left of a table."""
+
+    work: TableWork
+    entry: Entry | None = None
+
+
+class Indexer:
+    """The work of all index lanes of one copy. Each lane runs `lane` in a thread of its own."""
+
+    def __init__(self, run: Run, board: Board[IndexUnit], done: Callable[[TableState], None]) -> None:
+        self._run, self._board, self._done = run, board, done
+        self._lock = threading.Lock()
+        self._left: dict[TableWork, int] = {}
+
+    def queue(self, *works: TableWork) -> None:
+        """Queue tables whose rows are all there."""
+        self._board.index(*((work.table.bytes, IndexUnit(work=work)) for work in works))
+
+    def lane(self, spare: Callable[[], bool]) -> None:
+        """Build until nothing more can come, or this lane is one too many. Raises EngineError, or as `Board.check`."""
+        at: DatabasePlan | None = None
+        session: Connection | None = None
+        try:
+            while (unit := self._board.take_index(spare)) is not None:
+                database = unit.work.database
+                if session is None or session.closed or at != database:
+                    if session:
+                        session.close()
+                    session, at = self._session(database), database
+                session = self._persist(unit, session)
+                self._board.index_finished()
+        finally:
+            if session:
+                session.close()
+
+    def _session(self, database: DatabasePlan) -> Connection:
+        session = self._run.sessions.open(Side.TARGET, database.target_name)
+        self._board.watch(session)
+        return session
+
+    def _persist(self, unit: IndexUnit, session: Connection) -> Connection:
+        """Do a unit, again on a new session when the connection was lost; returns the session in use."""
+        label, attempt = unit.work.label, 1
+        while True:
+            try:
+                self._do(unit, session)
+                return session
+            except (EngineError, psycopg.Error) as error:
+                self._board.check()
+                if isinstance(error, psycopg.Error):
+                    error = translate(error, Side.TARGET, f"building the indexes of {label}")
+                if not error.retryable or attempt == _TRIES:
+                    raise error from None
+            self._run.ports.control.sleep(attempt)
+            attempt += 1
+            session.close()
+            session = self._session(unit.work.database)
+
+    def _do(self, unit: IndexUnit, session: Connection) -> None:
+        work = unit.work
+        if unit.entry is not None:
+            build_apart(self._run, unit.entry, session)
+            with self._lock:
+                self._left[work] -= 1
+                last = not self._left[work]
+            if last:
+                self._board.index((work.table.bytes, IndexUnit(work=work)))
+            return
+        if work.table.bytes >= _SHOWN_BYTES and work.state.status is not TableStatus.INDEXING:
+            work.state = replace(work.state, status=TableStatus.INDEXING)
+            self._run.ports.store.save_tables(work.state)
+        if not self._split(work, session):
+            build_table(self._run, work.database, work.table, session)
+            work.state = replace(work.state, status=TableStatus.DONE)
+            self._done(work.state)
+
+    def _split(self, work: TableWork, session: Connection) -> bool:
+        """Queue the indexes of a large table one by one; what is left of the table comes after the last of them."""
+        if work.table.bytes <= SMALL_TABLE_BYTES or work in self._left:
+            return False
+        entries = to_build_apart(self._run, work.database, work.table, session)
+        if len(entries) < 2:
+            return False
+        with self._lock:
+            self._left[work] = len(entries)
+        self._board.index(*((work.table.bytes, IndexUnit(work=work, entry=entry)) for entry in entries))
+        return True

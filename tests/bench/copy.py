@@ -1,0 +1,358 @@
+"""`make bench-copy`: the full migration against its peers, alternating, with medians and the CPU of everybody.
+
+Each workload is migrated from one server to another on this machine by pgcopydb, `pg_dump -Fd -j | pg_restore -j`,
+`pg_dump | psql` and `task run --mode full`, with its comparison and without (the peers do not compare). The floor is a
+server that reads the rows from binary files of its own and builds the same indexes. After every run the target is
+looked at: indexes, proved constraints, tables, rows. Nothing here passes or fails; figures are for reading.
+
+The databases are deleted at the end. pgcopydb is installed with apt-get when it is missing and root asks; another one
+is measured with `--pgcopydb PATH`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migrations_app.demo.clusters import Cluster, source_settings, wheel_bin
+from tests.installation import Installation
+
+from .meter import Cost, measured, median
+from .workloads import WORKLOADS, fingerprint
+
+JOBS = 2
+_SETTINGS = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "30min",
+    "maintenance_work_mem": "256MB",
+    "fsync": "on",
+    "max_locks_per_transaction": "256",
+    "log_min_duration_statement": "10",
+    "log_line_prefix": "%n %p ",
+}
+# Wall time of ours / of the peer, and of the data part / of the floor's: what is aimed at on two quiet cores.
+GOALS = {
+    "pgbench": {"pgcopydb": 0.88, "dump|psql": 0.93},
+    "wide": {"pgcopydb": 0.62, "dump|psql": 0.72},
+    "many": {"pgcopydb": 0.20, "dump|psql": 0.70},
+    "narrow": {"pgcopydb": 0.65, "dump|psql": 0.78},
+}
+_OURS, _COMPARED = "ours", "ours+compare"
+
+
+@dataclass
+class Runs:
+    """What was measured of one tool on one workload."""
+
+    costs: list[Cost] = field(default_factory=list)
+    data: list[float] = field(default_factory=list)
+    """Seconds from the first COPY to the last commit of rows, by the target's log."""
+    steps: list[dict[str, float]] = field(default_factory=list)
+
+
+class Field:
+    """Two servers, the tools, and the workload that is in the source now."""
+
+    def __init__(self, folder: Path, majors: tuple[int, int], pgcopydb: str) -> None:
+        self.folder, self.pgcopydb = folder, pgcopydb
+        self.source = Cluster(folder=folder / "source", major=majors[0], settings={**source_settings(), **_SETTINGS})
+        self.target = Cluster(folder=folder / "target", major=majors[1], settings={**_SETTINGS, "max_wal_senders": "0"})
+        for cluster in (self.source, self.target):
+            cluster.create()
+            cluster.start()
+        self.tools = wheel_bin(max(majors))
+        self.pass_file = folder / "pgpass"
+        lines = [f"127.0.0.1:{one.port}:*:postgres:{one.password}\n" for one in (self.source, self.target)]
+        self.pass_file.write_text("".join(lines))
+        self.pass_file.chmod(0o600)
+        data = folder / "console"
+        data.mkdir()
+        # As installed: modules are compiled once. Some surroundings forbid it to Python, which then compiles each time.
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+        self.installation = Installation(data, TOWPATH_LOG_LEVEL="ERROR", **compiled)
+        self.installation.migrate()
+        self.wanted: Any = None
+        self.options: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """Return what the peers are started with: logins from a file, the newer server's tools first."""
+        path = f"{self.tools}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+        return {"PATH": path, "PGPASSFILE": str(self.pass_file), "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
+
+    def fill(self, workload: str, scale: float) -> None:
+        """Make the workload on the source, as the database `bench`."""
+        self.fresh(self.source)
+        with self.source.connect("bench") as connection:
+            WORKLOADS[workload](connection, scale)
+            connection.execute("VACUUM (FREEZE, ANALYZE)")
+            self.wanted = fingerprint(connection)
+            connection.execute("CHECKPOINT")
+
+    def fresh(self, cluster: Cluster) -> None:
+        """Make an empty database `bench`, with nothing left to write from before."""
+        with cluster.connect() as connection:
+            connection.execute("DROP DATABASE IF EXISTS bench WITH (FORCE)")
+            connection.execute("CREATE DATABASE bench TEMPLATE template0")
+            connection.execute("CHECKPOINT")
+
+    def uri(self, cluster: Cluster) -> str:
+        """Return the address of the workload's database without its password."""
+        return cluster.uri("bench", with_password=False)
+
+    def call(self, *command: str | Path, **environment: str) -> str:
+        """Run a command to its end, as a child whose CPU time counts as the client's."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**self.environment(), **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr[-1500:]}")
+        return done.stdout
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self.installation.stop()
+        self.source.stop()
+        self.target.stop()
+
+
+def run_pgcopydb(there: Field) -> None:
+    """Run `pgcopydb clone`."""
+    work = there.folder / "pgcopydb"
+    shutil.rmtree(work, ignore_errors=True)
+    ends = ["--source", there.uri(there.source), "--target", there.uri(there.target)]
+    jobs = ["--table-jobs", str(JOBS), "--index-jobs", str(JOBS)]
+    there.call(there.pgcopydb, "clone", *ends, *jobs, "--dir", work)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def run_directory(there: Field) -> None:
+    """Run `pg_dump -Fd -j`, then `pg_restore -j`."""
+    work = there.folder / "dump"
+    shutil.rmtree(work, ignore_errors=True)
+    source, target = there.uri(there.source), there.uri(there.target)
+    there.call(there.tools / "pg_dump", "-Fd", "-Z0", f"-j{JOBS}", "-f", work, source)
+    there.call(there.tools / "pg_restore", f"-j{JOBS}", "-d", target, work)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def run_pipe(there: Field) -> None:
+    """Run `pg_dump | psql`."""
+    environment = there.environment()
+    dump = subprocess.Popen([there.tools / "pg_dump", there.uri(there.source)], stdout=subprocess.PIPE, env=environment)
+    restore = [there.tools / "psql", "-qX", "-v", "ON_ERROR_STOP=1", there.uri(there.target)]
+    subprocess.run(restore, stdin=dump.stdout, stdout=subprocess.DEVNULL, env=environment, check=True)
+    if dump.wait():
+        raise RuntimeError("pg_dump failed")
+
+
+def run_ours(there: Field, *more: str) -> dict[str, float]:
+    """Run `task run --mode full`; return the seconds of its steps."""
+    ends = ["--source", there.source.uri("bench"), "--target", there.target.uri("bench")]
+    arguments = ["task", "run", *ends, "--mode", "full", "--json", "--jobs", str(JOBS), *there.options, *more]
+    done = there.installation.manage(*arguments, timeout=7200)
+    if done.returncode:
+        raise RuntimeError(f"task run ended with {done.returncode}:\n{done.stderr}\n{done.stdout[-2000:]}")
+    return {step["name"]: step["seconds"] for step in json.loads(done.stdout)["steps"] if step["seconds"] is not None}
+
+
+class Floor:
+    """What the target's server needs alone: rows from binary files that it reads itself, then the same indexes."""
+
+    def __init__(self, there: Field) -> None:
+        self.there = there
+        folder = there.source.folder / "rows"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o755)
+        shutil.chown(folder, user=there.source.data.owner(), group=there.source.data.group())
+        with there.source.connect("bench") as connection:
+            names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            self.files = {name: folder / f"{name}.bin" for (name,) in connection.execute(names).fetchall()}
+            for name, file in self.files.items():
+                connection.execute(f"COPY public.\"{name}\" TO '{file}' (FORMAT binary)")
+        self.archive = there.folder / "schema.dump"
+        source = there.uri(there.source)
+        there.call(there.tools / "pg_dump", "-Fc", "-Z0", "--schema-only", "-f", self.archive, source)
+
+    def prepare(self) -> None:
+        """Make the empty tables; not part of the measured time."""
+        self._restore("--section=pre-data")
+
+    def run(self) -> None:
+        """Read the files, build the indexes."""
+        with self.there.target.connect("bench") as connection:
+            for name, file in self.files.items():
+                connection.execute(f"COPY public.\"{name}\" FROM '{file}' (FORMAT binary)")
+        self._restore("--section=post-data", PGOPTIONS="-c maintenance_work_mem=512MB")
+
+    def _restore(self, *more: str, **environment: str) -> None:
+        target = self.there.uri(self.there.target)
+        self.there.call(self.there.tools / "pg_restore", f"-j{JOBS}", *more, "-d", target, self.archive, **environment)
+
+
+_LINE = re.compile(r"^([0-9.]+) \d+ LOG:  duration: ([0-9.]+) ms  (?:statement|execute [^:]*): (.*)$")
+
+
+def statements(log: Path, offset: int) -> list[tuple[float, float, str]]:
+    """Return (begin, end, text) of the statements that the server has logged since `offset`."""
+    with log.open(errors="replace") as file:
+        file.seek(offset)
+        found = [match for line in file if (match := _LINE.match(line))]
+    return [(float(it[1]) - float(it[2]) / 1000, float(it[1]), it[3]) for it in found]
+
+
+def data_seconds(lines: list[tuple[float, float, str]]) -> float:
+    """Return the seconds from the beginning of the first COPY to its last commit."""
+    copies = [line for line in lines if line[2].startswith("COPY")]
+    if not copies:
+        return 0.0
+    begin, last = min(line[0] for line in copies), max(line[1] for line in copies)
+    commits = [line[1] for line in lines if line[2] == "COMMIT" and line[0] <= last + 0.05]
+    return max([last, *commits]) - begin
+
+
+def once(there: Field, tool: str, work: Callable[[], dict[str, float] | None], runs: Runs, trace: bool) -> None:
+    """Measure one run of one tool, and see that the target holds what the source has."""
+    offset = there.target.log.stat().st_size
+    with measured(there.source, there.target) as cost:
+        steps = work()
+    with there.target.connect("bench") as connection:
+        made = fingerprint(connection)
+    if made != there.wanted:
+        raise RuntimeError(f"{tool} made {made} instead of {there.wanted} (indexes, constraints, tables, rows)")
+    lines = statements(there.target.log, offset)
+    runs.costs.append(cost)
+    runs.data.append(data_seconds(lines))
+    runs.steps.append(steps or {})
+    print(f"  {tool:13}{_line(cost)}", flush=True)
+    if trace and lines:
+        begin = min(line[0] for line in lines)
+        for start, end, text in sorted(lines):
+            if end - start >= 0.1:
+                print(f"      {start - begin:7.2f} – {end - begin:7.2f}  {text[:90]}")
+
+
+def measure(there: Field, options: argparse.Namespace, workload: str) -> dict[str, Runs]:
+    """Run all tools on one workload in turns, each round beginning with another one."""
+    there.fill(workload, options.scale)
+    floor = Floor(there)
+    work: dict[str, Callable[[], dict[str, float] | None]] = {
+        "pgcopydb": lambda: run_pgcopydb(there),
+        "dump -Fd -j": lambda: run_directory(there),
+        "dump|psql": lambda: run_pipe(there),
+        _OURS: lambda: run_ours(there, "--no-compare"),
+        _COMPARED: lambda: run_ours(there),
+        "floor": floor.run,
+    }
+    chosen = [name for name in work if not options.tools or name in options.tools]
+    if not there.pgcopydb:
+        chosen = [name for name in chosen if name != "pgcopydb"]
+    runs = {name: Runs() for name in chosen}
+    for number in range(options.rounds):
+        print(f"{workload}, round {number + 1} of {options.rounds}", flush=True)
+        for name in chosen[number % len(chosen) :] + chosen[: number % len(chosen)]:
+            there.fresh(there.target)
+            if name == "floor":
+                floor.prepare()
+            try:
+                once(there, name, work[name], runs[name], options.trace)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                print(f"  {name:13} FAILED: {error}", flush=True)
+    return {name: found for name, found in runs.items() if found.costs}
+
+
+def _line(cost: Cost) -> str:
+    return (
+        f"{cost.wall:8.2f} s   CPU {cost.client:6.2f} client {cost.source:6.2f} source {cost.target:6.2f} target"
+        f"   others {cost.load:4.2f} cores"
+    )
+
+
+def report(workload: str, runs: dict[str, Runs]) -> None:
+    """Print medians, ratios and goals of one workload."""
+    medians = {name: median(found.costs) for name, found in runs.items()}
+    print(f"\n{workload}: medians of {max(len(found.costs) for found in runs.values())} rounds")
+    for name, cost in medians.items():
+        print(f"  {name:13}{_line(cost)}")
+    for name in (_OURS, _COMPARED):
+        if name not in medians:
+            continue
+        ours = medians[name]
+        for peer in ("pgcopydb", "dump -Fd -j", "dump|psql", "floor"):
+            if peer in medians:
+                goal = GOALS[workload].get(peer) if name == _OURS else None
+                aimed = f"   (goal {goal})" if goal else ""
+                ratios = ours.wall / medians[peer].wall, ours.cpu / medians[peer].cpu
+                print(f"  {name} / {peer}: wall {ratios[0]:.2f}, CPU {ratios[1]:.2f}{aimed}")
+        cores = os.cpu_count() or 1
+        print(f"  {name}: wall / (CPU / {cores} cores) {ours.wall / (ours.cpu / cores):.2f}   (goal 1.3)")
+        print(f"  {name}: client's share of the CPU {100 * ours.client / ours.cpu:.0f} %   (goal 10 %)")
+        steps = {
+            step: sorted(s[step] for s in runs[name].steps)[len(runs[name].steps) // 2] for step in runs[name].steps[0]
+        }
+        print(f"  {name}: steps " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in steps.items()))
+    if _OURS in runs and "floor" in runs:
+        ours_data, floor_data = (sorted(runs[name].data)[len(runs[name].data) // 2] for name in (_OURS, "floor"))
+        if floor_data:
+            print(
+                f"  data part {ours_data:.2f} s, floor {floor_data:.2f} s:"
+                f" {ours_data / floor_data:.2f}   (goal 1.25, narrow)"
+            )
+    print(flush=True)
+
+
+def find_pgcopydb(path: str) -> str:
+    """Return the pgcopydb to measure, installed when root may; empty, with a loud word, when there is none."""
+    found = path or shutil.which("pgcopydb")
+    if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "install", "-y", "-q", "pgcopydb"], capture_output=True)
+        found = shutil.which("pgcopydb")
+    if not found:
+        print("NOT MEASURED: pgcopydb is missing (apt-get install pgcopydb, or --pgcopydb PATH)")
+        return ""
+    version = subprocess.run([found, "--version"], capture_output=True, text=True)
+    print((version.stdout + version.stderr).strip().splitlines()[-1] + f" at {found}")
+    return found
+
+
+def main() -> int:
+    """Run the measurements that were asked for."""
+    parser = argparse.ArgumentParser(prog="make bench-copy", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="1 = the sizes that the goals are written for")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--majors", default="16,18", metavar="S,T", help="versions of both servers, of 16 and 18")
+    parser.add_argument("--pgcopydb", default="", metavar="PATH", help="another pgcopydb than the one on the path")
+    parser.add_argument("--tools", type=lambda text: text.split(","), default=[], help="only these, joined by commas")
+    parser.add_argument("--trace", action="store_true", help="show the target's statements of 0.1 s and longer")
+    parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], help=f"of {', '.join(WORKLOADS)}")
+    options = parser.parse_args()
+    major_source, major_target = map(int, options.majors.split(","))
+    with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        there = Field(folder, (major_source, major_target), find_pgcopydb(options.pgcopydb))
+        print(f"PostgreSQL {major_source} to {major_target}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
+        try:
+            for workload in options.workloads:
+                report(workload, measure(there, options, workload))
+        finally:
+            there.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
