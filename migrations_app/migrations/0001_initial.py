@@ -125,7 +125,6 @@ class Migration(migrations.Migration):
                 ('incremental', models.BooleanField(default=True)),
                 ('scheduled_at', models.DateTimeField(blank=True, null=True)),
                 ('selection', models.JSONField(default=dict)),
-                ('objects_read', models.UUIDField(editable=False, null=True)),
                 ('copy_jobs', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('checked_hash', models.CharField(blank=True, default='', max_length=64)),
                 ('checked_at', models.DateTimeField(blank=True, null=True)),
@@ -481,7 +480,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='migrationtask',
-            index=models.Index(fields=['-created_at', 'id'], name='migrations__created_2ef9ab_idx'),
+            index=models.Index(fields=['-created_at'], name='migrations__created_aaf412_idx'),
         ),
         migrations.AddIndex(
             model_name='migrationtask',
