@@ -179,6 +179,8 @@ CRISPY_TEMPLATE_PACK = "bootstrap5"
 
 # How many full migrations run at once; the others wait in the order in which they were queued.
 MIGRATION_SLOTS = env.integer("TOWPATH_MIGRATION_SLOTS", 1, least=1)
+# Processes of the web server: one alone uses one core, however many threads it has.
+WEB_WORKERS = env.integer("TOWPATH_WEB_WORKERS", min(4, len(os.sched_getaffinity(0))), least=1)
 SYNC_WORKERS = env.integer("TOWPATH_SYNC_WORKERS", 4, least=1)
 COPY_JOBS = env.integer("TOWPATH_COPY_JOBS", 2, least=1)
 INDEX_JOBS = env.integer("TOWPATH_INDEX_JOBS", 2, least=1)

@@ -22,16 +22,17 @@ _LEVELS = ("warning", "error", "people")
 def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     tables, events = _table_filter(request), _event_filter(request)
     steps, view = selectors.steps(task), selectors.TableView(task)
+    counts = view.counts()
     return {
         "task": task,
         "row": selectors.task_row(task),
         "steps": steps,
         "strip": _strip(steps),
         "databases": selectors.databases(task),
-        "tables": view.page(tables),
+        "tables": view.page(tables, counts=counts),
         "table_filter": tables,
         "begun": task.status not in _NOT_BEGUN,
-        "counts": view.counts(),
+        "counts": counts,
         "states": selectors.table_states(),
         "charts": selectors.charts(task),
         "comparisons": selectors.comparisons(task),

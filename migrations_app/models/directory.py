@@ -57,6 +57,7 @@ class ResourceListing(models.Model):
     kind = models.CharField(max_length=30, choices=Resource.KINDS)
     region = models.CharField(max_length=60, blank=True, default="")
     refreshed_at = models.DateTimeField(null=True, blank=True)  # of the last good answer
+    failed_at = models.DateTimeField(null=True, blank=True)  # of the last answer, when that was an error
     error_code = models.CharField(max_length=120, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     request_id = models.CharField(max_length=80, blank=True, default="")

@@ -154,8 +154,8 @@ def connection_test(*, user: Viewer, test_id: uuid.UUID | str) -> ConnectionTest
 def health() -> Health:
     """Return how many workers gave a sign of life lately, and what is wrong if none did."""
     fresh = timezone.now() - timedelta(seconds=30)
-    beats = set(WorkerBeat.objects.filter(at__gt=fresh).values_list("cluster", flat=True))
-    count = WorkerBeat.objects.filter(at__gt=fresh).exclude(cluster="dispatcher").count()
+    beats = list(WorkerBeat.objects.filter(at__gt=fresh).values_list("cluster", flat=True))
+    count = sum(1 for cluster in beats if cluster != "dispatcher")
     missing = [name for name in queue.CLUSTERS if name not in beats]
     problem = ""
     if missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, Exists, F, OrderBy, OuterRef, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
+from ..engine.ports import TableStatus
 from ..engine.states import LIVE, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
@@ -30,6 +32,7 @@ SORTS = {
     "state": ("place",),
 }
 _MOST_MISMATCHES = 300
+_FINISHED = (TableStatus.DONE, TableStatus.COPIED, TableStatus.INDEXING)
 _SYNC_STEPS = {StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP}
 
 
@@ -112,34 +115,54 @@ class TableView:
 
     def counts(self) -> TableCounts:
         """Return totals, and the number of tables in each state that a copy can have."""
-        states = [state for state in STATES if state != "excluded"]
         found = self._rows.aggregate(
-            total=Count("id"),
-            finished=Count("id", filter=Q(status__in=["done", "copied", "indexing"])),
+            total=Count("*"),
             sum_done=Sum("bytes_done"),
             sum_total=Sum("bytes_total"),
             sum_rows=Sum("rows_done"),
-            **{f"in_{state}": Count("id", filter=self._of(state)) for state in states},
+            **{f"in_{status}": Count("id", filter=Q(status=status)) for status in TableStatus},
         )
         numbers = {name: int(value or 0) for name, value in found.items()}
+        states = self._states({status: numbers[f"in_{status}"] for status in TableStatus})
         return TableCounts(
             total=numbers["total"],
-            done=numbers["finished"],
-            copying=numbers["in_copying"],
+            done=sum(numbers[f"in_{status}"] for status in _FINISHED),
+            copying=states.get("copying", 0),
             bytes_done=numbers["sum_done"],
             bytes_total=numbers["sum_total"],
             rows_done=numbers["sum_rows"],
-            states={state: numbers[f"in_{state}"] for state in states if numbers[f"in_{state}"]},
+            states=states,
         )
 
-    def page(self, wanted: TableFilter, *, size: int = TABLES_A_PAGE) -> Page[Any]:
-        """Return one page of the tables that the filter names."""
+    def _states(self, statuses: dict[TableStatus, int]) -> dict[str, int]:
+        """Return the number of tables in each state, out of those in each status; states of none are left out.
+
+        Few tables differ and few databases are behind: they are looked up, so that not every table is asked.
+        """
+        found: Counter[str] = Counter()
+        finished = "synced" if self._syncs else "done"
+        for status, number in statuses.items():
+            found[finished if status == TableStatus.DONE else status.value] += number
+        if self._late:
+            late = self._rows.filter(Q(status=TableStatus.DONE) & self._behind).count()
+            found.update({"catching_up": late, finished: -late})
+        if self._differing:
+            for state, database in self._rows.filter(self._mismatch).values_list("status", "database"):
+                done = "catching_up" if database in self._late else finished
+                found.update({"mismatch": 1, done if state == TableStatus.DONE else state: -1})
+        return {state: found[state] for state in STATES if found[state]}
+
+    def page(self, wanted: TableFilter, *, size: int = TABLES_A_PAGE, counts: TableCounts | None = None) -> Page[Any]:
+        """Return one page of the tables that the filter names. `counts`: those of this view, if known."""
         if wanted.state == "excluded":
             return self._excluded_page(wanted, size)
         rows = _searched(self._rows, wanted.search)
         if wanted.state in STATES:
             rows = rows.filter(self._of(wanted.state))
-        found: Page[Any] = Paginator(self._sorted(rows, wanted.sort), size).get_page(wanted.page)
+        paginator = Paginator(self._sorted(rows, wanted.sort), size)
+        if counts is not None and not wanted.search:
+            paginator.count = counts.states.get(wanted.state, 0) if wanted.state in STATES else counts.total
+        found: Page[Any] = paginator.get_page(wanted.page)
         found.object_list = [self._line(row) for row in found.object_list]
         return found
 
@@ -159,7 +182,8 @@ class TableView:
             return rows.order_by("-place" if down else "place", "-bytes_total", "id")
         if "took" in fields:
             rows = rows.annotate(took=F("finished_at") - F("started_at"))
-        keys = [OrderBy(F(name), descending=down, nulls_last=True) for name in fields]
+        # Saying where NULLs go keeps SQLite from using an index; only one column can be NULL.
+        keys = [OrderBy(F(name), descending=down, nulls_last=name == "took" or None) for name in fields]
         return rows.order_by(*keys, "id")
 
     def _state(self, row: TableCopy) -> str:

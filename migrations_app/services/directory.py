@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -87,25 +86,20 @@ def _answer(client: sources.Tencent, kind: str, region: str) -> list[sources.Fou
 
 
 def _is_due(kind: str, region: str) -> bool:
-    if cache.get(_pause_key(kind, region)):
-        return False
-    fresh = timezone.now() - timedelta(seconds=FRESH_SECONDS)
-    return not ResourceListing.objects.filter(
-        provider=PROVIDER, kind=kind, region=region, refreshed_at__gt=fresh, error_code=""
-    ).exists()
-
-
-def _pause_key(kind: str, region: str) -> str:
-    return f"directory-pause:{kind}:{region}"
+    now = timezone.now()
+    fresh = Q(refreshed_at__gt=now - timedelta(seconds=FRESH_SECONDS), error_code="")
+    paused = Q(failed_at__gt=now - timedelta(seconds=_PAUSE_SECONDS))
+    asked = ResourceListing.objects.filter(provider=PROVIDER, kind=kind, region=region)
+    return not asked.filter(fresh | paused).exists()
 
 
 def _store_error(kind: str, region: str, error: sources.ProviderError) -> None:
-    cache.set(_pause_key(kind, region), True, _PAUSE_SECONDS)
     ResourceListing.objects.update_or_create(
         provider=PROVIDER,
         kind=kind,
         region=region,
         defaults={
+            "failed_at": timezone.now(),
             "error_code": error.code[:120],
             "error_message": error.message[:2000],
             "request_id": error.request_id[:80],
@@ -115,7 +109,6 @@ def _store_error(kind: str, region: str, error: sources.ProviderError) -> None:
 
 @transaction.atomic
 def _store_found(kind: str, region: str, found: list[sources.Found]) -> None:
-    cache.delete(_pause_key(kind, region))
     now = timezone.now()
     # Two pages that asked at the same moment take turns here, or both would insert the same rows.
     ResourceListing.objects.select_for_update().get_or_create(provider=PROVIDER, kind=kind, region=region)
@@ -127,7 +120,7 @@ def _store_found(kind: str, region: str, found: list[sources.Found]) -> None:
         provider=PROVIDER,
         kind=kind,
         region=region,
-        defaults={"refreshed_at": now, "error_code": "", "error_message": "", "request_id": ""},
+        defaults={"refreshed_at": now, "failed_at": None, "error_code": "", "error_message": "", "request_id": ""},
     )
 
 
@@ -163,8 +156,6 @@ def remove_account(*, actor: Actor) -> None:
 
 
 def _forget_answers() -> None:
-    for kind, region in ResourceListing.objects.filter(provider=PROVIDER).values_list("kind", "region"):
-        cache.delete(_pause_key(kind, region))
     Resource.objects.filter(provider=PROVIDER).delete()
     ResourceListing.objects.filter(provider=PROVIDER).delete()
 

@@ -106,11 +106,21 @@ def supervisor(children: list[Child], grace: float = GRACE_SECONDS, logs: Path |
 
 def _gunicorn(host: str, port: int) -> list[str]:
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    threads = ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+    workers = settings.WEB_WORKERS
+    # Loaded before the workers are forked: they share the memory of it. Nothing opens a database until then.
+    size = [
+        "--preload",
+        "--worker-class",
+        "gthread",
+        "--workers",
+        str(workers),
+        "--threads",
+        str(4 if workers > 1 else 8),
+    ]
     times = ["--timeout", "60", "--graceful-timeout", "10"]
     # The control socket would be one more door; nothing uses it.
     gunicorn = [sys.executable, "-m", "gunicorn", "console.wsgi:application", "--no-control-socket"]
-    return [*gunicorn, "--bind", bind, *threads, *times, "--log-level", "warning"]
+    return [*gunicorn, "--bind", bind, *size, *times, "--log-level", "warning"]
 
 
 def _source_files() -> Iterator[Path]:
