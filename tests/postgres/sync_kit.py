@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import names
@@ -23,6 +24,15 @@ from migrations_app.engine.selection import Selection
 from tests.fakes import FakeControl, FakeLedger, FakeStore, fake_ports
 
 KEY = "5eed0001"
+
+APPLY = "migrations_app.engine.replication.apply"
+BATCH_PATH = "migrations_app.engine.replication.batch_path"
+
+
+def force_path(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Apply everything by one path: "rows", or "batches" of any size."""
+    monkeypatch.setattr(f"{APPLY}._FEW_CHANGES", -1 if path == "batches" else 10**9)
+    monkeypatch.setattr(f"{BATCH_PATH}._COPY_ROWS", 2)
 
 
 @dataclass

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from tests.postgres.sync_kit import Pair
+from tests.postgres.sync_kit import Pair, force_path
+
+
+@pytest.fixture(autouse=True, params=["rows", "batches"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both paths bring the same."""
+    force_path(monkeypatch, request.param)
 
 
 @pytest.fixture
@@ -307,7 +313,7 @@ def test_triggers_and_rules_of_the_target_keep_silent(pair: Pair) -> None:
 
 
 def test_many_tables_share_a_bounded_number_of_prepared_statements(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrations_app.engine.replication.apply._MAX_PREPARED", 7)
+    monkeypatch.setattr("migrations_app.engine.replication.prepared._MAX_PREPARED", 7)
     pair.build("; ".join(f"CREATE TABLE t{n} (id int PRIMARY KEY, v text)" for n in range(20)))
     pair.at_source(
         *(f"INSERT INTO t{n} SELECT g FROM generate_series(1, 3) g" for n in range(20)),

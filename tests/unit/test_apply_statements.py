@@ -14,6 +14,7 @@ from migrations_app.engine.replication.statements import (
     RowStatements,
     TargetColumn,
     TargetTable,
+    shown_key,
     truncate_sql,
 )
 
@@ -122,8 +123,8 @@ def test_a_change_without_identity_is_refused() -> None:
 
 def test_a_key_is_shown_by_name_and_value_and_shortened() -> None:
     long = b"k" * 500
-    assert KEYED.shown_key(Insert(1, [b"7", b"secret", None])) == "id=7"
-    assert len(KEYED.shown_key(Insert(1, [long, b"secret", None]))) < 80
+    assert shown_key(KEYED.key_of(Insert(1, [b"7", b"secret", None]))) == "id=7"
+    assert len(shown_key(KEYED.key_of(Insert(1, [long, b"secret", None])))) < 80
 
 
 def test_truncation_names_all_tables_at_once_with_their_flags() -> None:

@@ -1,322 +1,292 @@
-"""Applies decoded changes to the target: row by row, in source order, several source transactions per target commit.
+"""Applies what the stream brings: collects it in batches, and sends each by the batch path or row by row.
 
-The bookmark is checked and moved in the same transaction as the rows, so that a change is applied exactly once however
-often a worker dies.
+A batch is collected while the one before is being applied. Few changes go row by row at once, which is quicker than
+any batch; many are folded. Whatever a batch runs into, its part of the transaction is rolled back and exactly the same
+changes are applied again row by row, so that a conflict is told as the row path tells it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Container, Iterator
 
 import psycopg
-from psycopg import pq
 
-from ..connect import translate
-from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, SourceError, TargetError
+from ..errors import SourceError
 from ..lsn import format_lsn
-from ..plan import Side
-from . import bookmark
-from .pgoutput import Begin, Commit, Delete, Insert, Origin, Relation, Truncate, TypeName, Update, Values, decode
+from .batch import Batch
+from .batch_path import BatchPath
+from .coalesce import Folding
+from .failures import Texts, explain, is_lost, lease_lost
+from .frames import MESSAGE
+from .pgoutput import Origin, Relation, Truncate, TypeName, decode
 from .pipeline import Pipeline, StatementFailed
-from .relations import Member, Relations
-from .statements import INSERT, Key, empty_sql, truncate_sql
-from .stream import HEADER_SIZE
+from .prepared import Prepared
+from .relations import Relations
+from .row_path import RowPath
+from .transaction import Transaction
 
-_BATCH_CHANGES = 2000
-_BATCH_BYTES = 1 << 20
-_BATCH_SECONDS = 0.2
-_DURABLE_SECONDS = 0.5
+_FEW_CHANGES = 40
+"""Up to so many changes go row by row: one statement for a handful of rows costs more than theirs."""
+
+_WORTH_CHANGES = 2_000
+"""A batch of so many goes at once when nothing is under way."""
+
+_MOST_CHANGES = 30_000
+_MOST_BYTES = 4 << 20
 _ADOPT_SECONDS = 3.0
 _URGENT_SECONDS = 0.2
-_MAX_PREPARED = 1000
-_CLAIM = "taking the bookmark"
-_DEFER = b"SET CONSTRAINTS ALL DEFERRED"
-_ADVICE = (
-    "Somebody wrote to the target, or it was not empty. Put the row right there and retry,"
-    " or start the migration again."
-)
-
-_Change = tuple[Member, Insert | Update | Delete]
+_EPOCH_2000 = 946_684_800
 
 
 class Applier:
     """Takes the messages of one stream in order and keeps the target's bookmark.
 
     `end`: everything that committed on the source before it has been taken. `durable`: everything before it is on the
-    target for good; `on_durable` hears of each advance. One thread only; after any exception the session is finished,
-    and whatever was not committed is rolled back by closing it.
+    target for good. One thread only; after any exception the session is finished, and whatever was not committed is
+    rolled back by closing it.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         relations: Relations,
+        transaction: Transaction,
         *,
-        task: str,
-        epoch: int,
-        position: int,
-        defer_constraints: bool,
         encoding: str,
+        binary: bool,
         check: Callable[[], None],
-        on_durable: Callable[[int], None],
+        texts: Texts,
     ) -> None:
         self._pipeline = pipeline
         self._relations = relations
-        self._task = task.encode()
-        self._epoch = str(epoch).encode()
-        self._defer = defer_constraints
+        self._transaction = transaction
         self._encoding = encoding
+        self._binary = binary
         self._check = check
-        self._on_durable = on_durable
-        self.end = self.durable = position
-        self.rows_applied = 0
+        self._texts = texts
+        prepared = self._prepared = Prepared(pipeline, relations)
+        self._batches = BatchPath(pipeline, relations, prepared, binary=binary)
+        self._rows = RowPath(pipeline, relations, prepared, transaction, encoding=encoding, binary=binary)
+        self._watermark = relations.last_watermark
+        self.end = transaction.durable
         self.in_transaction = False
         self.commit_time = 0.0
         """Source time (Unix seconds) at which the transaction at hand was committed."""
-        self._sent = self._committed = position
         self._final = 0
-        self._open = False
-        self._opened_at = self._durable_at = 0.0
         self._adopted_at = -_ADOPT_SECONDS
-        self._changes = self._bytes = 0
-        self._prepared = self._names = 0
-        self._handlers = {
-            Insert: self._insert,
-            Update: self._update,
-            Delete: self._delete,
-            Begin: self._begin,
-            Commit: self._commit,
-            Truncate: self._truncate,
-            Relation: self._relation,
-            TypeName: self._ignore,
-            Origin: self._ignore,
-        }
+        self._under_way: Iterator[None] | None = None
+        self.batch = Batch(0)
 
-    def feed(self, data: bytes) -> None:
-        """Apply one stream message. Raises EngineError; ConflictError names table and key."""
-        message = decode(data, HEADER_SIZE, self._encoding)
-        try:
-            self._handlers[type(message)](message, len(data))  # type: ignore[operator]
-        except (StatementFailed, psycopg.Error) as error:
-            raise self._explain(error) from error
+    @property
+    def durable(self) -> int:
+        """Everything that committed on the source before it is on the target for good."""
+        return self._transaction.durable
+
+    @property
+    def rows_applied(self) -> int:
+        """Changes committed on the target."""
+        return self._transaction.rows_applied
+
+    @property
+    def foldings(self) -> dict[int, Folding]:
+        """What takes changes, by table; `folding` makes what is missing, and decides where this cannot."""
+        return self.batch.tables if self._final >= self._watermark else {}
+
+    @property
+    def due(self) -> int:
+        """After how many more changes `commit` wants to be followed by `depart`."""
+        wanted = _MOST_CHANGES if self._under_way else _WORTH_CHANGES
+        return max(0, wanted - self.batch.changes) if self.batch.size < _MOST_BYTES else 0
+
+    def folding(self, oid: int) -> Folding:
+        """Return what takes the next change of a table. Raises EngineError."""
+        if self._relations.watermark(oid) <= self._final and not self._relations.is_known(oid):
+            self.land()  # looking at the target has to wait for what is under way
+        with self._explaining():
+            return self._batches.folding(oid, self._final, self.batch)
+
+    def begin(self, final_lsn: int, timestamp: int) -> None:
+        """Take the beginning of a transaction of the source. Raises SourceError when it is out of order."""
+        if final_lsn < self.end:
+            raise SourceError(
+                f"The source sent a transaction of {format_lsn(final_lsn)} after it had reported"
+                f" {format_lsn(self.end)} as passed.",
+                hint="Nothing was applied out of order. Retry; if it happens again, start the migration again.",
+                code="SRC-PROTOCOL",
+            )
+        self._final = final_lsn
+        self.commit_time = timestamp / 1_000_000 + _EPOCH_2000
+        self.in_transaction = True
+
+    def commit(self, end_lsn: int) -> None:
+        """Take the end of a transaction of the source."""
+        self.in_transaction = False
+        self.end = end_lsn
 
     def reached(self, lsn: int) -> None:
         """Take note that nothing more that committed before `lsn` will come. Ignored inside a transaction."""
         if not self.in_transaction:
             self.end = max(self.end, lsn)
 
+    def barrier(self, data: bytes, at: int, end: int) -> bool:
+        """Look at a message that is no change of a row. True: what came before it must have departed first.
+
+        Raises EngineError.
+        """
+        message = decode(data[at:end], 0, self._encoding)
+        if isinstance(message, Relation):
+            if self._relations.differs(message):
+                return True
+            self._relations.announce(message)
+            return False
+        if isinstance(message, Truncate):
+            return True
+        if isinstance(message, Origin | TypeName):
+            return False
+        raise SourceError(f"The source sent an unexpected message: {data[at:end][:24]!r}", code="SRC-PROTOCOL")
+
+    def pass_barrier(self, data: bytes, at: int, end: int) -> None:
+        """Let a message take effect after all that came before it, and before all that comes after. Raises EngineError.
+
+        `at`: where the message's frame begins in `data`.
+        """
+        self.land()
+        message = decode(data[at + MESSAGE : end], 0, self._encoding)
+        if isinstance(message, Relation):
+            self._relations.announce(message)
+            return
+        self.batch.rows_only = True
+        self.batch.keep(data, at, end, 1)
+        self.depart()
+
+    def set_apart(self) -> None:
+        """A huge message comes next: send what there is, and take it row by row, without another copy of its values.
+
+        Raises EngineError.
+        """
+        self.depart()
+        self.batch.rows_only = True
+
+    def turn(self) -> None:
+        """Between two buffers of the stream: move on what is under way; depart when enough has been collected.
+
+        Raises EngineError.
+        """
+        self._pump()
+        if self.batch.changes >= _MOST_CHANGES or self.batch.size >= _MOST_BYTES:
+            self.depart()
+
+    def depart(self) -> None:
+        """Send what was collected, as soon as what is under way has landed, and collect anew. Raises EngineError."""
+        self.land()
+        batch, self.batch = self.batch, Batch(self._final)
+        batch.complete, batch.end = not self.in_transaction, self.end
+        if batch.segments:
+            self._under_way = self._send(batch)
+            self._pump()
+
+    def land(self) -> None:
+        """Wait until what is under way is done. Raises EngineError."""
+        while self._under_way is not None:
+            self._pump()
+            if self._under_way is not None:
+                with self._explaining():
+                    self._pipeline.wait()
+
     def idle(self, *, urgent: bool = False) -> None:
-        """Use a pause of the stream: commit what is complete, read all answers, make durable what is due.
+        """Use a pause of the stream: commit what is complete, and make durable what is due.
 
         `urgent`: the source waits for our confirmation. Raises EngineError.
         """
-        try:
-            if self._open and not self.in_transaction:
-                self._close(durable=time.monotonic() - self._durable_at >= _DURABLE_SECONDS)
-            self._pipeline.drain()
-            if not self.in_transaction and self._settle_due(urgent):
-                self.settle()
-        except (StatementFailed, psycopg.Error) as error:
-            raise self._explain(error) from error
+        if self.in_transaction:
+            self._pump()
+            return
+        self.depart()
+        self.land()
+        if self._settle_due(urgent):
+            self.settle()
 
     def settle(self) -> int:
         """Make everything taken so far durable and return the position. Only between transactions.
 
         Raises EngineError.
         """
-        try:
-            if self._open or self.end > self.durable:
-                if not self._open:
-                    self._open_batch()
-                self._close(durable=True)
-            self._pipeline.drain()
-        except (StatementFailed, psycopg.Error) as error:
-            raise self._explain(error) from error
+        self.depart()
+        self.land()
+        transaction = self._transaction
+        if max(self.end, transaction.committed) > transaction.durable:
+            with self._explaining():
+                transaction.begin()
+                self._pipeline.drain()
+                transaction.close(self.end, 0, durable=True)
+                self._pipeline.drain()
         return self.durable
 
     def _settle_due(self, urgent: bool) -> bool:
-        now = time.monotonic()
-        if self._committed > self.durable:
-            return now - self._durable_at >= _DURABLE_SECONDS
-        if self.end <= self.durable or now - self._adopted_at < (_URGENT_SECONDS if urgent else _ADOPT_SECONDS):
+        transaction, now = self._transaction, time.monotonic()
+        if transaction.committed > transaction.durable:
+            return transaction.durable_due
+        if self.end <= transaction.durable or now - self._adopted_at < (_URGENT_SECONDS if urgent else _ADOPT_SECONDS):
             return False
         self._adopted_at = now
         return True
 
-    def _begin(self, message: Begin, size: int) -> None:
-        if message.final_lsn < self.end:
-            raise SourceError(
-                f"The source sent a transaction of {format_lsn(message.final_lsn)} after it had reported"
-                f" {format_lsn(self.end)} as passed.",
-                hint="Nothing was applied out of order. Retry; if it happens again, start the migration again.",
-                code="SRC-PROTOCOL",
-            )
-        self._final = message.final_lsn
-        self.commit_time = message.timestamp / 1_000_000 + 946_684_800
-        self.in_transaction = True
-
-    def _commit(self, message: Commit, size: int) -> None:
-        self.in_transaction = False
-        self.end = message.end_lsn
-        if not self._open:
+    def _pump(self) -> None:
+        if self._under_way is None:
             return
-        now = time.monotonic()
-        full = self._changes >= _BATCH_CHANGES or self._bytes >= _BATCH_BYTES
-        if full or now - self._opened_at >= _BATCH_SECONDS:
-            self._close(durable=now - self._durable_at >= _DURABLE_SECONDS)
+        with self._explaining():
+            for _ in self._under_way:
+                return
+        self._under_way = None
 
-    def _relation(self, message: Relation, size: int) -> None:
-        self._relations.announce(message)
-
-    def _ignore(self, message: object, size: int) -> None:
-        pass
-
-    def _insert(self, message: Insert, size: int) -> None:
-        member = self._member(message.oid)
-        if member is not None:
-            self._send(member, message, INSERT, message.new, size)
-
-    def _update(self, message: Update, size: int) -> None:
-        member = self._member(message.oid)
-        if member is not None:
-            key, values = member.statements.update(message)
-            self._send(member, message, key, values, size)
-
-    def _delete(self, message: Delete, size: int) -> None:
-        member = self._member(message.oid)
-        if member is not None:
-            key, values = member.statements.delete(message)
-            self._send(member, message, key, values, size)
-
-    def _truncate(self, message: Truncate, size: int) -> None:
-        listed = [(oid, self._member(oid)) for oid in message.oids]
-        tables = [member.place for _, member in listed if member is not None]
-        if not tables:
+    def _send(self, batch: Batch) -> Iterator[None]:
+        """Apply a batch, and commit when it is complete."""
+        point = self._transaction.is_open
+        if not batch.changes and not point:
             return
-        newer = any(self._relations.watermark(oid) > self._final for oid, _ in listed)
-        if newer:
-            # A listed table was copied after this truncation: CASCADE must not reach its rows.
-            statements = [empty_sql(table) for table in tables]
+        if batch.rows_only or batch.changes <= _FEW_CHANGES:
+            self._transaction.begin()
+            yield from self._send_rows(batch)
         else:
-            statements = [truncate_sql(tables, cascade=message.cascade, restart_identity=message.restart_identity)]
-        if not self._open:
-            self._open_batch()
-        shown = ", ".join(f"{schema}.{name}" for schema, name in tables)
-        if self._defer:  # TRUNCATE refuses a table that has checks waiting, even of earlier transactions
-            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context="checking constraints")
-        for sql in statements:
-            self._pipeline.command(self._encode(sql), context=f"emptying {shown}")
-        if self._defer:
-            self._pipeline.command(_DEFER, context="deferring constraints")
-        self._changes += 1
+            yield from self._send_folded(batch, point)
+        if batch.complete:
+            self._transaction.close(batch.end, batch.changes, durable=self._transaction.durable_due)
+            yield from self._answers()
 
-    def _member(self, oid: int) -> Member | None:
-        relations = self._relations
-        return None if relations.watermark(oid) > self._final else relations.member(oid)
+    def _send_folded(self, batch: Batch, point: bool) -> Iterator[None]:
+        transaction = self._transaction
+        try:
+            transaction.keep() if point else transaction.begin()
+            yield from self._batches.send(batch)
+            if batch.by_rows:
+                yield from self._send_rows(batch, batch.by_rows)
+            if point:
+                transaction.keep_no_longer()
+        except StatementFailed as failure:
+            if lease_lost(failure) or (failure.error and is_lost(failure.error)):
+                raise
+            self._check()
+            self._batches.failed(failure)
+            self._pipeline.recover()
+            transaction.undo(to_point=point)
+            self._prepared.forget()
+            yield from self._send_rows(batch)
 
-    def _send(self, member: Member, message: Insert | Update | Delete, key: Key, values: Values, size: int) -> None:
-        if not self._open:
-            self._open_batch()
-        name = member.names.get(key)
-        if name is None:
-            name = self._prepare(member, message, key)
-        self._pipeline.send(name, values, 1, (member, message), size)
-        self._changes += 1
-        self._bytes += size
+    def _send_rows(self, batch: Batch, only: Container[int] | None = None) -> Iterator[None]:
+        self._rows.apply(batch, only)
+        yield from self._answers()
 
-    def _prepare(self, member: Member, message: Insert | Update | Delete, key: Key) -> bytes:
-        if self._prepared >= _MAX_PREPARED:
-            self._pipeline.command(b"DEALLOCATE ALL", context="forgetting statements")
-            self._relations.forget_statements()
-            self._prepared = 0
-        self._prepared += 1
-        self._names += 1
-        name = b"t%d" % self._names
-        self._pipeline.prepare(name, self._encode(member.statements.sql(key)), (member, message))
-        member.names[key] = name
-        return name
-
-    def _encode(self, sql: str) -> bytes:
-        return sql.encode(self._encoding, "surrogateescape")
-
-    def _open_batch(self) -> None:
-        self._pipeline.command(b"BEGIN", context="beginning a transaction")
-        if self._defer:
-            self._pipeline.command(_DEFER, context="deferring constraints")
-        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
-        self._pipeline.command(bookmark.CLAIM_SQL, parameters, expected=1, context=_CLAIM)
-        self._open = True
-        self._opened_at = time.monotonic()
-        self._changes = self._bytes = 0
-
-    def _close(self, *, durable: bool) -> None:
-        # A change that found no row is no error to the server: nothing may be committed before every answer is read.
-        self._pipeline.drain()
-        end = self.end
-        parameters = [format_lsn(end).encode(), self._task]
-        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context="moving the bookmark")
-        if durable:
-            self._pipeline.command(b"SET LOCAL synchronous_commit = on", context="asking for a durable commit")
-        done = partial(self._on_commit, end, durable, self._changes)
-        self._pipeline.command(b"COMMIT", context="committing", done=done)
+    def _answers(self) -> Iterator[None]:
         self._pipeline.sync()
-        self._sent = end
-        self._open = False
+        while not self._pipeline.progress():
+            yield
 
-    def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
-        if result.command_status != b"COMMIT":
-            raise TargetError("The target rolled back a batch of changes instead of committing it.")
-        self._committed = end
-        self.rows_applied += changes
-        if durable:
-            self.durable = end
-            self._durable_at = time.monotonic()
-            self._on_durable(end)
-
-    def _explain(self, failure: StatementFailed | psycopg.Error) -> EngineError | LeaseLost:
-        """Say what a failed statement means. Raises what `check` raises when the run was told to stop."""
-        self._check()
-        if isinstance(failure, psycopg.Error):
-            return translate(failure, Side.TARGET, "applying changes")
-        context, error = failure.context, failure.error
-        if context == _CLAIM and (error is None or error.sqlstate == "22012"):
-            return LeaseLost("another worker has moved the bookmark on the target")
-        if isinstance(context, tuple):
-            return _row_failure(context, error, failure.affected)
-        if error is None:
-            return TargetError(f"The bookmark on the target was removed while {context}.", code="DST-BOOKMARK")
-        return _statement_failure(error, str(context))
-
-
-def _row_failure(change: _Change, error: psycopg.Error | None, affected: int) -> EngineError:
-    member, message = change
-    key = member.statements.shown_key(message)
-    what = f"{type(message).__name__.lower()} of {member.statements.shown_name} ({key})"
-    failure = (
-        _row_conflict(message, what, affected) if error is None else _statement_failure(error, f"applying the {what}")
-    )
-    failure.detail["key"] = key
-    return failure
-
-
-def _row_conflict(message: object, what: str, affected: int) -> EngineError:
-    found = "no row" if affected == 0 else f"{affected} rows"
-    if isinstance(message, Insert):
-        return ConflictError(f"The {what} stored {found} on the target where exactly one must be.", hint=_ADVICE)
-    return ConflictError(f"The {what} found {found} on the target where exactly one must be.", hint=_ADVICE)
-
-
-def _statement_failure(error: psycopg.Error, doing: str) -> EngineError:
-    general = translate(error, Side.TARGET, doing)
-    if isinstance(general, ConnectionLost):
-        return general
-    state = error.sqlstate or ""
-    if state.startswith("23"):
-        constraint = f", constraint {error.diag.constraint_name}" if error.diag.constraint_name else ""
-        return ConflictError(f"A change does not fit the target while {doing}{constraint} ({state}).", hint=_ADVICE)
-    hint = general.hint
-    if state.startswith("42"):
-        hint = "An object or a right on the target was changed. Put it back and retry."
-    return TargetError(general.message, hint=hint, code=general.code)
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (StatementFailed, psycopg.Error) as error:
+            self._check()  # a session that was cut because the run must stop fails like any other
+            raise explain(error, self._texts) from error

@@ -8,6 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 import psycopg
+from psycopg import pq
 
 from ..connect import Connection, translate
 from ..errors import EngineError, SlotLost
@@ -166,6 +167,28 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, "reading partitions") from error
         return [(str(row[0]), str(row[1])) for row in rows]
+
+    def travels_binary(self, tables: list[int], types: list[int]) -> bool:
+        """Say whether all columns of these tables (oids), and these types, may come in binary form."""
+        try:
+            with self._lock:
+                parameters = {"tables": tables, "types": types}
+                row = self._connection.execute(query("binary_stream"), parameters).fetchone()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, "reading types") from error
+        return row == (True,)
+
+    def texts(self, values: list[tuple[int, bytes | None]]) -> list[bytes | None]:
+        """Return the text of values in binary form, given with their type oids; hexadecimal where there is none."""
+        marks = ", ".join(f"${number}::text" for number in range(1, len(values) + 1))
+        data = [value for _, value in values]
+        with self._lock:
+            result = self._connection.pgconn.exec_params(
+                f"SELECT {marks}".encode(), data, [oid for oid, _ in values], [1] * len(values)
+            )
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            return [None if value is None else value.hex().encode() for value in data]
+        return [result.get_value(0, column) for column in range(len(values))]
 
     @property
     def insert_lsn(self) -> int:

@@ -1,7 +1,7 @@
 """Reads the messages of the pgoutput plugin, protocol version 1. Bytes in, values out: no sockets here.
 
-Version 1 delivers only committed transactions, whole and in commit order, with every value in text form, which is what
-an apply in constant memory needs.
+Version 1 delivers only committed transactions, whole and in commit order, which is what an apply in constant memory
+needs. Values come in text form, or all in binary form when the stream was opened so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,19 @@ from typing import NamedTuple
 
 from ..errors import SourceError
 
-UNCHANGED = b"\x00"
-"""Stands for a TOASTed value that an update did not touch. No text value of PostgreSQL can contain a NUL byte."""
+
+class _Unchanged(bytes):
+    """Equal to itself only: a binary value may have any bytes."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+UNCHANGED = _Unchanged(b"\x00")
+"""Stands for a TOASTed value that an update did not touch."""
 
 Values = list[bytes | None]
 
@@ -23,7 +34,7 @@ _BEGIN = struct.Struct("!QqI")
 _COMMIT = struct.Struct("!BQQq")
 _COLUMN = struct.Struct("!Ii")
 _TRUNCATE = struct.Struct("!IB")
-_NULL, _UNCHANGED, _TEXT, _BINARY = b"nutb"
+NULL_VALUE, UNCHANGED_VALUE, TEXT_VALUE, BINARY_VALUE = b"nutb"
 _KEY, _OLD, _NEW = b"KON"
 
 
@@ -119,45 +130,52 @@ class Truncate(NamedTuple):
 Message = Begin | Commit | Origin | Relation | TypeName | Insert | Update | Delete | Truncate
 
 
-def decode(data: bytes, at: int = 0, encoding: str = "utf-8") -> Message:
+def decode(data: bytes, at: int = 0, encoding: str = "utf-8", *, binary: bool = False) -> Message:
     """Return the message that starts at `at` and ends with `data`.
 
-    `encoding` is the codec of names. Raises MalformedMessage, and nothing else, for anything that is not one message.
+    `encoding` is the codec of names; `binary` says which form all values must have. Raises MalformedMessage, and
+    nothing else, for anything that is not one message.
     """
     try:
-        message, end = _DECODERS[data[at]](data, at + 1, encoding)
+        kind = data[at]
+        if kind in _ROW_DECODERS:
+            message, end = _ROW_DECODERS[kind](data, at + 1, BINARY_VALUE if binary else TEXT_VALUE)
+        else:
+            message, end = _DECODERS[kind](data, at + 1, encoding)
     except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise MalformedMessage(
-            f"The source sent a replication message that cannot be read: {data[at : at + 24]!r}",
-            hint="Check that nothing between the source and this machine changes the traffic, then retry.",
-        ) from error
+        raise malformed("that cannot be read", data, at) from error
     if end != len(data):
-        raise MalformedMessage(
-            f"The source sent a replication message of the wrong length: {data[at : at + 24]!r}",
-            hint="Check that nothing between the source and this machine changes the traffic, then retry.",
-        )
+        raise malformed("of the wrong length", data, at)
     return message
 
 
-def _values(data: bytes, at: int) -> tuple[Values, int]:
+def malformed(what: str, data: bytes, at: int) -> MalformedMessage:
+    """Return the error for a message at `at`."""
+    return MalformedMessage(
+        f"The source sent a replication message {what}: {data[at : at + 24]!r}",
+        hint="Check that nothing between the source and this machine changes the traffic, then retry.",
+    )
+
+
+def _values(data: bytes, at: int, form: int) -> tuple[Values, int]:
     (size,) = _TUPLE_SIZE(data, at)
     at += 2
     values: Values = []
     append = values.append
     for _ in range(size):
         kind = data[at]
-        if kind == _TEXT:
+        if kind == form:
             start = at + 5
             at = start + _LENGTH(data, at + 1)[0]
             append(data[start:at])
-        elif kind == _NULL:
+        elif kind == NULL_VALUE:
             append(None)
             at += 1
-        elif kind == _UNCHANGED:
+        elif kind == UNCHANGED_VALUE:
             append(UNCHANGED)
             at += 1
         else:
-            raise ValueError("binary or unknown value")
+            raise ValueError("a value of another form, or none at all")
     return values, at
 
 
@@ -203,33 +221,33 @@ def _type(data: bytes, at: int, encoding: str) -> tuple[TypeName, int]:
     return TypeName(oid, schema or "pg_catalog", name), at
 
 
-def _insert(data: bytes, at: int, encoding: str) -> tuple[Insert, int]:
+def _insert(data: bytes, at: int, form: int) -> tuple[Insert, int]:
     (oid,) = _LENGTH(data, at)
     if data[at + 4] != _NEW:
         raise ValueError("an insert without a new row")
-    new, at = _values(data, at + 5)
+    new, at = _values(data, at + 5, form)
     return Insert(oid, new), at
 
 
-def _update(data: bytes, at: int, encoding: str) -> tuple[Update, int]:
+def _update(data: bytes, at: int, form: int) -> tuple[Update, int]:
     (oid,) = _LENGTH(data, at)
     at += 4
     old: Values | None = None
     kind = data[at]
     if kind in (_KEY, _OLD):
-        old, at = _values(data, at + 1)
+        old, at = _values(data, at + 1, form)
     if data[at] != _NEW:
         raise ValueError("an update without a new row")
-    new, at = _values(data, at + 1)
+    new, at = _values(data, at + 1, form)
     return Update(oid, old, kind == _OLD, new), at
 
 
-def _delete(data: bytes, at: int, encoding: str) -> tuple[Delete, int]:
+def _delete(data: bytes, at: int, form: int) -> tuple[Delete, int]:
     (oid,) = _LENGTH(data, at)
     kind = data[at + 4]
     if kind not in (_KEY, _OLD):
         raise ValueError("a delete without an old row")
-    old, at = _values(data, at + 5)
+    old, at = _values(data, at + 5, form)
     return Delete(oid, old, kind == _OLD), at
 
 
@@ -248,8 +266,10 @@ _DECODERS: dict[int, Callable[[bytes, int, str], tuple[Message, int]]] = {
     ord("O"): _origin,
     ord("R"): _relation,
     ord("Y"): _type,
+    ord("T"): _truncate,
+}
+_ROW_DECODERS: dict[int, Callable[[bytes, int, int], tuple[Message, int]]] = {
     ord("I"): _insert,
     ord("U"): _update,
     ord("D"): _delete,
-    ord("T"): _truncate,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -20,6 +20,7 @@ _STATEMENTS_UNDER_WAY = 512
 _BYTES_UNDER_WAY = 1 << 20
 _STATEMENTS_PER_TURN = 64
 _POLL_MILLISECONDS = 500
+_COPY_BYTES = 256 << 10
 
 Parameters = Sequence[bytes | None]
 
@@ -45,7 +46,9 @@ class StatementFailed(Exception):
 
 
 class Pipeline:
-    """A session in pipeline mode. One thread only. After any exception the session must be closed."""
+    """A session in pipeline mode. One thread only. After StatementFailed it is usable again once `recover` was called;
+    after any other exception the session must be closed.
+    """
 
     def __init__(self, connection: Connection, check: Callable[[], None]) -> None:
         self._connection = connection
@@ -62,9 +65,17 @@ class Pipeline:
         """The codec of the session."""
         return self._connection.info.encoding
 
-    def send(self, name: bytes, parameters: Parameters, expected: int | None, context: object, size: int) -> None:
+    def send(
+        self,
+        name: bytes,
+        parameters: Parameters,
+        expected: int | None,
+        context: object,
+        size: int,
+        formats: Sequence[int] | None = None,
+    ) -> None:
         """Send one execution of a prepared statement. `size`: bytes of its parameters, roughly."""
-        self._pg.send_query_prepared(name, parameters)
+        self._pg.send_query_prepared(name, parameters, formats)
         self._sent.append(Sent(expected, context, size, None))
         self._bytes += size
         self._turn += 1
@@ -93,6 +104,7 @@ class Pipeline:
         """Send a statement and wait for its result, behind everything that is under way."""
         results: list[pq.abc.PGresult] = []
         self.command(sql, parameters, context=context, done=results.append)
+        self.sync()
         self.drain()
         return results[0]
 
@@ -104,6 +116,72 @@ class Pipeline:
     def drain(self) -> None:
         """Wait until every statement under way has been answered."""
         self._wait_below(0, 0)
+
+    def progress(self) -> bool:
+        """Send and read what goes without waiting; True when every statement under way has been answered.
+
+        `sync` must have been called, or a flush be on its way, for the server to answer.
+        """
+        unsent = self._pg.flush()
+        self._pg.consume_input()
+        self._read()
+        return not self._sent and not unsent
+
+    def wait(self) -> None:
+        """Wait a moment for the server: until it can be read, or written to when something is left to send."""
+        unsent = self._pg.flush()
+        self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+        if not self._poll.poll(_POLL_MILLISECONDS):
+            self._check()
+
+    def copy(self, sql: bytes, data: Sequence[bytes], rows: int, context: object) -> Iterator[None]:
+        """Run `COPY ... FROM STDIN`, yielding whenever the server has to be waited for.
+
+        Only when nothing is under way, since libpq knows no COPY in pipeline mode. Raises StatementFailed.
+        """
+        pg = self._pg
+        pg.exit_pipeline_mode()
+        pg.send_query(sql)
+        result = yield from self._result()
+        if result is not None and result.status == pq.ExecStatus.COPY_IN:
+            for piece in data:
+                for at in range(0, len(piece), _COPY_BYTES):
+                    pg.put_copy_data(piece[at : at + _COPY_BYTES])
+                    while pg.flush():
+                        yield
+                        pg.consume_input()
+            pg.put_copy_end()
+            result = yield from self._result()
+        yield from self._result()
+        pg.enter_pipeline_mode()
+        if result is None:
+            raise StatementFailed(context, None, 0)
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            error = psycopg.errors.error_from_result(result, encoding=self.encoding)
+            raise StatementFailed(context, error, 0)
+        if result.command_tuples != rows:
+            raise StatementFailed(context, None, result.command_tuples or 0)
+
+    def _result(self) -> Generator[None, None, pq.abc.PGresult | None]:
+        pg = self._pg
+        while pg.flush() or pg.is_busy():
+            yield
+            pg.consume_input()
+        return pg.get_result()
+
+    def recover(self) -> None:
+        """Read over everything under way after a failure. The transaction at hand is left as the failure made it."""
+        self._pg.pipeline_sync()
+        self._sent.append(Sent(None, None, 0, None, is_sync=True))
+        while True:
+            while self._sent and not self._pg.is_busy():
+                result = self._pg.get_result()
+                if result is None or result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    self._bytes -= self._sent.popleft().size
+            if not self._sent:
+                return
+            self.wait()
+            self._pg.consume_input()
 
     def _take_turn(self) -> None:
         self._turn = 0

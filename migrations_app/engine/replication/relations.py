@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from psycopg import pq
 
-from ..errors import SchemaChanged, TargetError
+from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..ports import TableState
 from ..renaming import Renaming
 from .pgoutput import Relation
@@ -15,6 +15,10 @@ from .statements import RowStatements, TargetColumn, TargetTable
 
 _NOTHING = Renaming()
 _GONE = "???"  # format_type of a type that does not exist any more
+
+
+class NotBinary(ConnectionLost):
+    """The stream, opened with values in binary form, has to be opened anew with values as text."""
 
 
 class Source(Protocol):
@@ -26,6 +30,9 @@ class Source(Protocol):
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
         """Return (schema, name) of the partitioned tables above a table."""
 
+    def travels_binary(self, tables: list[int], types: list[int]) -> bool:
+        """Say whether all columns of these tables, and these types, may come in binary form."""
+
 
 class Member(NamedTuple):
     """A table of the task, as the stream knows it."""
@@ -36,6 +43,7 @@ class Member(NamedTuple):
     watermark: int
     place: tuple[str, str]
     """(schema, name) on the target."""
+    table: TargetTable
 
 
 class Relations:
@@ -52,12 +60,15 @@ class Relations:
         source: Source,
         read_target: Callable[[str, str], TargetTable | None],
         renaming: Renaming = _NOTHING,
+        *,
+        binary: bool = False,
     ) -> None:
         self._tables = {table.oid: table for table in tables}
         self._moves = moves
         self._source = source
         self._read_target = read_target
         self._renaming = renaming
+        self._binary = binary
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
 
@@ -66,6 +77,19 @@ class Relations:
         if self._announced.get(relation.oid) != relation:
             self._announced[relation.oid] = relation
             self._members.pop(relation.oid, None)
+
+    def differs(self, relation: Relation) -> bool:
+        """Say whether a table is known in another shape, in which changes may still wait to be applied."""
+        return self._announced.get(relation.oid, relation) != relation
+
+    def is_known(self, oid: int) -> bool:
+        """Say whether `member` answers without a look at the target."""
+        return oid in self._members
+
+    @property
+    def last_watermark(self) -> int:
+        """The position from which on no change is skipped."""
+        return max((table.watermark or 0 for table in self._tables.values()), default=0)
 
     def watermark(self, oid: int) -> int:
         """Return the LSN before which changes of the table are skipped; 0 for a table that is not known."""
@@ -117,7 +141,12 @@ class Relations:
                 hint="Somebody dropped or renamed it there. Restore it, or start the migration again.",
             )
         self._compare(relation, target)
-        return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place)
+        if self._binary and not self._source.travels_binary([], [column.type_oid for column in relation.columns]):
+            raise NotBinary(
+                f"Table {relation.schema}.{relation.name} has got a column that does not travel in binary form.",
+                hint="The sync goes on by itself with all values as text.",
+            )
+        return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
 
     def _refuse_new(self, relation: Relation) -> None:
         above = self._source.ancestors(relation.oid)
@@ -168,6 +197,9 @@ def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str)
             exact=text(row, 5) == "t",
             operator_schema=text(row, 6),
             in_key=text(row, 7) == "t",
+            element_oid=int(text(row, 9) or 0),
+            element_type=text(row, 10),
+            spelled=text(row, 11) == "t",
         )
         for row in range(result.ntuples)
         if result.get_value(row, 0) is not None

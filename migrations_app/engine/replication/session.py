@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
@@ -21,18 +20,22 @@ from ..ports import DatabaseState, TableState
 from ..sql import query
 from . import bookmark
 from .apply import Applier
+from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
 from .pipeline import Pipeline
 from .prepare import prepare_target
-from .relations import Relations, parse_target
+from .relations import NotBinary, Relations, parse_target
 from .statements import TargetTable
-from .stream import HEADER_SIZE, Item, Keepalive, Stream, open_stream
+from .stream import SlotBusy, Stream, open_stream
+from .transaction import Transaction
 
 _IDLE_SECONDS = 0.1
 _PING_SECONDS = 0.2
 _STOP_SECONDS = 0.02
 _BUSY_SECONDS = 15.0
-_BEGIN, _COMMIT = b"BC"
+_BINARY_SINCE = 140000
+
+_text_only: set[str] = set()  # slots of this process whose stream met a type that does not travel in binary form
 
 
 class SyncSession:
@@ -46,13 +49,12 @@ class SyncSession:
         self._run = run
         self._database = database
         self._check = check or run.ports.control.check
-        self._items: deque[Item] = deque()
         self._exit = contextlib.ExitStack()
-        self._urgent = False
         self._pinged_at = self._stop_asked_at = 0.0
         self.watch: SourceWatch
         self._stream: Stream
         self._applier: Applier
+        self._intake: Intake
 
     def __enter__(self) -> SyncSession:
         with contextlib.ExitStack() as stack:
@@ -88,7 +90,7 @@ class SyncSession:
     @property
     def lag_seconds(self) -> float:
         """Seconds behind the source, by its own clock."""
-        pending = self._applier.commit_time if self._applier.in_transaction or self._items else None
+        pending = self._applier.commit_time if self._applier.in_transaction or self._intake.waiting else None
         return self.watch.lag_seconds(self._applier.end, pending)
 
     def advance(self, *, until: int | None = None, stop: Callable[[], bool] | None = None) -> int:
@@ -98,13 +100,17 @@ class SyncSession:
         `stop`: return at the next end of a transaction after it says True. With neither it runs until an error.
         """
         goal = None if until is None else before_page_header(until)
+        asked = None if stop is None else lambda: self._stop_wanted(stop)
         try:
             while not self._goal_reached(goal) and not self._stop_wanted(stop):
-                if not self._items:
-                    self._items.extend(self._stream.take(0) or self._rest(goal))
-                if self._work_through(goal, stop):
+                if self._intake.work(goal, asked):
                     break
+                self._check()
+                self._intake.feed(self._stream.take(0) or self._rest(goal))
             return self._applier.settle()
+        except NotBinary:
+            _text_only.add(self._stream.slot)
+            raise
         except EngineError:
             self._check()  # a session that was cut because the run must stop fails like any other
             raise
@@ -121,35 +127,11 @@ class SyncSession:
         self._stop_asked_at = now
         return stop()
 
-    def _work_through(self, goal: int | None, stop: Callable[[], bool] | None) -> bool:
-        """Apply what has arrived. True when a transaction beyond `goal` stands next, or the end was reached."""
-        items, applier = self._items, self._applier
-        while items:
-            item = items[0]
-            if isinstance(item, Keepalive):
-                items.popleft()
-                applier.reached(item.wal_end)
-                self._urgent = self._urgent or item.urgent
-                if self._goal_reached(goal):
-                    return True
-                continue
-            kind = item[HEADER_SIZE]
-            if kind == _BEGIN and goal is not None and int.from_bytes(item[HEADER_SIZE + 1 : HEADER_SIZE + 9]) >= goal:
-                return True
-            items.popleft()
-            applier.feed(item)
-            if kind == _COMMIT:
-                self._check()
-                if self._goal_reached(goal) or self._stop_wanted(stop):
-                    return True
-        return False
-
-    def _rest(self, goal: int | None) -> list[Item]:
+    def _rest(self, goal: int | None) -> bytes:
         """Nothing has arrived: commit, confirm, ask the source how far it is, and wait a moment."""
-        self._check()
         self.watch.check()
-        self._applier.idle(urgent=self._urgent)
-        self._urgent = False
+        self._applier.idle(urgent=self._intake.urgent)
+        self._intake.urgent = False
         now = time.monotonic()
         behind = goal if goal is not None else self.watch.insert_lsn
         if self._applier.end < behind and now - self._pinged_at >= _PING_SECONDS:
@@ -172,12 +154,14 @@ class SyncSession:
             end_older_sessions(ordinary, plan.key, plan.epoch)
             row = ordinary.execute("SHOW server_encoding").fetchone()
             encoding = str(row[0]) if row else "UTF8"
-            self._stream = self._start_stream(state, ordinary, position, encoding)
+            binary = self._travels_binary(state)
+            self._stream = self._start_stream(state, ordinary, position, encoding, binary=binary)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):
             applying = self._open_target(state, encoding)
             stack.callback(applying.close)
-            self._applier = self._make_applier(state, applying, position)
+            self._applier = self._make_applier(state, applying, position, binary=binary)
+            self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
 
@@ -189,7 +173,20 @@ class SyncSession:
             self._check()
             raise translate(error, side, f"starting the sync of {self._database.source_name}") from error
 
-    def _start_stream(self, state: DatabaseState, ordinary: Connection, position: int, encoding: str) -> Stream:
+    def _travels_binary(self, state: DatabaseState) -> bool:
+        """Say whether values come in binary form, which saves both servers most of the work on them.
+
+        Only between versions that know it, and when every type of every table is one whose form means the same
+        anywhere.
+        """
+        versions = [self._run.sessions.version(side) for side in (Side.SOURCE, Side.TARGET)]
+        if min(versions) < _BINARY_SINCE or state.slot in _text_only:
+            return False
+        return self.watch.travels_binary([table.oid for table in self._tables()], [])
+
+    def _start_stream(
+        self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
+    ) -> Stream:
         sessions = self._run.sessions
         timeout = {"wal_sender_timeout": "5min"} if sessions.version(Side.SOURCE) >= 120000 else {}
         name = self._database.source_name
@@ -198,19 +195,21 @@ class SyncSession:
             self._require_same_server(connection, state)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             self._require_publication(ordinary, state)
-            return self._stream_when_free(connection, ordinary, state, position)
+            return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
             raise
 
     def _stream_when_free(
-        self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int
+        self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int, *, binary: bool
     ) -> Stream:
         deadline, pause = time.monotonic() + _BUSY_SECONDS, 0.02
         while True:
             try:
-                return open_stream(connection, state.slot, state.publication, position)
-            except psycopg.errors.ObjectInUse as error:
+                return open_stream(
+                    connection, state.slot, state.publication, position, binary=binary, check=self._check
+                )
+            except SlotBusy as error:
                 self._check()
                 pid = read_slot(ordinary, state.slot).active_pid
                 if time.monotonic() > deadline:
@@ -271,6 +270,7 @@ class SyncSession:
     def _open_target(self, state: DatabaseState, encoding: str) -> Connection:
         sessions = self._run.sessions
         settings = {"synchronous_commit": "off", "enable_seqscan": "off"}
+        settings |= {"enable_hashjoin": "off", "enable_mergejoin": "off"}
         if state.replica_role:
             settings["session_replication_role"] = "replica"
         # A plan is made before a table has grown: only an index keeps its price, and JIT would be paid per statement.
@@ -292,7 +292,7 @@ class SyncSession:
                 )
         return connection
 
-    def _make_applier(self, state: DatabaseState, connection: Connection, position: int) -> Applier:
+    def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
         plan, name = self._run.plan, self._database.source_name
         pipeline = Pipeline(connection, self._check)
         relations = Relations(
@@ -301,17 +301,24 @@ class SyncSession:
             self.watch,
             _target_reader(pipeline),
             renaming_of(self._run, self._database),
+            binary=binary,
         )
-        return Applier(
+        transaction = Transaction(
             pipeline,
-            relations,
             task=plan.key,
             epoch=plan.epoch,
             position=position,
             defer_constraints=not state.replica_role,
-            encoding=pipeline.encoding,
-            check=self._check,
             on_durable=self._stream.acknowledge,
+        )
+        return Applier(
+            pipeline,
+            relations,
+            transaction,
+            encoding=pipeline.encoding,
+            binary=binary,
+            check=self._check,
+            texts=self.watch.texts if binary else lambda values: [value for _, value in values],
         )
 
 

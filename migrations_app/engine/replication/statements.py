@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import SourceError
 from ..names import qualified, quote
-from .pgoutput import UNCHANGED, Delete, Relation, Update, Values
+from .pgoutput import UNCHANGED, Delete, Relation, RelationColumn, Update, Values
 
 Key = tuple[object, ...]
 INSERT: Key = ("insert",)
@@ -32,6 +32,9 @@ class TargetColumn:
     exact: bool  # equal values always have the same text
     operator_schema: str  # where the type's `=` lives
     in_key: bool  # part of the key that identifies a row on the target
+    element_oid: int = 0  # the type below all domains, when there are arrays of it; 0: there are none that unnest well
+    element_type: str = ""  # its quoted name
+    spelled: bool = False  # an explicit cast of its text is the same as its input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class TargetTable:
 
 
 class RowStatements:
-    """Statements for one version of one table.
+    """Statements for one version of one table. `columns` are the target's, in the order of the stream.
 
     `relation` says in which order the stream delivers values; columns are matched by name, so their order on the target
     does not matter. Every column of `relation` must exist on the target.
@@ -54,18 +57,18 @@ class RowStatements:
     def __init__(self, relation: Relation, table: TargetTable) -> None:
         self.relation = relation
         by_name = {column.name: column for column in table.columns}
-        self._columns = [by_name[column.name] for column in relation.columns]
+        self.columns = [by_name[column.name] for column in relation.columns]
         self._names = [quote(column.name) for column in relation.columns]
         only = "" if table.partitioned else "ONLY "
         self._table = qualified(table.schema, table.name)
         self._only = only + self._table
-        self._identity = self._find_identity()
+        self.identity = self._find_identity()
+        """Positions of the columns that find a row; () when only the whole row can."""
 
     def _find_identity(self) -> tuple[int, ...]:
-        """Positions of the columns that find a row; () when only the whole row can."""
         if self.relation.identity == "f":
-            needed = {column.name for column in self._columns if column.in_key}
-            return tuple(at for at, column in enumerate(self._columns) if column.name in needed)
+            needed = {column.name for column in self.columns if column.in_key}
+            return tuple(at for at, column in enumerate(self.columns) if column.name in needed)
         return tuple(at for at, column in enumerate(self.relation.columns) if column.is_key)
 
     def update(self, change: Update) -> tuple[Key, Values]:
@@ -73,7 +76,7 @@ class RowStatements:
         new, old = change.new, change.old
         if old is None and UNCHANGED not in new:
             return UPDATE, new
-        unchanged = tuple(at for at, value in enumerate(new) if value is UNCHANGED or value == UNCHANGED)
+        unchanged = tuple(at for at, value in enumerate(new) if value is UNCHANGED)
         values = [new[at] for at in self._set_positions(unchanged, old is not None)]
         found, nulls = self._where_values(new if old is None else old)
         return ("update", unchanged, old is not None, nulls), values + found
@@ -84,13 +87,13 @@ class RowStatements:
         return ("delete", nulls) if nulls is not None else DELETE, found
 
     def _set_positions(self, unchanged: tuple[int, ...], all_columns: bool) -> list[int]:
-        skipped = set(unchanged) if all_columns else {*unchanged, *self._identity}
+        skipped = set(unchanged) if all_columns else {*unchanged, *self.identity}
         return [at for at in range(len(self._names)) if at not in skipped]
 
     def _where_values(self, row: Values) -> tuple[Values, tuple[bool, ...] | None]:
-        if self._identity:
-            values = [row[at] for at in self._identity]
-            if any(value is None or value == UNCHANGED for value in values):
+        if self.identity:
+            values = [row[at] for at in self.identity]
+            if any(value is None or value is UNCHANGED for value in values):
                 raise self._unusable()
             return values, None
         if self.relation.identity != "f" or UNCHANGED in row:
@@ -124,8 +127,8 @@ class RowStatements:
 
     def _plain_update_sql(self) -> str:
         """The most frequent update: nothing left out, same key. The new row is the parameter list as it stands."""
-        where = " AND ".join(self._equals(at, at + 1) for at in self._identity)
-        changed = self._set_positions((), all_columns=False) or self._identity
+        where = " AND ".join(self._equals(at, at + 1) for at in self.identity)
+        changed = self._set_positions((), all_columns=False) or self.identity
         pairs = ", ".join(f"{self._names[at]} = ${at + 1}" for at in changed)
         return f"UPDATE {self._only} SET {pairs} WHERE {where}"  # noqa: S608 - every part is quoted
 
@@ -139,7 +142,7 @@ class RowStatements:
 
     def _where(self, number: int, nulls: tuple[bool, ...] | None) -> str:
         if nulls is None:
-            return " AND ".join(self._equals(at, number + offset) for offset, at in enumerate(self._identity))
+            return " AND ".join(self._equals(at, number + offset) for offset, at in enumerate(self.identity))
         parts = []
         for at, is_null in enumerate(nulls):
             if is_null:
@@ -151,13 +154,13 @@ class RowStatements:
         return f"ctid = (SELECT ctid FROM {self._only} WHERE {' AND '.join(parts) or 'true'} LIMIT 1)"  # noqa: S608 - quoted
 
     def _equals(self, at: int, number: int) -> str:
-        column = self._columns[at]
+        column = self.columns[at]
         value = f"${number}" if column.builtin else f"CAST(${number} AS {column.type_name})"
         return f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
 
     def _same(self, at: int, number: int) -> str:
         """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all."""
-        column = self._columns[at]
+        column = self.columns[at]
         same_text = f"{self._names[at]}::text = CAST(${number} AS {column.type_name})::text"
         if not column.comparable:
             return same_text
@@ -169,12 +172,17 @@ class RowStatements:
         """The table's name for messages."""
         return f"{self.relation.schema}.{self.relation.name}"
 
-    def shown_key(self, change: object) -> str:
-        """Return the identifying columns and values of a change, shortened, for messages. No other values."""
+    def key_of(self, change: object) -> list[tuple[RelationColumn, bytes | None]]:
+        """Return the identifying columns of a change with their values. No other ones."""
         row = getattr(change, "old", None) or getattr(change, "new", None) or []
         columns = self.relation.columns
-        positions = self._identity or [at for at, column in enumerate(self._columns) if column.in_key]
-        return ", ".join(f"{columns[at].name}={_shown(row[at])}" for at in positions if at < len(row)) or "no key"
+        positions = self.identity or [at for at, column in enumerate(self.columns) if column.in_key]
+        return [(columns[at], row[at]) for at in positions if at < len(row)]
+
+
+def shown_key(key: list[tuple[RelationColumn, bytes | None]]) -> str:
+    """Return a key whose values are texts, shortened, for messages."""
+    return ", ".join(f"{column.name}={_shown(value)}" for column, value in key) or "no key"
 
 
 def _shown(value: bytes | None) -> str:

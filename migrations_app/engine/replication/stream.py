@@ -1,60 +1,58 @@
 """Receives a logical replication stream in a thread of its own, so that the source hears from us however slow the
-target is, and hands the messages over through a queue that is bounded by bytes.
+target is, and hands its bytes over through a queue that is bounded by bytes.
+
+libpq logs in; the stream itself is read from its socket as it comes, since a call per message costs more than to read
+the message. Sessions of ours are plain sockets: where TLS or a bastion stands between, that is the forwarder's work.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import struct
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable
 
-import psycopg
-from psycopg import pq
-
-from ..connect import Connection, translate
+from ..connect import Connection, server_error
 from ..errors import ConnectionLost, EngineError, SlotLost, SourceError
 from ..lsn import format_lsn
 from ..names import literal, quote
 from ..plan import Side
+from ..relay import error_fields
+from ..wire import one_line
 
-HEADER_SIZE = 25
-"""Bytes before the plugin's message in an item of the stream: `w`, start, end and time."""
-
-_FEEDBACK = struct.Struct("!cQQQqB")
-_KEEPALIVE = struct.Struct("!cQqB")
+_FEEDBACK = struct.Struct("!cicQQQqB")
+_HEAD = struct.Struct("!cI")
+_READ_BYTES = 256 << 10
 _QUEUE_BYTES = 8 << 20
-_BURST_BYTES = 256 << 10
 _FEEDBACK_SECONDS = 10.0
 _EPOCH_2000 = 946_684_800
 _GOODBYE_SECONDS = 0.5
+_COPY_DONE = b"c\x00\x00\x00\x04"
+_READY = b"Z\x00\x00\x00\x05I"
+_DOING = "receiving changes"
 
 
-class Keepalive(NamedTuple):
-    """The source has sent everything that committed before `wal_end`; `urgent`: it waits for our answer."""
-
-    wal_end: int
-    urgent: bool
+class SlotBusy(ConnectionLost):
+    """Another session reads the slot."""
 
 
-Item = bytes | Keepalive
-
-
-def start_command(slot: str, publication: str, position: int) -> str:
-    """Return the command that starts streaming `slot` after `position`."""
+def start_command(slot: str, publication: str, position: int, *, binary: bool = False) -> str:
+    """Return the command that starts streaming `slot` after `position`, with all values in text or in binary form."""
     names = literal(quote(publication))
+    form = ", binary 'true'" if binary else ""
     return (
         f"START_REPLICATION SLOT {quote(slot)} LOGICAL {format_lsn(position)} "
-        f"(proto_version '1', publication_names {names})"
+        f"(proto_version '1', publication_names {names}{form})"
     )
 
 
-def stream_error(state: str, words: str, slot: str) -> EngineError | None:
-    """Return our error for a refused or broken stream, or None when `state` says nothing special about slots."""
+def stream_error(state: str, words: str, slot: str) -> EngineError:
+    """Return our error for a refused or broken stream."""
     again = (
         "Changes since the last kept position are no longer on the source: start the migration again with a new copy."
     )
@@ -64,56 +62,66 @@ def stream_error(state: str, words: str, slot: str) -> EngineError | None:
         return SlotLost(
             f"The slot {slot} or its publication is gone from the source: {words}", hint=again, code="SRC-SLOTGONE"
         )
-    return None
+    if state == "55006":
+        return SlotBusy(f"The slot {slot} is being read by another session: {words}")
+    return server_error(state or "08006", words, Side.SOURCE, _DOING)
 
 
 class Stream:
-    """One running stream. `take` is called by one thread; `acknowledge`, `ping` and `close` by the same one.
+    """One running stream. `take` is called by one thread; `acknowledge`, `ping`, `heard` and `close` by the same one.
 
     The reader thread alone touches the connection until `close`. Nothing but what was given to `acknowledge` is ever
     confirmed to the source.
     """
 
-    def __init__(self, connection: Connection, slot: str, position: int) -> None:
+    def __init__(self, connection: Connection, line: socket.socket, slot: str, position: int, first: bytes) -> None:
         self._connection = connection
-        self._pg = connection.pgconn
-        self._slot = slot
+        self._line = line
+        self.slot = slot
         self._durable = position
         self._received = position
         self._ready = threading.Condition()
-        self._chunks: deque[tuple[list[Item], int]] = deque()
-        self._queued = 0
-        self._error: BaseException | None = None
+        self._chunks: deque[bytes] = deque([first] if first else [])
+        self._queued = len(first)
+        self._error: EngineError | None = None
         self._closing = False
         self._ping = False
         self._feedback_due = 0.0
         self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._poll = select.poll()
-        self._poll.register(self._pg.socket, select.POLLIN)
+        self._poll.register(line, select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name=f"stream {slot}", daemon=True)
 
     def start(self) -> None:
-        """Start receiving. The connection is already in COPY_BOTH."""
+        """Start receiving."""
         self._thread.start()
 
-    def take(self, timeout: float) -> list[Item]:
-        """Return the next items, [] when none came within `timeout` seconds.
+    def take(self, timeout: float) -> bytes:
+        """Return the next bytes of the stream, cut anywhere; b"" when none came within `timeout` seconds.
 
-        Raises what ended the stream, after everything received before it was taken.
+        Raises EngineError when the line broke, after everything received before that was taken.
         """
         with self._ready:
             if not self._chunks and self._error is None and timeout > 0:
                 self._ready.wait(timeout)
             if self._chunks:
-                items, size = self._chunks.popleft()
-                self._queued -= size
-                self._ready.notify_all()
-                return items
+                return self._pop()
             if self._error is not None:
                 raise self._error
-        return []
+        return b""
+
+    def _pop(self) -> bytes:
+        taken = [self._chunks.popleft()]
+        size = len(taken[0])
+        while self._chunks and size + len(self._chunks[0]) <= _READ_BYTES:
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        self._queued -= size
+        self._ready.notify_all()
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def acknowledge(self, position: int) -> None:
         """Tell the source that everything before `position` is durable on the target."""
@@ -121,8 +129,14 @@ class Stream:
             self._durable = position
             self._hurry()
 
+    def heard(self, wal_end: int, *, urgent: bool) -> None:
+        """Take note of a keepalive of the source; `urgent`: it waits for our answer."""
+        self._received = max(self._received, wal_end)
+        if urgent:
+            self._hurry()
+
     def ping(self) -> None:
-        """Ask the source how far it has read; its answer arrives as a Keepalive in stream order."""
+        """Ask the source how far it has read; its answer arrives as a keepalive in stream order."""
         self._ping = True
         self._hurry()
 
@@ -139,50 +153,51 @@ class Stream:
         self._hurry()
         if self._thread.ident is not None:
             self._thread.join(10)
-        with contextlib.suppress(psycopg.Error, OSError):
-            if not self._connection.closed and not self._thread.is_alive():
+        with contextlib.suppress(EngineError, OSError):
+            if not self._connection.closed and not self._thread.is_alive() and self._error is None:
                 self._say_goodbye()
         self._connection.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        for one in (self._line, self._wake_read, self._wake_write):
+            one.close()
 
     def _say_goodbye(self) -> None:
         # Ending the copy properly frees the slot at once; a source in the midst of a huge transaction does not listen,
         # and is left by closing the socket.
-        if self._pg.transaction_status != pq.TransactionStatus.ACTIVE:
-            return
         self._send_feedback(reply=False)
-        self._pg.put_copy_end()
+        send(self._line, _COPY_DONE, _GOODBYE_SECONDS)
         deadline = time.monotonic() + _GOODBYE_SECONDS
-        while time.monotonic() < deadline:
-            self._pg.flush()
-            size, _ = self._pg.get_copy_data(1)
-            if size < 0:
+        tail = b""
+        while time.monotonic() < deadline and tail != _READY:
+            try:
+                data = self._line.recv(_READ_BYTES)
+            except BlockingIOError:
+                select.select([self._line], [], [], 0.05)
+                continue
+            if not data:
                 return
-            if size == 0:
-                select.select([self._pg.socket], [], [], 0.05)
-                self._pg.consume_input()
+            tail = (tail + data)[-len(_READY) :]
 
     def _run(self) -> None:
         try:
             while not self._closing:
                 if time.monotonic() >= self._feedback_due:
                     self._send_feedback(reply=self._ping)
-                chunk, size = self._read_burst()
-                if chunk:
-                    self._put(chunk, size)
-                else:
+                try:
+                    data = self._line.recv(_READ_BYTES)
+                except BlockingIOError:
                     self._wait()
-        except BaseException as error:
+                    continue
+                if not data:
+                    raise ConnectionLost(
+                        "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+                    )
+                self._put(data)
+        except EngineError as error:
             self._fail(error)
+        except OSError as error:
+            self._fail(ConnectionLost(f"Lost the connection to the source while {_DOING}: {error.strerror or error}"))
 
-    def _fail(self, error: BaseException) -> None:
-        if isinstance(error, psycopg.Error):
-            error = stream_error(error.sqlstate or "", str(error), self._slot) or translate(
-                error, Side.SOURCE, "receiving changes"
-            )
-        elif isinstance(error, OSError):
-            error = ConnectionLost(f"Lost the connection to the source while receiving changes: {error}")
+    def _fail(self, error: EngineError) -> None:
         with self._ready:
             self._error = error
             self._ready.notify_all()
@@ -192,50 +207,11 @@ class Stream:
         for descriptor, _ in self._poll.poll(min(seconds, _FEEDBACK_SECONDS) * 1000):
             if descriptor == self._wake_read.fileno():
                 self._wake_read.recv(4096)
-            else:
-                self._pg.consume_input()
 
-    def _read_burst(self) -> tuple[list[Item], int]:
-        chunk: list[Item] = []
-        total = 0
-        get = self._pg.get_copy_data
-        while total < _BURST_BYTES:
-            size, buffer = get(1)
-            if size > 0:
-                chunk.append(self._item(bytes(buffer)))
-                total += size
-            elif size == 0:
-                break
-            else:
-                self._ended(chunk, total)
-        return chunk, total
-
-    def _item(self, data: bytes) -> Item:
-        if data[0] == 0x77:  # w: the plugin's message
-            return data
-        if data[0] != 0x6B or len(data) != _KEEPALIVE.size:
-            raise SourceError(f"The source sent an unknown replication message: {data[:24]!r}", code="SRC-PROTOCOL")
-        _, wal_end, _, urgent = _KEEPALIVE.unpack(data)
-        self._received = max(self._received, wal_end)
-        if urgent:
-            self._feedback_due = 0.0
-        return Keepalive(wal_end, bool(urgent))
-
-    def _ended(self, chunk: list[Item], size: int) -> None:
-        """Raise the reason: an error inside a stream looks like its end until the result is fetched."""
-        if chunk:
-            self._put(chunk, size)
-        result = self._pg.get_result()
-        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result, encoding=self._connection.info.encoding)
-        raise ConnectionLost(
-            "The source ended the stream of changes.", hint="It is taken up again from the kept position."
-        )
-
-    def _put(self, chunk: list[Item], size: int) -> None:
+    def _put(self, data: bytes) -> None:
         with self._ready:
-            self._chunks.append((chunk, size))
-            self._queued += size
+            self._chunks.append(data)
+            self._queued += len(data)
             self._ready.notify_all()
         while self._queued > _QUEUE_BYTES and not self._closing:
             if time.monotonic() >= self._feedback_due:
@@ -250,23 +226,81 @@ class Stream:
         durable = self._durable
         moment = int((time.time() - _EPOCH_2000) * 1_000_000)
         written = max(self._received, durable)
-        self._pg.put_copy_data(_FEEDBACK.pack(b"r", written, durable, durable, moment, int(reply)))
-        while self._pg.flush():
-            select.select([], [self._pg.socket], [], 1.0)
+        size = _FEEDBACK.size - 1
+        send(self._line, _FEEDBACK.pack(b"d", size, b"r", written, durable, durable, moment, int(reply)), 60.0)
 
 
-def open_stream(connection: Connection, slot: str, publication: str, position: int) -> Stream:
+def send(line: socket.socket, data: bytes, seconds: float) -> None:
+    """Send all of `data`. Raises ConnectionLost when the other end takes nothing for `seconds`; OSError."""
+    deadline = time.monotonic() + seconds
+    while data:
+        try:
+            data = data[line.send(data) :]
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ConnectionLost(f"The source took nothing for {seconds:.0f} seconds while {_DOING}.") from None
+            select.select([], [line], [], 0.5)
+
+
+def open_stream(
+    connection: Connection,
+    slot: str,
+    publication: str,
+    position: int,
+    *,
+    binary: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> Stream:
     """Start streaming `slot` after `position` on a replication session, which the stream owns from then on.
 
-    Raises SlotLost, or psycopg.Error when the slot is busy or the session is lost; the session then stays as it is.
+    Raises SlotBusy, SlotLost or another EngineError for what the source says, or what `check` raises; the session then
+    stays as it is.
     """
+    line = socket.socket(fileno=os.dup(connection.pgconn.socket))
     try:
-        connection.execute(start_command(slot, publication, position).encode())
-    except psycopg.Error as error:
-        special = stream_error(error.sqlstate or "", str(error.diag.message_primary or error), slot)
-        if special:
-            raise special from error
+        line.setblocking(False)
+        command = start_command(slot, publication, position, binary=binary).encode() + b"\x00"
+        send(line, _HEAD.pack(b"Q", len(command) + 4) + command, 60.0)
+        first = _read_start(line, slot, check)
+    except OSError as error:
+        line.close()
+        raise ConnectionLost(f"Lost the connection to the source while {_DOING}: {error.strerror or error}") from error
+    except BaseException:
+        line.close()
         raise
-    stream = Stream(connection, slot, position)
+    stream = Stream(connection, line, slot, position, first)
     stream.start()
     return stream
+
+
+def _read_start(line: socket.socket, slot: str, check: Callable[[], None]) -> bytes:
+    """Read the answer to the command that starts a stream; returns what came behind it."""
+    buffer, failure = b"", None
+    while True:
+        while len(buffer) >= 5:
+            kind, size = _HEAD.unpack_from(buffer)
+            if len(buffer) <= size:
+                break
+            body, buffer = buffer[5 : size + 1], buffer[size + 1 :]
+            if kind == b"W":
+                return buffer
+            if kind == b"E":
+                failure = reported(body, slot)
+            elif kind == b"Z":
+                raise failure or SourceError("The source did not start the stream of changes.", code="SRC-PROTOCOL")
+            elif kind not in b"SNA":
+                raise SourceError(f"The source answered something unknown: {kind!r}", code="SRC-PROTOCOL")
+        readable, _, _ = select.select([line], [], [], 0.5)
+        check()
+        if readable:
+            data = line.recv(_READ_BYTES)
+            if not data:
+                raise failure or ConnectionLost("The source closed the connection instead of starting the stream.")
+            buffer += data
+
+
+def reported(body: bytes, slot: str) -> EngineError:
+    """Return our error for the body of an ErrorResponse of the source."""
+    fields = error_fields(body) or {}
+    words = one_line(fields.get("M", b"no reason given"))
+    return stream_error(fields.get("C", b"").decode("ascii", "replace"), words, slot)

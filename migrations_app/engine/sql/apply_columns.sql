@@ -1,5 +1,6 @@
 -- Live columns of one table on the target, with what writing and finding rows needs to know.
 -- :parameters $1 schema, $2 table   :versions 10+   (no row: the table is not there; one row of NULLs: it has no columns)
+-- element_type = the type below all domains, when unnest of an array of it gives its values back; spelled = casting its text explicitly is its input.
 -- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns.
 WITH rel AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -28,8 +29,18 @@ SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
                 'pg_catalog') AS operator_schema,
        EXISTS (SELECT FROM best, unnest(best.attnums) WITH ORDINALITY k(attnum, n)
                 WHERE k.n <= best.indnkeyatts AND k.attnum = a.attnum) AS in_key,
-       rel.relkind = 'p' AS partitioned
+       rel.relkind = 'p' AS partitioned,
+       CASE WHEN b.typarray <> 0 THEN b.oid ELSE 0 END::bigint AS element_oid,
+       pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(b.typname) AS element_type,
+       b.typtype = 'e' OR b.oid < 16384 AND b.typname NOT IN ('char', '_char', 'xml', '_xml') AND b.typname !~ '^_?reg' AS spelled
   FROM rel
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  LEFT JOIN LATERAL (
+    WITH RECURSIVE below AS (
+      SELECT t.oid, t.typtype, t.typbasetype
+      UNION ALL SELECT d.oid, d.typtype, d.typbasetype FROM below JOIN pg_catalog.pg_type d ON d.oid = below.typbasetype WHERE below.typtype = 'd'
+    ) SELECT oid FROM below WHERE typtype <> 'd') base ON true
+  LEFT JOIN pg_catalog.pg_type b ON b.oid = base.oid
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
  ORDER BY a.attnum

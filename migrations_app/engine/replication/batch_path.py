@@ -1,0 +1,160 @@
+"""The batch path: the folded changes of a batch, at most one statement per table and kind of change.
+
+Nothing here decides what is right: the server counts the rows of each statement, and anything but the expected number,
+and any error, is for the caller to undo and to do again on the row path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from .batch import SKIPPED, Batch
+from .batch_statements import BatchStatements, masks
+from .coalesce import Appended, Folding, Keyed
+from .pipeline import Pipeline, StatementFailed
+from .prepared import Prepared
+from .relations import Member, Relations
+from .tuples import Cut, Row, cutters
+
+_COPY_ROWS = 100
+_LONGEST_REST = 6  # doublings
+
+
+class Set(NamedTuple):
+    """What a statement of the batch path stands for."""
+
+    oid: int
+    kind: str
+
+
+class _Plan(NamedTuple):
+    member: Member
+    statements: BatchStatements
+    cut: Cut
+    cut_key: Cut
+
+
+class BatchPath:
+    """Folds changes and sends what they come to into the open transaction."""
+
+    def __init__(self, pipeline: Pipeline, relations: Relations, prepared: Prepared, *, binary: bool) -> None:
+        self._pipeline = pipeline
+        self._relations = relations
+        self._prepared = prepared
+        self._binary = binary
+        self._plans: dict[int, _Plan] = {}
+        self._failures: dict[int, int] = {}
+        self._resting: dict[int, int] = {}  # how many batches a table sits out
+        self._copies: list[tuple[Set, BatchStatements, Sequence[Row]]] = []
+
+    def folding(self, oid: int, final: int, batch: Batch) -> Folding:
+        """Return what takes the changes of a table in this batch. `final`: of the transaction at hand.
+
+        Raises EngineError as `Relations.member` does.
+        """
+        if self._relations.watermark(oid) > final:
+            return SKIPPED
+        known = batch.tables.get(oid)
+        if known is not None:
+            return known
+        member = self._relations.member(oid)
+        if member is None:
+            made: Folding = SKIPPED
+        elif batch.rows_only or oid in self._resting:
+            made = batch.take_by_rows(oid)
+        else:
+            made = self._new_folding(self._plan(oid, member), oid, batch)
+        batch.tables[oid] = made
+        return made
+
+    def _plan(self, oid: int, member: Member) -> _Plan:
+        plan = self._plans.get(oid)
+        if plan is None or plan.member is not member:
+            statements = BatchStatements(member.statements, member.table, binary=self._binary)
+            plan = _Plan(member, statements, *cutters(member.statements.relation, binary=self._binary))
+            self._plans[oid] = plan
+        return plan
+
+    @staticmethod
+    def _new_folding(plan: _Plan, oid: int, batch: Batch) -> Folding:
+        statements = plan.statements
+        if statements.keyed:
+            return Keyed(plan.cut, plan.cut_key, plan.member.statements.identity, updates=statements.updates)
+        if statements.inserts:
+            return Appended(plan.cut)
+        return batch.take_by_rows(oid)
+
+    def send(self, batch: Batch) -> Iterator[None]:
+        """Send the folded changes of the batch and read all answers, yielding whenever the server has to be waited for.
+
+        Raises StatementFailed; its context is a Set where that is known.
+        """
+        self._copies = []
+        self._rest_less()
+        for oid, folding in batch.tables.items():
+            if isinstance(folding, Keyed):
+                self._send_keyed(oid, folding)
+            elif isinstance(folding, Appended):
+                self._send_inserts(self._plans[oid], oid, folding.rows)
+        self._pipeline.sync()
+        while not self._pipeline.progress():
+            yield
+        for what, statements, rows in self._copies:
+            data = _built(what, lambda statements=statements, rows=rows: statements.copy_data(rows))  # type: ignore[misc]
+            sql = statements.copy_sql().encode(self._pipeline.encoding, "surrogateescape")
+            yield from self._pipeline.copy(sql, data, len(rows), what)
+
+    def failed(self, failure: StatementFailed) -> None:
+        """Take note of which table made the batch fail: it sits out the next batches, each time twice as many."""
+        if isinstance(failure.context, Set):
+            oid = failure.context.oid
+            self._failures[oid] = min(self._failures.get(oid, 0) + 1, _LONGEST_REST)
+            self._resting[oid] = 2 ** self._failures[oid]
+
+    def _rest_less(self) -> None:
+        self._resting = {oid: left - 1 for oid, left in self._resting.items() if left > 1}
+
+    def _send_keyed(self, oid: int, folding: Keyed) -> None:
+        plan = self._plans[oid]
+        statements = plan.statements
+        if folding.deletes:
+            keys = _built(Set(oid, "delete"), lambda: statements.key_parameters(folding.deletes))
+            self._send(plan, Set(oid, "delete"), "delete", statements.delete_sql, keys, len(folding.deletes))
+        if folding.ghosts:
+            keys = _built(Set(oid, "ghosts"), lambda: statements.key_parameters(folding.ghosts))
+            self._send(plan, Set(oid, "ghosts"), "ghosts", statements.ghosts_sql, keys, 0)
+        if folding.updates:
+            for mask, rows in masks(folding.updates.values()).items():
+                positions = statements.update_positions(mask)
+                values = _built(
+                    Set(oid, "update"),
+                    lambda rows=rows, positions=positions: statements.parameters(rows, positions),  # type: ignore[misc]
+                )
+                sql = lambda mask=mask: statements.update_sql(mask)  # noqa: E731
+                self._send(plan, Set(oid, "update"), ("update-set", mask), sql, values, len(rows))
+        if folding.inserts:
+            self._send_inserts(plan, oid, list(folding.inserts.values()))
+
+    def _send_inserts(self, plan: _Plan, oid: int, rows: Sequence[Row]) -> None:
+        statements, what = plan.statements, Set(oid, "insert")
+        if statements.copies and (len(rows) >= _COPY_ROWS or not statements.unnests):
+            self._copies.append((what, statements, rows))
+        elif rows:
+            positions = range(len(plan.member.statements.columns))
+            values = _built(what, lambda: statements.parameters(rows, positions))
+            self._send(plan, what, "insert-set", statements.insert_sql, values, len(rows))
+
+    def _send(
+        self, plan: _Plan, what: Set, key: object, sql: Callable[[], str], values: list[bytes], expected: int
+    ) -> None:
+        name = self._prepared.name(plan.member, key, sql, what)
+        self._pipeline.send(name, values, expected, what, 0, [1] * len(values))
+
+
+def _built(what: Set, build: Callable[[], list[bytes]]) -> list[bytes]:
+    """Build parameters; a value that is not known where it must be is a surprise like any other."""
+    try:
+        return build()
+    except TypeError as error:
+        raise StatementFailed(what, None, 0) from error

@@ -1,0 +1,166 @@
+"""Walks through the stream's frames as they come and gives each change to what folds it. The hottest loop of all."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from ..errors import ConnectionLost, SourceError
+from . import frames
+from .apply import Applier
+from .batch import SKIPPED
+from .coalesce import Unfit
+from .pgoutput import malformed
+from .stream import Stream, reported
+
+_HUGE_BYTES = 1 << 20
+_LEAST = 6  # bytes of a frame: what it is, its length, and one of what it holds
+_SIZE = struct.Struct("!I").unpack_from
+
+
+class Intake:
+    """Takes bytes of a stream, cut anywhere, and works through whole frames. One thread only.
+
+    `urgent`: the source asked for an answer since it was last set to False.
+    """
+
+    def __init__(self, applier: Applier, stream: Stream) -> None:
+        self._applier = applier
+        self._stream = stream
+        self._data = b""
+        self._at = 0
+        self._parts: list[bytes] = []
+        self._missing = 0
+        self.urgent = False
+        self._goal: int | None = None
+        self._stop: Callable[[], bool] | None = None
+        self._start = self._changes = self._due = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something was received that was not worked through."""
+        return self._at < len(self._data) or bool(self._parts)
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes, after `work` has worked through what there was."""
+        if self._missing:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data, self._parts, self._missing = b"".join(self._parts), [], 0
+        else:
+            data = self._data[self._at :] + data
+        self._data, self._at = data, 0
+        if len(data) < 5:
+            return
+        size = 1 + _SIZE(data, 1)[0]
+        if size > len(data):  # joined only once, however large it is
+            self._parts, self._missing, self._data = [data], size - len(data), b""
+        elif size > _HUGE_BYTES:
+            self._applier.set_apart()
+
+    def work(self, goal: int | None, stop: Callable[[], bool] | None) -> bool:
+        """Work through whole frames. True as soon as a transaction that ends beyond `goal` begins, the end was reached,
+        or `stop` said True at the end of a transaction. Raises EngineError.
+        """
+        self._goal, self._stop = goal, stop
+        self._start, self._changes = self._at, 0
+        self._due = self._applier.due
+        done = self._walk()
+        self._applier.batch.keep(self._data, self._start, self._at, self._changes)
+        if not done:
+            self._applier.turn()
+        return done
+
+    def _walk(self) -> bool:
+        applier, data, at = self._applier, self._data, self._at
+        find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
+        changes, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
+        while at + _LEAST <= size:
+            try:
+                mark, length, form, kind, oid = head(data, at)
+            except struct.error:
+                mark, length, form, kind, oid = head(data[at:].ljust(frames.head.size, b"\x00"))
+            end = at + 1 + length
+            if end > size:
+                break
+            if form == plugin and kind in changes:
+                folding = find(oid) or applier.folding(oid)
+                try:
+                    if kind == update:
+                        folding.update(data, at + 35, end)
+                    elif kind == insert:
+                        folding.insert(data, at + 35, end)
+                    else:
+                        folding.delete(data, at + 35, end)
+                except Unfit:
+                    applier.batch.take_by_rows(oid)
+                if folding is not SKIPPED:
+                    self._changes += 1
+                self._at = at = end
+                continue
+            done = self._other(mark, kind if form == plugin else form, data, end)
+            at, find = self._at, applier.foldings.get
+            if done:
+                return True
+        return False
+
+    def _other(self, mark: int, kind: int, data: bytes, end: int) -> bool:
+        """Take a frame that is no change of a row. Sets `_at` behind it, unless the work ends before it."""
+        at = self._at
+        if mark != frames.DATA:
+            raise self._ended(mark, data[at + 5 : end])
+        if kind == frames.BEGIN:
+            final, timestamp, _ = _fields(frames.begin, data, at + 31, end)
+            if self._goal is not None and final >= self._goal:
+                return True
+            self._applier.begin(final, timestamp)
+            self._at = end
+            return False
+        self._at = end
+        if kind == frames.COMMIT:
+            self._applier.commit(_fields(frames.commit, data, at + 31, end)[2])
+            return self._after_commit(data, end)
+        if kind == frames.KEEPALIVE:
+            return self._keepalive(*_fields(frames.keepalive, data, at + 6, end))
+        if self._applier.barrier(data, at + frames.MESSAGE, end):
+            self._depart(data, at)
+            self._applier.pass_barrier(data, at, end)
+            self._start = end
+        return False
+
+    def _after_commit(self, data: bytes, end: int) -> bool:
+        if self._changes >= self._due:
+            self._depart(data, end)
+        return self._goal_reached() or (self._stop is not None and self._stop())
+
+    def _depart(self, data: bytes, end: int) -> None:
+        self._applier.batch.keep(data, self._start, end, self._changes)
+        self._start, self._changes = end, 0
+        self._applier.depart()
+        self._due = self._applier.due
+
+    def _keepalive(self, wal_end: int, _: int, urgent: int) -> bool:
+        self._applier.reached(wal_end)
+        self._stream.heard(wal_end, urgent=bool(urgent))
+        self.urgent = self.urgent or bool(urgent)
+        return self._goal_reached()
+
+    def _goal_reached(self) -> bool:
+        return self._goal is not None and not self._applier.in_transaction and self._applier.end >= self._goal
+
+    def _ended(self, mark: int, body: bytes) -> Exception:
+        if mark == ord("E"):
+            return reported(body, self._stream.slot)
+        if mark in b"cCZ":
+            return ConnectionLost(
+                "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+            )
+        return SourceError(f"The source sent an unknown replication message: {body[:24]!r}", code="SRC-PROTOCOL")
+
+
+def _fields(layout: struct.Struct, data: bytes, at: int, end: int) -> tuple[int, ...]:
+    if end - at != layout.size:
+        raise malformed("of the wrong length", data, at - 1)
+    return layout.unpack_from(data, at)

@@ -1,0 +1,99 @@
+"""The row path: one statement per change, in source order. It is the truth that batches are measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import NamedTuple
+
+from .batch import Batch
+from .frames import messages
+from .pgoutput import Begin, Delete, Insert, Message, Relation, Truncate, Update, Values, decode
+from .pipeline import Pipeline
+from .prepared import Prepared
+from .relations import Member, Relations
+from .statements import INSERT, Key, empty_sql, truncate_sql
+from .transaction import Transaction
+
+
+class Change(NamedTuple):
+    """What a row statement stands for, to name it when it fails."""
+
+    member: Member
+    message: Insert | Update | Delete
+
+
+class RowPath:
+    """Sends the changes of a batch into the open transaction. The caller reads the answers."""
+
+    def __init__(
+        self, pipeline: Pipeline, relations: Relations, prepared: Prepared, transaction: Transaction, *, encoding: str,
+        binary: bool,
+    ) -> None:  # fmt: skip
+        self._pipeline = pipeline
+        self._relations = relations
+        self._prepared = prepared
+        self._transaction = transaction
+        self._encoding = encoding
+        self._binary = binary
+        self._final = 0
+
+    def apply(self, batch: Batch, only: Container[int] | None = None) -> None:
+        """Send every change of the batch, or those of the tables `only` (oids). Waits while too much is under way.
+
+        Raises StatementFailed for whatever has been answered meanwhile, EngineError for what cannot be sent.
+        """
+        self._final = batch.final
+        for data, at, end in messages(batch.segments):
+            oid = int.from_bytes(data[at + 1 : at + 5])
+            kind = data[at]
+            if only is not None and kind in b"IUDT" and oid not in only:
+                continue
+            if kind in b"IUDTBR":
+                self._take(decode(data[at:end], 0, self._encoding, binary=self._binary), end - at)
+
+    def _take(self, message: Message, size: int) -> None:
+        if isinstance(message, Begin):
+            self._final = message.final_lsn
+        elif isinstance(message, Relation):
+            self._relations.announce(message)
+        elif isinstance(message, Truncate):
+            self._truncate(message)
+        elif isinstance(message, Insert | Update | Delete):
+            member = self._member(message.oid)
+            if member is not None:
+                key, values = _statement(member, message)
+                self._send(Change(member, message), key, values, size)
+
+    def _member(self, oid: int) -> Member | None:
+        relations = self._relations
+        return None if relations.watermark(oid) > self._final else relations.member(oid)
+
+    def _send(self, change: Change, key: Key, values: Values, size: int) -> None:
+        statements = change.member.statements
+        name = self._prepared.name(change.member, key, lambda: statements.sql(key), change)
+        self._pipeline.send(name, values, 1, change, size, [1] * len(values) if self._binary else None)
+
+    def _truncate(self, message: Truncate) -> None:
+        listed = [(oid, self._member(oid)) for oid in message.oids]
+        tables = [member.place for _, member in listed if member is not None]
+        if not tables:
+            return
+        if any(self._relations.watermark(oid) > self._final for oid, _ in listed):
+            # A listed table was copied after this truncation: CASCADE must not reach its rows.
+            statements = [empty_sql(table) for table in tables]
+        else:
+            statements = [truncate_sql(tables, cascade=message.cascade, restart_identity=message.restart_identity)]
+        shown = ", ".join(f"{schema}.{name}" for schema, name in tables)
+        self._transaction.check_now()
+        for sql in statements:
+            encoded = sql.encode(self._pipeline.encoding, "surrogateescape")
+            self._pipeline.command(encoded, context=f"emptying {shown}")
+        self._transaction.defer()
+
+
+def _statement(member: Member, message: Insert | Update | Delete) -> tuple[Key, Values]:
+    if isinstance(message, Insert):
+        return INSERT, message.new
+    if isinstance(message, Update):
+        return member.statements.update(message)
+    return member.statements.delete(message)

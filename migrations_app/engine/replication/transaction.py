@@ -1,0 +1,118 @@
+"""The transaction on the target: it begins by checking the bookmark, and ends by moving it and committing.
+
+Bookmark and rows go together, so that a change is applied exactly once however often a worker dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from psycopg import pq
+
+from ..errors import TargetError
+from ..lsn import format_lsn
+from . import bookmark
+from .pipeline import Pipeline
+
+CLAIM = "taking the bookmark"
+_DURABLE_SECONDS = 0.5
+_DEFER = b"SET CONSTRAINTS ALL DEFERRED"
+_SAVEPOINT = b"SAVEPOINT towpath"
+_ROLLBACK_TO = b"ROLLBACK TO SAVEPOINT towpath"
+_RELEASE = b"RELEASE SAVEPOINT towpath"
+
+
+class Transaction:
+    """The one transaction at a time of an apply session. `durable`: everything before it is on the target for good.
+
+    `on_durable` hears of each advance, `on_commit` of the changes of each commit.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        task: str,
+        epoch: int,
+        position: int,
+        defer_constraints: bool,
+        on_durable: Callable[[int], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._task = task.encode()
+        self._epoch = str(epoch).encode()
+        self._defer = defer_constraints
+        self._on_durable = on_durable
+        self.durable = self.committed = self._sent = position
+        self.rows_applied = 0
+        self.is_open = False
+        self._durable_at = 0.0
+
+    @property
+    def durable_due(self) -> bool:
+        """Whether the last durable commit is old enough for another one."""
+        return time.monotonic() - self._durable_at >= _DURABLE_SECONDS
+
+    def begin(self) -> None:
+        """Open it unless it is open. The claim fails, with context CLAIM, when another worker has the bookmark."""
+        if self.is_open:
+            return
+        self._pipeline.command(b"BEGIN", context="beginning a transaction")
+        self.defer()
+        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
+        self._pipeline.command(bookmark.CLAIM_SQL, parameters, expected=1, context=CLAIM)
+        self.is_open = True
+
+    def defer(self) -> None:
+        """Let checks wait for the end, where the account may not silence them."""
+        if self._defer:
+            self._pipeline.command(_DEFER, context="deferring constraints")
+
+    def check_now(self) -> None:
+        """Run checks that wait: TRUNCATE refuses a table that has some, even of earlier changes."""
+        if self._defer:
+            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context="checking constraints")
+
+    def keep(self) -> None:
+        """Remember this point of an open transaction, for `undo`."""
+        self._pipeline.command(_SAVEPOINT, context="setting a savepoint")
+
+    def keep_no_longer(self) -> None:
+        """Forget the point again."""
+        self._pipeline.command(_RELEASE, context="releasing a savepoint")
+
+    def undo(self, *, to_point: bool) -> None:
+        """Take back everything since `keep`, or the whole transaction and begin it anew."""
+        if to_point:
+            self._pipeline.command(_ROLLBACK_TO, context="rolling back")
+            self.keep_no_longer()
+            return
+        self._pipeline.command(b"ROLLBACK", context="rolling back")
+        self.is_open = False
+        self.begin()
+
+    def close(self, end: int, changes: int, *, durable: bool) -> None:
+        """Move the bookmark to `end` and commit. Only after every answer was read: a change that found no row is no
+        error to the server, so nothing else keeps it from being committed.
+        """
+        parameters = [format_lsn(end).encode(), self._task]
+        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context="moving the bookmark")
+        if durable:
+            self._pipeline.command(b"SET LOCAL synchronous_commit = on", context="asking for a durable commit")
+        done = partial(self._on_commit, end, durable, changes)
+        self._pipeline.command(b"COMMIT", context="committing", done=done)
+        self._pipeline.sync()
+        self._sent = end
+        self.is_open = False
+
+    def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
+        if result.command_status != b"COMMIT":
+            raise TargetError("The target rolled back a batch of changes instead of committing it.")
+        self.committed = end
+        self.rows_applied += changes
+        if durable:
+            self.durable = end
+            self._durable_at = time.monotonic()
+            self._on_durable(end)
