@@ -225,7 +225,6 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('region', 'Region'), ('vpc', 'VPC'), ('subnet', 'Subnet'), ('cvm', 'CVM instance'), ('direct_connect_gateway', 'Direct Connect gateway'), ('vpn_gateway', 'VPN gateway'), ('vpn_connection', 'VPN connection'), ('tencentdb', 'TencentDB for PostgreSQL instance')], max_length=30)),
                 ('region', models.CharField(blank=True, default='', max_length=60)),
                 ('refreshed_at', models.DateTimeField(blank=True, null=True)),
-                ('failed_at', models.DateTimeField(blank=True, null=True)),
                 ('error_code', models.CharField(blank=True, default='', max_length=120)),
                 ('error_message', models.TextField(blank=True, default='')),
                 ('request_id', models.CharField(blank=True, default='', max_length=80)),
