@@ -19,6 +19,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, pgettext, to_locale
 from django.utils.translation import gettext as _
 
+from migrations_app import selectors
+
 register = template.Library()
 
 _UNITS = ["B", "kB", "MB", "GB", "TB", "PB"]
@@ -41,6 +43,12 @@ def visible(value: object) -> str:
 
 def _escape(char: str) -> str:
     return _SHORT.get(char) or (f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}")
+
+
+@register.filter
+def told(row: selectors.Worded, name: str) -> str:
+    """A text of the engine or of a service in the reader's language: `event|told:"message"`."""
+    return selectors.told(row, name)
 
 
 @register.filter

@@ -96,7 +96,8 @@ def report(request: HtmxRequest, task_id: UUID, form: str) -> HttpResponse:
     if written is None:
         raise Http404("no such form of report")
     content_type, write = written
-    answer = HttpResponse(write(selectors.check_report(task)), content_type=content_type)
+    facts = selectors.check_report(task, selectors.told) if form == "html" else selectors.check_report(task)
+    answer = HttpResponse(write(facts), content_type=content_type)
     name = f"check-{slugify(task.name)[:60] or task.key}.{form}"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer

@@ -24,7 +24,7 @@ TABLES_IN_HTML = 2000
 def as_html(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     """The report to read, print and send on. Long lists are cut; the JSON holds them whole."""
     task = task_or_404(request, task_id)
-    report = _for_reader(request, selectors.task_report(task, tables=TABLES_IN_HTML))
+    report = _for_reader(request, selectors.task_report(task, tables=TABLES_IN_HTML, tell=selectors.told))
     body = render_to_string("console/report.html", {"report": report, "made_at": timezone.now()})
     return _file(task, body, "text/html; charset=utf-8", "html")
 

@@ -28,6 +28,7 @@ from .renamed_entries import Refused, rename_entries, rename_left
 from .renaming import Renaming
 from .sql import query
 from .toc import Entry, read_archive
+from .wording import say
 
 TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
 # What is not an object of the database, cannot be carried (secrets), or belongs to the server as a whole.
@@ -138,7 +139,7 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
         raise
     except psycopg.Error as error:
         run.ports.control.check()
-        raise translate(error, Side.SOURCE, "reading its catalog") from error
+        raise translate(error, Side.SOURCE, say("reading its catalog")) from error
     unfinished = notes.with_name(notes.name + ".part")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(notes)

@@ -19,6 +19,7 @@ import asyncssh
 
 from .dialling import HandshakeEnded, Reason, dial, ended_by
 from .plan import Bastion, Server
+from .wording import say
 
 KEEPALIVE_SECONDS = 15
 CONNECT_SECONDS = 10
@@ -62,7 +63,7 @@ class Tunnel:
             future.result(3 * CONNECT_SECONDS)
         except concurrent.futures.TimeoutError:
             future.cancel()
-            raise ended_by(Reason.SSH_UNREACHABLE, "it does not answer in time") from None
+            raise ended_by(Reason.SSH_UNREACHABLE, say("it does not answer in time")) from None
 
     async def _carry(self, local: socket.socket, first: bytes) -> None:
         server = self._server
@@ -84,7 +85,7 @@ class Tunnel:
             )
         except asyncssh.ChannelOpenError as error:
             if self._connection is not connection:
-                raise ended_by(Reason.SSH_UNREACHABLE, "the SSH connection was lost") from error
+                raise ended_by(Reason.SSH_UNREACHABLE, say("the SSH connection was lost")) from error
             raise _channel_refusal(error) from error
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise ended_by(Reason.SSH_UNREACHABLE, _words(error)) from error
@@ -116,7 +117,7 @@ class Tunnel:
                 **_login(self._bastion),
             )
         except asyncssh.PermissionDenied as error:
-            raise ended_by(Reason.SSH_LOGIN, "permission denied") from error
+            raise ended_by(Reason.SSH_LOGIN, say("permission denied")) from error
         except asyncssh.Error as error:  # with a key of another kind, the host may hang up first
             raise await self._key_failure(trusted, error) from error
         except (OSError, TimeoutError) as error:
@@ -140,7 +141,7 @@ class Tunnel:
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise ended_by(Reason.SSH_UNREACHABLE, _words(error)) from error
         if key is None:
-            raise ended_by(Reason.SSH_UNREACHABLE, "it shows no key")
+            raise ended_by(Reason.SSH_UNREACHABLE, say("it shows no key"))
         return key
 
     async def _dial(self) -> socket.socket:
@@ -178,7 +179,7 @@ def _login(bastion: Bastion) -> dict[str, Any]:
         try:
             options["client_keys"] = [asyncssh.import_private_key(bastion.private_key)]
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
-            raise ended_by(Reason.SSH_LOGIN, "the private key cannot be read, or asks for a passphrase") from error
+            raise ended_by(Reason.SSH_LOGIN, say("the private key cannot be read, or asks for a passphrase")) from error
     return options
 
 

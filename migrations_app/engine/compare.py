@@ -23,6 +23,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import NOT_MOVED, Comparison, TableDifference
 from .sql import query
+from .wording import NOTHING, Sentence, count, listing, say
 
 _ROUNDS = 10
 _FINE = NOT_MOVED | {"equal"}
@@ -96,7 +97,9 @@ class _Rounds:
         """Return the comparison. Raises ConnectionLost when not even the first round could be done."""
         name = self._database.source_name
         if self._scope is None:
-            raise ConnectionLost(f"Tables of {name} are locked on the source, so it cannot be compared now.")
+            raise ConnectionLost(
+                say("Tables of {name} are locked on the source, so it cannot be compared now.", name=name)
+            )
         _tell_newcomers(self._run, self._database, self._scope.newcomers)
         told = self._scope.gone + self._scope.not_moved
         tables = self._verdicts + told + [_restless(item.source) for item in self._pending]
@@ -123,15 +126,21 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
     name = comparison.database
     if comparison.equal and not final:
         moved = sum(item.verdict not in NOT_MOVED for item in comparison.tables)
-        text = f"{name}: source and target are equal: {moved} tables, {rows} rows, every row read."
+        text = say(
+            "{name}: source and target are equal: {tables}, {rows}, every row read.",
+            name=name,
+            tables=count(moved, "{number} table", "{number} tables"),
+            rows=count(rows, "{number} row", "{number} rows"),
+        )
         if bare := len(comparison.tables) - moved:
-            text += f" The rows of {bare} more were not to be moved, and were not compared."
+            text += say(" The rows of {number} more were not to be moved, and were not compared.", number=bare)
         run.ports.store.event("info", "CMP-EQUAL", text)
     if differing:
-        text = f"{name}: {len(differing)} differ: {_names(differing)}.{' ' + note if note else ''}"
+        text = say("{name}: {number} differ: {names}.", name=name, number=len(differing), names=_names(differing))
+        text += say(" {note}", note=note) if note else NOTHING
         run.ports.store.event("error", "CMP-DIFF", text, differences=[_told(item) for item in differing[:50]])
     if skipped:
-        text = f"{name}: {len(skipped)} not compared: {_names(skipped)}."
+        text = say("{name}: {number} not compared: {names}.", name=name, number=len(skipped), names=_names(skipped))
         run.ports.store.event("warning", "CMP-NOTRUN", text, differences=[_told(item) for item in skipped[:50]])
 
 
@@ -141,7 +150,7 @@ def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
         item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict not in _FINE
     ]
     if bad:
-        raise CompareDiffers(f"Source and target differ: {_names(bad)}.", hint=hint)
+        raise CompareDiffers(say("Source and target differ: {names}.", names=_names(bad)), hint=hint)
 
 
 def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tuple[list[Table], list[TableName]]:
@@ -245,15 +254,17 @@ def _restless(table: Table) -> TableDifference:
 
 def _tell_newcomers(run: Run, database: DatabasePlan, newcomers: list[TableName]) -> None:
     if newcomers:
-        names = ", ".join(".".join(name) for name in newcomers[:_NAMED])
-        more = f" and {len(newcomers) - _NAMED} more" if len(newcomers) > _NAMED else ""
-        text = f"{database.source_name}: tables made after the start are not part of this migration: {names}{more}."
+        names = listing((".".join(name) for name in newcomers), _NAMED)
+        text = say(
+            "{source_name}: tables made after the start are not part of this migration: {names}.",
+            source_name=database.source_name,
+            names=names,
+        )
         run.ports.store.event("warning", "CMP-NEWTABLE", text)
 
 
-def _names(items: Sequence[TableDifference]) -> str:
-    told = ", ".join(_one(item) for item in items[:_NAMED])
-    return told + (f" and {len(items) - _NAMED} more" if len(items) > _NAMED else "")
+def _names(items: Sequence[TableDifference]) -> Sentence:
+    return listing((_one(item) for item in items), _NAMED)
 
 
 def _one(item: TableDifference) -> str:

@@ -24,6 +24,7 @@ from .names import application_name
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
+from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -298,13 +299,19 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
 _LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
 _REFUSALS = {
-    "53100": ("{}-FULL", "Free or add disk space on the {}, then retry: everything done so far is kept."),
-    "53200": ("{}-ERROR", "Raise max_locks_per_transaction on the {} or select fewer tables, then retry."),
-    "25006": ("{}-READONLY", "The {} accepts no writes. Make it the writable primary again, then retry."),
-    "42501": ("{}-ERROR", "Give the account of the {} the right that is named in the message, then retry."),
-    "54000": ("ROW-TOOBIG", "Shrink the row on the source, or leave the table out."),
-    "22021": ("ROW-ENCODING", "Repair the text on the source, or leave the table out."),
-    "22P05": ("ROW-ENCODING", "The target's encoding lacks a character of this table. Use a UTF8 target."),
+    "53100": ("{}-FULL", template("Free or add disk space on the {side}, then retry: everything done so far is kept.")),
+    "53200": (
+        "{}-ERROR",
+        template("Raise max_locks_per_transaction on the {side} or select fewer tables, then retry."),
+    ),
+    "25006": ("{}-READONLY", template("The {side} accepts no writes. Make it the writable primary again, then retry.")),
+    "42501": (
+        "{}-ERROR",
+        template("Give the account of the {side} the right that is named in the message, then retry."),
+    ),
+    "54000": ("ROW-TOOBIG", template("Shrink the row on the source, or leave the table out.")),
+    "22021": ("ROW-ENCODING", template("Repair the text on the source, or leave the table out.")),
+    "22P05": ("ROW-ENCODING", template("The target's encoding lacks a character of this table. Use a UTF8 target.")),
 }
 
 
@@ -326,13 +333,27 @@ def server_error(state: str, words: str, side: Side, doing: str) -> EngineError:
 
 def _classified(state: str, words: str, side: Side, doing: str) -> EngineError:
     if state.startswith("08") or state in _LOST:
-        return ConnectionLost(f"Lost the connection to the {side} while {doing}: {words}")
+        return ConnectionLost(
+            say("Lost the connection to the {side} while {doing}: {words}", side=noun(side), doing=doing, words=words)
+        )
     if state in _TRY_AGAIN:
-        return ConnectionLost(f"The {side} could not go on while {doing}: {words}")
+        return ConnectionLost(
+            say("The {side} could not go on while {doing}: {words}", side=noun(side), doing=doing, words=words)
+        )
     kind = SourceError if side is Side.SOURCE else TargetError
     code, hint = _REFUSALS.get(state, ("{}-ERROR", ""))
-    message = f"The {side} reported an error while {doing}: {words} ({state})"
-    return kind(message, code=code.format("SRC" if side is Side.SOURCE else "DST"), hint=hint.format(side))
+    message = say(
+        "The {side} reported an error while {doing}: {words} ({state})",
+        side=noun(side),
+        doing=doing,
+        words=words,
+        state=state,
+    )
+    return kind(
+        message,
+        code=code.format("SRC" if side is Side.SOURCE else "DST"),
+        hint=say(hint, side=noun(side)) if hint else NOTHING,
+    )
 
 
 def first_line(error: psycopg.Error) -> str:

@@ -16,6 +16,7 @@ from .copying import TableWork
 from .errors import EngineError
 from .parts import Part
 from .plan import DatabasePlan
+from .wording import say
 
 TRIES = 3
 Building = TypeVar("Building")
@@ -38,7 +39,7 @@ class Unit:
     @property
     def label(self) -> str:
         if not self.tables:
-            return f"the large objects of {self.database.source_name}"
+            return say("the large objects of {source_name}", source_name=self.database.source_name)
         more = f" and {len(self.tables) - 1} more tables" if len(self.tables) > 1 else ""
         return self.tables[0].label + more
 

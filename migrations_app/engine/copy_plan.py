@@ -21,6 +21,7 @@ from .ports import Kind, TableState, TableStatus
 from .renaming import Renaming
 from .snapshot import Snapshot, open_again, open_locked, open_now
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
+from .wording import say
 
 _SMALL_TABLE_BYTES = 4 << 20
 _BATCH_BYTES = 16 << 20
@@ -78,8 +79,13 @@ def _table_work(
     name = (state.schema, state.name)
     if name not in source:
         raise SchemaChanged(
-            f"The table {state.schema}.{state.name} of {database.source_name} is no longer there.",
-            hint="Bring it back, or cancel the task and start it again with what the source has now.",
+            say(
+                "The table {schema}.{name} of {source_name} is no longer there.",
+                schema=state.schema,
+                name=state.name,
+                source_name=database.source_name,
+            ),
+            hint=say("Bring it back, or cancel the task and start it again with what the source has now."),
         )
     state = replace(state, oid=source[name].oid)  # another table may have taken its place
     renaming = renaming_of(run, database)
@@ -102,8 +108,12 @@ def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> l
         run.ports.store.event(
             "warning",
             "COPY-AGAIN",
-            f"The snapshot of {database.source_name} was lost. A full copy needs one snapshot for all tables, so"
-            f" {len(finished)} finished tables are copied again.",
+            say(
+                "The snapshot of {source_name} was lost. A full copy needs one snapshot for all tables, "
+                "so {number} finished tables are copied again.",
+                source_name=database.source_name,
+                number=len(finished),
+            ),
         )
         run.ports.store.save_tables(
             *(replace(state, status=TableStatus.WAITING, bytes_done=0, rows_done=0) for state in finished)
@@ -131,12 +141,20 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
                 name = (state.schema, state.name)
                 place = renaming_of(run, database).place(name)
                 if place not in made or name not in source:
-                    raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
+                    raise TargetError(
+                        say(
+                            "The table {schema}.{name} cannot be copied again: it is not ours.",
+                            schema=state.schema,
+                            name=state.name,
+                        )
+                    )
                 work = TableWork(database, state, source[name], target.get(place), ours=True, place=place)
                 try:
                     lane.copy_over(work)
                 except (Moved, Busy) as error:
-                    raise ConnectionLost(f"{work.label} is emptied or locked on the source just now.") from error
+                    raise ConnectionLost(
+                        say("{label} is emptied or locked on the source just now.", label=work.label)
+                    ) from error
                 run.ports.store.save_tables(replace(state, rows_done=work.rows_done, bytes_done=work.bytes_done))
         finally:
             lane.close()
@@ -157,8 +175,12 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
         run.ports.store.event(
             "warning",
             "COPY-LOCKED",
-            f"{label} of {database.source_name} changes too often for a copy without a lock: who wants to empty or"
-            " rewrite it on the source now waits until it is copied.",
+            say(
+                "{label} of {source_name} changes too often for a copy without a lock: who wants to "
+                "empty or rewrite it on the source now waits until it is copied.",
+                label=label,
+                source_name=database.source_name,
+            ),
         )
         snapshot = open_locked(run, database, (state.schema, state.name))
         try:
@@ -206,7 +228,7 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
             there = read_tables(connection)
         except psycopg.Error as error:
             run.ports.control.check()
-            raise translate(error, Side.TARGET, "reading the tables of the target") from error
+            raise translate(error, Side.TARGET, say("reading the tables of the target")) from error
     return _by_name(tables), _by_name(there)
 
 
@@ -247,7 +269,9 @@ def _parts(snapshot: Snapshot, table: Table, size: int) -> list[Part]:
     except psycopg.Error as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE or error.sqlstate in GONE:
             return []
-        raise translate(error, Side.SOURCE, f"planning the copy of {table.schema}.{table.name}") from error
+        raise translate(
+            error, Side.SOURCE, say("planning the copy of {schema}.{name}", schema=table.schema, name=table.name)
+        ) from error
 
 
 def _batches(work: DatabaseWork, jobs: int) -> list[Unit]:

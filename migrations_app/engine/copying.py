@@ -28,6 +28,7 @@ from .relay import Relay
 from .snapshot import BEGIN, Snapshot
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
+from .wording import say
 
 _ACTIVITY = (
     "SELECT coalesce(state, '') || ' ' || coalesce(wait_event, '') || ' ' || coalesce(query_start::text, '')"
@@ -233,10 +234,14 @@ class Lane:
         begin = f"{BEGIN}; SET TRANSACTION SNAPSHOT {literal(self.snapshot.export_id)}"
         text = "; ".join([begin, lock_text(names), standing_text(names)])
         try:
-            result = wire.command(self.source, Side.SOURCE, text, self.patience, f"locking {works[0].label}")
+            result = wire.command(
+                self.source, Side.SOURCE, text, self.patience, say("locking {label}", label=works[0].label)
+            )
         except EngineError as error:
             if error.sqlstate in _SNAPSHOT_GONE:
-                raise ConnectionLost(f"The snapshot {self.snapshot.export_id} of the source is gone.") from error
+                raise ConnectionLost(
+                    say("The snapshot {export_id} of the source is gone.", export_id=self.snapshot.export_id)
+                ) from error
             if error.sqlstate not in GONE and error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise
             self._leave()
@@ -251,7 +256,7 @@ class Lane:
 
     def _leave(self) -> None:
         if not self.held:
-            wire.command(self.source, Side.SOURCE, "ROLLBACK", self.patience, "ending a copy")
+            wire.command(self.source, Side.SOURCE, "ROLLBACK", self.patience, say("ending a copy"))
 
     def _command(self, text: str, doing: str) -> None:
         wire.command(self.target, Side.TARGET, text, self.patience, doing)
@@ -263,7 +268,11 @@ class Lane:
         table that is not ours has rows; Moved or Busy when the snapshot does not fit or somebody comes first; otherwise
         EngineError of the side that failed.
         """
-        doing = "copying " + (works[0].label if len(works) == 1 else f"{works[0].label} and {len(works) - 1} more")
+        doing = say("copying ") + (
+            works[0].label
+            if len(works) == 1
+            else say("{label} and {number} more", label=works[0].label, number=len(works) - 1)
+        )
         self._enter(works)
         freeze = len(works) == 1 and works[0].ours
         filled = works if freeze else self._filled(works)
@@ -282,7 +291,7 @@ class Lane:
         self.turn += 1
         self._asked_away, self._streaming = False, True
         try:
-            copied = self.relay.copy(copy_out, copy_in, f"copying {work.label}")
+            copied = self.relay.copy(copy_out, copy_in, say("copying {label}", label=work.label))
         except SourceError as error:
             if error.sqlstate == _NO_SUCH_COLUMN:
                 raise shape_changed(work) from error
@@ -301,15 +310,19 @@ class Lane:
         foreign = [work.label for work in filled if not work.ours]
         if foreign:
             raise ConflictError(
-                f"The target is not empty: {', '.join(foreign[:5])} in database {self.database.target_name} has rows.",
-                hint="This task did not make the table, so it does not empty it. Empty it, or leave it out.",
+                say(
+                    "The target is not empty: {names} in database {target_name} has rows.",
+                    names=", ".join(foreign[:5]),
+                    target_name=self.database.target_name,
+                ),
+                hint=say("This task did not make the table, so it does not empty it. Empty it, or leave it out."),
                 code="DST-CONFLICT",
             )
         return filled
 
     def copy_over(self, work: TableWork) -> None:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
-        doing = f"copying {work.label} again"
+        doing = say("copying {label} again", label=work.label)
         self._enter([work])
         self._command("BEGIN", doing)
         self._command("DELETE FROM ONLY " + _name(work), doing)  # noqa: S608 - a quoted name only
@@ -321,7 +334,7 @@ class Lane:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.cleared:
-                self._command("TRUNCATE ONLY " + _name(work), f"emptying {work.label}")
+                self._command("TRUNCATE ONLY " + _name(work), say("emptying {label}", label=work.label))
                 work.cleared = True
 
     def copy_part(self, work: TableWork, part: Part) -> None:
@@ -337,7 +350,7 @@ class Lane:
         work.rows_done += work.doubts.pop(part)[1]
 
     def _copy_part(self, work: TableWork, part: Part) -> None:
-        doing = f"copying {work.label}"
+        doing = say("copying {label}", label=work.label)
         before = work.bytes_done
         work.doubts.pop(part, None)
         self._enter([work])
@@ -358,14 +371,18 @@ class Lane:
             if row and row[0] in ("committed", "aborted"):
                 return row[0] == "committed"
             self.run.ports.control.sleep(0.2)
-        raise TargetError("The target does not say whether the last commit of a copy took place.")
+        raise TargetError(say("The target does not say whether the last commit of a copy took place."))
 
 
 def shape_changed(work: TableWork) -> SchemaChanged:
     """Return the error for a table whose columns are not those that its counterpart on the target was made from."""
     return SchemaChanged(
-        f"The columns of {work.label} in database {work.database.source_name} were changed during the copy.",
-        hint="Change them back, or cancel the task and start it again with what the source has now.",
+        say(
+            "The columns of {label} in database {source_name} were changed during the copy.",
+            label=work.label,
+            source_name=work.database.source_name,
+        ),
+        hint=say("Change them back, or cancel the task and start it again with what the source has now."),
     )
 
 

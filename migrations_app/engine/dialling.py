@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from .policy import AddressPolicy
+from .wording import say
 
 
 class Reason(StrEnum):
@@ -96,7 +97,7 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
     thread.join(seconds)
     if found and not thread.is_alive():
         return found
-    raise ended_by(Reason.DNS, failure[0] if failure else "the name server did not answer in time")
+    raise ended_by(Reason.DNS, failure[0] if failure else say("the name server did not answer in time"))
 
 
 def allowed_addresses(host: str, port: int, policy: AddressPolicy | None, seconds: float) -> list[str]:

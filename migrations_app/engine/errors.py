@@ -6,6 +6,8 @@ Every error carries a stable code, a message that says what and where, and a hin
 
 from __future__ import annotations
 
+from .wording import Sentence, rewritten, verbatim
+
 
 class EngineError(Exception):
     """Root of all anticipated failures.
@@ -21,8 +23,8 @@ class EngineError(Exception):
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = verbatim(message)
+        self.hint = verbatim(hint)
         self.detail: dict[str, str] = {}
         if code is not None:
             self.code = code
@@ -30,10 +32,10 @@ class EngineError(Exception):
             self.retryable = retryable
 
     @property
-    def public_message(self) -> str:
+    def public_message(self) -> Sentence:
         """The message without the key of a row: that is a value of the user's data, which not everybody may see."""
         key = self.detail.get("key")
-        return self.message.replace(f" ({key})", "") if key else self.message
+        return rewritten(self.message, lambda text: text.replace(f" ({key})", "")) if key else self.message
 
 
 class ConnectFailed(EngineError):

@@ -16,15 +16,16 @@ from .plan import Plan, Side
 from .ports import LedgerItem, Ports
 from .states import StepName
 from .steps import cleanup, compare, complete, copy, index, schema, sync
+from .wording import say
 
 _STEPS: dict[StepName, tuple[str, Callable[[Run], Outcome]]] = {
-    StepName.SCHEMA: ("copying the schema", schema.run),
-    StepName.COPY: ("copying rows", copy.run),
-    StepName.INDEX: ("building indexes and constraints", index.run),
-    StepName.SYNC: ("applying changes", sync.run),
+    StepName.SCHEMA: (say("copying the schema"), schema.run),
+    StepName.COPY: (say("copying rows"), copy.run),
+    StepName.INDEX: (say("building indexes and constraints"), index.run),
+    StepName.SYNC: (say("applying changes"), sync.run),
     StepName.COMPARE: ("comparing", compare.run),
     StepName.COMPLETE: ("completing", complete.run),
-    StepName.CLEANUP: ("removing what was made for the migration", cleanup.run),
+    StepName.CLEANUP: (say("removing what was made for the migration"), cleanup.run),
 }
 _CLEANING_UP = _STEPS[StepName.CLEANUP][0]
 
@@ -78,7 +79,7 @@ class Executor:
 
     def clear_target(self) -> list[LedgerItem]:
         """Drop exactly the target objects that this task made. Idempotent. Returns what had to be left."""
-        with self._reporting("clearing the target"):
+        with self._reporting(say("clearing the target")):
             return clear_target(self._opened())
 
     def _opened(self) -> Run:

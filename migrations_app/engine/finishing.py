@@ -19,6 +19,7 @@ from .plan import DatabasePlan, Side
 from .ports import NOT_MOVED, Kind, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
 from .sequences import Sequence, carry_over, read_sequences, selected_sequences, verdicts
+from .wording import say
 
 _TRIES = 3
 _STAGES = 6
@@ -41,11 +42,11 @@ class Finisher:
         tables: list[TableDifference] = []
         other: list[TableDifference] = []
         if self._run.plan.incremental:
-            self._at("unlogged tables")
+            self._at(say("unlogged tables"))
             tables = self._unlogged()
-            self._at("large objects")
+            self._at(say("large objects"))
             other = self._large_objects()
-        self._at("sequences")
+        self._at(say("sequences"))
         return tables, other + self._sequences()
 
     def open_target(self) -> None:
@@ -53,12 +54,12 @@ class Finisher:
 
         Only after the last change has been applied. What the target refuses is told in events. Raises EngineError.
         """
-        self._at("materialized views")
+        self._at(say("materialized views"))
         refresh_matviews(self._run, self._database)
         if self._run.plan.incremental:
-            self._at("triggers, policies and rights")
+            self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
-            self._at("states of triggers and identity columns")
+            self._at(say("states of triggers and identity columns"))
             self._restore_states()
 
     def _at(self, note: str) -> None:
@@ -66,7 +67,9 @@ class Finisher:
         names = [database.source_name for database in self._run.databases()]
         at = names.index(self._database.source_name) * _STAGES + self._stage
         self._stage += 1
-        self._run.ports.store.step_progress(at, len(names) * _STAGES, f"{self._database.target_name}: {note}")
+        self._run.ports.store.step_progress(
+            at, len(names) * _STAGES, say("{target_name}: {note}", target_name=self._database.target_name, note=note)
+        )
 
     def _unlogged(self) -> list[TableDifference]:
         """Copy unlogged tables until a comparison right afterwards finds them equal."""
@@ -97,7 +100,7 @@ class Finisher:
         found: list[TableDifference] = []
         for _ in range(_TRIES):
             large_objects.sync_large_objects(self._run, self._database)
-            found = self._both("comparing large objects", self._compare_large_objects)
+            found = self._both(say("comparing large objects"), self._compare_large_objects)
             if all(item.verdict == "equal" for item in found):
                 break
         return found
@@ -106,7 +109,7 @@ class Finisher:
         return large_object_verdicts(source, target, self._run.ports.control.check)
 
     def _sequences(self) -> list[TableDifference]:
-        return self._both("setting sequences", self._set_sequences)
+        return self._both(say("setting sequences"), self._set_sequences)
 
     def _set_sequences(self, source: Connection, target: Connection) -> list[TableDifference]:
         try:
@@ -149,7 +152,9 @@ class Finisher:
                     restore_state(connection, item)
                 except psycopg.Error as error:
                     self._run.ports.control.check()
-                    raise translate(error, Side.TARGET, f"restoring {item.schema}.{item.name}") from error
+                    raise translate(
+                        error, Side.TARGET, say("restoring {schema}.{name}", schema=item.schema, name=item.name)
+                    ) from error
                 ledger.removed(item)
 
     def _both(
@@ -165,7 +170,9 @@ class Finisher:
             except psycopg.Error as error:
                 self._run.ports.control.check()
                 side = Side.SOURCE if source.closed else Side.TARGET
-                raise translate(error, side, f"{doing} of {self._database.source_name}") from error
+                raise translate(
+                    error, side, say("{doing} of {source_name}", doing=doing, source_name=self._database.source_name)
+                ) from error
 
 
 def _is_unlogged(state: TableState) -> bool:

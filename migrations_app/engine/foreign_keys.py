@@ -18,6 +18,7 @@ from .plan import DatabasePlan, Side
 from .restore import Failure, Manner, raise_unless_refused, remember, run_entries
 from .target_objects import some
 from .toc import Entry
+from .wording import count, say
 
 _NOT_VALID_ON_PARTITIONED = 180000
 _STANDING = (
@@ -127,7 +128,7 @@ def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place
         try:
             connection.execute(statement.encode())
         except psycopg.Error as error:
-            raise_unless_refused(run, error, f"validating {entry.label}")
+            raise_unless_refused(run, error, say("validating {label}", label=entry.label))
             return Failure(entry=entry, words=f"{first_line(error)} ({error.sqlstate})")
         return None
 
@@ -140,8 +141,13 @@ def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -
         run.ports.store.event(
             "warning",
             "FK-NOT-VALID",
-            f"{len(failures)} foreign key(s) of {database.target_name!r} do not fit the copied rows and stay NOT VALID:"
-            f" {listed}. The same rows are on the source: it has not checked them either.",
+            say(
+                "{number} of {target_name} do not fit the copied rows and stay NOT VALID: {names}. The "
+                "same rows are on the source: it has not checked them either.",
+                number=count(len(failures), "{number} foreign key", "{number} foreign keys"),
+                target_name=database.target_name,
+                names=listed,
+            ),
         )
 
 

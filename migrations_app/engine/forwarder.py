@@ -23,6 +23,7 @@ from typing import Any
 from .dialling import Answer, HandshakeEnded, dial
 from .errors import ConnectFailed
 from .plan import Server, TlsMode
+from .wording import say
 
 _START_SECONDS = 15.0
 _SOCKET_PATH_LIMIT = 100  # the kernel allows 107 bytes
@@ -79,8 +80,8 @@ class Forwarder:
         except OSError as error:
             forwarder.stop()
             raise ConnectFailed(
-                "The process that carries TLS and SSH connections could not be started.",
-                hint="Look at free memory and processes on this machine, then retry.",
+                say("The process that carries TLS and SSH connections could not be started."),
+                hint=say("Look at free memory and processes on this machine, then retry."),
                 retryable=True,
             ) from error
         return forwarder

@@ -28,6 +28,7 @@ from .forwarder import LOSS_FILE, REASON_FILE, SSL_REQUEST
 from .handshake import late_refusal, tls_context, tls_failure
 from .plan import Bastion, Server, TlsMode
 from .policy import AddressPolicy
+from .wording import say
 
 _BUFFER = 256 * 1024
 _MESSAGE_LIMIT = 64 * 1024
@@ -113,7 +114,9 @@ class Gate:
         except ssl.SSLError as error:
             raise HandshakeEnded(tls_failure(error)) from error
         except ConnectionError as error:
-            raise ended_by(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
+            raise ended_by(
+                Reason.TLS_FAILED, say("the server closed the connection during the TLS handshake")
+            ) from error
         if self.server.tls is TlsMode.PREFER:
             self.server = replace(self.server, tls=TlsMode.REQUIRE)
         return wrapped
@@ -179,13 +182,13 @@ class Gate:
     def _report(self, client: socket.socket, answer: Answer) -> None:
         """Answer as a server would, so that every tool shows the reason; it is kept for our own sessions as well."""
         self._leave(REASON_FILE, {"answer": answer.to_json()})
-        words = f"could not connect to the server: {answer.words or answer.reason}"
+        words = say("could not connect to the server: {words}", words=answer.words or answer.reason)
         fields = b"".join(part.encode() + b"\0" for part in ("SFATAL", "VFATAL", "C08006", f"M{words}")) + b"\0"
         client.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
 
 
-_NOT_POSTGRES = (Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
-_NO_TLS = {b"N": (Reason.TLS_NONE, "the server does not offer TLS")}
+_NOT_POSTGRES = (Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
+_NO_TLS = {b"N": (Reason.TLS_NONE, say("the server does not offer TLS"))}
 
 
 def _unreachable(error: OSError) -> Answer:

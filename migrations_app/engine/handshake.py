@@ -21,6 +21,7 @@ import unicodedata
 
 from .dialling import Answer, HandshakeEnded, Reason, dial, ended_by
 from .plan import Server, TlsMode
+from .wording import printable, say
 
 _MESSAGE_LIMIT = 64 * 1024
 _MESSAGE_COUNT = 200
@@ -55,8 +56,8 @@ def attempt(server: Server, database: str, *, seconds: float, replication: bool 
 
 
 _PASSWORD_CODES = {
-    3: ("password", "a clear-text password"),
-    5: ("md5", "an md5 password"),
+    3: ("password", say("a clear-text password")),
+    5: ("md5", say("an md5 password")),
     10: ("scram-sha-256", ""),
     11: ("scram-sha-256", ""),
     12: ("scram-sha-256", ""),
@@ -110,7 +111,7 @@ class _Walk:
             self._patience()
             part = self.socket.recv(size - len(data))
             if not part:
-                raise ended_by(Reason.NOT_POSTGRES, "it closed the connection without an answer")
+                raise ended_by(Reason.NOT_POSTGRES, say("it closed the connection without an answer"))
             data += part
         return data
 
@@ -126,7 +127,7 @@ class _Walk:
                 raise ended_by(Reason.TLS_NONE)
             return
         if answer != b"S":  # more than one byte would be somebody else's greeting
-            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
         try:
             context = tls_context(self.server)
             self._patience()
@@ -134,7 +135,9 @@ class _Walk:
         except ssl.SSLError as error:
             raise HandshakeEnded(tls_failure(error)) from error
         except ConnectionError as error:
-            raise ended_by(Reason.TLS_FAILED, "the server closed the connection during the TLS handshake") from error
+            raise ended_by(
+                Reason.TLS_FAILED, say("the server closed the connection during the TLS handshake")
+            ) from error
         refusal = late_refusal(self.socket, min(_LATE_SECONDS, max(self.deadline - time.monotonic(), 0.05)))
         if refusal is not None:
             raise HandshakeEnded(refusal)
@@ -150,10 +153,10 @@ class _Walk:
     def _message(self) -> tuple[bytes, bytes]:
         kind = self._receive(1)
         if not kind.isalpha():
-            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
         (length,) = struct.unpack("!i", self._receive(4))
         if not 4 <= length <= _MESSAGE_LIMIT:
-            raise ended_by(Reason.NOT_POSTGRES, "it sent a message of an impossible length")
+            raise ended_by(Reason.NOT_POSTGRES, say("it sent a message of an impossible length"))
         return kind, self._receive(length - 4)
 
     def log_in(self) -> Answer:
@@ -168,14 +171,14 @@ class _Walk:
             elif kind == b"Z":
                 return Answer(reason=Reason.READY, authenticated=True)
             elif kind not in (b"S", b"K", b"N", b"v") or not (self.authenticated or kind in (b"N", b"v")):
-                raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
-        raise ended_by(Reason.NOT_POSTGRES, "it talks without end")
+                raise ended_by(Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
+        raise ended_by(Reason.NOT_POSTGRES, say("it talks without end"))
 
     def _refusal(self, body: bytes) -> Answer:
         fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
         sqlstate = fields.get(b"C", "")
         if len(sqlstate) != 5:
-            raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+            raise ended_by(Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
         words = printable(fields.get(b"M", ""))
         return Answer(reason=Reason.SERVER_ERROR, words=words, sqlstate=sqlstate, authenticated=self.authenticated)
 
@@ -194,19 +197,19 @@ class _Walk:
             self._answer(_md5(self.server.user, self.server.password, body[4:8]) + b"\0")
         elif code == 10:
             if b"SCRAM-SHA-256" not in body[4:].split(b"\0"):
-                raise ended_by(Reason.AUTH_METHOD, "another method")
+                raise ended_by(Reason.AUTH_METHOD, say("another method"))
             scram = _Scram(self.server.password)
             first = scram.first()
             self._answer(b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
         elif code == 11:
             if scram is None:
-                raise ended_by(Reason.NOT_POSTGRES, "it did not answer as PostgreSQL does")
+                raise ended_by(Reason.NOT_POSTGRES, say("it did not answer as PostgreSQL does"))
             self._answer(scram.final(body[4:]))
         return scram
 
     def _refuse_unaccepted(self, code: int) -> None:
         if code not in _PASSWORD_CODES:
-            raise ended_by(Reason.AUTH_METHOD, {7: "GSSAPI", 9: "SSPI"}.get(code, "another method"))
+            raise ended_by(Reason.AUTH_METHOD, {7: "GSSAPI", 9: "SSPI"}.get(code, say("another method")))
         method, words = _PASSWORD_CODES[code]
         if method not in self.accepted:
             raise ended_by(Reason.AUTH_WEAK, words)
@@ -239,7 +242,7 @@ class _Scram:
         rounds = int(fields.get("i", "0"))
         # A hostile server could ask for years of hashing.
         if not fields.get("r", "").startswith(self.nonce) or not 1 <= rounds <= _SCRAM_ROUNDS:
-            raise ended_by(Reason.NOT_POSTGRES, "its password challenge makes no sense")
+            raise ended_by(Reason.NOT_POSTGRES, say("its password challenge makes no sense"))
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), rounds)
         client = hmac.digest(salted, b"Client Key", "sha256")
         without_proof = f"c=biws,r={fields['r']}"
@@ -271,7 +274,7 @@ def tls_failure(error: ssl.SSLError) -> Answer:
         reason = _VERIFY_CODES.get(error.verify_code, Reason.TLS_FAILED)
         return Answer(reason=reason, words=printable(error.verify_message))
     symbol = error.reason or ""
-    words = symbol.replace("_", " ").lower() or "the handshake failed"
+    words = symbol.replace("_", " ").lower() or say("the handshake failed")
     about_ours = "_ALERT_" in symbol and ("CERTIFICATE" in symbol or "UNKNOWN_CA" in symbol)
     return Answer(reason=Reason.TLS_CLIENT if about_ours else Reason.TLS_FAILED, words=words)
 
@@ -305,17 +308,12 @@ def tls_context(server: Server) -> ssl.SSLContext:
         try:
             context.load_verify_locations(server.ca_file)
         except OSError as error:
-            raise ended_by(Reason.TLS_FILES, "the CA certificate cannot be read") from error
+            raise ended_by(Reason.TLS_FILES, say("the CA certificate cannot be read")) from error
     if server.cert_file:
         try:
             # A password is given so that OpenSSL does not ask for one at the terminal.
             context.load_cert_chain(server.cert_file, server.key_file, password="-")  # noqa: S106 - opens nothing
         except OSError as error:
-            words = "the client certificate and its key cannot be read or do not belong together"
+            words = say("the client certificate and its key cannot be read or do not belong together")
             raise ended_by(Reason.TLS_FILES, words) from error
     return context
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Return a server's words fit for a page or a log: one line, no control characters, cut at `limit`."""
-    return "".join(ch if ch.isprintable() else " " for ch in text[:limit]).strip()

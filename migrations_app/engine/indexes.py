@@ -18,6 +18,7 @@ from .plan import DatabasePlan, Side
 from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
 from .toc import Entry
+from .wording import say
 
 # Up to this size all indexes of a table and its statistics are made in one go: one round trip, one commit.
 SMALL_TABLE_BYTES = 64 << 20
@@ -152,13 +153,15 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
                 connection.execute(settings + b"\n".join([*(entry.definition for entry in entries), analyze]))
                 return
             except psycopg.Error as error:
-                raise_unless_refused(run, error, f"building the indexes of {table.schema}.{table.name}")
+                raise_unless_refused(
+                    run, error, say("building the indexes of {schema}.{name}", schema=table.schema, name=table.name)
+                )
         connection.execute(build_settings(run, connection))
         remember(run, database, build_missing(run, connection, archive, entries, schema, name))
         try:
             connection.execute(analyze)
         except psycopg.Error as error:
-            raise_unless_refused(run, error, f"analyzing {table.schema}.{table.name}")
+            raise_unless_refused(run, error, say("analyzing {schema}.{name}", schema=table.schema, name=table.name))
 
 
 @contextlib.contextmanager
@@ -237,4 +240,4 @@ def _remove(run: Run, connection: Connection, entry: Entry, place: Place, index:
     try:
         connection.execute(statement.encode())
     except psycopg.Error as error:
-        raise_unless_refused(run, error, f"removing a half-built index of {entry.label}")
+        raise_unless_refused(run, error, say("removing a half-built index of {label}", label=entry.label))

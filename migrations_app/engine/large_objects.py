@@ -19,6 +19,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .snapshot import Snapshot
+from .wording import count, listing, say
 
 CHUNK_BYTES = 1 << 20
 _AT_ONCE = 32
@@ -89,12 +90,12 @@ def differences(source: Connection, target: Connection, check: Callable[[], None
 def drop_large_objects(run: Run, target_database: str) -> int:
     """Remove the large objects that we made in a target database and cross them off; returns how many there were."""
     with run.sessions.session(Side.TARGET, target_database) as target:
-        count = 0
+        removed = 0
         for item in _items(run, target_database):
             run.ports.control.check()
-            count += _remove(target, item.detail["oids"], run.ports.control.check)
+            removed += _remove(target, item.detail["oids"], run.ports.control.check)
             run.ports.ledger.removed(item)
-        return count
+        return removed
 
 
 def made(run: Run, database: DatabasePlan) -> set[int]:
@@ -202,10 +203,14 @@ def _remove(target: Connection, oids: Sequence[int], check: Callable[[], None]) 
 
 def _refuse_foreign(database: DatabasePlan, oids: set[int]) -> None:
     if oids:
-        some = ", ".join(str(oid) for oid in sorted(oids)[:5])
         raise ConflictError(
-            f"{len(oids)} large objects of the source are taken in the target database {database.target_name}: {some}.",
-            hint="Remove them on the target (lo_unlink), or choose another target database.",
+            say(
+                "Taken in the target database {target_name} already: {number} of the source: {names}.",
+                target_name=database.target_name,
+                number=count(len(oids), "{number} large object", "{number} large objects"),
+                names=listing((str(oid) for oid in sorted(oids)), 5),
+            ),
+            hint=say("Remove them on the target (lo_unlink), or choose another target database."),
             code="DST-EXISTS",
         )
 

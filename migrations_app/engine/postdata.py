@@ -32,6 +32,7 @@ from .sequences import carry_over, read_sequences
 from .target_database import restore_settings
 from .target_objects import record, some
 from .toc import POST_DATA, PRE_DATA, Entry
+from .wording import count, say
 
 __all__ = ["build_table", "refresh_matviews", "restore_deferred", "restore_rest"]
 
@@ -53,24 +54,24 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
         connection.execute(archive.setup + build_settings(run, connection))
-        _stage(run, database, 0, "views")
+        _stage(run, database, 0, say("views"))
         _retry_failed(run, database, connection, archive)
-        _stage(run, database, 1, "indexes")
+        _stage(run, database, 1, say("indexes"))
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
         remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
-        _stage(run, database, 2, "foreign keys, triggers and rules")
+        _stage(run, database, 2, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
-        _stage(run, database, 3, "materialized views")
+        _stage(run, database, 3, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
-        _stage(run, database, 4, "comments and rights")
+        _stage(run, database, 4, say("comments and rights"))
         if not run.plan.incremental:
             _restore_access(run, database, connection, archive)
         remember(run, database, run_entries(run, connection, _comments(run, database, archive), _LISTED))
-        _stage(run, database, 5, "sequences")
+        _stage(run, database, 5, say("sequences"))
         set_sequences(run, database, connection, archive)
-        _stage(run, database, 6, "statistics of partitioned tables")
+        _stage(run, database, 6, say("statistics of partitioned tables"))
         _analyze_roots(run, connection, archive)
         _restore_identities(run, database, connection)
         make_durable(connection)
@@ -93,7 +94,9 @@ def _stage(run: Run, database: DatabasePlan, number: int, note: str) -> None:
     run.ports.control.check()
     at = [known.source_name for known in run.databases()].index(database.source_name)
     run.ports.store.step_progress(
-        at * _STAGES + number, len(run.databases()) * _STAGES, f"{database.target_name}: {note}"
+        at * _STAGES + number,
+        len(run.databases()) * _STAGES,
+        say("{target_name}: {note}", target_name=database.target_name, note=note),
     )
 
 
@@ -208,7 +211,12 @@ def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -
         run.ports.store.event(
             "warning",
             "MATVIEW-EMPTY",
-            f"{len(failures)} materialized view(s) of {database.target_name!r} could not be filled: {listed}.",
+            say(
+                "{number} of {target_name} could not be filled: {names}.",
+                number=count(len(failures), "{number} materialized view", "{number} materialized views"),
+                target_name=database.target_name,
+                names=listed,
+            ),
         )
 
 
@@ -222,13 +230,17 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
             wanted = [item for item in read_sequences(source) if archive.renaming.place(item.key) in ours]
     except psycopg.errors.InsufficientPrivilege as error:
         run.ports.store.event(
-            "warning", "SEQUENCES-UNREAD", f"Sequences of the source cannot be read: {first_line(error)}"
+            "warning",
+            "SEQUENCES-UNREAD",
+            say("Sequences of the source cannot be read: {reason}", reason=first_line(error)),
         )
         return
     verdicts = carry_over(wanted, connection, run.ports.control.check, archive.renaming)
     behind = [f"{item.schema}.{item.name}: {item.reason}" for item in verdicts if item.verdict != "equal"]
     if behind:
-        run.ports.store.event("warning", "SEQUENCES-BEHIND", f"Sequences that could not be set: {some(behind)}.")
+        run.ports.store.event(
+            "warning", "SEQUENCES-BEHIND", say("Sequences that could not be set: {names}.", names=some(behind))
+        )
 
 
 def _analyze_roots(run: Run, connection: Connection, archive: Archive) -> None:
@@ -246,7 +258,7 @@ def _analyze_roots(run: Run, connection: Connection, archive: Archive) -> None:
             try:
                 connection.execute(statement.encode())
             except psycopg.Error as error:
-                raise_unless_refused(run, error, f"analyzing {schema}.{name}")
+                raise_unless_refused(run, error, say("analyzing {schema}.{name}", schema=schema, name=name))
 
 
 def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:
@@ -266,4 +278,6 @@ def _restore_identities(run: Run, database: DatabasePlan, connection: Connection
         try:
             connection.execute(statement.encode())
         except psycopg.Error as error:
-            raise_unless_refused(run, error, f"setting the replica identity of {item.schema}.{item.name}")
+            raise_unless_refused(
+                run, error, say("setting the replica identity of {schema}.{name}", schema=item.schema, name=item.name)
+            )

@@ -19,10 +19,11 @@ from .diagnose import CONNECT_SECONDS, failure_of
 from .dialling import HandshakeEnded, dial
 from .errors import ConnectFailed, EngineError
 from .forwarder import Forwarder
-from .handshake import accepted_methods, printable
+from .handshake import accepted_methods
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
+from .wording import noun, printable, say
 
 OLDEST_MAJOR = 10
 NEWEST_MAJOR = 18
@@ -153,8 +154,13 @@ def probe(server: Server, side: Side, *, seconds: float = CONNECT_SECONDS) -> Pr
             return _describe(connection, server, side)
     except psycopg.Error as error:
         raise ConnectFailed(
-            f"The {side} {server.host}:{server.port} accepted the login but did not answer the first questions.",
-            hint="Try again; if it stays, look into the server's log.",
+            say(
+                "The {side} {host}:{port} accepted the login but did not answer the first questions.",
+                side=noun(side),
+                host=server.host,
+                port=server.port,
+            ),
+            hint=say("Try again; if it stays, look into the server's log."),
             code="CONNECT-TIMEOUT",
             retryable=True,
         ) from error
@@ -164,12 +170,30 @@ def refuse_version(version: int, side: Side, server: Server) -> None:
     """Raise EngineError VERSION-OUT-OF-RANGE for a server that is too old or too new."""
     if OLDEST_MAJOR * 10000 <= version < (NEWEST_MAJOR + 1) * 10000:
         return
-    where = f"The {side} {server.host}:{server.port} is PostgreSQL {version_words(version)}"
-    hint = f"Use a {side} of version {OLDEST_MAJOR} to {NEWEST_MAJOR}."
+    where = say(
+        "The {side} {host}:{port} is PostgreSQL {version}",
+        side=noun(side),
+        host=server.host,
+        port=server.port,
+        version=version_words(version),
+    )
+    hint = say(
+        "Use a {side} of version {OLDEST_MAJOR} to {NEWEST_MAJOR}.",
+        side=noun(side),
+        OLDEST_MAJOR=OLDEST_MAJOR,
+        NEWEST_MAJOR=NEWEST_MAJOR,
+    )
     if version < OLDEST_MAJOR * 10000 and side is Side.SOURCE:
         hint += f" A 9.x server can be upgraded to {OLDEST_MAJOR} or later first (pg_upgrade) and migrated then."
     raise EngineError(
-        f"{where}; versions {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported.", hint=hint, code="VERSION-OUT-OF-RANGE"
+        say(
+            "{where}; versions {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported.",
+            where=where,
+            OLDEST_MAJOR=OLDEST_MAJOR,
+            NEWEST_MAJOR=NEWEST_MAJOR,
+        ),
+        hint=hint,
+        code="VERSION-OUT-OF-RANGE",
     )
 
 
@@ -187,13 +211,19 @@ def _describe(connection: Connection, server: Server, side: Side) -> ProbeResult
     banner = str(row[0]) if row else ""
     if not banner.startswith(("PostgreSQL ", "EnterpriseDB ")):
         raise EngineError(
-            f"The {side} {server.host}:{server.port} speaks PostgreSQL's protocol but is {printable(banner, 60)!r}.",
-            hint="Only PostgreSQL itself is supported.",
+            say(
+                "The {side} {host}:{port} speaks PostgreSQL's protocol but is {printable}.",
+                side=noun(side),
+                host=server.host,
+                port=server.port,
+                printable=f"{printable(banner, 60)!r}",
+            ),
+            hint=say("Only PostgreSQL itself is supported."),
             code="LOOK-ALIKE",
         )
     facts = connection.execute(query("server")).fetchone()
     if facts is None:
-        raise psycopg.DataError("no answer")
+        raise psycopg.DataError(say("no answer"))
     database, user, started_at, standby, superuser, encoding, locale = facts
     return ProbeResult(
         version_text=version_words(connection.info.server_version),

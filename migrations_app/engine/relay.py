@@ -26,6 +26,7 @@ from .connect import Connection, server_error, translate
 from .errors import ConnectionLost, EngineError, TargetError
 from .plan import Side
 from .wire import Patience
+from .wording import say
 
 CHUNK = 256 * 1024
 HOLD = 4096
@@ -148,9 +149,18 @@ class Relay:
             raise translate(error, Side.SOURCE, doing) from error
         except OSError as error:
             self.patience.check()
-            raise ConnectionLost(f"Lost a connection while {doing}: {error.strerror or error}") from error
+            raise ConnectionLost(
+                say("Lost a connection while {doing}: {strerror}", doing=doing, strerror=error.strerror or error)
+            ) from error
         if taken != rows:
-            raise TargetError(f"The source sent {rows} rows while {doing}, but the target kept {taken}.")
+            raise TargetError(
+                say(
+                    "The source sent {rows} rows while {doing}, but the target kept {taken}.",
+                    rows=rows,
+                    doing=doing,
+                    taken=taken,
+                )
+            )
         return Copied(rows, count)
 
     def _raw(self, copy_out: str, doing: str) -> tuple[int, int]:
@@ -288,7 +298,7 @@ class _Stream:
                 self._receive()
             kind, length = struct.unpack_from("!ci", self.buffer)
             if not 4 <= length <= CHUNK:
-                raise ConnectionLost(f"The source sent something unexpected while {self._doing}.")
+                raise ConnectionLost(say("The source sent something unexpected while {doing}.", doing=self._doing))
             while self.filled < length + 1:
                 self._receive()
             body = bytes(self.view[5 : length + 1])
@@ -300,7 +310,7 @@ class _Stream:
             if kind == b"H":
                 return
             if kind not in b"SNA":
-                raise ConnectionLost(f"The source sent something unexpected while {self._doing}.")
+                raise ConnectionLost(say("The source sent something unexpected while {doing}.", doing=self._doing))
 
     def _look_for_error(self) -> None:
         """Raise when the source has ended the stream with an error.

@@ -9,6 +9,7 @@ from .errors import ConflictError
 from .renaming import Renaming
 from .sqltokens import COMMENT, SPACE, UnreadableSql, cut
 from .toc import Entry
+from .wording import say
 
 _RELATION, _TYPE, _ROUTINE = 1259, 1247, 1255  # the oids of pg_class, pg_type and pg_proc
 _NAMED = frozenset((_RELATION, _TYPE, _ROUTINE))
@@ -48,8 +49,15 @@ def rename_entries(
             continue
         if first != origin and new.class_oid in _NAMED and new.drop:
             raise ConflictError(
-                f"{entry.label} and {entry.type} {first}.{entry.tag} would both become {new.label}.",
-                hint="Give each of the two schemas a name of its own on the target.",
+                say(
+                    "{label} and {type} {first}.{tag} would both become {label_2}.",
+                    label=entry.label,
+                    type=entry.type,
+                    first=first,
+                    tag=entry.tag,
+                    label_2=new.label,
+                ),
+                hint=say("Give each of the two schemas a name of its own on the target."),
                 code="DST-EXISTS",
             )
         renamed.append(new)

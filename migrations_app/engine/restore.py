@@ -21,6 +21,7 @@ from .plan import DatabasePlan, Side
 from .ports import EntryState
 from .target_objects import claim, creates, some
 from .toc import PRE_DATA, Entry
+from .wording import count, say
 
 CHUNK_ENTRIES = 500  # each table of a transaction costs several locks; the server's default table holds some 6,400
 _CHUNK_BYTES = 1 << 20
@@ -76,7 +77,7 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
         try:
             connection.execute(b"\n".join(manner.text(entry) for entry in chunk))
         except psycopg.Error as error:
-            raise_unless_refused(run, error, "restoring the schema")
+            raise_unless_refused(run, error, say("restoring the schema"))
             for entry in chunk:
                 failure = run_one(run, connection, entry, manner)
                 failures += [failure] if failure else []
@@ -95,7 +96,7 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
         connection.execute(text)
         return None
     except psycopg.Error as error:
-        raise_unless_refused(run, error, f"restoring {entry.label}")
+        raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
         first = error
     if manner.repeatable and first.sqlstate in _ALREADY_THERE:
         return None
@@ -104,11 +105,16 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
             connection.execute(b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text)
             return None
         except psycopg.Error as error:
-            raise_unless_refused(run, error, f"restoring {entry.label}")
+            raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
     if manner.is_fatal(entry):
         raise TargetError(
-            f"The target refused {entry.label}: {first_line(first)} ({first.sqlstate})",
-            hint="Make what is missing available on the target, or leave this object out of the selection.",
+            say(
+                "The target refused {label}: {reason} ({sqlstate})",
+                label=entry.label,
+                reason=first_line(first),
+                sqlstate=first.sqlstate,
+            ),
+            hint=say("Make what is missing available on the target, or leave this object out of the selection."),
             code="DST-SCHEMA",
         ) from first
     return Failure(entry=entry, words=f"{first_line(first)} ({first.sqlstate})")
@@ -158,7 +164,9 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
         def progress(count: int) -> None:
             nonlocal done
             done += count
-            run.ports.store.step_progress(done, len(entries), f"{done} of {len(entries)} objects")
+            run.ports.store.step_progress(
+                done, len(entries), say("{done} of {number} objects", done=done, number=len(entries))
+            )
 
         failures = run_entries(run, connection, entries, Manner(text=_text, progress=progress))
         remember(run, database, failures)
@@ -183,7 +191,10 @@ def _report_storage(run: Run, entries: list[Entry]) -> None:
         run.ports.store.event(
             "info",
             "SCHEMA-TABLESPACE",
-            f"Objects of the tablespaces {some(moved)} go to the default tablespace of the target database.",
+            say(
+                "Objects of the tablespaces {names} go to the default tablespace of the target database.",
+                names=some(moved),
+            ),
         )
 
 
@@ -196,7 +207,12 @@ def remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     run.ports.store.event(
         "warning",
         "SCHEMA-REFUSED",
-        f"The target refused {len(failures)} object(s) of database {database.target_name!r}: {listed}.",
+        say(
+            "The target refused {number} of database {target_name}: {names}.",
+            number=count(len(failures), "{number} object", "{number} objects"),
+            target_name=database.target_name,
+            names=listed,
+        ),
         objects=[{"object": it.entry.label, "error": it.words} for it in failures[:500]],
     )
 
@@ -233,9 +249,22 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
     me = connection.info.user
     missing = sorted({entry.owner for entry in owned} - possible - {me})
     if missing or failures:
-        count = len(failures) + sum(entry.owner in missing for entry in owned)
-        why = f"no role of the target that we may act for is called {some(missing)}" if missing else failures[0].words
-        run.ports.store.event("warning", "SCHEMA-OWNER", f"{count} object(s) belong to {me} on the target: {why}.")
+        number = len(failures) + sum(entry.owner in missing for entry in owned)
+        why = (
+            say("no role of the target that we may act for is called {names}", names=some(missing))
+            if missing
+            else failures[0].words
+        )
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-OWNER",
+            say(
+                "{number} belong to {me} on the target: {why}.",
+                number=count(number, "{number} object", "{number} objects"),
+                me=me,
+                why=why,
+            ),
+        )
 
 
 def _has_own_owner(entry: Entry, tables: set[int]) -> bool:
@@ -266,6 +295,6 @@ def make_durable(connection: Connection) -> None:
         connection.execute("SET synchronous_commit = on")
         connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'towpath', '')")
     except psycopg.Error as error:
-        problem: EngineError = translate(error, Side.TARGET, "flushing its log")
+        problem: EngineError = translate(error, Side.TARGET, say("flushing its log"))
         if problem.retryable:
             raise problem from error

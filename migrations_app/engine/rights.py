@@ -15,6 +15,7 @@ from .ports import Kind
 from .restore import Failure, Manner, run_entries, run_one
 from .target_objects import some
 from .toc import Entry
+from .wording import count, say
 
 _TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True)
 # A quoted name or literal is one piece, so a semicolon inside it does not end the statement.
@@ -33,8 +34,12 @@ def restore_rights(run: Run, database: DatabasePlan, connection: Connection, arc
         run.ports.store.event(
             "warning",
             "SCHEMA-RIGHTS",
-            f"{len(refused)} grant(s) of database {database.target_name!r} could not be restored:"
-            f" {some(f'{_sql(it.entry)} ({it.words})' for it in refused)}.",
+            say(
+                "{number} of database {target_name} could not be restored: {names}.",
+                number=count(len(refused), "{number} grant", "{number} grants"),
+                target_name=database.target_name,
+                names=some(f"{_sql(it.entry)} ({it.words})" for it in refused),
+            ),
             statements=[_sql(it.entry) for it in refused[:500]],
         )
 

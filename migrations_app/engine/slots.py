@@ -18,6 +18,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, LedgerItem
 from .source_setup import age
+from .wording import count, listing, say
 
 PLUGIN = "pgoutput"
 _TRY_SECONDS = 3
@@ -57,7 +58,7 @@ def identify(run: Run, database: DatabasePlan) -> Identity:
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as connection:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     if row is None:
-        raise SourceError("The source does not say which server it is.")
+        raise SourceError(say("The source does not say which server it is."))
     return Identity(str(row[0]), int(str(row[1])))
 
 
@@ -90,10 +91,10 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
         except psycopg.Error as error:
             run.ports.control.check()
             if error.sqlstate != "55P03":
-                raise translate(error, Side.SOURCE, "making a replication slot") from error
+                raise translate(error, Side.SOURCE, say("making a replication slot")) from error
         else:
             if row is None:
-                raise SourceError("The source made no replication slot and gave no reason.")
+                raise SourceError(say("The source made no replication slot and gave no reason."))
             return tuple(row)
         if tries % _TELL_EVERY_TRIES == 0:
             run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
@@ -105,10 +106,14 @@ def _waiting_for(run: Run, database: DatabasePlan) -> str:
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
         rows = connection.execute(_OLDER).fetchall()
     if not rows:
-        return "Waiting for older transactions on the source."
-    named = "; ".join(f"{who}, user {user}, {age(seconds)}" for who, user, seconds in rows)
-    plural = "transaction" if len(rows) == 1 else "transactions"
-    return f"Waiting for {len(rows)} older {plural} on the source: {named}."
+        return say("Waiting for older transactions on the source.")
+    return say(
+        "Waiting for {number} on the source: {names}.",
+        number=count(len(rows), "{number} older transaction", "{number} older transactions"),
+        names=listing(
+            say("{who}, user {user}, {age}", who=who, user=user, age=age(seconds)) for who, user, seconds in rows
+        ),
+    )
 
 
 def require(run: Run, connection: Connection, database: DatabasePlan, state: DatabaseState) -> None:
@@ -116,8 +121,8 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
     identity = identify(run, database)
     if (identity.system_id, identity.timeline) != (state.system_id, state.timeline):
         raise SlotLost(
-            "This is not the server, or not the history of it, that the task started with.",
-            hint="Correct the address of the source, or cancel the task and start it again with a new copy.",
+            say("This is not the server, or not the history of it, that the task started with."),
+            hint=say("Correct the address of the source, or cancel the task and start it again with a new copy."),
             code="SRC-CHANGED",
         )
     row = connection.execute(
@@ -126,10 +131,14 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
         (state.slot,),
     ).fetchone()
     if row is None or row[0] == "lost":
-        what = "is gone" if row is None else "has lost its WAL"
+        what = say("is gone") if row is None else say("has lost its WAL")
         raise SlotLost(
-            f"The replication slot {state.slot} on the source {what}: changes that are still needed cannot be had.",
-            hint="Cancel the task and start it again: it needs a new copy.",
+            say(
+                "The replication slot {slot} on the source {what}: changes that are still needed cannot be had.",
+                slot=state.slot,
+                what=what,
+            ),
+            hint=say("Cancel the task and start it again: it needs a new copy."),
             code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
         )
 
@@ -154,8 +163,8 @@ def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name
         connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (row[0],))
         run.ports.control.sleep(0.1)
     raise SourceError(
-        f"The replication slot {name} on the source is in use and its session does not end.",
-        hint="End the session that pg_replication_slots names as active_pid, then retry.",
+        say("The replication slot {name} on the source is in use and its session does not end.", name=name),
+        hint=say("End the session that pg_replication_slots names as active_pid, then retry."),
         code="SRC-SLOTBUSY",
         retryable=True,
     )

@@ -24,6 +24,7 @@ from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .unmoved import LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
+from .wording import say
 
 _PING_SECONDS = 1.0
 _DRIFT_TRIES = 3
@@ -68,7 +69,11 @@ class Snapshot:
     def check(self) -> None:
         """Raise ConnectionLost when the snapshot is gone. Called between tables."""
         if not self.alive():
-            raise ConnectionLost(f"The session that holds the snapshot of {self.database} on the source has ended.")
+            raise ConnectionLost(
+                say(
+                    "The session that holds the snapshot of {database} on the source has ended.", database=self.database
+                )
+            )
 
     def import_into(self, connection: Connection) -> None:
         """Begin a transaction that sees this snapshot (autocommit session). Raises ConnectionLost when it is gone."""
@@ -90,7 +95,7 @@ def import_snapshot(connection: Connection, export_id: str) -> None:
         connection.execute(BEGIN)
         connection.execute("SET TRANSACTION SNAPSHOT " + literal(export_id))
     except psycopg.Error as error:
-        raise ConnectionLost(f"The snapshot {export_id} of the source is gone.") from error
+        raise ConnectionLost(say("The snapshot {export_id} of the source is gone.", export_id=export_id)) from error
 
 
 def open_first(run: Run, database: DatabasePlan) -> Snapshot:
@@ -193,7 +198,9 @@ def open_locked(run: Run, database: DatabasePlan, name: TableName) -> Snapshot:
         tries += 1
         if tries in (3, 15) or tries % 60 == 0:
             run.ports.store.event(
-                "warning", "SRC-LOCKED", f"Waiting until nobody locks or empties {'.'.join(name)} on the source."
+                "warning",
+                "SRC-LOCKED",
+                say("Waiting until nobody locks or empties {names} on the source.", names=".".join(name)),
             )
         run.ports.control.sleep(min(0.2 * tries, _LONGEST_PAUSE_SECONDS))
 
@@ -207,7 +214,9 @@ def _housekeeping(run: Run, database: DatabasePlan) -> Iterator[Connection]:
             yield connection
         except psycopg.Error as error:
             run.ports.control.check()
-            raise translate(error, Side.SOURCE, f"opening the snapshot of {database.source_name}") from error
+            raise translate(
+                error, Side.SOURCE, say("opening the snapshot of {source_name}", source_name=database.source_name)
+            ) from error
 
 
 def _open(
@@ -234,8 +243,8 @@ def _open(
         if slot and not temporary:
             slots.drop_leftover(run, connection, database, slot)
     raise SourceError(
-        f"Tables of {database.source_name} come and go too fast for a consistent copy.",
-        hint="Stop whatever creates and drops tables on the source until the copy has begun, then retry.",
+        say("Tables of {source_name} come and go too fast for a consistent copy.", source_name=database.source_name),
+        hint=say("Stop whatever creates and drops tables on the source until the copy has begun, then retry."),
         code="SRC-DDL",
         retryable=True,
     )
@@ -305,7 +314,7 @@ def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[
         with connection.transaction():
             found[:] = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
 
-    source_setup.persist(run, connection, [], attempt, "reading the table sizes", ["AccessExclusiveLock"])
+    source_setup.persist(run, connection, [], attempt, say("reading the table sizes"), ["AccessExclusiveLock"])
     return found
 
 

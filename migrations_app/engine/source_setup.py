@@ -18,6 +18,7 @@ from .names import literal, publication_name, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .wording import Sentence, count, listing, say, verbatim
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _LONGEST_WAIT_SECONDS = 15.0
@@ -64,20 +65,24 @@ def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: li
     )
     existing = _published_now(connection, name)
     if existing is not None and anew:
-        _locking(run, connection, [], "DROP PUBLICATION " + quote(name), "replacing the publication")
+        _locking(run, connection, [], "DROP PUBLICATION " + quote(name), say("replacing the publication"))
         existing = None
     if existing is None:
         if not anew:
             raise SourceError(
-                f"The publication {name} of database {database.source_name} is gone, so changes may be missing.",
-                hint="Cancel the task and start it again: it needs a new copy.",
+                say(
+                    "The publication {name} of database {source_name} is gone, so changes may be missing.",
+                    name=name,
+                    source_name=database.source_name,
+                ),
+                hint=say("Cancel the task and start it again: it needs a new copy."),
                 code="SRC-SLOTLOST",
             )
         text = _create(name, wanted, connection.info.server_version)
-        _locking(run, connection, wanted, text, "creating the publication")
+        _locking(run, connection, wanted, text, say("creating the publication"))
     elif missing := [table for table in wanted if table.oid not in existing]:
         text = f"ALTER PUBLICATION {quote(name)} ADD TABLE " + _only(missing)
-        _locking(run, connection, missing, text, "adding tables to the publication")
+        _locking(run, connection, missing, text, say("adding tables to the publication"))
     return name
 
 
@@ -149,11 +154,14 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
     lacking = [_Identity(by_oid[int(str(row[0]))], str(row[1]), str(row[2] or "")) for row in rows]
     foreign = [item for item in lacking if not item.table.is_owner]
     if foreign:
-        names = ", ".join(f"{item.table.schema}.{item.table.name}" for item in foreign[:5])
         raise SourceError(
-            f"{len(foreign)} tables of {database.source_name} have no key, and our account may not give them a replica"
-            f" identity: {names}{'…' if len(foreign) > 5 else ''}.",
-            hint="Run as their owner, or add a primary key: "
+            say(
+                "{number} of {source_name} have no key, and our account may not give them a replica identity: {names}.",
+                number=count(len(foreign), "{number} table", "{number} tables"),
+                source_name=database.source_name,
+                names=listing((f"{item.table.schema}.{item.table.name}" for item in foreign), 5),
+            ),
+            hint=say("Run as their owner, or add a primary key: ")
             + "; ".join(item.statement for item in foreign[:20])
             + ";",
         )
@@ -169,7 +177,7 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
                 detail=detail,
             )
         )
-        _locking(run, connection, [item.table], item.statement, "setting a replica identity")
+        _locking(run, connection, [item.table], item.statement, say("setting a replica identity"))
     return len(lacking)
 
 
@@ -212,19 +220,21 @@ def persist(
             run.ports.store.event(
                 "warning",
                 "SRC-LOCKED",
-                f"Waiting for a lock on the source ({doing})" + _who(connection, tables, conflicting),
+                say("Waiting for a lock on the source ({doing})", doing=doing) + _who(connection, tables, conflicting),
             )
         run.ports.control.sleep(min(0.5 * 2**tries, _LONGEST_WAIT_SECONDS))
 
 
-def _who(connection: Connection, tables: list[Table], modes: list[str]) -> str:
+def _who(connection: Connection, tables: list[Table], modes: list[str]) -> Sentence:
     try:
         oids = [table.oid for table in tables]
         rows = connection.execute(_HOLDERS, (oids, oids, modes)).fetchall()
     except psycopg.Error as error:
-        raise ConnectionLost("Lost the connection to the source while asking who holds a lock.") from error
-    held = "; ".join(f"PID {pid}, user {user}, {age(seconds)}" for pid, user, seconds in rows)
-    return f": held by {held}." if held else "."
+        raise ConnectionLost(say("Lost the connection to the source while asking who holds a lock.")) from error
+    held = listing(
+        say("PID {pid}, user {user}, {age}", pid=pid, user=user, age=age(seconds)) for pid, user, seconds in rows
+    )
+    return say(": held by {names}.", names=held) if rows else verbatim(".")
 
 
 def age(seconds: object) -> str:

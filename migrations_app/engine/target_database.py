@@ -15,6 +15,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .rights import run_statements, statements
 from .target_objects import some
+from .wording import count, say
 
 _NAME = rb"""(?:"(?:[^"]|"")*"|[^\s";]+)"""
 _ABOUT_DATABASE = re.compile(
@@ -67,19 +68,29 @@ def _create(run: Run, database: DatabasePlan, connection: Connection, options: l
     run.ports.store.event(
         "warning",
         "DATABASE-LOCALE",
-        f"The target does not have the locale of database {database.source_name!r} and uses its own for"
-        f" {database.target_name!r}: text may sort in another order. ({words})",
+        say(
+            "The target does not have the locale of database {source_name} and uses its own for "
+            "{target_name}: text may sort in another order. ({words})",
+            source_name=database.source_name,
+            target_name=database.target_name,
+            words=words,
+        ),
     )
 
 
 def _refused(run: Run, database: DatabasePlan, error: psycopg.Error) -> Exception:
     run.ports.control.check()
-    problem = translate(error, Side.TARGET, "making a database")
+    problem = translate(error, Side.TARGET, say("making a database"))
     if problem.retryable:
         return problem
     return TargetError(
-        f"The database {database.target_name!r} cannot be made on the target: {first_line(error)} ({error.sqlstate})",
-        hint="Give the target account the right CREATEDB, or make the database yourself and start again.",
+        say(
+            "The database {target_name} cannot be made on the target: {reason} ({sqlstate})",
+            target_name=database.target_name,
+            reason=first_line(error),
+            sqlstate=error.sqlstate,
+        ),
+        hint=say("Give the target account the right CREATEDB, or make the database yourself and start again."),
         code="DST-DATABASE",
     )
 
@@ -95,7 +106,9 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> list[str]
             " FROM pg_catalog.pg_database d WHERE d.datname = current_database()"
         ).fetchone()
     if row is None:
-        raise SourceError(f"The source does not describe its database {database.source_name!r}.")
+        raise SourceError(
+            say("The source does not describe its database {source_name}.", source_name=database.source_name)
+        )
     encoding, collate, ctype, provider, locale = (str(value or "") for value in row)
     options = [f"ENCODING {literal(encoding)}", f"LC_COLLATE {literal(collate)}", f"LC_CTYPE {literal(ctype)}"]
     if provider != "c" and target_version >= 150000:
@@ -119,7 +132,12 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
         run.ports.store.event(
             "warning",
             "DATABASE-SETTINGS",
-            f"{len(failures)} setting(s) of database {database.target_name!r} could not be restored: {listed}.",
+            say(
+                "{number} of database {target_name} could not be restored: {names}.",
+                number=count(len(failures), "{number} setting", "{number} settings"),
+                target_name=database.target_name,
+                names=listed,
+            ),
         )
 
 
@@ -139,5 +157,5 @@ def may_silence_triggers(connection: Connection) -> bool:
     except psycopg.errors.InsufficientPrivilege:
         return False
     except psycopg.Error as error:
-        raise translate(error, Side.TARGET, "looking at our rights") from error
+        raise translate(error, Side.TARGET, say("looking at our rights")) from error
     return True

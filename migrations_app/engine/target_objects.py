@@ -15,6 +15,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .sql import query
 from .toc import Entry
+from .wording import Sentence, listing, say
 
 _MADE = frozenset({Kind.TABLE, Kind.SCHEMA, Kind.OBJECT, Kind.EXTENSION})
 _NAMESPACE = 2615  # the oid of pg_namespace
@@ -55,8 +56,12 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
     conflicts = [entry for entry in taken if entry.type in _MUST_BE_OURS]
     if conflicts:
         raise ConflictError(
-            f"The target database {database.target_name!r} already has {some(entry.label for entry in conflicts)}.",
-            hint="Rename or remove what is in the way on the target, or choose another target database.",
+            say(
+                "The target database {target_name} already has {names}.",
+                target_name=database.target_name,
+                names=some(entry.label for entry in conflicts),
+            ),
+            hint=say("Rename or remove what is in the way on the target, or choose another target database."),
             code="DST-EXISTS",
         )
     kept_as_is = [entry for entry in taken if entry.type not in ("SCHEMA", "EXTENSION")]
@@ -64,7 +69,10 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
         run.ports.store.event(
             "warning",
             "SCHEMA-KEPT",
-            f"These objects were on the target before and were left as they are: {some(e.label for e in kept_as_is)}.",
+            say(
+                "These objects were on the target before and were left as they are: {names}.",
+                names=some(e.label for e in kept_as_is),
+            ),
         )
     skipped = {entry.dump_id for entry in taken}
     entries = [entry for entry in entries if entry.dump_id not in skipped]
@@ -168,7 +176,7 @@ def _drop(run: Run, connection: Connection, item: LedgerItem) -> bool:
         if error.sqlstate in ("42P01", "42704", "42883", "3F000", "42809"):
             run.ports.ledger.removed(item)
             return True
-        problem = translate(error, Side.TARGET, f"removing {item.schema}.{item.name}")
+        problem = translate(error, Side.TARGET, say("removing {schema}.{name}", schema=item.schema, name=item.name))
         if problem.retryable and connection.closed:
             raise problem from error
         return False
@@ -191,8 +199,12 @@ def _refuse_rows(run: Run, connection: Connection, tables: list[LedgerItem]) -> 
         row = connection.execute(statement.encode()).fetchone()
         if row and row[0]:
             raise ConflictError(
-                f"The table {item.schema}.{item.name} on the target has rows that are not from this task.",
-                hint="Somebody writes to the target. Empty or remove the table, then try again.",
+                say(
+                    "The table {schema}.{name} on the target has rows that are not from this task.",
+                    schema=item.schema,
+                    name=item.name,
+                ),
+                hint=say("Somebody writes to the target. Empty or remove the table, then try again."),
             )
 
 
@@ -219,14 +231,15 @@ def clear_for_restore(run: Run, database: DatabasePlan) -> None:
     left = drop_made(run, database.target_name, only_empty=True)
     if left:
         raise TargetError(
-            f"Objects of an interrupted attempt cannot be removed from the target database {database.target_name!r}:"
-            f" {some(f'{item.schema}.{item.name}'.lstrip('.') for item in left)}.",
-            hint="Something else on the target depends on them. Remove that, then try again.",
+            say(
+                "Objects of an interrupted attempt cannot be removed from the target database {target_name}: {names}.",
+                target_name=database.target_name,
+                names=some(f"{item.schema}.{item.name}".lstrip(".") for item in left),
+            ),
+            hint=say("Something else on the target depends on them. Remove that, then try again."),
         )
 
 
-def some(labels: Iterable[str], limit: int = 10) -> str:
+def some(labels: Iterable[str], limit: int = 10) -> Sentence:
     """Return the first labels as a readable list, and how many more there are."""
-    found = ["".join(ch if ch.isprintable() else " " for ch in label) for label in labels]
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(found[:limit]) + more
+    return listing(labels, limit)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import SourceError
+from .wording import say
 
 PRE_DATA, DATA, POST_DATA = "pre-data", "data", "post-data"
 _SECTIONS = {1: "none", 2: PRE_DATA, 3: DATA, 4: POST_DATA}
@@ -95,8 +96,8 @@ def read_archive(path: Path) -> list[Entry]:
 
 def _broken(path: Path, why: str) -> SourceError:
     return SourceError(
-        f"The schema dump {path.name} cannot be read: {why}.",
-        hint="Use the pg_dump that comes with Towpath, or another one of version 16 to 18, and start again.",
+        say("The schema dump {name} cannot be read: {why}.", name=path.name, why=why),
+        hint=say("Use the pg_dump that comes with Towpath, or another one of version 16 to 18, and start again."),
         code="SRC-DUMP",
     )
 

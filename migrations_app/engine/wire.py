@@ -17,6 +17,7 @@ from psycopg import pq
 from .connect import Connection, server_error, translate
 from .errors import ConnectionLost, EngineError
 from .plan import Side
+from .wording import noun, say
 
 STALL_SECONDS = 120.0
 _POLL_MILLISECONDS = 1000
@@ -70,7 +71,9 @@ class Patience:
                 self.moved()
                 return
         if quiet >= self._seconds:
-            raise ConnectionLost(f"No data for {int(quiet)} seconds and no sign of work on either server.")
+            raise ConnectionLost(
+                say("No data for {seconds} seconds and no sign of work on either server.", seconds=int(quiet))
+            )
 
 
 def wait(patience: Patience, wanted: dict[int, int]) -> dict[int, int]:
@@ -138,7 +141,7 @@ def command(connection: Connection, side: Side, text: str, patience: Patience, d
 def result_error(result: pq.abc.PGresult | None, side: Side, doing: str) -> EngineError:
     """Return the typed error that a failed result reports."""
     if result is None:
-        return ConnectionLost(f"Lost the connection to the {side} while {doing}.")
+        return ConnectionLost(say("Lost the connection to the {side} while {doing}.", side=noun(side), doing=doing))
     state = result.error_field(pq.DiagnosticField.SQLSTATE) or b"08006"
     words = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message or b"no reason given"
     return server_error(state.decode(errors="replace"), one_line(words), side, doing)

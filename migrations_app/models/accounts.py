@@ -83,6 +83,7 @@ class AuditEntry(models.Model):
     action = models.CharField(max_length=60)
     subject = models.CharField(max_length=200, blank=True, default="")
     message = models.TextField(blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
     task = models.ForeignKey("MigrationTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     objects = AppendOnly.as_manager()

@@ -86,6 +86,7 @@ class ConnectionTest(models.Model):
     code = models.CharField(max_length=40, blank=True, default="")
     message = models.TextField(blank=True, default="")
     hint = models.TextField(blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
     detail = models.JSONField(default=dict, blank=True)  # version, latency, TLS; an SSH host key that wants confirming
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -110,6 +111,7 @@ class CheckItem(models.Model):
     database = models.CharField(max_length=63, blank=True, default="")
     found = models.TextField(blank=True, default="")
     hint = models.TextField(blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
     sql = models.TextField(blank=True, default="")
     needs_restart = models.BooleanField(default=False)
     fix = models.CharField(max_length=60, blank=True, default="")  # what the Fix button would do; '' = nothing

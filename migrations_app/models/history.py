@@ -70,6 +70,7 @@ class Event(models.Model):
     level = models.CharField(max_length=8, default="info")
     code = models.CharField(max_length=40, blank=True, default="")
     message = models.TextField()
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
     from_status = models.CharField(max_length=20, blank=True, default="")
     to_status = models.CharField(max_length=20, blank=True, default="")
     detail = models.JSONField(default=dict)

@@ -66,6 +66,7 @@ class MigrationTask(models.Model):
     error_code = models.CharField(max_length=40, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     error_hint = models.TextField(blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
 
     # Claim of a worker. `epoch` fences everything that the worker does on the servers.
     epoch = models.PositiveBigIntegerField(default=0)
@@ -108,6 +109,7 @@ class Step(models.Model):
     progress_done = models.FloatField(default=0)
     progress_total = models.FloatField(default=0)
     note = models.CharField(max_length=300, blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
 
     class Meta:
         ordering: ClassVar = ["position"]

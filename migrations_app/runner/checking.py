@@ -21,6 +21,7 @@ from ..engine.executor import Executor
 from ..engine.plan import Side
 from ..engine.ports import Ports
 from ..engine.states import StepName
+from ..engine.wording import as_data, say, template
 from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from . import preparing
@@ -66,9 +67,9 @@ def _clear_target(task: MigrationTask, claim: work.Claim, recorder: Recorder, le
     with Executor(plan, Ports(control=lease, ledger=OrmLedger(claim, recorder), store=store)) as executor:
         left = executor.clear_target()
     MigrationTask.objects.filter(pk=task.pk).update(clear_target=False)
-    text = "The objects made before were cleared from the target."
+    text = say("The objects made before were cleared from the target.")
     if left:
-        text += f" {len(left)} could not be dropped because something else depends on them."
+        text += say(" {number} could not be dropped because something else depends on them.", number=len(left))
     store.event("warning" if left else "info", "TARGET-CLEARED", text)
 
 
@@ -140,18 +141,21 @@ def _broken_check(task: MigrationTask, error: Exception) -> None:
     """Show an error of the check run itself as a failed item: never a check that silently did not run."""
     incident = secrets.token_hex(4)
     log.error("incident %s: check of %s", incident, task.pk, exc_info=error)
-    anticipated = isinstance(error, EngineError)
+    found = say("Unexpected error, id {incident}.", incident=incident)
+    hint = say("See the log under {incident}, then check again.", incident=incident)
+    if isinstance(error, EngineError):
+        found, hint = error.message, error.hint or hint
     CheckItem.objects.update_or_create(
         task=task,
         code=work.CHECK_RUN,
         database="",
         defaults={
-            "title": "The check could be run",
+            "title": template("The check could be run"),
             "group": "Connection",
             "status": "failed",
-            "found": str(error) if anticipated else f"Unexpected error, id {incident}.",
-            "hint": (error.hint if isinstance(error, EngineError) else "")
-            or f"See the log under {incident}, then check again.",
+            "found": found,
+            "hint": hint,
+            "words": as_data(found=found, hint=hint),
             "checked_at": timezone.now(),
         },
     )
@@ -179,10 +183,11 @@ def run_connection_test(test_id: str) -> None:
         answer |= {
             "state": "failed",
             "code": "INT-UNKNOWN",
-            "message": f"Unexpected error, id {incident}.",
-            "hint": "The log holds the details.",
+            "message": say("Unexpected error, id {incident}.", incident=incident),
+            "hint": say("The log holds the details."),
         }
-    ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), **answer)
+    words = as_data(message=answer["message"], hint=answer["hint"])
+    ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), words=words, **answer)
 
 
 def _answer(test: ConnectionTest, side: Side) -> tuple[str, dict[str, Any]]:
@@ -201,5 +206,9 @@ def _answer(test: ConnectionTest, side: Side) -> tuple[str, dict[str, Any]]:
 
 def describe(result: probe.ProbeResult) -> str:
     """Return what a successful test says: version, latency, protection."""
-    protection = "no TLS" if result.tls in ("", "none") else result.tls
-    return f"PostgreSQL {result.version_text}, {result.latency_ms:.0f} ms, {protection}."
+    return say(
+        "PostgreSQL {version}, {latency} ms, {protection}.",
+        version=result.version_text,
+        latency=f"{result.latency_ms:.0f}",
+        protection=say("no TLS") if result.tls in ("", "none") else result.tls,
+    )

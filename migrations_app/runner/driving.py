@@ -12,6 +12,7 @@ from ..engine.errors import CompareDiffers, EngineError, Interrupted
 from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
+from ..engine.wording import say
 from ..models import MigrationTask
 from ..services import work
 from . import rechecking
@@ -146,7 +147,10 @@ def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None
         incident = secrets.token_hex(4)
         log.error("incident %s: task %s step %s", incident, claim.task_id, step, exc_info=error)
         error = EngineError(
-            f"Unexpected error, id {incident}. Nothing was skipped.",
-            hint=f"Everything that was done is kept. The log holds the details under {incident}. Retry, or cancel.",
+            say("Unexpected error, id {incident}. Nothing was skipped.", incident=incident),
+            hint=say(
+                "Everything that was done is kept. The log holds the details under {incident}. Retry, or cancel.",
+                incident=incident,
+            ),
         )
     work.fail(claim, step, error)

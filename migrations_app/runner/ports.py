@@ -25,6 +25,7 @@ from ..engine.ports import (
     TableStatus,
 )
 from ..engine.states import StepName
+from ..engine.wording import as_data
 from ..models import (
     ArchiveEntry,
     ComparisonResult,
@@ -289,7 +290,14 @@ class OrmStore:
         """See the port."""
 
         def write() -> None:
-            Event.objects.create(task_id=self._task_id, level=level, code=code, message=message[:4000], detail=detail)
+            Event.objects.create(
+                task_id=self._task_id,
+                level=level,
+                code=code,
+                message=message[:4000],
+                words=as_data(message=message) if len(message) <= 4000 else {},
+                detail=detail,
+            )
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
 
         self._recorder.call(write)
@@ -348,7 +356,7 @@ class OrmStore:
 
     def _show_step(self, done: float, total: float, note: str) -> None:
         Step.objects.filter(task_id=self._task_id, name=self.current).update(
-            progress_done=done, progress_total=total, note=note[:300]
+            progress_done=done, progress_total=total, note=note[:300], words=as_data(note=note)
         )
         shown: dict[str, Any] = {}
         if self.current == StepName.COPY:

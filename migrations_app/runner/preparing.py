@@ -11,6 +11,7 @@ from ..engine.errors import EngineError
 from ..engine.plan import Plan
 from ..engine.prepare import prepare
 from ..engine.source_facts import read_facts
+from ..engine.wording import say
 from ..models import ConnectionTest, MigrationTask
 from ..services import Refused, planned_databases
 from .planning import build_plan
@@ -22,7 +23,7 @@ def mend(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
     A task that was edited since the press may name another server by now: nothing is run there.
     """
     if test.detail.get("draft") != draft_hash(test.task):
-        raise EngineError("The task changed after the press on Fix, so nothing was run.", code="FIX-STALE")
+        raise EngineError(say("The task changed after the press on Fix, so nothing was run."), code="FIX-STALE")
     fix = fix_of(str(test.detail["fix"]), test.detail["arguments"])
     try:
         run_fix(_plan(test.task), fix)

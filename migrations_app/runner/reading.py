@@ -15,6 +15,7 @@ from ..engine import inventory
 from ..engine.errors import EngineError
 from ..engine.plan import Side
 from ..engine.selection import Selection
+from ..engine.wording import say
 from ..models import MigrationTask, SourceObject
 from .planning import server_of
 
@@ -36,10 +37,10 @@ def read_side(task: MigrationTask, side: Side) -> tuple[str, dict[str, Any]]:
     Raises EngineError when the asked side cannot be read.
     """
     if side is Side.TARGET:
-        return f"{mark_target(task):,} of these objects exist on the target.", {}
+        return say("{number} of these objects exist on the target.", number=f"{mark_target(task):,}"), {}
     detail: dict[str, Any] = {}
     tables = read_objects(task, detail)
-    return f"{tables:,} tables read.", detail
+    return say("{number} tables read.", number=f"{tables:,}"), detail
 
 
 def read_objects(task: MigrationTask, detail: dict[str, Any] | None = None) -> int:
@@ -70,7 +71,9 @@ def _refuse_moved(task: MigrationTask) -> None:
     """Raise SourceMoved unless the task still has the source that was read; it keeps it until the transaction ends."""
     now = MigrationTask.objects.select_for_update().filter(pk=task.pk).first()
     if now is None or way_to(now.source) != way_to(task.source):
-        raise SourceMoved("The task got another source while this one was read.", hint="Read the objects again.")
+        raise SourceMoved(
+            say("The task got another source while this one was read."), hint=say("Read the objects again.")
+        )
 
 
 def mark_target(task: MigrationTask) -> int:

@@ -7,6 +7,7 @@ from ..engine.checks.moments import BEFORE_COMPLETE, UNREACHABLE
 from ..engine.checks.registry import CheckResult, CheckStatus
 from ..engine.errors import ConnectionLost, EngineError
 from ..engine.plan import Plan
+from ..engine.wording import Sentence, say, together
 from ..models import MigrationTask
 from ..services import work
 from .lease import Lease
@@ -32,7 +33,7 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     for result in failed:
         if result.code in UNREACHABLE:
-            raise ConnectionLost(f"Checking again before the start: {result.found}", hint=result.hint)
+            raise ConnectionLost(say("Checking again before the start: {found}", found=result.found), hint=result.hint)
 
     def store() -> None:
         changed = work.changes(task, results)
@@ -53,13 +54,14 @@ def before_complete(claim: work.Claim, plan: Plan, lease: Lease, recorder: Recor
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     if failed:
         raise CompleteRefused(
-            "Complete was not begun, because the check before it found: " + "\n".join(_words(one) for one in failed),
-            hint="The sync goes on and nothing is lost. "
-            + " ".join(dict.fromkeys(one.hint for one in failed))
-            + " Then press Complete again.",
+            say("Complete was not begun, because the check before it found: ")
+            + together((_words(one) for one in failed), "\n"),
+            hint=say("The sync goes on and nothing is lost. ")
+            + together(dict.fromkeys(one.hint for one in failed))
+            + say(" Then press Complete again."),
         )
 
 
-def _words(result: CheckResult) -> str:
+def _words(result: CheckResult) -> Sentence:
     where = f" ({result.database})" if result.database else ""
-    return f"{result.title}{where}: {result.found}"
+    return say("{title}{where}: {found}", title=say(result.title), where=where, found=result.found)

@@ -6,6 +6,7 @@ from .. import sources
 from ..engine.checks.registry import CheckResult, CheckStatus, Group
 from ..engine.errors import EngineError
 from ..engine.plan import Side
+from ..engine.wording import NOTHING, say, template
 from ..models import Endpoint, MigrationTask
 
 _INSTANCES = ("cvm", "tencentdb")
@@ -15,6 +16,12 @@ class InstanceGone(EngineError):
     """An instance is gone, or has another address than the one that was saved."""
 
     code = "INSTANCE-GONE"
+
+
+_TITLES = {
+    Side.SOURCE: template("The source's instance is where it was"),
+    Side.TARGET: template("The target's instance is where it was"),
+}
 
 
 def require_standing(endpoint: Endpoint | None) -> None:
@@ -33,13 +40,18 @@ def standing(task: MigrationTask, only: frozenset[str]) -> list[CheckResult]:
         code = f"instance-{side.value}"
         if endpoint is None or endpoint.kind not in _INSTANCES or (only and code not in only):
             continue
-        status, hint = CheckStatus.PASSED, ""
-        found = f"{endpoint.instance_id} is at {endpoint.host}:{endpoint.port}, as it was saved."
+        status, hint = CheckStatus.PASSED, NOTHING
+        found = say(
+            "{instance_id} is at {host}:{port}, as it was saved.",
+            instance_id=endpoint.instance_id,
+            host=endpoint.host,
+            port=endpoint.port,
+        )
         try:
             require_standing(endpoint)
         except InstanceGone as gone:
             status, found, hint = CheckStatus.FAILED, gone.message, gone.hint
-        title = f"The {side.value}'s instance is where it was"
+        title = _TITLES[side]
         results.append(
             CheckResult(code=code, title=title, group=Group.CONNECTION, status=status, found=found, hint=hint)
         )

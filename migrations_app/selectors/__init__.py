@@ -79,6 +79,7 @@ from .rows import (
 from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
+from .wording import Worded, told
 
 __all__ = [
     "ActionButton",
@@ -115,6 +116,7 @@ __all__ = [
     "TaskRow",
     "TreeLevel",
     "TreeNode",
+    "Worded",
     "after_change",
     "all_tags",
     "as_text",
@@ -177,6 +179,7 @@ __all__ = [
     "task_report",
     "task_row",
     "time_zone_name",
+    "told",
     "tree",
     "unacknowledged_warnings",
     "user",

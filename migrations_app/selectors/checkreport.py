@@ -10,10 +10,14 @@ from django.utils import timezone
 from ..engine.selection import Selection
 from ..models import CheckItem, MigrationTask
 from .checkview import CheckView, check_view
+from .wording import Tell, in_english
 
 
-def check_report(task: MigrationTask) -> dict[str, Any]:
-    """Return the last check of a task as plain data: who, when, counts, and every result, worst group first."""
+def check_report(task: MigrationTask, tell: Tell = in_english) -> dict[str, Any]:
+    """Return the last check of a task as plain data: who, when, counts, and every result, worst group first.
+
+    `tell` chooses the language of what was found: English for programs, the reader's for people.
+    """
     view = check_view(task)
     return {
         "report": "towpath check",
@@ -30,7 +34,7 @@ def check_report(task: MigrationTask) -> dict[str, Any]:
         "groups": [
             {
                 "name": group.name,
-                "items": [_item(row.item, entry.looks_at) for entry in group.entries for row in entry.rows],
+                "items": [_item(row.item, entry.looks_at, tell) for entry in group.entries for row in entry.rows],
             }
             for group in view.groups
         ],
@@ -60,15 +64,15 @@ def _side(endpoint: Any) -> dict[str, Any]:
     }
 
 
-def _item(item: CheckItem, looks_at: str) -> dict[str, Any]:
+def _item(item: CheckItem, looks_at: str, tell: Tell) -> dict[str, Any]:
     return {
         "code": item.code,
         "title": item.title,
         "looks_at": looks_at,
         "database": item.database,
         "status": item.status,
-        "found": item.found,
-        "hint": item.hint,
+        "found": tell(item, "found"),
+        "hint": tell(item, "hint"),
         "sql": item.sql,
         "needs_restart": item.needs_restart,
         "seconds": item.seconds,

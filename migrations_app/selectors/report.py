@@ -12,6 +12,7 @@ from .checkview import check_view
 from .pages import LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
 from .tables import TableLine, TableView
+from .wording import Tell, in_english
 
 _MOST_EVENTS = 5000
 _ENDPOINT = [
@@ -35,8 +36,9 @@ _ENDPOINT = [
 ]
 
 
-def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, Any]:
+def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in_english) -> dict[str, Any]:
     """Return settings, check, steps, tables, comparison, events and leftovers. `tables`: how many are listed at most.
+    `tell` chooses the language of messages: English for programs, the reader's for people.
 
     Times are ISO 8601 in UTC. Endpoints are copied by a list of names: a secret cannot slip in with a new column.
     """
@@ -45,7 +47,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
     left = left_behind(task, limit=10_000)
     return {
         "format": 1,
-        "task": _task(task),
+        "task": _task(task, tell),
         "settings": {
             "source": _endpoint(task.source),
             "target": _endpoint(task.target),
@@ -53,7 +55,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
             "copy_jobs": task.copy_jobs,
             "selection": Selection.from_json(task.selection).to_json(),
         },
-        "check": _check(task),
+        "check": _check(task, tell),
         "steps": [_step(line) for line in step_lines(task)],
         "databases": [_database(state) for state in databases(task)],
         "totals": {
@@ -65,7 +67,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000) -> dict[str, An
         },
         "tables": [_table(line) for line in view.lines(tables)],
         "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
-        "events": [_event(event) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
+        "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
         "left": {"source": _left(left.source), "target": _left(left.target)},
     }
 
@@ -74,7 +76,7 @@ def _time(value: datetime | None) -> str | None:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
 
 
-def _task(task: MigrationTask) -> dict[str, Any]:
+def _task(task: MigrationTask, tell: Tell) -> dict[str, Any]:
     row = task_row(task)
     return {
         "id": str(task.pk),
@@ -87,8 +89,8 @@ def _task(task: MigrationTask) -> dict[str, Any]:
         "finished_at": _time(task.finished_at),
         "scheduled_at": _time(task.scheduled_at),
         "error_code": task.error_code,
-        "error": task.error_message,
-        "error_hint": task.error_hint,
+        "error": tell(task, "error_message"),
+        "error_hint": tell(task, "error_hint"),
     }
 
 
@@ -136,26 +138,26 @@ def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
     return {name: getattr(endpoint, name) for name in names}
 
 
-def _check(task: MigrationTask) -> dict[str, Any]:
+def _check(task: MigrationTask, tell: Tell) -> dict[str, Any]:
     view = check_view(task)
     return {
         "checked_at": _time(task.checked_at),
         "failed": view.failed,
         "warnings": view.warnings,
         "passed": view.passed,
-        "results": [_item(item) for item in CheckItem.objects.filter(task=task)],
+        "results": [_item(item, tell) for item in CheckItem.objects.filter(task=task)],
     }
 
 
-def _item(item: CheckItem) -> dict[str, Any]:
+def _item(item: CheckItem, tell: Tell) -> dict[str, Any]:
     return {
         "code": item.code,
         "title": item.title,
         "group": item.group,
         "status": item.status,
         "database": item.database,
-        "found": item.found,
-        "hint": item.hint,
+        "found": tell(item, "found"),
+        "hint": tell(item, "hint"),
         "acknowledged_by": item.acknowledged_by,
         "acknowledged_reason": item.acknowledged_reason,
         "acknowledged_at": _time(item.acknowledged_at),
@@ -175,13 +177,13 @@ def _comparison(result: ComparisonResult) -> dict[str, Any]:
     }
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event, tell: Tell) -> dict[str, Any]:
     return {
         "at": _time(event.at),
         "actor": event.actor,
         "level": event.level,
         "code": event.code,
-        "message": event.message,
+        "message": tell(event, "message"),
         "from": event.from_status,
         "to": event.to_status,
     }

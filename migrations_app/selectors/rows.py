@@ -17,6 +17,7 @@ from ..engine.selection import Selection
 from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, steps_for
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
+from .wording import told
 
 _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
@@ -176,8 +177,8 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,
         error_code=task.error_code,
-        error_message=task.error_message,
-        error_hint=task.error_hint,
+        error_message=told(task, "error_message"),
+        error_hint=told(task, "error_hint"),
         waits_for_try=task.failing_since is not None and task.not_before is not None,
         actions=action_buttons(task, ledger=alone),
         live=status in LIVE,
@@ -232,7 +233,7 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
         name=row.name,
         label=str(labels.STEPS[StepName(row.name)]),
         state=state,
-        note=note,
+        note=told(row, "note") if note else "",
         percent=percent,
         started_at=row.started_at,
         finished_at=row.finished_at,

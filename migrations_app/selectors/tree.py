@@ -15,6 +15,7 @@ from ..engine.selection import Path, Selection
 from ..models import ConnectionTest, Level, MigrationTask, SourceObject
 from .searching import Search, found_rows, read_search, regex_matches
 from .tallies import Tally, tallies
+from .wording import told
 
 NODES_A_PAGE = 200
 ALONG_KINDS = ("view", "matview", "function", "sequence", "type")
@@ -260,13 +261,13 @@ def reading_of(task: MigrationTask) -> Reading:
     if look is not None and look.created_at < last.created_at:
         look = None
     waits = ("waiting", "running")
-    told = look.message if look is not None and look.state == "failed" else ""
+    problem = told(look, "message") if look is not None and look.state == "failed" else ""
     return Reading(
         read_at=last.finished_at if last.state == "passed" else None,
         reading=last.state in waits,
-        error=last.message if last.state == "failed" else "",
-        error_hint=last.hint if last.state == "failed" else "",
-        target_problem=told or (str(last.detail.get("target", "")) if look is None else ""),
+        error=told(last, "message") if last.state == "failed" else "",
+        error_hint=told(last, "hint") if last.state == "failed" else "",
+        target_problem=problem or (str(last.detail.get("target", "")) if look is None else ""),
         looking=look is not None and look.state in waits,
     )
 

@@ -16,6 +16,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from ..engine.wording import noun, say
 from ..models import Role, SetupToken, User
 from . import audit
 from .base import NotFound, Refused
@@ -69,7 +70,9 @@ def create_first_administrator(*, token: str, account: str, password: str) -> Us
         if not _open_tokens(token).update(used_at=timezone.now()) or administrator_exists():
             raise NotFound("this address is no longer valid")
         user = _insert(account, Role.ADMIN, password)
-        audit.record(actor=account, action="first-administrator", subject=account, message="Made by one-time token.")
+        audit.record(
+            actor=account, action="first-administrator", subject=account, message=say("Made by one-time token.")
+        )
     return user
 
 
@@ -92,7 +95,12 @@ def create_user(*, actor: User, account: str, role: str, password: str = "") -> 
     """
     one_time = "" if password else _one_time_password()
     user = _insert(account, Role(role).value, password or one_time, one_time=bool(one_time))
-    audit.record(actor=actor.get_username(), action="user-created", subject=user.username, message=f"Role {user.role}.")
+    audit.record(
+        actor=actor.get_username(),
+        action="user-created",
+        subject=user.username,
+        message=say("Role {role}.", role=noun(user.role)),
+    )
     return user, one_time
 
 
@@ -129,7 +137,10 @@ def change_role(*, actor: User, user_id: int, role: str) -> User:
     user.role, user.is_superuser, user.is_staff = after, False, False
     user.save(update_fields=["role", "is_superuser", "is_staff"])
     audit.record(
-        actor=actor.get_username(), action="user-role", subject=user.username, message=f"Role {before} → {after}."
+        actor=actor.get_username(),
+        action="user-role",
+        subject=user.username,
+        message=say("Role {before} → {after}.", before=noun(before), after=noun(after)),
     )
     return user
 
@@ -162,7 +173,7 @@ def reset_password(*, actor: User, user_id: int, password: str = "") -> tuple[Us
         actor=actor.get_username(),
         action="user-password",
         subject=user.username,
-        message="One-time password set." if one_time else "Password set.",
+        message=say("One-time password set.") if one_time else say("Password set."),
     )
     return user, one_time
 

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
+from ..engine.wording import Sentence, as_data, rewritten, together
 from ..models import AuditEntry, MigrationTask
 
 log = logging.getLogger("towpath.audit")
@@ -62,6 +64,7 @@ def record(
         action=action[:60],
         subject=one_line(subject)[:200],
         message=one_line(message)[:_LONGEST_MESSAGE],
+        words=_words(message),
         task=task,
     )
     if origin is not None:
@@ -76,7 +79,13 @@ def record_request(*, actor: str, action: str, subject: str, message: str = "", 
     if origin is None or origin.entries:
         return
     task = MigrationTask.objects.filter(pk=task_id).first() if task_id else None
-    record(actor=actor, action=action, subject=subject, message=message or " ".join(origin.said), task=task)
+    record(actor=actor, action=action, subject=subject, message=message or together(origin.said), task=task)
+
+
+def _words(message: str) -> dict[str, Any]:
+    """Return what the message was made from, if it is told whole and on one line too."""
+    whole = isinstance(message, Sentence) and len(one_line(message)) <= _LONGEST_MESSAGE
+    return as_data(message=rewritten(message, one_line)) if whole and isinstance(message, Sentence) else {}
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from ..engine.states import RULES, Action, Status, may_move
+from ..engine.wording import as_data
 from ..models import Event, MigrationTask, User
 from . import audit
 
@@ -90,6 +91,7 @@ def move(
         level=level,
         code=code,
         message=message,
+        words=as_data(message=message),
         from_status=before,
         to_status=status,
         detail=detail or {},
@@ -103,7 +105,15 @@ def note(
     task: MigrationTask, message: str, *, actor: Actor = None, code: str = "", level: str = "info", **detail: Any
 ) -> None:
     """Append an event that changes no status, and let pages that show the task know."""
-    Event.objects.create(task=task, actor=actor_name(actor), level=level, code=code, message=message, detail=detail)
+    Event.objects.create(
+        task=task,
+        actor=actor_name(actor),
+        level=level,
+        code=code,
+        message=message,
+        words=as_data(message=message),
+        detail=detail,
+    )
     if actor is not None:
         audit.say(message)
     touch(task)

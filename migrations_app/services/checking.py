@@ -14,6 +14,7 @@ from ..draft_facts import draft_hash
 from ..engine.checks.fixes import Fix, fix_of
 from ..engine.errors import PlanError
 from ..engine.states import Action, Status
+from ..engine.wording import Sentence, listing, noun, say
 from ..models import CheckItem, ConnectionTest, MigrationTask
 from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require
 
@@ -44,7 +45,7 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
         Status.CHECKING,
         actor=actor,
         code="CHECK-STARTED",
-        message=f"Check of {', '.join(codes)} started." if codes else "Check started.",
+        message=say("Check of {names} started.", names=listing(codes)) if codes else say("Check started."),
         error_code="",
         error_message="",
         error_hint="",
@@ -85,7 +86,7 @@ def acknowledge(
         one.acknowledged_at = timezone.now()
         one.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
     found = {one.database: one.found for one in items}
-    text = f"Warning acknowledged: {', '.join(_words(one) for one in items)}. Reason: {reason}"
+    text = say("Warning acknowledged: {names}. Reason: {reason}", names=listing(map(_words, items)), reason=reason)
     note(task, text, actor=actor, code="CHECK-ACKNOWLEDGED", item=item.code, found=found)
     return items
 
@@ -100,7 +101,13 @@ def withdraw_acknowledgement(*, task_id: TaskId, item_id: int, actor: Actor) -> 
         return
     item.acknowledged_by, item.acknowledged_reason, item.acknowledged_at = "", "", None
     item.save(update_fields=["acknowledged_by", "acknowledged_reason", "acknowledged_at"])
-    note(task, f"Acknowledgement withdrawn: {_words(item)}.", actor=actor, code="CHECK-WITHDRAWN", item=item.code)
+    note(
+        task,
+        say("Acknowledgement withdrawn: {words}.", words=_words(item)),
+        actor=actor,
+        code="CHECK-WITHDRAWN",
+        item=item.code,
+    )
 
 
 def fix_for(item: CheckItem) -> Fix:
@@ -141,7 +148,13 @@ def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> Co
     sql, undo = (" ".join(one.sql for one in part) for part in (fix.statements, fix.undo))
     note(
         task,
-        f"Fix asked for: {_words(item)}. On the {fix.side}: {sql} To take it back: {undo}",
+        say(
+            "Fix asked for: {words}. On the {side}: {sql} To take it back: {undo}",
+            words=_words(item),
+            side=noun(fix.side),
+            sql=sql,
+            undo=undo,
+        ),
         actor=actor,
         code="FIX-ASKED",
         statements=[one.sql for one in fix.statements],
@@ -157,8 +170,13 @@ def fix_done(test: ConnectionTest, fix: Fix) -> None:
     task = locked(test.task_id)
     note(
         task,
-        f"{fix.label}: done on the {fix.side}, asked for by {test.detail.get('actor') or 'the console'}."
-        f" To take it back: {' '.join(one.sql for one in fix.undo)}",
+        say(
+            "{label}: done on the {side}, asked for by {actor}. To take it back: {undo}",
+            label=say(fix.label),
+            side=noun(fix.side),
+            actor=test.detail.get("actor") or say("the console"),
+            undo=" ".join(one.sql for one in fix.undo),
+        ),
         code="FIX-DONE",
         statements=[one.sql for one in fix.statements],
         undo=[one.sql for one in fix.undo],
@@ -173,7 +191,7 @@ def fix_done(test: ConnectionTest, fix: Fix) -> None:
 @transaction.atomic
 def fix_failed(test: ConnectionTest, message: str) -> None:
     """Write down that a server refused a fix."""
-    note(locked(test.task_id), f"Fix not done: {message}", code="FIX-FAILED", level="error")
+    note(locked(test.task_id), say("Fix not done: {message}", message=message), code="FIX-FAILED", level="error")
 
 
 @transaction.atomic
@@ -195,5 +213,6 @@ def _item(task: MigrationTask, item_id: int) -> CheckItem:
     return item
 
 
-def _words(item: CheckItem) -> str:
-    return f"{item.title} ({item.database})" if item.database else item.title
+def _words(item: CheckItem) -> Sentence:
+    title = say(item.title)
+    return say("{title} ({database})", title=title, database=item.database) if item.database else title

@@ -6,6 +6,7 @@ import re
 
 from django.db import transaction
 
+from ..engine.wording import say
 from ..models import Endpoint, MigrationTask, User
 from .base import Actor, TaskId, locked, note
 from .tagging import copy_tags
@@ -32,8 +33,13 @@ def clone_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         cloned_from=task,
     )
     copy_tags(task, copy)
-    note(task, f"Cloned as {copy.name}.", actor=actor, code="TASK-CLONED")
-    note(copy, f"Task {copy.name} created as a clone of {task.name}.", actor=actor, code="TASK-CREATED")
+    note(task, say("Cloned as {name}.", name=copy.name), actor=actor, code="TASK-CLONED")
+    note(
+        copy,
+        say("Task {name} created as a clone of {original}.", name=copy.name, original=task.name),
+        actor=actor,
+        code="TASK-CREATED",
+    )
     copy.refresh_from_db()
     return copy
 

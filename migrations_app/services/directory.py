@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import sources
+from ..engine.wording import say
 from ..models import ProviderAccount, Resource, ResourceListing
 from .audit import record
 from .base import Actor, NotFound, Refused, actor_name
@@ -238,6 +239,11 @@ def import_inventory(*, actor: Actor, text: str, apply: bool) -> sources.Plan:
         values = {name: value for name, value in vars(change.entry).items() if name != "line"}
         key = {name: values.pop(name) for name in ("kind", "region", "external_id")}
         Resource.objects.update_or_create(provider="local", **key, defaults={**values, "refreshed_at": timezone.now()})
-    said = f"{len(plan.added)} added, {len(plan.changed)} changed, {plan.same} unchanged"
+    said = say(
+        "{added} added, {changed} changed, {same} unchanged",
+        added=len(plan.added),
+        changed=len(plan.changed),
+        same=plan.same,
+    )
     record(actor=actor_name(actor), action="inventory-imported", message=said)
     return plan

@@ -14,6 +14,7 @@ from .. import queue
 from ..draft_facts import draft_hash, way_to
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
+from ..engine.wording import say
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .endpoints import EndpointData, store_endpoint
@@ -46,7 +47,7 @@ def create_draft(
         foreground=foreground,
         copy_jobs=copy_jobs,
     )
-    note(task, f"Task {name} created.", actor=actor, code="TASK-CREATED")
+    note(task, say("Task {name} created.", name=name), actor=actor, code="TASK-CREATED")
     return task
 
 
@@ -105,7 +106,8 @@ def confirm_host_key(*, task_id: TaskId, actor: Actor, side: str, test_id: uuid.
         raise Refused(_("There is no SSH host key to confirm any more. Test the connection again."))
     endpoint.ssh_host_key = key
     endpoint.save(update_fields=["ssh_host_key"])
-    said = f"SSH host key of {endpoint.ssh_host} confirmed: {test.detail['fingerprint']}."
+    shown = test.detail["fingerprint"]
+    said = say("SSH host key of {host} confirmed: {fingerprint}.", host=endpoint.ssh_host, fingerprint=shown)
     note(task, said, actor=actor, code="SSH-HOST-KEY-CONFIRMED")
     void_check(task, before, actor)
     return task
@@ -124,7 +126,11 @@ def void_check(task: MigrationTask, before: str, actor: Actor) -> None:
     """Lead a checked task back to draft when its fingerprint is no longer `before`."""
     if draft_hash(task) != before and task.status != Status.DRAFT:
         move(
-            task, Status.DRAFT, actor=actor, code="TASK-EDITED", message="Settings changed; the check has to run again."
+            task,
+            Status.DRAFT,
+            actor=actor,
+            code="TASK-EDITED",
+            message=say("Settings changed; the check has to run again."),
         )
 
 
@@ -150,7 +156,7 @@ def _request(task_id: TaskId, actor: Actor, side: str, kind: str) -> ConnectionT
     task = locked(task_id)
     require(Action.EDIT, task)
     if side not in ("source", "target"):
-        raise Refused("A connection test needs a side: source or target.")
+        raise Refused(_("A connection test needs a side: source or target."))
     test = ConnectionTest.objects.create(task=task, side=side, kind=kind)
     queue.wake("test", str(test.pk))
     return test

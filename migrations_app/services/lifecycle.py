@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from .. import queue
 from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
+from ..engine.wording import say
 from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .selecting import planned_databases
@@ -37,9 +38,11 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
     if task.scheduled_at and task.scheduled_at > timezone.now():
         when = timezone.localtime(task.scheduled_at).strftime("%Y-%m-%d %H:%M %Z")
-        move(task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=f"Scheduled for {when}.")
+        move(
+            task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=say("Scheduled for {when}.", when=when)
+        )
         return task
-    _enqueue(task, actor, "Start pressed; the task waits for its turn.")
+    _enqueue(task, actor, say("Start pressed; the task waits for its turn."))
     return task
 
 
@@ -90,7 +93,7 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Status.PAUSED,
         actor=actor,
         code="TASK-PAUSED",
-        message="Paused. The source keeps the changes for us meanwhile, which takes disk space there.",
+        message=say("Paused. The source keeps the changes for us meanwhile, which takes disk space there."),
     )
     return task
 
@@ -100,7 +103,7 @@ def resume_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Go on where the task was paused. Raises Refused."""
     task = locked(task_id)
     require(Action.RESUME, task)
-    _go_on(task, actor, "TASK-RESUMED", "Resumed.")
+    _go_on(task, actor, "TASK-RESUMED", say("Resumed."))
     return task
 
 
@@ -109,7 +112,7 @@ def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Go on with a failed task where it stopped. Raises Refused."""
     task = locked(task_id)
     require(Action.RETRY, task)
-    _go_on(task, actor, "TASK-RETRIED", "Trying again from where it stopped.")
+    _go_on(task, actor, "TASK-RETRIED", say("Trying again from where it stopped."))
     return task
 
 
@@ -163,7 +166,7 @@ def compare_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     if task.compare_requested:
         raise Refused(_("A comparison is already running. Its result appears on this page."))
     touch(task, compare_requested=True)
-    note(task, "Comparison requested.", actor=actor, code="CMP-REQUESTED")
+    note(task, say("Comparison requested."), actor=actor, code="CMP-REQUESTED")
     task.refresh_from_db()
     return task
 
@@ -178,7 +181,7 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Status.COMPLETING,
         actor=actor,
         code="TASK-COMPLETING",
-        message="Complete pressed: draining the last changes, then comparing.",
+        message=say("Complete pressed: draining the last changes, then comparing."),
         woken_at=timezone.now(),
         compare_requested=False,
     )
@@ -201,7 +204,7 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Status.CANCELLING,
         actor=actor,
         code="TASK-CANCELLING",
-        message="Cancel pressed: stopping, then removing what is ours from both servers.",
+        message=say("Cancel pressed: stopping, then removing what is ours from both servers."),
         not_before=None,
         woken_at=timezone.now(),
         compare_requested=False,
@@ -216,7 +219,7 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
             Status.CANCELLED,
             actor=actor,
             code="TASK-CANCELLED",
-            message="Cancelled before it began. Nothing was made on either server.",
+            message=say("Cancelled before it began. Nothing was made on either server."),
             finished_at=timezone.now(),
         )
         return task
@@ -238,8 +241,8 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
     task.databases.all().delete()
     task.comparisons.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
-    left = "Start again: objects made on the target are cleared first, then the check runs."
-    keep = "Start again: the check runs; objects made before stay on the target."
+    left = say("Start again: objects made on the target are cleared first, then the check runs.")
+    keep = say("Start again: the check runs; objects made before stay on the target.")
     move(
         task,
         Status.CHECKING,
@@ -270,7 +273,7 @@ def try_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     task = locked(task_id)
     if task.failing_since is None or task.not_before is None or Status(task.status) not in WORKED:
         raise Refused(_("The task is not waiting for another try now. Look at it again."))
-    note(task, "Try now pressed.", actor=actor, code="RUN-RETRY")
+    note(task, say("Try now pressed."), actor=actor, code="RUN-RETRY")
     touch(task, not_before=None, woken_at=timezone.now())
     task.refresh_from_db()
     if not task.foreground:

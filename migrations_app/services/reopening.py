@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from ..engine.ports import Kind
 from ..engine.states import Action, Status
+from ..engine.wording import noun, say
 from ..models import CheckItem, Endpoint, LedgerEntry, MigrationTask, TaskDatabase
 from .base import Actor, Refused, TaskId, locked, move, note, require
 
@@ -63,7 +64,7 @@ def reopen_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Status.DRAFT,
         actor=actor,
         code="TASK-REOPENED",
-        message="Nothing had been made on either server: the task is a draft again.",
+        message=say("Nothing had been made on either server: the task is a draft again."),
         current_step="",
         checked_hash="",
         checked_at=None,
@@ -97,7 +98,12 @@ def change_access(*, task_id: TaskId, actor: Actor, side: str, access: Access) -
     if endpoint is None:
         raise Refused(_("Choose a side: source or target."))
     _store(task, endpoint, side, access)
-    note(task, f"Access to the {side} changed. Press Retry to go on.", actor=actor, code="TASK-ACCESS")
+    note(
+        task,
+        say("Access to the {side} changed. Press Retry to go on.", side=noun(side)),
+        actor=actor,
+        code="TASK-ACCESS",
+    )
     task.refresh_from_db()
     return task
 

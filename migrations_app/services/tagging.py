@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from ..engine.wording import say
 from ..models import MigrationTask, Tag
 from .base import Actor, Refused, TaskId, locked, note
 
@@ -22,7 +23,7 @@ def add_tag(*, task_id: TaskId, actor: Actor, name: str) -> Tag:
         raise Refused(_("A task carries at most %(most)d tags. Remove one first.") % {"most": MOST_TAGS})
     tag = tag or _make(words)
     task.tags.add(tag)
-    note(task, f"Tag {tag.name} added.", actor=actor, code="TASK-TAGGED")
+    note(task, say("Tag {name} added.", name=tag.name), actor=actor, code="TASK-TAGGED")
     return tag
 
 
@@ -34,7 +35,7 @@ def remove_tag(*, task_id: TaskId, actor: Actor, name: str) -> None:
     if tag is None:
         return
     task.tags.remove(tag)
-    note(task, f"Tag {tag.name} removed.", actor=actor, code="TASK-UNTAGGED")
+    note(task, say("Tag {name} removed.", name=tag.name), actor=actor, code="TASK-UNTAGGED")
     drop_unused([tag.pk])
 
 

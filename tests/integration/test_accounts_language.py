@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,19 @@ from django.utils.translation import gettext, override
 from console import engine_words
 from migrations_app import services
 from migrations_app.engine.checks import fixes
-from migrations_app.engine.checks.registry import Group, all_items
+from migrations_app.engine.checks.registry import CheckResult, CheckStatus, Group, all_items
+from migrations_app.engine.connect import server_error
+from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind
 from migrations_app.engine.states import RULES, Status
-from migrations_app.models import User
+from migrations_app.engine.wording import as_data, count, listing, say
+from migrations_app.models import Event, User
 from migrations_app.selectors import labels
 from tests import factories
 
 CATALOGUES = sorted(Path(settings.LOCALE_PATHS[0]).glob("*/LC_MESSAGES/*.po"))
-PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|<[^>]+>")
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|<[^>]+>|\{\w+\}")
+APP = Path(services.__file__).parents[1]
 COMPILE = "run `make messages`, translate what is new, run it again"
 
 
@@ -142,6 +148,95 @@ def test_every_group_and_item_of_the_check_has_its_words_collected_for_translati
     assert set(engine_words.LOOKS_AT) == {info.looks_at for info in infos}
     assert set(re.findall('label="([^"]+)"', inspect.getsource(fixes))) <= set(engine_words.FIXES)
     assert {kind.replace("_", " ").capitalize() for kind in Kind} <= set(engine_words.KINDS)
+
+
+def _sentences() -> Iterator[tuple[str, str]]:
+    """The literals of `say`, `template` and `count` in the code, each with its place."""
+    places = {"say": (0,), "template": (0,), "count": (1, 2)}
+    for path in sorted(APP.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            for at in places.get(node.func.id, ()):
+                given = node.args[at] if len(node.args) > at else None
+                if isinstance(given, ast.JoinedStr) or (node.func.id == "count" and given is None):
+                    yield f"{path.relative_to(APP)}:{node.lineno}", "<not a literal>"
+                elif isinstance(given, ast.Constant) and isinstance(given.value, str):
+                    yield f"{path.relative_to(APP)}:{node.lineno}", given.value
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_every_sentence_of_the_engine_and_of_the_services_is_in_the_catalogue(path: Path) -> None:
+    known = {text for entry in _catalogue(path) if not entry.obsolete for text in (entry.msgid, entry.msgid_plural)}
+    sentences = list(_sentences())
+    assert len(sentences) > 700
+    assert [(place, text) for place, text in sentences if text and text not in known] == [], COMPILE
+
+
+def test_every_title_of_a_check_item_can_be_a_template() -> None:
+    """Events say titles inside their sentences, so none may hold a place of its own."""
+    assert [title for title in engine_words.TITLES if "{" in title] == []
+
+
+def test_a_finding_is_told_in_the_language_of_the_reader(olga: User) -> None:
+    task = factories.task(status="check_failed")
+    names = listing([f"public.t{number}" for number in range(25)])
+    found = say("{number} without a key: {names}.", number=count(25, "{number} table", "{number} tables"), names=names)
+    hint = say("Grant CREATE on the database.")
+    result = CheckResult(
+        code="table-keys",
+        title="Tables have keys",
+        group=Group.SYNC,
+        status=CheckStatus.FAILED,
+        found=found,
+        hint=hint,
+        database="shop",
+    )
+    services.work.store_result(task, 0, result)
+    client = Client()
+    client.force_login(olga)
+    assert "25 tables without a key: public.t0" in page(client, f"/tasks/{task.pk}/check/")
+    User.objects.update(language="zh-hans")
+    chinese = page(client, f"/tasks/{task.pk}/check/")
+    assert "25 个表没有键：public.t0、public.t1" in chinese
+    assert "等另外 5 个" in chinese
+    assert "请授予该数据库的 CREATE 权限。" in chinese
+    assert "25 个表没有键" in page(client, f"/tasks/{task.pk}/check/report.html")
+    assert "25 tables without a key" in page(client, f"/tasks/{task.pk}/check/report.json")
+
+
+def test_words_of_a_server_stay_word_for_word(olga: User) -> None:
+    task = factories.task(status="failed")
+    words = "relation {side} does not exist %(x)s"
+    error = server_error("42P01", words, Side.TARGET, say("restoring {label}", label="TABLE a.b"))
+    Event.objects.create(task=task, message=error.message, words=as_data(message=error.message), level="error")
+    client = Client()
+    client.force_login(olga)
+    User.objects.update(language="zh-hans")
+    assert f"恢复 TABLE a.b时目标库报告错误：{words}（42P01）" in page(client, f"/tasks/{task.pk}/")
+
+
+def test_an_event_that_another_version_wrote_is_told_in_english(olga: User) -> None:
+    task = factories.task(status="running")
+    client = Client()
+    client.force_login(olga)
+    User.objects.update(language="zh-hans")
+    for number, words in enumerate(({}, {"message": {"say": "{a} {b}", "with": {}}}, {"message": {"odd": 1}}, [])):
+        Event.objects.create(task=task, message=f"Plain {number}.", words=words)
+        assert f"Plain {number}." in page(client, f"/tasks/{task.pk}/")
+
+
+@pytest.mark.django_db
+def test_what_people_did_is_told_in_the_language_of_the_reader() -> None:
+    anna = factories.user("anna", role="admin")
+    client = Client()
+    client.force_login(anna)
+    task = factories.task(status="running")
+    client.post(f"/tasks/{task.pk}/pause/")
+    assert "Paused. The source keeps the changes" in page(client, "/audit/")
+    User.objects.update(language="zh-hans")
+    assert "已暂停。期间源库为我们保留变更" in page(client, "/audit/")
+    assert "已暂停。期间源库为我们保留变更" in page(client, f"/tasks/{task.pk}/")
 
 
 def test_every_refusal_has_its_words_collected_for_translation() -> None:

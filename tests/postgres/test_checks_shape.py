@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.checks import collating, shape
+from migrations_app.engine.checks import collating, shape, shown
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import Plan, Side
@@ -53,7 +53,7 @@ def only(task: Plan, *names: str) -> Plan:
 
 def test_a_deferrable_primary_key_is_a_warning_until_the_identity_is_full(shop: Connection, task: Plan) -> None:
     shop.execute("CREATE TABLE t (i int PRIMARY KEY, u int UNIQUE DEFERRABLE)")
-    assert "kept as it is" in check(task, "deferrable-keys").found
+    assert "Kept as they are" in check(task, "deferrable-keys").found
     assert check(task, "deferrable-keys").status == "passed"
     shop.execute("CREATE TABLE d (i int PRIMARY KEY DEFERRABLE)")
     result = check(task, "deferrable-keys")
@@ -158,7 +158,7 @@ def test_tables_with_oids_are_a_warning(shop: Connection, task: Plan, monkeypatc
     shop.execute("CREATE TABLE t (i int)")
     assert check(task, "with-oids").status == "passed"
     monkeypatch.setattr(  # no server of today has such tables
-        shape, "query", lambda name: "SELECT oid::bigint FROM pg_class WHERE relname = 't' AND relnamespace >= 2200"
+        shown, "query", lambda name: "SELECT oid::bigint FROM pg_class WHERE relname = 't' AND relnamespace >= 2200"
     )
     result = check(task, "with-oids")
     assert result.status == "warning"

@@ -13,10 +13,11 @@ from migrations_app.demo.clusters import free_port
 from migrations_app.engine.checks import CheckResult, all_items, is_startable, items_for, run_checks
 from migrations_app.engine.checks.connectivity import is_public
 from migrations_app.engine.checks.context import Context
-from migrations_app.engine.checks.registry import ITEMS, Finding, Group, count, item, lines, listing, passed, size
+from migrations_app.engine.checks.registry import ITEMS, Finding, Group, item, lines, passed, size
 from migrations_app.engine.errors import CancelRequested, ConnectFailed
 from migrations_app.engine.plan import DatabasePlan, Plan, Server
 from migrations_app.engine.selection import Selection
+from migrations_app.engine.wording import count, listing
 from tests.fakes import FakeControl
 
 
@@ -164,5 +165,6 @@ def test_long_lists_are_cut_and_counted() -> None:
 
 
 def test_numbers_are_put_in_words() -> None:
-    assert [count(1, "table"), count(2, "table")] == ["1 table", "2 tables"]
+    words = "{number} table", "{number} tables"
+    assert [count(1, *words), count(2, *words)] == ["1 table", "2 tables"]
     assert [size(5), size(2048), size(3 << 30), size(700 << 20)] == ["5 bytes", "2.0 kB", "3.0 GB", "700 MB"]

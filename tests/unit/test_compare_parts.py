@@ -153,7 +153,7 @@ def recorded(*tables: TableDifference) -> list[tuple[str, str, str]]:
 def test_an_equal_comparison_is_told_as_such() -> None:
     [(level, code, text)] = recorded(verdict("t", "equal", source_rows=7))
     assert (level, code) == ("info", "CMP-EQUAL")
-    assert "1 tables, 7 rows" in text
+    assert "1 table, 7 rows" in text
 
 
 def test_differences_and_what_was_not_compared_are_told_apart() -> None:

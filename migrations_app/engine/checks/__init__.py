@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     renamed,
     selected,
     shape,
+    shown,
     source_care,
     structure,
     sync,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..errors import ConnectFailed, EngineError
-from ..handshake import printable
 from ..names import quote
 from ..pgtools import pg_dump_path, tool_version
 from ..plan import DatabasePlan, Side
+from ..wording import count, listing, noun, printable, say
 from .context import Context, Unavailable
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 
 _TIMEOUTS = {  # and the first version that knows each
     "statement_timeout": 0,
@@ -38,15 +38,19 @@ def source_locks(context: Context) -> Finding:
     sessions = setting("max_connections") + setting("max_prepared_transactions")
     slots = per_session * sessions
     tables = max((len(context.tables(plan.source_name)) for plan in context.plan.databases), default=0)
-    words = f"The source has room for about {slots} locks; {count(tables, 'table')} must be locked at once."
+    words = say(
+        "The source has room for about {slots} locks; {number} must be locked at once.",
+        slots=slots,
+        number=count(tables, "{number} table", "{number} tables"),
+    )
     if tables * 4 <= slots:
         return passed(words)
     sql = f"ALTER SYSTEM SET max_locks_per_transaction = {tables * 4 // max(sessions, 1) + 64};"
-    hint = "Raise max_locks_per_transaction and restart the source, or migrate fewer tables in one task."
+    hint = say("Raise max_locks_per_transaction and restart the source, or migrate fewer tables in one task.")
     if tables > slots:
         finding = failed(words, hint, sql, needs_restart=True)
     else:
-        finding = warning(f"{words} Other sessions need locks too.", hint, sql, needs_restart=True)
+        finding = warning(words + say(" Other sessions need locks too."), hint, sql, needs_restart=True)
     if not context.may_configure():
         return finding
     wanted = str(tables * 4 // max(sessions, 1) + 64)
@@ -67,13 +71,21 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
     limit = int(context.setting(side, "max_connections")) - reserved
     own = int(context.one(side, "SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user") or -1)
     free = limit - used if own < 0 else min(limit - used, own)
-    words = f"About {free} of {limit} connections are free on the {side}; the migration uses up to {needed}."
+    words = say(
+        "About {free} of {limit} connections are free on the {side}; the migration uses up to {needed}.",
+        free=free,
+        limit=limit,
+        side=noun(side),
+        needed=needed,
+    )
     if free >= needed:
         return passed(words)
     return warning(
         words,
-        "The migration may have to wait for connections. Close idle sessions, raise max_connections (or the account's"
-        " limit), or lower the number of parallel jobs.",
+        say(
+            "The migration may have to wait for connections. Close idle sessions, raise "
+            "max_connections (or the account's limit), or lower the number of parallel jobs."
+        ),
     )
 
 
@@ -115,24 +127,41 @@ def timeouts(context: Context, database: DatabasePlan) -> Finding:
     target = database.target_name if context.target_exists(database) else ""
     for side, name in ((Side.SOURCE, database.source_name), (Side.TARGET, target)):
         settings = _fresh_settings(context, side, name)
-        if lost := [f"{key} is {settings[key]}" for key, value in _ASKED.items() if settings[key] != value]:
+        if lost := [
+            say("{key} is {settings}", key=key, settings=settings[key])
+            for key, value in _ASKED.items()
+            if settings[key] != value
+        ]:
             return failed(
-                f"The settings that our sessions ask for do not reach the {side}: {listing(lost)}.",
-                "Connection poolers and proxies may drop them, and then values could change on the way. Enter the"
-                " address of the PostgreSQL server itself.",
+                say(
+                    "The settings that our sessions ask for do not reach the {side}: {names}.",
+                    side=noun(side),
+                    names=listing(lost),
+                ),
+                say(
+                    "Connection poolers and proxies may drop them, and then values could change on the way. "
+                    "Enter the address of the PostgreSQL server itself."
+                ),
             )
-        left = [f"{key} is {settings[key]}" for key in _TIMEOUTS if settings.get(key, "0") != "0"]
+        left = [
+            say("{key} is {settings}", key=key, settings=settings[key])
+            for key in _TIMEOUTS
+            if settings.get(key, "0") != "0"
+        ]
         if left:
-            found.append(f"{listing(left)} on the {side}")
+            found.append(say("{names} on the {side}", names=listing(left), side=noun(side)))
             statements += _login_triggers(context, side, name)
     if found:
         return warning(
-            f"Something changes our sessions at login: {'; '.join(found)}.",
-            "A long copy could be ended by it. The migration overrides what servers, databases and accounts set, but an"
-            " event trigger ON login has the last word: let it leave the migration's account alone, or disable it.",
+            say("Something changes our sessions at login: {names}.", names=listing(found)),
+            say(
+                "A long copy could be ended by it. The migration overrides what servers, databases and "
+                "accounts set, but an event trigger ON login has the last word: let it leave the "
+                "migration's account alone, or disable it."
+            ),
             lines(statements),
         )
-    return passed("No timeout of a server, database or account applies to the migration's own sessions.")
+    return passed(say("No timeout of a server, database or account applies to the migration's own sessions."))
 
 
 def _fresh_settings(context: Context, side: Side, database: str) -> dict[str, str]:
@@ -170,4 +199,4 @@ def pg_dump(context: Context) -> Finding:
         major, minor = tool_version(path)
     except EngineError as missing:
         return failed(missing.message, missing.hint)
-    return passed(f"pg_dump {major}.{minor} is used.")
+    return passed(say("pg_dump {major}.{minor} is used.", major=major, minor=minor))

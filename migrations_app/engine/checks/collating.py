@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import count, listing, say
 from .context import Context
-from .registry import Finding, Group, count, item, lines, listing, passed, warning
+from .registry import Finding, Group, item, lines, passed, warning
 
 Versions = dict[tuple[str, str], tuple[str, str]]
 
@@ -50,12 +51,21 @@ def collation_versions(context: Context, database: DatabasePlan) -> Finding:
     if apart:
         first, second = next(iter(apart.values()))
         return warning(
-            f"Text is ordered by version {first} on the source and {second} on the target."
-            f" {count(len(apart), 'index', 'indexes')} of text columns: {listing(apart)}.",
-            "The target builds its indexes itself, so they are sound, but queries may return text in another order, and"
-            " ranges of partitions by text may take in other rows. Test what depends on the order.",
+            say(
+                "Text is ordered by version {first} on the source and {second} on the target. {number} "
+                "of text columns: {names}.",
+                first=first,
+                second=second,
+                number=count(len(apart), "{number} index", "{number} indexes"),
+                names=listing(apart),
+            ),
+            say(
+                "The target builds its indexes itself, so they are sound, but queries may return text in "
+                "another order, and ranges of partitions by text may take in other rows. Test what "
+                "depends on the order."
+            ),
         )
-    return passed("As far as the servers tell, both order text alike.")
+    return passed(say("As far as the servers tell, both order text alike."))
 
 
 def _indexes(context: Context, database: str) -> list[tuple[int, str, bool, str, str]]:
@@ -67,9 +77,17 @@ def _stale(database: DatabasePlan, stale: dict[str, tuple[str, str]]) -> Finding
     recorded, now = next(iter(stale.values()))
     statements = [f"REINDEX INDEX {'.'.join(quote(part) for part in name.split('.', 1))};" for name in stale]
     return warning(
-        f"The source's library for text was changed ({recorded} to {now}) after"
-        f" {count(len(stale), 'index was', 'indexes were')} built: {listing(stale)}.",
-        "Unique indexes may have let duplicates in, which the target will refuse. Rebuild them in"
-        f" {database.source_name} and refresh the recorded version before the start.",
+        say(
+            "The source's library for text was changed ({recorded} to {now}) after {number} built: {names}.",
+            recorded=recorded,
+            now=now,
+            number=count(len(stale), "{number} index was", "{number} indexes were"),
+            names=listing(stale),
+        ),
+        say(
+            "Unique indexes may have let duplicates in, which the target will refuse. Rebuild them "
+            "in {source_name} and refresh the recorded version before the start.",
+            source_name=database.source_name,
+        ),
         lines([*statements, f"ALTER DATABASE {quote(database.source_name)} REFRESH COLLATION VERSION;"]),
     )

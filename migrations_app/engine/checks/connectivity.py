@@ -9,8 +9,9 @@ from ..diagnose import NETWORK_CODES, TLS_CODES
 from ..plan import Side, TlsMode
 from ..probe import read_system_id, tls_words, version_words
 from ..reaching import VERIFIED
+from ..wording import listing, noun, say
 from .context import Context, Unavailable
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
 
 
 def _address(context: Context, side: Side) -> str:
@@ -18,26 +19,28 @@ def _address(context: Context, side: Side) -> str:
     return f"{server.host}:{server.port}"
 
 
-def _reachable(context: Context, side: Side) -> Finding:
+@twins(
+    "reachable",
+    Group.CONNECTION,
+    source=("Source can be reached", "Name, address and port of the source answer."),
+    target=("Target can be reached", "Name, address and port of the target answer."),
+)
+def reachable(context: Context, side: Side) -> Finding:
+    """Look whether the port answers as PostgreSQL."""
     failure = context.failure(side)
     if failure is not None and failure.code in NETWORK_CODES:
         return failed(failure.message, failure.hint)
-    return passed(f"PostgreSQL answers at {_address(context, side)}.")
+    return passed(say("PostgreSQL answers at {address}.", address=_address(context, side)))
 
 
-def _login(context: Context, side: Side) -> Finding:
-    failure = context.failure(side)
-    if failure is None:
-        info = context.session(side).info
-        return passed(f"The account {info.user} can log in to the database {info.dbname}.")
-    if failure.code == "VERSION-OUT-OF-RANGE":
-        return passed("The account can log in.")
-    if failure.code in NETWORK_CODES | TLS_CODES:
-        raise Unavailable(failure)
-    return failed(failure.message, failure.hint)
-
-
-def _tls(context: Context, side: Side) -> Finding:
+@twins(
+    "tls",
+    Group.CONNECTION,
+    source=("TLS to the source", "The connection is protected in the way that was chosen."),
+    target=("TLS to the target", "The connection is protected in the way that was chosen."),
+)
+def tls(context: Context, side: Side) -> Finding:
+    """Look how the connection is protected."""
     server = context.plan.source if side is Side.SOURCE else context.plan.target
     failure = context.failure(side)
     if failure is not None and failure.code in TLS_CODES:
@@ -46,23 +49,27 @@ def _tls(context: Context, side: Side) -> Finding:
     address, protocol = peer_address(connection), tls_words(connection)
     if protocol == "none":
         return _plain(server.tls, address)
-    words = f"The connection uses {protocol} (mode {server.tls})."
+    words = say("The connection uses {protocol} (mode {tls}).", protocol=protocol, tls=server.tls)
     if server.tls in VERIFIED:
         return passed(words)
-    hint = "Anyone on the way could pose as the server. Choose the last TLS mode to have its certificate verified."
+    hint = say("Anyone on the way could pose as the server. Choose the last TLS mode to have its certificate verified.")
     if is_public(address):
-        return warning(f"{words} The certificate of the public address {address} is not verified.", hint)
-    return passed(f"{words} The certificate is not verified; the address is a private one.", hint)
+        return warning(
+            words + say(" The certificate of the public address {address} is not verified.", address=address),
+            hint,
+        )
+    return passed(words + say(" The certificate is not verified; the address is a private one."), hint)
 
 
 def _plain(mode: TlsMode, address: str) -> Finding:
     if is_public(address):
         return warning(
-            f"The connection to the public address {address} is not encrypted.",
-            "Rows travel in clear text. Choose one of the Required modes for TLS if the server offers it.",
+            say("The connection to the public address {address} is not encrypted.", address=address),
+            say("Rows travel in clear text. Choose one of the Required modes for TLS if the server offers it."),
         )
-    chosen = ", as chosen" if mode is TlsMode.DISABLE else ": the server offers no TLS"
-    return passed(f"The connection is not encrypted{chosen}; the address is a private one.")
+    if mode is TlsMode.DISABLE:
+        return passed(say("The connection is not encrypted, as chosen; the address is a private one."))
+    return passed(say("The connection is not encrypted: the server offers no TLS; the address is a private one."))
 
 
 def peer_address(connection: Connection) -> str:
@@ -79,105 +86,49 @@ def is_public(address: str) -> bool:
     return (getattr(number, "ipv4_mapped", None) or number).is_global
 
 
-def _version(context: Context, side: Side) -> Finding:
+@twins(
+    "login",
+    Group.CONNECTION,
+    source=("Login to the source", "Account, password and pg_hba.conf let us in."),
+    target=("Login to the target", "Account, password and pg_hba.conf let us in."),
+)
+def login(context: Context, side: Side) -> Finding:
+    """Look whether the server lets the account in."""
+    failure = context.failure(side)
+    if failure is None:
+        info = context.session(side).info
+        return passed(
+            say("The account {user} can log in to the database {dbname}.", user=info.user, dbname=info.dbname)
+        )
+    if failure.code == "VERSION-OUT-OF-RANGE":
+        return passed(say("The account can log in."))
+    if failure.code in NETWORK_CODES | TLS_CODES:
+        raise Unavailable(failure)
+    return failed(failure.message, failure.hint)
+
+
+@twins(
+    "version",
+    Group.CONNECTION,
+    source=("Version of the source", "The source is PostgreSQL 10 to 18."),
+    target=("Version of the target", "The target is PostgreSQL 10 to 18."),
+)
+def version(context: Context, side: Side) -> Finding:
+    """Look at the server's version."""
     failure = context.failure(side)
     if failure is not None and failure.code == "VERSION-OUT-OF-RANGE":
         return failed(failure.message, failure.hint)
     banner = str(context.one(side, "SELECT pg_catalog.version()"))
     if not banner.startswith(("PostgreSQL ", "EnterpriseDB ")):
         return failed(
-            f"The {side} speaks PostgreSQL's protocol but calls itself {banner[:60]!r}.",
-            "Only PostgreSQL itself is supported.",
+            say(
+                "The {side} speaks PostgreSQL's protocol but calls itself {banner}.",
+                side=noun(side),
+                banner=f"{banner[:60]!r}",
+            ),
+            say("Only PostgreSQL itself is supported."),
         )
-    return passed(f"PostgreSQL {version_words(context.version(side))}.")
-
-
-@item(
-    "source-reachable",
-    "Source can be reached",
-    Group.CONNECTION,
-    "Name, address and port of the source answer.",
-    sides=ON_SOURCE,
-)
-def source_reachable(context: Context) -> Finding:
-    """Look whether the source's port answers as PostgreSQL."""
-    return _reachable(context, Side.SOURCE)
-
-
-@item(
-    "target-reachable",
-    "Target can be reached",
-    Group.CONNECTION,
-    "Name, address and port of the target answer.",
-    sides=ON_TARGET,
-)
-def target_reachable(context: Context) -> Finding:
-    """Look whether the target's port answers as PostgreSQL."""
-    return _reachable(context, Side.TARGET)
-
-
-@item(
-    "source-tls",
-    "TLS to the source",
-    Group.CONNECTION,
-    "The connection is protected in the way that was chosen.",
-    sides=ON_SOURCE,
-)
-def source_tls(context: Context) -> Finding:
-    """Look how the source connection is protected."""
-    return _tls(context, Side.SOURCE)
-
-
-@item(
-    "target-tls",
-    "TLS to the target",
-    Group.CONNECTION,
-    "The connection is protected in the way that was chosen.",
-    sides=ON_TARGET,
-)
-def target_tls(context: Context) -> Finding:
-    """Look how the target connection is protected."""
-    return _tls(context, Side.TARGET)
-
-
-@item(
-    "source-login",
-    "Login to the source",
-    Group.CONNECTION,
-    "Account, password and pg_hba.conf let us in.",
-    sides=ON_SOURCE,
-)
-def source_login(context: Context) -> Finding:
-    """Look whether the source lets the account in."""
-    return _login(context, Side.SOURCE)
-
-
-@item(
-    "target-login",
-    "Login to the target",
-    Group.CONNECTION,
-    "Account, password and pg_hba.conf let us in.",
-    sides=ON_TARGET,
-)
-def target_login(context: Context) -> Finding:
-    """Look whether the target lets the account in."""
-    return _login(context, Side.TARGET)
-
-
-@item(
-    "source-version", "Version of the source", Group.CONNECTION, "The source is PostgreSQL 10 to 18.", sides=ON_SOURCE
-)
-def source_version(context: Context) -> Finding:
-    """Look at the source's version."""
-    return _version(context, Side.SOURCE)
-
-
-@item(
-    "target-version", "Version of the target", Group.CONNECTION, "The target is PostgreSQL 10 to 18.", sides=ON_TARGET
-)
-def target_version(context: Context) -> Finding:
-    """Look at the target's version."""
-    return _version(context, Side.TARGET)
+    return passed(say("PostgreSQL {version}.", version=version_words(context.version(side))))
 
 
 @item("version-order", "Target not older than source", Group.CONNECTION, "A newer server's schema fits no older one.")
@@ -186,11 +137,14 @@ def version_order(context: Context) -> Finding:
     source, target = (context.version(side) // 10000 for side in Side)
     if target < source:
         return failed(
-            f"The target is PostgreSQL {target}, the source is {source}.",
-            "An older server may not know what the newer one's schema uses. Take a target of version"
-            f" {source} or later.",
+            say("The target is PostgreSQL {target}, the source is {source}.", target=target, source=source),
+            say(
+                "An older server may not know what the newer one's schema uses. Take a target of version "
+                "{source} or later.",
+                source=source,
+            ),
         )
-    return passed(f"From PostgreSQL {source} to {target}.")
+    return passed(say("From PostgreSQL {source} to {target}.", source=source, target=target))
 
 
 @item("different-servers", "Source and target differ", Group.CONNECTION, "The two ends are not the same database.")
@@ -200,9 +154,9 @@ def different_servers(context: Context) -> Finding:
     if first is None or second is None:
         return _by_start(context)
     if first != second:
-        return passed("The system identifiers differ.")
+        return passed(say("The system identifiers differ."))
     if not _same_start(context):
-        return passed("The target was made as a physical copy of the source, and now runs as a server of its own.")
+        return passed(say("The target was made as a physical copy of the source, and now runs as a server of its own."))
     return _same_server(context)
 
 
@@ -215,19 +169,21 @@ def _same_start(context: Context) -> bool:
 def _by_start(context: Context) -> Finding:
     if _same_start(context):
         return _same_server(context)
-    return passed("The servers were started at different times.", "The account may not read the system identifiers.")
+    return passed(
+        say("The servers were started at different times."), say("The account may not read the system identifiers.")
+    )
 
 
 def _same_server(context: Context) -> Finding:
     same = [plan.source_name for plan in context.plan.databases if plan.source_name == plan.target_name]
     if same:
         return failed(
-            f"Source and target are the same server, and {', '.join(same)} would be copied onto itself.",
-            "Enter another target server, or another target database name.",
+            say("Source and target are the same server, and {names} would be copied onto itself.", names=listing(same)),
+            say("Enter another target server, or another target database name."),
         )
     return warning(
-        "Source and target are two databases of the same server.",
-        "This works, but copy and application share the server's memory, disk and slots.",
+        say("Source and target are two databases of the same server."),
+        say("This works, but copy and application share the server's memory, disk and slots."),
     )
 
 
@@ -241,18 +197,20 @@ def _same_server(context: Context) -> Finding:
 def source_primary(context: Context) -> Finding:
     """Look whether the source is in recovery."""
     if not context.one(Side.SOURCE, "SELECT pg_catalog.pg_is_in_recovery()"):
-        return passed("The source is a primary server.")
+        return passed(say("The source is a primary server."))
     if context.plan.incremental:
         return failed(
-            "The source is a standby; incremental sync needs a publication, which only a primary can hold.",
-            "Enter the primary's address, or switch incremental sync off.",
+            say("The source is a standby; incremental sync needs a publication, which only a primary can hold."),
+            say("Enter the primary's address, or switch incremental sync off."),
         )
     if context.setting(Side.SOURCE, "hot_standby_feedback") == "on":
-        return passed("The source is a standby that tells its primary what its readers need.")
+        return passed(say("The source is a standby that tells its primary what its readers need."))
     return warning(
-        "The source is a standby.",
-        "A full migration from a standby works, but replay conflicts may cancel the copy."
-        " Set hot_standby_feedback = on, or enter the primary's address.",
+        say("The source is a standby."),
+        say(
+            "A full migration from a standby works, but replay conflicts may cancel the copy. Set "
+            "hot_standby_feedback = on, or enter the primary's address."
+        ),
         "ALTER SYSTEM SET hot_standby_feedback = on;\nSELECT pg_reload_conf();",
     )
 
@@ -267,11 +225,16 @@ def source_primary(context: Context) -> Finding:
 def target_writable(context: Context) -> Finding:
     """Look whether the target is a primary that lets us write."""
     if context.one(Side.TARGET, "SELECT pg_catalog.pg_is_in_recovery()"):
-        return failed("The target is a standby and accepts no writes.", "Enter the address of the target's primary.")
+        return failed(
+            say("The target is a standby and accepts no writes."), say("Enter the address of the target's primary.")
+        )
     if context.one(Side.TARGET, "SELECT pg_catalog.current_setting('transaction_read_only')") == "on":
         return failed(
-            "Transactions on the target are read-only.",
-            "The migration overrides default_transaction_read_only of servers, databases and accounts, but an event"
-            " trigger ON login or a pooler has the last word. Let it leave this account alone.",
+            say("Transactions on the target are read-only."),
+            say(
+                "The migration overrides default_transaction_read_only of servers, databases and "
+                "accounts, but an event trigger ON login or a pooler has the last word. Let it leave "
+                "this account alone."
+            ),
         )
-    return passed("The target is a primary server and accepts writes.")
+    return passed(say("The target is a primary server and accepts writes."))

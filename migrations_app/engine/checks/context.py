@@ -20,6 +20,7 @@ from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
 from ..probe import bounded, open_session, refuse_version
 from ..sql import query
+from ..wording import noun, say
 from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, stop
 
 __all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
@@ -116,8 +117,10 @@ class Context:
         for side in loan.sides:
             self._ask_again(side)
         return EngineError(
-            f"It took longer than {ITEM_SECONDS} s.",
-            hint="Run the item again. If it stays, the server is overloaded, or something holds locks on its catalogs.",
+            say("It took longer than {seconds} s.", seconds=ITEM_SECONDS),
+            hint=say(
+                "Run the item again. If it stays, the server is overloaded, or something holds locks on its catalogs."
+            ),
             code="CHECK-SLOW",
         )
 
@@ -133,12 +136,16 @@ class Context:
                     connection.execute("SELECT 1")
                 self._answered[side] = time.monotonic()
             except (EngineError, psycopg.Error):
-                where = f"The {side} {server.host}:{server.port}"
                 self._pool.fail(
                     side,
                     ConnectFailed(
-                        f"{where} has stopped answering.",
-                        hint="Look at the server and at the network between, then check again.",
+                        say(
+                            "The {side} {host}:{port} has stopped answering.",
+                            side=noun(side),
+                            host=server.host,
+                            port=server.port,
+                        ),
+                        hint=say("Look at the server and at the network between, then check again."),
                         code="CONNECT-TIMEOUT",
                     ),
                 )

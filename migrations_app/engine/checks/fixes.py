@@ -20,6 +20,7 @@ from ..errors import EngineError, PlanError
 from ..names import APPLICATION_PREFIX, literal, qualified, quote
 from ..plan import Plan, Side
 from ..probe import bounded, open_session
+from ..wording import noun, say
 
 STATEMENT_SECONDS = 30
 LOCK_WAIT = "5s"
@@ -83,10 +84,10 @@ def fix_of(name: str, arguments: Mapping[str, Any]) -> Fix:
         fix = _FIXES[name](arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise PlanError(
-            "This fix is not known any more.", hint="Run the check item again and look at what it offers."
+            say("This fix is not known any more."), hint=say("Run the check item again and look at what it offers.")
         ) from error
     if not fix.statements:
-        raise PlanError("There is nothing to do.", hint="Run the check item again.")
+        raise PlanError(say("There is nothing to do."), hint=say("Run the check item again."))
     return fix
 
 
@@ -127,12 +128,23 @@ def _session(plan: Plan, side: Side, database: str) -> Connection:
 
 def _refused(statement: Statement, error: psycopg.Error, done: Sequence[str]) -> FixFailed:
     state = f" ({error.sqlstate})" if error.sqlstate else ""
-    before = f" Before that, this was done and stays: {' '.join(done)}" if done else " Nothing was changed."
+    before = (
+        say(" Before that, this was done and stays: {statements}", statements=" ".join(done))
+        if done
+        else say(" Nothing was changed.")
+    )
     return FixFailed(
-        f"The {statement.side} refused `{statement.sql}`: {first_line(error)}{state}.{before}",
-        hint="Somebody else uses the object now; try again in a moment."
+        say(
+            "The {side} refused `{sql}`: {reason}{state}.",
+            side=noun(statement.side),
+            sql=statement.sql,
+            reason=first_line(error),
+            state=state,
+        )
+        + before,
+        hint=say("Somebody else uses the object now; try again in a moment.")
         if error.sqlstate == "55P03"
-        else "Let an account with the right run the SQL that the item shows, then check the item again.",
+        else say("Let an account with the right run the SQL that the item shows, then check the item again."),
     )
 
 

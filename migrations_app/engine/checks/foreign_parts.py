@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import NOTHING, Sentence, count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 PRELOADED = frozenset(
     {"anon", "citus", "pg_cron", "pg_net", "pg_squeeze", "pg_stat_statements", "pg_tle", "pgaudit", "pglogical"}
@@ -14,15 +15,19 @@ PRELOADED = frozenset(
 )
 """Extensions that do nothing, or cannot be created, unless shared_preload_libraries names them."""
 OWN_WAYS = {
-    "timescaledb": "Its hypertables keep their rows in chunks that only its own functions may make: follow its guide"
-    " for migrating, with the same version of the extension on both ends.",
-    "citus": "Distributed tables live on many nodes: migrate with the extension's own tools.",
-    "pglogical": "Its nodes and sets are not migrated; make them anew on the target.",
-    "age": "Graphs are kept in schemas that the extension makes: export and import them with its own functions.",
-    "pg_partman": "Its configuration is not migrated: switch its maintenance off during the migration, and call"
-    " create_parent() on the target afterwards.",
-    "pg_cron": "Its jobs are not migrated: schedule them on the target after Complete.",
-    "postgis_topology": "Topologies are kept in schemas that the extension makes: export and import them.",
+    "timescaledb": say(
+        "Its hypertables keep their rows in chunks that only its own functions may make: follow its guide"
+        " for migrating, with the same version of the extension on both ends."
+    ),
+    "citus": say("Distributed tables live on many nodes: migrate with the extension's own tools."),
+    "pglogical": say("Its nodes and sets are not migrated; make them anew on the target."),
+    "age": say("Graphs are kept in schemas that the extension makes: export and import them with its own functions."),
+    "pg_partman": say(
+        "Its configuration is not migrated: switch its maintenance off during the migration, and call"
+        " create_parent() on the target afterwards."
+    ),
+    "pg_cron": say("Its jobs are not migrated: schedule them on the target after Complete."),
+    "postgis_topology": say("Topologies are kept in schemas that the extension makes: export and import them."),
 }
 """Extensions whose data is more than what tables show; the first three make an unaided migration impossible."""
 _HARD = frozenset({"timescaledb", "citus"})
@@ -47,27 +52,32 @@ def extension_versions(context: Context, database: DatabasePlan) -> Finding:
     """Compare versions with the target's default ones, and names with a vendor's list of allowed ones."""
     facts = _facts(context, Side.SOURCE, database.source_name)
     if not facts:
-        return passed("The source database uses no extensions.")
+        return passed(say("The source database uses no extensions."))
     rows = context.target().execute("SELECT name::text, default_version::text FROM pg_catalog.pg_available_extensions")
     offered = {str(name): str(version) for name, version in rows.fetchall()}
     allowed = context.one(Side.TARGET, "SELECT pg_catalog.current_setting('azure.extensions', true)")
     closed = [name for name, *_rest in facts if allowed and name.lower() not in str(allowed).lower().split(",")]
     if closed:
         return failed(
-            f"The target's vendor does not allow {listing(closed)} yet.",
-            "Add the extensions to the server parameter azure.extensions, then check again.",
+            say("The target's vendor does not allow {names} yet.", names=listing(closed)),
+            say("Add the extensions to the server parameter azure.extensions, then check again."),
         )
     older = [
-        f"{name} ({version} on the source, {offered[name]} on the target)"
+        say(
+            "{name} ({version} on the source, {offered} on the target)",
+            name=name,
+            version=version,
+            offered=offered[name],
+        )
         for name, version, *_rest in facts
         if name in offered and _number(offered[name]) < _number(version)
     ]
     if older:
         return warning(
-            f"The target offers an older {listing(older)}.",
-            "Objects may use what the older version lacks. Install the source's version on the target.",
+            say("The target offers an older {names}.", names=listing(older)),
+            say("Objects may use what the older version lacks. Install the source's version on the target."),
         )
-    return passed("The target offers every extension in the source's version or a later one.")
+    return passed(say("The target offers every extension in the source's version or a later one."))
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -88,11 +98,13 @@ def extension_preload(context: Context, database: DatabasePlan) -> Finding:
     names = [name for name, *_rest in _facts(context, Side.SOURCE, database.source_name) if name in PRELOADED]
     missing = [name for name in names if name not in loaded]
     if not missing:
-        return passed("No extension of the source has to be preloaded on the target.")
+        return passed(say("No extension of the source has to be preloaded on the target."))
     return warning(
-        f"The target does not preload {listing(missing)}.",
-        "Add it to shared_preload_libraries of the target (on managed servers: a parameter) and restart the target"
-        " before the start.",
+        say("The target does not preload {names}.", names=listing(missing)),
+        say(
+            "Add it to shared_preload_libraries of the target (on managed servers: a parameter) and "
+            "restart the target before the start."
+        ),
         f"ALTER SYSTEM SET shared_preload_libraries = {', '.join(literal(name) for name in [*loaded, *missing])};",
     )
 
@@ -116,18 +128,39 @@ def extension_data(context: Context, database: DatabasePlan) -> Finding:
     special = [name for name, *_rest in facts if name in OWN_WAYS]
     if hard := [name for name in special if name in _HARD]:
         return failed(
-            f"The source database uses {listing(hard)}.", " ".join(OWN_WAYS[name] for name in [*hard, *special][:3])
+            say("The source database uses {names}.", names=listing(hard)),
+            _ways([*hard, *special][:3]),
         )
     if special:
-        return warning(f"The source database uses {listing(special)}.", " ".join(OWN_WAYS[name] for name in special))
-    tables = [f"{table} (of {name})" for name, _version, _schema, config in facts for table in config]
+        return warning(
+            say("The source database uses {names}.", names=listing(special)),
+            _ways(special),
+        )
+    tables = [
+        say("{table} (of {name})", table=table, name=name)
+        for name, _version, _schema, config in facts
+        for table in config
+    ]
     if tables:
         return warning(
-            f"{count(len(tables), 'configuration table')} of extensions: {listing(tables)}.",
-            "CREATE EXTENSION fills them on the target with what the extension brings. Rows that you added have to be"
-            " added there by hand.",
+            say(
+                "{number} of extensions: {names}.",
+                number=count(len(tables), "{number} configuration table", "{number} configuration tables"),
+                names=listing(tables),
+            ),
+            say(
+                "CREATE EXTENSION fills them on the target with what the extension brings. Rows that you added"
+                " have to be added there by hand."
+            ),
         )
-    return passed("No extension of the source keeps rows that would stay behind.")
+    return passed(say("No extension of the source keeps rows that would stay behind."))
+
+
+def _ways(names: list[str]) -> Sentence:
+    first, *rest = (OWN_WAYS[name] for name in names)
+    for way in rest:
+        first = say("{first} {second}", first=first, second=way)
+    return first
 
 
 @item(
@@ -142,12 +175,15 @@ def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
     facts = _facts(context, Side.SOURCE, database.source_name)
     inside = [name for name, _v, schema, _c in facts if schema in ("pg_catalog", "information_schema")]
     if not inside:
-        return passed("No extension lives in a system schema.")
+        return passed(say("No extension lives in a system schema."))
     if context.is_superuser(Side.TARGET):
-        return passed(f"The target account may create {listing(inside)} in a system schema.")
+        return passed(say("The target account may create {names} in a system schema.", names=listing(inside)))
     return warning(
-        f"{listing(inside)} lives in a system schema, where only a superuser of the target can create it.",
-        "Let a superuser of the target create it in the target database before the start.",
+        say(
+            "{names} lives in a system schema, where only a superuser of the target can create it.",
+            names=listing(inside),
+        ),
+        say("Let a superuser of the target create it in the target database before the start."),
         lines(f"CREATE EXTENSION {quote(name)} SCHEMA pg_catalog;" for name in inside),
     )
 
@@ -163,7 +199,7 @@ def languages(context: Context, database: DatabasePlan) -> Finding:
     """Compare the languages of the source database with those of the target."""
     rows = context.source(database.source_name).execute(query("check_languages")).fetchall()
     if not rows:
-        return passed("Functions are written in the languages that every server has.")
+        return passed(say("Functions are written in the languages that every server has."))
     offered = {
         str(row[0])
         for row in context.target()
@@ -178,22 +214,26 @@ def languages(context: Context, database: DatabasePlan) -> Finding:
     ]
     if missing:
         return failed(
-            f"The target lacks the language {listing(missing)}.",
-            "Install the language's package on the target, or leave the functions in it out.",
+            say("The target lacks the language {names}.", names=listing(missing)),
+            say("Install the language's package on the target, or leave the functions in it out."),
             lines(f"CREATE EXTENSION {quote(name)};" for name in missing),
         )
-    untrusted = [f"{name} ({number} functions)" for name, _e, trusted, number in rows if not trusted]
+    untrusted = [
+        say("{name} ({number})", name=name, number=count(int(str(number)), "{number} function", "{number} functions"))
+        for name, _e, trusted, number in rows
+        if not trusted
+    ]
     if untrusted:
         return warning(
-            f"Functions are written in untrusted languages: {listing(untrusted)}.",
-            "They can do on the target's host what its server may do. "
+            say("Functions are written in untrusted languages: {names}.", names=listing(untrusted)),
+            say("They can do on the target's host what its server may do. ")
             + (
-                "Look through them before the start."
+                say("Look through them before the start.")
                 if superuser
-                else "Only a superuser of the target can create them."
+                else say("Only a superuser of the target can create them.")
             ),
         )
-    return passed(f"The target knows {listing(str(row[0]) for row in rows)}.")
+    return passed(say("The target knows {names}.", names=listing(str(row[0]) for row in rows)))
 
 
 @item(
@@ -207,18 +247,29 @@ def superuser_objects(context: Context, database: DatabasePlan) -> Finding:
     """List such objects of the source database that no extension brings."""
     rows = context.source(database.source_name).execute(query("check_superuser_objects")).fetchall()
     if not rows:
-        return passed("No object needs a superuser or a library of the target.")
+        return passed(say("No object needs a superuser or a library of the target."))
     libraries = sorted({str(library) for _kind, _name, library in rows if library})
     superuser = context.is_superuser(Side.TARGET)
     if superuser and not libraries:
-        return passed(f"The target account may create {count(len(rows), 'object')} that only superusers can create.")
-    words = f" They need the library {listing(libraries)} on the target." if libraries else ""
+        return passed(
+            say(
+                "The target account may create {number} that only superusers can create.",
+                number=count(len(rows), "{number} object", "{number} objects"),
+            )
+        )
+    words = say(" They need the library {names} on the target.", names=listing(libraries)) if libraries else NOTHING
     return warning(
-        f"{count(len(rows), 'object')} that only a superuser can create:"
-        f" {listing(f'{kind} {name}' for kind, name, _library in rows)}.{words}",
-        "What the target refuses is listed in the report, with everything that depends on it."
+        say(
+            "{number} that only a superuser can create: {names}.",
+            number=count(len(rows), "{number} object", "{number} objects"),
+            names=listing(say("{kind} {name}", kind=noun(kind), name=name) for kind, name, _library in rows),
+        )
+        + words,
+        say("What the target refuses is listed in the report, with everything that depends on it.")
         + (
-            " Install the libraries there first." if superuser else " Let a superuser create it there before the start."
+            say(" Install the libraries there first.")
+            if superuser
+            else say(" Let a superuser create it there before the start.")
         ),
     )
 
@@ -239,19 +290,27 @@ def named_roles(context: Context, database: DatabasePlan) -> Finding:
     policies = sorted({str(role) for role, what, _number in rows if what == "policy" and str(role) not in known})
     grants = sorted({str(role) for role, _what, _number in rows if str(role) not in known})
     if not grants:
-        return passed("Every role that a grant or a policy names is on the target.")
+        return passed(say("Every role that a grant or a policy names is on the target."))
     statements = lines(f"CREATE ROLE {quote(name)} NOLOGIN;" for name in grants)
     if policies:
         return failed(
-            f"Row-security policies name roles that the target lacks: {listing(policies)}.",
-            "Without the role the policy cannot be created, and rows that it hides would be shown. Create the roles on"
-            " the target first.",
+            say("Row-security policies name roles that the target lacks: {names}.", names=listing(policies)),
+            say(
+                "Without the role the policy cannot be created, and rows that it hides would be shown. "
+                "Create the roles on the target first."
+            ),
             statements,
         )
     return warning(
-        f"Grants name {count(len(grants), 'role')} that the target lacks: {listing(grants)}.",
-        "Their rights are not restored and are listed in the report. Create the roles on the target first; roles of"
-        " the source's vendor can be left out.",
+        say(
+            "Grants name {number} that the target lacks: {names}.",
+            number=count(len(grants), "{number} role", "{number} roles"),
+            names=listing(grants),
+        ),
+        say(
+            "Their rights are not restored and are listed in the report. Create the roles on the "
+            "target first; roles of the source's vendor can be left out."
+        ),
         statements,
     )
 
@@ -268,11 +327,17 @@ def system_grants(context: Context, database: DatabasePlan) -> Finding:
     """List system objects with privileges of their own."""
     rows = context.source(database.source_name).execute(query("check_catalog_grants")).fetchall()
     if not rows:
-        return passed("The rights on system objects are those that the server came with.")
+        return passed(say("The rights on system objects are those that the server came with."))
     return warning(
-        f"Rights on {count(len(rows), 'system object')} were changed: {listing(str(row[1]) for row in rows)}.",
-        "The target may refuse to change them; what it refuses is listed in the report. Look whether accounts of the"
-        " target need these rights.",
+        say(
+            "Rights on {number} were changed: {names}.",
+            number=count(len(rows), "{number} system object", "{number} system objects"),
+            names=listing(str(row[1]) for row in rows),
+        ),
+        say(
+            "The target may refuse to change them; what it refuses is listed in the report. Look "
+            "whether accounts of the target need these rights."
+        ),
     )
 
 
@@ -288,11 +353,17 @@ def foreign_servers(context: Context, database: DatabasePlan) -> Finding:
     """List foreign servers of the source database and count their user mappings."""
     rows = context.source(database.source_name).execute(query("check_foreign_servers")).fetchall()
     if not rows:
-        return passed("The database has no foreign servers.")
+        return passed(say("The database has no foreign servers."))
     mappings = sum(int(str(number)) for _name, _wrapper, number in rows)
     return warning(
-        f"The database has {count(len(rows), 'foreign server')}, with {count(mappings, 'user mapping')}:"
-        f" {listing(f'{name} ({kind})' for name, kind, _n in rows)}.",
-        "User mappings hold passwords and are not migrated: create them on the target after Complete, and see that its"
-        " host can reach these servers.",
+        say(
+            "The database has {number}, with {number_2}: {names}.",
+            number=count(len(rows), "{number} foreign server", "{number} foreign servers"),
+            number_2=count(mappings, "{number} user mapping", "{number} user mappings"),
+            names=listing(f"{name} ({kind})" for name, kind, _n in rows),
+        ),
+        say(
+            "User mappings hold passwords and are not migrated: create them on the target after "
+            "Complete, and see that its host can reach these servers."
+        ),
     )

@@ -18,6 +18,7 @@ from ..errors import EngineError
 from ..plan import Side
 from ..ports import Control
 from ..probe import cut
+from ..wording import say
 
 MOST_SESSIONS = 10
 """Open sessions on one side beyond which idle ones are closed."""
@@ -146,7 +147,7 @@ class Pool:
         with self._changed:
             if self._closed:  # nobody will give it back
                 _close(connection)
-                raise Unavailable(EngineError("The check is over.", code="CHECK-OVER"))
+                raise Unavailable(EngineError(say("The check is over."), code="CHECK-OVER"))
             return self._lend(key, connection, loan)
 
     def _close_idle(self, side: Side) -> None:

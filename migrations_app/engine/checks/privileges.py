@@ -7,8 +7,9 @@ import psycopg
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import count, listing, say
 from .context import Context
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 
 
 def _user(context: Context, side: Side) -> str:
@@ -34,10 +35,10 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
     grants: list[str] = []
     for kind, schema, name in ((str(a), str(b), str(c)) for a, b, c in rows):
         if kind == "schema" and schema in schemas:
-            missing.append(f"schema {schema}")
+            missing.append(say("schema {schema}", schema=schema))
             grants.append(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {user};")
         elif kind == "sequence" and includes(database.source_name, schema, name):
-            missing.append(f"sequence {schema}.{name}")
+            missing.append(say("sequence {schema}.{name}", schema=schema, name=name))
             grants.append(f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {user};")
     for table in tables:
         if not table.can_read:
@@ -45,11 +46,23 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
             grants.append(f"GRANT SELECT ON TABLE {qualified(table.schema, table.name)} TO {user};")
     if missing:
         return failed(
-            f"The source account may not read {count(len(missing), 'object')}: {listing(missing)}.",
-            f"Run this in {database.source_name} on the source as the objects' owner or a superuser.",
+            say(
+                "The source account may not read {number}: {names}.",
+                number=count(len(missing), "{number} object", "{number} objects"),
+                names=listing(missing),
+            ),
+            say(
+                "Run this in {source_name} on the source as the objects' owner or a superuser.",
+                source_name=database.source_name,
+            ),
             lines(grants),
         )
-    return passed(f"The account can read all {count(len(tables), 'selected table')} and their sequences.")
+    return passed(
+        say(
+            "The account can read all {number} and their sequences.",
+            number=count(len(tables), "{number} selected table", "{number} selected tables"),
+        )
+    )
 
 
 @item(
@@ -73,13 +86,24 @@ def row_security(context: Context, database: DatabasePlan) -> Finding:
     if bound:
         user = quote(_user(context, Side.SOURCE))
         return failed(
-            f"Row-level security hides rows of {listing(f'{table.schema}.{table.name}' for table in bound)}.",
-            "Copying must see every row. Give the account the right to pass by row security, or use the tables' owner.",
+            say(
+                "Row-level security hides rows of {names}.",
+                names=listing(f"{table.schema}.{table.name}" for table in bound),
+            ),
+            say(
+                "Copying must see every row. Give the account the right to pass by row security, or use "
+                "the tables' owner."
+            ),
             f"ALTER ROLE {user} BYPASSRLS;",
         )
     if guarded:
-        return passed(f"The account sees every row of {count(len(guarded), 'table')} with row-level security.")
-    return passed("No selected table has row-level security.")
+        return passed(
+            say(
+                "The account sees every row of {number} with row-level security.",
+                number=count(len(guarded), "{number} table", "{number} tables"),
+            )
+        )
+    return passed(say("No selected table has row-level security."))
 
 
 @item(
@@ -97,16 +121,28 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
             Side.TARGET, "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )
         if allowed:
-            return passed(f"The database {database.target_name} will be created by {user}.")
+            return passed(
+                say(
+                    "The database {target_name} will be created by {user}.", target_name=database.target_name, user=user
+                )
+            )
         return failed(
-            f"The target has no database {database.target_name}, and {user} may not create one.",
-            "Create the database, owned by the account, or give the account the right to create databases.",
+            say(
+                "The target has no database {target_name}, and {user} may not create one.",
+                target_name=database.target_name,
+                user=user,
+            ),
+            say("Create the database, owned by the account, or give the account the right to create databases."),
             f"CREATE DATABASE {quote(database.target_name)} OWNER {quote(user)} TEMPLATE template0;",
         )
     if not context.databases(Side.TARGET)[database.target_name]["may_create"]:
         return failed(
-            f"The account {user} may not create schemas in the target database {database.target_name}.",
-            "Grant it, or make the account the database's owner.",
+            say(
+                "The account {user} may not create schemas in the target database {target_name}.",
+                user=user,
+                target_name=database.target_name,
+            ),
+            say("Grant it, or make the account the database's owner."),
             f"GRANT CREATE ON DATABASE {quote(database.target_name)} TO {quote(user)};",
         )
     return _schemas_on_target(context, database, user)
@@ -120,11 +156,17 @@ def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> F
     closed = [str(name) for name, may_create in rows if str(name) in wanted and not may_create]
     if closed:
         return failed(
-            f"On the target, {user} may not create objects in {listing(f'schema {name}' for name in closed)}.",
-            f"Grant it in {database.target_name}, or make the account the schema's owner.",
+            say(
+                "On the target, {user} may not create objects in {names}.",
+                user=user,
+                names=listing(say("schema {name}", name=name) for name in closed),
+            ),
+            say("Grant it in {target_name}, or make the account the schema's owner.", target_name=database.target_name),
             lines(f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(user)};" for name in closed),
         )
-    return passed(f"The account {user} may create objects in {database.target_name}.")
+    return passed(
+        say("The account {user} may create objects in {target_name}.", user=user, target_name=database.target_name)
+    )
 
 
 @item(
@@ -142,17 +184,17 @@ def target_replica_role(context: Context) -> Finding:
             connection.execute("SET LOCAL session_replication_role = 'replica'")
     except psycopg.errors.InsufficientPrivilege:
         user = quote(_user(context, Side.TARGET))
-        hint = (
-            "The migration still works: foreign keys, triggers and rules are then created at the end, which makes"
-            " Complete take longer. A superuser can grant the right."
+        hint = say(
+            "The migration still works: foreign keys, triggers and rules are then created at the "
+            "end, which makes Complete take longer. A superuser can grant the right."
         )
         sql = (
             f"GRANT SET ON PARAMETER session_replication_role TO {user};"
             if context.version(Side.TARGET) >= 150000
             else ""
         )
-        return warning("The target account may not set session_replication_role.", hint, sql)
-    return passed("The target account may set session_replication_role.")
+        return warning(say("The target account may not set session_replication_role."), hint, sql)
+    return passed(say("The target account may set session_replication_role."))
 
 
 @item(
@@ -172,13 +214,21 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
     missing = sorted(owner for owner in owners if owner not in usable)
     foreign = sorted(owner for owner in owners if owner in usable and not usable[owner])
     if not missing and not foreign:
-        return passed(f"{count(len(owners), 'owning role')} found on the target.")
+        return passed(
+            say(
+                "{number} found on the target.",
+                number=count(len(owners), "{number} owning role", "{number} owning roles"),
+            )
+        )
     user = _user(context, Side.TARGET)
     statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing]
     statements += [f"GRANT {quote(name)} TO {quote(user)};" for name in (*missing, *foreign)]
     finding = warning(
-        f"The target account cannot hand objects over to {listing([*missing, *foreign])}.",
-        f"Their objects will belong to {user} on the target. Create or grant the roles first if ownership matters.",
+        say("The target account cannot hand objects over to {names}.", names=listing([*missing, *foreign])),
+        say(
+            "Their objects will belong to {user} on the target. Create or grant the roles first if ownership matters.",
+            user=user,
+        ),
         lines(statements),
     )
     able = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from ..handshake import printable
 from ..plan import Side
+from ..wording import NOTHING, Sentence
 
 
 class CheckStatus(StrEnum):
@@ -54,8 +55,8 @@ class Finding:
     """What an item found, without the item's own name. `fix` names what `checks.fixes` can do about it, or is ''."""
 
     status: CheckStatus
-    found: str
-    hint: str = ""
+    found: Sentence
+    hint: Sentence = NOTHING
     sql: str = ""
     needs_restart: bool = False
     fix: str = ""
@@ -87,17 +88,17 @@ class CheckResult:
     seconds: float | None = None  # how long the look took
 
 
-def passed(found: str, hint: str = "") -> Finding:
+def passed(found: Sentence, hint: Sentence = NOTHING) -> Finding:
     """Return a finding that stands in nobody's way; `hint` may still say something worth knowing."""
     return Finding(status=CheckStatus.PASSED, found=found, hint=hint)
 
 
-def warning(found: str, hint: str, sql: str = "", *, needs_restart: bool = False) -> Finding:
+def warning(found: Sentence, hint: Sentence, sql: str = "", *, needs_restart: bool = False) -> Finding:
     """Return a finding under which the task may still be started."""
     return Finding(status=CheckStatus.WARNING, found=found, hint=hint, sql=sql, needs_restart=needs_restart)
 
 
-def failed(found: str, hint: str, sql: str = "", *, needs_restart: bool = False) -> Finding:
+def failed(found: Sentence, hint: Sentence, sql: str = "", *, needs_restart: bool = False) -> Finding:
     """Return a finding that must be dealt with before Start."""
     return Finding(status=CheckStatus.FAILED, found=found, hint=hint, sql=sql, needs_restart=needs_restart)
 
@@ -146,17 +147,26 @@ def item(
     return register
 
 
+def twins(
+    name: str, group: Group, *, source: tuple[str, str], target: tuple[str, str]
+) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+    """Register a function as two items, one for each side: `source-name` and `target-name`.
+
+    `source` and `target` are title and what is looked at. The function gets the Context and the Side.
+    """
+
+    def register(look: Callable[..., Finding]) -> Callable[..., Finding]:
+        for side, (title, looks_at) in ((Side.SOURCE, source), (Side.TARGET, target)):
+            item(f"{side}-{name}", title, group, looks_at, sides=(side,))(partial(look, side=side))
+        return look
+
+    return register
+
+
 def all_items() -> list[CheckInfo]:
     """Return every item in the order of the page."""
     order = list(Group)
     return sorted((entry.info for entry in ITEMS.values()), key=lambda info: order.index(info.group))
-
-
-def listing(names: Sequence[str] | Iterable[str], limit: int = 20) -> str:
-    """Return the first names joined by commas, and how many more there are."""
-    known = list(names)
-    text = ", ".join(printable(name, 200) for name in known[:limit])
-    return f"{text} and {len(known) - limit} more" if len(known) > limit else text
 
 
 def lines(statements: Iterable[str], limit: int = 50) -> str:
@@ -164,11 +174,6 @@ def lines(statements: Iterable[str], limit: int = 50) -> str:
     known = list(statements)
     more = [f"-- and {len(known) - limit} more"] if len(known) > limit else []
     return "\n".join([*known[:limit], *more])
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """Return `1 table` or `3 tables`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def size(number: float) -> str:

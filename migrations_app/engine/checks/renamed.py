@@ -9,8 +9,9 @@ from ..mapping import bodies_that_name, refuse_name, renamed_schemas
 from ..names import quote
 from ..plan import DatabasePlan
 from ..sql import query
+from ..wording import count, listing, pair, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, passed, warning
 
 
 @item(
@@ -33,30 +34,43 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
     there = [str(row[0]) for row in context.source(name).execute(query("inventory_schemas")).fetchall()]
     if unknown := sorted(renamed.keys() - there):
         return warning(
-            f"The source has no {listing(f'schema {schema}' for schema in unknown)}.",
-            "A new name was given for it. Look for a slip of the pen in the objects step.",
+            say(
+                "The source has no {names}.", names=listing(say("schema {schema}", schema=schema) for schema in unknown)
+            ),
+            say("A new name was given for it. Look for a slip of the pen in the objects step."),
         )
     origins: dict[str, list[str]] = defaultdict(list)
     for schema in there:
         if selection.touches(name, schema):
             origins[renamed.get(schema, schema)].append(schema)
-    merged = [f"{' and '.join(found)} become {target}" for target, found in origins.items() if len(found) > 1]
+    merged = [
+        say("{names} become {target}", names=pair(found), target=target)
+        for target, found in origins.items()
+        if len(found) > 1
+    ]
     if merged:
         return warning(
-            f"Schemas that become one: {listing(merged)}.",
-            "That works only while no two of their objects have the same name. Give each a name of its own otherwise.",
+            say("Schemas that become one: {names}.", names=listing(merged)),
+            say(
+                "That works only while no two of their objects have the same name. Give each a name of "
+                "its own otherwise."
+            ),
         )
     if "public" in renamed:
         place = f'"$user", {quote(renamed["public"])}'
         return warning(
-            f"What is in public will be in {renamed['public']}.",
-            "Applications that do not name their schema look in public. Set their search_path, or the database's on the"
-            " target after the migration:",
+            say("What is in public will be in {renamed}.", renamed=renamed["public"]),
+            say(
+                "Applications that do not name their schema look in public. Set their search_path, or "
+                "the database's on the target after the migration:"
+            ),
             f"ALTER DATABASE {quote(database.target_name)} SET search_path = {place};",
         )
     if renamed:
-        return passed(f"{count(len(renamed), 'schema')} will be renamed.")
-    return passed("No schema is renamed.")
+        return passed(
+            say("{number} will be renamed.", number=count(len(renamed), "{number} schema", "{number} schemas"))
+        )
+    return passed(say("No schema is renamed."))
 
 
 @item(
@@ -73,8 +87,14 @@ def renamed_bodies(context: Context, database: DatabasePlan) -> Finding:
     found = bodies_that_name(context.source(name), context.plan.selection, name)
     if found:
         return warning(
-            f"{count(len(found), 'function')} whose text names a renamed schema: {listing(found)}.",
-            "On the target they look for the old name. Put the new name in there after the migration, before they are"
-            " called.",
+            say(
+                "{number} whose text names a renamed schema: {names}.",
+                number=count(len(found), "{number} function", "{number} functions"),
+                names=listing(found),
+            ),
+            say(
+                "On the target they look for the old name. Put the new name in there after the "
+                "migration, before they are called."
+            ),
         )
-    return passed("No function's text names a renamed schema.")
+    return passed(say("No function's text names a renamed schema."))

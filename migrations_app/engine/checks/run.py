@@ -20,13 +20,14 @@ from ..connect import first_line
 from ..errors import Interrupted
 from ..plan import DatabasePlan, Plan
 from ..ports import Control
+from ..wording import say
 from .context import Context, Unavailable
 from .registry import ITEMS, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
 
 LANE_THREADS = 3
 _WATCH_SECONDS = 0.25
 _END_SECONDS = 5.0
-_SELECT = "Go back to the objects step and select at least one table."
+_SELECT = say("Go back to the objects step and select at least one table.")
 logger = logging.getLogger(__name__)
 
 
@@ -146,7 +147,7 @@ def _jobs(plan: Plan, only: frozenset[str] | None) -> list[_Job]:
 
 
 def _nothing_selected(_context: Context) -> Finding:
-    return failed("This could not be looked at because nothing is selected.", _SELECT)
+    return failed(say("This could not be looked at because nothing is selected."), _SELECT)
 
 
 def is_startable(results: list[CheckResult]) -> bool:
@@ -183,24 +184,24 @@ def _look(context: Context, job: _Job) -> Finding:
         raise
     except Unavailable as unavailable:
         failure = unavailable.failure
-        return failed(f"This could not be looked at because: {failure.message}", failure.hint)
+        return failed(say("This could not be looked at because: {message}", message=failure.message), failure.hint)
     except psycopg.Error as error:
         context.control.check()  # a cancelled statement is an interruption, not a finding
         return _not_answered(context, error)
     except Exception as error:
         logger.exception("check item %s ended unexpectedly", job.entry.info.code)
         return failed(
-            f"This could not be looked at: an unexpected {type(error).__name__} occurred.",
-            "Run the item again. If it stays, the worker's log holds the details.",
+            say("This could not be looked at: an unexpected {error} occurred.", error=type(error).__name__),
+            say("Run the item again. If it stays, the worker's log holds the details."),
         )
 
 
 def _not_answered(context: Context, error: psycopg.Error) -> Finding:
     late = context.lateness()
     if late is not None:
-        return failed(f"This could not be looked at: {late.message}", late.hint)
+        return failed(say("This could not be looked at: {message}", message=late.message), late.hint)
     state = f" ({error.sqlstate})" if error.sqlstate else ""
     return failed(
-        f"This could not be looked at: {first_line(error)}{state}",
-        "Run the item again. If it stays, the account may lack the right to read the server's catalogs.",
+        say("This could not be looked at: {first_line}{state}", first_line=first_line(error), state=state),
+        say("Run the item again. If it stays, the account may lack the right to read the server's catalogs."),
     )

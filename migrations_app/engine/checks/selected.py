@@ -7,8 +7,9 @@ import re
 from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import count, listing, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, passed, warning
 
 
 @item(
@@ -21,12 +22,12 @@ from .registry import ON_SOURCE, Finding, Group, count, failed, item, listing, p
 def selection(context: Context) -> Finding:
     """Look for an empty selection and for names that the source does not have."""
     if not context.plan.databases or not context.plan.selection.touches():
-        return failed("Nothing is selected.", "Go back to the objects step and select at least one table.")
+        return failed(say("Nothing is selected."), say("Go back to the objects step and select at least one table."))
     targets = [plan.target_name for plan in context.plan.databases]
     if twice := sorted({name for name in targets if targets.count(name) > 1}):
         return failed(
-            f"More than one selected database would become {listing(twice)} on the target.",
-            "Give each database a target name of its own.",
+            say("More than one selected database would become {names} on the target.", names=listing(twice)),
+            say("Give each database a target name of its own."),
         )
     known = context.databases(Side.SOURCE)
     missing = [plan.source_name for plan in context.plan.databases if plan.source_name not in known]
@@ -37,15 +38,23 @@ def selection(context: Context) -> Finding:
             tables += len(context.tables(plan.source_name))
     if missing:
         return failed(
-            f"The source no longer has {listing(missing)}.",
-            "Go back to the objects step, refresh the tree and select again.",
+            say("The source no longer has {names}.", names=listing(missing)),
+            say("Go back to the objects step, refresh the tree and select again."),
         )
     if not tables:
         return warning(
-            "No selected database or schema holds a table.",
-            "Only other objects, such as functions and types, would be migrated. Select more if this is not meant.",
+            say("No selected database or schema holds a table."),
+            say(
+                "Only other objects, such as functions and types, would be migrated. Select more if this is not meant."
+            ),
         )
-    return passed(f"{count(tables, 'table')} in {count(len(context.plan.databases), 'database')} selected.")
+    return passed(
+        say(
+            "{number} in {number_2} selected.",
+            number=count(tables, "{number} table", "{number} tables"),
+            number_2=count(len(context.plan.databases), "{number} database", "{number} databases"),
+        )
+    )
 
 
 def _missing(context: Context, database: str) -> list[str]:
@@ -81,20 +90,37 @@ def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
     missing: dict[str, str] = {}
     for child, parent, constraint, parent_words, child_words in rows:
         if (child in chosen and parent not in chosen) or (child in moving and parent not in moving):
-            missing.setdefault(str(parent_words), f"{parent_words} (parent of {child_words} by {constraint})")
+            missing.setdefault(
+                str(parent_words),
+                say(
+                    "{parent_words} (parent of {child_words} by {constraint})",
+                    parent_words=parent_words,
+                    child_words=child_words,
+                    constraint=constraint,
+                ),
+            )
     if missing and context.plan.selection.foreign_keys == "without":
         return warning(
-            f"Foreign keys to {count(len(missing), 'table')} will not be made: {listing(missing.values())}.",
-            "That was chosen. The events of the task list the statements that add them later.",
+            say(
+                "Foreign keys to {number} will not be made: {names}.",
+                number=count(len(missing), "{number} table", "{number} tables"),
+                names=listing(missing.values()),
+            ),
+            say("That was chosen. The events of the task list the statements that add them later."),
         )
     if missing:
         return failed(
-            f"{count(len(missing), 'table')} that selected tables refer to by foreign keys "
-            f"{'is' if len(missing) == 1 else 'are'} not selected with their rows: {listing(missing.values())}.",
-            "Go back to the objects step and select the parents as well, leave out the tables that refer to them, or"
-            " migrate without these foreign keys.",
+            say(
+                "{number} that selected tables refer to by foreign keys must be selected with their rows: {names}.",
+                number=count(len(missing), "{number} table", "{number} tables"),
+                names=listing(missing.values()),
+            ),
+            say(
+                "Go back to the objects step and select the parents as well, leave out the tables that "
+                "refer to them, or migrate without these foreign keys."
+            ),
         )
-    return passed("Every foreign key of a selected table stays inside the selection.")
+    return passed(say("Every foreign key of a selected table stays inside the selection."))
 
 
 @item(
@@ -110,33 +136,49 @@ def large_objects(context: Context, database: DatabasePlan) -> Finding:
     name = database.source_name
     total, foreign = context.source(name).execute(query("check_large_objects")).fetchone() or (0, 0)
     if not total:
-        return passed("The database has no large objects.")
+        return passed(say("The database has no large objects."))
     if not context.whole_database(name):
         return warning(
-            f"The database has {count(int(str(total)), 'large object')}, which are left out of a partial selection.",
-            "Select the whole database if the selected tables refer to large objects.",
+            say(
+                "The database has {number}, which are left out of a partial selection.",
+                number=count(int(str(total)), "{number} large object", "{number} large objects"),
+            ),
+            say("Select the whole database if the selected tables refer to large objects."),
         )
     if foreign:
         return failed(
-            f"The account may not read {count(int(str(foreign)), 'large object')}.",
-            "Grant SELECT on them (run this in psql as a superuser), or use their owner or a superuser.",
+            say(
+                "The account may not read {number}.",
+                number=count(int(str(foreign)), "{number} large object", "{number} large objects"),
+            ),
+            say("Grant SELECT on them (run this in psql as a superuser), or use their owner or a superuser."),
             "SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %I;', oid, "  # noqa: S608 - shown to be copied, and quoted
             + literal(context.source().info.user)
             + ") FROM pg_largeobject_metadata \\gexec",
         )
     if context.plan.incremental:
         return warning(
-            f"The database has {count(int(str(total)), 'large object')}; a sync cannot follow changes to them.",
-            "They are copied at the start and once more at Complete. Nothing needs to be done.",
+            say(
+                "The database has {number}; a sync cannot follow changes to them.",
+                number=count(int(str(total)), "{number} large object", "{number} large objects"),
+            ),
+            say("They are copied at the start and once more at Complete. Nothing needs to be done."),
         )
-    return passed(f"{count(int(str(total)), 'large object')} will be copied.")
+    return passed(
+        say(
+            "{number} will be copied.", number=count(int(str(total)), "{number} large object", "{number} large objects")
+        )
+    )
 
 
 @item(
     "reserved-schema",
     "No schema has our name",
     Group.SELECTION,
-    f"On the target the schema {TARGET_SCHEMA} keeps the position of the sync, so it cannot be migrated.",
+    say(
+        "On the target the schema {TARGET_SCHEMA} keeps the position of the sync, so it cannot be migrated.",
+        TARGET_SCHEMA=TARGET_SCHEMA,
+    ),
     per_database=True,
     sides=ON_SOURCE,
 )
@@ -150,12 +192,14 @@ def reserved_schema(context: Context, database: DatabasePlan) -> Finding:
     )
     if there and context.plan.selection.includes(database.source_name, TARGET_SCHEMA, ""):
         return failed(
-            f"The source database has a schema {TARGET_SCHEMA}, which is selected.",
-            "If this database is the target of another migration, complete that one first. A schema of your own needs"
-            " another name, or select the other schemas only.",
+            say("The source database has a schema {TARGET_SCHEMA}, which is selected.", TARGET_SCHEMA=TARGET_SCHEMA),
+            say(
+                "If this database is the target of another migration, complete that one first. A schema "
+                "of your own needs another name, or select the other schemas only."
+            ),
             f"ALTER SCHEMA {quote(TARGET_SCHEMA)} RENAME TO {quote('my_' + TARGET_SCHEMA)};",
         )
-    return passed(f"No selected schema is called {TARGET_SCHEMA}.")
+    return passed(say("No selected schema is called {TARGET_SCHEMA}.", TARGET_SCHEMA=TARGET_SCHEMA))
 
 
 @item(
@@ -173,10 +217,14 @@ def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
     found = [f"{a}.{b}" for a, b in rows if includes(database.source_name, str(a), str(b))]
     if found:
         return warning(
-            f"{count(len(found), 'foreign table')} selected: {listing(found)}.",
-            "Only their definitions are migrated. Passwords of user mappings must be entered again on the target.",
+            say(
+                "{number} selected: {names}.",
+                number=count(len(found), "{number} foreign table", "{number} foreign tables"),
+                names=listing(found),
+            ),
+            say("Only their definitions are migrated. Passwords of user mappings must be entered again on the target."),
         )
-    return passed("No foreign table is selected.")
+    return passed(say("No foreign table is selected."))
 
 
 @item(
@@ -193,10 +241,14 @@ def unlogged_tables(context: Context, database: DatabasePlan) -> Finding:
     found = [f"{t.schema}.{t.name}" for t in context.moving(database.source_name) if t.persistence == "u"]
     if found:
         return warning(
-            f"{count(len(found), 'unlogged table')} selected: {listing(found)}.",
-            "Their rows are copied at the start and once more at Complete; changes in between are not followed.",
+            say(
+                "{number} selected: {names}.",
+                number=count(len(found), "{number} unlogged table", "{number} unlogged tables"),
+                names=listing(found),
+            ),
+            say("Their rows are copied at the start and once more at Complete; changes in between are not followed."),
         )
-    return passed("No selected table is unlogged.")
+    return passed(say("No selected table is unlogged."))
 
 
 @item(
@@ -211,13 +263,20 @@ def table_rules(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables with rules."""
     found = [f"{t.schema}.{t.name}" for t in context.tables(database.source_name) if t.has_rules]
     if not found:
-        return passed("No selected table has rules.")
-    hint = "The rules are restored after the rows."
+        return passed(say("No selected table has rules."))
+    hint = say("The rules are restored after the rows.")
     if not context.whole_database(database.source_name):
-        hint += (
+        hint += say(
             " Tables that a rule writes to may be outside the selection: select whole schemas or the whole database."
         )
-    return warning(f"{count(len(found), 'selected table')} with rules: {listing(found)}.", hint)
+    return warning(
+        say(
+            "{number} with rules: {names}.",
+            number=count(len(found), "{number} selected table", "{number} selected tables"),
+            names=listing(found),
+        ),
+        hint,
+    )
 
 
 @item(
@@ -234,12 +293,12 @@ def read_by_views(context: Context, database: DatabasePlan) -> Finding:
     chosen = {table.oid for table in context.tables(name)}
     left = [table for table in context.all_tables(name) if table.oid not in chosen]
     if not left:
-        return passed("Every table of the database is selected, and with them what views and triggers use.")
+        return passed(say("Every table of the database is selected, and with them what views and triggers use."))
     outside = {table.oid for table in left}
     includes = context.plan.selection.includes
     rows = context.source(name).execute(query("check_view_tables")).fetchall()
     found = [
-        f"view {schema}.{view} reads {words}"
+        say("view {schema}.{view} reads {table}", schema=schema, view=view, table=words)
         for schema, view, oid, words in rows
         if oid in outside and includes(name, str(schema), str(view))
     ]
@@ -247,11 +306,17 @@ def read_by_views(context: Context, database: DatabasePlan) -> Finding:
     for oid, table, trigger, body in context.source(name).execute(query("check_trigger_bodies")).fetchall():
         if oid in chosen:
             named = sorted(names.intersection(re.findall(r"\w+", str(body))))
-            found += [f"trigger {trigger} of {table} names {other}" for other in named[:3]]
+            found += [
+                say("trigger {trigger} of {table} names {other}", trigger=trigger, table=table, other=other)
+                for other in named[:3]
+            ]
     if found:
         return warning(
-            f"Tables outside the selection are used: {listing(found)}.",
-            "Views that lack a table are left out, and a trigger whose function looks for one fails on the target once"
-            " the application writes there. Select the tables as well if they are needed.",
+            say("Tables outside the selection are used: {names}.", names=listing(found)),
+            say(
+                "Views that lack a table are left out, and a trigger whose function looks for one fails "
+                "on the target once the application writes there. Select the tables as well if they are "
+                "needed."
+            ),
         )
-    return passed("No selected view or trigger uses a table outside the selection.")
+    return passed(say("No selected view or trigger uses a table outside the selection."))

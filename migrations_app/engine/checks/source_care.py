@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, count, item, lines, listing, passed, size, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, item, lines, passed, size, warning
 
 DECODING_KILOBYTES = 64 << 10
 IDLE_SLOT_BYTES = 1 << 30
@@ -27,13 +28,15 @@ def decoding_memory(context: Context) -> Finding:
     """Look at logical_decoding_work_mem, which 13 and later have."""
     text = context.setting(Side.SOURCE, "logical_decoding_work_mem")
     if not text:
-        return passed("This version decodes in a fixed amount of memory.")
+        return passed(say("This version decodes in a fixed amount of memory."))
     if int(text) >= DECODING_KILOBYTES:
-        return passed(f"logical_decoding_work_mem is {size(int(text) << 10)}.")
+        return passed(say("logical_decoding_work_mem is {size}.", size=size(int(text) << 10)))
     return warning(
-        f"logical_decoding_work_mem is only {size(int(text) << 10)}.",
-        "Larger transactions are written to the source's disk while they are decoded, which slows the sync. 64 MB is"
-        " the usual value.",
+        say("logical_decoding_work_mem is only {size}.", size=size(int(text) << 10)),
+        say(
+            "Larger transactions are written to the source's disk while they are decoded, which "
+            "slows the sync. 64 MB is the usual value."
+        ),
         "ALTER SYSTEM SET logical_decoding_work_mem = '64MB';\nSELECT pg_reload_conf();",
     )
 
@@ -49,10 +52,13 @@ def old_snapshots(context: Context) -> Finding:
     """Look at old_snapshot_threshold, which servers before 17 have."""
     minutes = int(context.setting(Side.SOURCE, "old_snapshot_threshold") or -1)
     if minutes < 0:
-        return passed("The source keeps what an open snapshot needs.")
+        return passed(say("The source keeps what an open snapshot needs."))
     return warning(
-        f"old_snapshot_threshold is {minutes} min: a copy that takes longer may fail with 'snapshot too old'.",
-        "Switch it off and restart the source before the start, unless the copy is much shorter.",
+        say(
+            "old_snapshot_threshold is {minutes} min: a copy that takes longer may fail with 'snapshot too old'.",
+            minutes=minutes,
+        ),
+        say("Switch it off and restart the source before the start, unless the copy is much shorter."),
         "ALTER SYSTEM SET old_snapshot_threshold = -1;",
         needs_restart=True,
     )
@@ -77,10 +83,16 @@ def transaction_age(context: Context) -> Finding:
     )
     name, age = (str(row[0]), int(str(row[1]))) if row else ("", 0)
     if age <= OLD_TRANSACTIONS:
-        return passed(f"The oldest transaction id is {age:,} transactions old.")
+        return passed(say("The oldest transaction id is {age} transactions old.", age=f"{age:,}"))
     return warning(
-        f"The oldest transaction id, in {name}, is {age:,} transactions old; the server stops at about 2,100,000,000.",
-        "Let vacuum catch up before the start: the copy's snapshot holds it back, and dead rows stay until it ends.",
+        say(
+            "The oldest transaction id, in {name}, is {age} transactions old; the server stops at about 2,100,000,000.",
+            name=name,
+            age=f"{age:,}",
+        ),
+        say(
+            "Let vacuum catch up before the start: the copy's snapshot holds it back, and dead rows stay until it ends."
+        ),
         "VACUUM (FREEZE);",
     )
 
@@ -97,10 +109,13 @@ def idle_slots(context: Context) -> Finding:
     rows = context.source().execute(query("check_idle_slots")).fetchall()
     kept = [(str(name), int(str(held))) for name, held in rows if int(str(held)) >= IDLE_SLOT_BYTES]
     if not kept:
-        return passed("No slot that nobody reads keeps much WAL.")
+        return passed(say("No slot that nobody reads keeps much WAL."))
     return warning(
-        f"Nobody reads {listing(f'slot {name} ({size(held)} of WAL)' for name, held in kept)}.",
-        "Find out whose they are, and drop those that nobody needs. A slot also keeps dead rows of the catalogs.",
+        say(
+            "Nobody reads {names}.",
+            names=listing(say("slot {name} ({size} of WAL)", name=name, size=size(held)) for name, held in kept),
+        ),
+        say("Find out whose they are, and drop those that nobody needs. A slot also keeps dead rows of the catalogs."),
         lines(f"SELECT pg_drop_replication_slot({literal(name)});" for name, _held in kept),
     )
 
@@ -117,11 +132,17 @@ def replication_objects(context: Context, database: DatabasePlan) -> Finding:
     """List publications, subscriptions and replication extensions of the source database."""
     rows = context.source(database.source_name).execute(query("check_replication_objects")).fetchall()
     if not rows:
-        return passed("The database has no publication and no subscription of its own.")
+        return passed(say("The database has no publication and no subscription of its own."))
     return warning(
-        f"The database takes part in other replication: {listing(f'{kind} {name}' for kind, name in rows)}.",
-        "These are not migrated. Make them anew on the target after Complete, and drop the subscriptions of the source"
-        " before the application writes to the target, so that no change goes to both.",
+        say(
+            "The database takes part in other replication: {names}.",
+            names=listing(say("{kind} {name}", kind=noun(kind), name=name) for kind, name in rows),
+        ),
+        say(
+            "These are not migrated. Make them anew on the target after Complete, and drop the "
+            "subscriptions of the source before the application writes to the target, so that no "
+            "change goes to both."
+        ),
     )
 
 
@@ -136,10 +157,10 @@ def monitoring_rights(context: Context) -> Finding:
     """Look for superuser, or membership in pg_read_all_stats."""
     text = "SELECT rolsuper OR pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER')"
     if context.one(Side.SOURCE, text + " FROM pg_catalog.pg_roles WHERE rolname = current_user"):
-        return passed("The account sees the activity of other accounts.")
+        return passed(say("The account sees the activity of other accounts."))
     return warning(
-        "The account cannot see the activity of other accounts.",
-        "The migration works without it, but what it waits for is then shown without age and user.",
+        say("The account cannot see the activity of other accounts."),
+        say("The migration works without it, but what it waits for is then shown without age and user."),
         f"GRANT pg_monitor TO {quote(context.source().info.user)};",
     )
 
@@ -161,16 +182,18 @@ def target_tuning(context: Context) -> Finding:
     buffers = int(context.setting(Side.TARGET, "shared_buffers") or 0) << 13
     found, statements = [], []
     if total >= TUNED_BYTES and wal < 4 << 30:
-        found.append(f"max_wal_size is {size(wal)}")
+        found.append(say("max_wal_size is {size}", size=size(wal)))
         statements.append("ALTER SYSTEM SET max_wal_size = '16GB';")
     if total >= LARGE_BYTES and buffers < 8 << 30:
-        found.append(f"shared_buffers is {size(buffers)}")
+        found.append(say("shared_buffers is {size}", size=size(buffers)))
     if not found:
-        return passed(f"Nothing stands out for a copy of {size(total)}.")
+        return passed(say("Nothing stands out for a copy of {size}.", size=size(total)))
     return warning(
-        f"For a copy of {size(total)} the target is set up small: {listing(found)}.",
-        "The copy works, but checkpoints and index builds will slow it down. Raise the settings, or take a larger"
-        " server, at least until the migration has completed.",
+        say("For a copy of {size} the target is set up small: {names}.", size=size(total), names=listing(found)),
+        say(
+            "The copy works, but checkpoints and index builds will slow it down. Raise the settings, "
+            "or take a larger server, at least until the migration has completed."
+        ),
         lines([*statements, "SELECT pg_reload_conf();"]) if statements else "",
     )
 
@@ -188,12 +211,15 @@ def temporary_files(context: Context) -> Finding:
         (table.bytes for plan in context.plan.databases for table in context.tables(plan.source_name)), default=0
     )
     if limit < 0 or limit << 10 >= largest:
-        return passed("No limit on temporary files is in the way of index builds.")
+        return passed(say("No limit on temporary files is in the way of index builds."))
     user = quote(context.target().info.user)
     return warning(
-        f"Sessions of the target may write {size(limit << 10)} of temporary files; the largest table has"
-        f" {size(largest)}.",
-        "Building its indexes may fail. A superuser can lift the limit for the account.",
+        say(
+            "Sessions of the target may write {size} of temporary files; the largest table has {size_2}.",
+            size=size(limit << 10),
+            size_2=size(largest),
+        ),
+        say("Building its indexes may fail. A superuser can lift the limit for the account."),
         f"ALTER ROLE {user} SET temp_file_limit = -1;",
     )
 
@@ -209,19 +235,25 @@ def temporary_files(context: Context) -> Finding:
 def other_tasks(context: Context, database: DatabasePlan) -> Finding:
     """Look for sessions of other tasks in the target database, and for positions that they keep there."""
     if not context.target_exists(database) and not _neighbours(context, database):
-        return passed(f"The target has no database {database.target_name} yet.")
+        return passed(say("The target has no database {target_name} yet.", target_name=database.target_name))
     rows = context.target().execute(query("check_other_tasks")).fetchall()
     keys = {str(name).split(":")[1] for name, where in rows if str(where) == database.target_name}
     keys |= _bookmarks(context, database.target_name)
-    here = dict.fromkeys(keys, "not at work in this console") | _neighbours(context, database)
+    here = dict.fromkeys(keys, say("not at work in this console")) | _neighbours(context, database)
     here.pop(context.plan.key, None)
     if not here:
-        return passed(f"No other migration works on {database.target_name}.")
+        return passed(say("No other migration works on {target_name}.", target_name=database.target_name))
     return warning(
-        f"{count(len(here), 'other migration')} works or worked on {database.target_name}:"
-        f" {listing(f'task {key} ({here[key]})' for key in sorted(here))}.",
-        "Two tasks may share a target database only if they migrate different tables. Complete or cancel the other one"
-        " first, or choose another target database.",
+        say(
+            "{number} works or worked on {target_name}: {names}.",
+            number=count(len(here), "{number} other migration", "{number} other migrations"),
+            target_name=database.target_name,
+            names=listing(say("task {key} ({here})", key=key, here=here[key]) for key in sorted(here)),
+        ),
+        say(
+            "Two tasks may share a target database only if they migrate different tables. Complete "
+            "or cancel the other one first, or choose another target database."
+        ),
     )
 
 

@@ -9,8 +9,9 @@ import psycopg
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import count, listing, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 
 @item(
@@ -24,25 +25,30 @@ def extensions(context: Context, database: DatabasePlan) -> Finding:
     """Compare the installed extensions with what the target offers."""
     rows = context.source(database.source_name).execute(query("check_extensions")).fetchall()
     if not rows:
-        return passed("The source database uses no extensions.")
+        return passed(say("The source database uses no extensions."))
     chosen = {table.oid for table in context.tables(database.source_name)}
     needed = {str(name) for name, users in rows if chosen.intersection(users)}  # type: ignore[arg-type]
     names = [str(row[0]) for row in rows]
     offered = _offered(context)
     if offered is None:
         return warning(
-            "The target's list of available extensions cannot be read.",
-            f"Make sure that it offers {listing(names)}.",
+            say("The target's list of available extensions cannot be read."),
+            say("Make sure that it offers {names}.", names=listing(names)),
         )
     missing = [name for name in names if name not in offered]
     hard = [name for name in missing if name in needed or context.whole_database(database.source_name)]
-    install = (
+    install = say(
         "Install the extension's package on the target server. On managed servers it may have to be allowed first."
     )
     if hard:
-        return failed(f"The target does not offer {listing(hard, 20)}, which selected objects need.", install)
+        return failed(
+            say("The target does not offer {names}, which selected objects need.", names=listing(hard, 20)), install
+        )
     if missing:
-        return warning(f"The target does not offer {listing(missing)}.", f"No selected table uses it. {install}")
+        return warning(
+            say("The target does not offer {names}.", names=listing(missing)),
+            say("No selected table uses it. {install}", install=install),
+        )
     return _may_create(context, database, names, offered)
 
 
@@ -65,13 +71,16 @@ def _may_create(context: Context, database: DatabasePlan, names: list[str], offe
     closed = [name for name in names if name not in installed and not offered[name]]
     if closed and not context.is_superuser(Side.TARGET):
         finding = warning(
-            f"Only a superuser may create {listing(closed)} on the target.",
-            f"Create the database {database.target_name} and the extensions in it before the start, unless the server's"
-            " vendor lets this account create them.",
+            say("Only a superuser may create {names} on the target.", names=listing(closed)),
+            say(
+                "Create the database {target_name} and the extensions in it before the start, unless the "
+                "server's vendor lets this account create them.",
+                target_name=database.target_name,
+            ),
             lines(f"CREATE EXTENSION {quote(name)};" for name in closed),
         )
         return _created_by_us(context, database, closed, finding)
-    return passed(f"The target offers {listing(names)}.")
+    return passed(say("The target offers {names}.", names=listing(names)))
 
 
 def _created_by_us(context: Context, database: DatabasePlan, names: list[str], finding: Finding) -> Finding:
@@ -106,19 +115,41 @@ def encoding(context: Context, database: DatabasePlan) -> Finding:
     """Compare the encodings of the two databases."""
     source = context.source_database(database.source_name)["encoding"]
     if not context.target_exists(database):
-        return passed(f"The target database will be created with the source's encoding, {source}.")
+        return passed(say("The target database will be created with the source's encoding, {source}.", source=source))
     target = context.databases(Side.TARGET)[database.target_name]["encoding"]
     if source == target:
-        return passed(f"Both databases use {source}.")
-    recreate = f"Create {database.target_name} anew with the encoding {source} for an exact copy."
+        return passed(say("Both databases use {source}.", source=source))
+    recreate = say(
+        "Create {target_name} anew with the encoding {source} for an exact copy.",
+        target_name=database.target_name,
+        source=source,
+    )
     sql = f"CREATE DATABASE {quote(database.target_name)} ENCODING {literal(source)} TEMPLATE template0;"
     if "SQL_ASCII" in (source, target):
         return failed(
-            f"The source uses {source}, the target {target}; bytes cannot be converted safely.", recreate, sql
+            say(
+                "The source uses {source}, the target {target}; bytes cannot be converted safely.",
+                source=source,
+                target=target,
+            ),
+            recreate,
+            sql,
         )
     if target != "UTF8":
-        return failed(f"The source uses {source}, and {target} cannot hold every character of it.", recreate, sql)
-    return warning(f"The source uses {source}, the target UTF8.", f"Text is converted on the way. {recreate}", sql)
+        return failed(
+            say(
+                "The source uses {source}, and {target} cannot hold every character of it.",
+                source=source,
+                target=target,
+            ),
+            recreate,
+            sql,
+        )
+    return warning(
+        say("The source uses {source}, the target UTF8.", source=source),
+        say("Text is converted on the way. {recreate}", recreate=recreate),
+        sql,
+    )
 
 
 @item(
@@ -131,22 +162,31 @@ def encoding(context: Context, database: DatabasePlan) -> Finding:
 def locale(context: Context, database: DatabasePlan) -> Finding:
     """Compare locale and provider of the two databases, or look for the locale on the target."""
     source = context.source_database(database.source_name)
-    words = source["locale"] or source["collate"]
+    name = source["locale"] or source["collate"]
     if context.target_exists(database):
         target = context.databases(Side.TARGET)[database.target_name]
         if _same_locale(source, target):
-            return passed(f"Both databases use {words}.")
+            return passed(say("Both databases use {name}.", name=name))
         return warning(
-            f"The source orders text by {words}, the target by {target['locale'] or target['collate']}.",
-            "Queries may return text in another order. Create the target database anew with the source's locale if it"
-            " matters.",
+            say(
+                "The source orders text by {name}, the target by {target}.",
+                name=name,
+                target=target["locale"] or target["collate"],
+            ),
+            say(
+                "Queries may return text in another order. Create the target database anew with the "
+                "source's locale if it matters."
+            ),
         )
     if _knows_locale(context, source):
-        return passed(f"The target knows {words}.")
+        return passed(say("The target knows {name}.", name=name))
     return warning(
-        f"The target does not know the locale {words}.",
-        f"{database.target_name} will get the target's own locale; text may be ordered differently. Install the locale"
-        " on the target to avoid that.",
+        say("The target does not know the locale {name}.", name=name),
+        say(
+            "{target_name} will get the target's own locale; text may be ordered differently. "
+            "Install the locale on the target to avoid that.",
+            target_name=database.target_name,
+        ),
     )
 
 
@@ -201,7 +241,7 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     """Compare collations used by columns, and the locales of user-made ones, with those of the target."""
     rows = context.source(database.source_name).execute(query("check_collations")).fetchall()
     if not rows:
-        return passed("No column names a collation of its own.")
+        return passed(say("No column names a collation of its own."))
     names = {entry[0] for entry in _target_collations(context)}
     locales = {_plain(entry[2]) for entry in _target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
     missing = [
@@ -213,11 +253,16 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     ]
     if missing:
         return failed(
-            f"The target lacks the {listing(f'collation {name}' for name in missing)}.",
-            "Install the locale on the target (then run pg_import_system_collations), or use a target built with ICU.",
+            say("The target lacks the {names}.", names=listing(say("collation {name}", name=name) for name in missing)),
+            say(
+                "Install the locale on the target (then run pg_import_system_collations), or use a "
+                "target built with ICU."
+            ),
             "SELECT pg_import_system_collations('pg_catalog');",
         )
-    return passed(f"{count(len(rows), 'collation')} found on the target.")
+    return passed(
+        say("{number} found on the target.", number=count(len(rows), "{number} collation", "{number} collations"))
+    )
 
 
 @item(
@@ -240,11 +285,14 @@ def tablespaces(context: Context, database: DatabasePlan) -> Finding:
         .fetchall()
     )
     if not rows:
-        return passed("All objects are in the default tablespace.")
-    words = [f"{name} ({number} objects)" for name, number in rows]
+        return passed(say("All objects are in the default tablespace."))
+    words = [
+        say("{name} ({number})", name=name, number=count(int(str(number)), "{number} object", "{number} objects"))
+        for name, number in rows
+    ]
     return warning(
-        f"Objects use the tablespaces {listing(words)}.",
-        "On the target they are placed in the default tablespace; move them afterwards if it matters.",
+        say("Objects use the tablespaces {names}.", names=listing(words)),
+        say("On the target they are placed in the default tablespace; move them afterwards if it matters."),
     )
 
 
@@ -263,15 +311,27 @@ def event_triggers(context: Context, database: DatabasePlan) -> Finding:
         theirs = [str(row[0]) for row in context.target(database.target_name).execute(text).fetchall()]
         if theirs:
             return warning(
-                f"The target database has event triggers: {listing(theirs)}.",
-                "They act on every object that the migration creates. Disable them until it has completed.",
+                say("The target database has event triggers: {names}.", names=listing(theirs)),
+                say("They act on every object that the migration creates. Disable them until it has completed."),
                 lines(f"ALTER EVENT TRIGGER {quote(name)} DISABLE;" for name in theirs),
             )
     if ours and not context.is_superuser(Side.TARGET):
         return warning(
-            f"The source has {count(len(ours), 'event trigger')}: {listing(ours)}.",
-            "Only a superuser of the target can create them; they are listed in the report for you to create by hand.",
+            say(
+                "The source has {number}: {names}.",
+                number=count(len(ours), "{number} event trigger", "{number} event triggers"),
+                names=listing(ours),
+            ),
+            say(
+                "Only a superuser of the target can create them; they are listed in the report for you "
+                "to create by hand."
+            ),
         )
     if ours:
-        return passed(f"{count(len(ours), 'event trigger')} will be created last.")
-    return passed("There are no event triggers.")
+        return passed(
+            say(
+                "{number} will be created last.",
+                number=count(len(ours), "{number} event trigger", "{number} event triggers"),
+            )
+        )
+    return passed(say("There are no event triggers."))

@@ -7,12 +7,12 @@ from dataclasses import replace
 import psycopg
 
 from ..errors import ConnectFailed
-from ..handshake import printable
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..wording import Sentence, count, listing, noun, printable, say
 from .context import MANAGED_ROLES, Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
@@ -30,10 +30,10 @@ def wal_level(context: Context) -> Finding:
     """Look at wal_level."""
     level = context.setting(Side.SOURCE, "wal_level")
     if level == "logical":
-        return passed("wal_level is logical.")
+        return passed(say("wal_level is logical."))
     finding = failed(
-        f"wal_level is {level}; incremental sync needs logical.",
-        "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication.",
+        say("wal_level is {level}; incremental sync needs logical.", level=level),
+        say("Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication."),
         "ALTER SYSTEM SET wal_level = 'logical';",
         needs_restart=True,
     )
@@ -44,7 +44,10 @@ def _set_by_us(context: Context, finding: Finding, name: str, value: object) -> 
     """Offer to write the setting, where our account may; one that is written already only waits for its restart."""
     waits = "SELECT pending_restart FROM pg_catalog.pg_settings WHERE name = %s"
     if finding.needs_restart and context.one(Side.SOURCE, waits, parameters=(name,)):
-        hint = f"A change of {name} is written and waits for a restart of the source. Restart it, then check again."
+        hint = say(
+            "A change of {name} is written and waits for a restart of the source. Restart it, then check again.",
+            name=name,
+        )
         return replace(finding, hint=hint)
     if not context.may_configure():
         return finding
@@ -52,16 +55,22 @@ def _set_by_us(context: Context, finding: Finding, name: str, value: object) -> 
     return finding.fixed_by("settings", settings=[[name, str(value), before]], restart=finding.needs_restart)
 
 
-def _free(context: Context, setting: str, used: int, what: str) -> Finding:
+def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
     needed = len(context.plan.databases) + 1
     limit = int(context.setting(Side.SOURCE, setting) or 0)
     free = limit - used
-    words = f"{free} of {limit} {what} are free; this task needs {needed} (one per database and one for comparisons)."
+    words = say(
+        "{free} of {limit} {what} are free; this task needs {needed} (one per database and one for comparisons).",
+        free=free,
+        limit=limit,
+        what=what,
+        needed=needed,
+    )
     if free >= needed:
         return passed(words)
     finding = failed(
         words,
-        f"Raise {setting} and restart the source, or release what is no longer used.",
+        say("Raise {setting} and restart the source, or release what is no longer used.", setting=setting),
         f"ALTER SYSTEM SET {setting} = {limit + needed - free};",
         needs_restart=True,
     )
@@ -79,7 +88,7 @@ def _free(context: Context, setting: str, used: int, what: str) -> Finding:
 def replication_slots(context: Context) -> Finding:
     """Compare max_replication_slots with the slots in use."""
     used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_replication_slots") or 0)
-    return _free(context, "max_replication_slots", used, "replication slots")
+    return _free(context, "max_replication_slots", used, say("replication slots"))
 
 
 @item(
@@ -93,7 +102,7 @@ def replication_slots(context: Context) -> Finding:
 def wal_senders(context: Context) -> Finding:
     """Compare max_wal_senders with the senders in use."""
     used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_stat_replication") or 0)
-    return _free(context, "max_wal_senders", used, "WAL senders")
+    return _free(context, "max_wal_senders", used, say("WAL senders"))
 
 
 @item(
@@ -113,7 +122,9 @@ def replication_privilege(context: Context) -> Finding:
     )
     superuser, replication = row if row else (False, False)
     if superuser or replication:
-        return passed("The account is a superuser." if superuser else "The account has the REPLICATION attribute.")
+        return passed(
+            say("The account is a superuser.") if superuser else say("The account has the REPLICATION attribute.")
+        )
     vendor = context.one(
         Side.SOURCE,
         "SELECT rolname::text FROM pg_catalog.pg_roles"
@@ -121,11 +132,13 @@ def replication_privilege(context: Context) -> Finding:
         parameters=(list(MANAGED_ROLES),),
     )
     if vendor:
-        return passed(f"The account is a member of {vendor}; whether that is enough is tried by the next item.")
+        return passed(
+            say("The account is a member of {vendor}; whether that is enough is tried by the next item.", vendor=vendor)
+        )
     user = context.source().info.user
     return failed(
-        f"The account {user} has no replication privilege.",
-        "Grant it as a superuser. On Amazon RDS grant the role rds_replication instead.",
+        say("The account {user} has no replication privilege.", user=user),
+        say("Grant it as a superuser. On Amazon RDS grant the role rds_replication instead."),
         f"ALTER ROLE {quote(user)} REPLICATION;",
     )
 
@@ -147,18 +160,20 @@ def replication_login(context: Context, database: DatabasePlan) -> Finding:
             row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     except ConnectFailed as failure:
         if failure.code == "CONNECT-FULL":
-            return failed(failure.message, "Raise max_wal_senders or max_connections, or close idle sessions.")
+            return failed(failure.message, say("Raise max_wal_senders or max_connections, or close idle sessions."))
         return failed(
             failure.message, _replication_hint(failure.code, failure.hint), _replication_line(context, failure.code)
         )
-    return passed(f"A replication connection was opened; the server is {row[0] if row else 'unknown'}.")
+    return passed(
+        say("A replication connection was opened; the server is {server}.", server=row[0] if row else noun("unknown"))
+    )
 
 
-def _replication_hint(code: str, hint: str) -> str:
+def _replication_hint(code: str, hint: Sentence) -> Sentence:
     if code == "RIGHTS-MISSING":
-        return "Give the account the replication privilege."
+        return say("Give the account the replication privilege.")
     if code == "HBA-REFUSED":
-        return "Add this line to the source's pg_hba.conf and run SELECT pg_reload_conf()."
+        return say("Add this line to the source's pg_hba.conf and run SELECT pg_reload_conf().")
     return hint
 
 
@@ -186,23 +201,33 @@ def slot_wal_limit(context: Context) -> Finding:
     if 0 < idle < SHORT_IDLE_SECONDS:
         words = context.one(Side.SOURCE, "SELECT pg_catalog.current_setting('idle_replication_slot_timeout')")
         finding = warning(
-            f"The source drops slots that are idle for {words}.",
-            "A copy or a pause of the task longer than that would lose the slot, and the copy must start again. Lift"
-            " the limit while the task runs.",
+            say("The source drops slots that are idle for {words}.", words=words),
+            say(
+                "A copy or a pause of the task longer than that would lose the slot, and the copy must "
+                "start again. Lift the limit while the task runs."
+            ),
             "ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();",
         )
         return _set_by_us(context, finding, "idle_replication_slot_timeout", 0)
     text = context.setting(Side.SOURCE, "max_slot_wal_keep_size")
     if text in ("", "-1"):
-        return passed("The source keeps WAL for slots without a limit.", "Watch the free disk space of the source.")
+        return passed(
+            say("The source keeps WAL for slots without a limit."), say("Watch the free disk space of the source.")
+        )
     limit = int(text) << 20
     needed = max(1 << 30, _selected_bytes(context))
     if limit >= needed:
-        return passed(f"The source keeps up to {size(limit)} of WAL for slots.")
+        return passed(say("The source keeps up to {size} of WAL for slots.", size=size(limit)))
     wanted = f"{max(needed >> 20, 1024) * 2}MB"
     finding = warning(
-        f"The source keeps only {size(limit)} of WAL for slots; {size(_selected_bytes(context))} will be copied.",
-        "If the application writes more than that during the copy, the slot is lost and the copy must start again.",
+        say(
+            "The source keeps only {size} of WAL for slots; {size_2} will be copied.",
+            size=size(limit),
+            size_2=size(_selected_bytes(context)),
+        ),
+        say(
+            "If the application writes more than that during the copy, the slot is lost and the copy must start again."
+        ),
         f"ALTER SYSTEM SET max_slot_wal_keep_size = '{wanted}';\nSELECT pg_reload_conf();",
     )
     return _set_by_us(context, finding, "max_slot_wal_keep_size", wanted)
@@ -224,12 +249,12 @@ def wal_sender_timeout(context: Context) -> Finding:
     """Look at wal_sender_timeout."""
     milliseconds = int(context.setting(Side.SOURCE, "wal_sender_timeout") or 0)
     if not milliseconds:
-        return passed("The source never ends a replication connection by itself.")
+        return passed(say("The source never ends a replication connection by itself."))
     if milliseconds >= 10_000:
-        return passed(f"wal_sender_timeout is {milliseconds // 1000} s.")
+        return passed(say("wal_sender_timeout is {milliseconds} s.", milliseconds=milliseconds // 1000))
     finding = warning(
-        f"wal_sender_timeout is only {milliseconds / 1000:g} s.",
-        "A short stall of the network would cut the sync, which then connects again. 60 s is the usual value.",
+        say("wal_sender_timeout is only {milliseconds} s.", milliseconds=f"{milliseconds / 1000:g}"),
+        say("A short stall of the network would cut the sync, which then connects again. 60 s is the usual value."),
         "ALTER SYSTEM SET wal_sender_timeout = '60s';\nSELECT pg_reload_conf();",
     )
     return _set_by_us(context, finding, "wal_sender_timeout", "60s")
@@ -249,19 +274,28 @@ def long_transactions(context: Context) -> Finding:
     old = [row for row in rows if row[2] is not None and int(str(row[2])) >= LONG_TRANSACTION_SECONDS]
     unseen = [row for row in rows if row[2] is None]
     if old:
-        words = [f"PID {pid} of {user}, {int(str(age)) // 60} min" for pid, user, age in old]
+        words = [
+            say("PID {pid} of {user}, {minutes} min", pid=pid, user=user, minutes=int(str(age)) // 60)
+            for pid, user, age in old
+        ]
         return warning(
-            f"{count(len(old), 'long transaction')} with writes open on the source: {listing(words)}.",
-            "The start waits until they end. Let them end, or end them if the application allows it.",
+            say(
+                "{number} with writes open on the source: {names}.",
+                number=count(len(old), "{number} long transaction", "{number} long transactions"),
+                names=listing(words),
+            ),
+            say("The start waits until they end. Let them end, or end them if the application allows it."),
             lines(f"SELECT pg_terminate_backend({int(str(pid))});" for pid, _user, _age in old),
         )
     if unseen:
         return passed(
-            "No long transaction is visible.",
-            f"{count(len(unseen), 'writing transaction')} of other accounts cannot be dated; membership in pg_monitor"
-            " makes them visible.",
+            say("No long transaction is visible."),
+            say(
+                "{number} of other accounts cannot be dated; membership in pg_monitor makes them visible.",
+                number=count(len(unseen), "{number} writing transaction", "{number} writing transactions"),
+            ),
         )
-    return passed("No writing transaction has been open for more than five minutes.")
+    return passed(say("No writing transaction has been open for more than five minutes."))
 
 
 @item(
@@ -280,11 +314,17 @@ def prepared_transactions(context: Context) -> Finding:
         .fetchall()
     )
     if not rows:
-        return passed("No prepared transaction is open.")
-    words = [f"{gid} of {owner} in {database}" for gid, owner, database in rows]
+        return passed(say("No prepared transaction is open."))
+    words = [
+        say("{gid} of {owner} in {database}", gid=gid, owner=owner, database=database) for gid, owner, database in rows
+    ]
     return warning(
-        f"{count(len(rows), 'prepared transaction')} on the source: {listing(words)}.",
-        "The start waits until each is committed or rolled back, in its own database.",
+        say(
+            "{number} on the source: {names}.",
+            number=count(len(rows), "{number} prepared transaction", "{number} prepared transactions"),
+            names=listing(words),
+        ),
+        say("The start waits until each is committed or rolled back, in its own database."),
         lines(f"ROLLBACK PREPARED {literal(str(gid))};  -- or COMMIT PREPARED" for gid, _owner, _database in rows),
     )
 
@@ -307,20 +347,22 @@ def leftovers(context: Context) -> Finding:
     )
     idle = [str(name) for name, active in rows if not active]
     used = {str(name) for name, active in rows}
-    found, statements = [f"slot {name}" for name in idle], []
+    found, statements = [say("slot {name}", name=name) for name in idle], []
     statements += [f"SELECT pg_drop_replication_slot({literal(name)});" for name in idle]
     for plan in context.plan.databases:
         for name in _publications(context, plan.source_name):
             if name not in used:
-                found.append(f"publication {name} in {plan.source_name}")
+                found.append(say("publication {name} in {source_name}", name=name, source_name=plan.source_name))
                 statements.append(f"DROP PUBLICATION {quote(name)};  -- in {printable(plan.source_name)}")
     if found:
         return warning(
-            f"The source still has {listing(found)}.",
-            "A slot keeps WAL for ever. Drop what belongs to no task that is paused or running on another console.",
+            say("The source still has {names}.", names=listing(found)),
+            say(
+                "A slot keeps WAL for ever. Drop what belongs to no task that is paused or running on another console."
+            ),
             lines(statements),
         )
-    return passed("No unused slot or publication of ours is on the source.")
+    return passed(say("No unused slot or publication of ours is on the source."))
 
 
 def _publications(context: Context, database: str) -> list[str]:

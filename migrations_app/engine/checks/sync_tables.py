@@ -6,8 +6,9 @@ from ..catalog import Table
 from ..names import qualified, quote
 from ..plan import DatabasePlan
 from ..sql import query
+from ..wording import count, listing, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 
 def _names(tables: list[Table]) -> str:
@@ -33,18 +34,21 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     statements += [f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})]
     if foreign:
         return failed(
-            f"{count(len(foreign), 'selected table')} belong to other accounts, and only owners can publish"
-            f" them: {_names(foreign)}.",
-            "Make the source account a member of the owning roles, or use the owner's account.",
+            say(
+                "{number} belong to other accounts, and only owners can publish them: {names}.",
+                number=count(len(foreign), "{number} selected table", "{number} selected tables"),
+                names=_names(foreign),
+            ),
+            say("Make the source account a member of the owning roles, or use the owner's account."),
             lines(statements),
         )
     if not may_create:
         return failed(
-            f"The account may not create a publication in {database.source_name}.",
-            "Grant CREATE on the database.",
+            say("The account may not create a publication in {source_name}.", source_name=database.source_name),
+            say("Grant CREATE on the database."),
             lines(statements),
         )
-    return passed("The account may create a publication for all selected tables.")
+    return passed(say("The account may create a publication for all selected tables."))
 
 
 @item(
@@ -60,20 +64,33 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables without a primary key or a replica identity of their own."""
     bare = [table for table in context.moving(database.source_name) if not table.has_identity]
     if not bare:
-        return passed("Every selected table has a primary key or a replica identity.")
+        return passed(say("Every selected table has a primary key or a replica identity."))
     statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
     foreign = [table for table in bare if not table.is_owner]
     if foreign:
         return failed(
-            f"{count(len(foreign), 'table')} without a key belong to other accounts: {_names(foreign)}.",
-            "Add a primary key, or let the owner set REPLICA IDENTITY FULL. Without it the application's own updates"
-            " would fail once the table is published.",
+            say(
+                "{number} without a key belong to other accounts: {names}.",
+                number=count(len(foreign), "{number} table", "{number} tables"),
+                names=_names(foreign),
+            ),
+            say(
+                "Add a primary key, or let the owner set REPLICA IDENTITY FULL. Without it the "
+                "application's own updates would fail once the table is published."
+            ),
             lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in foreign),
         )
     finding = warning(
-        f"{count(len(bare), 'table')} without a key: {_names(bare)}.",
-        "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and deletes there"
-        " write more WAL and are slower to follow; a primary key avoids that.",
+        say(
+            "{number} without a key: {names}.",
+            number=count(len(bare), "{number} table", "{number} tables"),
+            names=_names(bare),
+        ),
+        say(
+            "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. "
+            "Updates and deletes there write more WAL and are slower to follow; a primary key avoids "
+            "that."
+        ),
         statements,
     )
     mendable = [table for table in bare if table.has_rows and table.persistence == "p"]
@@ -109,11 +126,17 @@ def keyless_types(context: Context, database: DatabasePlan) -> Finding:
     ]
     if found:
         return warning(
-            f"{count(len(found), 'column')} of tables without a key know no equality: {listing(found)}.",
-            "Rows of these tables are recognised by the text of such columns, which is slow in large tables. A primary"
-            " key avoids that.",
+            say(
+                "{number} of tables without a key know no equality: {names}.",
+                number=count(len(found), "{number} column", "{number} columns"),
+                names=listing(found),
+            ),
+            say(
+                "Rows of these tables are recognised by the text of such columns, which is slow in large "
+                "tables. A primary key avoids that."
+            ),
         )
-    return passed("Every column that is needed to recognise a row can be compared.")
+    return passed(say("Every column that is needed to recognise a row can be compared."))
 
 
 @item(
@@ -129,10 +152,14 @@ def always_triggers(context: Context, database: DatabasePlan) -> Finding:
     """List triggers of selected tables that fire in replica sessions."""
     chosen = {table.oid for table in context.moving(database.source_name)}
     rows = context.source(database.source_name).execute(query("check_triggers")).fetchall()
-    found = [f"{trigger} on {table}" for oid, table, trigger in rows if oid in chosen]
+    found = [say("{trigger} on {table}", trigger=trigger, table=table) for oid, table, trigger in rows if oid in chosen]
     if found:
         return warning(
-            f"{count(len(found), 'trigger')} would fire for synced rows too: {listing(found)}.",
-            "They are switched off on the target while the sync runs and put back at Complete.",
+            say(
+                "{number} would fire for synced rows too: {names}.",
+                number=count(len(found), "{number} trigger", "{number} triggers"),
+                names=listing(found),
+            ),
+            say("They are switched off on the target while the sync runs and put back at Complete."),
         )
-    return passed("No trigger of a selected table fires for synced rows.")
+    return passed(say("No trigger of a selected table fires for synced rows."))

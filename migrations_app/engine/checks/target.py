@@ -9,8 +9,9 @@ from ..names import TARGET_SCHEMA, qualified
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..sql import query
+from ..wording import Sentence, count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, count, failed, item, lines, listing, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
 _WORDS = {
     "r": "table",
@@ -44,9 +45,11 @@ class Thing:
         return (self.catalog, self.schema, self.name)
 
     @property
-    def words(self) -> str:
+    def words(self) -> Sentence:
         """The object as an operator reads it."""
-        return f"{_WORDS.get(self.kind, self.kind)} {self.schema}.{self.name}"
+        return say(
+            "{kind} {schema}.{name}", kind=noun(_WORDS.get(self.kind, self.kind)), schema=self.schema, name=self.name
+        )
 
 
 def _things(context: Context, side: Side, database: str) -> list[Thing]:
@@ -85,7 +88,9 @@ def _name(thing: Thing, renaming: Renaming) -> str:
 def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     """List objects of the target that have the name of a selected one."""
     if not context.target_exists(database):
-        return passed(f"The target has no database {database.target_name}; it will be created.")
+        return passed(
+            say("The target has no database {target_name}; it will be created.", target_name=database.target_name)
+        )
     there = _things(context, Side.TARGET, database.target_name)
     wanted = {thing.place for thing in _selected(context, database.source_name)}
     taken = [thing for thing in there if thing.place in wanted]
@@ -97,18 +102,25 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
         return _conflicts(database, there, hard)
     if soft:
         return warning(
-            f"{count(len(soft), 'function')} of the same name on the target: {listing(t.words for t in soft)}.",
-            "They are left as they are. Drop them first if the source's version is wanted.",
+            say(
+                "{number} of the same name on the target: {names}.",
+                number=count(len(soft), "{number} function", "{number} functions"),
+                names=listing(t.words for t in soft),
+            ),
+            say("They are left as they are. Drop them first if the source's version is wanted."),
         )
-    return passed(f"No object of {database.target_name} is in the way.")
+    return passed(say("No object of {target_name} is in the way.", target_name=database.target_name))
 
 
 def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) -> Finding:
-    hint = f"Remove or rename them in {database.target_name}, or choose another target database."
+    hint = say(
+        "Remove or rename them in {target_name}, or choose another target database.", target_name=database.target_name
+    )
     if any(thing.schema == TARGET_SCHEMA for thing in there):
-        hint += (
-            f" The schema {TARGET_SCHEMA} shows that a task works or worked here: if it was cancelled, its Start again"
-            " offers to clear exactly what it made."
+        hint += say(
+            " The schema {schema} shows that a task works or worked here: if it was "
+            "cancelled, its Start again offers to clear exactly what it made.",
+            schema=TARGET_SCHEMA,
         )
     drops = (
         f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
@@ -116,7 +128,11 @@ def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) ->
         if thing.kind in _WORDS
     )
     return failed(
-        f"{count(len(hard), 'object')} with the same name on the target: {listing(thing.words for thing in hard)}.",
+        say(
+            "{number} with the same name on the target: {names}.",
+            number=count(len(hard), "{number} object", "{number} objects"),
+            names=listing(thing.words for thing in hard),
+        ),
         hint,
         lines(drops, limit=20),
     )
@@ -132,7 +148,7 @@ def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) ->
 def target_empty(context: Context, database: DatabasePlan) -> Finding:
     """Count the relations of the target database that are not in the way."""
     if not context.target_exists(database):
-        return passed("The target database will be created.")
+        return passed(say("The target database will be created."))
     wanted = {thing.place for thing in _selected(context, database.source_name)}
     others = [
         thing
@@ -141,11 +157,15 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
     ]
     if others:
         return warning(
-            f"{database.target_name} already holds {count(len(others), 'other object')}: "
-            f"{listing((thing.words for thing in others), 10)}.",
-            "They are neither touched nor compared. Take an empty database if the target is to equal the source.",
+            say(
+                "{target_name} already holds {number}: {names}.",
+                target_name=database.target_name,
+                number=count(len(others), "{number} other object", "{number} other objects"),
+                names=listing((thing.words for thing in others), 10),
+            ),
+            say("They are neither touched nor compared. Take an empty database if the target is to equal the source."),
         )
-    return passed(f"{database.target_name} holds nothing else.")
+    return passed(say("{target_name} holds nothing else.", target_name=database.target_name))
 
 
 @item(
@@ -158,8 +178,12 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
 def target_disk(context: Context) -> Finding:
     """Tell how much is needed: a server does not say through SQL how much space it has."""
     total = sum(table.bytes for plan in context.plan.databases for table in context.moving(plan.source_name))
-    words = f"The selected tables take {size(total)}; with indexes and WAL about {size(total * 2)} may be needed."
-    hint = "PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."
+    words = say(
+        "The selected tables take {size}; with indexes and WAL about {size_2} may be needed.",
+        size=size(total),
+        size_2=size(total * 2),
+    )
+    hint = say("PostgreSQL does not tell its free disk space. Compare with the target's disk before the start.")
     if total >= _LARGE:
         return warning(words, hint)
     return passed(words, hint)

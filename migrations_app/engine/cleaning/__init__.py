@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..outcome import Run
 from ..ports import Kind, LedgerItem
+from ..wording import listing, say
 from . import source, target
 from .side import Left
 
@@ -40,10 +41,12 @@ def tell_left(run: Run, left: list[Left]) -> None:
     """Write the event that lists what remains, with exact SQL. Nothing when nothing remains."""
     if not left:
         return
-    told = "; ".join(f"{one.words()} Run: {one.sql}" for one in left[:5])
-    more = f" And {len(left) - 5} more, see the details." if len(left) > 5 else ""
+    told = listing((say("{thing} Run: {sql}", thing=one.words(), sql=one.sql) for one in left), 5)
     run.ports.store.event(
-        "warning", "CANCEL-LEFT", f"Still on the servers: {told}.{more}", left=[one.told() for one in left]
+        "warning",
+        "CANCEL-LEFT",
+        say("Still on the servers: {things}.", things=told),
+        left=[one.told() for one in left],
     )
 
 

@@ -15,6 +15,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication.prepare import restore_statement
+from ..wording import Sentence, noun, say
 
 _SERVER_DOWN = frozenset(
     {"CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "CONNECT-STARTING", "NOT-POSTGRES"}
@@ -34,12 +35,17 @@ class Left:
     unreachable: bool = False
     """The server could not be reached: trying again later may help."""
 
-    def words(self) -> str:
+    def words(self) -> Sentence:
         """Return a sentence that names it."""
         item = self.item
         name = f"{item.schema}.{item.name}" if item.schema else item.name
-        return (
-            f"{item.kind.value.replace('_', ' ')} {name} on the {item.side} (database {item.database}): {self.reason}."
+        return say(
+            "{kind} {name} on the {side} (database {database}): {reason}.",
+            kind=noun(item.kind.value.replace("_", " ")),
+            name=name,
+            side=noun(item.side),
+            database=item.database,
+            reason=self.reason,
         )
 
     def told(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ..names import quote
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Control, Kind, LedgerItem
+from ..wording import say
 from .side import Cleaner, Left, replica_identity_sql
 
 _SLOT_SECONDS = 10.0
@@ -42,7 +43,7 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
     for item in items:
         if item.kind is Kind.REPLICA_IDENTITY and published:
             # A published table without identity refuses the application's updates.
-            cleaner.leave(item, "its publication could not be removed, and must go first")
+            cleaner.leave(item, say("its publication could not be removed, and must go first"))
         elif item.kind is Kind.REPLICA_IDENTITY:
             cleaner.attempt(item, lambda item=item: restore_identity(connection, item, control))  # type: ignore[misc]
 

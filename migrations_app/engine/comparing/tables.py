@@ -18,6 +18,7 @@ from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
+from ..wording import say
 from .hashing import Dialect, Shape, Shapes, digest
 from .locate import Found, both, locate
 from .moment import Moment, open_under
@@ -129,7 +130,9 @@ class TableComparer:
                 self._verdicts.tables.append(verdict)
             self._done += item.source.bytes
             done = self._done
-        self._run.ports.store.step_progress(done, self._total, f"compared {item.source.schema}.{item.source.name}")
+        self._run.ports.store.step_progress(
+            done, self._total, say("compared {schema}.{name}", schema=item.source.schema, name=item.source.name)
+        )
 
     def _judge(self, pair: _Pair, item: Work) -> TableDifference | None:
         """Return the verdict on one table, None when this moment cannot tell."""
@@ -172,7 +175,7 @@ class TableComparer:
     def _not_compared(self, pair: _Pair, table: Table, error: psycopg.Error) -> TableDifference:
         self._run.ports.control.check()
         side = Side.SOURCE if pair.source.closed or pair.source.broken else Side.TARGET
-        known = translate(error, side, f"comparing {table.schema}.{table.name}")
+        known = translate(error, side, say("comparing {schema}.{name}", schema=table.schema, name=table.name))
         if isinstance(known, ConnectionLost) or isinstance(error, psycopg.errors.QueryCanceled):
             raise known from error
         return _verdict(table, "not_compared", reason=first_line(error))

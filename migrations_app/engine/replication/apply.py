@@ -15,6 +15,7 @@ import psycopg
 
 from ..errors import SourceError
 from ..lsn import format_lsn
+from ..wording import say
 from .batch import Batch
 from .batch_path import BatchPath
 from .coalesce import Folding
@@ -111,9 +112,12 @@ class Applier:
         """Take the beginning of a transaction of the source. Raises SourceError when it is out of order."""
         if final_lsn < self.end:
             raise SourceError(
-                f"The source sent a transaction of {format_lsn(final_lsn)} after it had reported"
-                f" {format_lsn(self.end)} as passed.",
-                hint="Nothing was applied out of order. Retry; if it happens again, start the migration again.",
+                say(
+                    "The source sent a transaction of {sent} after it had reported {reported} as passed.",
+                    sent=format_lsn(final_lsn),
+                    reported=format_lsn(self.end),
+                ),
+                hint=say("Nothing was applied out of order. Retry; if it happens again, start the migration again."),
                 code="SRC-PROTOCOL",
             )
         self._final = final_lsn
@@ -145,7 +149,9 @@ class Applier:
             return True
         if isinstance(message, Origin | TypeName):
             return False
-        raise SourceError(f"The source sent an unexpected message: {data[at:end][:24]!r}", code="SRC-PROTOCOL")
+        raise SourceError(
+            say("The source sent an unexpected message: {data}", data=f"{data[at:end][:24]!r}"), code="SRC-PROTOCOL"
+        )
 
     def pass_barrier(self, data: bytes, at: int, end: int) -> None:
         """Let a message take effect after all that came before it, and before all that comes after. Raises EngineError.

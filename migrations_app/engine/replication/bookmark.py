@@ -11,6 +11,7 @@ from ..connect import Connection
 from ..errors import LeaseLost, TargetError
 from ..lsn import format_lsn, parse_lsn
 from ..names import TARGET_SCHEMA, qualified, quote
+from ..wording import say
 
 TABLE = "bookmark"
 _TABLE = qualified(TARGET_SCHEMA, TABLE)
@@ -88,13 +89,13 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
     found = read(connection, task)
     if found is None:
         raise _gone()
-    raise LeaseLost(f"epoch {found.epoch} has taken over from epoch {epoch}")
+    raise LeaseLost(say("epoch {epoch} has taken over from epoch {epoch_2}", epoch=found.epoch, epoch_2=epoch))
 
 
 def _gone() -> TargetError:
     return TargetError(
-        "The bookmark of this migration is gone from the target, so nobody knows which changes it already has.",
-        hint="If the target was restored from a backup, start the migration again with a new copy.",
+        say("The bookmark of this migration is gone from the target, so nobody knows which changes it already has."),
+        hint=say("If the target was restored from a backup, start the migration again with a new copy."),
         code="DST-BOOKMARK",
     )
 

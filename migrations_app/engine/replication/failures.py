@@ -9,15 +9,16 @@ import psycopg
 from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
 from ..plan import Side
+from ..wording import NOTHING, Sentence, say
 from .pgoutput import Insert
 from .pipeline import StatementFailed
 from .row_path import Change
 from .statements import shown_key
 from .transaction import CLAIM
 
-_ADVICE = (
-    "Somebody wrote to the target, or it was not empty. Put the row right there and retry,"
-    " or start the migration again."
+_ADVICE = say(
+    "Somebody wrote to the target, or it was not empty. Put the row right there and retry, "
+    "or start the migration again."
 )
 
 Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
@@ -27,14 +28,16 @@ Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
 def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineError | LeaseLost:
     """Return our error for what the target said."""
     if isinstance(failure, psycopg.Error):
-        return translate(failure, Side.TARGET, "applying changes")
+        return translate(failure, Side.TARGET, say("applying changes"))
     context, error = failure.context, failure.error
     if lease_lost(failure):
-        return LeaseLost("another worker has moved the bookmark on the target")
+        return LeaseLost(say("another worker has moved the bookmark on the target"))
     if isinstance(context, Change):
         return _row_failure(context, error, failure.affected, texts)
     if error is None:
-        return TargetError(f"The bookmark on the target was removed while {context}.", code="DST-BOOKMARK")
+        return TargetError(
+            say("The bookmark on the target was removed while {context}.", context=context), code="DST-BOOKMARK"
+        )
     return _statement_failure(error, str(context))
 
 
@@ -55,16 +58,24 @@ def _row_failure(change: Change, error: psycopg.Error | None, affected: int, tex
     key = shown_key([(column, value) for (column, _), value in zip(columns, values, strict=True)])
     what = f"{type(change.message).__name__.lower()} of {statements.shown_name} ({key})"
     failure = (
-        _row_conflict(change, what, affected) if error is None else _statement_failure(error, f"applying the {what}")
+        _row_conflict(change, what, affected)
+        if error is None
+        else _statement_failure(error, say("applying the {what}", what=what))
     )
     failure.detail["key"] = key
     return failure
 
 
 def _row_conflict(change: Change, what: str, affected: int) -> EngineError:
-    found = "no row" if affected == 0 else f"{affected} rows"
-    did = "stored" if isinstance(change.message, Insert) else "found"
-    return ConflictError(f"The {what} {did} {found} on the target where exactly one must be.", hint=_ADVICE)
+    found = say("no row") if affected == 0 else say("{affected} rows", affected=affected)
+    if isinstance(change.message, Insert):
+        return ConflictError(
+            say("The {what} stored {found} on the target where exactly one must be.", what=what, found=found),
+            hint=_ADVICE,
+        )
+    return ConflictError(
+        say("The {what} found {found} on the target where exactly one must be.", what=what, found=found), hint=_ADVICE
+    )
 
 
 def _statement_failure(error: psycopg.Error, doing: str) -> EngineError:
@@ -73,9 +84,18 @@ def _statement_failure(error: psycopg.Error, doing: str) -> EngineError:
         return general
     state = error.sqlstate or ""
     if state.startswith("23"):
-        constraint = f", constraint {error.diag.constraint_name}" if error.diag.constraint_name else ""
-        return ConflictError(f"A change does not fit the target while {doing}{constraint} ({state}).", hint=_ADVICE)
-    hint = general.hint
+        broken = error.diag.constraint_name
+        constraint = say(", constraint {name}", name=broken) if broken else NOTHING
+        return ConflictError(
+            say(
+                "A change does not fit the target while {doing}{constraint} ({state}).",
+                doing=doing,
+                constraint=constraint,
+                state=state,
+            ),
+            hint=_ADVICE,
+        )
+    hint: Sentence = general.hint
     if state.startswith("42"):
-        hint = "An object or a right on the target was changed. Put it back and retry."
+        hint = say("An object or a right on the target was changed. Put it back and retry.")
     return TargetError(general.message, hint=hint, code=general.code)

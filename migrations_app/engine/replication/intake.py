@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 
 from ..errors import ConnectionLost, SourceError
+from ..wording import say
 from . import frames
 from .apply import Applier
 from .batch import SKIPPED
@@ -155,9 +156,11 @@ class Intake:
             return reported(body, self._stream.slot)
         if mark in b"cCZ":
             return ConnectionLost(
-                "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+                say("The source ended the stream of changes."), hint=say("It is taken up again from the kept position.")
             )
-        return SourceError(f"The source sent an unknown replication message: {body[:24]!r}", code="SRC-PROTOCOL")
+        return SourceError(
+            say("The source sent an unknown replication message: {data}", data=f"{body[:24]!r}"), code="SRC-PROTOCOL"
+        )
 
 
 def _fields(layout: struct.Struct, data: bytes, at: int, end: int) -> tuple[int, ...]:

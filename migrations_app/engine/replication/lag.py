@@ -16,6 +16,7 @@ from ..lsn import format_lsn, parse_lsn
 from ..plan import Side
 from ..ports import Store
 from ..sql import query
+from ..wording import say
 
 _SECONDS_BETWEEN = 2.0
 _PAGE = 8192
@@ -74,21 +75,32 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
 
 def require_slot(state: SlotState, slot: str, position: int) -> None:
     """Raise SlotLost unless the slot still has everything after `position`."""
-    again = "Start the migration again with a new copy; nothing on the source was harmed."
+    again = say("Start the migration again with a new copy; nothing on the source was harmed.")
     where = format_lsn(position)
     if not state.exists:
         raise SlotLost(
-            f"The slot {slot} is gone from the source: changes after {where} are lost.", hint=again, code="SRC-SLOTGONE"
+            say("The slot {slot} is gone from the source: changes after {where} are lost.", slot=slot, where=where),
+            hint=again,
+            code="SRC-SLOTGONE",
         )
     if state.wal_status == "lost":
         raise SlotLost(
-            f"The source has removed WAL that slot {slot} needed: changes after {where} are lost.",
-            hint=again + " Raise max_slot_wal_keep_size first.",
+            say(
+                "The source has removed WAL that slot {slot} needed: changes after {where} are lost.",
+                slot=slot,
+                where=where,
+            ),
+            hint=again + say(" Raise max_slot_wal_keep_size first."),
         )
     if state.confirmed is not None and position < state.confirmed:
         raise SlotLost(
-            f"The target stands at {where}, but the slot {slot} was already confirmed up to"
-            f" {format_lsn(state.confirmed)}: the target was set back, or somebody else reads the slot.",
+            say(
+                "The target stands at {where}, but the slot {slot} was already confirmed up to "
+                "{confirmed}: the target was set back, or somebody else reads the slot.",
+                where=where,
+                slot=slot,
+                confirmed=format_lsn(state.confirmed),
+            ),
             hint=again,
         )
 
@@ -115,7 +127,7 @@ class SourceWatch:
             with self._lock:
                 state = read_slot(self._connection, self._slot)
         except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, "reading its WAL position") from error
+            raise translate(error, Side.SOURCE, say("reading its WAL position")) from error
         self._samples.append(state)
         return state
 
@@ -149,7 +161,7 @@ class SourceWatch:
                     ([oid for oid, _ in types], [typmod for _, typmod in types]),
                 ).fetchall()
         except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, "reading type names") from error
+            raise translate(error, Side.SOURCE, say("reading type names")) from error
         return [str(row[0]) for row in rows]
 
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
@@ -165,7 +177,7 @@ class SourceWatch:
                     (oid,),
                 ).fetchall()
         except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, "reading partitions") from error
+            raise translate(error, Side.SOURCE, say("reading partitions")) from error
         return [(str(row[0]), str(row[1])) for row in rows]
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
@@ -231,13 +243,16 @@ class SourceWatch:
         elif self._slot not in _warned:
             _warned.add(self._slot)
             left = (
-                f"after {state.safe_bytes} more bytes"
+                say("after {safe_bytes} more bytes", safe_bytes=state.safe_bytes)
                 if state.safe_bytes and state.safe_bytes > 0
-                else "at its next checkpoint"
+                else say("at its next checkpoint")
             )
             self._store.event(
                 "warning",
                 "SRC-WALLIMIT",
-                f"The source will drop needed changes {left}. Raise max_slot_wal_keep_size on the source now.",
+                say(
+                    "The source will drop needed changes {left}. Raise max_slot_wal_keep_size on the source now.",
+                    left=left,
+                ),
                 slot=self._slot,
             )

@@ -17,6 +17,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem
 from ..sql import query
+from ..wording import say
 from . import bookmark
 
 
@@ -37,19 +38,28 @@ def prepare_target(run: Run, database: DatabasePlan, connection: Connection | No
         run.ports.control.check()
         if error.sqlstate == "42501":
             raise TargetError(
-                f"The target account may not prepare database {database.target_name}: {error.diag.message_primary}",
-                hint="Connect with the account that owns the migrated tables and may create schemas there.",
+                say(
+                    "The target account may not prepare database {target_name}: {message_primary}",
+                    target_name=database.target_name,
+                    message_primary=error.diag.message_primary,
+                ),
+                hint=say("Connect with the account that owns the migrated tables and may create schemas there."),
                 code="DST-PRIVILEGE",
             ) from error
-        raise translate(error, Side.TARGET, f"preparing database {database.target_name}") from error
+        raise translate(
+            error, Side.TARGET, say("preparing database {target_name}", target_name=database.target_name)
+        ) from error
 
 
 def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) -> None:
     state = run.ports.store.database(database.source_name)
     if state.consistent_point is None:
         raise PlanError(
-            f"Database {database.source_name} has no slot yet, so changes cannot be applied.",
-            hint="The initial copy must run first.",
+            say(
+                "Database {source_name} has no slot yet, so changes cannot be applied.",
+                source_name=database.source_name,
+            ),
+            hint=say("The initial copy must run first."),
         )
     if state.bookmark is not None:
         return

@@ -10,6 +10,7 @@ from psycopg import pq
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..ports import TableState
 from ..renaming import Renaming
+from ..wording import listing, say
 from .pgoutput import Relation
 from .statements import RowStatements, TargetColumn, TargetTable
 
@@ -99,7 +100,7 @@ class Relations:
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""
         relation = self._announced.get(oid)
-        return f"{relation.schema}.{relation.name}" if relation else f"with oid {oid}"
+        return f"{relation.schema}.{relation.name}" if relation else say("with oid {oid}", oid=oid)
 
     def member(self, oid: int) -> Member | None:
         """Return the table, or None when it is no part of the task.
@@ -122,29 +123,41 @@ class Relations:
     def _look(self, oid: int) -> Member | None:
         relation = self._announced.get(oid)
         if relation is None:
-            raise SchemaChanged(f"The source sent a change of an unknown table (oid {oid}).", code="SRC-PROTOCOL")
+            raise SchemaChanged(
+                say("The source sent a change of an unknown table (oid {oid}).", oid=oid), code="SRC-PROTOCOL"
+            )
         table = self._tables.get(oid)
         if table is None:
             self._refuse_new(relation)
             return None
         if (table.schema, table.name) != (relation.schema, relation.name):
             raise SchemaChanged(
-                f"Table {table.schema}.{table.name} is now called {relation.schema}.{relation.name} on the source."
-                " The sync stopped just before its first change under the new name.",
-                hint="Rename it back on the source, or start the migration again.",
+                say(
+                    "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
+                    "just before its first change under the new name.",
+                    schema=table.schema,
+                    name=table.name,
+                    new_schema=relation.schema,
+                    new_name=relation.name,
+                ),
+                hint=say("Rename it back on the source, or start the migration again."),
             )
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)
         if target is None:
             raise TargetError(
-                f"Table {place[0]}.{place[1]} is missing on the target.",
-                hint="Somebody dropped or renamed it there. Restore it, or start the migration again.",
+                say("Table {schema}.{name} is missing on the target.", schema=place[0], name=place[1]),
+                hint=say("Somebody dropped or renamed it there. Restore it, or start the migration again."),
             )
         self._compare(relation, target)
         if self._binary and not self._source.travels_binary([], [column.type_oid for column in relation.columns]):
             raise NotBinary(
-                f"Table {relation.schema}.{relation.name} has got a column that does not travel in binary form.",
-                hint="The sync goes on by itself with all values as text.",
+                say(
+                    "Table {schema}.{name} has got a column that does not travel in binary form.",
+                    schema=relation.schema,
+                    name=relation.name,
+                ),
+                hint=say("The sync goes on by itself with all values as text."),
             )
         return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
 
@@ -152,30 +165,45 @@ class Relations:
         above = self._source.ancestors(relation.oid)
         if not self._moves([(relation.schema, relation.name), *above]):
             return
-        what = "is a new partition of a selected table" if above else "is new on the source and selected"
+        what = say("is a new partition of a selected table") if above else say("is new on the source and selected")
         raise SchemaChanged(
-            f"Table {relation.schema}.{relation.name} {what}, but it has not been copied."
-            " The sync stopped just before its first change.",
-            hint="Start the migration again to include it.",
+            say(
+                "Table {schema}.{name} {what}, but it has not been copied. The sync stopped just before "
+                "its first change.",
+                schema=relation.schema,
+                name=relation.name,
+                what=what,
+            ),
+            hint=say("Start the migration again to include it."),
         )
 
     def _compare(self, relation: Relation, target: TargetTable) -> None:
         there = {column.name: column for column in target.columns if not column.generated}
         here = [column.name for column in relation.columns]
-        notes = [f"column {name} exists only on the source" for name in here if name not in there]
-        notes += [f"column {name} exists only on the target" for name in there if name not in here]
+        notes = [say("column {name} exists only on the source", name=name) for name in here if name not in there]
+        notes += [say("column {name} exists only on the target", name=name) for name in there if name not in here]
         if not notes:
             types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
             for name, type_name in zip(here, map(self._renaming.shown, types), strict=True):
                 if type_name not in (there[name].type_name, _GONE):
                     notes.append(
-                        f"column {name} is {type_name} on the source and {there[name].type_name} on the target"
+                        say(
+                            "column {name} is {source} on the source and {target} on the target",
+                            name=name,
+                            source=type_name,
+                            target=there[name].type_name,
+                        )
                     )
         if notes:
             raise SchemaChanged(
-                f"Table {relation.schema}.{relation.name} does not have the same columns any more: {'; '.join(notes)}."
-                " The sync stopped just before the first change of the new shape.",
-                hint="Change the table on the target to match and resume, or start the migration again.",
+                say(
+                    "Table {schema}.{name} does not have the same columns any more: {names}. The sync "
+                    "stopped just before the first change of the new shape.",
+                    schema=relation.schema,
+                    name=relation.name,
+                    names=listing(notes),
+                ),
+                hint=say("Change the table on the target to match and resume, or start the migration again."),
             )
 
 

@@ -18,6 +18,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..sql import query
+from ..wording import NOTHING, listing, say
 from . import bookmark
 from .apply import Applier
 from .intake import Intake
@@ -171,7 +172,9 @@ class SyncSession:
             yield
         except psycopg.Error as error:
             self._check()
-            raise translate(error, side, f"starting the sync of {self._database.source_name}") from error
+            raise translate(
+                error, side, say("starting the sync of {source_name}", source_name=self._database.source_name)
+            ) from error
 
     def _travels_binary(self, state: DatabaseState) -> bool:
         """Say whether values come in binary form, which saves both servers most of the work on them.
@@ -214,8 +217,12 @@ class SyncSession:
                 pid = read_slot(ordinary, state.slot).active_pid
                 if time.monotonic() > deadline:
                     raise ConnectionLost(
-                        f"The slot {state.slot} is being read by another session of the source, PID {pid}.",
-                        hint=f"End it on the source: SELECT pg_terminate_backend({pid});",
+                        say(
+                            "The slot {slot} is being read by another session of the source, PID {pid}.",
+                            slot=state.slot,
+                            pid=pid,
+                        ),
+                        hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid),
                     ) from error
                 self._end_own_reader(ordinary, pid)
                 self._run.ports.control.sleep(pause)
@@ -235,9 +242,15 @@ class SyncSession:
         same = str(row[0]) == state.system_id and (not state.timeline or int(str(row[1])) == state.timeline)
         if state.system_id and not same:
             raise SourceError(
-                f"This is not the server that the migration started with: system {row[0]}, timeline {row[1]} instead of"
-                f" {state.system_id}, timeline {state.timeline}. Changes may be missing after a failover.",
-                hint="Correct the address of the source, or start the migration again.",
+                say(
+                    "This is not the server that the migration started with: system {system}, timeline {now} "
+                    "instead of {system_id}, timeline {timeline}. Changes may be missing after a failover.",
+                    system=row[0],
+                    now=row[1],
+                    system_id=state.system_id,
+                    timeline=state.timeline,
+                ),
+                hint=say("Correct the address of the source, or start the migration again."),
                 code="SRC-CHANGED",
             )
 
@@ -256,11 +269,15 @@ class SyncSession:
         tables = {table.oid: f"{table.schema}.{table.name}" for table in self._tables() if not table.unlogged}
         missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
         if row != (True,) or missing:
-            names = ", ".join(missing[:10])
-            what = "is gone from the source" if row is None else "does not publish every change any more"
+            what = say("is gone from the source") if row is None else say("does not publish every change any more")
             raise SourceError(
-                f"The publication {state.publication} {what}{': missing ' + names if missing else ''}.",
-                hint="Somebody dropped tables or changed it, and changes may be lost. Start the migration again.",
+                say(
+                    "The publication {publication} {what}.",
+                    publication=state.publication,
+                    what=what,
+                )
+                + (say(" Missing: {names}.", names=listing(missing, 10)) if missing else NOTHING),
+                hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
                 code="SRC-PUBLICATION",
             )
 
@@ -286,8 +303,11 @@ class SyncSession:
             if row != ("replica",):
                 connection.close()
                 raise TargetError(
-                    "The target account may not set session_replication_role any more, so triggers would fire twice.",
-                    hint="Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it.",
+                    say(
+                        "The target account may not set session_replication_role any more, so triggers would "
+                        "fire twice."
+                    ),
+                    hint=say("Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it."),
                     code="DST-PRIVILEGE",
                 )
         return connection

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import SourceError
 from ..names import qualified, quote
+from ..wording import say
 from .pgoutput import UNCHANGED, Delete, Relation, RelationColumn, Update, Values
 
 Key = tuple[object, ...]
@@ -102,8 +103,8 @@ class RowStatements:
 
     def _unusable(self) -> SourceError:
         return SourceError(
-            f"A change of table {self.shown_name} does not say which row it belongs to.",
-            hint="Check the table's primary key and REPLICA IDENTITY on the source.",
+            say("A change of table {shown_name} does not say which row it belongs to.", shown_name=self.shown_name),
+            hint=say("Check the table's primary key and REPLICA IDENTITY on the source."),
             code="SRC-DDL",
         )
 

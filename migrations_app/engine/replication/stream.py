@@ -24,6 +24,7 @@ from ..names import literal, quote
 from ..plan import Side
 from ..relay import error_fields
 from ..wire import one_line
+from ..wording import say
 
 _FEEDBACK = struct.Struct("!cicQQQqB")
 _HEAD = struct.Struct("!cI")
@@ -53,17 +54,22 @@ def start_command(slot: str, publication: str, position: int, *, binary: bool = 
 
 def stream_error(state: str, words: str, slot: str) -> EngineError:
     """Return our error for a refused or broken stream."""
-    again = (
+    again = say(
         "Changes since the last kept position are no longer on the source: start the migration again with a new copy."
     )
     if state == "55000":
-        return SlotLost(f"The source cannot give the changes of slot {slot} any more: {words}", hint=again)
+        return SlotLost(
+            say("The source cannot give the changes of slot {slot} any more: {words}", slot=slot, words=words),
+            hint=again,
+        )
     if state == "42704":
         return SlotLost(
-            f"The slot {slot} or its publication is gone from the source: {words}", hint=again, code="SRC-SLOTGONE"
+            say("The slot {slot} or its publication is gone from the source: {words}", slot=slot, words=words),
+            hint=again,
+            code="SRC-SLOTGONE",
         )
     if state == "55006":
-        return SlotBusy(f"The slot {slot} is being read by another session: {words}")
+        return SlotBusy(say("The slot {slot} is being read by another session: {words}", slot=slot, words=words))
     return server_error(state or "08006", words, Side.SOURCE, _DOING)
 
 
@@ -189,7 +195,8 @@ class Stream:
                     continue
                 if not data:
                     raise ConnectionLost(
-                        "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+                        say("The source ended the stream of changes."),
+                        hint=say("It is taken up again from the kept position."),
                     )
                 self._put(data)
         except EngineError as error:

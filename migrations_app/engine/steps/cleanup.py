@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..cleaning import everything_left, tell_left
 from ..errors import ConnectionLost
 from ..outcome import DONE, Outcome, Run
+from ..wording import say
 
 
 def run(run: Run) -> Outcome:
@@ -17,8 +18,8 @@ def run(run: Run) -> Outcome:
     out_of_reach = [one for one in left if one.unreachable]
     if out_of_reach:
         raise ConnectionLost(
-            f"The migration is complete, but cannot be cleaned up yet: {out_of_reach[0].words()}",
-            hint="Nothing is lost. It is tried again until the server can be reached.",
+            say("The migration is complete, but cannot be cleaned up yet: {words}", words=out_of_reach[0].words()),
+            hint=say("Nothing is lost. It is tried again until the server can be reached."),
         )
     tell_left(run, left)
     return DONE

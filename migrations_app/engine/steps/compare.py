@@ -13,14 +13,16 @@ from ..foreign_keys import validate_pending
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import Comparison
+from ..wording import say
 
-_SYNC_GOES_ON = (
-    "The sync goes on and nothing was changed for good. Repair the differing rows on the target, or cancel and start"
-    " again with a new copy; then press Complete again."
+_SYNC_GOES_ON = say(
+    "The sync goes on and nothing was changed for good. Repair the differing rows on the "
+    "target, or cancel and start again with a new copy; then press Complete again."
 )
-_LATER_WRITES = (
-    "The source was read after the copy had ended, so rows that were written on it in between show as differences;"
-    " compare again while nobody writes, or migrate with incremental sync."
+_LATER_WRITES = say(
+    "The source was read after the copy had ended, so rows that were written on it in "
+    "between show as differences; compare again while nobody writes, or migrate with "
+    "incremental sync."
 )
 
 
@@ -40,14 +42,14 @@ def run(run: Run) -> Outcome:
         return DONE
     comparisons = [_compare_standing(run, database) for database in run.databases()]
     raise_if_different(
-        comparisons, "Repair the target, or cancel and start again with a new copy. Details are in the comparison."
+        comparisons, say("Repair the target, or cancel and start again with a new copy. Details are in the comparison.")
     )
     return DONE
 
 
 def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:
     """Drain the source to a marker, then compare. Raises CompareDiffers; everything is in place for the sync then."""
-    drain(run, followers, "waiting for the last changes")
+    drain(run, followers, say("waiting for the last changes"))
     comparisons = compare_all_while_syncing(run, followers)
     raise_if_different(comparisons, _SYNC_GOES_ON)
     return comparisons

@@ -11,9 +11,10 @@ from ..draining import drain
 from ..finishing import Finisher
 from ..outcome import DONE, Outcome, Run
 from ..ports import Comparison
+from ..wording import say
 from .compare import prove_equal
 
-_STILL_WRITTEN = (
+_STILL_WRITTEN = say(
     "Stop whatever still writes on the source: these are not in the stream of changes. Then press Complete again."
 )
 
@@ -30,7 +31,7 @@ def run(run: Run) -> Outcome:
         with following(run) as followers:
             # A run that was killed after its comparison proves the equality again: nothing else vouches for it.
             comparisons = run.proof or prove_equal(run, followers)
-            drain(run, followers, "applying what was written during the comparison")
+            drain(run, followers, say("applying what was written during the comparison"))
     finishers = [Finisher(run, database) for database in run.databases()]
     _carry_rest(run, finishers, comparisons)
     for finisher in finishers:

@@ -22,6 +22,7 @@ from ..pacing import Pacing
 from ..plan import Side
 from ..ports import TableState, TableStatus
 from ..snapshot import Snapshot
+from ..wording import count, listing, say
 
 _TICK_SECONDS = 1.0
 _PASSES = 3
@@ -34,7 +35,7 @@ def run(run: Run) -> Outcome:
     A table counts as copied once its rows are on the target's disk; it then remembers the place of its snapshot. With
     incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison.
     """
-    run.ports.store.step_progress(0, 1, "looking at what is left to copy")
+    run.ports.store.step_progress(0, 1, say("looking at what is left to copy"))
     for number in range(_PASSES):
         if not (aside := _pass(run, again=number > 0)):
             return DONE
@@ -53,13 +54,19 @@ def _pass(run: Run, *, again: bool) -> list[TableWork]:
 
 
 def _tell(run: Run, aside: list[TableWork]) -> None:
-    names = ", ".join(sorted(work.label for work in aside)[:_NAMED]) + (", …" if len(aside) > _NAMED else "")
-    what = f"Emptied, rewritten or locked on the source before the copy came to them: {len(aside)} table(s), {names}."
+    names = listing(sorted(work.label for work in aside), _NAMED)
+    what = say(
+        "Emptied, rewritten or locked on the source before the copy came to them: {number}, {names}.",
+        number=count(len(aside), "{number} table", "{number} tables"),
+        names=names,
+    )
     if run.plan.incremental:
-        run.ports.store.event("info", "COPY-ASIDE", f"{what} They are copied under a newer snapshot.")
+        run.ports.store.event("info", "COPY-ASIDE", what + say(" They are copied under a newer snapshot."))
     else:
         run.ports.store.event(
-            "warning", "COPY-MOVED", f"{what} They are copied now, so their rows are of a later moment than all others."
+            "warning",
+            "COPY-MOVED",
+            what + say(" They are copied now, so their rows are of a later moment than all others."),
         )
 
 
@@ -185,7 +192,7 @@ class _Copy:
             sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
             return
         if lane is None:
-            raise ConnectionLost(f"No snapshot of {unit.database.source_name} is open.")
+            raise ConnectionLost(say("No snapshot of {source_name} is open.", source_name=unit.database.source_name))
         starting = [one for one in unit.tables if one.state.status is TableStatus.WAITING]
         for one in starting:
             one.state = replace(one.state, status=TableStatus.COPYING, bytes_done=0, rows_done=0)
@@ -199,10 +206,12 @@ class _Copy:
     def _try_again(self, unit: Unit, error: EngineError | psycopg.Error) -> None:
         self.board.check()  # an interruption breaks statements too: then that is the reason, not this
         if isinstance(error, psycopg.Error):
-            error = translate(error, Side.TARGET, f"copying {unit.label}")
+            error = translate(error, Side.TARGET, say("copying {label}", label=unit.label))
         if not self.board.again(unit, error):
             raise error
-        self.store.event("warning", "RUN-RETRY", f"{error.message} Trying {unit.label} again.")
+        self.store.event(
+            "warning", "RUN-RETRY", say("{message} Trying {label} again.", message=error.message, label=unit.label)
+        )
 
     def _finish(self, unit: Unit) -> None:
         snapshot = self.snapshots.get(unit.database.source_name)
@@ -246,7 +255,11 @@ class _Copy:
     def _come_back(self, unit: Unit, why: Busy) -> None:
         """Try a unit again when those who wanted its tables first are through; not more than a few times."""
         if isinstance(why, GaveWay):
-            self.store.event("info", "COPY-GAVEWAY", f"Somebody waits for {unit.label} on the source: it goes first.")
+            self.store.event(
+                "info",
+                "COPY-GAVEWAY",
+                say("Somebody waits for {label} on the source: it goes first.", label=unit.label),
+            )
         if len(unit.tables) > 1:
             self._done_with(unit, [Unit(database=unit.database, tables=(one,)) for one in unit.tables])
         elif not self.board.later(unit):
@@ -278,4 +291,6 @@ class _Copy:
         before = sum(state.bytes_total for work in self.works for state in work.done)
         count = len(self._done)
         tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
-        self.store.step_progress(moved + before, max(total + before, 1), f"{count} of {tables} tables")
+        self.store.step_progress(
+            moved + before, max(total + before, 1), say("{count} of {tables} tables", count=count, tables=tables)
+        )

@@ -17,6 +17,7 @@ from ..snapshot import Snapshot, open_first
 from ..target_database import ensure_database, may_silence_triggers
 from ..target_objects import clear_for_restore, some
 from ..toc import Entry
+from ..wording import count, say
 
 _WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
 
@@ -39,7 +40,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     An interrupted attempt is removed from the target by the ledger and begun anew: no rows are there yet.
     """
     store = run.ports.store
-    store.step_progress(0, 1, f"reading the schema of {database.source_name}")
+    store.step_progress(0, 1, say("reading the schema of {source_name}", source_name=database.source_name))
     ensure_database(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
@@ -79,10 +80,17 @@ def _report_left_out(run: Run, database: DatabasePlan, archive: Archive) -> None
         if entry.type == "FK CONSTRAINT" and (place := archive.place(entry)) and (place.schema, place.table) in tables
     ]
     others = [entry for entry in archive.left_out if entry.type in _WORTH_TELLING]
-    for code, what, entries in (
-        ("SUBSET-KEYS", "foreign key(s) to tables that are not selected with their rows", keys),
-        ("SUBSET-OBJECTS", "object(s) that use tables which are not selected", others),
-    ):
+    what_keys = count(
+        len(keys),
+        "{number} foreign key to tables that are not selected with their rows",
+        "{number} foreign keys to tables that are not selected with their rows",
+    )
+    what_others = count(
+        len(others),
+        "{number} object that uses tables which are not selected",
+        "{number} objects that use tables which are not selected",
+    )
+    for code, what, entries in (("SUBSET-KEYS", what_keys, keys), ("SUBSET-OBJECTS", what_others, others)):
         if entries:
             labels = [entry.label for entry in entries]
             detail = {"objects": labels[:500]}
@@ -91,7 +99,12 @@ def _report_left_out(run: Run, database: DatabasePlan, archive: Archive) -> None
             run.ports.store.event(
                 "warning",
                 code,
-                f"{len(labels)} {what} of database {database.source_name!r} are left out: {some(labels)}.",
+                say(
+                    "Left out of database {source_name}: {what}: {names}.",
+                    what=what,
+                    source_name=database.source_name,
+                    names=some(labels),
+                ),
                 **detail,
             )
 
@@ -104,8 +117,13 @@ def _report_names(run: Run, database: DatabasePlan, archive: Archive) -> None:
         run.ports.store.event(
             "warning",
             "SCHEMA-RENAME",
-            f"{len(refused)} object(s) of database {database.source_name!r} are left out, because their text can be"
-            f" read in two ways under the new name of a schema: {some(refused)}.",
+            say(
+                "{number} of database {source_name} are left out, because their text can be read in two "
+                "ways under the new name of a schema: {names}.",
+                number=count(len(refused), "{number} object", "{number} objects"),
+                source_name=database.source_name,
+                names=some(refused),
+            ),
             objects=[one.entry.label for one in archive.refused[:500]],
             statements=[_sql(one.entry) for one in archive.refused[:500]],
         )
@@ -114,8 +132,12 @@ def _report_names(run: Run, database: DatabasePlan, archive: Archive) -> None:
         run.ports.store.event(
             "warning",
             "SCHEMA-BODIES",
-            f"The bodies of {len(bodies)} function(s) name a schema that has another name on the target. Bodies are"
-            f" never changed, so put the new name in: {some(bodies)}.",
+            say(
+                "The bodies of {number} name a schema that has another name on the target. Bodies are "
+                "never changed, so put the new name in: {names}.",
+                number=count(len(bodies), "{number} function", "{number} functions"),
+                names=some(bodies),
+            ),
             objects=bodies[:500],
         )
 
@@ -131,8 +153,13 @@ def _report_bare(run: Run, database: DatabasePlan, snapshot: Snapshot) -> None:
         run.ports.store.event(
             "info",
             "STRUCTURE-ONLY",
-            f"{len(bare)} table(s) of database {database.source_name!r} are made without their rows, with the sequences"
-            f" of their columns where the source's are: {some(bare)}.",
+            say(
+                "{number} of database {source_name} are made without their rows, with the sequences of "
+                "their columns where the source's are: {names}.",
+                number=count(len(bare), "{number} table", "{number} tables"),
+                source_name=database.source_name,
+                names=some(bare),
+            ),
             objects=bare[:500],
         )
 

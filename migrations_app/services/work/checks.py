@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from ...draft_facts import draft_hash
 from ...engine.states import Status, StepName
+from ...engine.wording import NOTHING, Sentence, as_data, noun, say, together, verbatim
 from ...models import CheckItem, MigrationTask, Step, TaskDatabase
 from ..base import move, note, touch
 from .claims import Claim, held_task
@@ -20,6 +21,7 @@ from .claims import Claim, held_task
 CHECK_RUN = "check-run"
 """The item that stands for the run itself when it broke."""
 _STORED = ("title", "group", "status", "found", "hint", "sql", "needs_restart", "fix", "fix_arguments", "seconds")
+_AGAIN = say("checking again before anything is made")
 _UNACKNOWLEDGED: dict[str, Any] = {"acknowledged_by": "", "acknowledged_reason": "", "acknowledged_at": None}
 
 
@@ -68,11 +70,16 @@ class Change:
     found: str
 
     @property
-    def words(self) -> str:
+    def words(self) -> Sentence:
         """The change as an operator reads it."""
-        where = f" ({self.database})" if self.database else ""
-        before = self.before.capitalize() if self.before else "not looked at"
-        return f"{self.title}{where}: {before}, now {self.now.capitalize()}. {self.found}"
+        return say(
+            "{title}{where}: {before}, now {now}. {found}",
+            title=say(self.title),
+            where=f" ({self.database})" if self.database else "",
+            before=noun(self.before.capitalize()) if self.before else say("not looked at"),
+            now=noun(self.now.capitalize()),
+            found=self.found,
+        )
 
 
 @transaction.atomic
@@ -117,7 +124,7 @@ def store_results(task: MigrationTask, results: Iterable[tuple[int, Result]]) ->
         (kept if same else other).append(
             CheckItem(task=task, code=key[0], database=key[1], position=position, checked_at=now, **values)
         )
-    names = [*_STORED, "position", "checked_at"]
+    names = [*_STORED, "words", "position", "checked_at"]
     for items, more in ((kept, []), (other, list(_UNACKNOWLEDGED))):
         CheckItem.objects.bulk_create(
             items,
@@ -129,7 +136,10 @@ def store_results(task: MigrationTask, results: Iterable[tuple[int, Result]]) ->
 
 
 def _stored(result: Result) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in _STORED} | {"fix_arguments": dict(result.fix_arguments)}
+    return {name: getattr(result, name) for name in _STORED} | {
+        "fix_arguments": dict(result.fix_arguments),
+        "words": as_data(found=result.found, hint=result.hint),
+    }
 
 
 @transaction.atomic
@@ -158,7 +168,7 @@ def finish_check(task_id: str, *, hash_checked: str, partial: bool = False) -> N
         Status.CHECK_FAILED if failed else Status.CHECK_PASSED,
         code="CHECK-FAILED" if failed else "CHECK-PASSED",
         level="warning" if failed else "info",
-        message=f"Check ended: {counts['failed']} Failed, {counts['warning']} Warning, {counts['passed']} Passed.",
+        message=say("Check ended: {failed} Failed, {warning} Warning, {passed} Passed.", **counts),
         detail=counts,
         checked_at=(task.checked_at if partial else None) or timezone.now(),
         checked_hash=hash_checked,
@@ -203,7 +213,7 @@ def say_checking(claim: Claim) -> None:
     """Show at the step that is about to begin that the check runs again first."""
     task = held_task(claim)
     if task is not None:
-        Step.objects.filter(task=task, name=task.current_step).update(note="checking again before anything is made")
+        Step.objects.filter(task=task, name=task.current_step).update(note=_AGAIN, words=as_data(note=_AGAIN))
         touch(task)
 
 
@@ -224,8 +234,8 @@ def start_goes_on(claim: Claim, changed: Collection[Change]) -> None:
     task = held_task(claim)
     if task is None:
         return
-    words = "Checked again before the start. "
-    words += "This changed: " + _listed(changed) if changed else "Nothing changed since the check."
+    words = say("Checked again before the start. ")
+    words += say("This changed: ") + _listed(changed) if changed else say("Nothing changed since the check.")
     Step.objects.filter(task=task, name=task.current_step).update(note="")
     note(task, words, code="CHECK-AGAIN", level="warning" if any(c.now == "warning" for c in changed) else "info")
     touch(task, checked_at=timezone.now())
@@ -238,7 +248,8 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
     if task is None:
         return
     when = timezone.localtime(task.checked_at or timezone.now()).strftime("%Y-%m-%d %H:%M")
-    message = f"Not started. Since the check of {when} this changed: {_listed(changed)}"
+    message = say("Not started. Since the check of {when} this changed: {changes}", when=when, changes=_listed(changed))
+    hint = say("Nothing was made on either server. Mend what is Failed, check again, and press Start.")
     Step.objects.filter(task=task).delete()
     TaskDatabase.objects.filter(task=task).delete()
     move(
@@ -251,7 +262,8 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
         checked_at=timezone.now(),
         error_code="CHECK-CHANGED",
         error_message=message,
-        error_hint="Nothing was made on either server. Mend what is Failed, check again, and press Start.",
+        error_hint=hint,
+        words=as_data(error_message=message, error_hint=hint),
         current_step="",
         started_at=None,
         queued_at=None,
@@ -260,7 +272,7 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
     )
 
 
-def _listed(changed: Collection[Change], most: int = 8) -> str:
+def _listed(changed: Collection[Change], most: int = 8) -> Sentence:
     worst = sorted(changed, key=lambda change: ["failed", "warning"].index(change.now) if change.now != "passed" else 2)
-    more = f"\n… and {len(worst) - most} more" if len(worst) > most else ""
-    return "".join(f"\n{change.words}" for change in worst[:most]) + more
+    more = say("\n… and {number} more", number=len(worst) - most) if len(worst) > most else NOTHING
+    return together((verbatim("\n") + change.words for change in worst[:most]), "") + more

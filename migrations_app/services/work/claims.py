@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ... import queue
 from ...engine.states import Status, StepName
+from ...engine.wording import noun, say
 from ...models import MigrationTask, Step
 from ..base import move, note
 
@@ -111,12 +112,14 @@ def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
             task,
             Status.RUNNING,
             code="TASK-RUNNING",
-            message="Migration started." if first else "Migration goes on.",
+            message=say("Migration started.") if first else say("Migration goes on."),
             started_at=task.started_at or now,
             current_step=step,
         )
     elif resumed:
-        text = f"The worker stopped without notice; another one goes on with step {task.current_step}."
+        text = say(
+            "The worker stopped without notice; another one goes on with step {step}.", step=noun(task.current_step)
+        )
         note(task, text, code="RUN-RESUMED", level="warning")
     Step.objects.filter(task=task, name=task.current_step, state="pending").update(state="running", started_at=now)
     return Claim(task_id=str(task.pk), epoch=task.epoch, worker=worker)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ... import queue
 from ...engine.states import Status
+from ...engine.wording import as_data, say
 from ...models import ConnectionTest, Event, MigrationTask, WorkerBeat
 from ..base import move
 from ..sampling import thin_samples
@@ -22,6 +23,8 @@ _thinned = [float("-inf")]
 
 
 _LONGEST_REQUEST = timedelta(minutes=30)
+_NO_WORKER = say("No worker answered within a minute.")
+_SEE_WORKERS = say("See whether the workers run (manage.py up), then try again.")
 
 
 @transaction.atomic
@@ -33,7 +36,7 @@ def dispatch(now: datetime | None = None) -> int:
             task,
             Status.QUEUED,
             code="TASK-QUEUED",
-            message="Scheduled time reached; the task waits for its turn.",
+            message=say("Scheduled time reached; the task waits for its turn."),
             queued_at=now,
         )
     _expire_dead_leases(now)
@@ -79,8 +82,9 @@ def _rewake_requests(now: datetime) -> int:
         ConnectionTest.objects.filter(pk=test.pk).update(
             state="failed",
             code="WORKER-GONE",
-            message="No worker answered within a minute.",
-            hint="See whether the workers run (manage.py up), then try again.",
+            message=_NO_WORKER,
+            hint=_SEE_WORKERS,
+            words=as_data(message=_NO_WORKER, hint=_SEE_WORKERS),
             finished_at=now,
         )
     for task in MigrationTask.objects.filter(status=Status.CHECKING, foreground=False):

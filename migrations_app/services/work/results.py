@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ...engine.errors import EngineError
 from ...engine.states import Status, StepName, steps_for
+from ...engine.wording import as_data, count, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..lifecycle import return_to_sync
@@ -44,7 +45,7 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message="Completed. The target holds the data; nothing of ours is left on either server.",
+        message=say("Completed. The target holds the data; nothing of ours is left on either server."),
         finished_at=now,
         lease_until=None,
         worker="",
@@ -66,20 +67,20 @@ def cancelled(claim: Claim, left: int) -> None:
         return
     Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
     made = task.ledger.filter(removed_at=None, side="target").count()
-    parts = ["Cancelled."]
+    parts = [say("Cancelled.")]
     parts.append(
-        f"{left} things of ours could not be removed; the task page says how."
+        say("Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things"))
         if left
-        else "Nothing of ours runs or waits on either server."
+        else say("Nothing of ours runs or waits on either server.")
     )
     if made:
-        parts.append("The objects made on the target stay there and are listed on the task page.")
+        parts.append(say("The objects made on the target stay there and are listed on the task page."))
     move(
         task,
         Status.CANCELLED,
         code="CANCEL-LEFT" if left else "TASK-CANCELLED",
         level="warning" if left else "info",
-        message=" ".join(parts),
+        message=together(parts),
         finished_at=timezone.now(),
         lease_until=None,
         worker="",
@@ -109,6 +110,7 @@ def back_to_sync(claim: Claim, error: EngineError) -> None:
         error_code=error.code,
         error_message=error.public_message,
         error_hint=error.hint,
+        words=as_data(error_message=error.public_message, error_hint=error.hint),
     )
 
 
@@ -131,14 +133,14 @@ def set_ready(claim: Claim, in_sync: bool) -> None:
             task,
             Status.READY,
             code="TASK-READY",
-            message="In sync. Press Complete when the application is ready to move.",
+            message=say("In sync. Press Complete when the application is ready to move."),
         )
     elif not in_sync and task.status == Status.READY:
         move(
             task,
             Status.RUNNING,
             code="TASK-BEHIND",
-            message="The source writes faster than changes arrive; catching up.",
+            message=say("The source writes faster than changes arrive; catching up."),
         )
 
 
@@ -151,34 +153,15 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     task = held_task(claim)
     if task is None:
         return False
-    now = timezone.now()
-    since = task.failing_since or now
-    in_window = now - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
+    since = task.failing_since or timezone.now()
+    in_window = timezone.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
     if error.retryable and in_window and task.status != Status.CANCELLING:
-        delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
-        gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
-        text = (
-            f"{error.public_message} Trying again in {delay:.0f} s (try {task.tries + 1}, gives up {gives_up}). "
-            "Nothing is lost: the position is kept."
-        )
-        if task.tries in (0, 3) or task.tries % 20 == 0:
-            note(task, text, code="RUN-RETRY", level="warning", cause=error.code)
-        MigrationTask.objects.filter(pk=task.pk).update(
-            version=F("version") + 1,
-            failing_since=since,
-            tries=F("tries") + 1,
-            error_code="RUN-RETRY",
-            error_message=text,
-            error_hint=error.hint,
-            lease_until=None,
-            worker="",
-            not_before=now + timedelta(seconds=delay),
-            woken_at=now,
-        )
+        _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
-    Step.objects.filter(task=task, name=step).update(state="failed", finished_at=now)
+    hint = error.hint or say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
+    Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
     move(
         task,
         Status.FAILED,
@@ -188,7 +171,8 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         detail=dict(error.detail),
         error_code=error.code,
         error_message=error.public_message,
-        error_hint=error.hint or "Everything that was done is kept. Mend the cause and press Retry, or Cancel.",
+        error_hint=hint,
+        words=as_data(error_message=error.public_message, error_hint=hint),
         lease_until=None,
         worker="",
         rows_per_second=None,
@@ -196,6 +180,34 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         eta_at=None,
     )
     return False
+
+
+def _wait_for_another_try(task: MigrationTask, error: EngineError, since: datetime) -> None:
+    """Give the lease back, and say when the task is tried again; an event tells only some of many tries."""
+    now = timezone.now()
+    delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
+    gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
+    text = error.public_message + say(
+        " Trying again in {seconds} s (try {number}, gives up {gives_up}). Nothing is lost: the position is kept.",
+        seconds=f"{delay:.0f}",
+        number=task.tries + 1,
+        gives_up=gives_up,
+    )
+    if task.tries in (0, 3) or task.tries % 20 == 0:
+        note(task, text, code="RUN-RETRY", level="warning", cause=error.code)
+    touch(
+        task,
+        failing_since=since,
+        tries=F("tries") + 1,
+        error_code="RUN-RETRY",
+        error_message=text,
+        error_hint=error.hint,
+        words=as_data(error_message=text, error_hint=error.hint),
+        lease_until=None,
+        worker="",
+        not_before=now + timedelta(seconds=delay),
+        woken_at=now,
+    )
 
 
 def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:

@@ -1,0 +1,160 @@
+"""Items about what is shown or computed otherwise on the target: views with rows, hidden columns, money, labels."""
+
+from __future__ import annotations
+
+from ..names import qualified, quote
+from ..plan import DatabasePlan, Side
+from ..sql import query
+from ..wording import count, listing, noun, say
+from .context import Context
+from .registry import ON_SOURCE, Finding, Group, item, lines, passed, size, warning
+from .shape import chosen_tables, table_name
+
+
+@item(
+    "materialized-views",
+    "Materialized views",
+    Group.SELECTION,
+    "The rows of a materialized view are computed anew on the target.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def materialized_views(context: Context, database: DatabasePlan) -> Finding:
+    """Count selected materialized views and those that hold no rows yet."""
+    rows = (
+        context.source(database.source_name)
+        .execute(
+            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_relation_size(c.oid)"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind = 'm' ORDER BY 1, 2"
+        )
+        .fetchall()
+    )
+    includes = context.plan.selection.includes
+    chosen = [(f"{a}.{b}", int(str(held))) for a, b, held in rows if includes(database.source_name, str(a), str(b))]
+    if not chosen:
+        return passed(say("No materialized view is selected."))
+    return warning(
+        say(
+            "{number} selected ({size}): {names}.",
+            number=count(len(chosen), "{number} materialized view", "{number} materialized views"),
+            size=size(sum(held for _name, held in chosen)),
+            names=listing(name for name, _held in chosen),
+        ),
+        say(
+            "Their rows are computed on the target from the migrated tables, which takes as long as "
+            "a REFRESH; they may differ from those of the source, whose last REFRESH is older. "
+            "Nothing needs to be done."
+        ),
+    )
+
+
+@item(
+    "with-oids",
+    "Tables with oids",
+    Group.SELECTION,
+    "The hidden column oid, which servers before 12 may have, cannot be migrated.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def with_oids(context: Context, database: DatabasePlan) -> Finding:
+    """List selected tables that were made WITH OIDS."""
+    chosen = chosen_tables(context, database)
+    rows = context.source(database.source_name).execute(query("check_with_oids")).fetchall()
+    found = [chosen[int(str(row[0]))] for row in rows if row[0] in chosen]
+    if found:
+        return warning(
+            say(
+                "{number} WITH OIDS: {names}.",
+                number=count(len(found), "{number} table", "{number} tables"),
+                names=listing(map(table_name, found)),
+            ),
+            say(
+                "The values of the hidden column oid stay behind. If the application uses them, store "
+                "them in an ordinary column first."
+            ),
+            lines(f"ALTER TABLE {qualified(t.schema, t.name)} SET WITHOUT OIDS;" for t in found),
+        )
+    return passed(say("No selected table has a hidden column oid."))
+
+
+@item(
+    "money-columns",
+    "Money is shown alike",
+    Group.SELECTION,
+    "Values of the type money are shown by the server's lc_monetary; their digits are migrated exactly.",
+    per_database=True,
+)
+def money_columns(context: Context, database: DatabasePlan) -> Finding:
+    """Compare lc_monetary of both ends when a selected table has a column of the type money."""
+    columns = [
+        f"{table_name(table)}.{column.name}"
+        for table in context.tables(database.source_name)
+        for column in table.columns
+        if column.type_name in ("money", "money[]")
+    ]
+    if not columns:
+        return passed(say("No selected table has a column of the type money."))
+    target = database.target_name if context.target_exists(database) else ""
+    source_words = _lc_monetary(context, Side.SOURCE, database.source_name)
+    target_words = _lc_monetary(context, Side.TARGET, target)
+    if source_words and source_words == target_words:
+        return passed(
+            say(
+                "{number} of the type money; both ends use {source_words}.",
+                number=count(len(columns), "{number} column", "{number} columns"),
+                source_words=source_words,
+            )
+        )
+    return warning(
+        say(
+            "{number} of the type money: {names}. lc_monetary is {source_words} on the source and "
+            "{target_words} on the target.",
+            number=count(len(columns), "{number} column", "{number} columns"),
+            names=listing(columns),
+            source_words=source_words or noun("unknown"),
+            target_words=target_words or noun("unknown"),
+        ),
+        say(
+            "The numbers are migrated exactly, but shown with the target's currency and number of "
+            "decimals. Make both settings alike."
+        ),
+        f"ALTER DATABASE {quote(database.target_name)} SET lc_monetary = '...';",
+    )
+
+
+def _lc_monetary(context: Context, side: Side, database: str) -> str:
+    """Return the setting of a database or of the server's files; '' where the account may not read it."""
+    connection = context.session(side, database)
+    row = connection.execute(
+        "SELECT pg_catalog.substr(line, 13) FROM pg_catalog.pg_db_role_setting s"
+        " JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c(line)"
+        " WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database() AND line LIKE 'lc\\_monetary=%'"
+    ).fetchone()
+    if row is None and context.is_superuser(side):
+        row = connection.execute(
+            "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'lc_monetary' ORDER BY seqno DESC LIMIT 1"
+        ).fetchone()
+    return str(row[0]) if row else ""
+
+
+@item(
+    "security-labels",
+    "Security labels",
+    Group.TARGET,
+    "Security labels belong to the policy of one server and are not migrated.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def security_labels(context: Context, database: DatabasePlan) -> Finding:
+    """Count security labels of the source database."""
+    rows = context.source(database.source_name).execute(query("check_security_labels")).fetchall()
+    if not rows:
+        return passed(say("The database has no security labels."))
+    return warning(
+        say(
+            "The database has security labels: {names}.",
+            names=listing(say("{number} of {provider}", number=number, provider=provider) for provider, number in rows),
+        ),
+        say("They are not migrated. Set them on the target, where the label provider must be loaded."),
+    )
