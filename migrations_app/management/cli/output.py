@@ -8,7 +8,7 @@ from ... import selectors
 from ...engine.lsn import format_lsn
 from ...engine.mapping import renamed_schemas
 from ...engine.selection import Selection
-from ...models import CheckItem, MigrationTask, TableCopy
+from ...models import CheckItem, ComparisonResult, MigrationTask, TableCopy
 
 
 class Out(Protocol):
@@ -20,68 +20,68 @@ class Out(Protocol):
 
 def report(task: MigrationTask) -> dict[str, Any]:
     """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
-    selection = Selection.from_json(task.selection)
-    tables = TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
+    comparisons = list(selectors.comparisons(task))
+    error = {"code": task.error_code, "message": task.error_message, "hint": task.error_hint}
     return {
         "id": str(task.pk),
         "name": task.name,
         "status": task.status,
         "step": task.current_step,
         "incremental": task.incremental,
-        "error": {"code": task.error_code, "message": task.error_message, "hint": task.error_hint}
-        if task.error_code
-        else None,
+        "error": error if task.error_code else None,
         "steps": [
             {"name": line.name, "state": line.state, "seconds": line.seconds, "note": line.note}
             for line in selectors.steps(task)
         ],
-        "tables": [
-            {
-                "database": table.database,
-                "schema": table.schema,
-                "name": table.name,
-                "status": table.status,
-                "rows": table.rows_done,
-                "bytes": table.bytes_done,
-            }
-            for table in tables
-        ],
+        "tables": _tables(task),
         "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
-        "databases": [
-            {
-                "source": row.source_name,
-                "target": row.target_name,
-                "schemas": renamed_schemas(selection, row.source_name),
-                "rows_applied": row.rows_applied,
-                "position": format_lsn(row.bookmark) if row.bookmark else None,
-            }
-            for row in selectors.databases(task)
-        ],
+        "databases": _databases(task),
         "check": [
-            {
-                "code": item.code,
-                "status": item.status,
-                "database": item.database,
-                "found": item.found,
-                "hint": item.hint,
-            }
+            {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
             for item in CheckItem.objects.filter(task=task).exclude(status="passed")
         ],
-        "comparisons": [
-            {
-                "database": row.database,
-                "equal": row.equal,
-                "tables": row.tables_count,
-                "rows": row.source_rows,
-                "seconds": (row.finished_at - row.started_at).total_seconds(),
-            }
-            for row in selectors.comparisons(task)
-        ],
+        "comparisons": [_comparison(row) for row in comparisons],
         "differences": [
-            {"database": row.database, **difference}
-            for row in selectors.comparisons(task)
-            for difference in row.differences
+            {"database": row.database, **difference} for row in comparisons for difference in row.differences
         ],
+    }
+
+
+def _tables(task: MigrationTask) -> list[dict[str, Any]]:
+    return [
+        {
+            "database": table.database,
+            "schema": table.schema,
+            "name": table.name,
+            "status": table.status,
+            "rows": table.rows_done,
+            "bytes": table.bytes_done,
+        }
+        for table in TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
+    ]
+
+
+def _databases(task: MigrationTask) -> list[dict[str, Any]]:
+    selection = Selection.from_json(task.selection)
+    return [
+        {
+            "source": row.source_name,
+            "target": row.target_name,
+            "schemas": renamed_schemas(selection, row.source_name),
+            "rows_applied": row.rows_applied,
+            "position": format_lsn(row.bookmark) if row.bookmark else None,
+        }
+        for row in selectors.databases(task)
+    ]
+
+
+def _comparison(row: ComparisonResult) -> dict[str, Any]:
+    return {
+        "database": row.database,
+        "equal": row.equal,
+        "tables": row.tables_count,
+        "rows": row.source_rows,
+        "seconds": (row.finished_at - row.started_at).total_seconds(),
     }
 
 
