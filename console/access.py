@@ -105,6 +105,7 @@ RULES: dict[str, Rule] = {
     "tasks:access": form(),
     "tasks:clone": act(),
     "tasks:tags": act(),
+    "tasks:tune": act(),
     "tasks:many": act(),
     "tasks:many-confirm": look(OPERATOR),
     "tasks:report": look(),

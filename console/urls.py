@@ -60,6 +60,7 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/access/", reach.page, name="access"),
     path("tasks/<uuid:task_id>/clone/", actions.clone, name="clone"),
     path("tasks/<uuid:task_id>/tags/", actions.tag, name="tags"),
+    path("tasks/<uuid:task_id>/speed/", actions.tune, name="tune"),
     path("tasks/<uuid:task_id>/report.html", report.as_html, name="report"),
     path("tasks/<uuid:task_id>/report.json", report.as_json, name="report-json"),
     path("tasks/many/<slug:action>/", many.perform, name="many"),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
+from ..forms.speed import SpeedForm
 from ..http import CONFLICT, HtmxRequest, go, refuse, task_or_404
 
 _PERFORM: dict[str, Callable[..., Any]] = {
@@ -116,6 +117,22 @@ def tag(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     except services.Refused as refused:
         return refuse(request, refused.message, back)
     return go(request, back)
+
+
+@require_POST
+def tune(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Set how fast the task copies; a worker that is at it obeys within seconds."""
+    task = task_or_404(request, task_id)
+    back = reverse("tasks:detail", args=[task.id])
+    form = SpeedForm(request.POST)
+    if not form.is_valid():
+        return refuse(request, form.complaint(), back)
+    jobs, rate = form.cleaned_data["jobs"], form.cleaned_data["rate"]
+    try:
+        services.tune_task(task_id=task.id, actor=request.user, jobs=jobs, mb_per_second=rate)
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back, said=_("Speed set. A copy that is under way obeys within seconds."))
 
 
 def _back(request: HtmxRequest, task: MigrationTask) -> str:

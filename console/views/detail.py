@@ -31,6 +31,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "databases": selectors.databases(task),
         "tables": view.page(tables, counts=counts),
         "table_filter": tables,
+        "may_tune": selectors.may_tune(task),
         "begun": task.status not in _NOT_BEGUN,
         "counts": counts,
         "states": selectors.table_states(),

@@ -15,6 +15,7 @@ from .plan import Knobs
 
 _BURST_SECONDS = 0.25
 _NAP_SECONDS = 0.2
+_NOTHING_SECONDS = 0.001
 
 
 class Pacing:
@@ -46,9 +47,9 @@ class Pacing:
         """
         waited = False
         debt = self._owe(size)
-        while debt > 0 or self._stands_back():
+        while debt > _NOTHING_SECONDS or self._stands_back():
             waited = True
-            sleep(min(debt, _NAP_SECONDS) if debt > 0 else _NAP_SECONDS)
+            sleep(min(debt, _NAP_SECONDS) if debt > _NOTHING_SECONDS else _NAP_SECONDS)
             check()
             debt = self._owe(0)
         return waited

@@ -197,3 +197,9 @@ def steps_for(*, incremental: bool) -> list[StepName]:
     if incremental:
         names.append(StepName.SYNC)
     return [*names, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
+
+
+def may_still_copy(status: str, step: str) -> bool:
+    """Say whether rows of a task in this status and step may still be copied."""
+    early = step in ("", StepName.SCHEMA, StepName.COPY)
+    return early and status not in (Status.COMPLETED, Status.CANCELLING, Status.CANCELLED)

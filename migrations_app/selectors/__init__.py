@@ -74,6 +74,7 @@ from .rows import (
     StepLine,
     TaskRow,
     get_task,
+    may_tune,
     task_row,
 )
 from .searching import BadSearch, matching_tables
@@ -152,6 +153,7 @@ __all__ = [
     "lists_of",
     "mapping",
     "matching_tables",
+    "may_tune",
     "name_is_taken",
     "place_fields",
     "place_of",

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, steps_for
+from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
 from .wording import told
@@ -269,3 +269,8 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
 def _edits_not_possible(task: MigrationTask) -> set[Action]:
     made = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE).exists()
     return {Action.REOPEN} if made else {Action.ACCESS}
+
+
+def may_tune(task: MigrationTask) -> bool:
+    """Say whether the speed of the task's copy may be set."""
+    return may_still_copy(task.status, task.current_step)

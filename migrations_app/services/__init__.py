@@ -83,9 +83,12 @@ from .selecting import (
 )
 from .sign_in import forget_failures, may_sign_in, record_failure, record_sign_in, record_sign_out
 from .tagging import add_tag, remove_tag
+from .tuning import MOST_JOBS, MOST_MB_PER_SECOND, tune_task
 
 __all__ = [
     "BULK_ACTIONS",
+    "MOST_JOBS",
+    "MOST_MB_PER_SECOND",
     "SETUP_HOURS",
     "Access",
     "BadTargets",
@@ -166,6 +169,7 @@ __all__ = [
     "take_to_foreground",
     "thin_samples",
     "try_now",
+    "tune_task",
     "withdraw_acknowledgement",
     "workers_alive",
 ]

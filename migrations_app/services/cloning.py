@@ -30,6 +30,8 @@ def clone_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         target=_copy_endpoint(task.target),
         selection=task.selection,
         copy_jobs=task.copy_jobs,
+        copy_mb_per_second=task.copy_mb_per_second,
+        skip_compare=task.skip_compare,
         cloned_from=task,
     )
     copy_tags(task, copy)

@@ -34,8 +34,13 @@ def create_draft(
     target: EndpointData,
     foreground: bool = False,
     copy_jobs: int | None = None,
+    copy_mb_per_second: int | None = None,
+    skip_compare: bool = False,
 ) -> MigrationTask:
-    """Create a task in status draft with the whole instance selected. `foreground`: no queue worker takes it."""
+    """Create a task in status draft with the whole instance selected. `foreground`: no queue worker takes it.
+
+    `skip_compare`: a task without incremental sync ends without its comparison, and says so.
+    """
     task = MigrationTask.objects.create(
         name=name,
         owner=actor if isinstance(actor, User) else None,
@@ -46,6 +51,8 @@ def create_draft(
         selection=Selection.everything().to_json(),
         foreground=foreground,
         copy_jobs=copy_jobs,
+        copy_mb_per_second=copy_mb_per_second,
+        skip_compare=skip_compare and not incremental,
     )
     note(task, say("Task {name} created.", name=name), actor=actor, code="TASK-CREATED")
     return task

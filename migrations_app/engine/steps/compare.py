@@ -31,7 +31,7 @@ def run(run: Run) -> Outcome:
 
     Incremental: compares while the sync goes on. On request, what is found does not stop anything; on the way to
     Complete the source is drained first, and CompareDiffers is raised when anything differs or could not be compared.
-    Full-only: raises CompareDiffers too.
+    Full-only: raises CompareDiffers too; with `plan.compare` off nothing is compared, and an event says so.
     """
     if run.plan.incremental:
         with following(run) as followers:
@@ -40,11 +40,27 @@ def run(run: Run) -> Outcome:
             else:
                 compare_all_while_syncing(run, followers)
         return DONE
+    if not run.plan.compare:
+        _leave_out(run)
+        return DONE
     comparisons = [_compare_standing(run, database) for database in run.databases()]
     raise_if_different(
         comparisons, say("Repair the target, or cancel and start again with a new copy. Details are in the comparison.")
     )
     return DONE
+
+
+def _leave_out(run: Run) -> None:
+    """Say that nothing was compared: whoever left it out must never read "equal"."""
+    run.ports.store.step_progress(0, 0, "not compared")
+    run.ports.store.event(
+        "warning",
+        "CMP-SKIPPED",
+        "Not compared: the comparison was left out when the task was made. Nothing proves that the target equals the"
+        " source.",
+    )
+    while run.snapshots:
+        run.snapshots.popitem()[1].close()
 
 
 def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:

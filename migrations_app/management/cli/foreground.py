@@ -38,6 +38,8 @@ class RunOptions:
     incremental: bool
     complete: bool
     jobs: int | None
+    mb_per_second: int | None = None
+    compare: bool = True
     as_json: bool
 
 
@@ -64,6 +66,8 @@ class ForegroundRun:
             target=options.target,
             foreground=True,
             copy_jobs=options.jobs,
+            copy_mb_per_second=options.mb_per_second,
+            skip_compare=not options.compare,
         )
         services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
         self.task_id = str(task.pk)

@@ -28,6 +28,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "status": task.status,
         "step": task.current_step,
         "incremental": task.incremental,
+        "compared": not task.skip_compare or task.incremental,
         "error": error if task.error_code else None,
         "steps": [
             {"name": line.name, "state": line.state, "seconds": line.seconds, "note": line.note}
@@ -104,6 +105,8 @@ def print_report(task: MigrationTask, out: Out) -> None:
             f"  comparison of {comparison['database']}: {verdict}, "
             f"{comparison['tables']} tables, {comparison['rows']:,} rows\n"
         )
+    if not data["compared"]:
+        out.write("  comparison: not compared (--no-compare)\n")
     for difference in data["differences"][:50]:
         place = f"{difference['schema']}.{difference['name']}".strip(".")
         keys = ", ".join(difference["sample_keys"][:5])

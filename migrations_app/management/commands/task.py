@@ -50,6 +50,12 @@ class Command(BaseCommand):
             one = subparsers.add_parser(name, help=text)
             one.add_argument("id", help="the task's id, or its first characters")
             one.add_argument("--json", action="store_true")
+        tune = subparsers.add_parser("tune", help="set how fast a task copies, also while it runs")
+        tune.add_argument("id", help="the task's id, or its first characters")
+        tune.add_argument(
+            "--jobs", metavar="N", help="tables copied and indexed at the same time; usual = as installed"
+        )
+        tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
 
     @staticmethod
     def _endpoint_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -75,6 +81,12 @@ class Command(BaseCommand):
             "--mode", choices=["full", "full+sync"], help="default: full+sync with --complete and for create, else full"
         )
         parser.add_argument("--jobs", type=int, default=None, metavar="N", help="tables copied at the same time")
+        parser.add_argument("--max-rate", type=int, default=None, metavar="MB", help="most MB read a second")
+        parser.add_argument(
+            "--no-compare",
+            action="store_true",
+            help="with --mode full: end without comparing; the task then says so, and nothing proves the rows equal",
+        )
         parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
 
     @staticmethod
@@ -112,6 +124,10 @@ class Command(BaseCommand):
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
         complete = bool(options.get("complete", True))
         mode = options["mode"] or ("full+sync" if complete else "full")
+        if options["no_compare"] and mode != "full":
+            raise CommandError("--no-compare needs --mode full: what Complete closes is always compared.")
+        if options["max_rate"] is not None and not 1 <= options["max_rate"] <= services.MOST_MB_PER_SECOND:
+            raise CommandError(f"--max-rate takes a number of MB from 1 to {services.MOST_MB_PER_SECOND}.")
         return RunOptions(
             source=source,
             target=target,
@@ -120,6 +136,8 @@ class Command(BaseCommand):
             incremental=mode == "full+sync",
             complete=complete,
             jobs=options["jobs"],
+            mb_per_second=options["max_rate"],
+            compare=not options["no_compare"],
             as_json=options["json"],
         )
 
@@ -134,6 +152,8 @@ class Command(BaseCommand):
             source=wanted.source,
             target=wanted.target,
             copy_jobs=wanted.jobs,
+            copy_mb_per_second=wanted.mb_per_second,
+            skip_compare=not wanted.compare,
         )
         services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
@@ -204,6 +224,14 @@ class Command(BaseCommand):
     def _complete(self, options: dict[str, Any]) -> int:
         return self._say(services.complete_task(task_id=_find(options["id"]).pk, actor=None))
 
+    def _tune(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        if options["jobs"] is None and options["max_rate"] is None:
+            raise CommandError("Give --jobs, --max-rate, or both.")
+        jobs = _knob(options["jobs"], "--jobs", "usual", task.copy_jobs)
+        rate = _knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
+        return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
+
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(f"{task.name}: {progress_line(task)}")
         return 0
@@ -224,6 +252,17 @@ def _find(prefix: str) -> MigrationTask:
         count = "No task has" if not found else f"{len(found)} tasks have"
         raise CommandError(f"{count} an id that begins with {prefix}. See: manage.py task list")
     return found[0]
+
+
+def _knob(text: str | None, option: str, nothing: str, before: int | None) -> int | None:
+    """Return what an option sets: `nothing` takes the setting back, and without the option it stays."""
+    if text is None:
+        return before
+    if text == nothing:
+        return None
+    if not text.isdecimal():
+        raise CommandError(f"{option} takes a whole number, or {nothing}.")
+    return int(text)
 
 
 def _time(text: str | None) -> datetime | None:

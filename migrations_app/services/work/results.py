@@ -45,7 +45,9 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=say("Completed. The target holds the data; nothing of ours is left on either server."),
+        message=say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
+        if task.skip_compare and not task.incremental
+        else say("Completed. The target holds the data; nothing of ours is left on either server."),
         finished_at=now,
         lease_until=None,
         worker="",
