@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +335,47 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
             "COPY public.empty_one FROM STDIN",
         ),
     )
+
+
+def _turn(run: Run, **knobs: Any) -> None:
+    fakes(run.ports)[2].turned = replace(run.plan.knobs, **knobs)
+
+
+def test_a_cap_slows_the_copy_down(run: Run, source_cluster: Cluster, source_db: str) -> None:
+    execute(
+        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
+    )
+    _turn(run, bytes_per_second=1_000_000)
+    started = time.monotonic()
+    copy.run(run)
+    assert time.monotonic() - started > 1.5
+
+
+def test_a_cap_that_is_taken_back_frees_a_copy_under_way(run: Run, source_cluster: Cluster, source_db: str) -> None:
+    execute(
+        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 4000)"
+    )
+    _turn(run, bytes_per_second=1000)  # at this rate it would take an hour
+    _while_copying(run, source_cluster, lambda: _turn(run, bytes_per_second=None))
+    assert set(states(run)) == {TableStatus.DONE}
+
+
+def test_lanes_come_and_go_while_rows_are_copied(run: Run, source_cluster: Cluster, source_db: str) -> None:
+    execute(
+        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 3000)"
+    )
+    seen: list[int] = []
+    _turn(run, copy_jobs=1, bytes_per_second=1_000_000)
+
+    def more() -> None:
+        for number in (4, 1):
+            _turn(run, copy_jobs=number, index_jobs=number, bytes_per_second=1_000_000)
+            seen.append(number)
+        _turn(run, copy_jobs=2, index_jobs=2)
+
+    _while_copying(run, source_cluster, more)
+    assert seen == [4, 1]
+    assert set(states(run)) == {TableStatus.DONE}
 
 
 @pytest.mark.usefixtures("endless")
