@@ -20,7 +20,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-copy bench-console lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-copy bench-sync bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -82,6 +82,10 @@ messages: ## Collect the texts of the console into locale/ (with gettext's tools
 			--ignore .venv --ignore var --ignore tests --ignore "migrations_app/migrations/*"; \
 	else echo "gettext's tools are missing: nothing is collected (Debian: apt-get install gettext)"; fi; \
 	$(CLEAN) $(PY) manage.py compile_translations
+
+bench-sync: ## Measure how fast changes reach the target, side by side with a native subscription
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.bench.sync $(ARGS)
 
 bench-console: ## Measure the console's pages: 50,000 tables, 2,000 schemas, eight clients
 	@$(IN_ROOT); .ci/setup test

@@ -301,10 +301,10 @@ def writing() -> Iterator[Writing]:
     writer.stop()
 
 
-def worker(pair: Pair) -> subprocess.Popen[bytes]:
+def worker(pair: Pair, *arguments: str) -> subprocess.Popen[bytes]:
     pair.epoch += 1
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.postgres.sync_worker"],
+        [sys.executable, "-m", "tests.postgres.sync_worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -316,13 +316,19 @@ def worker(pair: Pair) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Writing) -> None:
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Writing, path: str) -> None:
     pair.build(BAG)
     pair.catch_up()
     writing.start(pair)
-    dice = random.Random()  # noqa: S311 - no secret
-    for _ in range(10):
-        process = worker(pair)
+    seed = random.randrange(10**6)  # noqa: S311 - no secret
+    print(f"seed {seed}")
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    for number in range(10):
+        # A large transaction now and then, so that some kills hit the middle of one.
+        if number % 2:
+            pair.at_source(f"INSERT INTO t SELECT g, 'large' FROM generate_series({number}000000, {number}004000) g")
+        process = worker(pair, path)
         assert process.stdout is not None
         assert process.stdout.readline() == b"syncing\n"
         time.sleep(dice.uniform(0, 0.6))

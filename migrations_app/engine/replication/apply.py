@@ -34,8 +34,8 @@ _FEW_CHANGES = 40
 _WORTH_CHANGES = 2_000
 """A batch of so many goes at once when nothing is under way."""
 
-_MOST_CHANGES = 30_000
-_MOST_BYTES = 4 << 20
+_MOST_CHANGES = 20_000
+_MOST_BYTES = 3 << 20
 _ADOPT_SECONDS = 3.0
 _URGENT_SECONDS = 0.2
 _EPOCH_2000 = 946_684_800
@@ -97,7 +97,7 @@ class Applier:
 
     @property
     def due(self) -> int:
-        """After how many more changes `commit` wants to be followed by `depart`."""
+        """After how many more changes the end of a transaction has to be followed by `depart`."""
         wanted = _MOST_CHANGES if self._under_way else _WORTH_CHANGES
         return max(0, wanted - self.batch.changes) if self.batch.size < _MOST_BYTES else 0
 
@@ -123,11 +123,6 @@ class Applier:
         self._final = final_lsn
         self.commit_time = timestamp / 1_000_000 + _EPOCH_2000
         self.in_transaction = True
-
-    def commit(self, end_lsn: int) -> None:
-        """Take the end of a transaction of the source."""
-        self.in_transaction = False
-        self.end = end_lsn
 
     def reached(self, lsn: int) -> None:
         """Take note that nothing more that committed before `lsn` will come. Ignored inside a transaction."""

@@ -90,7 +90,12 @@ class Keyed:
         row, stop = self._cut(data, at + 1)
         if stop != end or data[at] != _NEW:
             raise malformed("that cannot be read", data, at)
-        self._add(self._key(row), row)
+        key = self._key(row)
+        inserts = self.inserts
+        if self.updates or self.deletes or self.ghosts or key in inserts:
+            self._add(key, row)
+        else:
+            inserts[key] = row
 
     def update(self, data: bytes, at: int, end: int) -> None:
         """Take an update."""
@@ -100,7 +105,10 @@ class Keyed:
         row, stop = self._cut(data, at + 1)
         if stop != end:
             raise malformed("that cannot be read", data, at)
-        self._change(self._key(row), row)
+        if self.inserts or self.deletes or self.ghosts or None in row or not self._takes_updates:
+            self._change(self._key(row), row)
+        else:
+            self.updates[self._key(row)] = row
 
     def delete(self, data: bytes, at: int, end: int) -> None:
         """Take a delete."""

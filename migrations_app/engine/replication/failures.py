@@ -10,6 +10,7 @@ from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
 from ..plan import Side
 from ..wording import NOTHING, Sentence, say
+from .batch_path import Set
 from .pgoutput import Insert
 from .pipeline import StatementFailed
 from .row_path import Change
@@ -38,7 +39,7 @@ def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineErr
         return TargetError(
             say("The bookmark on the target was removed while {context}.", context=context), code="DST-BOOKMARK"
         )
-    return _statement_failure(error, str(context))
+    return _statement_failure(error, say("applying a batch of changes") if isinstance(context, Set) else str(context))
 
 
 def lease_lost(failure: StatementFailed) -> bool:

@@ -15,6 +15,8 @@ from .pgoutput import malformed
 from .stream import Stream, reported
 
 _HUGE_BYTES = 1 << 20
+_NEVER = 1 << 64  # beyond all positions
+_COMMIT_LENGTH = frames.MESSAGE + frames.commit.size  # the kind makes up for the mark, which is not counted
 _LEAST = 6  # bytes of a frame: what it is, its length, and one of what it holds
 _SIZE = struct.Struct("!I").unpack_from
 
@@ -33,8 +35,8 @@ class Intake:
         self._parts: list[bytes] = []
         self._missing = 0
         self.urgent = False
-        self._goal: int | None = None
-        self._stop: Callable[[], bool] | None = None
+        self._goal = _NEVER
+        self._halt = False
         self._start = self._changes = self._due = 0
 
     @property
@@ -63,9 +65,10 @@ class Intake:
 
     def work(self, goal: int | None, stop: Callable[[], bool] | None) -> bool:
         """Work through whole frames. True as soon as a transaction that ends beyond `goal` begins, the end was reached,
-        or `stop` said True at the end of a transaction. Raises EngineError.
+        or a transaction ended after `stop` said True. Raises EngineError.
         """
-        self._goal, self._stop = goal, stop
+        self._goal = _NEVER if goal is None else goal
+        self._halt = stop is not None and stop()
         self._start, self._changes = self._at, 0
         self._due = self._applier.due
         done = self._walk()
@@ -74,10 +77,11 @@ class Intake:
             self._applier.turn()
         return done
 
-    def _walk(self) -> bool:
+    def _walk(self) -> bool:  # noqa: C901 - the hottest loop: a call would cost as much as what it does
         applier, data, at = self._applier, self._data, self._at
         find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
-        changes, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
+        changing, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
+        commit, changes = frames.COMMIT, self._changes
         while at + _LEAST <= size:
             try:
                 mark, length, form, kind, oid = head(data, at)
@@ -86,7 +90,7 @@ class Intake:
             end = at + 1 + length
             if end > size:
                 break
-            if form == plugin and kind in changes:
+            if form == plugin and kind in changing:
                 folding = find(oid) or applier.folding(oid)
                 try:
                     if kind == update:
@@ -98,13 +102,21 @@ class Intake:
                 except Unfit:
                     applier.batch.take_by_rows(oid)
                 if folding is not SKIPPED:
-                    self._changes += 1
-                self._at = at = end
+                    changes += 1
+                at = end
                 continue
+            if kind == commit and form == plugin and length == _COMMIT_LENGTH:
+                applier.in_transaction = False
+                applier.end = reached = frames.commit.unpack_from(data, at + 31)[2]
+                if changes < self._due and reached < self._goal and not self._halt:
+                    at = end
+                    continue
+            self._at, self._changes = at, changes
             done = self._other(mark, kind if form == plugin else form, data, end)
-            at, find = self._at, applier.foldings.get
+            at, changes, find = self._at, self._changes, applier.foldings.get
             if done:
                 return True
+        self._at, self._changes = at, changes
         return False
 
     def _other(self, mark: int, kind: int, data: bytes, end: int) -> bool:
@@ -114,15 +126,17 @@ class Intake:
             raise self._ended(mark, data[at + 5 : end])
         if kind == frames.BEGIN:
             final, timestamp, _ = _fields(frames.begin, data, at + 31, end)
-            if self._goal is not None and final >= self._goal:
+            if final >= self._goal:
                 return True
             self._applier.begin(final, timestamp)
             self._at = end
             return False
         self._at = end
         if kind == frames.COMMIT:
-            self._applier.commit(_fields(frames.commit, data, at + 31, end)[2])
-            return self._after_commit(data, end)
+            _fields(frames.commit, data, at + 31, end)
+            if self._changes >= self._due:
+                self._depart(data, end)
+            return self._halt or self._goal_reached()
         if kind == frames.KEEPALIVE:
             return self._keepalive(*_fields(frames.keepalive, data, at + 6, end))
         if self._applier.barrier(data, at + frames.MESSAGE, end):
@@ -130,11 +144,6 @@ class Intake:
             self._applier.pass_barrier(data, at, end)
             self._start = end
         return False
-
-    def _after_commit(self, data: bytes, end: int) -> bool:
-        if self._changes >= self._due:
-            self._depart(data, end)
-        return self._goal_reached() or (self._stop is not None and self._stop())
 
     def _depart(self, data: bytes, end: int) -> None:
         self._applier.batch.keep(data, self._start, end, self._changes)
@@ -149,7 +158,7 @@ class Intake:
         return self._goal_reached()
 
     def _goal_reached(self) -> bool:
-        return self._goal is not None and not self._applier.in_transaction and self._applier.end >= self._goal
+        return not self._applier.in_transaction and self._applier.end >= self._goal
 
     def _ended(self, mark: int, body: bytes) -> Exception:
         if mark == ord("E"):

@@ -98,10 +98,10 @@ class SyncSession:
         """Apply source transactions in commit order; return the durable position.
 
         `until`: take every transaction that commits before this LSN, nothing later; return as soon as that is known.
-        `stop`: return at the next end of a transaction after it says True. With neither it runs until an error.
+        `stop`: return at an end of a transaction soon after it says True. With neither it runs until an error.
         """
         goal = None if until is None else before_page_header(until)
-        asked = None if stop is None else lambda: self._stop_wanted(stop)
+        asked = None if stop is None else lambda: self._asked(stop)
         try:
             while not self._goal_reached(goal) and not self._stop_wanted(stop):
                 if self._intake.work(goal, asked):
@@ -120,8 +120,9 @@ class SyncSession:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
 
     def _stop_wanted(self, stop: Callable[[], bool] | None) -> bool:
-        if stop is None or self._applier.in_transaction:
-            return False
+        return stop is not None and not self._applier.in_transaction and self._asked(stop)
+
+    def _asked(self, stop: Callable[[], bool]) -> bool:
         now = time.monotonic()
         if now - self._stop_asked_at < _STOP_SECONDS:
             return False

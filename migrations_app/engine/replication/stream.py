@@ -1,8 +1,8 @@
-"""Receives a logical replication stream in a thread of its own, so that the source hears from us however slow the
-target is, and hands its bytes over through a queue that is bounded by bytes.
+"""Receives a logical replication stream, and has a thread of its own tell the source how far we are.
 
 libpq logs in; the stream itself is read from its socket as it comes, since a call per message costs more than to read
 the message. Sessions of ours are plain sockets: where TLS or a bastion stands between, that is the forwarder's work.
+What nobody reads waits in the buffers of the system, and the source with it; it listens to us all the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import socket
 import struct
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from ..connect import Connection, server_error
@@ -29,13 +28,12 @@ from ..wording import say
 _FEEDBACK = struct.Struct("!cicQQQqB")
 _HEAD = struct.Struct("!cI")
 _READ_BYTES = 256 << 10
-_QUEUE_BYTES = 8 << 20
 _FEEDBACK_SECONDS = 10.0
 _EPOCH_2000 = 946_684_800
 _GOODBYE_SECONDS = 0.5
 _COPY_DONE = b"c\x00\x00\x00\x04"
 _READY = b"Z\x00\x00\x00\x05I"
-_DOING = "receiving changes"
+_DOING = say("receiving changes")
 
 
 class SlotBusy(ConnectionLost):
@@ -74,97 +72,83 @@ def stream_error(state: str, words: str, slot: str) -> EngineError:
 
 
 class Stream:
-    """One running stream. `take` is called by one thread; `acknowledge`, `ping`, `heard` and `close` by the same one.
+    """One running stream. `close`, and everything else that is public, is called by one thread.
 
-    The reader thread alone touches the connection until `close`. Nothing but what was given to `acknowledge` is ever
-    confirmed to the source.
+    A thread of its own tells the source every few seconds that we live, also while nobody reads. Nothing but what was
+    given to `acknowledge` is ever confirmed to the source.
     """
 
     def __init__(self, connection: Connection, line: socket.socket, slot: str, position: int, first: bytes) -> None:
         self._connection = connection
         self._line = line
         self.slot = slot
+        self._first = first
         self._durable = position
         self._received = position
-        self._ready = threading.Condition()
-        self._chunks: deque[bytes] = deque([first] if first else [])
-        self._queued = len(first)
+        self._due = threading.Event()
         self._error: EngineError | None = None
         self._closing = False
         self._ping = False
-        self._feedback_due = 0.0
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
         self._poll = select.poll()
         self._poll.register(line, select.POLLIN)
-        self._poll.register(self._wake_read, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name=f"stream {slot}", daemon=True)
 
     def start(self) -> None:
-        """Start receiving."""
+        """Start telling the source how far we are."""
         self._thread.start()
 
     def take(self, timeout: float) -> bytes:
         """Return the next bytes of the stream, cut anywhere; b"" when none came within `timeout` seconds.
 
-        Raises EngineError when the line broke, after everything received before that was taken.
+        Raises EngineError when the line broke.
         """
-        with self._ready:
-            if not self._chunks and self._error is None and timeout > 0:
-                self._ready.wait(timeout)
-            if self._chunks:
-                return self._pop()
-            if self._error is not None:
-                raise self._error
-        return b""
-
-    def _pop(self) -> bytes:
-        taken = [self._chunks.popleft()]
-        size = len(taken[0])
-        while self._chunks and size + len(self._chunks[0]) <= _READ_BYTES:
-            taken.append(self._chunks.popleft())
-            size += len(taken[-1])
-        self._queued -= size
-        self._ready.notify_all()
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        if self._first:
+            data, self._first = self._first, b""
+            return data
+        if self._error is not None:
+            raise self._error
+        try:
+            if timeout > 0 and not self._poll.poll(timeout * 1000):
+                return b""
+            data = self._line.recv(_READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise _lost(error) from error
+        if not data:
+            raise ConnectionLost(
+                "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+            )
+        return data
 
     def acknowledge(self, position: int) -> None:
         """Tell the source that everything before `position` is durable on the target."""
         if position > self._durable:
             self._durable = position
-            self._hurry()
+            self._due.set()
 
     def heard(self, wal_end: int, *, urgent: bool) -> None:
         """Take note of a keepalive of the source; `urgent`: it waits for our answer."""
         self._received = max(self._received, wal_end)
         if urgent:
-            self._hurry()
+            self._due.set()
 
     def ping(self) -> None:
         """Ask the source how far it has read; its answer arrives as a keepalive in stream order."""
         self._ping = True
-        self._hurry()
-
-    def _hurry(self) -> None:
-        self._feedback_due = 0.0
-        with contextlib.suppress(OSError):
-            self._wake_write.send(b"x")
-        with self._ready:
-            self._ready.notify_all()
+        self._due.set()
 
     def close(self) -> None:
         """End the stream with the last acknowledged position told, and close the connection. Idempotent."""
         self._closing = True
-        self._hurry()
+        self._due.set()
         if self._thread.ident is not None:
             self._thread.join(10)
         with contextlib.suppress(EngineError, OSError):
             if not self._connection.closed and not self._thread.is_alive() and self._error is None:
                 self._say_goodbye()
         self._connection.close()
-        for one in (self._line, self._wake_read, self._wake_write):
-            one.close()
+        self._line.close()
 
     def _say_goodbye(self) -> None:
         # Ending the copy properly frees the slot at once; a source in the midst of a huge transaction does not listen,
@@ -186,55 +170,27 @@ class Stream:
     def _run(self) -> None:
         try:
             while not self._closing:
-                if time.monotonic() >= self._feedback_due:
-                    self._send_feedback(reply=self._ping)
-                try:
-                    data = self._line.recv(_READ_BYTES)
-                except BlockingIOError:
-                    self._wait()
-                    continue
-                if not data:
-                    raise ConnectionLost(
-                        say("The source ended the stream of changes."),
-                        hint=say("It is taken up again from the kept position."),
-                    )
-                self._put(data)
+                self._due.clear()
+                self._send_feedback(reply=self._ping)
+                self._due.wait(_FEEDBACK_SECONDS)
         except EngineError as error:
-            self._fail(error)
-        except OSError as error:
-            self._fail(ConnectionLost(f"Lost the connection to the source while {_DOING}: {error.strerror or error}"))
-
-    def _fail(self, error: EngineError) -> None:
-        with self._ready:
             self._error = error
-            self._ready.notify_all()
-
-    def _wait(self) -> None:
-        seconds = max(0.0, self._feedback_due - time.monotonic())
-        for descriptor, _ in self._poll.poll(min(seconds, _FEEDBACK_SECONDS) * 1000):
-            if descriptor == self._wake_read.fileno():
-                self._wake_read.recv(4096)
-
-    def _put(self, data: bytes) -> None:
-        with self._ready:
-            self._chunks.append(data)
-            self._queued += len(data)
-            self._ready.notify_all()
-        while self._queued > _QUEUE_BYTES and not self._closing:
-            if time.monotonic() >= self._feedback_due:
-                self._send_feedback(reply=False)
-            with self._ready:
-                if self._queued > _QUEUE_BYTES and not self._closing:
-                    self._ready.wait(max(0.01, self._feedback_due - time.monotonic()))
+        except OSError as error:
+            self._error = _lost(error)
 
     def _send_feedback(self, *, reply: bool) -> None:
         self._ping = self._ping and not reply
-        self._feedback_due = time.monotonic() + _FEEDBACK_SECONDS
         durable = self._durable
         moment = int((time.time() - _EPOCH_2000) * 1_000_000)
         written = max(self._received, durable)
         size = _FEEDBACK.size - 1
         send(self._line, _FEEDBACK.pack(b"d", size, b"r", written, durable, durable, moment, int(reply)), 60.0)
+
+
+def _lost(error: OSError) -> ConnectionLost:
+    return ConnectionLost(
+        say("Lost the connection to the source while receiving changes: {error}", error=error.strerror or str(error))
+    )
 
 
 def send(line: socket.socket, data: bytes, seconds: float) -> None:
@@ -245,7 +201,11 @@ def send(line: socket.socket, data: bytes, seconds: float) -> None:
             data = data[line.send(data) :]
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise ConnectionLost(f"The source took nothing for {seconds:.0f} seconds while {_DOING}.") from None
+                raise ConnectionLost(
+                    say(
+                        "The source took nothing for {seconds} seconds while receiving changes.", seconds=round(seconds)
+                    )
+                ) from None
             select.select([], [line], [], 0.5)
 
 
@@ -271,7 +231,7 @@ def open_stream(
         first = _read_start(line, slot, check)
     except OSError as error:
         line.close()
-        raise ConnectionLost(f"Lost the connection to the source while {_DOING}: {error.strerror or error}") from error
+        raise _lost(error) from error
     except BaseException:
         line.close()
         raise
@@ -294,15 +254,19 @@ def _read_start(line: socket.socket, slot: str, check: Callable[[], None]) -> by
             if kind == b"E":
                 failure = reported(body, slot)
             elif kind == b"Z":
-                raise failure or SourceError("The source did not start the stream of changes.", code="SRC-PROTOCOL")
+                raise failure or SourceError(
+                    say("The source did not start the stream of changes."), code="SRC-PROTOCOL"
+                )
             elif kind not in b"SNA":
-                raise SourceError(f"The source answered something unknown: {kind!r}", code="SRC-PROTOCOL")
+                raise SourceError(
+                    say("The source answered something unknown: {kind}", kind=f"{kind!r}"), code="SRC-PROTOCOL"
+                )
         readable, _, _ = select.select([line], [], [], 0.5)
         check()
         if readable:
             data = line.recv(_READ_BYTES)
             if not data:
-                raise failure or ConnectionLost("The source closed the connection instead of starting the stream.")
+                raise failure or ConnectionLost(say("The source closed the connection instead of starting the stream."))
             buffer += data
 
 

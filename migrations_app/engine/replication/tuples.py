@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .pgoutput import BINARY_VALUE, NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, Relation, malformed
 
@@ -16,6 +17,9 @@ Row = Sequence[bytes | None]
 
 Cut = Callable[[bytes, int], tuple[Row, int]]
 """Takes a buffer and where a row begins; returns the row and where it ends. Raises MalformedMessage."""
+
+Step = tuple[Any, int, Any, str]
+"""A run's unpacker, its size, the kinds of its values and its format; or None, 0 and the kind of one value."""
 
 NULL = b"\xff\xff\xff\xff"
 
@@ -40,16 +44,42 @@ def cutters(relation: Relation, *, binary: bool) -> tuple[Cut, Cut]:
 
 
 def _cutter(widths: list[int | None], kinds: list[int], form: int) -> Cut:
-    """`widths`: bytes of each value, None where they vary; what goes before the first such is cut in one go."""
-    count = len(widths)
-    lead = next((at for at, width in enumerate(widths) if width is None), count)
-    formats = (
-        f"1s{4 + (width or 0)}s" if kind == form else "1s0s" for width, kind in zip(widths[:lead], kinds, strict=False)
-    )
-    head = struct.Struct("!2s" + "".join(formats))
-    unpack, size, rest = head.unpack_from, head.size, count - lead
-    header, expected = _COUNT.pack(count), tuple(bytes([kind]) for kind in kinds[:lead])
-    careful = _careful(count, form)
+    """`widths`: bytes of each value, None where they vary. Runs of values whose places are known are cut in one go."""
+    header = _COUNT.pack(len(widths))
+    steps, length = _steps(widths, kinds, form), _LENGTH
+
+    def cut(data: bytes, at: int) -> tuple[Row, int]:
+        row: list[bytes | None] = [data[at : at + 2]]
+        if row[0] != header:
+            raise malformed("with another number of columns than announced", data, at)
+        end = at + 2
+        for run, size, kinds, _ in steps:
+            if run is None:
+                start = end + 1
+                if data[end:start] != kinds or start + 4 > len(data):
+                    end = _values(data, end, 1, form, row)
+                    continue
+                end = start + 4 + length(data, start)[0]
+                row.append(data[start:end])
+                continue
+            try:
+                found = run(data, end)
+            except struct.error:  # NULLs are shorter: a row may end before its layout does
+                found = ()
+            if found[0::2] == kinds:
+                row += found[1::2]
+                end += size
+            else:
+                end = _values(data, end, len(kinds), form, row)
+        return row, end
+
+    return cut if len(steps) != 1 or steps[0][0] is None else _in_one_go(cut, steps[0], header)
+
+
+def _in_one_go(careful: Cut, step: Step, header: bytes) -> Cut:
+    """Cut rows that have but one layout."""
+    layout = struct.Struct(f"!2s{step[3]}")
+    unpack, size, expected = layout.unpack_from, layout.size, step[2]
 
     def cut(data: bytes, at: int) -> tuple[Row, int]:
         try:
@@ -58,27 +88,29 @@ def _cutter(widths: list[int | None], kinds: list[int], form: int) -> Cut:
             return careful(data, at)
         if found[1::2] != expected or found[0] != header:
             return careful(data, at)
-        if not rest:
-            return found[0::2], at + size
-        row = list(found[0::2])
-        return row, _rest(data, at + size, rest, form, row)
-
-    return cut if lead else careful
-
-
-def _careful(count: int, form: int) -> Cut:
-    header = _COUNT.pack(count)
-
-    def cut(data: bytes, at: int) -> tuple[Row, int]:
-        row: list[bytes | None] = [header]
-        if data[at : at + 2] != header:
-            raise malformed("with another number of columns than announced", data, at)
-        return row, _rest(data, at + 2, count, form, row)
+        return found[0::2], at + size
 
     return cut
 
 
-def _rest(data: bytes, at: int, count: int, form: int, row: list[bytes | None]) -> int:
+def _steps(widths: list[int | None], kinds: list[int], form: int) -> list[Step]:
+    """Return how a row is taken apart: runs with a layout, and single values of any length."""
+    steps: list[Step] = []
+    run, found = "", []
+    for width, kind in [*zip(widths, kinds, strict=True), (None, form)]:
+        if width is not None:
+            run += f"1s{4 + width}s" if kind == form else "1s0s"
+            found.append(bytes([kind]))
+            continue
+        if found:
+            layout = struct.Struct("!" + run)
+            steps.append((layout.unpack_from, layout.size, tuple(found), run))
+        steps.append((None, 0, bytes([form]), ""))
+        run, found = "", []
+    return steps[:-1]
+
+
+def _values(data: bytes, at: int, count: int, form: int, row: list[bytes | None]) -> int:
     append = row.append
     try:
         for _ in range(count):

@@ -5,7 +5,7 @@
 WITH RECURSIVE used AS (
   SELECT unnest(%(types)s::oid[]) AS type
   UNION SELECT a.atttypid FROM pg_catalog.pg_attribute a
-   WHERE a.attrelid = ANY (%(tables)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+   WHERE a.attrelid = ANY (%(tables)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ), below AS (
   SELECT t.oid, t.typtype, t.typbasetype FROM used LEFT JOIN pg_catalog.pg_type t ON t.oid = used.type
   UNION ALL
