@@ -238,12 +238,16 @@ def by_us(pair: Pair) -> Drained:
 
 
 def subscribe(pair: Pair) -> None:
-    """Make a subscription that is not enabled yet."""
+    """Make a subscription that is not enabled yet.
+
+    Without streaming of open transactions, as before version 18: one worker applies what is committed, as we do.
+    """
     source = pair.source
     line = f"host=127.0.0.1 port={source.port} user=postgres password={source.password} dbname={pair.source_db}"
     pair.at_target(
         f"CREATE SUBSCRIPTION native CONNECTION '{line}' PUBLICATION \"{pair.state.publication}\""
-        f" WITH (create_slot = false, slot_name = '{pair.state.slot}', enabled = false, copy_data = false)"
+        f" WITH (create_slot = false, slot_name = '{pair.state.slot}', enabled = false, copy_data = false,"
+        " streaming = off)"
     )
 
 

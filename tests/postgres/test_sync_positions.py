@@ -234,11 +234,11 @@ def test_a_huge_transaction_is_one_commit_in_bounded_memory(pair: Pair) -> None:
         worker = threading.Thread(target=session.advance, kwargs={"until": until})
         worker.start()
         while worker.is_alive():
-            seen.append((count(pair), cast(Any, session)._stream._queued))
+            seen.append((count(pair), cast(Any, session)._applier.batch.size))
             time.sleep(0.05)
         worker.join()
     assert {rows for rows, _ in seen} <= {0, 150000}
-    assert max(queued for _, queued in seen) < 12 << 20
+    assert max(size for _, size in seen) < 4 << 20
     pair.assert_equal()
 
 
