@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,16 +23,18 @@ from psycopg import pq
 
 from . import wire
 from .connect import Connection, server_error, translate
+from .endings import HOLD, Ending, error_fields, find_error, may_be_over
 from .errors import ConnectionLost, EngineError, TargetError
 from .plan import Side
 from .wire import Patience
 from .wording import say
 
 CHUNK = 256 * 1024
-HOLD = 4096
-"""Bytes at the end of what was read that are not passed on yet: longer than the end of a stream or an error."""
+BUFFER = 2 * CHUNK
+"""Bytes of each of a relay's two buffers. What was passed on stays there for a while: a long error begins there."""
 _JOIN = 128 * 1024
-_READY = re.compile(rb"Z\x00\x00\x00\x05[ITE]\Z", re.DOTALL)
+_UNEXPECTED_MESSAGE = "08P01"
+_SALVAGE_SECONDS = 1.0
 _QUIET_MILLISECONDS = 100
 
 
@@ -42,59 +44,6 @@ class Copied:
 
     rows: int
     bytes: int
-
-
-@dataclass(frozen=True)
-class End:
-    """Where the rows end in a buffer, and how many the source says it sent."""
-
-    offset: int
-    rows: int
-
-
-class Ending:
-    """Recognises the end of a stream: what the source sends after the last row of `COPY …; SELECT '<nonce>' AS nonce`.
-
-    The nonce is not known to anybody who could have put it into a row.
-    """
-
-    def __init__(self, nonce: bytes) -> None:
-        status = rb"(?:S\x00\x00..[^\x00]*\x00[^\x00]*\x00)*"
-        self.pattern = re.compile(
-            rb"c\x00\x00\x00\x04C....COPY ([0-9]+)\x00"
-            rb"T....\x00\x01nonce\x00.{18}"
-            rb"D....\x00\x01\x00\x00\x00" + bytes([len(nonce)]) + re.escape(nonce) + rb"C....SELECT 1\x00"
-            rb"" + status + rb"Z\x00\x00\x00\x05[ITE]\Z",
-            re.DOTALL,
-        )
-
-    def find(self, buffer: bytearray, filled: int) -> End | None:
-        """Return the end when the buffer's first `filled` bytes end with it, else None."""
-        if filled < 6 or buffer[filled - 6 : filled - 1] != b"Z\x00\x00\x00\x05":
-            return None
-        match = self.pattern.search(buffer, max(0, filled - HOLD), filled)
-        return End(match.start(), int(match.group(1))) if match else None
-
-
-def find_error(tail: bytes) -> dict[str, bytes] | None:
-    """Return the fields of an ErrorResponse at the end of `tail` (ReadyForQuery may follow), else None."""
-    end = len(tail) - 6 if _READY.search(tail) else len(tail)
-    start = tail.find(b"E")
-    while start >= 0:
-        if start + 5 <= end and start + 1 + struct.unpack_from("!i", tail, start + 1)[0] == end:
-            fields = error_fields(tail[start + 5 : end])
-            if fields:
-                return fields
-        start = tail.find(b"E", start + 1)
-    return None
-
-
-def error_fields(body: bytes) -> dict[str, bytes] | None:
-    """Return the fields of an ErrorResponse's body by their letter, None when it is not one."""
-    if not body.endswith(b"\x00\x00") and body != b"\x00":
-        return None
-    fields = {part[:1].decode("latin-1"): part[1:] for part in body[:-2].split(b"\x00")}
-    return fields if len(fields.get("C", b"")) == 5 and "M" in fields and "S" in fields else None
 
 
 class _TargetSpoke(Exception):
@@ -115,7 +64,7 @@ class Relay:
         self.patience = patience
         self.on_bytes = on_bytes
         self.raw = not (source.pgconn.ssl_in_use or target.pgconn.ssl_in_use)
-        self._buffer = bytearray(HOLD + CHUNK)
+        self._buffers = (bytearray(BUFFER), bytearray(BUFFER))
         self._sockets: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Relay:
@@ -169,8 +118,14 @@ class Relay:
         pgconn.send_query(f"{copy_out}; SELECT '{nonce}' AS nonce".encode())
         wire.flush(pgconn, self.patience)
         source, target = self._own_sockets()
-        stream = _Stream(source, target, self._buffer, self.patience, self.on_bytes)
-        rows = stream.run(Ending(nonce.encode()), doing)
+        stream = _Stream(source, target, self._buffers, self.patience, self.on_bytes)
+        try:
+            rows = stream.run(Ending(nonce.encode()), doing)
+        except _TargetSpoke:
+            self.patience.check()
+            problem = self._target_error(doing)
+            # An error of the source that is longer than what is held back has begun to go over: the target says so.
+            raise (stream.salvage() if problem.sqlstate == _UNEXPECTED_MESSAGE else None) or problem from None
         # libpq still waits for the answer of its query, whose bytes we have taken: give it another one to read.
         question = b"SELECT 1\x00"
         source.sendall(b"Q" + struct.pack("!i", len(question) + 4) + question)
@@ -261,12 +216,16 @@ class _Stream:
         self,
         source: socket.socket,
         target: socket.socket,
-        buffer: bytearray,
+        buffers: tuple[bytearray, bytearray],
         patience: Patience,
         on_bytes: Callable[[int], None],
     ) -> None:
         self.source, self.target = source, target
-        self.buffer, self.view = buffer, memoryview(buffer)
+        self.buffer, self._other = buffers
+        self.view = memoryview(self.buffer)
+        self._before = 0
+        """Bytes of the other buffer that were passed on last: what this one holds follows them without a gap."""
+        self._sent = 0
         self.patience, self.on_bytes = patience, on_bytes
         self._spoken = select.poll()
         self._spoken.register(target, select.POLLIN)
@@ -284,12 +243,46 @@ class _Stream:
                 self._send(end.offset)
                 return end.rows
             self._look_for_error()
-            if self.filled >= 2 * HOLD:
+            if self.filled >= self._sent + 2 * HOLD:
                 self._send(self.filled - HOLD)
-                # At least as many bytes went as are kept, so the two places do not overlap.
-                self.view[:HOLD] = self.view[self.filled - HOLD : self.filled]
-                self.filled = HOLD
+            if len(self.buffer) - self.filled < CHUNK // 2:
+                self._turn_over()
             self._receive()
+
+    def _turn_over(self) -> None:
+        """Go on in the other buffer with what was held back; this one stays readable until the next time."""
+        left = self.filled - self._sent
+        self._other[:left] = self.view[self._sent : self.filled]
+        self.buffer, self._other = self._other, self.buffer
+        self.view = memoryview(self.buffer)
+        self._before, self._sent, self.filled = self._sent, 0, left
+
+    def _recent(self) -> bytes:
+        """Return everything that is still known of the stream, the end last."""
+        return bytes(memoryview(self._other)[: self._before]) + bytes(self.view[: self.filled])
+
+    def salvage(self) -> EngineError | None:
+        """Return what the source says at the end of its stream, read to its end; None when nothing of it is an error.
+
+        For a target that was sent something else than rows. Waits no longer than a second.
+        """
+        until = time.monotonic() + _SALVAGE_SECONDS
+        with contextlib.suppress(OSError):
+            while time.monotonic() < until and (fields := find_error(self._recent())) is None:
+                if self.filled == len(self.buffer):
+                    self._sent = self.filled - HOLD  # to nobody: the target has failed
+                    self._turn_over()
+                poll = select.poll()
+                poll.register(self.source, select.POLLIN)
+                if not poll.poll(_QUIET_MILLISECONDS) or not self._take_in():
+                    break
+        fields = find_error(self._recent())
+        return self._source_error(fields) if fields else None
+
+    def _take_in(self) -> bool:
+        count = self.source.recv_into(self.view[self.filled :])
+        self.filled += count
+        return count > 0
 
     def _head(self) -> None:
         """Take the source's messages up to and including CopyOutResponse off the front."""
@@ -317,10 +310,9 @@ class _Stream:
 
         A row may look like one; but after the true one nothing more comes.
         """
-        tail_at = max(0, self.filled - HOLD)
-        if self.filled < 6 or not _READY.search(self.buffer, max(0, self.filled - 6), self.filled):
+        if not may_be_over(self.buffer, self.filled):
             return
-        fields = find_error(bytes(self.view[tail_at : self.filled]))
+        fields = find_error(self._recent())
         if fields is None:
             return
         poll = select.poll()
@@ -345,19 +337,18 @@ class _Stream:
                     raise _TargetSpoke from None
                 continue
             if count == 0:
-                tail = bytes(self.view[max(0, self.filled - HOLD) : self.filled])
-                raise self._source_error(find_error(tail) or {"M": b"the server closed the connection"})
+                raise self._source_error(find_error(self._recent()) or {"M": b"the server closed the connection"})
             self.filled += count
             self.patience.check()
             self.patience.moved()
             return
 
     def _send(self, upto: int) -> None:
-        """Send the buffer's first `upto` bytes to the target."""
-        sent = 0
-        while sent < upto:
+        """Send what the buffer holds before `upto` to the target."""
+        size = upto - self._sent
+        while self._sent < upto:
             try:
-                sent += self.target.send(self.view[sent:upto])
+                self._sent += self.target.send(self.view[self._sent : upto])
             except BlockingIOError:
                 ready = wire.wait(self.patience, {self.target.fileno(): select.POLLIN | select.POLLOUT})
                 if ready[self.target.fileno()] & ~select.POLLOUT:
@@ -366,7 +357,7 @@ class _Stream:
             except ConnectionError:
                 raise _TargetSpoke from None
             self.patience.moved()
-        self.count += upto
-        self.on_bytes(upto)
+        self.count += size
+        self.on_bytes(size)
         if self._spoken.poll(0):  # a target that failed swallows the rest in silence
             raise _TargetSpoke

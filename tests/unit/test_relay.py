@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from migrations_app.engine import wire
+from migrations_app.engine.endings import Ending, find_error
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, EngineError, SourceError
-from migrations_app.engine.relay import CHUNK, HOLD, Ending, _Stream, find_error
+from migrations_app.engine.relay import BUFFER, CHUNK, _Stream
 from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl
 
@@ -46,6 +47,10 @@ def error(state: bytes = b"XX001", words: bytes = b"invalid page", detail: bytes
     return frame(b"E", b"SERROR\x00VERROR\x00C" + state + b"\x00M" + words + b"\x00" + detail + b"\x00")
 
 
+def buffers() -> tuple[bytearray, bytearray]:
+    return bytearray(BUFFER), bytearray(BUFFER)
+
+
 def run(pieces: list[bytes], *, close: bool = False, control: FakeControl | None = None) -> tuple[bytes, int]:
     """Feed the pieces one by one; return what reached the target and the row count."""
     feed, source = socket.socketpair()
@@ -70,7 +75,7 @@ def run(pieces: list[bytes], *, close: bool = False, control: FakeControl | None
         for thread in threads:
             thread.start()
         patience = Patience((control or FakeControl()).check, seconds=20)
-        stream = _Stream(source, target, bytearray(HOLD + CHUNK), patience, lambda count: None)
+        stream = _Stream(source, target, buffers(), patience, lambda count: None)
         try:
             rows = stream.run(Ending(NONCE), "copying a.b")
         finally:
@@ -157,7 +162,7 @@ def test_a_silent_source_is_given_up() -> None:
     with source, feed, target, sink:
         source.setblocking(False)
         feed.sendall(HEAD)
-        stream = _Stream(source, target, bytearray(HOLD + CHUNK), patience, lambda count: None)
+        stream = _Stream(source, target, buffers(), patience, lambda count: None)
         with pytest.raises(ConnectionLost, match="No data"):
             stream.run(Ending(NONCE), "copying a.b")
 
