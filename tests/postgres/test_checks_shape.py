@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.checks import collating, shape, shown
+from migrations_app.engine import row_sizes
+from migrations_app.engine.checks import collating, sendable, shown
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import Plan, Side
@@ -87,10 +88,37 @@ def test_very_large_rows_are_a_warning(shop: Connection, task: Plan, monkeypatch
     shop.execute("CREATE TABLE t (b bytea); ALTER TABLE t ALTER b SET STORAGE EXTERNAL")
     shop.execute("INSERT INTO t SELECT decode(repeat('ab', 100000), 'hex')")
     assert check(task, "large-values").status == "passed"
-    monkeypatch.setattr(shape, "LARGE_VALUE_BYTES", 50_000)
+    monkeypatch.setattr(sendable, "LARGE_VALUE_BYTES", 50_000)
     result = check(task, "large-values")
     assert result.status == "warning"
     assert "public.t" in result.found
+
+
+def test_a_row_that_cannot_be_sent_is_named_with_its_key(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    shop.execute('CREATE TABLE "fi les" (id int PRIMARY KEY, size text, doc bytea)')
+    shop.execute(
+        "INSERT INTO \"fi les\" SELECT i, repeat('x', 300000), decode(repeat('ab', 300000), 'hex')"
+        " FROM generate_series(1, 3) i"
+    )
+    assert check(task, "large-values").status == "passed"
+    shop.execute("UPDATE \"fi les\" SET size = repeat('x', 800000) WHERE id = 2")  # a few kB, compressed
+    result = check(task, "large-values")
+    assert result.status == "failed"
+    assert "ROW-TOOBIG: row (2) of public.fi les has 1.0 MB" in result.found
+
+
+def test_a_bytea_that_travels_as_text_counts_twice(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    shop.execute("CREATE TABLE files (doc bytea, words tsvector)")
+    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
+    assert "ROW-TOOBIG" in check(task, "large-values").found
+    shop.execute("ALTER TABLE files DROP words")
+    assert check(task, "large-values").status == "passed"
 
 
 def test_names_that_differ_in_case_or_hold_control_characters_are_a_warning(shop: Connection, task: Plan) -> None:

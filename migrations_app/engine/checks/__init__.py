@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     privileges,
     renamed,
     selected,
+    sendable,
     shape,
     shown,
     source_care,

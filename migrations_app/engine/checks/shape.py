@@ -10,10 +10,9 @@ from ..plan import DatabasePlan
 from ..sql import query
 from ..wording import NOTHING, Sentence, count, listing, pair, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 WIDE_KEY_BYTES = 256
-LARGE_VALUE_BYTES = 100 << 20
 
 
 def chosen_tables(context: Context, database: DatabasePlan) -> dict[int, Table]:
@@ -101,40 +100,6 @@ def wide_keys(context: Context, database: DatabasePlan) -> Finding:
             say("The migration works, but following and comparing these tables takes longer. A short key avoids that."),
         )
     return passed(say("No key is of great width, as far as the statistics tell."))
-
-
-@item(
-    "large-values",
-    "Values that fit into a message",
-    Group.SELECTION,
-    "PostgreSQL cannot send a row of more than 1 GB.",
-    per_database=True,
-    sides=ON_SOURCE,
-)
-def large_values(context: Context, database: DatabasePlan) -> Finding:
-    """List tables whose rows keep very much outside themselves, on average. Single rows cannot be seen this way."""
-    chosen = chosen_tables(context, database)
-    rows = context.source(database.source_name).execute(query("check_large_values")).fetchall()
-    found = []
-    for oid, held in rows:
-        table = chosen.get(int(str(oid)))
-        mean = int(str(held)) // max(1, table.rows_estimate) if table else 0
-        if table and mean >= LARGE_VALUE_BYTES:
-            found.append(say("{table} ({size} in a row on average)", table=table_name(table), size=size(mean)))
-    if found:
-        return warning(
-            say(
-                "{number} with very large rows: {names}.",
-                number=count(len(found), "{number} table", "{number} tables"),
-                names=listing(found),
-            ),
-            say(
-                "A row of more than 1 GB, or a bytea of more than 500 MB that is sent as text, cannot be "
-                "migrated; the copy names it. Look for such rows and split them, or leave the table out. "
-                "ANALYZE makes this estimate better."
-            ),
-        )
-    return passed(say("No table has very large rows on average."))
 
 
 @item(

@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable
 
 from ..connect import Connection, server_error
+from ..endings import error_fields
 from ..errors import ConnectionLost, EngineError, SlotLost, SourceError
 from ..lsn import format_lsn
 from ..names import literal, quote
 from ..plan import Side
-from ..relay import error_fields
 from ..wire import one_line
 from ..wording import say
 

@@ -1,0 +1,66 @@
+"""Finds rows that PostgreSQL cannot send: a message, and so a row of COPY, holds less than 1 GiB.
+
+The length of text and bytea is known without reading the values: it stands in the row, compressed or not. Of other
+types only the stored size is known, which is less than what is sent, so a row of these may be too large unnoticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from .catalog import Column, Table
+from .connect import Connection
+from .names import literal, qualified, quote
+
+MOST_BYTES = 0x3FFFFFFF
+"""The most that the server allocates for a message (MaxAllocSize in its memutils.h)."""
+_COMPRESSED_AT_MOST = 255
+_NAMED = 3
+_TEXT = ("text", "character varying", "character")
+
+
+@dataclass(frozen=True)
+class LargeRow:
+    """One row that is too large: its key as text, and the bytes that it would take to send it, at least."""
+
+    key: str
+    bytes: int
+
+
+def may_hold_one(held_bytes: int) -> bool:
+    """Say whether a table that keeps so much outside its rows could hold a row that is too large."""
+    return held_bytes * _COMPRESSED_AT_MOST >= MOST_BYTES
+
+
+def too_large(connection: Connection, table: Table, *, as_text: bool, seconds: float) -> list[LargeRow] | None:
+    """Return up to three rows that cannot be sent, None when looking took longer than `seconds`.
+
+    `as_text`: the table does not travel in binary, and a bytea takes twice its length. Reads the table without the
+    values that lie outside its rows. Raises psycopg's errors; no transaction may be open.
+    """
+    terms = " + ".join(_length(column, as_text=as_text) for column in table.copied_columns) or "0"
+    key = ", ".join(quote(name) for name in table.key)
+    shown = f"ROW({key})::text" if table.key else "ctid::text"
+    text = (
+        f"SELECT {shown}, {terms} FROM ONLY {qualified(table.schema, table.name)}"  # noqa: S608 - quoted names only
+        f" WHERE {terms} > {MOST_BYTES} LIMIT {_NAMED}"
+    )
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = {literal(f'{int(seconds * 1000)}ms')}".encode())
+            rows = connection.execute(text.encode()).fetchall()
+    except psycopg.errors.QueryCanceled:
+        return None
+    return [LargeRow(str(key)[:100], int(str(size))) for key, size in rows]
+
+
+def _length(column: Column, *, as_text: bool) -> str:
+    name = quote(column.name)
+    bare = column.type_name.partition("(")[0]
+    if bare in _TEXT:
+        return f"coalesce(pg_catalog.octet_length({name}), 0)::bigint"
+    if bare == "bytea":
+        return f"coalesce(pg_catalog.octet_length({name}), 0)::bigint * {2 if as_text else 1}"
+    return f"coalesce(pg_catalog.pg_column_size({name}), 0)::bigint"
