@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -17,6 +17,7 @@ import psycopg
 from . import wire
 from .catalog import Table
 from .connect import Connection, cancel_all
+from .encodings import Encodings, encodings_of
 from .errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError, TargetError
 from .names import literal, qualified, quote
 from .outcome import Run, knobs
@@ -24,7 +25,7 @@ from .pacing import Pacing
 from .parts import Part
 from .plan import DatabasePlan, Side
 from .ports import TableState
-from .relay import Relay
+from .relay import Relay, Stream
 from .snapshot import BEGIN, Snapshot
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
@@ -84,18 +85,6 @@ class Busy(Exception):
 
 class GaveWay(Busy):
     """The same, but in the midst of a copy: the lane must be closed."""
-
-
-@dataclass(frozen=True)
-class Encodings:
-    """Server encodings of both ends of one database."""
-
-    source: str
-    target: str
-
-    @property
-    def same_unicode(self) -> bool:
-        return self.source == self.target == "UTF8"
 
 
 def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze: bool) -> tuple[str, str]:
@@ -160,7 +149,7 @@ class Lane:
             self.source = snapshot.holder if held else self._session(Side.SOURCE, database.source_name)
             self.target = self._session(Side.TARGET, database.target_name)
             self._quiet_triggers()
-            self.encodings = Encodings(_encoding(self.source), _encoding(self.target))
+            self.encodings = encodings_of(self.source, self.target)
             self.relay = Relay(self.source, self.target, self.patience, self._count)
         except BaseException:
             self.close()
@@ -281,26 +270,52 @@ class Lane:
             self._command("TRUNCATE " + ", ".join("ONLY " + _name(work) for work in filled), doing)
         for work in works:
             work.bytes_done = 0
-            self._copy(work, Part("", 0), freeze=freeze)
+        if len(works) == 1:
+            self._copy(works[0], Part("", 0), freeze=freeze)
+        else:
+            self._copy_many(works)
         self._leave()
         self._command("COMMIT", doing)
 
     def _copy(self, work: TableWork, part: Part, *, freeze: bool) -> int:
         self._current = work
         copy_out, copy_in = copy_statements(work, part, self.encodings, freeze=freeze)
-        self.turn += 1
-        self._asked_away, self._streaming = False, True
-        try:
+        with self._streams():
             copied = self.relay.copy(copy_out, copy_in, say("copying {label}", label=work.label))
-        except SourceError as error:
-            if error.sqlstate == _NO_SUCH_COLUMN:
-                raise shape_changed(work) from error
-            raise
-        finally:
-            self._streaming = False
         if not part.where:
             work.rows_done = copied.rows
         return copied.rows
+
+    def _copy_many(self, works: Sequence[TableWork]) -> None:
+        """Copy small tables one behind the other, without a wait for either server in between."""
+        whole = Part("", 0)
+        statements = [copy_statements(work, whole, self.encodings, freeze=False) for work in works]
+        streams = [
+            Stream(out, into, say("copying {label}", label=work.label))
+            for work, (out, into) in zip(works, statements, strict=True)
+        ]
+
+        def begins(number: int) -> None:
+            self._current = works[number]
+
+        with self._streams():
+            copied = self.relay.copy_many(streams, begins)
+        for work, one in zip(works, copied, strict=True):
+            work.rows_done = one.rows
+
+    @contextlib.contextmanager
+    def _streams(self) -> Iterator[None]:
+        """Let somebody who waits for one of the tables end the block."""
+        self.turn += 1
+        self._asked_away, self._streaming = False, True
+        try:
+            yield
+        except SourceError as error:
+            if error.sqlstate == _NO_SUCH_COLUMN and self._current:
+                raise shape_changed(self._current) from error
+            raise
+        finally:
+            self._streaming = False
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
@@ -388,7 +403,3 @@ def shape_changed(work: TableWork) -> SchemaChanged:
 
 def _name(work: TableWork) -> str:
     return qualified(*work.place)
-
-
-def _encoding(connection: Connection) -> str:
-    return connection.info.parameter_status("server_encoding") or "UTF8"

@@ -201,18 +201,12 @@ class OrmStore:
 
         def write() -> None:
             now = timezone.now()
-            rows = []
-            for state in states:
-                values = {name: getattr(state, name) for name in _TABLE_FIELDS}
-                rows.append(TableCopy(task_id=self._task_id, **values))
-            TableCopy.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["task", "database", "schema", "name"],
-                update_fields=[name for name in _TABLE_FIELDS if name not in ("database", "schema", "name")],
-                batch_size=200,
-            )
-            self._stamp(states, now)
+            beginning = [state for state in states if state.status == TableStatus.COPYING]
+            self._upsert(beginning, started_at=now, finished_at=None)
+            self._upsert([state for state in states if state.status != TableStatus.COPYING])
+            if any(state.status == TableStatus.DONE for state in states):
+                ended = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.DONE, finished_at=None)
+                ended.update(finished_at=now)
 
         with self._lock:
             for state in states:
@@ -220,15 +214,19 @@ class OrmStore:
         self._recorder.call(write)
         self._maybe_flush()
 
-    def _stamp(self, states: tuple[TableState, ...], now: datetime) -> None:
-        for state in states:
-            row = TableCopy.objects.filter(
-                task_id=self._task_id, database=state.database, schema=state.schema, name=state.name
-            )
-            if state.status == TableStatus.COPYING:
-                row.update(started_at=now, finished_at=None)
-            elif state.status == TableStatus.DONE:
-                row.filter(finished_at=None).update(finished_at=now)
+    def _upsert(self, states: list[TableState], **times: datetime | None) -> None:
+        changing = [name for name in _TABLE_FIELDS if name not in ("database", "schema", "name")]
+        rows = [
+            TableCopy(task_id=self._task_id, **times, **{name: getattr(state, name) for name in _TABLE_FIELDS})
+            for state in states
+        ]
+        TableCopy.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["task", "database", "schema", "name"],
+            update_fields=[*changing, *times],
+            batch_size=200,
+        )
 
     def table_progress(self, state: TableState) -> None:
         """See the port."""

@@ -82,6 +82,7 @@ class Field:
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
         self.installation = Installation(data, TOWPATH_LOG_LEVEL="ERROR", **compiled)
         self.installation.migrate()
+        self.installation.manage("task", "list")  # compiles what is imported: once, as an installation does it
         self.wanted: Any = None
         self.options: tuple[str, ...] = ()
 

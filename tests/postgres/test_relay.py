@@ -13,7 +13,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, SourceError, TargetError
-from migrations_app.engine.relay import Copied, Relay
+from migrations_app.engine.relay import Copied, Relay, Stream
 from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl, wait_until
 
@@ -188,3 +188,45 @@ def test_a_frozen_backend_is_given_up(pair: tuple[Connection, Connection], raw: 
         os.kill(pid, signal.SIGCONT)
         for one in pair:
             one.close()
+
+
+def _streams(*texts: str) -> list[Stream]:
+    return [
+        Stream(f"COPY ({text}) TO STDOUT (FORMAT binary)", "COPY t FROM STDIN (FORMAT binary)", f"copying number {at}")
+        for at, text in enumerate(texts)
+    ]
+
+
+def _numbers(first: int, count: int) -> str:
+    return f"SELECT n::bigint, 'n'::text FROM generate_series({first}, {first + count - 1}) n"
+
+
+def test_several_small_copies_share_their_waits(pair: tuple[Connection, Connection]) -> None:
+    begun: list[int] = []
+    with Relay(*pair, Patience(lambda: None), lambda size: None) as relay:
+        texts = [_numbers(0, 100), _numbers(100, 0), _numbers(200, 5000), _numbers(9000, 1)]
+        copied = relay.copy_many(_streams(*texts), begun.append)
+        again = relay.copy_many(_streams(_numbers(10_000, 7)), begun.append)
+    assert [one.rows for one in (*copied, *again)] == [100, 0, 5000, 1, 7]
+    assert begun == [0, 1, 2, 3, 0]
+    assert rows(pair[1]) == (5108, sum([*range(100), *range(200, 5200), 9000, *range(10_000, 10_007)]), 1)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_failing_one_of_several_copies_is_named(pair: tuple[Connection, Connection], at: int) -> None:
+    good = [_numbers(1, 10)] * 3
+    bad = [*good[:at], "SELECT (1 / (n - 3000))::bigint, 'n'::text FROM generate_series(1, 5000) n", *good[at + 1 :]]
+    with (
+        Relay(*pair, Patience(lambda: None), lambda size: None) as relay,
+        pytest.raises(SourceError, match=f"copying number {at}: division by zero"),
+    ):
+        relay.copy_many(_streams(*bad), lambda number: None)
+
+
+def test_a_refusing_target_is_named_among_several_copies(pair: tuple[Connection, Connection]) -> None:
+    pair[1].execute("ALTER TABLE t ADD CHECK (id <> 7)")
+    with (
+        Relay(*pair, Patience(lambda: None), lambda size: None) as relay,
+        pytest.raises(TargetError, match=r"copying number 1: .*check constraint"),
+    ):
+        relay.copy_many(_streams(_numbers(100, 10), _numbers(1, 10), _numbers(200, 10)), lambda number: None)

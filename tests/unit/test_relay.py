@@ -14,7 +14,7 @@ import pytest
 from migrations_app.engine import wire
 from migrations_app.engine.endings import Ending, find_error
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, EngineError, SourceError
-from migrations_app.engine.relay import BUFFER, CHUNK, _Stream
+from migrations_app.engine.passage import BUFFER, CHUNK, Passage
 from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl
 
@@ -75,7 +75,7 @@ def run(pieces: list[bytes], *, close: bool = False, control: FakeControl | None
         for thread in threads:
             thread.start()
         patience = Patience((control or FakeControl()).check, seconds=20)
-        stream = _Stream(source, target, buffers(), patience, lambda count: None)
+        stream = Passage(source, target, buffers(), patience, lambda count: None)
         try:
             rows = stream.run(Ending(NONCE), "copying a.b")
         finally:
@@ -162,7 +162,7 @@ def test_a_silent_source_is_given_up() -> None:
     with source, feed, target, sink:
         source.setblocking(False)
         feed.sendall(HEAD)
-        stream = _Stream(source, target, buffers(), patience, lambda count: None)
+        stream = Passage(source, target, buffers(), patience, lambda count: None)
         with pytest.raises(ConnectionLost, match="No data"):
             stream.run(Ending(NONCE), "copying a.b")
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrations_app.engine import relay
+from migrations_app.engine import passage
 from migrations_app.engine.endings import HOLD, Ending
 from migrations_app.engine.errors import ConnectionLost, EngineError
-from migrations_app.engine.relay import BUFFER, CHUNK, _Stream, _TargetSpoke
+from migrations_app.engine.passage import BUFFER, CHUNK, Passage, TargetSpoke
 from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl
 from tests.unit.test_relay import HEAD, NONCE, READY, ending, error, frame
@@ -66,11 +66,11 @@ class Wires:
         for end in (self.source, self.target, self._pairs[0][1], self._pairs[1][1]):
             end.close()
 
-    def stream(self, pieces: list[bytes]) -> _Stream:
+    def stream(self, pieces: list[bytes]) -> Passage:
         self.source.pieces = list(pieces)
         self.taken.clear()
         buffers = bytearray(BUFFER), bytearray(BUFFER)
-        return _Stream(self.source, self.target, buffers, Patience(FakeControl().check), lambda count: None)
+        return Passage(self.source, self.target, buffers, Patience(FakeControl().check), lambda count: None)
 
     def run(self, pieces: list[bytes]) -> int:
         return self.stream(pieces).run(Ending(NONCE), "copying a.b")
@@ -78,7 +78,7 @@ class Wires:
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wires]:
-    monkeypatch.setattr(relay, "_QUIET_MILLISECONDS", 0)
+    monkeypatch.setattr(passage, "_QUIET_MILLISECONDS", 0)
     with Wires() as made:
         yield made
 
@@ -141,7 +141,7 @@ def test_an_error_that_the_target_meets_first_is_the_sources(wires: Wires) -> No
     stream = wires.stream([HEAD + ROWS + tail[: 3 * HOLD], tail[3 * HOLD :]])
     stream.salvage()  # nothing is there yet, so nothing is found; then as after the target's complaint
     stream = wires.stream([HEAD + ROWS + tail[: 3 * HOLD]])
-    with pytest.raises((ConnectionLost, _TargetSpoke)):
+    with pytest.raises((ConnectionLost, TargetSpoke)):
         stream.run(Ending(NONCE), "copying a.b")
     wires.source.pieces = [tail[3 * HOLD :]]
     wires._pairs[0][1].send(b"more")

@@ -1,0 +1,26 @@
+"""In which encodings two databases keep their text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .connect import Connection
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Server encodings of both ends of one database."""
+
+    source: str
+    target: str
+
+    @property
+    def same_unicode(self) -> bool:
+        """Say whether text can travel without being converted or looked at."""
+        return self.source == self.target == "UTF8"
+
+
+def encodings_of(source: Connection, target: Connection) -> Encodings:
+    """Return the encodings of the databases of two open sessions, as both servers said at the login."""
+    said = [one.info.parameter_status("server_encoding") or "UTF8" for one in (source, target)]
+    return Encodings(said[0], said[1])
