@@ -148,9 +148,13 @@ class OrmStore:
 
         def write() -> None:
             values = {name: getattr(state, name) for name in _DATABASE_FIELDS}
+            rows = TaskDatabase.objects.filter(task_id=self._task_id, source_name=state.source_name)
+            before = rows.values_list("bookmark", flat=True).first()
             TaskDatabase.objects.update_or_create(task_id=self._task_id, source_name=state.source_name, defaults=values)
             if self.current == StepName.SYNC:
                 self._show_sync(state)
+                if before is not None and (state.bookmark or 0) > before:
+                    work.progressed(self._claim)  # far behind or not: this outage is over
 
         self._recorder.call(write)
 
@@ -207,6 +211,8 @@ class OrmStore:
             if any(state.status == TableStatus.DONE for state in states):
                 ended = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.DONE, finished_at=None)
                 ended.update(finished_at=now)
+            if any(state.status in (TableStatus.COPIED, TableStatus.DONE) for state in states):
+                work.progressed(self._claim)
 
         with self._lock:
             for state in states:

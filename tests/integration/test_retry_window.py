@@ -1,0 +1,72 @@
+"""The retry window measures one outage, not the sum of all outages of a task's life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from migrations_app import services
+from migrations_app.engine.ports import DatabaseState, TableState, TableStatus
+from migrations_app.engine.states import StepName
+from migrations_app.models import MigrationTask, User
+from migrations_app.runner.ports import OrmStore
+from migrations_app.services import work
+
+
+class _Here:
+    """A recorder that writes in the caller's thread."""
+
+    def call(self, write):  # type: ignore[no-untyped-def]
+        return write()
+
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def store(checked: MigrationTask, alice: User) -> Iterator[OrmStore]:
+    """The store of a task that has been failing for an hour."""
+    services.start_task(task_id=checked.pk, actor=alice)
+    claim = work.claim_migration("here:1:migrate")
+    assert claim
+    hour_ago = timezone.now() - timedelta(hours=1)
+    MigrationTask.objects.filter(pk=checked.pk).update(failing_since=hour_ago, tries=9, error_code="RUN-RETRY")
+    return OrmStore(claim, _Here(), {})  # type: ignore[arg-type]
+
+
+def synced(position: int) -> DatabaseState:
+    return DatabaseState(
+        source_name="shop", target_name="shop", bookmark=position, lag_bytes=1 << 30, lag_seconds=900.0
+    )
+
+
+def test_a_sync_that_moves_forward_begins_a_new_window_though_it_is_far_behind(
+    store: OrmStore, checked: MigrationTask
+) -> None:
+    store.current = StepName.SYNC
+    store.save_database(synced(1000))
+    store.save_database(synced(2000))
+    checked.refresh_from_db()
+    assert (checked.failing_since, checked.tries, checked.error_code) == (None, 0, "")
+
+
+def test_a_sync_that_stands_still_stays_in_its_window(store: OrmStore, checked: MigrationTask) -> None:
+    store.current = StepName.SYNC
+    store.save_database(synced(1000))
+    store.save_database(synced(1000))
+    checked.refresh_from_db()
+    assert checked.failing_since is not None
+    assert checked.tries == 9
+
+
+@pytest.mark.parametrize(("status", "moves"), [(TableStatus.COPIED, True), (TableStatus.COPYING, False)])
+def test_a_copy_that_finishes_a_table_begins_a_new_window(
+    store: OrmStore, checked: MigrationTask, status: TableStatus, moves: bool
+) -> None:
+    store.current = StepName.COPY
+    store.save_tables(TableState(database="shop", schema="public", name="orders", oid=1, status=status))
+    checked.refresh_from_db()
+    assert (checked.failing_since is None) == moves
