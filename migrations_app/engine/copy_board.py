@@ -22,6 +22,7 @@ TRIES = 3
 Building = TypeVar("Building")
 _BACK_OFF_SECONDS = (1.0, 5.0)
 _WAIT_SECONDS = (0.5, 2.0, 5.0)
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -61,6 +62,8 @@ class Board(Generic[Building]):
         self._counted = itertools.count()
         self._changed = threading.Condition()
         self._sessions: list[Connection] = []
+        self._failed_in_a_row = 0
+        self._paused_until = 0.0
         self.failure: BaseException | None = None
 
     def check(self) -> None:
@@ -94,7 +97,8 @@ class Board(Generic[Building]):
                 if spare():
                     return None
                 now = time.monotonic()
-                unit = next((unit for unit in self._ready if unit.not_before <= now), None)
+                ready = self._ready if now >= self._paused_until else ()
+                unit = next((unit for unit in ready if unit.not_before <= now), None)
                 if unit is not None:
                     self._ready.remove(unit)
                     self._running += 1
@@ -107,6 +111,7 @@ class Board(Generic[Building]):
         """Note that a unit is done with, and queue others `instead`; says whether nothing of its database is left."""
         with self._changed:
             self._running -= 1
+            self._failed_in_a_row = 0
             units = list(instead)
             self._ready.extend(units)
             self._left[unit.database.source_name] += len(units) - 1
@@ -126,12 +131,19 @@ class Board(Generic[Building]):
             return True
 
     def again(self, unit: Unit, error: EngineError) -> bool:
-        """Put a unit back after a failure that may pass; says False when it has had its tries."""
+        """Put a unit back after a failure that may pass; says False when it has had its tries.
+
+        Nothing else is handed out for a moment either, longer with each failure in a row: a server that is away must
+        not meet every unit in turn.
+        """
         with self._changed:
             self._running -= 1
             if not error.retryable or unit.tries + 1 >= TRIES:
                 return False
-            unit.not_before = time.monotonic() + _BACK_OFF_SECONDS[unit.tries]
+            now, pause = time.monotonic(), _BACK_OFF_SECONDS[0] * 2.0**self._failed_in_a_row
+            self._failed_in_a_row += 1
+            self._paused_until = now + min(pause, _LONGEST_PAUSE_SECONDS)
+            unit.not_before = now + _BACK_OFF_SECONDS[unit.tries]
             unit.tries += 1
             self._ready.append(unit)
             self._changed.notify_all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from migrations_app.engine import copy_board
@@ -84,3 +86,30 @@ def test_an_interruption_wins_over_waiting() -> None:
     control.cancel()
     with pytest.raises(CancelRequested):
         made.take()
+
+
+def test_a_server_that_is_away_does_not_meet_every_unit_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(copy_board.time, "monotonic", lambda: clock[0])
+    made = board([Unit(database=SHOP) for _ in range(50)])
+    monkeypatch.setattr(made._changed, "wait", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    taken = []
+    for _ in range(5):
+        unit = made.take()
+        assert unit
+        taken.append(clock[0])
+        assert made.again(unit, ConnectionLost("cut"))
+    pauses = [later - earlier for earlier, later in itertools.pairwise(taken)]
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_a_unit_that_went_well_ends_the_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_board, "_BACK_OFF_SECONDS", (0.05, 0.05))
+    made = board([Unit(database=SHOP) for _ in range(4)])
+    first, second = made.take(), made.take()
+    assert first
+    assert second
+    assert made.again(first, ConnectionLost("cut"))
+    made.finished(second)
+    assert made._failed_in_a_row == 0
+    assert made.take()
