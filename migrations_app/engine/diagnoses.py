@@ -16,7 +16,7 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
         template(
             "Check the spelling, or enter the IP address. The name is looked up from the machine that runs the workers."
         ),
-        False,
+        True,  # a name that was there yesterday comes back; one that never was, the check has refused
     ),
     Reason.REFUSED: (
         "CONNECT-REFUSED",
@@ -48,7 +48,7 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
         "NOT-POSTGRES",
         template("What answers at the {where} is not PostgreSQL: {words}."),
         template("Check the port; PostgreSQL usually listens on 5432."),
-        False,
+        True,  # a line that is cut in the middle of the login, or a proxy whose server is away, look like this
     ),
     Reason.TLS_NONE: (
         "TLS-REFUSED",
@@ -183,6 +183,12 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
     ),
 }
 
+_STARTING = (
+    "CONNECT-STARTING",
+    template("The {where} is starting up or shutting down: {words}"),
+    template("Wait until the server is up, then try again."),
+    True,
+)
 STATES: dict[str, tuple[str, str, str, bool]] = {
     "28P01": (
         "AUTH-FAILED",
@@ -229,12 +235,9 @@ STATES: dict[str, tuple[str, str, str, bool]] = {
         template("Close idle sessions on the {side}, or raise max_connections or the account's limit."),
         True,
     ),
-    "57P03": (
-        "CONNECT-STARTING",
-        template("The {where} is starting up or shutting down: {words}"),
-        template("Wait until the server is up, then try again."),
-        True,
-    ),
+    "57P01": _STARTING,
+    "57P02": _STARTING,
+    "57P03": _STARTING,
     "08P01": (
         "POOLER-REFUSED",
         template("The {where} refuses session settings, as connection poolers do: {words}"),

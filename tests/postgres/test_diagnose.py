@@ -129,6 +129,8 @@ def test_a_clear_text_password_is_never_sent() -> None:
     ("sqlstate", "code", "retryable"),
     [
         ("53300", "CONNECT-FULL", True),
+        ("57P01", "CONNECT-STARTING", True),
+        ("57P02", "CONNECT-STARTING", True),
         ("57P03", "CONNECT-STARTING", True),
         ("28000", "HBA-REFUSED", False),
         ("28P01", "AUTH-FAILED", False),
