@@ -75,6 +75,9 @@ _endpoints: list[URLPattern] = [
     path("fields/<str:side>/", endpoints.fields, name="fields"),
     path("<uuid:saved_id>/", endpoints.edit, name="edit"),
     path("<uuid:saved_id>/delete/", endpoints.delete, name="delete"),
+    path("<uuid:saved_id>/test/", endpoints.test, name="test"),
+    path("<uuid:saved_id>/confirm-key/", endpoints.confirm_key, name="confirm-key"),
+    path("tests/<uuid:test_id>/", endpoints.test_result, name="test-result"),
 ]
 _resources: list[URLPattern] = [
     path("", resources.resource_list, name="list"),

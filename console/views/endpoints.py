@@ -84,6 +84,48 @@ def delete(request: HtmxRequest, saved_id: UUID) -> HttpResponseBase:
     return go(request, url, said=_("%(name)s is deleted. Tasks that use it keep their own copy.") % {"name": name})
 
 
+@require_POST
+def test(request: HtmxRequest, saved_id: UUID) -> HttpResponseBase:
+    """Have a worker test the connection; the answer shows in the list."""
+    url = reverse("endpoints:list")
+    try:
+        started = services.request_endpoint_test(saved_id=saved_id, actor=request.user)
+    except services.NotFound:
+        return refuse(request, _("This endpoint was deleted meanwhile."), url)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    if request.htmx:
+        return render(request, "console/partials/_endpoint_test.html", {"test": started})
+    return go(request, url)
+
+
+@require_GET
+def test_result(request: HtmxRequest, test_id: UUID) -> HttpResponse:
+    """How a connection test stands; polled until it has ended."""
+    try:
+        found = selectors.endpoint_test(test_id)
+    except selectors.NotFound as error:
+        raise Http404("no such test") from error
+    return render(request, "console/partials/_endpoint_test.html", {"test": found})
+
+
+@require_POST
+def confirm_key(request: HtmxRequest, saved_id: UUID) -> HttpResponseBase:
+    """Trust the SSH host key that the last test found."""
+    url = reverse("endpoints:list")
+    try:
+        test_id = UUID(request.POST.get("test", ""))
+    except ValueError:
+        test_id = UUID(int=0)  # no test has it
+    try:
+        services.confirm_endpoint_key(saved_id=saved_id, actor=request.user, test_id=test_id)
+    except services.NotFound:
+        return refuse(request, _("This endpoint was deleted meanwhile."), url)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    return go(request, url, said=_("The SSH host key is confirmed. Test the connection again."))
+
+
 @require_GET
 def fields(request: HtmxRequest, side: str) -> HttpResponse:
     """The fields of the chosen type with their lists, for what is chosen now; or a whole side from a saved endpoint."""

@@ -122,6 +122,19 @@ def rewritten(text: Sentence, change: Callable[[str], str]) -> Sentence:
     return _made(changed(text.how, change))
 
 
+def called(sentence: Sentence, word: str, name: Sentence) -> Sentence:
+    """Return a sentence in which one of our words for a thing (`noun`) is another one."""
+
+    def change(data: Any) -> Any:
+        if data == noun(word).how:
+            return name.how
+        if isinstance(data, dict):
+            return {key: change(value) for key, value in data.items()}
+        return [change(value) for value in data] if isinstance(data, list) else data
+
+    return _made(change(sentence.how))
+
+
 def retell(
     data: Any,
     one: Callable[[str], str] = str,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .accounts import AuditEntry, Role, SetupToken, SignInFailure, User
 from .directory import ProviderAccount, Resource, ResourceListing
-from .drafts import CheckItem, ConnectionTest, Level, SourceObject
+from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
@@ -20,6 +20,7 @@ __all__ = [
     "ComparisonResult",
     "ConnectionTest",
     "Endpoint",
+    "EndpointTest",
     "Event",
     "LedgerEntry",
     "Level",

@@ -68,20 +68,11 @@ class SourceObject(models.Model):
         return ".".join(part for part in (self.database, self.schema, self.name) if part)
 
 
-class ConnectionTest(models.Model):
-    """A press on Test connection, a reading of the object list, a fix: done by a worker, polled by the page."""
+class Asked(models.Model):
+    """Something that a press asks of a worker: done by it, polled by the page."""
 
-    KINDS: ClassVar = [
-        ("test", "Test connection"),
-        ("inventory", "Read objects"),
-        ("fix", "Fix"),
-        ("prepare", "Prepare the source"),
-    ]
     STATES: ClassVar = [("waiting", "Waiting"), ("running", "Running"), ("passed", "Passed"), ("failed", "Failed")]
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="tests")
-    side = models.CharField(max_length=6)
-    kind = models.CharField(max_length=10, choices=KINDS, default="test")
     state = models.CharField(max_length=8, choices=STATES, default="waiting")
     code = models.CharField(max_length=40, blank=True, default="")
     message = models.TextField(blank=True, default="")
@@ -92,10 +83,34 @@ class ConnectionTest(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        abstract = True
         ordering: ClassVar = ["-created_at"]
+
+
+class ConnectionTest(Asked):
+    """A press on Test connection of a task, a reading of the object list, a fix."""
+
+    KINDS: ClassVar = [
+        ("test", "Test connection"),
+        ("inventory", "Read objects"),
+        ("fix", "Fix"),
+        ("prepare", "Prepare the source"),
+    ]
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="tests")
+    side = models.CharField(max_length=6)
+    kind = models.CharField(max_length=10, choices=KINDS, default="test")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.side}: {self.state}"
+
+
+class EndpointTest(Asked):
+    """A press on Test connection of a saved endpoint."""
+
+    endpoint = models.ForeignKey("Endpoint", on_delete=models.CASCADE, related_name="tests")
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: {self.state}"
 
 
 class CheckItem(models.Model):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .checking import run_check, run_connection_test
+from .asking import run_connection_test
+from .checking import run_check
 from .driving import drive_foreground, run_migration, run_sync
 from .lease import stop_all, stopping
 from .planning import trust_command_line

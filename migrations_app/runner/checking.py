@@ -1,4 +1,4 @@
-"""Runs checks, connection tests and the reading of the object tree: short jobs that a page waits for."""
+"""Runs checks: short jobs that a page waits for."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
 
 from .. import queue
 from ..draft_facts import draft_hash
-from ..engine import checks, probe
+from ..engine import checks
 from ..engine.errors import EngineError, Interrupted
 from ..engine.executor import Executor
-from ..engine.plan import Side
 from ..engine.ports import Ports
 from ..engine.states import StepName
 from ..engine.wording import as_data, say, template
-from ..models import CheckItem, ConnectionTest, MigrationTask, SourceObject
+from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
-from . import preparing
 from .lease import Lease
-from .planning import build_plan, neighbours, server_of
+from .planning import build_plan, neighbours
 from .ports import OrmLedger, OrmStore
-from .reading import read_objects, read_side
+from .reading import read_objects
 from .recorder import Recorder
-from .standing import require_standing, standing
+from .standing import standing
 
 log = logging.getLogger(__name__)
 
@@ -160,55 +157,3 @@ def _broken_check(task: MigrationTask, error: Exception) -> None:
         },
     )
     CheckItem.objects.filter(task=task, status="waiting").delete()
-
-
-def run_connection_test(test_id: str) -> None:
-    """Do what a ConnectionTest row asks for and write the answer into it. A duplicate delivery walks away."""
-    taken = ConnectionTest.objects.filter(pk=test_id, state="waiting").update(state="running")
-    if not taken:
-        return
-    test = ConnectionTest.objects.select_related("task").get(pk=test_id)
-    ConnectionTest.objects.filter(pk=test_id).update(detail=test.detail | {"worker": queue.worker_name()})
-    side = Side(test.side)
-    answer: dict[str, Any] = {"state": "passed", "code": "", "message": "", "hint": ""}
-    try:
-        with queue.beating():
-            answer["message"], answer["detail"] = _answer(test, side)
-    except EngineError as error:
-        answer |= {"state": "failed", "code": error.code, "message": error.message, "hint": error.hint}
-        answer["detail"] = error.detail
-    except Exception as error:
-        incident = secrets.token_hex(4)
-        log.error("incident %s: connection test %s", incident, test_id, exc_info=error)
-        answer |= {
-            "state": "failed",
-            "code": "INT-UNKNOWN",
-            "message": say("Unexpected error, id {incident}.", incident=incident),
-            "hint": say("The log holds the details."),
-        }
-    words = as_data(message=answer["message"], hint=answer["hint"])
-    ConnectionTest.objects.filter(pk=test_id).update(finished_at=timezone.now(), words=words, **answer)
-
-
-def _answer(test: ConnectionTest, side: Side) -> tuple[str, dict[str, Any]]:
-    if test.kind == "inventory":
-        return read_side(test.task, side)
-    if test.kind == "fix":
-        return preparing.mend(test)
-    if test.kind == "prepare":
-        return preparing.look_at_source(test)
-    endpoint = test.task.source if side is Side.SOURCE else test.task.target
-    require_standing(endpoint)
-    server = server_of(endpoint)
-    found = probe.probe(server, side)
-    return describe(found), {"version": found.version_text, "latency_ms": found.latency_ms, "tls": found.tls}
-
-
-def describe(result: probe.ProbeResult) -> str:
-    """Return what a successful test says: version, latency, protection."""
-    return say(
-        "PostgreSQL {version}, {latency} ms, {protection}.",
-        version=result.version_text,
-        latency=f"{result.latency_ms:.0f}",
-        protection=say("no TLS") if result.tls in ("", "none") else result.tls,
-    )

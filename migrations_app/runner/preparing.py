@@ -31,7 +31,7 @@ def mend(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
         services.fix_failed(test, error.message)
         raise
     services.fix_done(test, fix)
-    return f"{fix.label}: done.", test.detail
+    return say("{label}: done.", label=say(fix.label)), test.detail
 
 
 def look_at_source(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
@@ -39,7 +39,7 @@ def look_at_source(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
     plan = _plan(test.task)
     prepared = prepare(plan, read_facts(plan))
     detail = {**prepared.as_json(), "draft": draft_hash(test.task)}
-    return ("Looked at the source." if prepared.reached else prepared.failure), detail
+    return (say("Looked at the source.") if prepared.reached else prepared.failure), detail
 
 
 def _plan(task: MigrationTask) -> Plan:

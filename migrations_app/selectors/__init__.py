@@ -39,7 +39,15 @@ from .directory import (
     resources,
 )
 from .drawing import Chart, charts
-from .endpoints import SavedRow, certificate_words, name_is_taken, place_of, saved_endpoint, saved_endpoints
+from .endpoints import (
+    SavedRow,
+    certificate_words,
+    endpoint_test,
+    name_is_taken,
+    place_of,
+    saved_endpoint,
+    saved_endpoints,
+)
 from .listing import (
     GroupCount,
     ListFilter,
@@ -136,6 +144,7 @@ __all__ = [
     "connection_test",
     "databases",
     "deciding_fields",
+    "endpoint_test",
     "event_page",
     "events",
     "exists",

@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from .. import sources
-from ..models import Endpoint
+from ..models import Endpoint, EndpointTest
 from .rows import NotFound
 
 
@@ -20,14 +20,28 @@ class SavedRow:
     endpoint: Endpoint
     place: str
     copies: int
+    test: EndpointTest | None = None
 
 
 def saved_endpoints(*, side: str = "") -> list[SavedRow]:
     """Return the saved endpoints by name; with `side` only those of types that this side has."""
-    rows = Endpoint.objects.exclude(saved_name=None).annotate(copies_made=Count("copies")).order_by("saved_name")
+    rows = (
+        Endpoint.objects.exclude(saved_name=None)
+        .annotate(copies_made=Count("copies", distinct=True))
+        .order_by("saved_name")
+    )
     if side:
         rows = rows.filter(kind__in=sources.KINDS_OF[side])
-    return [SavedRow(endpoint=row, place=place_of(row), copies=row.copies_made) for row in rows]
+    tests = {test.endpoint_id: test for test in EndpointTest.objects.order_by("created_at")}
+    return [SavedRow(endpoint=row, place=place_of(row), copies=row.copies_made, test=tests.get(row.pk)) for row in rows]
+
+
+def endpoint_test(test_id: uuid.UUID) -> EndpointTest:
+    """Return a test of a saved endpoint. Raises NotFound."""
+    test = EndpointTest.objects.select_related("endpoint").filter(pk=test_id).first()
+    if test is None:
+        raise NotFound("There is no such connection test.")
+    return test
 
 
 def saved_endpoint(saved_id: uuid.UUID | str) -> Endpoint:

@@ -50,6 +50,7 @@ from .drafts import (
     request_test,
     save_settings,
 )
+from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
 from .lifecycle import (
     cancel_task,
@@ -111,6 +112,7 @@ __all__ = [
     "clone_task",
     "compare_task",
     "complete_task",
+    "confirm_endpoint_key",
     "confirm_host_key",
     "create_draft",
     "create_first_administrator",
@@ -143,6 +145,7 @@ __all__ = [
     "remove_tag",
     "reopen_task",
     "request_check",
+    "request_endpoint_test",
     "request_fix",
     "request_inventory",
     "request_preparation",

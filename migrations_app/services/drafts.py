@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import uuid
 from datetime import datetime
 
@@ -14,13 +12,12 @@ from .. import queue
 from ..draft_facts import draft_hash, way_to
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
-from ..engine.wording import say
+from ..engine.wording import noun, say
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .endpoint_tests import HOST_KEY_UNKNOWN, is_key_of
 from .endpoints import EndpointData, store_endpoint
 from .limits import count_test
-
-HOST_KEY_UNKNOWN = "SSH-HOST-KEY-UNKNOWN"
 
 
 @transaction.atomic
@@ -109,7 +106,7 @@ def confirm_host_key(*, task_id: TaskId, actor: Actor, side: str, test_id: uuid.
     test = ConnectionTest.objects.filter(pk=test_id, task=task, side=side, code=HOST_KEY_UNKNOWN).first()
     endpoint = task.source if side == "source" else task.target
     key = str(test.detail.get("host_key", "")).strip() if test is not None else ""
-    if test is None or endpoint is None or not endpoint.ssh_host or not _is_of(key, test.detail.get("fingerprint")):
+    if test is None or endpoint is None or not endpoint.ssh_host or not is_key_of(key, test.detail.get("fingerprint")):
         raise Refused(_("There is no SSH host key to confirm any more. Test the connection again."))
     endpoint.ssh_host_key = key
     endpoint.save(update_fields=["ssh_host_key"])
@@ -118,15 +115,6 @@ def confirm_host_key(*, task_id: TaskId, actor: Actor, side: str, test_id: uuid.
     note(task, said, actor=actor, code="SSH-HOST-KEY-CONFIRMED")
     void_check(task, before, actor)
     return task
-
-
-def _is_of(key: str, fingerprint: object) -> bool:
-    """Say whether an OpenSSH public key line is the one whose fingerprint the operator saw."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(key.split()[1], validate=True)).digest()
-    except (IndexError, ValueError):
-        return False
-    return "\n" not in key and fingerprint == "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def void_check(task: MigrationTask, before: str, actor: Actor) -> None:
@@ -144,7 +132,10 @@ def void_check(task: MigrationTask, before: str, actor: Actor) -> None:
 @transaction.atomic
 def request_test(*, task_id: TaskId, actor: Actor, side: str) -> ConnectionTest:
     """Ask a worker to test the connection of one side; the page polls the row. Raises Refused: too many of late."""
-    count_test(actor, locked(task_id), side)
+    task = locked(task_id)
+    endpoint = task.source if side == "source" else task.target
+    message = say("{side} {address}", side=noun(side), address=endpoint) if endpoint else noun(side)
+    count_test(actor, task.name, message, task)
     return _request(task_id, actor, side, "test")
 
 

@@ -213,6 +213,7 @@ def save_endpoint(
     _refuse_taken(name, stored.pk)
     stored.saved_name = name
     store_endpoint(stored, data, side=side)
+    stored.tests.all().delete()  # what they found belongs to what was stored before
     verb = "endpoint-changed" if saved_id else "endpoint-saved"
     record(actor=actor_name(actor), action=verb, subject=name, message=str(stored))
     return stored

@@ -15,7 +15,7 @@ TESTS_PER_MINUTE = 10
 _ACTION = "connection-test"
 
 
-def count_test(actor: Actor, task: MigrationTask, side: str) -> None:
+def count_test(actor: Actor, subject: str, message: str, task: MigrationTask | None = None) -> None:
     """Write a connection test into the audit trail. Raises Refused when the user has asked for too many of late.
 
     The command line is not counted: who uses it can dial what they like anyway.
@@ -29,5 +29,4 @@ def count_test(actor: Actor, task: MigrationTask, side: str) -> None:
             _("More than %(count)d connection tests in a minute. Wait a moment, then test again.")
             % {"count": TESTS_PER_MINUTE}
         )
-    endpoint = task.source if side == "source" else task.target
-    audit.record(actor=name, action=_ACTION, subject=task.name, message=f"{side} {endpoint or ''}".strip(), task=task)
+    audit.record(actor=name, action=_ACTION, subject=subject, message=message, task=task)

@@ -12,7 +12,7 @@ from migrations_app.engine import inventory
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.selection import Selection
 from migrations_app.models import ConnectionTest, MigrationTask, SourceObject
-from migrations_app.runner import checking
+from migrations_app.runner import asking
 from tests import factories
 
 ROWS = [
@@ -50,7 +50,7 @@ def task(db: None, monkeypatch: pytest.MonkeyPatch) -> MigrationTask:
 
 def read(task: MigrationTask, side: str = "source") -> ConnectionTest:
     test = ConnectionTest.objects.create(task=task, side=side, kind="inventory")
-    checking.run_connection_test(str(test.pk))
+    asking.run_connection_test(str(test.pk))
     test.refresh_from_db()
     return test
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from ... import queue
 from ...engine.states import Status
 from ...engine.wording import as_data, say
-from ...models import ConnectionTest, Event, MigrationTask, WorkerBeat
+from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
 from ..base import move
 from ..sampling import thin_samples
 from .claims import full_phase, sync_phase, waiting, wake_task
@@ -65,7 +65,7 @@ def _expire_dead_leases(now: datetime) -> None:
             held.update(lease_until=now - timedelta(seconds=1), woken_at=None)
 
 
-def _is_alive(test: ConnectionTest, now: datetime) -> bool:
+def _is_alive(test: ConnectionTest | EndpointTest, now: datetime) -> bool:
     """Say whether the worker that took a request has given a sign of life of late."""
     host, pid, cluster = [*str(test.detail.get("worker", "")).rsplit(":", 2), "", ""][:3]
     beats = WorkerBeat.objects.filter(cluster=cluster, host=host, at__gt=now - timedelta(seconds=30))
@@ -76,17 +76,20 @@ def _rewake_requests(now: datetime) -> int:
     """Checks and connection tests whose worker was killed: asked again once, then reported."""
     old = now - timedelta(seconds=60)
     sent = 0
-    for test in ConnectionTest.objects.filter(state__in=["waiting", "running"], created_at__lt=old):
-        if test.state == "running" and test.created_at > now - _LONGEST_REQUEST and _is_alive(test, now):
-            continue  # the objects of a large source take longer than a minute
-        ConnectionTest.objects.filter(pk=test.pk).update(
-            state="failed",
-            code="WORKER-GONE",
-            message=_NO_WORKER,
-            hint=_SEE_WORKERS,
-            words=as_data(message=_NO_WORKER, hint=_SEE_WORKERS),
-            finished_at=now,
-        )
+    late = {"state__in": ["waiting", "running"], "created_at__lt": old}
+    kind: type[ConnectionTest | EndpointTest]
+    for kind in (ConnectionTest, EndpointTest):
+        for test in kind.objects.filter(**late):
+            if test.state == "running" and test.created_at > now - _LONGEST_REQUEST and _is_alive(test, now):
+                continue  # the objects of a large source take longer than a minute
+            kind.objects.filter(pk=test.pk).update(
+                state="failed",
+                code="WORKER-GONE",
+                message=_NO_WORKER,
+                hint=_SEE_WORKERS,
+                words=as_data(message=_NO_WORKER, hint=_SEE_WORKERS),
+                finished_at=now,
+            )
     for task in MigrationTask.objects.filter(status=Status.CHECKING, foreground=False):
         last = Event.objects.filter(task=task, to_status=Status.CHECKING).first()
         stale = task.lease_until is None or task.lease_until < now
