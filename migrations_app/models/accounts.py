@@ -86,6 +86,9 @@ class AuditEntry(models.Model):
     words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
     task = models.ForeignKey("MigrationTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
+    number = models.PositiveBigIntegerField(null=True, blank=True, unique=True)  # place in the chain of seals
+    seal = models.CharField(max_length=64, blank=True, default="")  # see audit_seal
+
     objects = AppendOnly.as_manager()
 
     class Meta:
@@ -104,6 +107,17 @@ class AuditEntry(models.Model):
     def delete(self, *args: object, **kwargs: object) -> NoReturn:
         """History is never shortened."""
         raise TypeError("audit entries are append-only")
+
+
+class AuditHead(models.Model):
+    """The end of the audit trail's chain, in one row: whoever appends locks it, so that the chain never forks."""
+
+    ONLY: ClassVar = 1
+    number = models.PositiveBigIntegerField(default=0)
+    seal = models.CharField(max_length=64, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.number}"
 
 
 class SignInFailure(models.Model):

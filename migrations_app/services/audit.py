@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
+from ..audit_seal import seal
 from ..engine.wording import Sentence, as_data, rewritten, together
-from ..models import AuditEntry, MigrationTask
+from ..models import AuditEntry, AuditHead, MigrationTask
 
 log = logging.getLogger("towpath.audit")
 _LONGEST_MESSAGE = 2000
@@ -58,7 +61,7 @@ def record(
 ) -> AuditEntry:
     """Append an entry. Names with line breaks or invisible characters stay one readable line."""
     origin = _origin.get()
-    entry = AuditEntry.objects.create(
+    entry = AuditEntry(
         actor=one_line(actor)[:150],
         address=origin.address[:64] if origin else "",
         action=action[:60],
@@ -67,10 +70,23 @@ def record(
         words=_words(message),
         task=task,
     )
+    _append(entry)
     if origin is not None:
         origin.entries += 1
     log.info("actor=%r address=%r action=%r subject=%r", entry.actor, entry.address, entry.action, entry.subject)
     return entry
+
+
+@transaction.atomic
+def _append(entry: AuditEntry) -> None:
+    """Seal an entry behind the last one; others that append wait until this transaction has ended."""
+    AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
+    head = AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
+    entry.number = head.number + 1
+    entry.seal = seal(entry, head.seal)
+    entry.save()
+    head.number, head.seal = entry.number, entry.seal
+    head.save()
 
 
 def record_request(*, actor: str, action: str, subject: str, message: str = "", task_id: UUID | None = None) -> None:
