@@ -23,6 +23,7 @@ class Rule:
     roles: Mapping[str, str]
     polled: bool = False  # the page asks by itself: no sign that somebody still sits there
     audited: bool = True
+    risky: bool = False  # a POST takes the password again when it was entered long ago (console/proof.py)
 
 
 def look(role: str = VIEWER, *, polled: bool = False) -> Rule:
@@ -30,14 +31,14 @@ def look(role: str = VIEWER, *, polled: bool = False) -> Rule:
     return Rule(roles={"GET": role}, polled=polled)
 
 
-def act(role: str = OPERATOR, *, audited: bool = True) -> Rule:
+def act(role: str = OPERATOR, *, audited: bool = True, risky: bool = False) -> Rule:
     """A button."""
-    return Rule(roles={"POST": role}, audited=audited)
+    return Rule(roles={"POST": role}, audited=audited, risky=risky)
 
 
-def form(role: str = OPERATOR, *, audited: bool = True) -> Rule:
+def form(role: str = OPERATOR, *, audited: bool = True, risky: bool = False) -> Rule:
     """A page with a form that is sent to itself."""
-    return Rule(roles={"GET": role, "POST": role}, audited=audited)
+    return Rule(roles={"GET": role, "POST": role}, audited=audited, risky=risky)
 
 
 RULES: dict[str, Rule] = {
@@ -64,14 +65,14 @@ RULES: dict[str, Rule] = {
     "resources:delete": act(ADMIN),
     "resources:import": form(ADMIN),
     "resources:refresh": act(ADMIN),
-    "resources:account": form(ADMIN),
-    "resources:account-remove": act(ADMIN),
+    "resources:account": form(ADMIN, risky=True),
+    "resources:account-remove": act(ADMIN, risky=True),
     "users:list": look(ADMIN),
-    "users:create": form(ADMIN),
+    "users:create": form(ADMIN, risky=True),
     "users:detail": look(ADMIN),
-    "users:role": act(ADMIN),
-    "users:active": act(ADMIN),
-    "users:password": act(ADMIN),
+    "users:role": act(ADMIN, risky=True),
+    "users:active": act(ADMIN, risky=True),
+    "users:password": act(ADMIN, risky=True),
     "audit:list": look(ADMIN),
     "audit:export": look(ADMIN),
     "tasks:list": look(),

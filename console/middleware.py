@@ -20,7 +20,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from migrations_app import selectors, services
 from migrations_app.models import User
 
-from . import access
+from . import access, proof
 from .http import client_address
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,9 @@ class AccessMiddleware:
             raise PermissionDenied
         if isinstance(user, User) and user.must_change_password and name not in _BEFORE_CHANGE:
             return _to(request, reverse("profile"))
+        if rule.risky and request.method == "POST" and isinstance(user, User):
+            problem = proof.problem(request, user)
+            return proof.refused(request, problem) if problem else None
         return None
 
 

@@ -119,6 +119,7 @@ LOGIN_REDIRECT_URL = "tasks:list"
 LOGOUT_REDIRECT_URL = "login"
 SESSION_COOKIE_AGE = 12 * 3600  # seconds; counted from signing in, however busy the session is
 SESSION_IDLE_SECONDS = 30 * 60
+PASSWORD_AGAIN_SECONDS = 30 * 60  # risky acts ask for it again after that
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from django import template
+from django.template import Context
 from django.utils.translation import gettext
 
 from migrations_app import selectors
 from migrations_app.models import MigrationTask
 
+from .. import proof
 from ..engine_words import FIXES, GROUPS, KINDS, LOOKS_AT, RESULTS, TITLES, VERDICTS
 
 register = template.Library()
 _KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT, *FIXES, *VERDICTS})
+
+
+@register.inclusion_tag("console/partials/_again.html", takes_context=True)
+def password_again(context: Context, name: str, only_if: str = "") -> dict[str, object]:
+    """A field for the reader's own password, unless it was entered of late. `only_if`: a label that says when."""
+    request = context["request"]
+    wanted = not proof.is_fresh(request)
+    return {"wanted": wanted, "name": name, "only_if": only_if, "problem": context.get("proof_problem", "")}
 
 
 @register.simple_tag

@@ -13,10 +13,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import reswap
 
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
+from .. import proof
 from ..forms.speed import SpeedForm
 from ..http import CONFLICT, HtmxRequest, go, refuse, task_or_404
 
@@ -60,7 +62,10 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
     """Say in words what the action does: a page of its own, or the dialog's content for htmx."""
     if action not in _PERFORM:
         raise Http404("no such action")
-    task = task_or_404(request, task_id)
+    return _ask(request, task_or_404(request, task_id), action)
+
+
+def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_problem: str = "") -> HttpResponse:
     row = selectors.task_row(task)
     button = next((item for item in row.actions if item.name == action), None)
     context: dict[str, Any] = {
@@ -69,11 +74,22 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
         "button": button,
         "action": action,
         "back": _back(request, task),
+        "proof_problem": proof_problem,
+        "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
     }
     if button is not None and action in ("cancel", "start_again", "delete"):
         context["left"] = selectors.left_behind(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
+    if proof_problem:
+        return reswap(render(request, template, context, status=proof.FORBIDDEN), "innerHTML")
     return render(request, template, context, status=200 if button else CONFLICT)
+
+
+def _is_risky(request: HtmxRequest, task: MigrationTask, action: str) -> bool:
+    """Say whether this takes the password again: what cannot be taken back, in spite of a warning or with a loss."""
+    if action == "start_again":
+        return "clear_target" in request.POST
+    return action == "complete" and selectors.unacknowledged_warnings(task) > 0
 
 
 @require_POST
@@ -83,6 +99,8 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
         raise Http404("no such action")
     task = task_or_404(request, task_id)
     back = _back(request, task)
+    if _is_risky(request, task, action) and (problem := proof.problem(request, request.user)):
+        return _ask(request, task, action, proof_problem=problem)
     extra = {"clear_target": "clear_target" in request.POST} if action == "start_again" else {}
     try:
         _PERFORM[action](task_id=task.id, actor=request.user, **extra)

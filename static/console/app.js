@@ -99,6 +99,11 @@
 
   const stale = (hidden) => { const box = document.getElementById("stale"); if (box) box.hidden = hidden; };
   document.addEventListener("htmx:beforeSwap", (event) => {
+    // A refusal that is meant for the dialog: what was asked for takes the password once more.
+    if (event.detail.xhr.status === 403 && event.detail.xhr.getResponseHeader("HX-Reswap")) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
     // A session that has ended answers with the sign-in page: go there instead of showing it inside this one.
     if (new URL(event.detail.xhr.responseURL, location.href).pathname === document.body.dataset.signIn) {
       event.detail.shouldSwap = false;
