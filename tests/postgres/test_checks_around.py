@@ -9,13 +9,12 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.checks import source_care
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
 from migrations_app.engine.replication import bookmark
 from tests import impostors
-from tests.fakes import wait_until
-from tests.postgres.checks_kit import check, login, plan
+from tests.conftest import public_folder
+from tests.postgres.checks_kit import check, inflate, login, plan, use_up_transactions
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -124,31 +123,42 @@ def test_little_memory_for_decoding_is_a_warning(shop: Connection, task: Plan, s
     assert "1.0 MB" in result.found
 
 
-def test_a_threshold_for_old_snapshots_is_a_warning(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def worn() -> Iterator[Cluster]:
+    """A server that has used up half of its transaction ids and declares old snapshots too old."""
+    settings = {"old_snapshot_threshold": "60min", "autovacuum_freeze_max_age": "2000000000"}
+    with public_folder("worn") as folder:
+        cluster = Cluster(folder=folder / "server", major=16, settings=settings)
+        cluster.create()
+        use_up_transactions(cluster, 1_000 << 20)
+        cluster.start()
+        yield cluster
+        cluster.stop()
+
+
+def test_a_threshold_for_old_snapshots_is_a_warning(task: Plan, worn: Cluster) -> None:
     assert check(task, "old-snapshots").status == "passed"
-    settings = source_care.Context.setting
-    monkeypatch.setattr(  # the setting needs a restart of the server, which others use
-        source_care.Context, "setting", lambda self, side, name: "60" if "snap" in name else settings(self, side, name)
-    )
-    result = check(task, "old-snapshots")
+    result = check(replace(task, source=login(worn)), "old-snapshots")
     assert (result.status, result.needs_restart) == ("warning", True)
+    assert "60 min" in result.found
 
 
-def test_old_transaction_ids_are_a_warning(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_transaction_ids_are_a_warning(task: Plan, worn: Cluster) -> None:
     assert check(task, "transaction-age").status == "passed"
-    monkeypatch.setattr(source_care, "OLD_TRANSACTIONS", 1)
-    assert check(task, "transaction-age").status == "warning"
+    result = check(replace(task, source=login(worn)), "transaction-age")
+    assert (result.status, " is 1,048,57" in result.found) == ("warning", True)
 
 
-def test_a_slot_that_nobody_reads_is_a_warning(shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check(task, "idle-slots").status == "passed"
-    monkeypatch.setattr(source_care, "IDLE_SLOT_BYTES", 1)
-    shop.execute(
-        "SELECT pg_create_logical_replication_slot('forgotten', 'pgoutput'), pg_logical_emit_message(true,'','')"
-    )
+def test_a_slot_that_nobody_reads_is_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("SELECT pg_create_logical_replication_slot('forgotten', 'pgoutput')")
     try:
-        wait_until(lambda: "slot forgotten" in check(task, "idle-slots").found, what="the slot keeps WAL")
-        shop.execute(check(task, "idle-slots").sql)
+        assert check(task, "idle-slots").status == "passed"
+        shop.execute("SET wal_init_zero = off")  # new files of WAL stay empty: a gigabyte in a moment
+        for _ in range(65):
+            shop.execute("SELECT pg_logical_emit_message(true, '', ''), pg_switch_wal()")
+        result = check(task, "idle-slots")
+        assert (result.status, "slot forgotten (1.0 GB of WAL)" in result.found) == ("warning", True)
+        shop.execute(result.sql)
         assert "slot forgotten" not in check(task, "idle-slots").found
     finally:
         shop.execute(
@@ -181,14 +191,16 @@ def test_an_account_that_cannot_see_activity_is_a_warning_until_it_may(shop: Con
         shop.execute("DROP ROLE unseeing")
 
 
-def test_a_small_target_for_a_large_copy_is_a_warning(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_target_for_a_large_copy_is_a_warning(shop: Connection, task: Plan, source_cluster: Cluster) -> None:
+    shop.execute("CREATE TABLE t (i int)")
     assert check(task, "target-tuning").status == "passed"
-    monkeypatch.setattr(source_care, "TUNED_BYTES", 0)
-    monkeypatch.setattr(source_care, "LARGE_BYTES", 0)
+    inflate(source_cluster, shop, "t", 10)
     result = check(task, "target-tuning")
-    assert result.status == "warning"
-    assert "max_wal_size" in result.found
-    assert "shared_buffers" in result.found
+    assert (result.status, "max_wal_size" in result.found) == ("warning", True)
+    assert "shared_buffers" not in result.found
+    inflate(source_cluster, shop, "t", 1024)
+    result = check(task, "target-tuning")
+    assert ("1.0 TB" in result.found, "shared_buffers is 64.0 MB" in result.found) == (True, True)
 
 
 def test_a_limit_on_temporary_files_is_a_warning(

@@ -10,12 +10,11 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.checks import target as target_items
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
 from tests import impostors
-from tests.postgres.checks_kit import check, login, plan
+from tests.postgres.checks_kit import check, inflate, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -126,14 +125,15 @@ def test_a_target_database_that_does_not_exist_yet_has_no_conflicts(shop: Connec
 
 
 def test_the_needed_disk_space_is_told_and_a_warning_when_large(
-    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+    shop: Connection, task: Plan, source_cluster: Cluster
 ) -> None:
     shop.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i")
     result = check(task, "target-disk")
     assert result.status == "passed"
     assert "kB" in result.found
-    monkeypatch.setattr(target_items, "_LARGE", 1)
-    assert check(task, "target-disk").status == "warning"
+    inflate(source_cluster, shop, "t", 10)
+    result = check(task, "target-disk")
+    assert (result.status, "about 20.0 GB may be needed" in result.found) == ("warning", True)
 
 
 def test_an_extension_that_the_target_offers_passes(shop: Connection, task: Plan) -> None:

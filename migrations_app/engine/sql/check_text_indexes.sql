@@ -3,7 +3,7 @@
 SELECT DISTINCT x.indrelid::bigint, n.nspname || '.' || i.relname, x.indisunique,
        CASE WHEN o.collprovider = 'd' THEN '' ELSE o.collprovider::text END,
        CASE WHEN o.collprovider = 'd' THEN ''
-            ELSE coalesce(pg_catalog.to_jsonb(o) ->> 'colllocale', pg_catalog.to_jsonb(o) ->> 'colliculocale', o.collcollate::text) END
+            ELSE coalesce(nullif(coalesce(pg_catalog.to_jsonb(o) ->> 'colllocale', pg_catalog.to_jsonb(o) ->> 'colliculocale', o.collcollate::text), ''), 'und') END
   FROM pg_catalog.pg_index x
   JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace

