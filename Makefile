@@ -20,7 +20,7 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u P
 PARALLEL = -n 2 --dist loadfile
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults screenshots bench bench-copy bench-sync bench-console lock
+.PHONY: messages help demo demo-clean up test lint gates test-faults test-matrix screenshots bench bench-copy bench-sync bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -55,12 +55,16 @@ test: ## All gates and all tests, on SQLite and again on PostgreSQL
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); started=$$SECONDS; trap 'echo "total: $$((SECONDS - started)) s"' EXIT; \
 	$(MAKE) -f "$(ROOT)/Makefile" gates; \
-	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "not slow" $(ARGS); \
-	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "not slow" tests/integration $(ARGS)
+	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" $(ARGS); \
+	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" tests/integration $(ARGS)
 
 test-faults: ## The long tests: kills, cuts and restarts in every step
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m slow $(ARGS)
+
+test-matrix: ## Migrate between all versions of PostgreSQL; fetches their binaries. ARGS="-k 10-to-18" for one pair
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m matrix -p no:randomly tests/matrix $(ARGS)
 
 screenshots: ## Take the pictures of docs/img anew: a whole migration, and every page in both themes
 	@$(IN_ROOT); .ci/setup test
