@@ -43,7 +43,7 @@ def run_check(task_id: str, codes: str = "") -> None:
         try:
             if task.clear_target:
                 _clear_target(task, claim, recorder, lease)
-            if not SourceObject.objects.filter(task=task).exists():
+            if _wants_objects(task):
                 _read_objects_for_check(task)
             _run_items(task, frozenset(filter(None, codes.split(","))), lease, recorder)
         except Interrupted:
@@ -68,6 +68,21 @@ def _clear_target(task: MigrationTask, claim: work.Claim, recorder: Recorder, le
     if left:
         text += say(" {number} could not be dropped because something else depends on them.", number=len(left))
     store.event("warning" if left else "info", "TARGET-CLEARED", text)
+
+
+def _wants_objects(task: MigrationTask) -> bool:
+    """Say whether the object tree has to be read first: a task that names its databases on the command line has none.
+
+    Reading it opens every database of the source, and stores a row for each table.
+    """
+    if SourceObject.objects.filter(task=task).exists():
+        return False
+    if not task.foreground:
+        return True
+    try:
+        return not planned_databases(task)
+    except Refused:
+        return True
 
 
 def _read_objects_for_check(task: MigrationTask) -> None:
