@@ -101,6 +101,31 @@ def test_a_run_to_complete_ends_equal_and_tells_everything_as_json(
     nothing_of_ours(*shop, seconds=0)
 
 
+def test_without_a_comparison_nothing_is_called_equal(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    done = terminal.run("--database", small[0].name, "--mode", "full", "--no-compare")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not compared" in done.stdout
+    assert "equal" not in done.stdout + done.stderr
+    assert different(*small) == []
+    nothing_of_ours(*small, seconds=0)
+
+
+def test_a_copy_under_way_is_made_faster(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, target = small
+    source.run("CREATE TABLE big AS SELECT n, repeat('x', 1000) AS filler FROM generate_series(1, 150000) n")
+    ends = ["--source", terminal.source.uri(), "--target", terminal.target.uri(), "--database", source.name]
+    task = terminal.installation.start("task", "run", *ends, "--mode", "full", "--no-compare", "--max-rate", "1")
+    copying = "SELECT task_id FROM migrations_app_tablecopy WHERE status = 'copying' AND name = 'big'"
+    wait_until(lambda: terminal.installation.query(copying), what="a table that is being copied")
+    key = terminal.installation.query(copying)[0][0]
+    tuned = terminal.task("tune", key[:8], "--jobs", "3", "--max-rate", "none")
+    assert tuned.returncode == 0, tuned.stderr
+    assert task.wait(140) == 0  # at 1 MB/s it would take longer
+    assert terminal.installation.query("SELECT message FROM migrations_app_auditentry")[-1][0].endswith("no cap.")
+    assert target.value("SELECT count(*) FROM big") == 150_000
+    assert "any more" in terminal.task("tune", key[:8], "--jobs", "2").stderr
+
+
 def test_only_what_is_included_is_migrated(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     done = terminal.run("--database", source.name, "--include", "sales", "--mode", "full")
@@ -338,6 +363,11 @@ def test_a_target_that_is_the_source_is_told(terminal: Terminal, small: tuple[Pl
         (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--include", 'a"b'], "object name"),
         (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--jobs", "0"], "1 to 64"),
         (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--passfile", "/absent"], "not exist"),
+        (["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--max-rate", "0"], "from 1 to"),
+        (
+            ["--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d", "--no-compare", "--complete"],
+            "mode full",
+        ),
         (["--resume", "ffff"], "No task"),
     ],
 )

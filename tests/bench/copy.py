@@ -84,7 +84,6 @@ class Field:
         self.installation.migrate()
         self.installation.manage("task", "list")  # compiles what is imported: once, as an installation does it
         self.wanted: Any = None
-        self.options: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """Return what the peers are started with: logins from a file, the newer server's tools first."""
@@ -164,7 +163,7 @@ def run_pipe(there: Field) -> None:
 def run_ours(there: Field, *more: str) -> dict[str, float]:
     """Run `task run --mode full`; return the seconds of its steps."""
     ends = ["--source", there.source.uri("bench"), "--target", there.target.uri("bench")]
-    arguments = ["task", "run", *ends, "--mode", "full", "--json", "--jobs", str(JOBS), *there.options, *more]
+    arguments = ["task", "run", *ends, "--mode", "full", "--json", "--jobs", str(JOBS), *more]
     done = there.installation.manage(*arguments, timeout=7200)
     if done.returncode:
         raise RuntimeError(f"task run ended with {done.returncode}:\n{done.stderr}\n{done.stdout[-2000:]}")
@@ -276,6 +275,40 @@ def measure(there: Field, options: argparse.Namespace, workload: str) -> dict[st
     return {name: found for name, found in runs.items() if found.costs}
 
 
+def growth(there: Field, scale: float, factors: tuple[int, ...] = (1, 2, 4)) -> None:
+    """Migrate the narrow table at several sizes and print how the cost of a row changes."""
+    costs = []
+    for factor in factors:
+        there.fill("narrow", scale * factor)
+        there.fresh(there.target)
+        with measured(there.source, there.target) as cost:
+            run_ours(there, "--no-compare")
+        costs.append(cost)
+        print(f"  narrow x {factor:<4}{_line(cost)}", flush=True)
+    # The fixed part is what the two smallest have in common; what is left must grow with the rows.
+    for name in ("wall", "cpu"):
+        one, two, most = (getattr(cost, name) for cost in costs)
+        linear = one + (two - one) * (factors[2] - 1)
+        print(
+            f"  growth of {name}: {most:.2f} s at x {factors[2]}, {linear:.2f} s would be linear: {most / linear:.2f}"
+        )
+
+
+def many_tables(there: Field, count: int) -> None:
+    """Migrate very many small tables and print how long each phase takes."""
+    there.fill("many", count / 1000)
+    there.fresh(there.target)
+    with measured(there.source, there.target) as cost:
+        steps = run_ours(there, "--no-compare")
+    query = "SELECT julianday(created_at), julianday(checked_at) FROM migrations_app_migrationtask ORDER BY created_at"
+    created, checked = there.installation.query(query)[-1]
+    print(f"  {count} tables {_line(cost)}")
+    print(f"  check {86400 * (checked - created):.2f} s, " + ", ".join(f"{k} {v:.2f} s" for k, v in steps.items()))
+    with measured(there.source, there.target) as listing:
+        there.installation.manage("task", "list")
+    print(f"  task list {listing.wall:.2f} s", flush=True)
+
+
 def _line(cost: Cost) -> str:
     return (
         f"{cost.wall:8.2f} s   CPU {cost.client:6.2f} client {cost.source:6.2f} source {cost.target:6.2f} target"
@@ -339,6 +372,8 @@ def main() -> int:
     parser.add_argument("--pgcopydb", default="", metavar="PATH", help="another pgcopydb than the one on the path")
     parser.add_argument("--tools", type=lambda text: text.split(","), default=[], help="only these, joined by commas")
     parser.add_argument("--trace", action="store_true", help="show the target's statements of 0.1 s and longer")
+    parser.add_argument("--growth", action="store_true", help="only the narrow table at 1, 2 and 4 times the scale")
+    parser.add_argument("--tables", type=int, default=0, metavar="N", help="only so many small tables, phase by phase")
     parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], help=f"of {', '.join(WORKLOADS)}")
     options = parser.parse_args()
     major_source, major_target = map(int, options.majors.split(","))
@@ -348,7 +383,11 @@ def main() -> int:
         there = Field(folder, (major_source, major_target), find_pgcopydb(options.pgcopydb))
         print(f"PostgreSQL {major_source} to {major_target}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
         try:
-            for workload in options.workloads:
+            if options.growth:
+                growth(there, options.scale)
+            if options.tables:
+                many_tables(there, options.tables)
+            for workload in [] if options.growth or options.tables else options.workloads:
                 report(workload, measure(there, options, workload))
         finally:
             there.stop()
