@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import struct
 from dataclasses import dataclass, field
 
@@ -278,32 +278,61 @@ def test_a_table_without_a_key_takes_inserts_only() -> None:
         feed(folding, Delete(OID, row(1), True), binary=False)
 
 
-@given(st.sampled_from([ONE_KEY, TWO_KEYS]), st.booleans(), st.one_of(ROW, CHANGED))
-def test_a_row_is_cut_as_the_decoder_reads_it(relation: Relation, binary: bool, values: Values) -> None:
-    data = row_bytes(values, binary)
-    cut, _ = cutters(relation, binary=binary)
-    found, end = cut(b"??" + data + b"!", 2)
-    assert end == len(data) + 2
-    message = decode(b"I" + struct.pack("!I", OID) + b"N" + data, 0, binary=binary)
+TYPES = st.lists(st.sampled_from([INT4, INT8, TEXT]), min_size=1, max_size=6)
+
+
+def rows_of(types: list[int], *, unchanged: bool) -> st.SearchStrategy[Values]:
+    widths = {INT4: number(4), INT8: number(8), TEXT: NAME}
+    holes = st.sampled_from([None, UNCHANGED] if unchanged else [None])
+    return st.tuples(*(st.one_of(widths[oid], widths[oid], holes) for oid in types)).map(list)
+
+
+def of_types(types: list[int], keys: int) -> Relation:
+    columns = enumerate(types)
+    return Relation(OID, "s", "t", "d", tuple(RelationColumn(f"c{at}", at < keys, oid, -1) for at, oid in columns))
+
+
+@given(TYPES, st.booleans(), st.binary(max_size=30), st.data())
+def test_a_row_is_cut_as_the_decoder_reads_it(
+    types: list[int], binary: bool, behind: bytes, data: st.DataObject
+) -> None:
+    values = data.draw(rows_of(types, unchanged=True))
+    whole = row_bytes(values, binary)
+    cut, _ = cutters(of_types(types, 1), binary=binary)
+    found, end = cut(b"??" + whole + behind, 2)
+    assert end == len(whole) + 2
+    message = decode(b"I" + struct.pack("!I", OID) + b"N" + whole, 0, binary=binary)
     assert isinstance(message, Insert)
     assert [UNCHANGED if one is None else value_of(one) for one in found[1:]] == message.new
+    assert found[0] == struct.pack("!H", len(types))
 
 
-@given(st.booleans(), st.one_of(ROW, CHANGED), st.data())
-def test_a_row_cut_short_is_malformed(binary: bool, values: Values, data: st.DataObject) -> None:
-    whole = b"N" + row_bytes(values, binary)
+@given(TYPES, st.booleans(), st.binary(max_size=30), st.data())
+def test_a_key_is_cut_from_a_row_of_nothing_else(
+    types: list[int], binary: bool, behind: bytes, data: st.DataObject
+) -> None:
+    keys = data.draw(st.integers(1, len(types)))
+    values = data.draw(rows_of(types, unchanged=False).filter(lambda values: None not in values[:keys]))
+    whole = row_bytes([*values[:keys], *([None] * (len(types) - keys))], binary)
+    _, cut_key = cutters(of_types(types, keys), binary=binary)
+    found, end = cut_key(whole + behind, 0)
+    assert end == len(whole)
+    assert [value_of(one) for one in found[1 : keys + 1]] == values[:keys]
+
+
+@given(TYPES, st.booleans(), st.binary(max_size=40), st.data())
+def test_a_row_cut_short_is_malformed(types: list[int], binary: bool, rest: bytes, data: st.DataObject) -> None:
+    whole = b"N" + row_bytes(data.draw(rows_of(types, unchanged=True)), binary)
     size = data.draw(st.integers(1, len(whole) - 1))
-    cut, cut_key = cutters(ONE_KEY, binary=binary)
-    for rest, folding in itertools.product((b"", bytes(40)), (Keyed(cut, cut_key, [0]), Appended(cut))):
+    cut, cut_key = cutters(of_types(types, 1), binary=binary)
+    for folding in (Keyed(cut, cut_key, [0]), Appended(cut)):
         with pytest.raises(MalformedMessage):
             folding.insert(whole[:size] + rest, 0, size)
 
 
-@given(st.binary(max_size=120), st.booleans())
-def test_arbitrary_bytes_raise_nothing_else(noise: bytes, binary: bool) -> None:
-    cut, cut_key = cutters(ONE_KEY, binary=binary)
+@given(TYPES, st.binary(max_size=120), st.booleans())
+def test_arbitrary_bytes_raise_nothing_else(types: list[int], noise: bytes, binary: bool) -> None:
+    cut, cut_key = cutters(of_types(types, 1), binary=binary)
     for take in (Keyed(cut, cut_key, [0]).insert, Keyed(cut, cut_key, [0]).update, Keyed(cut, cut_key, [0]).delete):
-        try:
+        with contextlib.suppress(MalformedMessage, Unfit):
             take(noise + b"?", 0, len(noise) + 1)
-        except (MalformedMessage, Unfit):
-            continue

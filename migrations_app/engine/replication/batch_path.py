@@ -125,7 +125,7 @@ class BatchPath:
             keys = _built(Set(oid, "ghosts"), lambda: statements.key_parameters(folding.ghosts))
             self._send(plan, Set(oid, "ghosts"), "ghosts", statements.ghosts_sql, keys, 0)
         if folding.updates:
-            for mask, rows in masks(folding.updates.values()).items():
+            for mask, rows in masks(list(folding.updates.values())).items():
                 positions = statements.update_positions(mask)
                 values = _built(
                     Set(oid, "update"),

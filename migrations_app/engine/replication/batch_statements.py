@@ -123,10 +123,11 @@ class BatchStatements:
         )
 
 
-def masks(rows: Iterable[Row]) -> dict[Mask, list[Row]]:
+def masks(rows: Sequence[Row]) -> dict[Mask, Sequence[Row]]:
     """Sort rows by what they leave unchanged."""
+    if None not in chain.from_iterable(rows):
+        return {(): rows}
     found: dict[Mask, list[Row]] = {}
     for row in rows:
-        mask = tuple(at - 1 for at, value in enumerate(row) if value is None) if None in row else ()
-        found.setdefault(mask, []).append(row)
-    return found
+        found.setdefault(tuple(at - 1 for at, value in enumerate(row) if value is None), []).append(row)
+    return dict(found)

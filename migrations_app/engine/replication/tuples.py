@@ -46,7 +46,18 @@ def cutters(relation: Relation, *, binary: bool) -> tuple[Cut, Cut]:
 def _cutter(widths: list[int | None], kinds: list[int], form: int) -> Cut:
     """`widths`: bytes of each value, None where they vary. Runs of values whose places are known are cut in one go."""
     header = _COUNT.pack(len(widths))
-    steps, length = _steps(widths, kinds, form), _LENGTH
+    steps = _steps(widths, kinds, form)
+    careful = _step_by_step(steps, header, form)
+    if steps and steps[0][0] is not None:
+        if len(steps) == 1:
+            return _in_one_go(careful, steps[0], header)
+        if len(steps) == 2 or (len(steps) == 3 and steps[2][0] is not None):
+            return _around_one(careful, steps, header, form)
+    return careful
+
+
+def _step_by_step(steps: list[Step], header: bytes, form: int) -> Cut:
+    length = _LENGTH
 
     def cut(data: bytes, at: int) -> tuple[Row, int]:
         row: list[bytes | None] = [data[at : at + 2]]
@@ -73,7 +84,7 @@ def _cutter(widths: list[int | None], kinds: list[int], form: int) -> Cut:
                 end = _values(data, end, len(kinds), form, row)
         return row, end
 
-    return cut if len(steps) != 1 or steps[0][0] is None else _in_one_go(cut, steps[0], header)
+    return cut
 
 
 def _in_one_go(careful: Cut, step: Step, header: bytes) -> Cut:
@@ -89,6 +100,50 @@ def _in_one_go(careful: Cut, step: Step, header: bytes) -> Cut:
         if found[1::2] != expected or found[0] != header:
             return careful(data, at)
         return found[0::2], at + size
+
+    return cut
+
+
+def _around_one(careful: Cut, steps: list[Step], header: bytes, form: int) -> Cut:
+    """Cut rows with a single value of any length, not the first one: a common shape, in as few steps as it takes."""
+    layout = struct.Struct(f"!2s{steps[0][3]}1sI")
+    unpack, size, expected = layout.unpack_from, layout.size, (*steps[0][2], bytes([form]))
+    behind, behind_size, behind_kinds, _ = steps[2] if len(steps) == 3 else (struct.Struct("").unpack_from, 0, (), "")
+    prefix = size - 4
+
+    without = _without(careful, steps, header)
+
+    def cut(data: bytes, at: int) -> tuple[Row, int]:
+        try:
+            found = unpack(data, at)
+            if found[1::2] == expected and found[0] == header:
+                end = at + size + found[-1]
+                last = behind(data, end)
+                if last[0::2] == behind_kinds:
+                    return (*found[0:-1:2], data[at + prefix : end], *last[1::2]), end + behind_size
+        except struct.error:
+            pass
+        return without(data, at)
+
+    return cut
+
+
+def _without(careful: Cut, steps: list[Step], header: bytes) -> Cut:
+    """Cut rows of that shape whose single value of any length is NULL."""
+    before, behind = steps[0], steps[2] if len(steps) == 3 else (None, 0, (), "")
+    layout = struct.Struct(f"!2s{before[3]}1s0s{behind[3]}")
+    unpack, size, at_null = layout.unpack_from, layout.size, len(before[2]) + 1
+    expected = (*before[2], bytes([NULL_VALUE]), *behind[2])
+
+    def cut(data: bytes, at: int) -> tuple[Row, int]:
+        try:
+            found = unpack(data, at)
+        except struct.error:
+            return careful(data, at)
+        if found[1::2] != expected or found[0] != header:
+            return careful(data, at)
+        row = found[0::2]
+        return (*row[:at_null], NULL, *row[at_null + 1 :]), at + size
 
     return cut
 
