@@ -192,7 +192,7 @@ def test_a_finding_is_told_in_the_language_of_the_reader(olga: User) -> None:
         hint=hint,
         database="shop",
     )
-    services.work.store_result(task, 0, result)
+    services.work.store_results(task, [(0, result)])
     client = Client()
     client.force_login(olga)
     assert "25 tables without a key: public.t0" in page(client, f"/tasks/{task.pk}/check/")

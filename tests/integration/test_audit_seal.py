@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 
 from migrations_app import audit_seal
@@ -147,4 +149,15 @@ def test_entries_that_are_written_at_the_same_time_stay_one_chain() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(many, ["a", "b", "c", "d"]))
     assert audit_seal.verify().entries == 20
+    assert broken() == ""
+
+
+def test_entries_from_before_there_were_seals_become_the_beginning_of_the_chain() -> None:
+    for number in range(3):
+        AuditEntry.objects.create(actor="anna", action="test", subject=f"task {number}")
+    migration = importlib.import_module("migrations_app.migrations.0007_audit_seal")
+    state = MigrationLoader(connection).project_state(("migrations_app", "0007_audit_seal"))
+    migration.seal_what_is_there(state.apps, None)
+    written(2)
+    assert audit_seal.verify().entries == 5
     assert broken() == ""
