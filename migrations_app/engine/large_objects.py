@@ -1,7 +1,7 @@
 """Copies large objects, which neither COPY nor the stream of changes carries.
 
-They are compared and copied in chunks through the servers' own functions, so their size does not matter. Owners are not
-carried over. Which ones on the target are ours is written in the ledger, number by number.
+They are compared and copied in chunks through the servers' own functions, so their size does not matter. Owners, grants
+and comments follow (`large_object_rights`). Which ones on the target are ours is written in the ledger, number by number.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import psycopg
 
 from .connect import Connection, translate
 from .errors import ConflictError
+from .large_object_rights import carry_rights
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -71,6 +72,7 @@ def sync_large_objects(run: Run, database: DatabasePlan, snapshot: Snapshot | No
         for batch in _batches(sorted(there), _AT_ONCE):
             run.ports.control.check()
             changed += work.carry(source, target, batch, here)
+        carry_rights(source, target, sorted(there), run.ports.control.check)
         return changed
 
 

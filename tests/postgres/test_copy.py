@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -533,6 +534,60 @@ def test_large_objects_of_others_are_left_alone(
     execute(target_cluster, target_db, "SELECT lo_from_bytea(70002, 'theirs')")
     with pytest.raises(ConflictError, match="70002"):
         large_objects.sync_large_objects(run, run.plan.databases[0])
+
+
+def test_large_objects_keep_owner_grants_and_comment_for_roles_that_the_target_has(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    with roles(source_cluster, "lo_owner", "lo_reader", "lo_stranger"), roles(target_cluster, "lo_owner", "lo_reader"):
+        execute(
+            source_cluster,
+            source_db,
+            "SELECT lo_from_bytea(70001, 'one'), lo_from_bytea(70002, 'two'); COMMENT ON LARGE OBJECT 70001 IS 'it''s \\ %s';"
+            "ALTER LARGE OBJECT 70002 OWNER TO lo_owner; GRANT SELECT ON LARGE OBJECT 70001 TO PUBLIC, lo_stranger;"
+            "GRANT UPDATE ON LARGE OBJECT 70001 TO lo_reader WITH GRANT OPTION",
+        )
+        large_objects.sync_large_objects(run, run.plan.databases[0])
+        assert _rights(target_cluster, target_db) == [
+            (70001, "postgres", "it's \\ %s", ["lo_reader UPDATE true", "public SELECT false"]),
+            (70002, "lo_owner", None, []),
+        ]
+        execute(
+            source_cluster,
+            source_db,
+            "REVOKE ALL ON LARGE OBJECT 70001 FROM lo_reader; COMMENT ON LARGE OBJECT 70001 IS NULL;"
+            "SELECT lo_put(70002, 0, 'new')",
+        )
+        large_objects.sync_large_objects(run, run.plan.databases[0])
+        assert _rights(target_cluster, target_db) == [
+            (70001, "postgres", None, ["public SELECT false"]),
+            (70002, "lo_owner", None, []),
+        ]
+        for cluster, database in ((source_cluster, source_db), (target_cluster, target_db)):
+            execute(cluster, database, "SELECT lo_unlink(70001), lo_unlink(70002)")
+
+
+def _rights(cluster: Cluster, database: str) -> list[tuple[Any, ...]]:
+    with cluster.connect(database) as connection:
+        return connection.execute(
+            "SELECT m.oid::bigint, pg_get_userbyid(lomowner)::text, obj_description(m.oid, 'pg_largeobject'), ARRAY("
+            "SELECT concat_ws(' ', CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee)::text END,"
+            " privilege_type, is_grantable::text) FROM aclexplode(lomacl) WHERE grantee <> lomowner ORDER BY 1)"
+            " FROM pg_largeobject_metadata m ORDER BY 1"
+        ).fetchall()
+
+
+@contextlib.contextmanager
+def roles(cluster: Cluster, *names: str) -> Iterator[None]:
+    """Roles for as long as the block runs."""
+    with cluster.connect() as connection:
+        for name in names:
+            connection.execute(f"CREATE ROLE {name}")
+        try:
+            yield
+        finally:
+            for name in names:
+                connection.execute(f"DROP ROLE {name}")
 
 
 def test_unlogged_tables_are_copied_again_over_their_indexes_and_keys(
