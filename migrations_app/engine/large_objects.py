@@ -1,7 +1,7 @@
 """Copies large objects, which neither COPY nor the stream of changes carries.
 
 They are compared and copied in chunks through the servers' own functions, so their size does not matter. Owners, grants
-and comments follow (`large_object_rights`). Which ones on the target are ours is written in the ledger, number by number.
+and comments follow (`large_object_rights`). Which ones on the target are ours is in the ledger, number by number.
 """
 
 from __future__ import annotations

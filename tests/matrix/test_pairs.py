@@ -10,6 +10,7 @@ reason, in the output and in the table.
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -216,9 +217,10 @@ def _started(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _words(log: Path) -> str:
-    """Return what a run said, what its check refused first."""
+    """Return what a run said, before all why it ended: items that its check refused, or the code of a failure."""
     text = log.read_text(errors="replace")
-    return "\n".join([line for line in text.splitlines() if "FAILED" in line]) + "\n" + text[-6000:]
+    reasons = [line.strip() for line in text.splitlines() if re.match(r"  FAILED |  [A-Z]+(-[A-Z]+)+: ", line)]
+    return "\n".join((*reasons, text[-6000:]))
 
 
 def _status(installation: Installation, task: str, process: subprocess.Popen[bytes], log: Path) -> str:

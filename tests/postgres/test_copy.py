@@ -543,7 +543,8 @@ def test_large_objects_keep_owner_grants_and_comment_for_roles_that_the_target_h
         execute(
             source_cluster,
             source_db,
-            "SELECT lo_from_bytea(70001, 'one'), lo_from_bytea(70002, 'two'); COMMENT ON LARGE OBJECT 70001 IS 'it''s \\ %s';"
+            "SELECT lo_from_bytea(70001, 'one'), lo_from_bytea(70002, 'two');"
+            "COMMENT ON LARGE OBJECT 70001 IS 'it''s \\ %s';"
             "ALTER LARGE OBJECT 70002 OWNER TO lo_owner; GRANT SELECT ON LARGE OBJECT 70001 TO PUBLIC, lo_stranger;"
             "GRANT UPDATE ON LARGE OBJECT 70001 TO lo_reader WITH GRANT OPTION",
         )
