@@ -1,0 +1,105 @@
+"""Indexes of large tables: built side by side while rows are copied, keys last, and all of it again after a kill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migrations_app.engine import index_lanes, indexes
+from migrations_app.engine.archive import open_archive
+from migrations_app.engine.names import qualified, quote
+from migrations_app.engine.plan import Side
+from migrations_app.engine.steps import copy, index, schema
+from tests.postgres.engine_runs import fakes, running
+from tests.postgres.schema_kit import compare, migrate, tables_of
+
+# Keys that nothing else hangs on: no foreign key, no partition, no other object.
+_FREE_KEYS = b"""
+SELECT n.nspname, c.relname, k.conname FROM pg_constraint k
+  JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype IN ('p', 'u') AND c.relkind = 'r' AND NOT c.relispartition AND k.coninhcount = 0
+   AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid)
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refobjid = k.oid AND d.deptype = 'n')
+"""
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Treat every table as a large one, and note what is built apart."""
+    built = []
+    original = index_lanes.build_apart
+
+    def noted(run, entry, connection):
+        built.append(entry)
+        original(run, entry, connection)
+
+    monkeypatch.setattr(index_lanes, "SMALL_TABLE_BYTES", -1)
+    monkeypatch.setattr(indexes, "SMALL_TABLE_BYTES", -1)
+    monkeypatch.setattr(index_lanes, "build_apart", noted)
+    return built
+
+
+def test_every_index_and_key_arrives_when_they_are_built_side_by_side(
+    source_cluster, target_cluster, awkward_plan, large
+):
+    with running(awkward_plan) as run:
+        schema.run(run)
+        copy.run(run)
+        index.run(run)
+        warnings = [text for level, _, text in fakes(run.ports)[1].events if level == "warning" and "index" in text]
+    assert compare(source_cluster, target_cluster, awkward_plan) == []
+    kinds = {entry.type for entry in large}
+    assert kinds == {"INDEX", "CONSTRAINT"}, "nothing was built side by side"
+    assert not warnings
+
+
+def test_a_key_whose_index_was_built_before_a_kill_is_adopted(source_cluster, target_cluster, awkward_plan, large):
+    (database,) = awkward_plan.databases
+    with running(awkward_plan) as run:
+        migrate(run)
+        archive = open_archive(run, database)
+        keys = [entry for entry in archive.entries if indexes._key_index(entry)]
+        dropped, standing = [], {}
+        with run.sessions.session(Side.TARGET, database.target_name) as connection:
+            free = {tuple(row) for row in connection.execute(_FREE_KEYS).fetchall()}
+            for entry in keys:
+                place = archive.place(entry)
+                if (place.schema, place.table, place.name) not in free:
+                    continue
+                table = qualified(place.schema, place.table)
+                connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {quote(place.name)}".encode())
+                connection.execute(indexes._key_index(entry))
+                dropped.append(entry)
+                standing[place.name] = _oid(connection, place)
+            assert dropped
+            for table in tables_of(run):
+                indexes.build_table(run, database, table)
+            after = {archive.place(entry).name: _oid(connection, archive.place(entry)) for entry in dropped}
+    assert after == standing, "an index that was whole was built again"
+    assert compare(source_cluster, target_cluster, awkward_plan) == []
+
+
+def _oid(connection, place):
+    rows = connection.execute(
+        "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = %s",
+        (place.schema, place.name),
+    ).fetchall()
+    return rows[0][0]
+
+
+def test_memory_and_processors_follow_what_the_target_says(target_cluster, awkward_plan):
+    with target_cluster.connect(awkward_plan.databases[0].target_name) as connection:
+        facts = connection.execute(indexes._FACTS.encode()).fetchone()
+    with (
+        running(replace(awkward_plan, index_jobs=1)) as run,
+        run.sessions.session(Side.TARGET, awkward_plan.databases[0].target_name) as connection,
+    ):
+        connection.execute(indexes.build_settings(run, connection))
+        alone = connection.execute(
+            "SELECT pg_size_bytes(current_setting('maintenance_work_mem')) / 1024,"
+            " current_setting('max_parallel_maintenance_workers')::int"
+        ).fetchone()
+    buffers, cache, maintenance, parallel, own = facts
+    share = max(4 * buffers, cache * 4 // 3) // 4
+    assert alone == (max(maintenance, min(share, 2 << 20)), min(max(own, 4), parallel))
