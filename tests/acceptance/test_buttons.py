@@ -1,0 +1,321 @@
+"""Every button in every status: shown where the table of states allows it, nowhere else, and it does what it says.
+
+The cases come from the engine's table: an action without a line here fails a test. One browser page serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from migrations_app.engine.states import RULES, Action, Status
+from migrations_app.models import CheckItem, ConnectionTest, MigrationTask
+from tests import factories
+
+PATIENCE = 20_000  # milliseconds; a busy machine, not a busy page
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Where an action's button stands and how it works. `leads`: the address it opens instead of doing something."""
+
+    page: str = "detail"
+    button: str = ""
+    listed: bool = True
+    asks: bool = True
+    leads: str = ""
+    only_if: Callable[[MigrationTask], object] = lambda task: None
+
+
+def _has_made_something(task: MigrationTask) -> None:
+    factories.ledger_entry(task)
+
+
+CASES: dict[Action, Case] = {
+    Action.EDIT: Case(button="edit", asks=False, leads="tasks:settings"),
+    Action.CHECK: Case(page="check", button="check-all", listed=False, asks=False),
+    Action.START: Case(),
+    Action.START_NOW: Case(),
+    Action.PAUSE: Case(listed=False),
+    Action.RESUME: Case(),
+    Action.RETRY: Case(),
+    Action.COMPARE: Case(listed=False),
+    Action.COMPLETE: Case(),
+    Action.CANCEL: Case(),
+    Action.START_AGAIN: Case(),
+    Action.REOPEN: Case(listed=False),  # which of the two is possible is asked for one task only
+    Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),
+    Action.DELETE: Case(listed=False),
+}
+PRESSES = [(action, status) for action in Action for status in Status if status in RULES[action].allowed_from]
+EDITED_FROM_THE_LIST = {Status.DRAFT}  # the others are opened first: their check is what they are about
+
+
+def in_status(status: Status) -> MigrationTask:
+    """A task as it stands in a status."""
+    tomorrow = timezone.now() + timedelta(days=1)
+    made: dict[Status, Callable[[], MigrationTask]] = {
+        Status.DRAFT: factories.task,
+        Status.CHECKING: lambda: factories.task(status="checking"),
+        Status.CHECK_FAILED: lambda: factories.task(status="check_failed"),
+        Status.CHECK_PASSED: factories.checked_task,
+        Status.SCHEDULED: lambda: factories.task(status="scheduled", scheduled_at=tomorrow),
+        Status.QUEUED: lambda: factories.task(status="queued", queued_at=timezone.now()),
+        Status.READY: lambda: factories.running_task("sync", status="ready"),
+        Status.COMPLETING: lambda: factories.running_task("complete", status="completing"),
+    }
+    task = made.get(status, lambda: factories.running_task("copy", status=status.value))()
+    assert task.status == status
+    return task
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """One page for all cases: a new one for each would cost more than the cases themselves."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def signed_in(tab: Page, live_server: Any, transactional_db: None) -> Iterator[Callable[..., Page]]:
+    """Sign the tab in as somebody of a role; a script error or a dialog of the browser's own fails the test."""
+    seen: list[str] = []
+
+    def note(error: object) -> None:
+        seen.append(str(error))
+
+    def perform(role: str = "operator") -> Page:
+        client = Client()
+        client.force_login(factories.user("anna", role=role))
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+        context: BrowserContext = tab.context
+        context.clear_cookies()
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+        return tab
+
+    tab.on("pageerror", note)
+    yield perform
+    tab.goto("about:blank")  # a poll that is on its way must not meet the next test's rows
+    tab.remove_listener("pageerror", note)
+    assert seen == []
+
+
+def _address(server: Any, page: str, task: MigrationTask) -> str:
+    return str(server.url) + (reverse("tasks:list") if page == "list" else reverse(f"tasks:{page}", args=[task.pk]))
+
+
+def _selector(action: Action, task: MigrationTask) -> str:
+    button = CASES[action].button or action.value
+    return "#check-all" if action is Action.CHECK else f"#{button}-{task.pk}"
+
+
+def _shown(page: Page, task: MigrationTask, actions: set[Action]) -> set[Action]:
+    """Which of these actions have a button on the page that can be pressed."""
+    return {
+        action
+        for action in actions
+        if (found := page.locator(_selector(action, task))).count() and found.is_visible() and found.is_enabled()
+    }
+
+
+def _allowed(status: Status, *, made: bool = False) -> set[Action]:
+    allowed = {action for action in Action if status in RULES[action].allowed_from}
+    return allowed - ({Action.REOPEN} if made else {Action.ACCESS})
+
+
+def test_every_action_of_the_table_of_states_has_a_case() -> None:
+    assert set(CASES) == set(Action) == set(RULES)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_pages_show_exactly_the_buttons_that_the_status_allows(
+    status: Status, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), in_status(status)
+    item = _warned(task)
+    for name in ("detail", "check"):
+        actions = {action for action in Action if CASES[action].page == name}
+        page.goto(_address(live_server, name, task))
+        assert _shown(page, task, actions) == _allowed(status) & actions, name
+        assert page.get_by_role("button", name="Clone").count() == (name == "detail")
+    open_items = {
+        name: case.selector.format(item=item.pk) for name, case in ITEM_CASES.items() if not case.acknowledged
+    }
+    shown = {name for name, selector in open_items.items() if page.locator(selector).count()}
+    assert shown == (set(open_items) if status in RULES[Action.CHECK].allowed_from else set())
+
+
+def test_the_list_shows_exactly_the_buttons_that_each_status_allows(
+    signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, tasks = signed_in(), [in_status(status) for status in Status]
+    page.goto(_address(live_server, "list", tasks[0]))
+    for task in tasks:
+        wanted = {action for action in _allowed(Status(task.status)) if CASES[action].listed}
+        if task.status not in EDITED_FROM_THE_LIST:
+            wanted.discard(Action.EDIT)
+        assert _shown(page, task, set(Action)) == wanted, task.status
+
+
+def test_a_failed_task_that_made_something_changes_access_instead_of_everything(
+    signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), in_status(Status.FAILED)
+    _has_made_something(task)
+    page.goto(_address(live_server, "detail", task))
+    assert _shown(page, task, {Action.REOPEN, Action.ACCESS}) == {Action.ACCESS}
+
+
+def test_somebody_who_only_looks_sees_no_button_in_any_status(signed_in: Callable[..., Page], live_server: Any) -> None:
+    page = signed_in("viewer")
+    tasks = [in_status(status) for status in Status]
+    page.goto(_address(live_server, "list", tasks[0]))
+    assert [task.status for task in tasks if _shown(page, task, set(Action))] == []
+    for task in tasks:
+        if task.status in (Status.CHECK_PASSED, Status.READY, Status.FAILED):
+            page.goto(_address(live_server, "detail", task))
+            assert _shown(page, task, set(Action)) == set()
+
+
+@pytest.mark.parametrize(("action", "status"), PRESSES, ids=lambda value: value.value)
+def test_a_press_does_what_the_button_says(
+    action: Action, status: Status, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task, case = signed_in(), in_status(status), CASES[action]
+    case.only_if(task)
+    page.goto(_address(live_server, case.page, task))
+    page.locator(_selector(action, task)).click()
+    if case.leads:
+        expect(page).to_have_url(_address(live_server, case.leads.partition(":")[2], task))
+        return
+    if case.asks:
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", name=RULES[action].label)).to_be_visible()
+        assert MigrationTask.objects.get(pk=task.pk).status == status, "it only asks"
+        dialog.locator("form button").click()
+        expect(dialog).to_be_hidden(timeout=PATIENCE)
+    _is_done(action, task)
+
+
+def _is_done(action: Action, task: MigrationTask) -> None:
+    now = MigrationTask.objects.filter(pk=task.pk).first()
+    if action is Action.DELETE:
+        assert now is None
+    elif action is Action.COMPARE:
+        assert now is not None
+        assert now.compare_requested
+    elif action is Action.CANCEL and task.started_at is None:
+        assert now is not None
+        assert now.status == Status.CANCELLED, "nothing had been made anywhere"
+    else:
+        assert now is not None
+        assert now.status == RULES[action].leads_to
+    if now is not None:
+        assert now.events.filter(actor="anna").exists()
+
+
+@pytest.mark.parametrize("status", [Status.DRAFT, Status.RUNNING, Status.COMPLETED])
+def test_a_task_is_cloned_whatever_it_does(status: Status, signed_in: Callable[..., Page], live_server: Any) -> None:
+    page, task = signed_in(), in_status(status)
+    page.goto(_address(live_server, "detail", task))
+    page.get_by_role("button", name="Clone").click()
+    expect(page.get_by_text("This is a copy with the same servers")).to_be_visible()
+    copy = MigrationTask.objects.get(cloned_from=task)
+    assert copy.status == Status.DRAFT
+    assert MigrationTask.objects.get(pk=task.pk).status == status
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemCase:
+    """A button at a check item, possible while the task may be checked."""
+
+    selector: str
+    press: Callable[[Page, CheckItem], None]
+    done: Callable[[CheckItem], bool]
+    acknowledged: bool = False
+
+
+def _acknowledge(page: Page, item: CheckItem) -> None:
+    page.locator(f"#ack-{item.pk} summary").click()
+    page.get_by_label("Why may it stay?").fill("known")
+    page.locator(f"#ack-{item.pk}").get_by_role("button", name="Acknowledge").click()
+
+
+def _fix(page: Page, item: CheckItem) -> None:
+    page.locator(f"#fix-{item.pk}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run it").click()
+
+
+def _press(selector: str) -> Callable[[Page, CheckItem], None]:
+    return lambda page, item: page.locator(selector.format(item=item.pk)).click()
+
+
+def _is_checking(item: CheckItem) -> bool:
+    return MigrationTask.objects.get(pk=item.task_id).status == Status.CHECKING
+
+
+ITEM_CASES = {
+    "Fix": ItemCase(
+        selector="#fix-{item}",
+        press=_fix,
+        done=lambda item: ConnectionTest.objects.filter(task=item.task_id, kind="fix", side="source").exists(),
+    ),
+    "Acknowledge": ItemCase(
+        selector="#ack-{item}",
+        press=_acknowledge,
+        done=lambda item: CheckItem.objects.get(pk=item.pk).acknowledged_by == "anna",
+    ),
+    "Withdraw": ItemCase(
+        selector="#withdraw-{item}",
+        press=_press("#withdraw-{item}"),
+        done=lambda item: CheckItem.objects.get(pk=item.pk).acknowledged_at is None,
+        acknowledged=True,
+    ),
+    "Check this": ItemCase(selector="#again-{item}", press=_press("#again-{item}"), done=_is_checking),
+    "Check this group": ItemCase(
+        selector="#again-incremental-sync", press=_press("#again-incremental-sync"), done=_is_checking
+    ),
+}
+
+
+def _warned(task: MigrationTask, *, acknowledged: bool = False) -> CheckItem:
+    by = {"acknowledged_by": "anna", "acknowledged_at": timezone.now(), "acknowledged_reason": "known"}
+    return factories.check_item(
+        task,
+        "wal_sender_timeout",
+        status="warning",
+        title="WAL sender timeout",
+        found="wal_sender_timeout is only 1 s.",
+        hint="60 s is the usual value.",
+        sql="ALTER SYSTEM SET wal_sender_timeout = '60s';",
+        fix="settings",
+        fix_arguments={"settings": [["wal_sender_timeout", "60s", "1s"]], "restart": False},
+        **(by if acknowledged else {}),
+    )
+
+
+@pytest.mark.parametrize("name", ITEM_CASES)
+@pytest.mark.parametrize("status", sorted(RULES[Action.CHECK].allowed_from))
+def test_a_press_at_an_item_does_what_the_button_says(
+    name: str, status: Status, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task, case = signed_in(), in_status(status), ITEM_CASES[name]
+    item = _warned(task, acknowledged=case.acknowledged)
+    page.goto(_address(live_server, "check", task))
+    case.press(page, item)
+    expect(page.get_by_role("dialog")).to_be_hidden(timeout=PATIENCE)
+    expect(page.locator("#check")).to_be_visible()
+    assert case.done(item)
