@@ -19,6 +19,8 @@ from ..sql import query
 _SHOWN = 200
 _NOTHING = Renaming()
 _NOISE = re.compile(r'[\s()]|::(?:"[^"]*"|[a-z_ ])+(?:\.(?:"[^"]*"|[a-z_ ])+)?(?:\[\])*')
+_LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
+_IN_ARGUMENT = re.compile(r"(\(|, )IN (?=\S)")
 _VIEWS = frozenset({"view", "materialized view", "foreign table"})
 ACCESS = frozenset({"row security", "policy"})
 ACTIVE = frozenset({"foreign key", "trigger", "rule"})
@@ -37,8 +39,9 @@ class Thing:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What finds the same object on the other side."""
-        return (self.kind, self.schema, self.table, self.name)
+        """What finds the same object on the other side. From 14 on IN stands before the arguments of procedures."""
+        name = _IN_ARGUMENT.sub(r"\1", self.name) if self.kind == "function" else self.name
+        return (self.kind, self.schema, self.table, name)
 
     @property
     def title(self) -> str:
@@ -142,9 +145,19 @@ def _difference(thing: Thing, other: Thing | None, same_major: bool) -> str:
         return "invalid on the target" if thing.kind == "index" else "not validated on the target"
     if thing.definition == other.definition:
         return ""
-    if not same_major and _NOISE.sub("", thing.definition) == _NOISE.sub("", other.definition):
+    if not same_major and _plain(thing) == _plain(other):
         return ""  # versions print the same expression with other brackets and casts
     return f"source: {_short(thing.definition)} | target: {_short(other.definition)}"
+
+
+def _plain(thing: Thing) -> str:
+    text = thing.definition
+    if thing.kind == "trigger":  # since 11 a trigger executes a FUNCTION
+        text = text.replace(" EXECUTE PROCEDURE ", " EXECUTE FUNCTION ", 1)
+    elif thing.kind == "column" and text.startswith("name"):  # since 12 a name has the collation C
+        text = text.removesuffix(" collate C")
+    # Words that mean something to a new version only are quoted by it.
+    return _NOISE.sub("", _LOWER_CASE_QUOTED.sub(r"\1", text))
 
 
 def _short(text: str) -> str:
