@@ -21,9 +21,11 @@ from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, Tar
 from .forwarder import Forwarder, offers_tls
 from .handshake import accepted_methods
 from .names import application_name
+from .patience import BELIEVED, Session, Tell, Vital, Watcher, tell_wait
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
+from .sql import query
 from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -72,13 +74,17 @@ def pinned_options(version: int, **extra: str) -> str:
 class Sessions:
     """All sessions of one run. Thread-safe. Use as a context manager: leaving it closes everything.
 
+    A statement of theirs that a server neither answers nor works on fails after a minute (`patience`), as a lost
+    session does; `tell` hears of what others keep it waiting for.
+
     `open` raises ConnectFailed with the reason in words; a session that dies later raises psycopg's errors, which
     `translate` turns into EngineError.
     """
 
-    def __init__(self, plan: Plan, control: Control) -> None:
+    def __init__(self, plan: Plan, control: Control, tell: Tell | None = None) -> None:
         self.plan = plan
         self.control = control
+        self._tell = tell
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
         self._versions: dict[Side, int] = {}
@@ -161,7 +167,7 @@ class Sessions:
         started = time.monotonic()
         arguments = self._arguments(side, database, replication=replication)
         try:
-            connection = psycopg.connect(
+            connection = Session.connect(
                 autocommit=autocommit,
                 prepare_threshold=None,
                 application_name=application_name(self.plan.key, self.plan.epoch),
@@ -176,8 +182,29 @@ class Sessions:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)
         self._sides[connection] = side
+        connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.info.backend_pid)
         self._track(connection)
         return connection
+
+    def _watcher(self, side: Side, database: str, pid: int) -> Watcher:
+        return Watcher(
+            self.control.check,
+            lambda: self.look(side, database, pid),
+            lambda vital: tell_wait(self._tell, side, vital) if self._tell else None,
+        )
+
+    def look(self, side: Side, database: str, pid: int) -> Vital | None:
+        """Ask a server what it does for one of our sessions; None: nothing, it is gone or cannot be reached."""
+        try:
+            with self.session(side, database) as asking:
+                assert isinstance(asking, Session)  # noqa: S101 - for the type checker
+                asking.watcher = Watcher(self.control.check, None, seconds=_LOOK_SECONDS)
+                row = asking.execute(query("vitals"), {"pid": pid}).fetchone()
+        except ConnectFailed as failure:
+            return None if failure.retryable and failure.code != "CONNECT-FULL" else BELIEVED
+        except psycopg.Error:
+            return None
+        return Vital(*(str(value or "") for value in row)) if row else None
 
     def side_of(self, connection: Connection) -> Side | None:
         """Return which server a session of ours belongs to, also after it was closed."""
@@ -270,6 +297,7 @@ def cancel_all(connections: list[Connection]) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
+_LOOK_SECONDS = 10.0
 _OLDER = (
     "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity"
     " WHERE CASE WHEN application_name ~ %s THEN split_part(application_name, ':', 3)::bigint < %s ELSE false END"

@@ -23,6 +23,7 @@ from .names import literal, qualified, quote
 from .outcome import Run, knobs
 from .pacing import Pacing
 from .parts import Part
+from .patience import activity_of
 from .plan import DatabasePlan, Side
 from .ports import TableState
 from .relay import Relay, Stream
@@ -31,10 +32,6 @@ from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_te
 from .wire import Patience
 from .wording import say
 
-_ACTIVITY = (
-    "SELECT coalesce(state, '') || ' ' || coalesce(wait_event, '') || ' ' || coalesce(query_start::text, '')"
-    " FROM pg_catalog.pg_stat_activity WHERE pid = %s"
-)
 _IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
 _SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
@@ -199,18 +196,8 @@ class Lane:
             self.patience.moved()  # the line was quiet because we were
 
     def _activity(self) -> str:
-        words = []
-        for side, name, connection in (
-            (Side.SOURCE, self.database.source_name, self.source),
-            (Side.TARGET, self.database.target_name, self.target),
-        ):
-            try:
-                with self.run.sessions.session(side, name) as asking:
-                    row = asking.execute(_ACTIVITY, (connection.info.backend_pid,)).fetchone()
-                words.append(str(row[0]) if row else "gone")
-            except (psycopg.Error, EngineError):
-                words.append("unreachable")
-        return " / ".join(words)
+        words = [activity_of(one) for one in (self.source, self.target)]
+        return " / ".join(words) if any(words) else ""
 
     def _enter(self, works: Sequence[TableWork]) -> None:
         """Lock the tables for one transaction under the snapshot, and see that they are what the snapshot knows.

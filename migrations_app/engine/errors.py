@@ -6,7 +6,7 @@ Every error carries a stable code, a message that says what and where, and a hin
 
 from __future__ import annotations
 
-from .wording import Sentence, rewritten, verbatim
+from .wording import Sentence, rewritten, say, verbatim
 
 
 class EngineError(Exception):
@@ -79,6 +79,18 @@ class SlotLost(SourceError):
     """Changes that we still need are gone from the source; only a new copy helps."""
 
     code = "SRC-SLOTLOST"
+
+
+class WorkerFull(EngineError):
+    """The disk of the machine that runs this worker has no room left."""
+
+    code = "WORKER-FULL"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            say("The disk of the worker is full at {path}.", path=str(path)),
+            hint=say("Free space there, then retry. Nothing half-written is used, and the source keeps the changes."),
+        )
 
 
 class CompareDiffers(EngineError):

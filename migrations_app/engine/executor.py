@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import types
 from collections.abc import Callable, Iterator
 
@@ -11,6 +12,7 @@ import psycopg
 from .cleaning import clean_up
 from .cleaning.clearing import clear_target
 from .connect import Sessions, translate
+from .errors import WorkerFull
 from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
@@ -45,7 +47,7 @@ class Executor:
         self._run: Run | None = None
 
     def __enter__(self) -> Executor:
-        sessions = self._stack.enter_context(Sessions(self._plan, self._ports.control))
+        sessions = self._stack.enter_context(Sessions(self._plan, self._ports.control, self._ports.store.event))
         self._run = Run(plan=self._plan, ports=self._ports, sessions=sessions)
         return self
 
@@ -94,6 +96,11 @@ class Executor:
         except psycopg.Error as error:
             self._ports.control.check()
             raise translate(error, side_of(error, self._opened()), doing) from error
+        except OSError as error:
+            self._ports.control.check()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise WorkerFull(error.filename or self._plan.work_dir) from error
+            raise
         except Exception:
             self._ports.control.check()
             raise

@@ -14,17 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .connect import pinned_options
-from .errors import ConnectionLost, EngineError, PlanError, SourceError
+from .errors import ConnectionLost, EngineError, PlanError, SourceError, WorkerFull
 from .handshake import accepted_methods
 from .names import application_name
 from .outcome import Run
+from .patience import Patience
 from .plan import Server, Side
 from .ports import Control
 from .reaching import patience_seconds
@@ -32,6 +34,16 @@ from .wording import say
 
 BIN_DIR_VARIABLE = "TOWPATH_PG_BIN_DIR"
 LOCK_WAIT_SECONDS = 30
+# What our own libpq says in the locale C about a connection that broke; what the server says may be in any language.
+_LOST = re.compile(
+    "server closed the connection|could not (receive data from|send data to) server|no connection to the server"
+    "|connection to server .* failed|timeout expired|SSL SYSCALL error|connection not open"
+)
+_NO_SPACE = "No space left on device"
+_WORKING = (
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = %s AND state = 'active'"
+    " AND coalesce(wait_event_type, '') <> 'Client' AND pid <> pg_catalog.pg_backend_pid()"
+)
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _NEWEST_MAJOR = 18
 # Before these releases a table owner on the source could run code with the rights of the account that dumps.
@@ -149,9 +161,11 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
     try:
         with _password_file(server, path.parent) as password_file:
             environment = _environment(run, server, password_file)
-            status, words = _run(command, environment, run.ports.control)
+            status, words = _run(command, environment, run.ports.control, lambda: _works(run, database))
         if status and run.sessions.lost(Side.SOURCE, started):
             raise ConnectionLost(say("Lost the SSH connection to the source's bastion while reading the schema."))
+        if status and _NO_SPACE in words:
+            raise WorkerFull(path.parent)
         if status:
             raise _failed(database, words, server.password)
         unfinished.replace(path)
@@ -169,6 +183,13 @@ def _conninfo(server: Server, database: str) -> str:
 def _failed(database: str, words: str, password: str) -> EngineError:
     if password:
         words = words.replace(password, "***")
+    if _LOST.search(words):
+        return ConnectionLost(
+            say(
+                "Lost the connection to the source while reading the schema of database {database}.",
+                database=f"{database!r}",
+            )
+        )
     lines = ["".join(ch if ch.isprintable() else " " for ch in line) for line in words.splitlines() if line.strip()]
     return SourceError(
         say(
@@ -223,15 +244,43 @@ def _password_file(server: Server, folder: Path) -> Iterator[Path | None]:
         Path(name).unlink(missing_ok=True)
 
 
-def _run(command: list[str], environment: dict[str, str], control: Control) -> tuple[int, str]:
-    """Run a program to its end and return (status, stderr). It is ended when the run must stop."""
+def _works(run: Run, database: str) -> str:
+    """Return a word when the source works for a session of this run, "" when it does not or cannot be asked."""
+    try:
+        with run.sessions.session(Side.SOURCE, database) as asking:
+            row = asking.execute(_WORKING, (application_name(run.plan.key, run.plan.epoch),)).fetchone()
+    except (EngineError, psycopg.Error):
+        return ""
+    return str(time.monotonic()) if row and row[0] else ""
+
+
+def _used(child: subprocess.Popen[bytes]) -> str:
+    """Return how long a process has run so far; it changes while it works."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{child.pid}/schedstat").read_text().split()[0]
+    return ""
+
+
+def _run(
+    command: list[str], environment: dict[str, str], control: Control, works: Callable[[], str]
+) -> tuple[int, str]:
+    """Run a program to its end and return (status, stderr). It is ended when the run must stop.
+
+    Raises ConnectionLost when neither it nor its server (`works`) has done anything for a minute.
+    """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
     with tempfile.TemporaryFile() as words:
         child = subprocess.Popen(
             launcher, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment, cwd="/"
         )
+        patience, used = Patience(control.check, works), ""
         try:
             while True:
+                before, used = used, _used(child)
+                if used == before:
+                    patience.waited()
+                else:
+                    patience.moved()
                 control.check()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(0.2)

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import select
-import time
-from collections.abc import Callable
 
 import psycopg
 from psycopg import pq
 
 from .connect import Connection, server_error, translate
 from .errors import ConnectionLost, EngineError
+from .patience import Patience as Patience
 from .plan import Side
 from .wording import noun, say
 
-STALL_SECONDS = 120.0
 _POLL_MILLISECONDS = 1000
-_SAMPLE_SECONDS = 5.0
 _GOOD = frozenset(
     {
         pq.ExecStatus.COMMAND_OK,
@@ -31,49 +28,6 @@ _GOOD = frozenset(
         pq.ExecStatus.EMPTY_QUERY,
     }
 )
-
-
-class Patience:
-    """Ends a wait when the run must stop, or when nothing has moved for `seconds` and the servers show no activity.
-
-    `check` raises when the run must stop. `activity` returns a word for what the two backends do now (asked through
-    other sessions); as long as the word changes somebody works, however quiet the line is.
-    """
-
-    def __init__(
-        self,
-        check: Callable[[], None],
-        activity: Callable[[], str] | None = None,
-        seconds: float = STALL_SECONDS,
-    ) -> None:
-        self.check = check
-        self._activity = activity
-        self._seconds = seconds
-        self._moved_at = time.monotonic()
-        self._sampled_at = 0.0
-        self._words: set[str] = set()
-
-    def moved(self) -> None:
-        """Note that bytes went over the line."""
-        self._moved_at = time.monotonic()
-        self._words.clear()
-
-    def waited(self) -> None:
-        """Note that a second passed without any. Raises ConnectionLost when the patience is over."""
-        self.check()
-        quiet = time.monotonic() - self._moved_at
-        if quiet < self._seconds / 2:
-            return
-        if self._activity and time.monotonic() - self._sampled_at >= min(_SAMPLE_SECONDS, self._seconds / 10):
-            self._sampled_at = time.monotonic()
-            self._words.add(self._activity())
-            if len(self._words) > 1:
-                self.moved()
-                return
-        if quiet >= self._seconds:
-            raise ConnectionLost(
-                say("No data for {seconds} seconds and no sign of work on either server.", seconds=int(quiet))
-            )
 
 
 def wait(patience: Patience, wanted: dict[int, int]) -> dict[int, int]:

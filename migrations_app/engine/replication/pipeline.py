@@ -7,6 +7,7 @@ rules here are: bounded statements and bytes under way, and reading before every
 from __future__ import annotations
 
 import select
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
@@ -15,12 +16,14 @@ import psycopg
 from psycopg import pq
 
 from ..connect import Connection
+from ..patience import patience_with
 
 _STATEMENTS_UNDER_WAY = 512
 _BYTES_UNDER_WAY = 1 << 20
 _STATEMENTS_PER_TURN = 64
 _POLL_MILLISECONDS = 500
 _COPY_BYTES = 256 << 10
+_TURN_SECONDS = 2.0
 
 Parameters = Sequence[bytes | None]
 
@@ -53,7 +56,8 @@ class Pipeline:
     def __init__(self, connection: Connection, check: Callable[[], None]) -> None:
         self._connection = connection
         self._pg = connection.pgconn
-        self._check = check
+        self._patience = patience_with(connection, check)
+        self._listened_at = 0.0
         self._sent: deque[Sent] = deque()
         self._bytes = 0
         self._turn = 0
@@ -130,9 +134,18 @@ class Pipeline:
     def wait(self) -> None:
         """Wait a moment for the server: until it can be read, or written to when something is left to send."""
         unsent = self._pg.flush()
+        self._listen(unsent)
+
+    def _listen(self, unsent: int) -> None:
+        """Wait for the socket. Raises ConnectionLost when the server keeps silent for too long and does not work."""
+        if time.monotonic() - self._listened_at > _TURN_SECONDS:
+            self._patience.moved()  # nobody listened meanwhile
         self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-        if not self._poll.poll(_POLL_MILLISECONDS):
-            self._check()
+        if self._poll.poll(_POLL_MILLISECONDS):
+            self._patience.moved()
+        else:
+            self._patience.waited()
+        self._listened_at = time.monotonic()
 
     def copy(self, sql: bytes, data: Sequence[bytes], rows: int, context: object) -> Iterator[None]:
         """Run `COPY ... FROM STDIN`, yielding whenever the server has to be waited for.
@@ -201,9 +214,7 @@ class Pipeline:
             self._read()
             if len(self._sent) <= statements and self._bytes <= size and not unsent:
                 return
-            self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-            if not self._poll.poll(_POLL_MILLISECONDS):
-                self._check()
+            self._listen(unsent)
             self._pg.consume_input()
 
     def _read(self) -> None:

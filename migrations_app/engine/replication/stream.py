@@ -21,6 +21,7 @@ from ..endings import error_fields
 from ..errors import ConnectionLost, EngineError, SlotLost, SourceError
 from ..lsn import format_lsn
 from ..names import literal, quote
+from ..patience import patience_with
 from ..plan import Side
 from ..wire import one_line
 from ..wording import say
@@ -28,7 +29,9 @@ from ..wording import say
 _FEEDBACK = struct.Struct("!cicQQQqB")
 _HEAD = struct.Struct("!cI")
 _READ_BYTES = 256 << 10
-_FEEDBACK_SECONDS = 10.0
+_FEEDBACK_SECONDS = 2.0  # before 12 the source's own wal_sender_timeout counts, and it may be short
+_SILENT_SECONDS = 15.0
+_TURN_SECONDS = 3.0
 _EPOCH_2000 = 946_684_800
 _GOODBYE_SECONDS = 0.5
 _COPY_DONE = b"c\x00\x00\x00\x04"
@@ -89,6 +92,8 @@ class Stream:
         self._error: EngineError | None = None
         self._closing = False
         self._ping = False
+        self._patience = patience_with(connection, lambda: None, believing=True)
+        self._heard_at = self._asked_at = time.monotonic()
         self._poll = select.poll()
         self._poll.register(line, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name=f"stream {slot}", daemon=True)
@@ -109,6 +114,7 @@ class Stream:
             raise self._error
         try:
             if timeout > 0 and not self._poll.poll(timeout * 1000):
+                self._listened()
                 return b""
             data = self._line.recv(_READ_BYTES)
         except BlockingIOError:
@@ -119,7 +125,23 @@ class Stream:
             raise ConnectionLost(
                 "The source ended the stream of changes.", hint="It is taken up again from the kept position."
             )
+        self._heard()
         return data
+
+    def _heard(self) -> None:
+        self._heard_at = self._asked_at = time.monotonic()
+        self._patience.moved()
+
+    def _listened(self) -> None:
+        """Note that nothing came. Raises ConnectionLost when the source does not even answer when it is asked."""
+        now = time.monotonic()
+        if now - self._asked_at > _TURN_SECONDS:
+            self._heard()  # nobody listened meanwhile: that silence was ours
+        self._asked_at = now
+        if now - self._heard_at > _SILENT_SECONDS:
+            self.ping()  # an idle source says nothing by itself for minutes
+            self._patience.waited()
+            self._asked_at = time.monotonic()
 
     def acknowledge(self, position: int) -> None:
         """Tell the source that everything before `position` is durable on the target."""
