@@ -58,9 +58,10 @@ test: ## All gates and all tests, on SQLite and again on PostgreSQL
 	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" $(ARGS); \
 	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" tests/integration $(ARGS)
 
-test-faults: ## The long tests: kills, cuts and restarts in every step
+test-faults: ## The long tests: kills, cuts and restarts in every step; writes docs/faults.md
 	@$(IN_ROOT); .ci/setup test
-	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest -m slow $(ARGS)
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_FAULTS_REPORT="$${TOWPATH_FAULTS_REPORT-docs/faults.md}" $(PY) -m pytest \
+		-p tests.faults.report -m "slow or fault" $(ARGS)
 
 test-matrix: ## Migrate between all versions of PostgreSQL; fetches their binaries. ARGS="-k 10-to-18" for one pair
 	@$(IN_ROOT); .ci/setup test

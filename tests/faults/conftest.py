@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,23 @@ from typing import Any
 import psycopg
 import pytest
 
-from migrations_app.demo.clusters import Cluster
+from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
 from tests.acceptance.kit import Migration, World, open_world
 from tests.acceptance.places import Place, database_pair, slow_copy
+from tests.conftest import _database as new_database
+from tests.conftest import public_folder
+from tests.faults.engine_kit import Scene
+from tests.faults.proxy import FaultProxy, fault_proxy
 
 HERE = Path(__file__).parent
+SEED = int(os.environ.get("TOWPATH_SEED", "1"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(HERE):
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("quick") is None:
             item.add_marker(pytest.mark.slow)
 
 
@@ -57,3 +64,68 @@ def writer(pair: tuple[Place, Place]) -> Iterator[Writer]:
     source, _ = pair
     with Writer(source.cluster.arguments(source.name), seed=2, rate=40) as started:
         yield started
+
+
+@pytest.fixture
+def scene(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Scene:
+    """Two databases on the shared servers: for faults that harm nobody else there."""
+    made = Scene(source_cluster, target_cluster, source_db, target_db, tmp_path)
+    made.fill()
+    return made
+
+
+@pytest.fixture
+def proxies(scene: Scene) -> Iterator[dict[str, FaultProxy]]:
+    """A proxy in front of each server."""
+    with fault_proxy(scene.source.port, SEED) as source, fault_proxy(scene.target.port, SEED + 1) as target:
+        yield {"source": source, "target": target}
+
+
+def _breakable(major: int) -> Iterator[Cluster]:
+    with public_folder("breakable") as folder:
+        cluster = Cluster(folder=folder / "server", major=major, settings=source_settings())
+        cluster.create()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def breakable_source() -> Iterator[Cluster]:
+    """A source for faults that everybody on a server would feel: it may be stopped and reconfigured."""
+    yield from _breakable(16)
+
+
+@pytest.fixture(scope="session")
+def breakable_target() -> Iterator[Cluster]:
+    """A target of that kind."""
+    yield from _breakable(18)
+
+
+@pytest.fixture
+def breakable(breakable_source: Cluster, breakable_target: Cluster, tmp_path: Path) -> Iterator[Scene]:
+    """Two databases on servers that may be broken. Both run again, with their own settings, when the test has ended."""
+    clusters = (breakable_source, breakable_target)
+    database = contextlib.contextmanager(new_database)
+    with database(clusters[0]) as one, database(clusters[1]) as other:
+        made = Scene(*clusters, one, other, tmp_path)
+        made.fill()
+        yield made
+        for cluster in clusters:
+            cluster.start()
+            with cluster.connect() as connection:
+                connection.execute("ALTER SYSTEM RESET ALL")
+                connection.execute("ALTER ROLE postgres RESET ALL")
+                connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Shorten what a silent server is given, a minute in earnest, to the seconds that this returns."""
+    monkeypatch.setattr("migrations_app.engine.patience.STALL_SECONDS", 6.0)
+    monkeypatch.setattr("migrations_app.engine.replication.stream._SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("migrations_app.engine.replication.stream._FEEDBACK_SECONDS", 1.0)
+    monkeypatch.setattr("migrations_app.engine.replication.stream._TURN_SECONDS", 0.5)
+    return 3.0

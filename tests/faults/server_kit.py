@@ -1,0 +1,76 @@
+"""Ways to harm a server, each undone at the end of its block where it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from tests.conftest import public_folder
+from tests.faults.conftest import SEED
+from tests.faults.engine_kit import Driver, Scene
+from tests.faults.proxy import FaultProxy, fault_proxy
+
+Record = Callable[[str, object], None]
+FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
+
+
+def restart(cluster: Cluster, how: signal.Signals) -> None:
+    """Stop and start from this thread, which is the main one: a server dies with the thread that started it."""
+    cluster.stop(how)
+    cluster.start()
+
+
+def set_up(cluster: Cluster, **settings: str) -> None:
+    with cluster.connect() as connection:
+        for name, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextlib.contextmanager
+def slowed(scene: Scene, rate: int) -> Iterator[tuple[Driver, dict[str, FaultProxy]]]:
+    """A driver whose bytes pass slowly, so that a fault meets the copy in its midst."""
+    with fault_proxy(scene.source.port, SEED) as source, fault_proxy(scene.target.port, SEED) as target:
+        source.rate = target.rate = rate
+        with Driver(scene.plan(source_port=source.port, target_port=target.port)) as driver:
+            yield driver, {"source": source, "target": target}
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Hold a process still for the time of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """Mount a file system of its own in memory; skipped, loudly, where that is not allowed."""
+    owner = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()  # the server's own user
+    with public_folder("disk") as folder:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,uid={owner},mode=0777", "tmpfs", str(folder)], capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def rss_kilobytes() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

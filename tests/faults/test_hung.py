@@ -1,0 +1,58 @@
+"""Server processes that hang: they answer nothing, and neither TCP nor any timeout of PostgreSQL notices."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from migrations_app.engine.states import StepName
+from tests.faults.engine_kit import Driver, Scene, writing
+from tests.faults.server_kit import Record, slowed, stopped
+
+WALSENDER, APPLYING = "backend_type = 'walsender'", "query ~ 'bookmark|COMMIT|^(INSERT|UPDATE|DELETE)'"
+
+
+@pytest.mark.fault("N3", "one of our server processes stopped with SIGSTOP in the sync, unshortened")
+@pytest.mark.parametrize(
+    ("side", "which"),
+    [("source", WALSENDER), ("source", f"NOT ({WALSENDER})"), ("target", APPLYING)],
+    ids=["walsender", "watch", "applying"],
+)
+def test_a_hung_backend_in_the_sync_is_given_up(
+    breakable: Scene, side: str, which: str, record_property: Record
+) -> None:
+    with writing(breakable) as writers, Driver(breakable.plan()) as driver:
+        driver.until_in_sync()
+        pid = breakable.our_pids(side, which)[0]
+        with stopped(pid):
+            began = time.monotonic()
+            driver.until(lambda: driver.failures, "the hung process being noticed", 140)
+            seconds = time.monotonic() - began
+        driver.until_in_sync()
+        writers.stop()
+        breakable.drained(driver)
+    record_property("seen", f"given up after {seconds:.0f} s: {driver.failures[0].message}")
+    assert seconds < 130
+    assert all(failure.retryable for failure in driver.failures)
+    breakable.assert_whole(writers)
+
+
+@pytest.mark.fault("N3", "a server process stopped with SIGSTOP in the copy, patience shortened")
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.usefixtures("short_patience")
+def test_a_hung_backend_in_the_copy_is_given_up(breakable: Scene, side: str, record_property: Record) -> None:
+    with writing(breakable) as writers, slowed(breakable, 400_000) as (driver, proxies):
+        driver.until_step(StepName.COPY)
+        copying = "query ~ 'COPY .*big'"
+        driver.until(lambda: breakable.our_pids(side, copying), "the COPY", 60)
+        with stopped(breakable.our_pids(side, copying)[0]):
+            for proxy in proxies.values():
+                proxy.rate = 0
+            began = time.monotonic()
+            driver.until(lambda: driver.failures or "RUN-RETRY" in driver.events, "the hung process being noticed", 60)
+            record_property("seen", f"given up after {time.monotonic() - began:.1f} s")
+        driver.until_in_sync(120)
+        writers.stop()
+        breakable.drained(driver)
+    breakable.assert_whole(writers)

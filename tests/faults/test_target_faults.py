@@ -1,0 +1,124 @@
+"""What goes wrong on a target, or on the worker's disk: locks, deadlocks, hanging commits, no room."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.engine_kit import Driver, Scene, writing
+from tests.faults.server_kit import Record, set_up, small_disk
+
+
+@pytest.mark.quick
+@pytest.mark.fault("C5", "LOCK TABLE held on the target in the sync, patience shortened")
+@pytest.mark.usefixtures("short_patience")
+def test_a_lock_on_the_target_is_told_with_its_holder(scene: Scene, record_property: Record) -> None:
+    with writing(scene) as writers, Driver(scene.plan()) as driver:
+        driver.until_in_sync()
+        with scene.target.connect(scene.target_db) as holder:
+            holder.execute("BEGIN; LOCK TABLE ledger")
+            pid = holder.info.backend_pid
+            driver.until(lambda: driver.told("DST-LOCKED"), "the lock being told", 30)
+            text = driver.told("DST-LOCKED")
+            later = time.monotonic() + 7
+            driver.until(lambda: time.monotonic() > later, "patience", 20)
+            holder.execute("COMMIT")
+        driver.until_in_sync()
+        writers.stop()
+        scene.drained(driver)
+    record_property("seen", text)
+    assert f"PID {pid}, user postgres" in text
+    assert driver.failures == []
+    scene.assert_whole(writers)
+
+
+@pytest.mark.quick
+@pytest.mark.fault("C6", "crossed updates: the sync is the victim of a deadlock on the target")
+def test_a_deadlock_is_tried_again_as_a_whole(scene: Scene, record_property: Record) -> None:
+    with Driver(scene.plan()) as driver:
+        driver.until_in_sync()
+        with scene.target.connect(scene.target_db) as stranger:
+            stranger.execute("SET deadlock_timeout = '1h'")
+            stranger.execute("BEGIN; UPDATE list SET items = items WHERE id = 2")
+            scene.at(
+                "source",
+                "BEGIN; UPDATE list SET items = 'a' WHERE id = 1; UPDATE list SET items = 'b' WHERE id = 2; END",
+            )
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name ~ 'towpath'"
+            )
+            driver.until(lambda: scene.at("target", waits) == [(1,)], "the sync waiting", 20)
+            stranger.execute("UPDATE list SET items = items WHERE id = 1")
+            stranger.execute("ROLLBACK")
+        scene.at("source", "INSERT INTO ledger VALUES (-1, 0, 'after')")
+        scene.drained(driver)
+    (failure,) = driver.failures
+    record_property("seen", failure.message)
+    assert failure.retryable
+    scene.assert_whole()
+
+
+@pytest.mark.fault("C12", "synchronous_standby_names names nobody, in the sync, patience shortened")
+@pytest.mark.usefixtures("short_patience")
+def test_commits_that_hang_are_told_and_not_confirmed(breakable: Scene, record_property: Record) -> None:
+    slot = "SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots WHERE slot_name ~ 'towpath'"
+    with writing(breakable) as writers, Driver(breakable.plan()) as driver:
+        driver.until_in_sync()
+        set_up(breakable.target, synchronous_standby_names="nobody")
+        driver.until(lambda: driver.told("DST-STALLED"), "the stall being told", 30)
+        ((before,),) = breakable.at("source", slot)
+        later = time.monotonic() + 8
+        driver.until(lambda: time.monotonic() > later, "patience", 20)
+        ((after,),) = breakable.at("source", slot)
+        set_up(breakable.target, synchronous_standby_names="")
+        driver.until_in_sync()
+        writers.stop()
+        breakable.drained(driver)
+    record_property("seen", driver.told("DST-STALLED"))
+    assert after == before
+    assert driver.failures == []
+    breakable.assert_whole(writers)
+
+
+@pytest.mark.fault("C3", "the tablespace of the target's database full in the copy, then given room")
+def test_a_full_disk_of_the_target_is_told_and_taken_up_again(
+    breakable: Scene, record_property: Record, tmp_path: Path
+) -> None:
+    with small_disk(24) as disk, breakable.target.connect() as boss:
+        boss.execute(f"CREATE TABLESPACE small LOCATION '{disk}'".encode())
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE small'.encode())
+        breakable.at(
+            "source",
+            "INSERT INTO big SELECT g, 'more', decode(repeat(md5(g::text), 64), 'hex')"
+            " FROM generate_series(100001, 140000) g",
+        )
+        with Driver(breakable.plan()) as driver:
+            failure = driver.until_failure(120)
+        record_property("seen", f"{failure.code}: {failure.message}")
+        assert failure.code == "DST-FULL"
+        assert failure.hint
+        subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
+        with Driver(breakable.plan(epoch=99), driver.ports, driver.step) as again:
+            again.until_in_sync(120)
+        breakable.assert_whole()
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE pg_default'.encode())
+        boss.execute("DROP TABLESPACE small")
+
+
+@pytest.mark.fault("A15", "the worker's disk full when the schema is dumped, then given room")
+def test_a_full_disk_of_the_worker_is_told(scene: Scene, record_property: Record) -> None:
+    with small_disk(1) as disk:
+        (disk / "filler").write_bytes(b"x" * (1020 << 10))
+        with Driver(replace(scene.plan(), work_dir=disk)) as driver:
+            failure = driver.until_failure(60)
+        record_property("seen", f"{failure.code}: {failure.message}")
+        assert failure.code == "WORKER-FULL"
+        assert str(disk) in failure.message
+        (disk / "filler").unlink()
+        with Driver(replace(scene.plan(epoch=99), work_dir=disk), driver.ports) as again:
+            again.until_in_sync()
+    scene.assert_whole()
