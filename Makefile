@@ -61,7 +61,7 @@ test: ## All gates and all tests, on SQLite and again on PostgreSQL
 test-faults: ## The long tests: kills, cuts and restarts in every step; writes docs/faults.md
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_FAULTS_REPORT="$${TOWPATH_FAULTS_REPORT-docs/faults.md}" $(PY) -m pytest \
-		-p tests.faults.report -m "slow or fault" $(ARGS)
+		$(PARALLEL) -p tests.faults.report -m "slow or fault" $(ARGS)
 
 test-matrix: ## Migrate between all versions of PostgreSQL; fetches their binaries. ARGS="-k 10-to-18" for one pair
 	@$(IN_ROOT); .ci/setup test

@@ -262,7 +262,7 @@ def _used(child: subprocess.Popen[bytes]) -> str:
 
 
 def _run(
-    command: list[str], environment: dict[str, str], control: Control, works: Callable[[], str]
+    command: list[str], environment: dict[str, str], control: Control, works: Callable[[], str] | None = None
 ) -> tuple[int, str]:
     """Run a program to its end and return (status, stderr). It is ended when the run must stop.
 

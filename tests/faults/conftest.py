@@ -105,6 +105,12 @@ def breakable_target() -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def fresh_target() -> Iterator[Cluster]:
+    """A target of one test alone."""
+    yield from _breakable(18)
+
+
+@pytest.fixture
 def breakable(breakable_source: Cluster, breakable_target: Cluster, tmp_path: Path) -> Iterator[Scene]:
     """Two databases on servers that may be broken. Both run again, with their own settings, when the test has ended."""
     clusters = (breakable_source, breakable_target)

@@ -222,15 +222,13 @@ class Driver:
 
     def _run(self) -> None:
         tries = 0
+        self._forget_sync()
         while not self._over.is_set():
             self._control = FakeControl()
             ports = replace(self.ports, control=self._control)
             if self._over.is_set():
                 return
             before = (self.step, self.position())
-            for database in self.plan.databases:
-                state = self.store.database(database.source_name)
-                self.store.save_database(replace(state, in_sync=False))
             try:
                 with Executor(self.plan, ports) as executor:
                     while executor.run(self.step).done:
@@ -239,6 +237,7 @@ class Driver:
                 pass
             except EngineError as error:
                 now = time.monotonic()
+                self._forget_sync()
                 self.failures.append(Failure(now, self.step, error.code, error.message, error.retryable))
                 if not error.retryable:
                     self.fatal = error
@@ -249,6 +248,11 @@ class Driver:
             tries = 0 if (self.step, self.position()) != before else tries + 1
             self._over.wait(min(4.0, 0.5 * 2.0**tries))
             self.plan = replace(self.plan, epoch=self.plan.epoch + 1)
+
+    def _forget_sync(self) -> None:
+        for database in self.plan.databases:
+            state = self.store.database(database.source_name)
+            self.store.save_database(replace(state, in_sync=False))
 
 
 @dataclass

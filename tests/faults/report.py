@@ -188,7 +188,6 @@ class _Seen:
 
 
 _found: dict[str, _Seen] = {}
-_marks: dict[str, tuple[str, str]] = {}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -202,13 +201,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("fault"):
             row, did = mark.args
             assert row in ROWS, f"{item.nodeid}: no row {row} in the fault matrix"
-            _marks[item.nodeid] = (row, did)
+            item.user_properties += [("row", row), ("did", did)]  # these reach the process that writes the report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.nodeid not in _marks or (report.when != "call" and report.outcome == "passed"):
+    told = dict(report.user_properties)
+    if "row" not in told or (report.when != "call" and report.outcome == "passed"):
         return
-    row, did = _marks[report.nodeid]
+    row, did = str(told["row"]), str(told["did"])
     case = report.nodeid.partition("[")[2].rstrip("]")
     known = _found.setdefault(report.nodeid, _Seen(row, did + (f" ({case})" if case else ""), "passed", 0.0))
     known.seconds += report.duration

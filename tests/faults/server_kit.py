@@ -60,9 +60,8 @@ def small_disk(megabytes: int) -> Iterator[Path]:
     """Mount a file system of its own in memory; skipped, loudly, where that is not allowed."""
     owner = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()  # the server's own user
     with public_folder("disk") as folder:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,uid={owner},mode=0777", "tmpfs", str(folder)], capture_output=True
-        )
+        options = f"size={megabytes}m,uid={owner},mode=0777"
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
         if mounted.returncode:
             pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
         try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.server_kit import Record, set_up, small_disk
 
@@ -122,3 +126,54 @@ def test_a_full_disk_of_the_worker_is_told(scene: Scene, record_property: Record
         with Driver(replace(scene.plan(epoch=99), work_dir=disk), driver.ports) as again:
             again.until_in_sync()
     scene.assert_whole()
+
+
+@pytest.mark.fault("C4", "the file system of the target's WAL full, so that the server ends itself; then given room")
+def test_a_target_that_ended_for_want_of_wal_space_is_waited_for(
+    breakable: Scene, fresh_target: Cluster, record_property: Record
+) -> None:
+    target = breakable.target = fresh_target
+    breakable.target_db = "postgres"
+    with small_disk(256) as disk:
+        target.stop()
+        with moved(target.data / "pg_wal", disk / "pg_wal"):
+            target.start()
+            with Driver(breakable.plan()) as driver:
+                driver.until_in_sync()
+                filler = disk / "filler"
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                    while True:
+                        file.write(b"x" * (1 << 20))
+                for number in range(4):
+                    breakable.at("source", f"UPDATE big SET note = md5(note || {number}), data = data || data")
+                assert target.process is not None
+                server = target.process
+                driver.until(lambda: server.poll() is not None, "the end of the server", 60)
+                driver.until(lambda: driver.failures, "the end being noticed", 30)
+                filler.unlink()
+                target.start()
+                driver.until(
+                    lambda: (
+                        breakable.at("target", "SELECT sum(length(note)), sum(length(data)) FROM big")
+                        == breakable.at("source", "SELECT sum(length(note)), sum(length(data)) FROM big")
+                    ),
+                    "the rest",
+                    120,
+                )
+            breakable.assert_whole()
+            target.stop()
+    record_property("seen", f"{len(driver.failures)} failed slices: {driver.failures[0].message}")
+    assert all(failure.retryable for failure in driver.failures)
+
+
+@contextlib.contextmanager
+def moved(folder: Path, to: Path) -> Iterator[None]:
+    """Keep a folder elsewhere for the time of the block, behind a symbolic link."""
+    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        subprocess.run(["cp", "-a", str(to), str(folder)], check=True)

@@ -89,7 +89,7 @@ def nothing_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr("psycopg.connect", refuse)
+    monkeypatch.setattr("migrations_app.engine.connect.Session.connect", refuse)
 
 
 def _server(host: str, **more: Any) -> Server:
@@ -171,7 +171,7 @@ def test_a_name_that_changes_its_address_is_judged_again_and_dialled_by_number(
         raise AssertionError("stop here")
 
     monkeypatch.setattr(dialling, "resolve", lambda *_args: answers.pop(0))
-    monkeypatch.setattr("psycopg.connect", connect)
+    monkeypatch.setattr("migrations_app.engine.connect.Session.connect", connect)
     with _sessions(_server("db.example"), tmp_path) as sessions:
         with pytest.raises(AssertionError, match="stop here"):
             sessions.open(Side.SOURCE)

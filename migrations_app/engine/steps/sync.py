@@ -25,8 +25,12 @@ class _Slice:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._started = time.monotonic()
+        self._began: float | None = None
         self._halted = threading.Event()
+
+    def begin(self) -> None:
+        """Note that a database is connected: on a busy machine that may take longer than a whole slice."""
+        self._began = time.monotonic()
 
     def halt(self) -> None:
         """Make every thread stop as soon as it can."""
@@ -43,7 +47,8 @@ class _Slice:
         control = self._run.ports.control
         if control.complete_requested() or control.compare_requested():
             return True
-        return time.monotonic() - self._started >= self._run.plan.slice_seconds and control.should_yield()
+        now = time.monotonic()
+        return now - (self._began or now) >= self._run.plan.slice_seconds and control.should_yield()
 
 
 class _Follower:
@@ -62,6 +67,7 @@ class _Follower:
         """Sync until the slice is over. The position is durable and stored when this returns."""
         store = self._run.ports.store
         with SyncSession(self._run, self._database, self._slice.check) as session:
+            self._slice.begin()
             self._state = store.database(self._database.source_name)
             self._applied_before = self._state.rows_applied
             marks = [table.watermark or 0 for table in store.tables(self._database.source_name)]
