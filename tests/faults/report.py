@@ -218,53 +218,67 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         known.seen = [str(report.longrepr[2])] if isinstance(report.longrepr, tuple) else known.seen
 
 
-def _lines() -> Iterator[str]:
-    order = list(ROWS)
-    shown = sorted(_found.values(), key=lambda one: (order.index(one.row), one.did))
-    for one in shown:
+Line = tuple[str, str, str, str, str]
+"""Row, what was done, expected, seen, seconds."""
+
+
+def _lines() -> dict[tuple[str, str], Line]:
+    lines = {}
+    for one in _found.values():
         seen = "; ".join(one.seen).replace("|", "/").replace("\n", " ") or "as expected"
         words = {"passed": seen, "failed": "FAILED", "skipped": f"skipped: {seen}"}[one.outcome]
-        yield f"| {one.row} | {one.did} | {ROWS[one.row][1]} | {words[:300]} | {one.seconds:.0f} |"
+        lines[one.row, one.did] = (one.row, one.did, ROWS[one.row][1], words[:300], f"{one.seconds:.0f}")
+    return lines
 
 
-def _summary(seed: str) -> str:
-    passed = sum(one.outcome == "passed" for one in _found.values())
-    skipped = sum(one.outcome == "skipped" for one in _found.values())
-    rows = {one.row for one in _found.values() if one.outcome == "passed"}
-    rows -= {one.row for one in _found.values() if one.outcome == "failed"}
-    return (
-        f"faults: {passed} of {len(_found) - skipped} passed, {skipped} skipped; {len(rows)} of {len(ROWS)} rows shown;"
-        f" first seed {seed}"
-    )
+def _known(path: Path) -> dict[tuple[str, str], Line]:
+    """Return the lines of an earlier report."""
+    lines = {}
+    for text in path.read_text().splitlines() if path.exists() else ():
+        cells = [cell.strip() for cell in text.strip("| ").split(" | ")]
+        if len(cells) == 5 and cells[0] in ROWS:
+            lines[cells[0], cells[1]] = (cells[0], cells[1], cells[2], cells[3], cells[4])
+    return lines
 
 
-def _missing() -> list[str]:
-    done = {one.row for one in _found.values() if one.outcome == "passed"}
-    return [f"{row} ({what})" for row, (what, _) in ROWS.items() if row not in done]
+def _summary(lines: dict[tuple[str, str], Line]) -> tuple[str, str]:
+    """Return "N of N" and which rows no test shows."""
+    failed = [line for line in lines.values() if line[3] == "FAILED"]
+    skipped = [line for line in lines.values() if line[3].startswith("skipped: ")]
+    shown = {line[0] for line in lines.values() if line not in skipped} - {line[0] for line in failed}
+    ran = len(lines) - len(skipped)
+    summary = f"{ran - len(failed)} of {ran} passed, {len(skipped)} skipped; {len(shown)} of {len(ROWS)} rows shown"
+    return summary, ", ".join(f"{row} ({what})" for row, (what, _) in ROWS.items() if row not in shown)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not _found:
         return
-    summary = _summary(os.environ.get("TOWPATH_SEED", "1"))
-    terminalreporter.write_line(summary)
-    missing = _missing()
+    seed, lines = os.environ.get("TOWPATH_SEED", "1"), _lines()
+    path = Path(os.environ.get("TOWPATH_FAULTS_REPORT", ""))
+    if path.name and (config.option.keyword or config.args_source is not pytest.Config.ArgsSource.TESTPATHS):
+        lines = {**_known(path), **lines}  # a part of the tests replaces its own lines only
+    summary, missing = _summary(lines)
+    terminalreporter.write_line(f"faults: {summary}; first seed {seed}")
     if missing:
-        terminalreporter.write_line("not shown: " + ", ".join(missing))
-    if path := os.environ.get("TOWPATH_FAULTS_REPORT"):
-        text = [
-            "# Faults",
-            "",
-            "Written by `make test-faults`. Each line is one run of one fault against real servers: what was done,",
-            "what the product must do, what was seen. Where rows were moved, every row is compared at the end.",
-            "",
-            f"{summary[0].upper()}{summary[1:]}.",
-            "",
-            "| row | done | expected | seen | seconds |",
-            "|---|---|---|---|---|",
-            *_lines(),
-            "",
-            "Not shown here: " + (", ".join(missing) or "nothing") + ".",
-            "",
-        ]
-        Path(path).write_text("\n".join(text))
+        terminalreporter.write_line(f"not shown: {missing}")
+    if path.name:
+        path.write_text("\n".join(_page(lines, summary, missing, seed)))
+
+
+def _page(lines: dict[tuple[str, str], Line], summary: str, missing: str, seed: str) -> Iterator[str]:
+    yield from [
+        "# Faults",
+        "",
+        "Written by `make test-faults`. Each line is one run of one fault against real servers: what was done, what",
+        "the product must do, what was seen. Where rows were moved, every row is compared at the end.",
+        "",
+        f"{summary}. First seed: {seed}.",
+        "",
+        "| row | done | expected | seen | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    order = list(ROWS)
+    for line in sorted(lines.values(), key=lambda one: (order.index(one[0]), one[1])):
+        yield "| " + " | ".join(line) + " |"
+    yield from ["", f"Not shown: {missing or 'nothing'}.", ""]

@@ -6,9 +6,13 @@ import time
 
 import pytest
 
+from migrations_app.engine.connect import Sessions
+from migrations_app.engine.plan import Side
 from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl
 from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.server_kit import Record, slowed, stopped
+from tests.impostors import listening, pooling
 
 WALSENDER, APPLYING = "backend_type = 'walsender'", "query ~ 'bookmark|COMMIT|^(INSERT|UPDATE|DELETE)'"
 
@@ -56,3 +60,14 @@ def test_a_hung_backend_in_the_copy_is_given_up(breakable: Scene, side: str, rec
         writers.stop()
         breakable.drained(driver)
     breakable.assert_whole(writers)
+
+
+@pytest.mark.quick
+@pytest.mark.fault("N3", "a long statement through a pooler that numbers processes by itself: no false alarm")
+@pytest.mark.usefixtures("short_patience")
+def test_a_long_statement_behind_a_pooler_is_believed(scene: Scene) -> None:
+    with listening(pooling(scene.target.port)) as port:
+        plan = scene.plan(target_port=port)
+        with Sessions(plan, FakeControl()) as sessions, sessions.session(Side.TARGET, scene.target_db) as session:
+            assert session.info.backend_pid == 7
+            assert session.execute("SELECT pg_sleep(5)").fetchone() == ("",)

@@ -256,7 +256,6 @@ def test_a_line_that_flaps_is_not_stormed(scene: Scene, proxies: Proxies, side: 
     assert busiest <= 2.5, f"{busiest:.2f} connections a second"
 
 
-@pytest.mark.quick
 @pytest.mark.fault("N8", "wal_sender_timeout = 2 s on the stream itself, and nobody takes what has arrived")
 def test_a_stream_that_waits_for_the_target_answers_the_source(scene: Scene) -> None:
     scene.at("source", "CREATE PUBLICATION towpath_test FOR TABLE big")

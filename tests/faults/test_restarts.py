@@ -104,9 +104,10 @@ def test_a_slot_that_falls_back_sends_again_what_is_skipped(breakable: Scene, re
     breakable.assert_whole(writers)
 
 
-@pytest.mark.quick
 @pytest.mark.fault("C1", "the line cut exactly at COMMIT, in the sync")
-@pytest.mark.parametrize("when", list(When), ids=["unsent", "in-doubt"])
+@pytest.mark.parametrize(
+    "when", [pytest.param(When.BEFORE, id="unsent"), pytest.param(When.AFTER, id="in-doubt", marks=pytest.mark.quick)]
+)
 def test_a_commit_in_doubt_is_settled_by_the_bookmark(scene: Scene, when: When, record_property: Record) -> None:
     with (
         fault_proxy(scene.target.port, SEED) as proxy,
