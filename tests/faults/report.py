@@ -252,7 +252,7 @@ def _summary(lines: dict[tuple[str, str], Line]) -> tuple[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if not _found:
+    if not _found or hasattr(config, "workerinput"):
         return
     seed, lines = os.environ.get("TOWPATH_SEED", "1"), _lines()
     path = Path(os.environ.get("TOWPATH_FAULTS_REPORT", ""))

@@ -14,13 +14,13 @@ from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.server_kit import Record, slowed, stopped
 from tests.impostors import listening, pooling
 
-WALSENDER, APPLYING = "backend_type = 'walsender'", "query ~ 'bookmark|COMMIT|^(INSERT|UPDATE|DELETE)'"
+WALSENDER = "backend_type = 'walsender'"
 
 
 @pytest.mark.fault("N3", "one of our server processes stopped with SIGSTOP in the sync, unshortened")
 @pytest.mark.parametrize(
     ("side", "which"),
-    [("source", WALSENDER), ("source", f"NOT ({WALSENDER})"), ("target", APPLYING)],
+    [("source", WALSENDER), ("source", f"NOT ({WALSENDER})"), ("target", "true")],
     ids=["walsender", "watch", "applying"],
 )
 def test_a_hung_backend_in_the_sync_is_given_up(
