@@ -43,11 +43,15 @@ def differences(
     Nobody may write meanwhile. `tables` limits the comparison to these (`schema.name`, quoted as PostgreSQL does) and
     leaves the catalog, sequences and large objects out. `ignore` names kinds to leave out: a key of the catalog dump,
     `sequence`, `large object`. `rights` compares owners and grants too, which need the same roles on both servers.
+    With a server before 10 the catalog dump is left out: its queries need newer ones.
     """
+    versions = [connection.info.server_version for connection in (source, target)]
+    if min(versions) < 100000:
+        ignore = {*ignore, *CATALOG}
     for connection in (source, target):
         for pin in _PINS:
             connection.execute(pin)
-    found = _compare_rows(source, target, tables)
+    found = _compare_rows(source, target, tables, as_bytes=min(versions) < 120000 <= max(versions))
     if tables is None:
         for kind, query in {**CATALOG, **(RIGHTS if rights else {})}.items():
             if kind not in ignore:
@@ -59,20 +63,30 @@ def differences(
     return found
 
 
-def table_digest(connection: psycopg.Connection[Any], table: str) -> Rows:
-    """Return the rows of a table (`schema.name`, quoted as PostgreSQL does) as a multiset of hashes."""
+_FLOATS = {"float8": "float8send", "float4": "float4send", "point": "point_send", "box": "box_send"}
+_FLOATS |= {"circle": "circle_send", "_float8": "array_send", "_float4": "array_send"}
+
+
+def table_digest(connection: psycopg.Connection[Any], table: str, *, as_bytes: bool = False) -> Rows:
+    """Return the rows of a table (`schema.name`, quoted as PostgreSQL does) as a multiset of hashes.
+
+    `as_bytes`: take floats in binary, since servers before 12 print them in another way.
+    """
     columns = [
-        row[0]
+        (row[0], _FLOATS.get(row[1], "") if as_bytes else "")
         for row in connection.execute(
-            "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
-            " AND NOT attisdropped ORDER BY attname",
+            "SELECT attname, typname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname",
             (table,),
         ).fetchall()
     ]
     if not columns:
         count = connection.execute(f"SELECT count(*) FROM ONLY {table}".encode()).fetchone()
         return Counter({b"": count[0]} if count else {})
-    listed = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns)
+    listed = sql.SQL(", ").join(
+        sql.SQL("{}({})::text" if sent else "{}{}::text").format(sql.SQL(sent), sql.Identifier(name))  # type: ignore[arg-type]
+        for name, sent in columns
+    )
     rows: Rows = Counter()
     with connection.transaction(), connection.cursor(name="comparator") as cursor:
         cursor.itersize = 5000
@@ -91,7 +105,7 @@ def listed_select(columns: sql.Composable, table: str) -> sql.Composed:
     return sql.SQL("SELECT {} FROM ONLY ").format(columns) + sql.SQL(table)  # type: ignore[arg-type]
 
 
-def _compare_rows(source: Any, target: Any, tables: Collection[str] | None) -> list[str]:
+def _compare_rows(source: Any, target: Any, tables: Collection[str] | None, *, as_bytes: bool) -> list[str]:
     names = [set(_tables(connection)) for connection in (source, target)]
     wanted = set(tables) if tables is not None else names[0] | names[1]
     found = []
@@ -100,7 +114,7 @@ def _compare_rows(source: Any, target: Any, tables: Collection[str] | None) -> l
         if missing:
             found.append(f"table {table}: missing or unpopulated on the {' and the '.join(missing)}")
             continue
-        here, there = table_digest(source, table), table_digest(target, table)
+        here, there = (table_digest(side, table, as_bytes=as_bytes) for side in (source, target))
         if here != there:
             found.append(
                 f"table {table}: {here.total()} rows on the source, {there.total()} on the target;"

@@ -10,7 +10,7 @@ import re
 
 _USER_SCHEMA = (
     "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towpath')"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.objid = {oid} AND x.deptype = 'e')"
+    " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend x WHERE x.objid = {oid} AND x.deptype = 'e')"
 )
 _MINE = _USER_SCHEMA.format(oid="c.oid")
 RELATION = "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND " + _MINE

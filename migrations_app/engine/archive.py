@@ -7,6 +7,7 @@ over, they are made again: the steps look at the target itself to see what is do
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,7 @@ from .catalog import Table, keys_without_rows, moving_tables, read_tables, selec
 from .connect import Connection, translate
 from .errors import SourceError
 from .mapping import leaves_any, renaming_of
-from .names import qualified
+from .names import TARGET_SCHEMA, qualified
 from .outcome import Run
 from .pgtools import dump_schema
 from .plan import DatabasePlan, Side
@@ -52,6 +53,7 @@ _POPULATED = (
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'm' AND c.relispopulated"
 )
+_OUR_TRIGGER = re.compile(r" towpath_[0-9a-f]+$")
 _CONSTRAINT = 2606  # the oid of pg_constraint
 _NEVER_TAGS = {"COMMENT": ("DATABASE ", "EXTENSION "), "ACL": ("DATABASE ",)}
 
@@ -170,7 +172,7 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
         for schema, view in connection.execute(_POPULATED.encode()).fetchall()
         if selection.mode(name, str(schema), str(view)) != "structure"
     ]
-    places = connection.execute(query("entry_tables")).fetchall()
+    places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
     return json.dumps(
         {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
     )
@@ -191,7 +193,14 @@ def _is_about_database(entry: Entry) -> bool:
 
 
 def _is_skipped(entry: Entry) -> bool:
-    return entry.type in _NEVER or entry.tag.startswith(_NEVER_TAGS.get(entry.type, ("\x00",)))
+    return entry.type in _NEVER or entry.tag.startswith(_NEVER_TAGS.get(entry.type, ("\x00",))) or _is_ours(entry)
+
+
+def _is_ours(entry: Entry) -> bool:
+    """Say whether a migration made this on the source, for as long as it runs."""
+    if entry.type == "TRIGGER":
+        return _OUR_TRIGGER.search(entry.tag) is not None
+    return TARGET_SCHEMA in (entry.schema, entry.tag if entry.type == "SCHEMA" else "")
 
 
 @lru_cache(maxsize=8)

@@ -86,7 +86,7 @@ def read_tables(connection: Connection) -> list[Table]:
         columns[oid].append(Column(**dict(zip(Column.__dataclass_fields__, rest, strict=True))))
     names = [name for name in Table.__dataclass_fields__ if name != "columns"]
     tables = []
-    for row in connection.execute(query("tables")).fetchall():
+    for row in connection.execute(query("tables", connection.info.server_version)).fetchall():
         values: dict[str, Any] = dict(zip(names, _plain(row), strict=True))
         for key in ("primary_key", "unique_key", "identity_index_key"):
             values[key] = tuple(values[key] or ())

@@ -43,17 +43,19 @@ _PINS = {
     # A role or database may carry timeouts that would kill a long copy or a snapshot holder.
     "statement_timeout": "0",
     "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    # Every row is meant: row security must raise instead of hiding, and scans must start at the beginning.
-    "row_security": "off",
+    # Scans must start at the beginning.
     "synchronize_seqscans": "off",
     # A NOTICE inside a raw copy stream would reach the other server as an unknown message.
     "client_min_messages": "error",
     "default_transaction_read_only": "off",
-    "default_transaction_isolation": "read committed",
     "check_function_bodies": "off",
 }
+_ESCAPES_SINCE = 90500
+_BLANKS = {"default_transaction_isolation": "read committed"}
 _PINS_BY_VERSION = {
+    # Every row is meant: row security must raise instead of hiding. Values with blanks can be sent since 9.5 only.
+    90500: {"row_security": "off", **_BLANKS},
+    90600: {"idle_in_transaction_session_timeout": "0"},
     120000: {"default_table_access_method": "heap"},
     140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
     170000: {"transaction_timeout": "0"},
@@ -61,7 +63,10 @@ _PINS_BY_VERSION = {
 
 
 def pinned_options(version: int, **extra: str) -> str:
-    """Return the `options` value with every pin that a server of this version knows (engine: settings beat roles)."""
+    """Return the `options` value with every pin that a server of this version knows (engine: settings beat roles).
+
+    Before 9.5 a server takes no value with blanks there; `Sessions.open` sets such pins itself.
+    """
     pins = dict(_PINS)
     for since, more in _PINS_BY_VERSION.items():
         if version >= since:
@@ -181,6 +186,8 @@ class Sessions:
         if known is None:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)
+        elif not replication and known < _ESCAPES_SINCE:
+            self._pin(connection, _BLANKS)
         self._sides[connection] = side
         connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.info.backend_pid)
         self._track(connection)
@@ -232,11 +239,15 @@ class Sessions:
 
     def _pin_late(self, connection: Connection) -> None:
         """Apply the pins that only some versions know, on the very first session, whose version was unknown."""
+        version = connection.info.server_version
+        late = [more for since, more in _PINS_BY_VERSION.items() if version >= since]
+        self._pin(connection, *late, *([_BLANKS] if version < _ESCAPES_SINCE else []))
+
+    @staticmethod
+    def _pin(connection: Connection, *groups: dict[str, str]) -> None:
         with connection.transaction():
-            for since, more in _PINS_BY_VERSION.items():
-                if connection.info.server_version >= since:
-                    for name, value in more.items():
-                        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            for name, value in (pair for pins in groups for pair in pins.items()):
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
 
     def _track(self, connection: Connection) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ from .comparing.follower import Follower
 from .connect import Connection
 from .outcome import Run
 from .plan import Side
+from .versions import marker_statement, wal_words
 
 _LOOK_SECONDS = 0.2
 
@@ -40,12 +41,7 @@ def set_marker(connection: Connection) -> int:
     the marker, also when nobody else writes.
     """
     version = connection.info.server_version
-    functions = ("pg_current_wal_insert_lsn", "pg_current_xlog_insert_location")
-    function = functions[0] if version >= 100000 else functions[1]
-    row = connection.execute(("SELECT (pg_catalog." + function + "() - '0/0')::bigint").encode()).fetchone()
+    row = connection.execute("SELECT (" + wal_words(version).insert_position + " - '0/0')::bigint").fetchone()
     marker = int(str(row[0] if row else 0))
-    if version >= 90600:
-        connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'towpath', 'drain')")
-    else:
-        connection.execute("SELECT pg_catalog.txid_current()")
+    connection.execute(marker_statement(version))
     return marker

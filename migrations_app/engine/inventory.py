@@ -163,7 +163,7 @@ def _tables(connection: Connection, database: str) -> list[InventoryTable]:
     sizes = _sizes(connection)
     listed: list[Any] = connection.execute(query("inventory_needs")).fetchall()
     needs: dict[int, Any] = dict(listed)
-    rows: list[Any] = connection.execute(query("inventory_tables")).fetchall()
+    rows: list[Any] = connection.execute(query("inventory_tables", connection.info.server_version)).fetchall()
     tables = [_table(row, database, sizes, needs.get(row[12], ())) for row in rows]
     return _with_partitions(tables)
 

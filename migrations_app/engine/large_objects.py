@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import LiteralString, cast
 
 import psycopg
 
@@ -20,6 +20,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .snapshot import Snapshot
+from .sql import query
 from .wording import count, listing, say
 
 CHUNK_BYTES = 1 << 20
@@ -28,15 +29,8 @@ _IN_LEDGER_ROW = 1000
 _SHA256_SINCE = 110000
 
 _OIDS = "SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata ORDER BY 1"
-_CHUNKS = "SELECT o::bigint, pg_catalog.lo_get(o, %s, %s) FROM unnest(%s::oid[]) o ORDER BY 1"
-_HASHES = (
-    "SELECT o::bigint, pg_catalog.length(c), pg_catalog.sha256(c)"
-    " FROM unnest(%s::oid[]) o, LATERAL pg_catalog.lo_get(o, %s, %s) c ORDER BY 1"
-)
-_HASHES_BEFORE_11 = (
-    "SELECT o::bigint, pg_catalog.length(c), pg_catalog.md5(c)::bytea"
-    " FROM unnest(%s::oid[]) o, LATERAL pg_catalog.lo_get(o, %s, %s) c ORDER BY 1"
-)
+_HASH = "pg_catalog.sha256(c)"
+_HASH_BEFORE_11 = "pg_catalog.md5(c)::bytea"
 _CREATE = "SELECT pg_catalog.lo_from_bytea(%s::oid, %s)"
 _APPEND = "SELECT pg_catalog.lo_put(%s::oid, %s, %s)"
 _UNLINK = "SELECT count(pg_catalog.lo_unlink(oid)) FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY(%s::oid[])"
@@ -163,8 +157,9 @@ class _Work:
 def _chunks(connection: Connection, oids: list[int], offset: int) -> list[tuple[int, bytes]]:
     """Return one chunk of each."""
     found: list[tuple[int, bytes]] = []
+    version = connection.info.server_version
     for group in _batches(oids, _AT_ONCE):
-        rows = connection.execute(_CHUNKS, (offset, CHUNK_BYTES, group)).fetchall()
+        rows = connection.execute(query("large_object_chunks", version), (offset, CHUNK_BYTES, group)).fetchall()
         found += cast("list[tuple[int, bytes]]", rows)
     return found
 
@@ -175,12 +170,12 @@ _Hashed = tuple[int, int, bytes]
 def _differing(source: Connection, target: Connection, oids: list[int]) -> list[int]:
     """Return those whose contents are not the same on both servers; only hashes travel."""
     modern = min(source.info.server_version, target.info.server_version) >= _SHA256_SINCE
-    text = _HASHES if modern else _HASHES_BEFORE_11
+    hashed = _HASH if modern else _HASH_BEFORE_11
     differing: list[int] = []
     offset, still = 0, oids
     while still:
         left, right = (
-            cast("list[_Hashed]", one.execute(text, (still, offset, CHUNK_BYTES)).fetchall())
+            cast("list[_Hashed]", one.execute(_hashes(one, hashed), (offset, CHUNK_BYTES, still)).fetchall())
             for one in (source, target)
         )
         pairs = list(zip(left, right, strict=True))
@@ -188,6 +183,11 @@ def _differing(source: Connection, target: Connection, oids: list[int]) -> list[
         still = [one[0] for one, other in pairs if one == other and one[1] == CHUNK_BYTES]
         offset += CHUNK_BYTES
     return differing
+
+
+def _hashes(connection: Connection, hashed: LiteralString) -> LiteralString:
+    chunks = query("large_object_chunks", connection.info.server_version)
+    return f"WITH chunk(o, c) AS ({chunks}) SELECT o, pg_catalog.length(c), {hashed} FROM chunk ORDER BY 1"  # noqa: S608 - ours
 
 
 def _oids(connection: Connection) -> set[int]:

@@ -17,6 +17,7 @@ from .copying import Lane
 from .errors import EngineError, Interrupted
 from .outcome import Run
 from .plan import Side
+from .versions import wal_words
 from .wire import discard
 
 _LOOK_SECONDS = 0.7
@@ -26,11 +27,6 @@ SELECT DISTINCT h.pid FROM pg_catalog.pg_locks w
   JOIN pg_catalog.pg_locks h ON h.locktype = 'relation' AND h.database = w.database AND h.relation = w.relation
  WHERE w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock' AND NOT w.granted
    AND h.granted AND h.pid = ANY(%s)
-"""
-
-_KEPT = """
-SELECT max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn))::bigint
-  FROM pg_catalog.pg_replication_slots WHERE slot_name = ANY(%s)
 """
 
 
@@ -84,7 +80,14 @@ class Lookout:
         self._measured = time.monotonic()
         store = self._run.ports.store
         names = [store.database(database.source_name).slot for database in self._run.databases()]
-        row = self._session.execute(_KEPT, ([name for name in names if name],)).fetchone()
+        if not any(names):
+            return
+        words = wal_words(self._session.info.server_version)
+        row = self._session.execute(
+            f"SELECT max({words.difference}({words.insert_position}, restart_lsn))::bigint"  # noqa: S608 - constants
+            " FROM pg_catalog.pg_replication_slots WHERE slot_name = ANY(%s)".encode(),
+            ([name for name in names if name],),
+        ).fetchone()
         if row is not None and row[0] is not None:
             store.source_keeps(int(str(row[0])))
 

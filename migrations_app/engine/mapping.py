@@ -21,7 +21,7 @@ _LONGEST_NAME = 63
 _BODIES = (
     "SELECT p.oid::pg_catalog.regprocedure::text, n.nspname::text, p.prosrc"
     " FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-    " WHERE p.oid >= 16384 AND p.prosrc <> '' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+    " WHERE p.oid >= 16384 AND p.prosrc <> '' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d"
     " WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e') ORDER BY 1"
 )
 

@@ -11,19 +11,20 @@ from typing import Any
 
 from .names import literal, qualified, quote
 from .plan import Plan, TlsMode
-from .probe import version_words
 from .selection import Selection
 from .source_facts import DatabaseFacts, Setting, SourceFacts
 from .vendors import WORDS
+from .versions import can_decode, has_publications, version_words
 
 PLACEHOLDER = "choose one"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _SPECIAL = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
 _MOST_NAMES = 12
-_PLUGIN_DAYS = (
-    "max_replication_slots and max_wal_senders are 0 by default, passwords are md5, changes are read by a decoding"
-    " plugin (a library that is copied into the server's lib folder before the restart), and pg_hba.conf wants a line"
-    " for the database `replication` as well. Towpath reads 10 and newer: upgrade such a server first."
+_BEFORE_10 = (
+    "max_replication_slots and max_wal_senders are 0 by default, passwords are md5, and pg_hba.conf wants a line for"
+    " the database `replication` as well. Changes are read through test_decoding, which comes with the server's package"
+    " postgresql-contrib: no library has to be copied. TRUNCATE is noted by a trigger on each selected table while the"
+    " task runs."
 )
 _MINUTE_MS, _DAY_MINUTES = 60_000, 24 * 60
 
@@ -97,7 +98,8 @@ def _for_psql(block: Block) -> str:
 
 def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
     """Return the lines for this server and this selection. Raises nothing."""
-    settings = tuple(_settings(plan, facts)) if plan.incremental else ()
+    followed = plan.incremental and (can_decode(facts.version) or not facts.version)
+    settings = tuple(_settings(plan, facts)) if followed else ()
     changed = [line for line in settings if not line.ok and not line.waits]
     vendor = WORDS.get(facts.vendor)
     server = facts.settings
@@ -320,7 +322,7 @@ def _reading(selection: Selection, database: DatabaseFacts, account: str) -> lis
 
 def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
     notes = []
-    if facts.version < 100000:
+    if plan.incremental and not has_publications(facts.version):
         notes += _old_notes(facts.version)
     if facts.superuser:
         notes.append(
@@ -353,15 +355,11 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
 
 def _old_notes(version: int) -> list[str]:
     if not version:
-        return [f"If the source is PostgreSQL 9.4 to 9.6: {_PLUGIN_DAYS}"]
+        return [f"If the source is PostgreSQL 9.4 to 9.6: {_BEFORE_10}"]
     words = version_words(version)
-    if version < 90400:
+    if not can_decode(version):
         return [
-            f"PostgreSQL {words} knows no logical decoding: it can only be copied with the application stopped, and"
-            " Towpath reads 10 and newer. Upgrade it first (pg_upgrade), or use pg_dump."
+            f"PostgreSQL {words} knows no logical decoding: it can be copied with the application stopped, without"
+            " incremental sync. Upgrading it to 9.4 or later (pg_upgrade) would make incremental sync possible."
         ]
-    return [
-        f"PostgreSQL {words} is older than what Towpath reads (10 and newer). Upgrade it first (pg_upgrade), then"
-        " migrate it.",
-        f"What differs on 9.4 to 9.6: {_PLUGIN_DAYS}",
-    ]
+    return [f"PostgreSQL {words}: {_BEFORE_10}"]

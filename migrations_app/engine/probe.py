@@ -23,10 +23,8 @@ from .handshake import accepted_methods
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
+from .versions import NEWEST_MAJOR, OLDEST_SOURCE, OLDEST_TARGET, major_words, shows_tls, supported, version_words
 from .wording import noun, printable, say
-
-OLDEST_MAJOR = 10
-NEWEST_MAJOR = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,40 +166,23 @@ def probe(server: Server, side: Side, *, seconds: float = CONNECT_SECONDS) -> Pr
 
 def refuse_version(version: int, side: Side, server: Server) -> None:
     """Raise EngineError VERSION-OUT-OF-RANGE for a server that is too old or too new."""
-    if OLDEST_MAJOR * 10000 <= version < (NEWEST_MAJOR + 1) * 10000:
+    as_source = side is Side.SOURCE
+    if supported(version, as_source=as_source):
         return
-    where = say(
-        "The {side} {host}:{port} is PostgreSQL {version}",
-        side=noun(side),
-        host=server.host,
-        port=server.port,
-        version=version_words(version),
-    )
-    hint = say(
-        "Use a {side} of version {OLDEST_MAJOR} to {NEWEST_MAJOR}.",
-        side=noun(side),
-        OLDEST_MAJOR=OLDEST_MAJOR,
-        NEWEST_MAJOR=NEWEST_MAJOR,
-    )
-    if version < OLDEST_MAJOR * 10000 and side is Side.SOURCE:
-        hint += f" A 9.x server can be upgraded to {OLDEST_MAJOR} or later first (pg_upgrade) and migrated then."
+    oldest = major_words(OLDEST_SOURCE if as_source else OLDEST_TARGET)
     raise EngineError(
         say(
-            "{where}; versions {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported.",
-            where=where,
-            OLDEST_MAJOR=OLDEST_MAJOR,
-            NEWEST_MAJOR=NEWEST_MAJOR,
+            "The {side} {host}:{port} is PostgreSQL {version}; versions {oldest} to {newest} are supported.",
+            side=noun(side),
+            host=server.host,
+            port=server.port,
+            version=version_words(version),
+            oldest=oldest,
+            newest=NEWEST_MAJOR,
         ),
-        hint=hint,
+        hint=say("Use a {side} of version {oldest} to {newest}.", side=noun(side), oldest=oldest, newest=NEWEST_MAJOR),
         code="VERSION-OUT-OF-RANGE",
     )
-
-
-def version_words(version: int) -> str:
-    """Return `16.14` for 160014 and `9.6.24` for 90624."""
-    if version >= 100000:
-        return f"{version // 10000}.{version % 10000}"
-    return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
 
 def _describe(connection: Connection, server: Server, side: Side) -> ProbeResult:
@@ -246,6 +227,8 @@ def tls_words(connection: Connection) -> str:
     """Return the TLS protocol of a session, or `none`."""
     if not connection.pgconn.ssl_in_use and connection not in _protected:
         return "none"
+    if not shows_tls(connection.info.server_version):
+        return "TLS"
     row = connection.execute(
         "SELECT version FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()"
     ).fetchone()

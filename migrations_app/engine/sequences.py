@@ -12,22 +12,10 @@ from .names import literal, qualified
 from .ports import TableDifference
 from .renaming import Renaming
 from .selection import Selection
+from .sql import query
 
 _BATCH = 200
 _NOTHING = Renaming()
-
-_LIST = """
-SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, o.nspname::text, t.relname::text
-  FROM pg_catalog.pg_sequence q
-  JOIN pg_catalog.pg_class c ON c.oid = q.seqrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-  LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
-  LEFT JOIN pg_catalog.pg_namespace o ON o.oid = t.relnamespace
- WHERE c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\\_%'
- ORDER BY 1, 2
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +58,9 @@ def read_sequences(connection: Connection) -> list[Sequence]:
             cycle=bool(cycle),
             owner=(str(owner_schema), str(owner)) if owner is not None else None,
         )
-        for schema, name, step, cycle, owner_schema, owner in connection.execute(_LIST.encode()).fetchall()
+        for schema, name, step, cycle, owner_schema, owner in connection.execute(
+            query("sequences", connection.info.server_version)
+        ).fetchall()
     ]
     states: dict[int, tuple[int, bool]] = {}
     for start in range(0, len(found), _BATCH):

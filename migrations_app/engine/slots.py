@@ -6,21 +6,22 @@ it can be told to the operator and ended at any time.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import psycopg
 
-from .connect import Connection, translate
+from .connect import Connection, first_line, translate
 from .errors import SlotLost, SourceError
 from .lsn import parse_lsn
-from .names import quote
+from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import DatabaseState, Kind, LedgerItem
-from .source_setup import age
+from .ports import DatabaseState, Kind, Ledger, LedgerItem
+from .source_setup import age, database_oid
+from .versions import TEMPORARY_SLOTS_SINCE, create_slot, shows_slot_reader
 from .wording import count, listing, say
 
-PLUGIN = "pgoutput"
 _TRY_SECONDS = 3
 _LONGEST_WAIT_SECONDS = 10.0
 _TELL_EVERY_TRIES = 20
@@ -46,11 +47,24 @@ class Identity:
 
 @dataclass(frozen=True)
 class OpenedSlot:
-    """A slot just made. Its snapshot can be imported until the connection is used or closed."""
+    """A slot just made. Its snapshot can be imported until the slot is released.
+
+    `borrowed`: what must be dropped and crossed off then, because servers before 10 know no temporary slots.
+    """
 
     lsn: int
     export_id: str
     connection: Connection
+    ledger: Ledger
+    borrowed: LedgerItem | None = None
+
+    def release(self) -> None:
+        """End the session, and with it a temporary slot. What cannot be dropped now is in the ledger. Never raises."""
+        with contextlib.suppress(psycopg.Error, OSError):
+            if self.borrowed is not None:
+                self.connection.execute(("DROP_REPLICATION_SLOT " + quote(self.borrowed.name)).encode())
+                self.ledger.removed(self.borrowed)
+        self.connection.close()
 
 
 def identify(run: Run, database: DatabasePlan) -> Identity:
@@ -68,18 +82,33 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool) -> O
     Waits for older writing transactions, with an SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or
     what `Control` raises; then no slot is left by this try.
     """
-    if not temporary:
-        run.ports.ledger.intend(LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name))
+    statement, vanishes = create_slot(run.sessions.version(Side.SOURCE), quote(name), temporary=temporary)
+    item = LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
+    if not vanishes:
+        run.ports.ledger.intend(item)
+    if temporary and not vanishes:
+        drop_borrowed(run, database)
     connection = run.sessions.open(Side.SOURCE, database.source_name, replication=True, lock_timeout=f"{_TRY_SECONDS}s")
-    statement = " ".join(
-        ["CREATE_REPLICATION_SLOT", quote(name), "TEMPORARY" if temporary else "", "LOGICAL", PLUGIN, "EXPORT_SNAPSHOT"]
-    )
     try:
         row = _patiently(run, database, connection, statement)
     except BaseException:
         connection.close()
         raise
-    return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection)
+    borrowed = item if temporary and not vanishes else None
+    return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection, run.ports.ledger, borrowed)
+
+
+def drop_borrowed(run: Run, database: DatabasePlan) -> None:
+    """Drop what a killed run has left of slots that were to live shortly; before 10 they stay, and keep WAL."""
+    if run.sessions.version(Side.SOURCE) >= TEMPORARY_SLOTS_SINCE:
+        return
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        pattern = temporary_slot_name(run.plan.key, database_oid(connection), 0)[:-1].replace("_", "\\_") + "%"
+        rows = connection.execute(
+            "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE slot_name LIKE %s AND NOT active", (pattern,)
+        ).fetchall()
+        for row in rows:
+            drop_leftover(run, connection, database, str(row[0]))
 
 
 def _patiently(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...]:
@@ -90,6 +119,15 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
             row = connection.execute(statement).fetchone()
         except psycopg.Error as error:
             run.ports.control.check()
+            if error.sqlstate == "58P01":
+                raise SourceError(
+                    say("The source lacks the library of the decoding plugin: {words}.", words=first_line(error)),
+                    hint=say(
+                        "Install what PostgreSQL brings along for the source's version (the package"
+                        " postgresql-contrib); nothing has to be restarted."
+                    ),
+                    code="SRC-PLUGIN",
+                ) from error
             if error.sqlstate != "55P03":
                 raise translate(error, Side.SOURCE, say("making a replication slot")) from error
         else:
@@ -126,8 +164,8 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
             code="SRC-CHANGED",
         )
     row = connection.execute(
-        "SELECT to_jsonb(s) ->> 'wal_status' FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s"
-        " AND s.database = current_database()",
+        "SELECT pg_catalog.row_to_json(s) ->> 'wal_status' FROM pg_catalog.pg_replication_slots s"
+        " WHERE s.slot_name = %s AND s.database = current_database()",
         (state.slot,),
     ).fetchone()
     if row is None or row[0] == "lost":
@@ -149,18 +187,16 @@ def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name
     Ends the session that still holds it. Not for a slot whose changes are needed.
     """
     for _ in range(_END_OF_SESSION_TRIES):
-        row = connection.execute(
-            "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)
-        ).fetchone()
-        if row is None:
+        found, readers = readers_of(connection, name)
+        if not found:
             return False
-        if row[0] is None:
+        if not readers:
             connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
             run.ports.ledger.removed(
                 LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
             )
             return True
-        connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (row[0],))
+        connection.execute("SELECT count(pg_catalog.pg_terminate_backend(p)) FROM unnest(%s::int[]) p", (readers,))
         run.ports.control.sleep(0.1)
     raise SourceError(
         say("The replication slot {name} on the source is in use and its session does not end.", name=name),
@@ -168,3 +204,28 @@ def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name
         code="SRC-SLOTBUSY",
         retryable=True,
     )
+
+
+def readers_of(connection: Connection, name: str) -> tuple[bool, list[int]]:
+    """Return whether a slot of ours is there, and the processes that read it.
+
+    9.4 does not tell which one does: there all WAL senders of the task that the slot's name belongs to are named.
+    """
+    row = connection.execute(
+        "SELECT active, (pg_catalog.row_to_json(s) ->> 'active_pid')::int FROM pg_catalog.pg_replication_slots s"
+        " WHERE slot_name = %s",
+        (name,),
+    ).fetchone()
+    if row is None:
+        return False, []
+    active, pid = bool(row[0]), row[1]
+    if shows_slot_reader(connection.info.server_version):
+        return True, [] if pid is None else [int(str(pid))]
+    if not active:
+        return True, []
+    key = name.removeprefix(f"{APPLICATION_PREFIX}_").partition("_")[0]
+    rows = connection.execute(
+        "SELECT pid FROM pg_catalog.pg_stat_replication WHERE application_name LIKE %s",
+        (f"{APPLICATION_PREFIX}:{key}:%",),
+    ).fetchall()
+    return True, [int(str(one[0])) for one in rows] or [0]

@@ -159,7 +159,7 @@ def exported_at_slot(
     try:
         holder = _hold(run, database, opened.export_id)
     finally:
-        opened.connection.close()
+        opened.release()
     try:
         yield opened.lsn, _snapshot(run, database, opened.lsn, holder)
     finally:
@@ -259,7 +259,7 @@ def _open_once(run: Run, database: DatabasePlan, slot: str, *, temporary: bool, 
             try:
                 holder = _hold(run, database, opened.export_id)
             finally:
-                opened.connection.close()
+                opened.release()
         else:
             holder = _hold(run, database, "")
         return _snapshot(run, database, lsn, holder, lock)

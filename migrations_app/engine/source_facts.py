@@ -21,6 +21,7 @@ from .plan import Plan, Server, Side
 from .probe import bounded, open_session, tls_words
 from .sql import query
 from .vendors import ROLES
+from .versions import can_decode
 
 ASK_SECONDS = 15
 _SETTINGS = (
@@ -88,7 +89,7 @@ def read_facts(plan: Plan) -> SourceFacts:
     except psycopg.Error as error:
         return _from_outside(plan, f"The source stopped answering ({error.sqlstate or type(error).__name__}).", "")
     databases = tuple(_database_facts(plan, database.source_name) for database in plan.databases)
-    refused_login = _replication_login(plan) if plan.incremental and facts.version >= 100000 else ""
+    refused_login = _replication_login(plan) if plan.incremental and can_decode(facts.version) else ""
     return replace(facts, databases=databases, replication_refused=refused_login)
 
 
@@ -124,10 +125,10 @@ def _session(plan: Plan, database: str, *, replication: bool = False) -> Connect
 def _server_facts(connection: Connection) -> SourceFacts:
     row = connection.execute(
         "SELECT rolsuper, rolreplication, pg_catalog.host(pg_catalog.inet_client_addr()),"
-        " (SELECT count(*) FROM pg_catalog.pg_replication_slots), (SELECT count(*) FROM pg_catalog.pg_stat_replication)"
+        " (SELECT count(*) FROM pg_catalog.pg_stat_replication)"
         " FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ).fetchone()
-    superuser, replication, address, slots, senders = row or (False, False, "", 0, 0)
+    superuser, replication, address, senders = row or (False, False, "", 0)
     roles = connection.execute("SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles").fetchall()
     names = {str(name) for name, _ in roles}
     protocol = tls_words(connection)
@@ -140,10 +141,17 @@ def _server_facts(connection: Connection) -> SourceFacts:
         tls="" if protocol == "none" else protocol,
         vendor=next((vendor for role, vendor in ROLES.items() if role in names), ""),
         settings=_settings(connection),
-        slots_used=int(str(slots)),
+        slots_used=_slots_used(connection),
         senders_used=int(str(senders)),
         superusers=frozenset(str(name) for name, is_super in roles if is_super),
     )
+
+
+def _slots_used(connection: Connection) -> int:
+    if not can_decode(connection.info.server_version):
+        return 0
+    row = connection.execute("SELECT count(*) FROM pg_catalog.pg_replication_slots").fetchone()
+    return int(str(row[0])) if row else 0
 
 
 def _settings(connection: Connection) -> dict[str, Setting]:

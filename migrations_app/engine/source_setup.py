@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import psycopg
 
+from . import truncate_log
 from .catalog import Table
 from .connect import Connection, translate
 from .errors import ConnectionLost, SourceError
-from .names import literal, publication_name, qualified, quote
+from .names import TARGET_SCHEMA, literal, publication_name, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .versions import decodes_truncate, has_publications
 from .wording import Sentence, count, listing, say, verbatim
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -32,7 +34,7 @@ SELECT c.oid::bigint, c.relreplident::text,
          WHERE x.indrelid = c.oid AND x.indisreplident LIMIT 1)
   FROM pg_catalog.pg_class c
  WHERE c.oid = ANY(%s::oid[]) AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident <> 'f'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index x
                     WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
                       AND CASE c.relreplident WHEN 'd' THEN x.indisprimary
                                               WHEN 'i' THEN x.indisreplident ELSE false END)
@@ -58,8 +60,13 @@ def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: li
     the statements to run when our account may not do it, or when a publication that the slot needs is gone.
     """
     fix_identities(run, database, connection, tables)
+    version = connection.info.server_version
+    if not decodes_truncate(version):
+        _note_truncates(run, database, connection, tables)
+    if not has_publications(version):
+        return ""  # the server sends every table, and what is not selected is left out here
     name = publication_name(run.plan.key, database_oid(connection))
-    wanted = published(tables, connection.info.server_version)
+    wanted = published(tables, version)
     run.ports.ledger.intend(
         LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.PUBLICATION, name=name)
     )
@@ -78,12 +85,24 @@ def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: li
                 hint=say("Cancel the task and start it again: it needs a new copy."),
                 code="SRC-SLOTLOST",
             )
-        text = _create(name, wanted, connection.info.server_version)
+        text = _create(name, wanted, version)
         _locking(run, connection, wanted, text, say("creating the publication"))
     elif missing := [table for table in wanted if table.oid not in existing]:
         text = f"ALTER PUBLICATION {quote(name)} ADD TABLE " + _only(missing)
         _locking(run, connection, missing, text, say("adding tables to the publication"))
+    log = truncate_log.log_oid(connection, run.plan.key)
+    if log and log not in (_published_now(connection, name) or ()):
+        place = qualified(TARGET_SCHEMA, truncate_log.log_name(run.plan.key))
+        text = f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}"
+        _locking(run, connection, [], text, say("publishing the log of emptied tables"))
     return name
+
+
+def _note_truncates(run: Run, database: DatabasePlan, connection: Connection, tables: list[Table]) -> None:
+    def lock(locked: list[Table], statement: str, doing: Sentence) -> None:
+        _locking(run, connection, locked, statement, doing)
+
+    truncate_log.note_truncates(run, database, connection, tables, lock)
 
 
 def database_oid(connection: Connection) -> int:

@@ -101,8 +101,8 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> list[str]
         # Read through JSON: the columns of the locale differ from one major version to the next.
         row = source.execute(
             "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,"
-            " coalesce(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c'),"
-            " coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale')"
+            " coalesce(pg_catalog.row_to_json(d) ->> 'datlocprovider', 'c'),"
+            " coalesce(pg_catalog.row_to_json(d) ->> 'datlocale', pg_catalog.row_to_json(d) ->> 'daticulocale')"
             " FROM pg_catalog.pg_database d WHERE d.datname = current_database()"
         ).fetchone()
     if row is None:

@@ -25,9 +25,9 @@ def lock_text(names: Sequence[TableName]) -> str:
 
 def standing_text(names: Sequence[TableName]) -> str:
     """Return the query for the oids of those that still are what the transaction's snapshot sees. Lock them before."""
-    listed = ", ".join(f"({literal(qualified(*name))}::pg_catalog.text)" for name in names)
+    listed = ", ".join(f"({literal(qualified(*name))}::pg_catalog.regclass)" for name in names)
     return (
         "SELECT c.oid::pg_catalog.int8 FROM (VALUES " + listed + ") v(name)"  # noqa: S608 - literals only
-        " JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(v.name)"
+        " JOIN pg_catalog.pg_class c ON c.oid = v.name"
         " WHERE c.relfilenode = pg_catalog.pg_relation_filenode(c.oid)"
     )

@@ -6,6 +6,7 @@ from ..errors import ConnectFailed, EngineError
 from ..names import quote
 from ..pgtools import pg_dump_path, tool_version
 from ..plan import DatabasePlan, Side
+from ..versions import set_setting
 from ..wording import count, listing, noun, printable, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
@@ -13,12 +14,13 @@ from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines,
 _TIMEOUTS = {  # and the first version that knows each
     "statement_timeout": 0,
     "lock_timeout": 0,
-    "idle_in_transaction_session_timeout": 0,
+    "idle_in_transaction_session_timeout": 90600,
     "idle_session_timeout": 140000,
     "transaction_timeout": 170000,
 }
-_ASKED = {"row_security": "off", "extra_float_digits": "3"}
-"""Pins that differ from every server's own default: when they are not in force, none of the pins has arrived."""
+_ASKED = {"row_security": ("off", 90500), "extra_float_digits": ("3", 0)}
+"""Pins that differ from every server's own default, and the first version that knows each: when they are not in force,
+none of the pins has arrived."""
 
 
 @item(
@@ -45,7 +47,8 @@ def source_locks(context: Context) -> Finding:
     )
     if tables * 4 <= slots:
         return passed(words)
-    sql = f"ALTER SYSTEM SET max_locks_per_transaction = {tables * 4 // max(sessions, 1) + 64};"
+    wanted = str(tables * 4 // max(sessions, 1) + 64)
+    sql = set_setting(context.version(Side.SOURCE), "max_locks_per_transaction", wanted)
     hint = say("Raise max_locks_per_transaction and restart the source, or migrate fewer tables in one task.")
     if tables > slots:
         finding = failed(words, hint, sql, needs_restart=True)
@@ -53,7 +56,6 @@ def source_locks(context: Context) -> Finding:
         finding = warning(words + say(" Other sessions need locks too."), hint, sql, needs_restart=True)
     if not context.may_configure():
         return finding
-    wanted = str(tables * 4 // max(sessions, 1) + 64)
     change = ["max_locks_per_transaction", wanted, str(per_session)]
     return finding.fixed_by("settings", settings=[change], restart=True)
 
@@ -61,7 +63,10 @@ def source_locks(context: Context) -> Finding:
 def _connections(context: Context, side: Side, needed: int) -> Finding:
     row = (
         context.session(side)
-        .execute("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'")
+        .execute(
+            "SELECT count(*) FROM pg_catalog.pg_stat_activity a"
+            " WHERE coalesce(pg_catalog.row_to_json(a) ->> 'backend_type', 'client backend') = 'client backend'"
+        )
         .fetchone()
     )
     used = int(str(row[0])) if row else 0
@@ -129,8 +134,8 @@ def timeouts(context: Context, database: DatabasePlan) -> Finding:
         settings = _fresh_settings(context, side, name)
         if lost := [
             say("{key} is {settings}", key=key, settings=settings[key])
-            for key, value in _ASKED.items()
-            if settings[key] != value
+            for key, (value, _) in _ASKED.items()
+            if settings.get(key, value) != value
         ]:
             return failed(
                 say(
@@ -167,7 +172,9 @@ def timeouts(context: Context, database: DatabasePlan) -> Finding:
 def _fresh_settings(context: Context, side: Side, database: str) -> dict[str, str]:
     """Return the settings in force in a new session that pins them as every session of the migration does."""
     context.session(side, database)  # what stops an ordinary login is told by the items of the connection
-    pins = {name: "0" for name, since in _TIMEOUTS.items() if context.version(side) >= since}
+    version = context.version(side)
+    pins = {name: "0" for name, since in _TIMEOUTS.items() if version >= since}
+    pins |= {name: value for name, (value, since) in _ASKED.items() if version >= since}
     try:
         with context.fresh(side, database, settings=pins) as connection:
             rows = connection.execute(

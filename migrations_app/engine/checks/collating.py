@@ -16,7 +16,7 @@ def versions(context: Context, side: Side, database: str = "") -> Versions:
     """Return, by provider and locale, the version of a collation now and as it was recorded."""
 
     def read() -> Versions:
-        rows = context.session(side, database).execute(query("check_collation_versions")).fetchall()
+        rows = context.rows(side, "check_collation_versions", database)
         return {(str(a), str(b)): (str(c), str(d or c)) for a, b, c, d in rows}
 
     return context.remember(("collation versions", side, database), read)

@@ -7,8 +7,9 @@ import ipaddress
 from ..connect import Connection
 from ..diagnose import NETWORK_CODES, TLS_CODES
 from ..plan import Side, TlsMode
-from ..probe import read_system_id, tls_words, version_words
+from ..probe import read_system_id, tls_words
 from ..reaching import VERIFIED
+from ..versions import major, major_words, version_words
 from ..wording import listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
@@ -110,7 +111,7 @@ def login(context: Context, side: Side) -> Finding:
 @twins(
     "version",
     Group.CONNECTION,
-    source=("Version of the source", "The source is PostgreSQL 10 to 18."),
+    source=("Version of the source", "The source is PostgreSQL 9.3 to 18."),
     target=("Version of the target", "The target is PostgreSQL 10 to 18."),
 )
 def version(context: Context, side: Side) -> Finding:
@@ -134,8 +135,9 @@ def version(context: Context, side: Side) -> Finding:
 @item("version-order", "Target not older than source", Group.CONNECTION, "A newer server's schema fits no older one.")
 def version_order(context: Context) -> Finding:
     """Compare the major versions."""
-    source, target = (context.version(side) // 10000 for side in Side)
-    if target < source:
+    versions = [context.version(side) for side in Side]
+    source, target = map(major_words, versions)
+    if major(versions[1]) < major(versions[0]):
         return failed(
             say("The target is PostgreSQL {target}, the source is {source}.", target=target, source=source),
             say(

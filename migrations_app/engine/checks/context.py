@@ -20,6 +20,7 @@ from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
 from ..probe import bounded, open_session, refuse_version
 from ..sql import query
+from ..versions import knows_alter_system
 from ..wording import noun, say
 from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, stop
 
@@ -260,6 +261,11 @@ class Context:
         row = self.session(side, database).execute(text, parameters or None).fetchone()
         return row[0] if row else None
 
+    def rows(self, side: Side, name: str, database: str = "") -> list[tuple[object, ...]]:
+        """Run one of the named queries, in the form for this server's version, and return its rows."""
+        connection = self.session(side, database)
+        return connection.execute(query(name, connection.info.server_version)).fetchall()
+
     def setting(self, side: Side, name: str) -> str:
         """Return a server setting as pg_settings holds it (in its base unit), or '' when this version has none."""
         settings = self.remember(("settings", side), lambda: self._settings(side))
@@ -278,8 +284,8 @@ class Context:
         return bool(self.one(side, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"))
 
     def may_configure(self) -> bool:
-        """Say whether our account may write the source's settings; on managed servers nobody may."""
-        return self.is_superuser(Side.SOURCE)
+        """Say whether our account may write the source's settings; on managed servers and before 9.4 nobody may."""
+        return knows_alter_system(self.version(Side.SOURCE)) and self.is_superuser(Side.SOURCE)
 
     def is_managed(self, side: Side) -> bool:
         """Say whether the account stands in a role that a vendor gives the rights of a superuser piece by piece."""

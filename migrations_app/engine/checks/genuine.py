@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ConnectFailed
 from ..names import quote
 from ..plan import DatabasePlan, Side
-from ..probe import version_words
+from ..versions import version_words
 from ..wording import listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, twins, warning
@@ -53,7 +53,8 @@ def genuine(context: Context, side: Side) -> Finding:
     row = context.one(
         side,
         "SELECT relname::text FROM pg_catalog.pg_class"
-        " WHERE relname = ANY (%s) AND relnamespace = 'pg_catalog'::pg_catalog.regnamespace LIMIT 1",
+        " WHERE relname = ANY (%s) AND relnamespace = "
+        "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pg_catalog') LIMIT 1",
         parameters=(list(_MARKS),),
     )
     if other := other or _MARKS.get(str(row), ""):
@@ -155,6 +156,13 @@ def source_database(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("{source_name} is there and lets the account in.", source_name=database.source_name))
 
 
+def _switch(context: Context, name: str) -> str:
+    """Return a setting that the server may not know. Before 9.6 only a look into the list tells without an error."""
+    if context.version(Side.SOURCE) < 90600:
+        return context.setting(Side.SOURCE, name)
+    return context.one(Side.SOURCE, "SELECT pg_catalog.current_setting(%s, true)", parameters=(name,)) or ""
+
+
 @item(
     "vendor-switch",
     "Vendor's switch for logical replication",
@@ -166,7 +174,7 @@ def source_database(context: Context, database: DatabasePlan) -> Finding:
 def vendor_switch(context: Context) -> Finding:
     """Look at the vendors' parameters; a server has at most one of them."""
     for name in _SWITCHES:
-        value = context.one(Side.SOURCE, "SELECT pg_catalog.current_setting(%s, true)", parameters=(name,))
+        value = _switch(context, name)
         if value in ("off", "0", "false", "no"):
             return failed(
                 say("{name} is {value}: the vendor keeps logical replication switched off.", name=name, value=value),

@@ -7,7 +7,7 @@ from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, item, lines, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 from .shape import chosen_tables, table_name
 
 
@@ -78,6 +78,48 @@ def with_oids(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("No selected table has a hidden column oid."))
 
 
+_REMOVED = {"abstime": 120000, "reltime": 120000, "tinterval": 120000, "unknown": 100000}
+"""Types of old servers, and the first version that does not have them, or allows no column of them, any more."""
+_INSTEAD = {"abstime": "timestamptz", "reltime": "interval"}
+
+
+@item(
+    "removed-types",
+    "Types exist on the target",
+    Group.SELECTION,
+    "Types that were removed from PostgreSQL cannot be made on a newer target.",
+    per_database=True,
+)
+def removed_types(context: Context, database: DatabasePlan) -> Finding:
+    """List columns of selected tables whose types the target's version does not have any more."""
+    target = context.version(Side.TARGET)
+    gone = {name for name, since in _REMOVED.items() if target >= since}
+    found = [
+        (table, column)
+        for table in context.tables(database.source_name)
+        for column in table.columns
+        if column.type_name.removesuffix("[]") in gone
+    ]
+    if not found:
+        return passed(say("No selected table has a column of a type that was removed."))
+    return failed(
+        say(
+            "{number} of types that the target does not have any more: {names}.",
+            number=count(len(found), "{number} column", "{number} columns"),
+            names=listing(f"{table.schema}.{table.name}.{column.name} ({column.type_name})" for table, column in found),
+        ),
+        say(
+            "Change the columns on the source to a type that is still there, such as timestamptz, interval or text, or"
+            " leave the tables out."
+        ),
+        lines(
+            f"ALTER TABLE {qualified(table.schema, table.name)} ALTER COLUMN {quote(column.name)} TYPE"
+            f" {_INSTEAD.get(column.type_name, 'text')};"
+            for table, column in found
+        ),
+    )
+
+
 @item(
     "money-columns",
     "Money is shown alike",
@@ -131,7 +173,7 @@ def _lc_monetary(context: Context, side: Side, database: str) -> str:
         " JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c(line)"
         " WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database() AND line LIKE 'lc\\_monetary=%'"
     ).fetchone()
-    if row is None and context.is_superuser(side):
+    if row is None and connection.info.server_version >= 90500 and context.is_superuser(side):
         row = connection.execute(
             "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'lc_monetary' ORDER BY seqno DESC LIMIT 1"
         ).fetchone()

@@ -106,7 +106,7 @@ def transaction_age(context: Context) -> Finding:
 )
 def idle_slots(context: Context) -> Finding:
     """List inactive slots that keep much WAL. What ours keep is told by `leftovers`."""
-    rows = context.source().execute(query("check_idle_slots")).fetchall()
+    rows = context.rows(Side.SOURCE, "check_idle_slots")
     kept = [(str(name), int(str(held))) for name, held in rows if int(str(held)) >= IDLE_SLOT_BYTES]
     if not kept:
         return passed(say("No slot that nobody reads keeps much WAL."))
@@ -130,7 +130,7 @@ def idle_slots(context: Context) -> Finding:
 )
 def replication_objects(context: Context, database: DatabasePlan) -> Finding:
     """List publications, subscriptions and replication extensions of the source database."""
-    rows = context.source(database.source_name).execute(query("check_replication_objects")).fetchall()
+    rows = context.rows(Side.SOURCE, "check_replication_objects", database.source_name)
     if not rows:
         return passed(say("The database has no publication and no subscription of its own."))
     return warning(
@@ -155,8 +155,11 @@ def replication_objects(context: Context, database: DatabasePlan) -> Finding:
 )
 def monitoring_rights(context: Context) -> Finding:
     """Look for superuser, or membership in pg_read_all_stats."""
-    text = "SELECT rolsuper OR pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER')"
-    if context.one(Side.SOURCE, text + " FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+    text = (
+        "SELECT bool_or(pg_catalog.pg_has_role(oid, 'MEMBER')) FROM pg_catalog.pg_roles"
+        " WHERE rolname = 'pg_read_all_stats'"
+    )
+    if context.is_superuser(Side.SOURCE) or context.one(Side.SOURCE, text):
         return passed(say("The account sees the activity of other accounts."))
     return warning(
         say("The account cannot see the activity of other accounts."),

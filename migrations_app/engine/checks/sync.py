@@ -6,16 +6,64 @@ from dataclasses import replace
 
 import psycopg
 
+from ..connect import first_line
 from ..errors import ConnectFailed
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..versions import can_decode, has_publications, version_words
 from ..wording import Sentence, count, listing, noun, printable, say
-from .context import MANAGED_ROLES, Context
+from .context import MANAGED_ROLES, Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
+
+
+_TOO_OLD = say("Servers before 9.4 know no logical decoding, so there is nothing to look at.")
+
+
+@item(
+    "logical-decoding",
+    "The source can tell its changes",
+    Group.SYNC,
+    "The source's version knows logical decoding, and has a plugin that writes the changes.",
+    incremental_only=True,
+    sides=ON_SOURCE,
+)
+def logical_decoding(context: Context) -> Finding:
+    """Look at the version and, where a superuser may load it, at the library of the plugin."""
+    version = context.version(Side.SOURCE)
+    words = version_words(version)
+    if not can_decode(version):
+        return failed(
+            say("PostgreSQL {version} knows no logical decoding, so changes cannot be followed.", version=words),
+            say(
+                "Switch incremental sync off: the application then has to stop writing before the start. Upgrading the"
+                " source to 9.4 or later (pg_upgrade) would make incremental sync possible."
+            ),
+        )
+    if has_publications(version):
+        return passed(say("PostgreSQL {version} writes its changes with pgoutput.", version=words))
+    if not context.is_superuser(Side.SOURCE):
+        return passed(
+            say("PostgreSQL {version} writes its changes with test_decoding.", version=words),
+            say("Whether its library is installed is seen at the start: it comes with postgresql-contrib."),
+        )
+    try:
+        with context.fresh(Side.SOURCE) as connection:
+            connection.execute("LOAD 'test_decoding'")
+    except ConnectFailed as failure:
+        raise Unavailable(failure) from failure
+    except psycopg.Error as error:
+        return failed(
+            say("The source lacks the library of the decoding plugin: {words}.", words=first_line(error)),
+            say(
+                "Install what PostgreSQL brings along for the source's version (the package"
+                " postgresql-contrib); nothing has to be restarted."
+            ),
+        )
+    return passed(say("PostgreSQL {version} writes its changes with test_decoding, which is installed.", version=words))
 
 
 @item(
@@ -28,6 +76,8 @@ SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may
 )
 def wal_level(context: Context) -> Finding:
     """Look at wal_level."""
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(_TOO_OLD)
     level = context.setting(Side.SOURCE, "wal_level")
     if level == "logical":
         return passed(say("wal_level is logical."))
@@ -87,6 +137,8 @@ def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
 )
 def replication_slots(context: Context) -> Finding:
     """Compare max_replication_slots with the slots in use."""
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(_TOO_OLD)
     used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_replication_slots") or 0)
     return _free(context, "max_replication_slots", used, say("replication slots"))
 
@@ -101,6 +153,8 @@ def replication_slots(context: Context) -> Finding:
 )
 def wal_senders(context: Context) -> Finding:
     """Compare max_wal_senders with the senders in use."""
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(_TOO_OLD)
     used = int(context.one(Side.SOURCE, "SELECT count(*) FROM pg_catalog.pg_stat_replication") or 0)
     return _free(context, "max_wal_senders", used, say("WAL senders"))
 
@@ -154,6 +208,8 @@ def replication_privilege(context: Context) -> Finding:
 )
 def replication_login(context: Context, database: DatabasePlan) -> Finding:
     """Open a replication connection, ask it who the server is, and close it."""
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(_TOO_OLD)
     context.source(database.source_name)  # what stops an ordinary login is told by the items of the connection
     try:
         with context.fresh(Side.SOURCE, database.source_name, replication=True) as connection:
@@ -183,7 +239,9 @@ def _replication_line(context: Context, code: str) -> str:
         return f"ALTER ROLE {quote(user)} REPLICATION;"
     if code == "HBA-REFUSED":
         kind = "host" if context.plan.source.tls == "disable" else "hostssl"
-        return f"{kind}  all  {quote(user)}  0.0.0.0/0  scram-sha-256"
+        if has_publications(context.version(Side.SOURCE)):
+            return f"{kind}  all  {quote(user)}  0.0.0.0/0  scram-sha-256"
+        return f"{kind}  replication  {quote(user)}  0.0.0.0/0  md5"  # before 10 no name of a database matches
     return ""
 
 
@@ -338,13 +396,10 @@ def prepared_transactions(context: Context) -> Finding:
 )
 def leftovers(context: Context) -> Finding:
     """List inactive towpath slots and the publications that belong to no active one."""
-    rows = (
-        context.source()
-        .execute(
-            "SELECT slot_name::text, active FROM pg_catalog.pg_replication_slots WHERE slot_name LIKE 'towpath\\_%'"
-        )
-        .fetchall()
-    )
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(say("Before 9.4 a server has no slots, and nothing of ours is on the source."))
+    text = "SELECT slot_name::text, active FROM pg_catalog.pg_replication_slots WHERE slot_name LIKE 'towpath\\_%'"
+    rows = context.source().execute(text).fetchall()
     idle = [str(name) for name, active in rows if not active]
     used = {str(name) for name, active in rows}
     found, statements = [say("slot {name}", name=name) for name in idle], []
@@ -366,10 +421,9 @@ def leftovers(context: Context) -> Finding:
 
 
 def _publications(context: Context, database: str) -> list[str]:
-    try:
-        rows = context.source(database).execute(
-            "SELECT pubname::text FROM pg_catalog.pg_publication WHERE pubname LIKE 'towpath\\_%'"
-        )
-        return [str(row[0]) for row in rows.fetchall()]
-    except psycopg.errors.UndefinedTable:
+    if not has_publications(context.version(Side.SOURCE)):
         return []
+    rows = context.source(database).execute(
+        "SELECT pubname::text FROM pg_catalog.pg_publication WHERE pubname LIKE 'towpath\\_%'"
+    )
+    return [str(row[0]) for row in rows.fetchall()]

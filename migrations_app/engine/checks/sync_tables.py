@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..catalog import Table
 from ..names import qualified, quote
-from ..plan import DatabasePlan
+from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..versions import can_decode, decodes_truncate, has_publications
 from ..wording import count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -26,6 +27,8 @@ def _names(tables: list[Table]) -> str:
 )
 def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     """Look for CREATE on the database and for selected tables of other owners."""
+    if not has_publications(context.version(Side.SOURCE)):
+        return passed(say("Before 10 there are no publications: the server sends every table to who may replicate."))
     user = quote(context.source().info.user)
     name = quote(database.source_name)
     may_create = context.source_database(database.source_name)["may_create"]
@@ -49,6 +52,47 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
             lines(statements),
         )
     return passed(say("The account may create a publication for all selected tables."))
+
+
+@item(
+    "truncate-noted",
+    "Emptied tables are told",
+    Group.SYNC,
+    "Before 11 the stream does not tell TRUNCATE; a trigger of ours on each selected table notes it meanwhile.",
+    incremental_only=True,
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
+    """Look for what the triggers need on a source before 11: ownership of the tables, and CREATE on the database."""
+    version = context.version(Side.SOURCE)
+    if decodes_truncate(version):
+        return passed(say("The stream of this version tells it."))
+    if not can_decode(version):
+        return passed(say("Servers before 9.4 know no logical decoding, so there is nothing to look at."))
+    tables = [one for one in context.moving(database.source_name) if one.has_rows and one.persistence == "p"]
+    foreign = [table for table in tables if not table.is_owner]
+    user, name = quote(context.source().info.user), quote(database.source_name)
+    hint = say("Without them the target keeps rows of a table that is emptied, and only the comparison finds it.")
+    if not context.source_database(database.source_name)["may_create"]:
+        return warning(
+            say("The account may not make the log of emptied tables in {database}.", database=database.source_name),
+            hint,
+            f"GRANT CREATE ON DATABASE {name} TO {user};",
+        )
+    if foreign:
+        return warning(
+            say(
+                "{number} belong to other accounts, so that no trigger can be made there: {names}.",
+                number=count(len(foreign), "{number} selected table", "{number} selected tables"),
+                names=_names(foreign),
+            ),
+            hint,
+            lines(f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})),
+        )
+    return passed(
+        say("A trigger on each selected table notes TRUNCATE while the task runs, and is removed at its end.")
+    )
 
 
 @item(

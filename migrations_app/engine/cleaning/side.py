@@ -15,6 +15,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication.prepare import restore_statement
+from ..truncate_log import drop_log_sql, drop_trigger_sql
 from ..wording import Sentence, noun, say
 
 _SERVER_DOWN = frozenset(
@@ -136,6 +137,10 @@ def by_hand(item: LedgerItem) -> str:
     }
     if item.kind in simple:
         return simple[item.kind]
+    if item.kind is Kind.TRUNCATE_TRIGGER:
+        return drop_trigger_sql(item)
+    if item.kind is Kind.TRUNCATE_LOG:
+        return drop_log_sql(item)
     if item.kind is Kind.REPLICA_IDENTITY:
         return replica_identity_sql(item)
     if item.kind in (Kind.TRIGGER_STATE, Kind.IDENTITY_STATE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import psycopg
@@ -11,6 +12,9 @@ from ..names import quote
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Control, Kind, LedgerItem
+from ..slots import readers_of
+from ..truncate_log import drop_log_sql, drop_trigger_sql
+from ..versions import can_decode, has_publications
 from ..wording import say
 from .side import Cleaner, Left, replica_identity_sql
 
@@ -41,6 +45,12 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
         statement = ("DROP PUBLICATION IF EXISTS " + quote(item.name)).encode()
         published |= not cleaner.attempt(item, lambda statement=statement: _execute(connection, statement))  # type: ignore[misc]
     for item in items:
+        if item.kind is Kind.TRUNCATE_TRIGGER:
+            cleaner.attempt(item, lambda item=item: _patiently(connection, drop_trigger_sql(item), control))  # type: ignore[misc]
+    for item in items:
+        if item.kind is Kind.TRUNCATE_LOG:
+            cleaner.attempt(item, lambda item=item: _drop_log(connection, item))  # type: ignore[misc]
+    for item in items:
         if item.kind is Kind.REPLICA_IDENTITY and published:
             # A published table without identity refuses the application's updates.
             cleaner.leave(item, say("its publication could not be removed, and must go first"))
@@ -55,13 +65,11 @@ def drop_slot(connection: Connection, name: str, control: Control) -> None:
     """
     deadline = time.monotonic() + _SLOT_SECONDS
     while True:
-        row = connection.execute(
-            "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)
-        ).fetchone()
-        if row is None:
+        found, readers = readers_of(connection, name)
+        if not found:
             return
-        if row[0] is not None:
-            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (row[0],))
+        if readers:
+            connection.execute("SELECT count(pg_catalog.pg_terminate_backend(p)) FROM unnest(%s::int[]) p", (readers,))
         try:
             connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
         except psycopg.errors.UndefinedObject:
@@ -93,8 +101,28 @@ def restore_identity(connection: Connection, item: LedgerItem, control: Control)
             control.sleep(0.5)
 
 
+def _patiently(connection: Connection, statement: str, control: Control) -> None:
+    """Run a statement that locks a table; each of three tries waits 2 seconds at most, so that nobody queues behind."""
+    for last in (False, False, True):
+        try:
+            _execute(connection, statement.encode())
+            return
+        except psycopg.errors.LockNotAvailable:
+            if last:
+                raise
+            control.sleep(0.5)
+
+
+def _drop_log(connection: Connection, item: LedgerItem) -> None:
+    _execute(connection, drop_log_sql(item).encode())
+    with contextlib.suppress(psycopg.errors.DependentObjectsStillExist, psycopg.errors.InvalidSchemaName):
+        _execute(connection, ("DROP SCHEMA " + quote(item.schema)).encode())  # other tasks may use it
+
+
 def _own_slots(connection: Connection, key: str) -> list[str]:
     """Return the task's slots of the connected database, temporary ones too, by their name."""
+    if not can_decode(connection.info.server_version):
+        return []
     rows = connection.execute(
         "SELECT slot_name FROM pg_catalog.pg_replication_slots"
         " WHERE slot_name LIKE %s AND database = pg_catalog.current_database()",
@@ -104,7 +132,7 @@ def _own_slots(connection: Connection, key: str) -> list[str]:
 
 
 def _own_publications(connection: Connection, key: str) -> list[str]:
-    if connection.info.server_version < 100000:
+    if not has_publications(connection.info.server_version):
         return []
     rows = connection.execute(
         "SELECT pubname FROM pg_catalog.pg_publication WHERE pubname LIKE %s", (_pattern(key),)

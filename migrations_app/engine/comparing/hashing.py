@@ -12,6 +12,24 @@ from dataclasses import dataclass
 from ..connect import Connection
 from ..names import qualified, quote
 
+_SENT = {
+    "double precision": "float8send",
+    "real": "float4send",
+    "point": "point_send",
+    "lseg": "lseg_send",
+    "path": "path_send",
+    "box": "box_send",
+    "polygon": "poly_send",
+    "line": "line_send",
+    "circle": "circle_send",
+}
+_SHORTEST_FLOATS_SINCE = 120000
+
+
+def prints_floats_apart(versions: Sequence[int]) -> bool:
+    """Say whether servers of these versions print the same float in different ways: with 17 digits, or as few as do."""
+    return min(versions) < _SHORTEST_FLOATS_SINCE <= max(versions)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
@@ -22,15 +40,15 @@ class Dialect:
     convert: bool = False
     """The databases have different encodings: hash the UTF-8 form."""
     send_floats: bool = False
-    """One side prints floats the old way: compare their binary form."""
+    """One side prints floats the old way: compare their binary form. Inside composite values and ranges, whose binary
+    form names types by numbers of their own, the session's extra_float_digits makes both sides print 15 digits."""
 
     @classmethod
     def between(cls, source: Connection, target: Connection) -> Dialect:
         """Choose for these two sessions, by version and database encoding."""
         versions = (source.info.server_version, target.info.server_version)
-        oldest, newest = min(versions), max(versions)
         encodings = {str(fetch(side, "SHOW server_encoding")[0][0]) for side in (source, target)}
-        return cls(md5=oldest < 110000, convert=len(encodings) > 1, send_floats=oldest < 120000 <= newest)
+        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=prints_floats_apart(versions))
 
     def hash(self, text: str) -> str:
         """Return the SQL of the 64-bit hash of the SQL expression `text`."""
@@ -42,7 +60,7 @@ class Dialect:
 
     def column(self, name: str, type_name: str) -> str:
         """Return the SQL that stands for one column inside the row text."""
-        sent = {"double precision": "float8send", "real": "float4send"}.get(type_name)
+        sent = _SENT.get(type_name) or ("array_send" if type_name.removesuffix("[]") in _SENT else "")
         if self.send_floats and sent:
             return "pg_catalog." + sent + "(" + quote(name) + ")"
         return quote(name)

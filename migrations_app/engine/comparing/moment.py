@@ -14,6 +14,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..source_setup import database_oid
 from .follower import Follower
+from .hashing import prints_floats_apart
 
 TableName = tuple[str, str]
 
@@ -94,8 +95,11 @@ def while_syncing(
 
 
 def _open(run: Run, side: Side, database: str) -> Connection:
-    jit = {"jit": "off"} if run.sessions.version(side) >= 110000 else {}
-    settings = {"xmlbinary": "base64", "lock_timeout": _LOCK_TIMEOUT, **jit}
+    settings = {"xmlbinary": "base64", "lock_timeout": _LOCK_TIMEOUT}
+    if run.sessions.version(side) >= 110000:
+        settings["jit"] = "off"
+    if prints_floats_apart([run.sessions.version(one) for one in Side]):
+        settings["extra_float_digits"] = "0"
     return run.sessions.open(side, database, autocommit=True, replication=False, encoding="UTF8", **settings)
 
 
@@ -110,7 +114,7 @@ def _import_at_slot(run: Run, database: DatabasePlan, name: str, connection: Con
     try:
         _import(connection, opened.export_id)
     finally:
-        opened.connection.close()
+        opened.release()
     return opened.lsn
 
 

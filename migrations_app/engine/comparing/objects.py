@@ -17,6 +17,8 @@ from ..selection import Selection
 from ..sql import query
 
 _SHOWN = 200
+_CACHE = " cache "
+_QUERIES = ("objects_tables", "objects", "objects_sequences", "objects_security")
 _NOTHING = Renaming()
 _NOISE = re.compile(r'[\s()]|::(?:"[^"]*"|[a-z_ ])+(?:\.(?:"[^"]*"|[a-z_ ])+)?(?:\[\])*')
 _LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
@@ -53,10 +55,11 @@ class Thing:
 
 def read_things(connection: Connection) -> list[Thing]:
     """Return every object of the connected database. Only reads catalogs."""
-    names = list(Thing.__dataclass_fields__)
+    names, version = list(Thing.__dataclass_fields__), connection.info.server_version
     return [
         Thing(**dict(zip(names, row, strict=True)))  # type: ignore[arg-type]
-        for row in connection.execute(query("objects")).fetchall()
+        for text in _QUERIES
+        for row in connection.execute(query(text, version)).fetchall()
     ]
 
 
@@ -145,6 +148,8 @@ def _difference(thing: Thing, other: Thing | None, same_major: bool) -> str:
         return "invalid on the target" if thing.kind == "index" else "not validated on the target"
     if thing.definition == other.definition:
         return ""
+    if thing.kind == "sequence" and other.definition.partition(_CACHE)[0] == thing.definition:
+        return ""  # before 10 only the sequence itself knows its cache
     if not same_major and _plain(thing) == _plain(other):
         return ""  # versions print the same expression with other brackets and casts
     return f"source: {_short(thing.definition)} | target: {_short(other.definition)}"

@@ -13,6 +13,7 @@ from .batch import SKIPPED
 from .coalesce import Unfit
 from .pgoutput import malformed
 from .stream import Stream, reported
+from .translated import Translated
 
 _HUGE_BYTES = 1 << 20
 _NEVER = 1 << 64  # beyond all positions
@@ -27,7 +28,7 @@ class Intake:
     `urgent`: the source asked for an answer since it was last set to False.
     """
 
-    def __init__(self, applier: Applier, stream: Stream) -> None:
+    def __init__(self, applier: Applier, stream: Stream | Translated) -> None:
         self._applier = applier
         self._stream = stream
         self._data = b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
@@ -13,10 +13,12 @@ from psycopg import pq
 from ..connect import Connection, translate
 from ..errors import EngineError, SlotLost
 from ..lsn import format_lsn, parse_lsn
+from ..names import literal
 from ..plan import Side
 from ..ports import Store
 from ..sql import query
 from ..wording import say
+from .named import NamedColumn, NamedTable
 
 _SECONDS_BETWEEN = 2.0
 _PAGE = 8192
@@ -56,7 +58,7 @@ def before_page_header(lsn: int) -> int:
 
 def read_slot(connection: Connection, slot: str) -> SlotState:
     """Look at the source's WAL position and at the slot. Raises psycopg.Error."""
-    row = connection.execute(query("slot_state"), {"slot": slot}).fetchone()
+    row = connection.execute(query("slot_state", connection.info.server_version), {"slot": slot}).fetchone()
     assert row is not None  # noqa: S101 - the query always returns one row
     insert, clock, name, pid, confirmed, restart, database, status, safe = row
     return SlotState(
@@ -163,6 +165,33 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("reading type names")) from error
         return [str(row[0]) for row in rows]
+
+    def named_tables(self, schema: str, name: str, oid: int) -> list[NamedTable]:
+        """Return the tables that have this name or this oid now."""
+        try:
+            with self._lock:
+                rows: list[Any] = self._connection.execute(
+                    query("named_tables"), {"schema": schema, "name": name, "oid": oid}
+                ).fetchall()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("looking for a table")) from error
+        return [
+            NamedTable(int(found), place, table, identity, frozenset(keys), tuple(NamedColumn(*one) for one in columns))
+            for found, place, table, identity, keys, columns in rows
+        ]
+
+    def type_oid(self, type_name: str) -> int:
+        """Return the oid of a type by the name that format_type gives it, 0 when there is none now."""
+        try:
+            with self._lock:
+                row = self._connection.execute(
+                    ("SELECT coalesce(pg_catalog.to_regtype(" + literal(type_name) + ")::oid::bigint, 0)").encode()
+                ).fetchone()
+        except psycopg.errors.SyntaxError:
+            return 0
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("looking for a type")) from error
+        return int(str(row[0])) if row else 0
 
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
         """Return (schema, name) of the partitioned tables above a table, nearest first."""

@@ -11,24 +11,31 @@ from types import TracebackType
 
 import psycopg
 
+from .. import truncate_log
 from ..connect import Connection, end_older_sessions, translate
 from ..errors import ConnectionLost, EngineError, SourceError, TargetError
 from ..mapping import renaming_of
+from ..names import TARGET_SCHEMA
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
+from ..slots import readers_of
 from ..sql import query
+from ..versions import decodes_truncate
 from ..wording import NOTHING, listing, say
 from . import bookmark
 from .apply import Applier
+from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
+from .named import NamedChanges
 from .pipeline import Pipeline
 from .prepare import prepare_target
 from .relations import NotBinary, Relations, parse_target
 from .statements import TargetTable
 from .stream import SlotBusy, Stream, open_stream
 from .transaction import Transaction
+from .translated import FromTestDecoding, Translated, WithNotes
 
 _IDLE_SECONDS = 0.1
 _PING_SECONDS = 0.2
@@ -53,7 +60,7 @@ class SyncSession:
         self._exit = contextlib.ExitStack()
         self._pinged_at = self._stop_asked_at = 0.0
         self.watch: SourceWatch
-        self._stream: Stream
+        self._stream: Stream | Translated
         self._applier: Applier
         self._intake: Intake
 
@@ -120,7 +127,9 @@ class SyncSession:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
 
     def _stop_wanted(self, stop: Callable[[], bool] | None) -> bool:
-        return stop is not None and not self._applier.in_transaction and self._asked(stop)
+        if stop is None or self._applier.in_transaction or self._stream.midway:
+            return False
+        return self._asked(stop)
 
     def _asked(self, stop: Callable[[], bool]) -> bool:
         now = time.monotonic()
@@ -163,7 +172,10 @@ class SyncSession:
             applying = self._open_target(state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=binary)
-            self._intake = Intake(self._applier, self._stream)
+            codec = applying.info.encoding
+        with self._speaking_to(Side.SOURCE):
+            self._stream = self._translated(stack, self._stream, state, ordinary, codec)
+        self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
 
@@ -188,6 +200,22 @@ class SyncSession:
             return False
         return self.watch.travels_binary([table.oid for table in self._tables()], [])
 
+    def _translated(
+        self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
+    ) -> Stream | Translated:
+        """Bring the stream of a source before 11 into the form of newer ones."""
+        version, key = ordinary.info.server_version, self._run.plan.key
+        if decodes_truncate(version):
+            return stream
+        named = NamedChanges(self._tables(), self.watch, codec)
+        if state.publication:
+            log = truncate_log.log_oid(ordinary, key)
+            return Translated(stream, WithNotes(named, codec, log)) if log else stream
+        gathering = Gathering(self._run.plan.work_dir)
+        stack.callback(gathering.close)
+        convert = FromTestDecoding(named, gathering, codec, (TARGET_SCHEMA, truncate_log.log_name(key)))
+        return Translated(stream, convert, lambda: gathering.midway)
+
     def _start_stream(
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
     ) -> Stream:
@@ -198,7 +226,8 @@ class SyncSession:
         try:
             self._require_same_server(connection, state)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
-            self._require_publication(ordinary, state)
+            if state.publication:
+                self._require_publication(ordinary, state)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -215,7 +244,8 @@ class SyncSession:
                 )
             except SlotBusy as error:
                 self._check()
-                pid = read_slot(ordinary, state.slot).active_pid
+                _, pids = readers_of(ordinary, state.slot)
+                pid = pids[0] if pids else None
                 if time.monotonic() > deadline:
                     raise ConnectionLost(
                         say(
@@ -257,7 +287,7 @@ class SyncSession:
 
     def _require_publication(self, ordinary: Connection, state: DatabaseState) -> None:
         row = ordinary.execute(
-            "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((to_jsonb(p) ->> 'pubtruncate')::bool, true)"
+            "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((row_to_json(p) ->> 'pubtruncate')::bool, true)"
             " FROM pg_catalog.pg_publication p WHERE pubname = %s",
             (state.publication,),
         ).fetchone()

@@ -28,6 +28,7 @@ from ..wording import say
 
 _FEEDBACK = struct.Struct("!cicQQQqB")
 _HEAD = struct.Struct("!cI")
+_TEST_DECODING = "\"include-timestamp\" 'on', \"skip-empty-xacts\" 'on'"  # both are known since 9.4
 _READ_BYTES = 256 << 10
 _FEEDBACK_SECONDS = 2.0  # before 12 the source's own wal_sender_timeout counts, and it may be short
 _SILENT_SECONDS = 15.0
@@ -44,13 +45,16 @@ class SlotBusy(ConnectionLost):
 
 
 def start_command(slot: str, publication: str, position: int, *, binary: bool = False) -> str:
-    """Return the command that starts streaming `slot` after `position`, with all values in text or in binary form."""
-    names = literal(quote(publication))
-    form = ", binary 'true'" if binary else ""
-    return (
-        f"START_REPLICATION SLOT {quote(slot)} LOGICAL {format_lsn(position)} "
-        f"(proto_version '1', publication_names {names}{form})"
-    )
+    """Return the command that starts streaming `slot` after `position`, with all values in text or in binary form.
+
+    Without a publication the slot is one of test_decoding.
+    """
+    if publication:
+        names = literal(quote(publication))
+        options = f"proto_version '1', publication_names {names}" + (", binary 'true'" if binary else "")
+    else:
+        options = _TEST_DECODING
+    return f"START_REPLICATION SLOT {quote(slot)} LOGICAL {format_lsn(position)} ({options})"
 
 
 def stream_error(state: str, words: str, slot: str) -> EngineError:
@@ -97,6 +101,9 @@ class Stream:
         self._poll = select.poll()
         self._poll.register(line, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name=f"stream {slot}", daemon=True)
+
+    midway = False
+    """Whether a transaction has begun to arrive that cannot be given on before its end: here none has to wait."""
 
     def start(self) -> None:
         """Start telling the source how far we are."""

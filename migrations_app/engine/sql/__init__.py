@@ -1,4 +1,8 @@
-"""Named catalog queries: each file can be pasted into psql."""
+"""Named catalog queries: each file can be pasted into psql.
+
+`NAME.sql` is for every version that its head names. Where older servers lack a whole catalog, `NAME.before-10.sql`
+stands beside it; single columns that some versions lack are read through row_to_json, which all of them parse.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,41 @@ from functools import cache
 from importlib import resources
 from typing import LiteralString
 
+_VARIANT = ".before-"
+
+
+def query(name: str, version: int = 0) -> LiteralString:
+    """Return the text of `name`.sql for a server of this version (such as 90624).
+
+    Raises FileNotFoundError for an unknown name, and LookupError when the text depends on the version and none is
+    given.
+    """
+    older = _variants(name)
+    if older and not version:
+        raise LookupError(f"{name}.sql depends on the version of the server")
+    for before, variant in older:
+        if version < before:
+            return _text(variant)
+    return _text(name)
+
 
 @cache
-def query(name: str) -> LiteralString:
-    """Return the text of `name`.sql. Raises FileNotFoundError for an unknown name."""
+def _text(name: str) -> LiteralString:
     return resources.files(__name__).joinpath(f"{name}.sql").read_text()
+
+
+@cache
+def _variants(name: str) -> tuple[tuple[int, str], ...]:
+    """Return (version before which it is meant, name of the file), oldest first."""
+    found = []
+    for file in resources.files(__name__).iterdir():
+        stem = file.name.removesuffix(".sql")
+        if stem.startswith(name + _VARIANT):
+            found.append((version_number(stem.partition(_VARIANT)[2]), stem))
+    return tuple(sorted(found))
+
+
+def version_number(words: str) -> int:
+    """Return 90600 for `9.6` and 100000 for `10`."""
+    first, _, second = words.partition(".")
+    return int(first) * 10000 + int(second or 0) * 100

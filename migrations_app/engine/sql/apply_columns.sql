@@ -6,12 +6,13 @@ WITH rel AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p')
 ), best AS (
-  SELECT x.indkey::int2[] AS attnums, x.indnkeyatts
+  SELECT x.indkey::int2[] AS attnums, w.indnkeyatts
     FROM pg_catalog.pg_index x JOIN rel ON rel.oid = x.indrelid
+   CROSS JOIN LATERAL (SELECT coalesce((pg_catalog.row_to_json(x) ->> 'indnkeyatts')::int, x.indnatts) AS indnkeyatts) w
    WHERE x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL
      AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
-                      WHERE q.n <= x.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum AND NOT b.attnotnull)
-   ORDER BY NOT x.indisprimary, x.indnkeyatts, x.indexrelid LIMIT 1
+                      WHERE q.n <= w.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum AND NOT b.attnotnull)
+   ORDER BY NOT x.indisprimary, w.indnkeyatts, x.indexrelid LIMIT 1
 )
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
        a.atttypid < 16384 AS builtin,

@@ -1,5 +1,5 @@
 -- System objects whose privileges differ from those that the server came with: kind, name.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.6+
 SELECT 'relation'::text, c.oid::pg_catalog.regclass::text
   FROM pg_catalog.pg_class c
   LEFT JOIN pg_catalog.pg_init_privs i ON i.objoid = c.oid AND i.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.objsubid = 0

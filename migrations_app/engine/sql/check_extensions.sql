@@ -1,5 +1,5 @@
 -- Installed extensions and the tables whose columns use one of their types.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT e.extname::text,
        coalesce((SELECT array_agg(DISTINCT a.attrelid::bigint)
                    FROM pg_catalog.pg_depend d

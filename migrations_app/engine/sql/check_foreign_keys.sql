@@ -1,6 +1,6 @@
 -- Foreign keys between tables: child oid, parent oid, constraint, parent in words, child in words.
 -- Clones on partitions are left out; their root's constraint stands for them.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT k.conrelid::bigint, k.confrelid::bigint, k.conname::text,
        pn.nspname || '.' || p.relname, cn.nspname || '.' || c.relname
   FROM pg_catalog.pg_constraint k
@@ -8,5 +8,5 @@ SELECT k.conrelid::bigint, k.confrelid::bigint, k.conname::text,
   JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
   JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
   JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
- WHERE k.contype = 'f' AND coalesce(pg_catalog.to_jsonb(k) ->> 'conparentid', '0') = '0'
+ WHERE k.contype = 'f' AND coalesce(pg_catalog.row_to_json(k) ->> 'conparentid', '0') = '0'
  ORDER BY 4, 5

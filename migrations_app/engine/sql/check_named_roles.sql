@@ -1,5 +1,5 @@
 -- Roles that privileges and policies of user objects name: role, what names it ('policy' or 'grant'), how many times.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.5+
 WITH spaces AS (
   SELECT n.oid, n.nspacl FROM pg_catalog.pg_namespace n
    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'

@@ -1,6 +1,6 @@
 -- Everything in user schemas that has a name of its own: catalog, kind, schema, name, oid of the table it belongs to.
 -- Indexes and owned sequences belong to their table, everything else to itself. Members of extensions are left out.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 WITH members AS (
   SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
 ), owned AS (

@@ -1,5 +1,5 @@
 -- Every relation that a selection may name: schema, name.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT n.nspname::text, c.relname::text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'

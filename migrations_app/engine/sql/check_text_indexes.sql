@@ -1,9 +1,9 @@
 -- Index columns ordered by a collation: table oid, index in words, unique, provider and locale ('' = the database's own).
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT DISTINCT x.indrelid::bigint, n.nspname || '.' || i.relname, x.indisunique,
-       CASE WHEN o.collprovider = 'd' THEN '' ELSE o.collprovider::text END,
-       CASE WHEN o.collprovider = 'd' THEN ''
-            ELSE coalesce(nullif(coalesce(pg_catalog.to_jsonb(o) ->> 'colllocale', pg_catalog.to_jsonb(o) ->> 'colliculocale', o.collcollate::text), ''), 'und') END
+       CASE WHEN o.collname = 'default' THEN '' ELSE coalesce(pg_catalog.row_to_json(o) ->> 'collprovider', 'c') END,
+       CASE WHEN o.collname = 'default' THEN ''
+            ELSE coalesce(nullif(coalesce(pg_catalog.row_to_json(o) ->> 'colllocale', pg_catalog.row_to_json(o) ->> 'colliculocale', o.collcollate::text), ''), 'und') END
   FROM pg_catalog.pg_index x
   JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace

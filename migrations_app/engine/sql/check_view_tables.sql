@@ -1,5 +1,5 @@
 -- Tables that views and materialized views read directly: view schema, view, table oid, table in words.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT DISTINCT vn.nspname::text, v.relname::text, t.oid::bigint, tn.nspname || '.' || t.relname
   FROM pg_catalog.pg_depend d
   JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid

@@ -1,6 +1,6 @@
 -- Sessions whose transaction has written: pid, user, age in seconds (NULL where the account may not see it).
 -- The transaction-id locks are visible to everybody; pg_stat_activity hides others' times from ordinary accounts.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT DISTINCT l.pid, coalesce(a.usename::text, 'unknown'),
        extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint AS age_seconds
   FROM pg_catalog.pg_locks l

@@ -1,6 +1,6 @@
 -- Live columns of every user table in attnum order; binary_safe = the value may travel in COPY BINARY between servers.
 -- A type is binary_safe when it, or what it is a domain or array of, is built in and has send and receive functions.
--- :parameters none   :versions 10+   (attgenerated exists since 12: read through to_jsonb so that older servers parse it)
+-- :parameters none   :versions 9.3+   (attgenerated exists since 12: read through row_to_json so that older servers parse it)
 WITH RECURSIVE base AS (
   SELECT t.oid, t.oid AS leaf FROM pg_catalog.pg_type t
   UNION ALL
@@ -16,7 +16,7 @@ WITH RECURSIVE base AS (
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.leaf GROUP BY b.oid
 )
 SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::bigint, a.attnotnull,
-       coalesce(to_jsonb(a) ->> 'attgenerated', '') AS generated, a.attidentity::text AS identity,
+       coalesce(w.newer ->> 'attgenerated', '') AS generated, coalesce(w.newer ->> 'attidentity', '') AS identity,
        coalesce(s.binary_safe, false) AND a.atttypid < 16384 AS binary_safe, a.attnum::int,
        coalesce((SELECT true FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
                   WHERE m.amname = 'btree' AND o.opcdefault
@@ -26,6 +26,7 @@ SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.attty
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+ CROSS JOIN LATERAL (SELECT pg_catalog.row_to_json(a) AS newer OFFSET 0) w
   LEFT JOIN safe s ON s.oid = a.atttypid
  WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath')

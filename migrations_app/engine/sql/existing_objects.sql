@@ -16,7 +16,7 @@ UNION ALL
 SELECT 1255, n.nspname, p.proname || '('
        || coalesce((SELECT string_agg(pg_catalog.format_type(u.type, NULL), ', ' ORDER BY u.at)
                       FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY u(type, at)),
-                   CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) THEN '*' ELSE '' END)
+                   CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) THEN '*' ELSE '' END)
        || ')'
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
  WHERE p.oid >= 16384

@@ -1,5 +1,5 @@
 -- What extensions have put into some schemas: extension, its schema, schema and name of the member.
--- :parameters %(schemas)s text[]   :versions 10+
+-- :parameters %(schemas)s text[]   :versions 9.3+
 SELECT DISTINCT e.extname::text, x.nspname::text, n.nspname::text, o.name
   FROM (SELECT 'pg_catalog.pg_class'::regclass AS catalog, oid, relnamespace AS space, relname::text AS name FROM pg_catalog.pg_class
         UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid, typnamespace, typname::text FROM pg_catalog.pg_type

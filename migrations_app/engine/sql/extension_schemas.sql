@@ -5,4 +5,4 @@ SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e
 UNION ALL
 SELECT v.name::text, v.schema::text FROM pg_catalog.pg_available_extension_versions v
   JOIN pg_catalog.pg_available_extensions a ON a.name = v.name AND a.default_version = v.version
- WHERE v.schema IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = v.name)
+ WHERE v.schema IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_extension e WHERE e.extname = v.name)

@@ -1,5 +1,5 @@
 -- Foreign keys: constraint oid, child oid, parent oid, schema and name of the child, name of the constraint.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT k.oid::bigint, k.conrelid::bigint, k.confrelid::bigint, n.nspname::text, c.relname::text, k.conname::text
   FROM pg_catalog.pg_constraint k
   JOIN pg_catalog.pg_class c ON c.oid = k.conrelid

@@ -1,5 +1,5 @@
 -- Everything that hangs on some tables, however indirectly, as (catalog, oid): views, keys, functions, their indexes.
--- :parameters tables (array of oids)   :versions 10+
+-- :parameters tables (array of oids)   :versions 9.3+
 WITH RECURSIVE hanging(catalog, oid) AS (
   SELECT 1259::oid, unnest(%(tables)s::oid[])
   UNION

@@ -1,5 +1,5 @@
 -- What comes along with its schema: sequences, functions with their arguments, types and domains. No extension members.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 WITH members AS (
   SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
    WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'

@@ -1,7 +1,7 @@
 -- What each table cannot be without, besides the parents of its foreign keys, as far as the catalog knows it: types of
 -- its columns; sequences and functions of its defaults, checks and triggers. One row for a table, one JSON list.
 -- Members of an extension appear as the extension. The text of a function is opaque: what it uses is not known.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 WITH used AS (
   SELECT a.attrelid AS rel, 'pg_catalog.pg_type'::regclass AS classid,
          CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem ELSE t.oid END AS objid
@@ -19,7 +19,7 @@ WITH used AS (
    WHERE k.contype = 'c' AND k.conrelid <> 0 AND d.refobjid >= 16384 AND d.refobjid <> k.conrelid
   UNION
   SELECT g.tgrelid, 'pg_catalog.pg_proc'::regclass, g.tgfoid
-    FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND g.tgfoid >= 16384
+    FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND g.tgname NOT LIKE 'towpath\_%' AND g.tgfoid >= 16384
   UNION
   SELECT d.refobjid, d.classid, d.objid
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S'
@@ -48,5 +48,5 @@ WITH used AS (
     LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
    WHERE u.classid = 'pg_catalog.pg_type'::regclass
 )
-SELECT rel::bigint, pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(kind, space, name) ORDER BY kind, space, name)
+SELECT rel::bigint, pg_catalog.json_agg(pg_catalog.array_to_json(ARRAY[kind, space, name]::text[]) ORDER BY kind, space, name)
   FROM named GROUP BY rel

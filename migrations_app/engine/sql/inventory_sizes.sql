@@ -1,5 +1,5 @@
 -- Exact sizes of tables and materialized views. Opens each one for a moment: run it with a short lock_timeout.
--- :parameters none   :versions 10+
+-- :parameters none   :versions 9.3+
 SELECT c.oid::bigint, pg_catalog.pg_table_size(c.oid)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

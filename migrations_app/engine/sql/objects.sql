@@ -1,33 +1,23 @@
--- Every object that must stand on both sides: kind, schema, table ('' when it belongs to none), name, definition, and
--- whether it is in use (a valid index, a validated constraint). Definitions are texts that can be compared between
--- servers; '' where the text may differ between versions although the meaning is the same (views, rules).
+-- Objects that must stand on both sides: kind, schema, table ('' when it belongs to none), name, definition, and whether
+-- it is in use (a valid index, a validated constraint). Definitions are texts that can be compared between servers; ''
+-- where the text may differ between versions although the meaning is the same (views, rules).
 -- No function here locks a table: somebody may hold one for long.
--- :parameters none   :versions 10+   (newer columns are read through to_jsonb so that older servers parse it)
+-- Tables, sequences and row security are in files of their own, because servers keep them in other places by version.
+-- :parameters none   :versions 9.3+   (newer columns are read through row_to_json so that older servers parse it)
 WITH space AS (
   SELECT oid, nspname FROM pg_catalog.pg_namespace
    WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath') AND nspname !~ '^pg_(temp|toast_temp)_'
 ), member AS (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
 ), rel AS (
-  SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relnamespace, c.relpartbound, c.relrowsecurity,
-         c.relforcerowsecurity, s.nspname FROM pg_catalog.pg_class c JOIN space s ON s.oid = c.relnamespace
+  SELECT c.oid, c.relname, c.relkind, c.relpersistence, s.nspname FROM pg_catalog.pg_class c JOIN space s ON s.oid = c.relnamespace
    WHERE c.relpersistence <> 't' AND NOT EXISTS (
-     SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::regclass AND m.objid = c.oid)
+     SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_class'::regclass AND m.objid = c.oid)
 )
-SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
-       c.nspname::text AS schema, c.relname::text AS table_name, ''::text AS name,
-       CASE WHEN c.relkind IN ('r', 'p') THEN c.relkind::text || c.relpersistence::text
-            || coalesce(' of ' || (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
-                                     FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), '')
-            || coalesce(' ' || pg_catalog.pg_get_expr(c.relpartbound, 0), '')
-            || coalesce(' by ' || pg_catalog.pg_get_partkeydef(c.oid), '') ELSE '' END AS definition,
-       true AS usable
-  FROM rel c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-UNION ALL
 SELECT 'column', c.nspname, c.relname, a.attname,
        pg_catalog.format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
-       || CASE WHEN a.atthasdef THEN ' default' ELSE '' END || CASE WHEN a.attidentity <> '' THEN ' identity' ELSE '' END
-       || CASE coalesce(to_jsonb(a) ->> 'attgenerated', '') WHEN '' THEN '' ELSE ' generated ' || (to_jsonb(a) ->> 'attgenerated') END
+       || CASE WHEN a.atthasdef THEN ' default' ELSE '' END || CASE WHEN pg_catalog.row_to_json(a) ->> 'attidentity' <> '' THEN ' identity' ELSE '' END
+       || CASE coalesce(pg_catalog.row_to_json(a) ->> 'attgenerated', '') WHEN '' THEN '' ELSE ' generated ' || (pg_catalog.row_to_json(a) ->> 'attgenerated') END
        || coalesce((SELECT ' collate ' || o.collname FROM pg_catalog.pg_collation o
                      WHERE o.oid = a.attcollation AND o.collname <> 'default'), ''), true
   FROM rel c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -39,30 +29,17 @@ SELECT 'index', t.nspname, t.relname, i.relname, pg_catalog.pg_get_indexdef(x.in
 UNION ALL
 SELECT 'constraint', t.nspname, t.relname, o.conname, pg_catalog.pg_get_constraintdef(o.oid), o.convalidated
   FROM pg_catalog.pg_constraint o JOIN rel t ON t.oid = o.conrelid
- WHERE o.contype IN ('p', 'u', 'f', 'c', 'x') AND coalesce(to_jsonb(o) ->> 'conparentid', '0') = '0'
+ WHERE o.contype IN ('p', 'u', 'f', 'c', 'x') AND coalesce(pg_catalog.row_to_json(o) ->> 'conparentid', '0') = '0'
 UNION ALL
 SELECT 'trigger', t.nspname, t.relname, g.tgname, pg_catalog.pg_get_triggerdef(g.oid), true
-  FROM pg_catalog.pg_trigger g JOIN rel t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
+  FROM pg_catalog.pg_trigger g JOIN rel t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal AND g.tgname NOT LIKE 'towpath\_%'
 UNION ALL
 SELECT 'rule', t.nspname, t.relname, r.rulename, '', true
   FROM pg_catalog.pg_rewrite r JOIN rel t ON t.oid = r.ev_class WHERE r.rulename <> '_RETURN'
 UNION ALL
-SELECT 'row security', c.nspname, c.relname, '', c.relforcerowsecurity::text, true FROM rel c WHERE c.relrowsecurity
-UNION ALL
-SELECT 'policy', t.nspname, t.relname, p.polname, '', true
-  FROM pg_catalog.pg_policy p JOIN rel t ON t.oid = p.polrelid
-UNION ALL
-SELECT 'sequence', coalesce(o.nspname, c.nspname), coalesce(o.relname, ''), c.relname,
-       q.seqtypid::regtype::text || ' start ' || q.seqstart || ' increment ' || q.seqincrement || ' min ' || q.seqmin || ' max ' || q.seqmax
-       || ' cache ' || q.seqcache || CASE WHEN q.seqcycle THEN ' cycle' ELSE '' END, true
-  FROM pg_catalog.pg_sequence q JOIN rel c ON c.oid = q.seqrelid
-  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
-       AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0
-  LEFT JOIN rel o ON o.oid = d.refobjid
-UNION ALL
 SELECT 'function', s.nspname, '', pg_catalog.quote_ident(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prosrc, true
   FROM pg_catalog.pg_proc p JOIN space s ON s.oid = p.pronamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND m.objid = p.oid)
+ WHERE NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::regclass AND m.objid = p.oid)
 UNION ALL
 SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 'composite type' ELSE 'range type' END,
        s.nspname, '', t.typname,
@@ -77,5 +54,5 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
   FROM pg_catalog.pg_type t JOIN space s ON s.oid = t.typnamespace
   LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
  WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'c' AND c.relkind = 'c'))
-   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::regclass AND m.objid = t.oid)
+   AND NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_type'::regclass AND m.objid = t.oid)
 ORDER BY 1, 2, 3, 4

@@ -1,9 +1,9 @@
 -- Indexes as they stand: (schema, table, index, its kind, valid, attached to a parent's index, definition, is a constraint).
 -- :parameters schema and table, both NULL for all   :versions 10+
 SELECT n.nspname, c.relname, x.relname, x.relkind::text, i.indisvalid,
-       EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid) AS attached,
+       EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid) AS attached,
        pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
-       EXISTS (SELECT FROM pg_catalog.pg_constraint k
+       EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k
                 WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x')) AS is_constraint
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class c ON c.oid = i.indrelid

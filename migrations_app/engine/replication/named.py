@@ -1,0 +1,204 @@
+"""Gives changes that name their tables and columns the form of pgoutput: oids, positions, replica identities.
+
+The stream says what a row looked like; which table it is and which columns identify a row is asked of the catalog,
+which may be newer than the change. Where both cannot be brought together the sync stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..errors import SchemaChanged, SourceError
+from ..ports import TableState
+from ..wording import say
+from . import test_decoding
+from .pgoutput import Delete, Insert, Message, Relation, RelationColumn, Truncate, Update, Values
+from .test_decoding import Change, Row
+
+_LOOK_AGAIN_SECONDS = 5.0
+_FULL = "f"
+
+Shape = tuple[tuple[str, str], ...]
+"""Columns as (name, type without modifiers)."""
+
+
+class NamedColumn(NamedTuple):
+    """A live column in the source's catalog: how a plugin writes its type, and its oid and modifier."""
+
+    name: str
+    type_name: str
+    type_oid: int
+    typmod: int
+
+
+class NamedTable(NamedTuple):
+    """A table as the source's catalog knows it now."""
+
+    oid: int
+    schema: str
+    name: str
+    identity: str
+    keys: frozenset[str]
+    columns: tuple[NamedColumn, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """Its columns as a plugin writes them."""
+        return tuple((column.name, column.type_name) for column in self.columns)
+
+
+class Catalog(Protocol):
+    """What must be asked of the source."""
+
+    def named_tables(self, schema: str, name: str, oid: int) -> list[NamedTable]:
+        """Return the tables that have this name or this oid."""
+
+    def type_oid(self, type_name: str) -> int:
+        """Return the oid of a type, 0 when nobody knows it any more."""
+
+
+@dataclass
+class _Known:
+    table: NamedTable | None
+    looked_at: float
+    shape: Shape | None = None
+    """Columns of the last whole row."""
+    told: Shape | None = None
+    """What was last said of its columns."""
+
+
+class NamedChanges:
+    """Translates one stream. Not thread-safe."""
+
+    def __init__(self, tables: Iterable[TableState], catalog: Catalog, encoding: str) -> None:
+        self._states = {(table.schema, table.name): table for table in tables}
+        self._oids = {table.oid: table for table in self._states.values()}
+        self._catalog = catalog
+        self._encoding = encoding
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    def messages(self, message: bytes) -> list[Message]:
+        """Return what a message of test_decoding means: nothing, or a table's shape where it is new and the change.
+
+        Raises MalformedMessage, SchemaChanged, SourceError, or what the catalog raises.
+        """
+        change = test_decoding.read(message, 0, self._encoding)
+        if isinstance(change, test_decoding.Emptied):
+            return self.emptied(self._oids_of(change))
+        if not isinstance(change, Change):
+            return []
+        known = self._find(change.schema, change.name)
+        return [] if known.table is None else self._translate(known, known.table, change)
+
+    def emptied(self, oids: Iterable[int]) -> list[Message]:
+        """Return that these tables were emptied, as far as they are ours, with the shapes that this needs."""
+        found: list[Message] = []
+        listed = []
+        for oid in dict.fromkeys(oids):
+            state = self._oids.get(oid)
+            if state is None:
+                continue
+            known = self._find(state.schema, state.name)
+            if known.table is not None:
+                found += self._news(known, known.table, (state.schema, state.name), known.shape or known.table.shape)
+                listed.append(oid)
+        return [*found, Truncate(tuple(listed), False, False)] if listed else []
+
+    def _oids_of(self, change: test_decoding.Emptied) -> list[int]:
+        return [state.oid for place in change.places if (state := self._states.get(place)) is not None]
+
+    def _find(self, schema: str, name: str) -> _Known:
+        now = time.monotonic()
+        known = self._known.get((schema, name))
+        if known is None or now - known.looked_at > _LOOK_AGAIN_SECONDS:
+            table = self._look(schema, name)
+            if known is None or known.table != table:
+                known = self._known[schema, name] = _Known(table, now)
+            known.looked_at = now
+        return known
+
+    def _look(self, schema: str, name: str) -> NamedTable | None:
+        """Find the table that had this name when it was changed. A name that nobody has now was dropped meanwhile."""
+        state = self._states.get((schema, name))
+        found = self._catalog.named_tables(schema, name, state.oid if state else 0)
+        by_name = next((table for table in found if (table.schema, table.name) == (schema, name)), None)
+        if state is None:
+            return by_name
+        same = next((table for table in found if table.oid == state.oid), None)
+        if same is None or (by_name is not None and by_name.oid != state.oid):
+            text = (
+                say("Table {schema}.{name} is another table on the source now.", schema=schema, name=name)
+                if by_name
+                else say("Table {schema}.{name} is gone from the source.", schema=schema, name=name)
+            )
+            raise SchemaChanged(
+                text + say(" The sync stopped before a change of that name."),
+                hint=say("Start the migration again."),
+            )
+        return same
+
+    def _translate(self, known: _Known, table: NamedTable, change: Change) -> list[Message]:
+        place = (change.schema, change.name)
+        if change.kind == "DELETE":
+            return self._delete(known, table, change)
+        new = change.new
+        if new is None:
+            raise _unusable(*place)
+        shape = known.shape = tuple(zip(new.names, new.types, strict=True))
+        news = self._news(known, table, place, shape)
+        if change.kind == "INSERT":
+            return [*news, Insert(table.oid, new.values)]
+        if change.old is None and not table.keys and table.oid in self._oids:
+            raise _unusable(*place)  # the row is told, but nothing that would find it
+        old = None if change.old is None else _aligned(change.old, shape)
+        return [*news, Update(table.oid, old, old is not None and table.identity == _FULL, new.values)]
+
+    def _delete(self, known: _Known, table: NamedTable, change: Change) -> list[Message]:
+        """A deleted row tells its identity, with REPLICA IDENTITY FULL every value that is not NULL."""
+        old, place = change.old, (change.schema, change.name)
+        if old is None:
+            if table.oid in self._oids:
+                raise _unusable(*place)
+            old = Row((), (), [])
+        shape = known.shape or table.shape
+        if not set(old.names) <= {name for name, _ in shape}:
+            raise SchemaChanged(
+                say(
+                    "A row of table {schema}.{name} was deleted when the table had other columns.",
+                    schema=place[0],
+                    name=place[1],
+                ),
+                hint=say("Start the migration again."),
+            )
+        news = self._news(known, table, place, shape)
+        return [*news, Delete(table.oid, _aligned(old, shape), table.identity == _FULL)]
+
+    def _news(self, known: _Known, table: NamedTable, place: tuple[str, str], shape: Shape) -> list[Message]:
+        """Return the table's shape unless it was said already."""
+        if known.told == shape:
+            return []
+        known.told = shape
+        now = {(column.name, column.type_name): column for column in table.columns}
+        columns = []
+        for name, type_name in shape:
+            column = now.get((name, type_name))
+            kind = (column.type_oid, column.typmod) if column else (self._catalog.type_oid(type_name), -1)
+            columns.append(RelationColumn(name, name in table.keys, *kind))
+        return [Relation(table.oid, *place, table.identity, tuple(columns))]
+
+
+def _unusable(schema: str, name: str) -> SourceError:
+    return SourceError(
+        say("A change of table {schema}.{name} does not say which row it belongs to.", schema=schema, name=name),
+        hint=say("Check the table's primary key and REPLICA IDENTITY on the source."),
+        code="SRC-DDL",
+    )
+
+
+def _aligned(row: Row, shape: Shape) -> Values:
+    """Return the values in the order of `shape`; what the plugin left out is NULL."""
+    values = dict(zip(row.names, row.values, strict=True))
+    return [values.get(name) for name, _ in shape]

@@ -1,0 +1,20 @@
+-- Roles that privileges of user objects name: role, what names it ('grant'), how many times. There are no policies yet.
+-- :parameters none   :versions 9.3 to 9.4
+WITH spaces AS (
+  SELECT n.oid, n.nspacl FROM pg_catalog.pg_namespace n
+   WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+), named AS (
+  SELECT 'grant'::text AS what, a.grantee AS role
+    FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace, pg_catalog.aclexplode(c.relacl) a WHERE a.grantee <> c.relowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace, pg_catalog.aclexplode(p.proacl) a WHERE a.grantee <> p.proowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM spaces s, pg_catalog.aclexplode(s.nspacl) a
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a
+  UNION ALL
+  SELECT 'grant', d.defaclrole FROM pg_catalog.pg_default_acl d
+)
+SELECT r.rolname::text, n.what, count(*)
+  FROM named n JOIN pg_catalog.pg_roles r ON r.oid = n.role
+ GROUP BY 1, 2 ORDER BY 2, 1

@@ -1,0 +1,13 @@
+-- User sequences: schema, name, increment, whether it cycles, schema and name of the table whose column owns it.
+-- The server asks each sequence: the account must have a right on it.
+-- :parameters none   :versions 9.3 to 9.6
+SELECT n.nspname::text, c.relname::text, q.increment, q.cycle_option, o.nspname::text, t.relname::text
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL pg_catalog.pg_sequence_parameters(c.oid) q
+  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+  LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+  LEFT JOIN pg_catalog.pg_namespace o ON o.oid = t.relnamespace
+ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%'
+ ORDER BY 1, 2

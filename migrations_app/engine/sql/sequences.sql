@@ -1,0 +1,12 @@
+-- User sequences: schema, name, increment, whether it cycles, schema and name of the table whose column owns it.
+-- :parameters none   :versions 10+
+SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, o.nspname::text, t.relname::text
+  FROM pg_catalog.pg_sequence q
+  JOIN pg_catalog.pg_class c ON c.oid = q.seqrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+  LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+  LEFT JOIN pg_catalog.pg_namespace o ON o.oid = t.relnamespace
+ WHERE c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%'
+ ORDER BY 1, 2

@@ -1,0 +1,129 @@
+"""What is asked of a server depends on its version in two places only, and both know every version."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+
+import pytest
+
+from migrations_app.engine import sql, versions
+from migrations_app.engine.connect import pinned_options
+from migrations_app.engine.sql import query, version_number
+
+SQL = resources.files(sql)
+FILES = sorted(file.name.removesuffix(".sql") for file in SQL.iterdir() if file.name.endswith(".sql"))
+HEAD = re.compile(r":versions (\d[\d.]*)(?: to (\d[\d.]*)|(\+))?")
+SOURCES = (90305, 90413, 90503, 90624, 100023, 110022, 160014, 180004)
+
+
+@cache
+def versions_of(name: str) -> tuple[int, int]:
+    """Return the first version that a file is for, and the first that it is not for any more."""
+    found = HEAD.search(SQL.joinpath(f"{name}.sql").read_text())
+    assert found, f"{name}.sql does not say for which versions it is"
+    last = 10**9 if found[3] else version_number(found[2] or found[1])
+    after = 100000 if last == 90600 else last + (100 if last < 90600 else 10000)
+    return version_number(found[1]), after
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if ".before-" in name])
+def test_an_older_form_ends_where_its_name_says(name: str) -> None:
+    before = version_number(name.partition(".before-")[2])
+
+    assert versions_of(name)[1] == before
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if ".before-" in name])
+def test_the_forms_of_a_query_leave_no_version_out_between_them(name: str) -> None:
+    base = name.partition(".before-")[0]
+    ends = sorted(versions_of(one) for one in FILES if one == base or one.startswith(f"{base}.before-"))
+
+    assert all(end == start for (_, end), (start, _) in pairwise(ends)), ends
+
+
+@pytest.mark.parametrize("version", SOURCES)
+def test_every_query_is_given_in_the_form_for_the_version(version: int) -> None:
+    texts = {SQL.joinpath(f"{name}.sql").read_text(): name for name in FILES}
+    for name in (name for name in FILES if ".before-" not in name):
+        forms = [one for one in FILES if one == name or one.startswith(f"{name}.before-")]
+        if version < min(versions_of(one)[0] for one in forms):
+            continue  # nobody asks a server of this version
+
+        first, end = versions_of(texts[query(name, version)])
+
+        assert first <= version < end, name
+
+
+def test_a_query_that_depends_on_the_version_is_not_given_without_one() -> None:
+    with pytest.raises(LookupError, match=r"slot_state\.sql depends on the version"):
+        query("slot_state")
+
+
+def test_an_unknown_query_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        query("no_such_query", 160014)
+
+
+@pytest.mark.parametrize(
+    ("version", "words", "release"),
+    [(160014, "16.14", "16"), (100023, "10.23", "10"), (90624, "9.6.24", "9.6"), (90305, "9.3.5", "9.3")],
+)
+def test_versions_are_written_as_people_write_them(version: int, words: str, release: str) -> None:
+    assert versions.version_words(version) == words
+    assert versions.major_words(version) == release
+
+
+@pytest.mark.parametrize(
+    ("version", "source", "target"),
+    [(90224, False, False), (90300, True, False), (90624, True, False), (100000, True, True), (189999, True, True)],
+)
+def test_servers_back_to_9_3_can_be_sources_and_from_10_on_targets(version: int, source: bool, target: bool) -> None:
+    assert versions.supported(version, as_source=True) is source
+    assert versions.supported(version, as_source=False) is target
+
+
+def test_a_server_that_is_too_new_is_neither() -> None:
+    assert not versions.supported(190000, as_source=True)
+    assert not versions.supported(190000, as_source=False)
+
+
+@pytest.mark.parametrize(
+    ("version", "plugin"), [(90400, "test_decoding"), (90624, "test_decoding"), (100000, "pgoutput")]
+)
+def test_each_version_is_read_through_a_plugin_that_it_brings(version: int, plugin: str) -> None:
+    assert versions.plugin(version) == plugin
+
+
+def test_a_server_before_9_4_has_no_stream() -> None:
+    assert not versions.can_decode(90305)
+    assert versions.can_decode(90400)
+
+
+def test_slots_before_10_are_permanent_and_made_without_keywords() -> None:
+    assert versions.create_slot(90624, '"s"', temporary=True) == (
+        'CREATE_REPLICATION_SLOT "s" LOGICAL test_decoding',
+        False,
+    )
+    assert versions.create_slot(160014, '"s"', temporary=True) == (
+        'CREATE_REPLICATION_SLOT "s" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT',
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "absent"),
+    [
+        (0, ("row_security", "idle_in_transaction_session_timeout", "read\\ committed")),
+        (90305, ("row_security", "idle_in_transaction_session_timeout", "\\")),
+        (90503, ("idle_in_transaction_session_timeout", "idle_session_timeout")),
+        (90624, ("idle_session_timeout", "default_table_access_method")),
+    ],
+)
+def test_a_session_asks_an_old_server_for_nothing_that_it_does_not_know(version: int, absent: tuple[str, ...]) -> None:
+    options = pinned_options(version)
+
+    assert not [name for name in absent if name in options]
+    assert "extra_float_digits=3" in options
