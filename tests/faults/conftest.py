@@ -132,6 +132,4 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
     """Shorten what a silent server is given, a minute in earnest, to the seconds that this returns."""
     monkeypatch.setattr("migrations_app.engine.patience.STALL_SECONDS", 6.0)
     monkeypatch.setattr("migrations_app.engine.replication.stream._SILENT_SECONDS", 1.0)
-    monkeypatch.setattr("migrations_app.engine.replication.stream._FEEDBACK_SECONDS", 1.0)
-    monkeypatch.setattr("migrations_app.engine.replication.stream._TURN_SECONDS", 0.5)
     return 3.0
