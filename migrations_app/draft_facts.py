@@ -87,9 +87,9 @@ def missing_parents(task: MigrationTask, selection: Selection) -> list[Edge]:
 
     pairs: list[Edge] = []
     for child, root, parents in of_reading(task, "references", lambda: _references(task)):
-        if child[0] in partial and any(not chosen(*parent) for parent in parents):
-            moves = selection.mode_of(child[0], child[1:], root) if root else chosen(*child)
-            pairs += [(child, parent) for parent in parents if moves and not chosen(*parent)]
+        missing = [parent for parent in parents if not chosen(*parent)] if child[0] in partial else []
+        if missing and (selection.mode_of(child[0], child[1:], root) if root else chosen(*child)):
+            pairs += [(child, parent) for parent in missing]
     return of_roots(task, selection, sorted(pairs))
 
 

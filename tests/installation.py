@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_LIBC = ctypes.CDLL(None)  # before any fork: importing is not safe in a new child
+_PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -56,6 +60,7 @@ class Installation:
             stderr=log,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=_end_with_us if threading.current_thread() is threading.main_thread() else None,
         )
         log.close()
         self.processes.append(process)
@@ -87,6 +92,11 @@ class Installation:
     def logs(self) -> str:
         """Return everything that the started commands printed."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.rglob("*.log")))
+
+
+def _end_with_us() -> None:
+    """Runs in a new child: ask the kernel for a SIGTERM when the thread that started it is gone, by SIGKILL or else."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _parents() -> Iterator[tuple[int, int, str]]:

@@ -35,6 +35,10 @@ class NamePattern:
         """Say whether objects of this schema can match at all."""
         return self._schema is None or self._schema(schema)
 
+    def matches_name(self, name: str) -> bool:
+        """Say whether an object of this name matches, if those of its schema can."""
+        return self._name(name)
+
     def matches(self, schema: str, name: str) -> bool:
         """Say whether an object matches. Upper and lower case differ, as they do in the server."""
         return (self._schema is None or self._schema(schema)) and self._name(name)

@@ -133,14 +133,20 @@ class Selection:
 
     def chooser(self, database: str, schema: str) -> Callable[[str], bool]:
         """Return what `includes` says of each table of one schema, for asking about very many of them."""
-        if database in self._patterned or (database, schema) in self._patterns_in:
-            return lambda name: self.mode(database, schema, name) != ""
-        others, own = self._named.get((database, schema), {}), self.includes(database, schema)
-        return (lambda name: others.get(name, own)) if others else (lambda name: own)
+        at = database, schema
+        named, otherwise = self._named.get(at, {}), self.includes(*at)
+        rules = [*self._patterns_in.get(at, ()), *(() if at in self.rules else self._patterns_in.get((database,), ()))]
+        tests = [(compile_glob(rule.text).matches_name, rule.mode != "") for rule in rules if rule.reaches(schema)]
+        if not named and not tests:
+            return lambda name: otherwise
 
-    @cached_property
-    def _patterned(self) -> set[str]:
-        return {rule.scope[0] for rule in self.patterns if len(rule.scope) == 1}
+        def chosen(name: str) -> bool:
+            moves = named.get(name)
+            if moves is None:
+                moves = next((moves for matches, moves in tests if matches(name)), otherwise)
+            return moves
+
+        return chosen
 
     @cached_property
     def _named(self) -> dict[Path, dict[str, bool]]:
@@ -206,6 +212,21 @@ class Selection:
         if rest.mode(*at) == mode and not (len(at) == 2 and at[:1] in rest._patterns_in):
             return rest
         return replace(rest, rules={**rest.rules, at: _RULES[mode]})
+
+    def choose_tables(self, tables: Iterable[Path], mode: Mode | None) -> Selection:
+        """Return what `choose` makes of one table after the other, in one go: they may be very many.
+
+        `mode` None: as with `toggle`, each moves as its surroundings do, or with its data.
+        """
+        chosen = set(tables)
+        rest = replace(self, rules={path: value for path, value in self.rules.items() if path not in chosen})
+        rules = dict(rest.rules)
+        for path in sorted(chosen):
+            around = rest.mode(*path)
+            wanted = (around or "data") if mode is None else mode
+            if wanted != around:
+                rules[path] = _RULES[wanted]
+        return replace(rest, rules=rules)
 
     def _without(self, at: Path) -> Selection:
         length = len(at)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import nsmallest
+from typing import Any
 
 from django.db.models import TextField
 from django.db.models.functions import Cast
@@ -109,8 +110,7 @@ def closure(task: MigrationTask) -> Closure:
     """Return everything that the selection needs beyond itself, parents of parents included."""
     selection = Selection.from_json(task.selection)
     keys = missing_parents(task, selection)
-    children = _transitive(task, selection, keys)
-    facts = sizes_of(task, children)
+    children, facts = _transitive(task, selection, keys)
     tables = [
         ClosureTable(
             path=path,
@@ -138,14 +138,19 @@ def _reason(facts: dict[str, object] | None) -> str:
     return "" if facts["selectable"] else str(facts["reason"])
 
 
-def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> dict[Path, set[Path]]:
-    """Return each table to add with those that refer to it; adding one may ask for its own parents."""
+def _transitive(
+    task: MigrationTask, selection: Selection, keys: list[Edge]
+) -> tuple[dict[Path, set[Path]], dict[Path, dict[str, Any]]]:
+    """Return each table to add with those that refer to it, and what is known of it; adding one may ask for its own
+    parents."""
     children: dict[Path, set[Path]] = defaultdict(set)
     for child, parent in keys:
         children[parent].add(child)
     todo: list[Path] = list(children)
+    known: dict[Path, dict[str, Any]] = {}
     while todo:
         found = sizes_of(task, todo)
+        known |= found
         todo = []
         pairs: list[Edge] = [
             ((path[0], path[1], path[2]), (path[0], str(schema), str(name)))
@@ -157,7 +162,7 @@ def _transitive(task: MigrationTask, selection: Selection, keys: list[Edge]) -> 
             if parent not in children:
                 todo.append(parent)
             children[parent].add(child)
-    return children
+    return children, known
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from .renaming import refuse_bad_targets
 
 MOST_RULES = 20_000
 _MOST_DATABASES = 20
+_NAMES_AT_ONCE = 500
 
 
 @transaction.atomic
@@ -93,13 +95,8 @@ def set_listed(*, task_id: TaskId, actor: Actor, paths: Iterable[tuple[str, ...]
     """Let exactly these tables move by `mode`, each by a rule of its own. Raises Refused for too many."""
     wanted, chosen = _mode(mode), list(paths)
 
-    def change(task: MigrationTask, selection: Selection) -> Selection:
-        for path in chosen:
-            selection = selection.choose(path, wanted)
-        return selection
-
     with transaction.atomic():
-        return _change(task_id, actor, change)
+        return _change(task_id, actor, lambda task, now: now.choose_tables(chosen, wanted))
 
 
 def drop_pattern(*, task_id: TaskId, actor: Actor, scope: Iterable[str], text: str) -> MigrationTask:
@@ -119,9 +116,9 @@ def include_parents(*, task_id: TaskId, actor: Actor) -> int:
     def change(task: MigrationTask, selection: Selection) -> Selection:
         nonlocal added
         while missing := {parent for _, parent in missing_parents(task, selection)}:
-            for parent in sorted(missing):
-                selection = selection.toggle(_known(task, parent), True)
-                added += 1
+            _refuse_unknown(task, missing)
+            selection = selection.choose_tables(missing, None)
+            added += len(missing)
         return replace(selection, foreign_keys="require")
 
     with transaction.atomic():
@@ -196,6 +193,23 @@ def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
     if row["root"]:
         raise Refused(_("A partition moves with its table. Select the table."))
     return path
+
+
+def _refuse_unknown(task: MigrationTask, tables: Iterable[tuple[str, str, str]]) -> None:
+    """Raise Refused as `_known` does when one of these tables cannot be selected; they may be very many."""
+    by_schema: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for database, schema, name in sorted(tables):
+        by_schema[database, schema].append(name)
+    for (database, schema), names in by_schema.items():
+        rows = SourceObject.objects.filter(
+            task=task, level=Level.TABLE, selectable=True, database=database, schema=schema
+        )
+        for at in range(0, len(names), _NAMES_AT_ONCE):
+            wanted = names[at : at + _NAMES_AT_ONCE]
+            found = set(rows.filter(name__in=wanted).values_list("name", flat=True))
+            for name in wanted:
+                if name not in found:
+                    _known(task, (database, schema, name))
 
 
 def planned_databases(task: MigrationTask) -> list[DatabasePlan]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -43,6 +45,31 @@ def test_states_follow_copy_sync_and_comparison() -> None:
     assert _states(_syncing(in_sync=False)) == {"fine": "catching_up", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=False, status="completed")) == {"fine": "synced", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=True, incremental=False)) == {"fine": "done", "wrong": "mismatch"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"in_sync": True},
+        {"in_sync": False},
+        {"in_sync": False, "status": "completed"},
+        {"in_sync": True, "incremental": False},
+    ],
+)
+def test_the_numbers_by_state_are_those_of_the_tables_one_by_one(fields: dict[str, Any]) -> None:
+    task = _syncing(**fields)
+    task.databases.create(source_name="behind", target_name="behind", in_sync=False)
+    for database in ("shop", "behind"):
+        ended = "status" in fields  # what such a task has not done is called stopped in a line
+        for name in ("done",) if ended else ("waiting", "copying", "copied", "indexing", "done"):
+            factories.table_copy(task, f"more_{name}", status=name, database=database)
+    differing = [DIFFERENCE | {"name": name} for name in ("more_done", "more_copied", "gone")]
+    factories.comparison(task, equal=False, database="behind", differences=differing)
+    view = TableView(task)
+    states = Counter(line.state for line in view.lines(100))
+    assert view.counts().states == states
+    for state, number in states.items():
+        assert view.page(TableFilter(state=state), counts=view.counts()).paginator.count == number
 
 
 def test_a_later_equal_comparison_ends_a_mismatch() -> None:

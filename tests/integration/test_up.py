@@ -39,6 +39,14 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
     assert "[::1]:8600" in web.argv
 
 
+@pytest.mark.parametrize(("workers", "threads"), [(1, "8"), (3, "4")])
+def test_the_web_server_has_as_many_processes_as_were_asked_for(workers: int, threads: str, settings: Settings) -> None:
+    settings.WEB_WORKERS = workers
+    (web,) = stack("127.0.0.1", 8600, ["web"])
+    assert web.argv[web.argv.index("--workers") + 1] == str(workers)
+    assert web.argv[web.argv.index("--threads") + 1] == threads
+
+
 @pytest.mark.parametrize("only", ["web,workers", "", ","])
 def test_an_unknown_part_is_refused(only: str) -> None:
     with pytest.raises(CommandError, match="--only takes parts of web, console, migrate, sync, dispatcher"):

@@ -41,6 +41,16 @@ def test_search_finds_by_name_and_host(anna: Client) -> None:
     assertContains(anna.get("/", {"q": "nothing like it"}), "No task matches")
 
 
+def test_a_search_counts_what_it_finds_on_every_page_and_beyond_the_last(anna: Client) -> None:
+    for number in range(ROWS_PER_PAGE + 3):
+        factories.task(name=f"shop {number}")
+    factories.task(name="billing")
+    for asked, shown, rows in (("1", 1, ROWS_PER_PAGE), ("2", 2, 3), ("9", 2, 3), ("x", 1, ROWS_PER_PAGE)):
+        page = anna.get("/", {"q": "shop", "page": asked}).context["page"]
+        assert (page.number, page.paginator.count, len(page.object_list)) == (shown, ROWS_PER_PAGE + 3, rows)
+    assert anna.get("/", {"q": "nothing like it"}).context["page"].paginator.count == 0
+
+
 def test_the_number_of_queries_does_not_grow_with_the_list(
     anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -211,6 +211,23 @@ def _matches(glob: str, schema: str, name: str) -> bool:
     return all(fnmatch.fnmatchcase(value, part) for part, value in parts)
 
 
+@settings(max_examples=100, deadline=None)
+@given(steps, st.sets(st.sampled_from(UNIVERSE)), st.one_of(st.none(), modes))
+def test_many_tables_at_once_are_chosen_as_one_after_the_other(
+    made: list[tuple[str, tuple[str, ...], Any]], tables: set[tuple[str, ...]], mode: Any
+) -> None:
+    selection = Selection()
+    for what, at, value in made:
+        if what == "choose":
+            selection = selection.choose(at, value)
+        elif what != "toggle" and "." not in what:
+            selection = selection.choose_matching(at, what, value)
+    one_by_one = selection
+    for path in sorted(tables):
+        one_by_one = one_by_one.toggle(path, True) if mode is None else one_by_one.choose(path, mode)
+    assert selection.choose_tables(tables, mode).to_json() == one_by_one.to_json()
+
+
 @settings(max_examples=300, deadline=None)
 @given(steps)
 def test_the_rules_give_the_same_tables_as_a_naive_list_of_them(made: list[tuple[str, tuple[str, ...], Any]]) -> None:

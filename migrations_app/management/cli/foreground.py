@@ -115,10 +115,14 @@ class ForegroundRun:
 
     def _watch(self) -> None:
         """Show progress; press Complete, once, when the task is ready and that was asked for."""
-        shown, live = "", sys.stderr.isatty()
+        shown, seen, live = "", -1, sys.stderr.isatty()
+        versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
             while not self._ended.wait(0.2 if live else 0.5):
-                task = self.task()
+                version = versions.get()
+                if version == seen and not self.options.complete:
+                    continue  # every visible change grows it, and the whole line costs ten queries
+                task, seen = self.task(), version
                 if task.status == Status.READY and self.options.complete:
                     self._press_complete(task)
                 line = progress_line(task)
