@@ -44,6 +44,7 @@ REFUSALS = (
     _("Only a paused task can be resumed."),
     _("Only a failed task can be retried."),
     _("A comparison needs a task that is in sync. Wait until it is ready."),
+    _("A table can be copied once more while the task syncs, is paused or has failed."),
     _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),
     _("Only a task that was started and has not ended can be cancelled."),
     _("Only a cancelled task can be started again."),
@@ -96,6 +97,9 @@ KINDS: dict[str, Promise] = {
     "Table": pgettext_lazy("kind of object", "Table"),
     "Object": pgettext_lazy("kind of object", "Object"),
     "Extension": pgettext_lazy("kind of object", "Extension"),
+    "Role": pgettext_lazy("kind of object", "Role"),
+    "Membership": pgettext_lazy("kind of object", "Membership"),
+    "Adopted": pgettext_lazy("kind of object", "Table that was there before"),
     "Large objects": pgettext_lazy("kind of object", "Large objects"),
     "Bookmark": pgettext_lazy("kind of object", "Bookmark"),
     "Truncate log": pgettext_lazy("kind of object", "Truncate log"),
@@ -153,6 +157,7 @@ GROUPS = (
     _("Capacity"),
 )
 TITLES = (
+    _("Roles that will be made"),
     _("Source can be reached"),
     _("Target can be reached"),
     _("TLS to the source"),
@@ -248,6 +253,7 @@ TITLES = (
     _("Temporary files on the target"),
 )
 LOOKS_AT = (
+    _("Roles that objects need, or all of them, are made on the target when that is asked for; vendors' roles never."),
     _("Name, address and port of the source answer."),
     _("Name, address and port of the target answer."),
     _("The connection is protected in the way that was chosen."),
@@ -274,7 +280,7 @@ LOOKS_AT = (
     ),
     _("The roles that own the selected objects are on the target and the account may act for them."),
     _("The source account may see how long other sessions' transactions have been open. Nothing else depends on it."),
-    _("Rows in the configuration tables of an extension belong to the extension and are not copied."),
+    _("Rows that you added to the configuration tables of an extension are copied with the whole database."),
     _("Every schema that is renamed gets a name that the target accepts, and one that no other schema has."),
     _("Bodies of functions are text and never changed; everything else follows the new names."),
     _("Something is selected, and everything that is selected by name is still on the source."),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrations_app.engine.errors import CancelRequested, PauseRequested
 from migrations_app.engine.plan import Knobs, Side
-from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Ports, TableState
+from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Note, Ports, TableState
 
 
 class FakeControl:
@@ -24,6 +24,7 @@ class FakeControl:
         self.compare = False
         self.yields = False
         self.turned: Knobs | None = None
+        self.recopy = False
 
     def _stop_with(self, reason: Exception) -> None:
         self._stop = reason
@@ -49,6 +50,9 @@ class FakeControl:
 
     def compare_requested(self) -> bool:
         return self.compare
+
+    def recopy_requested(self) -> bool:
+        return self.recopy
 
     def sleep(self, seconds: float) -> None:
         self._event.wait(seconds)
@@ -103,6 +107,8 @@ class FakeStore:
     events: list[tuple[str, str, str]] = field(default_factory=list)
     details: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
+    notes: dict[str, tuple[Note, ...]] = field(default_factory=dict)
+    asked_again: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
 
@@ -144,6 +150,15 @@ class FakeStore:
 
     def save_comparison(self, comparison: Comparison) -> None:
         self.comparisons.append(comparison)
+
+    def recopies(self, database: str) -> list[tuple[str, str]]:
+        return list(self.asked_again.get(database, ()))
+
+    def recopied(self, database: str, schema: str, name: str) -> None:
+        self.asked_again[database].remove((schema, name))
+
+    def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
+        self.notes[database] = tuple(notes)
 
 
 def fake_ports() -> Ports:

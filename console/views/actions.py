@@ -114,6 +114,19 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
 
 
 @require_POST
+def recopy(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Ask for one table to be copied once more."""
+    task = task_or_404(request, task_id)
+    back = reverse("tasks:detail", args=[task.id])
+    place = {name: request.POST.get(name, "")[:63] for name in ("database", "schema", "name")}
+    try:
+        services.recopy_table(task_id=task.id, actor=request.user, **place)
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back, said=_("The table will be copied once more; all others stay in sync meanwhile."))
+
+
+@require_POST
 def clone(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Make a draft like this task and open its settings."""
     task = task_or_404(request, task_id)

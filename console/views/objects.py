@@ -79,6 +79,7 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     counts = selectors.selection_counts(task)
     summary = selectors.selection_summary(task, counts)
     context: dict[str, Any] = {
+        "options": selectors.selection_of(task),
         "task": task,
         "row": selectors.task_row(task),
         "summary": summary,
@@ -225,6 +226,32 @@ def keys(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
         "require": _("Foreign keys to tables that are left out are required again."),
     }
     return go(request, url, said=said[policy])
+
+
+@require_POST
+def roles(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Say which roles are made on the target."""
+    task = task_or_404(request, task_id)
+    url = reverse("tasks:objects", args=[task.id])
+    wanted, passwords = request.POST.get("roles", "")[:20], "passwords" in request.POST
+    try:
+        services.set_roles(task_id=task.id, actor=request.user, roles=wanted, passwords=passwords)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    return go(request, url, said=_("Roles saved. The check shows what will happen to each of them."))
+
+
+@require_POST
+def existing(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Say what happens to what the target has already; emptying and dropping take the task's name."""
+    task = task_or_404(request, task_id)
+    url = reverse("tasks:objects", args=[task.id])
+    policy, typed = request.POST.get("policy", "")[:20], request.POST.get("typed", "")[:200]
+    try:
+        services.set_existing(task_id=task.id, actor=request.user, policy=policy, typed=typed)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    return go(request, url, said=_("Saved. The check lists what will be done to what the target has."))
 
 
 @require_POST

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from .toc import Entry, read_archive
 from .wording import say
 
 TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
-# What is not an object of the database, cannot be carried (secrets), or belongs to the server as a whole.
+# What is not an object of the database, cannot be carried, or belongs to the server as a whole.
 _NEVER = frozenset(
     {
         "ENCODING",
@@ -46,7 +46,6 @@ _NEVER = frozenset(
         "SUBSCRIPTION",
         "SUBSCRIPTION TABLE",
         "SECURITY LABEL",
-        "USER MAPPING",
     }
 )
 _POPULATED = (
@@ -95,6 +94,14 @@ class Archive:
     def of_type(self, *types: str) -> list[Entry]:
         """Return the entries of these types, in order."""
         return [entry for entry in self.entries if entry.type in types]
+
+    @cached_property
+    def by_object(self) -> dict[tuple[int, int], Entry]:
+        """The entry that makes an object of the source, by (catalog, oid)."""
+        return {(one.class_oid, one.oid): one for one in reversed((*self.entries, *self._refused())) if one.oid}
+
+    def _refused(self) -> tuple[Entry, ...]:
+        return tuple(one.entry for one in self.refused)
 
     def place(self, entry: Entry) -> Place | None:
         """Return what the entry belongs to, if it is an index, a table constraint or a statistics object."""

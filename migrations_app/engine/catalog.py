@@ -78,15 +78,21 @@ class Table:
         return tuple(column for column in self.columns if not column.generated)
 
 
-def read_tables(connection: Connection) -> list[Table]:
-    """Return every user table of the connected database with its columns, ordered by schema and name."""
+def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
+    """Return every user table of the connected database with its columns, ordered by schema and name.
+
+    Asking for a size waits for whoever has locked the table; without `sizes` they are 0, and nothing waits.
+    """
     columns: dict[int, list[Column]] = defaultdict(list)
     for row in connection.execute(query("columns")).fetchall():
         oid, *rest = _plain(row)
         columns[oid].append(Column(**dict(zip(Column.__dataclass_fields__, rest, strict=True))))
     names = [name for name in Table.__dataclass_fields__ if name != "columns"]
     tables = []
-    for row in connection.execute(query("tables", connection.info.server_version)).fetchall():
+    text = query("tables", connection.info.server_version)
+    if not sizes:
+        text = text.replace("pg_catalog.pg_table_size(c.oid)", "0")
+    for row in connection.execute(text).fetchall():
         values: dict[str, Any] = dict(zip(names, _plain(row), strict=True))
         for key in ("primary_key", "unique_key", "identity_index_key"):
             values[key] = tuple(values[key] or ())

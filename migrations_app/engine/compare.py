@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -14,7 +14,6 @@ import psycopg
 from . import large_objects
 from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
 from .comparing.moment import Moment, TableName, open_under
-from .comparing.objects import ACCESS, ACTIVE, compare_objects
 from .comparing.tables import TableComparer, Work
 from .connect import Connection
 from .errors import CompareDiffers, ConnectionLost
@@ -22,6 +21,7 @@ from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import NOT_MOVED, Comparison, TableDifference
+from .renaming import Renaming
 from .sql import query
 from .wording import NOTHING, Sentence, count, listing, say
 
@@ -29,6 +29,8 @@ _ROUNDS = 10
 _FINE = NOT_MOVED | {"equal"}
 _NAMED = 5
 
+ForeignKey = tuple[str, str, str]
+"""(schema, table, name)."""
 Point = Callable[[Sequence[TableName]], contextlib.AbstractContextManager[Moment]]
 """Gives a moment at which the named tables are locked against TRUNCATE and rewriting."""
 
@@ -181,19 +183,10 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         tables, newcomers = tables_in_scope(run, database, everything)
         here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
-        bare = _bare(run, name, everything)
+        bare = bare_tables(run, name, everything)
         whole = not leaves_any(run.plan.selection, name)
         keys = {} if whole else keys_without_rows(source, everything, tables, [*tables, *bare])
-        other = compare_objects(
-            source,
-            target,
-            tables=names | {(table.schema, table.name) for table in bare},
-            selection=run.plan.selection,
-            database=name,
-            waiting=_waiting(run, database),
-            renaming=renaming,
-            without=frozenset(keys.values()),
-        )
+        other = _left_out(keys.values(), target, renaming)
         if not run.plan.incremental and large_objects.selected(run, database):
             other += large_object_verdicts(source, target, run.ports.control.check)
     work = [
@@ -206,7 +199,18 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     return _Scope(work, gone, newcomers, [_not_moved(table) for table in bare if table.has_rows], other)
 
 
-def _bare(run: Run, database: str, tables: list[Table]) -> list[Table]:
+def _left_out(keys: Iterable[ForeignKey], target: Connection, renaming: Renaming) -> list[TableDifference]:
+    """Return a verdict for each foreign key that is not made, because it leads to rows that do not move."""
+    there = {(str(row[0]), str(row[1]), str(row[2])) for row in target.execute(query("foreign_key_names")).fetchall()}
+    reason = "a foreign key to rows that do not move"
+    return [
+        TableDifference(schema=schema, name=f"constraint {name} on {table}", verdict="left_out", reason=reason)
+        for schema, table, name in sorted(keys)
+        if (*renaming.place((schema, table)), name) not in there
+    ]
+
+
+def bare_tables(run: Run, database: str, tables: list[Table]) -> list[Table]:
     """Return the tables of which only the structure moves."""
     selection = run.plan.selection
     if not leaves_rows(selection, database):
@@ -234,13 +238,6 @@ def large_object_verdicts(source: Connection, target: Connection, check: Callabl
         TableDifference(schema="", name=f"large object {oid}", verdict="differs", reason=reason)
         for oid, reason in sorted(found.items())
     ]
-
-
-def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
-    """Return the kinds of objects that stand on the target only after Complete."""
-    if not run.plan.incremental:
-        return frozenset()
-    return ACCESS if run.ports.store.database(database.source_name).replica_role else ACCESS | ACTIVE
 
 
 def _gone(schema: str, name: str) -> TableDifference:

@@ -14,6 +14,7 @@ from .copy_board import Unit
 from .copying import Busy, Lane, Moved, TableWork, shape_changed
 from .errors import ConnectionLost, SchemaChanged, TargetError
 from .mapping import renaming_of
+from .occupied import adopted
 from .outcome import Run
 from .parts import Part, part_size, plan_parts
 from .plan import DatabasePlan, Side
@@ -91,6 +92,7 @@ def _table_work(
     renaming = renaming_of(run, database)
     place = renaming.place(name)
     work = TableWork(database, state, source[name], target.get(place), ours=place in made, place=place)
+    work.adopted = place in adopted(run, database)
     if state.status in _TO_COPY and work.ours and work.target and _shape(work.table, renaming) != _shape(work.target):
         raise shape_changed(work)
     return work
@@ -163,6 +165,20 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
     return len(states)
 
 
+def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snapshot) -> TableWork:
+    """Put together what is known of a table that is to be copied under a snapshot.
+
+    Raises SchemaChanged when it is not what the target was made from, TargetError when it is not ours.
+    """
+    source, target = _catalogs(run, database, snapshot)
+    waiting = replace(state, status=TableStatus.WAITING)
+    work = _table_work(run, database, waiting, source, target, _made(run, database))
+    if not work.ours or work.target is None:
+        raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
+    work.state = state
+    return work
+
+
 def copy_locked(run: Run, database: DatabasePlan) -> int:
     """Copy the tables that are left one by one, each locked from its snapshot on; returns how many there were.
 
@@ -212,7 +228,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
 
 def _made(run: Run, database: DatabasePlan) -> set[TableName]:
     items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    return {(item.schema, item.name) for item in items if item.kind is Kind.TABLE}
+    return {(item.schema, item.name) for item in items if item.kind in (Kind.TABLE, Kind.ADOPTED)}
 
 
 def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tuple[_ByName, _ByName]:

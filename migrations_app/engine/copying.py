@@ -48,6 +48,8 @@ class TableWork:
     target: Table | None
     ours: bool
     """The task made it on the target, so it may be emptied."""
+    adopted: bool = False
+    """It was there before: others may refer to it, so that it is emptied row by row."""
     place: TableName = ("", "")
     """(schema, name) on the target; the source's unless it is given."""
     parts: list[Part] = field(default_factory=list)
@@ -250,11 +252,11 @@ class Lane:
             else say("{label} and {number} more", label=works[0].label, number=len(works) - 1)
         )
         self._enter(works)
-        freeze = len(works) == 1 and works[0].ours
+        freeze = len(works) == 1 and works[0].ours and not works[0].adopted
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
-        if filled:
-            self._command("TRUNCATE " + ", ".join("ONLY " + _name(work) for work in filled), doing)
+        for text in _emptying(filled):
+            self._command(text, doing)
         for work in works:
             work.bytes_done = 0
         if len(works) == 1:
@@ -336,7 +338,8 @@ class Lane:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.cleared:
-                self._command("TRUNCATE ONLY " + _name(work), say("emptying {label}", label=work.label))
+                for text in _emptying([work]):
+                    self._command(text, say("emptying {label}", label=work.label))
                 work.cleared = True
 
     def copy_part(self, work: TableWork, part: Part) -> None:
@@ -386,6 +389,13 @@ def shape_changed(work: TableWork) -> SchemaChanged:
         ),
         hint=say("Change them back, or cancel the task and start it again with what the source has now."),
     )
+
+
+def _emptying(works: Sequence[TableWork]) -> list[str]:
+    """Return the statements that empty these tables."""
+    ours = [_name(work) for work in works if not work.adopted]
+    texts = ["DELETE FROM ONLY " + _name(work) for work in works if work.adopted]  # noqa: S608 - quoted names only
+    return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
 
 
 def _name(work: TableWork) -> str:

@@ -17,7 +17,7 @@ from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
 from .states import StepName
-from .steps import cleanup, compare, complete, copy, index, schema, sync
+from .steps import cleanup, compare, complete, copy, index, recopy, schema, sync
 from .wording import say
 
 _STEPS: dict[StepName, tuple[str, Callable[[Run], Outcome]]] = {
@@ -69,6 +69,12 @@ class Executor:
         with self._reporting(doing):
             self._ports.control.check()
             return work(run)
+
+    def recopy(self) -> Outcome:
+        """Copy once more the tables that somebody asked for, while the sync of all others goes on. Idempotent."""
+        run = self._opened()
+        with self._reporting("copying tables once more"):
+            return recopy.run(run)
 
     def cancelled(self) -> list[LedgerItem]:
         """Remove everything of ours from both servers after Cancel, except the target objects that we made.

@@ -13,6 +13,7 @@ from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
 from .connect import Connection, first_line, translate
 from .copy_plan import copy_again
+from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -46,6 +47,7 @@ class Finisher:
             tables = self._unlogged()
             self._at(say("large objects"))
             other = self._large_objects()
+            carry_extension_rows(self._run, self._database)
         self._at(say("sequences"))
         return tables, other + self._sequences()
 

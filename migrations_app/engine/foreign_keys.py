@@ -11,11 +11,11 @@ from typing import TypeVar
 import psycopg
 
 from .archive import Archive, Place, open_archive
-from .connect import Connection, first_line
+from .connect import Connection
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .restore import Failure, Manner, raise_unless_refused, remember, run_entries
+from .restore import Failure, Manner, entry_state, failed, raise_unless_refused, remember, run_entries
 from .target_objects import some
 from .toc import Entry
 from .wording import count, say
@@ -129,7 +129,7 @@ def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place
             connection.execute(statement.encode())
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("validating {label}", label=entry.label))
-            return Failure(entry=entry, words=f"{first_line(error)} ({error.sqlstate})")
+            return failed(entry, error)
         return None
 
     return [failure for failure in in_parallel(run, database, waiting, validate) if failure]
@@ -137,6 +137,7 @@ def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place
 
 def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     if failures:
+        run.ports.store.save_entries(*(entry_state(database, one.entry, error=one.words) for one in failures))
         listed = some(f"{failure.entry.label}: {failure.words}" for failure in failures)
         run.ports.store.event(
             "warning",

@@ -5,6 +5,7 @@ All methods may be called from several threads. Writes are durable when they ret
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +28,9 @@ class Control(Protocol):
 
     def compare_requested(self) -> bool:
         """Say whether a comparison was asked for (Compare now); a sync slice then ends with CONTINUE."""
+
+    def recopy_requested(self) -> bool:
+        """Say whether tables are to be copied once more; a sync slice then ends with CONTINUE."""
 
     def sleep(self, seconds: float) -> None:
         """Wait, but return at once (raising like `check`) when the run must stop."""
@@ -55,6 +59,9 @@ class Kind(StrEnum):
     BOOKMARK = "bookmark"  # the schema `towpath` on a target database
     TRIGGER_STATE = "trigger_state"  # detail: {"table": .., "was": "O"|"A"|"R"|"D"}
     IDENTITY_STATE = "identity_state"  # detail: column that must become GENERATED ALWAYS again
+    ADOPTED = "adopted"  # a table that was there before, and that the task may empty; never dropped
+    ROLE = "role"  # of the target server; the item has no database
+    MEMBERSHIP = "membership"  # of our account in a role that we made
     FILE = "file"  # local to the worker
 
 
@@ -176,12 +183,38 @@ class Comparison:
     finished_at: datetime
     tables: tuple[TableDifference, ...]
     other: tuple[TableDifference, ...] = ()
-    """Sequences, large objects, missing objects: same verdicts, `schema.name` is the object."""
+    """Sequences, large objects, foreign keys that are left out: same verdicts, `schema.name` is the object."""
 
     @property
     def equal(self) -> bool:
         """True only when everything that moves was compared and nothing differs."""
         return all(item.verdict == "equal" or item.verdict in NOT_MOVED for item in (*self.tables, *self.other))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something of the structure that did not arrive on the target, or is not as on the source.
+
+    Names are those of the target; `database` is the source's. `statement` would mend it, or made it when the target
+    refused that; `words` are what the target said then. Both may be empty.
+    """
+
+    database: str
+    kind: str
+    name: str
+    what: str
+    schema: str = ""
+    table: str = ""
+    statement: str = ""
+    words: str = ""
+
+    @property
+    def title(self) -> str:
+        """How the object is called in messages, such as `index by_day on shop.orders`."""
+        where = ".".join(part for part in (self.schema, self.table or (self.name if self.schema else "")) if part)
+        if self.table and self.name:
+            return f"{self.kind} {self.name} on {where}"
+        return f"{self.kind} {where or self.name}"
 
 
 class Store(Protocol):
@@ -217,8 +250,20 @@ class Store(Protocol):
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """Append to the task's history. `level`: info, warning or error."""
 
+    def recopies(self, database: str) -> list[tuple[str, str]]:
+        """Return (schema, name) of the tables that are to be copied once more, in the order of the requests."""
+
+    def recopied(self, database: str, schema: str, name: str) -> None:
+        """Take a request back: the table has been copied."""
+
     def save_comparison(self, comparison: Comparison) -> None:
         """Store a finished comparison."""
+
+    def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
+        """Store what a structure comparison of a database found, instead of what an earlier one did.
+
+        `compared` counts the objects.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import psycopg
 
 from .archive import Archive, open_archive
 from .connect import Connection, end_older_sessions, first_line
+from .extension_rows import carry_extension_rows
 from .foreign_keys import of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
 from .mapping import renaming_of
@@ -59,9 +60,11 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 1, say("indexes"))
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
         remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
+        carry_extension_rows(run, database)
         _stage(run, database, 2, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
+        _prove_checks(run, database, connection)
         _stage(run, database, 3, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
@@ -162,6 +165,33 @@ def _restore_access(run: Run, database: DatabasePlan, connection: Connection, ar
     remember(run, database, run_entries(run, connection, triggers, _LISTED))
 
 
+def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
+    """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so."""
+    renaming = renaming_of(run, database)
+    open_here = _checks(connection, valid=False)
+    if not open_here:
+        return
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        proved = {(*renaming.place((schema, table)), name) for schema, table, name in _checks(source, valid=True)}
+    for schema, table, name in sorted(open_here & proved):
+        run.ports.control.check()
+        statement = f"ALTER TABLE {qualified(schema, table)} VALIDATE CONSTRAINT {quote(name)}"
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error as error:
+            raise_unless_refused(run, error, f"proving {name} of {schema}.{table}")  # the structure comparison tells it
+
+
+def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str]]:
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
+        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'",
+        (valid,),
+    ).fetchall()
+    return {(str(schema), str(table), str(name)) for schema, table, name in rows}
+
+
 def _comments(run: Run, database: DatabasePlan, archive: Archive) -> list[Entry]:
     """Return the comments on objects that stand by now."""
     waiting: set[int] = set()
@@ -207,6 +237,7 @@ def _refresh_text(entry: Entry) -> bytes:
 
 def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     if failures:
+        run.ports.store.save_entries(*(entry_state(database, it.entry, error=it.words) for it in failures))
         listed = some(f"{it.entry.schema}.{it.entry.tag}: {it.words}" for it in failures)
         run.ports.store.event(
             "warning",

@@ -6,19 +6,21 @@ fails are its entries run one by one, to find the one to blame; then a failure i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psycopg
 
 from .archive import Archive
+from .causes import UNKNOWN, Cause, cause_of
 from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
 from .mapping import renaming_of
 from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import EntryState
+from .ports import EntryState, Note
 from .target_objects import claim, creates, some
 from .toc import PRE_DATA, Entry
 from .wording import count, say
@@ -44,6 +46,14 @@ _FATAL = frozenset(
 _WITHOUT_OWNER = frozenset(
     {"EXTENSION", "CAST", "TRANSFORM", "ACCESS METHOD", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE"}
 )
+_OPTION = re.compile(rb"""("(?:[^"]|"")+"|[a-z_0-9]+) (E?'(?:[^'\\]|''|\\.)*')""")
+_SECRET = re.compile(rb"pass|secret|key|token|credential", re.IGNORECASE)
+_SECRET_OPTION = re.compile(
+    rb"""((?:"[^"]*(?:pass|secret|key|token|credential)[^"]*"|\w*(?:pass|secret|key|token|credential)\w*)\s+)"""
+    rb"""E?'(?:[^'\\]|''|\\.)*'""",
+    re.IGNORECASE,
+)
+_WITH_OPTIONS = frozenset({"USER MAPPING", "SERVER", "FOREIGN TABLE", "FOREIGN DATA WRAPPER"})
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
@@ -54,6 +64,24 @@ class Failure:
 
     entry: Entry
     words: str
+    """What kind of refusal it is, what the server said, and the SQLSTATE."""
+    cause: Cause = UNKNOWN
+
+
+class Refused(TargetError):
+    """The target refuses what the rows cannot do without. `failures` are all of them, `others` depend on those."""
+
+    def __init__(self, failures: list[Failure], others: int = 0) -> None:
+        listed = some(f"{one.entry.label}: {one.words}" for one in failures)
+        count = f"{len(failures)} objects: " if len(failures) > 1 else ""
+        more = f"; {others} more depend on them" if others else ""
+        hints = " ".join(dict.fromkeys(one.cause.hint for one in failures[:5]))
+        super().__init__(
+            f"The target refused {count}{listed}{more}",
+            hint=f"{hints} Or leave what needs it out of the selection.",
+            code="DST-SCHEMA",
+        )
+        self.failures = failures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +97,34 @@ class Manner:
 def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: Manner) -> list[Failure]:
     """Run entries in order on an autocommit session and return those that failed without being fatal.
 
-    Raises TargetError for a fatal one, ConnectionLost, or what `Control.check` raises.
+    An entry that fails does not hold up the others. Raises Refused, which names every fatal failure, when all have been
+    tried; ConnectionLost, or what `Control.check` raises.
     """
     failures: list[Failure] = []
+    fatal: list[Failure] = []
+    missing: set[int] = set()
     for chunk in _chunks(entries):
         run.ports.control.check()
-        try:
-            connection.execute(b"\n".join(manner.text(entry) for entry in chunk))
-        except psycopg.Error as error:
-            raise_unless_refused(run, error, say("restoring the schema"))
-            for entry in chunk:
+        if missing.isdisjoint(on for entry in chunk for on in entry.depends_on):
+            try:
+                connection.execute(b"\n".join(manner.text(entry) for entry in chunk))
+                manner.progress(len(chunk))
+                continue
+            except psycopg.Error as error:
+                raise_unless_refused(run, error, say("restoring the schema"))
+        for entry in chunk:
+            if not missing.isdisjoint(entry.depends_on):
+                missing.add(entry.dump_id)  # it could only be refused for the same reason
+                continue
+            try:
                 failure = run_one(run, connection, entry, manner)
                 failures += [failure] if failure else []
+            except Refused as refused:
+                fatal += refused.failures
+                missing.add(entry.dump_id)
         manner.progress(len(chunk))
+    if fatal:
+        raise Refused(fatal, others=len(missing) - len(fatal))
     return failures
 
 
@@ -106,18 +149,16 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
             return None
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
+    failure = failed(entry, first)
     if manner.is_fatal(entry):
-        raise TargetError(
-            say(
-                "The target refused {label}: {reason} ({sqlstate})",
-                label=entry.label,
-                reason=first_line(first),
-                sqlstate=first.sqlstate,
-            ),
-            hint=say("Make what is missing available on the target, or leave this object out of the selection."),
-            code="DST-SCHEMA",
-        ) from first
-    return Failure(entry=entry, words=f"{first_line(first)} ({first.sqlstate})")
+        raise Refused([failure]) from first
+    return failure
+
+
+def failed(entry: Entry, error: psycopg.Error) -> Failure:
+    """Return the failure of an entry, by what the server said."""
+    cause = cause_of(error.sqlstate or "", entry.type)
+    return Failure(entry=entry, words=f"{cause.label}: {first_line(error)} ({error.sqlstate})", cause=cause)
 
 
 def _usual_schema(run: Run, connection: Connection) -> bytes:
@@ -168,7 +209,12 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
                 done, len(entries), say("{done} of {number} objects", done=done, number=len(entries))
             )
 
-        failures = run_entries(run, connection, entries, Manner(text=_text, progress=progress))
+        try:
+            failures = run_entries(run, connection, entries, Manner(text=_text, progress=progress))
+        except Refused as refused:
+            remember(run, database, refused.failures)
+            run.ports.store.save_notes(database.source_name, 0, [_note(database, one) for one in refused.failures])
+            raise
         remember(run, database, failures)
         set_owners(run, connection, entries)
         make_durable(connection)
@@ -176,6 +222,8 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
 
 def _text(entry: Entry) -> bytes:
     """Return the entry's SQL; a table's access method is a setting, not a part of its definition."""
+    if entry.type == "USER MAPPING":
+        return without_secrets(entry.definition)
     if entry.type == "SCHEMA":
         return b"CREATE SCHEMA " + quote(entry.tag).encode() + b";"  # the dump of `public` says nothing
     if entry.access_method in ("", "heap"):
@@ -183,6 +231,23 @@ def _text(entry: Entry) -> bytes:
     method = quote(entry.access_method).encode()
     reset = b"\nSET LOCAL default_table_access_method = heap;"
     return b"SET LOCAL default_table_access_method = " + method + b";\n" + entry.definition + reset
+
+
+def without_secrets(definition: bytes) -> bytes:
+    """Return the text of a user mapping without the options that hold passwords, keys and the like."""
+    head, found, options = definition.partition(b" OPTIONS (")
+    if not found:
+        return definition
+    kept = [name + b" " + value for name, value in _OPTION.findall(options) if not _SECRET.search(name)]
+    return head + (b" OPTIONS (" + b", ".join(kept) + b");" if kept else b";")
+
+
+def shown_sql(entry: Entry) -> str:
+    """Return an entry's SQL as people may read it: values of options that may be secrets are masked."""
+    text = entry.definition
+    if entry.type in _WITH_OPTIONS:
+        text = _SECRET_OPTION.sub(rb"\1'...'", text)
+    return text.decode(errors="replace").strip()
 
 
 def _report_storage(run: Run, entries: list[Entry]) -> None:
@@ -217,6 +282,19 @@ def remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     )
 
 
+def _note(database: DatabasePlan, failure: Failure) -> Note:
+    entry = failure.entry
+    return Note(
+        database=database.source_name,
+        kind=entry.type.lower(),
+        schema=entry.schema,
+        name=entry.tag,
+        what=f"refused by the target, and the rows cannot do without it. {failure.cause.hint}",
+        statement=shown_sql(entry),
+        words=failure.words,
+    )
+
+
 def entry_state(database: DatabasePlan, entry: Entry, *, error: str = "") -> EntryState:
     """Return what is stored about an entry: done when `error` is empty."""
     return EntryState(
@@ -244,7 +322,7 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
         run,
         connection,
         [entry for entry in owned if entry.owner in possible],
-        Manner(is_fatal=lambda entry: False, text=_owner_text),
+        Manner(is_fatal=lambda entry: False, text=owner_text),
     )
     me = connection.info.user
     missing = sorted({entry.owner for entry in owned} - possible - {me})
@@ -273,7 +351,8 @@ def _has_own_owner(entry: Entry, tables: set[int]) -> bool:
     return entry.type not in _WITHOUT_OWNER
 
 
-def _owner_text(entry: Entry) -> bytes:
+def owner_text(entry: Entry) -> bytes:
+    """Return the statement that gives a restored object its owner of the source."""
     what = entry.drop.strip().removeprefix(b"DROP ").removesuffix(b";").removesuffix(b" CASCADE")
     return b"ALTER " + what + b" OWNER TO " + quote(entry.owner).encode() + b";"
 

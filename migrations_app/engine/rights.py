@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -11,8 +12,8 @@ from .connect import Connection
 from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Kind
-from .restore import Failure, Manner, run_entries, run_one
+from .ports import EntryState, Kind
+from .restore import Failure, Manner, entry_state, run_entries, run_one
 from .target_objects import some
 from .toc import Entry
 from .wording import count, say
@@ -31,6 +32,7 @@ def restore_rights(run: Run, database: DatabasePlan, connection: Connection, arc
         texts = list(statements(failure.entry.definition))
         refused += [failure] if len(texts) == 1 else run_statements(run, connection, failure.entry, texts)
     if refused:
+        run.ports.store.save_entries(*_states(database, refused))
         run.ports.store.event(
             "warning",
             "SCHEMA-RIGHTS",
@@ -42,6 +44,15 @@ def restore_rights(run: Run, database: DatabasePlan, connection: Connection, arc
             ),
             statements=[_sql(it.entry) for it in refused[:500]],
         )
+
+
+def _states(database: DatabasePlan, refused: list[Failure]) -> list[EntryState]:
+    """Return one state an entry, with the words about each of its statements that was refused."""
+    words: dict[int, list[str]] = defaultdict(list)
+    for failure in refused:
+        words[failure.entry.dump_id].append(failure.words)
+    entries = {failure.entry.dump_id: failure.entry for failure in refused}
+    return [entry_state(database, entries[key], error="; ".join(dict.fromkeys(words[key]))) for key in entries]
 
 
 def _open_renamed_public(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:

@@ -36,6 +36,14 @@ FOREIGN_KEYS = ("require", "without")
 """What happens to foreign keys whose parent is left out: the check refuses them, or they are not made."""
 
 
+ROLES = ("none", "needed", "all")
+"""Which roles of the source are made on the target when they are missing there."""
+DESTRUCTIVE = frozenset({"truncate", "recreate"})
+"""Policies that are chosen only by typing the task's name."""
+EXISTING = ("refuse", "keep", "truncate", "recreate")
+"""What happens to objects of the target that have the name of one that is migrated."""
+
+
 @dataclass(frozen=True)
 class PatternRule:
     """A glob on the names inside a database or a schema, and what is wanted of the objects that match."""
@@ -65,6 +73,10 @@ class Selection:
     patterns: tuple[PatternRule, ...] = ()
     foreign_keys: str = "require"
     """`require`: parents of foreign keys have to be selected; `without`: keys whose parent is left out are not made."""
+    roles: str = "none"
+    role_passwords: bool = False
+    """Roles that are made get the password's hash of the source, where our account there may read it."""
+    existing: str = "refuse"
 
     @classmethod
     def everything(cls) -> Selection:
@@ -79,12 +91,13 @@ class Selection:
             targets = {str(name): str(target) for name, target in data.get("targets", {}).items()}
             schemas = {(str(db), str(name)): str(target) for db, name, target in data.get("schema_targets", [])}
             patterns = tuple(_pattern(*entry) for entry in data.get("patterns", []))
-            foreign_keys = data.get("foreign_keys", "require")
+            options = {name: data.get(name, usual) for name, usual in _OPTIONS.items()}
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             raise ValueError(f"not a selection ({error}): {data!r}"[:500]) from error
-        if foreign_keys not in FOREIGN_KEYS:
-            raise ValueError(f"not a selection: foreign_keys is {foreign_keys!r}")
-        return cls(rules, targets, schemas, patterns, foreign_keys)
+        for name, allowed in _CHOICES.items():
+            if options[name] not in allowed:
+                raise ValueError(f"not a selection: {name} is {options[name]!r}"[:500])
+        return cls(rules, targets, schemas, patterns, **options)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, in an order that is the same for equal selections. What is not used is left out."""
@@ -96,8 +109,7 @@ class Selection:
             data["schema_targets"] = [[*path, target] for path, target in sorted(self.schema_targets.items())]
         if self.patterns:
             data["patterns"] = [[list(rule.scope), rule.text, rule.mode] for rule in self.patterns]
-        if self.foreign_keys != "require":
-            data["foreign_keys"] = self.foreign_keys
+        data |= {name: value for name, usual in _OPTIONS.items() if (value := getattr(self, name)) != usual}
         return data
 
     def mode(self, *path: str) -> Mode:
@@ -285,6 +297,20 @@ class Selection:
     def target_schema(self, database: str, schema: str) -> str:
         """Return the name that a schema of a source database gets on the target."""
         return self.schema_targets.get((database, schema), schema)
+
+
+_OPTIONS: dict[str, Any] = {
+    "foreign_keys": "require",
+    "roles": "none",
+    "role_passwords": False,
+    "existing": "refuse",
+}
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "foreign_keys": FOREIGN_KEYS,
+    "roles": ROLES,
+    "role_passwords": (False, True),
+    "existing": EXISTING,
+}
 
 
 def _path(value: Any, longest: int) -> Path:

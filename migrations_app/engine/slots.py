@@ -76,11 +76,12 @@ def identify(run: Run, database: DatabasePlan) -> Identity:
     return Identity(str(row[0]), int(str(row[1])))
 
 
-def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool) -> OpenedSlot:
+def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, encoding: str = "UTF8") -> OpenedSlot:
     """Make a logical slot and keep its snapshot exported. A permanent one is written in the ledger first.
 
-    Waits for older writing transactions, with an SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or
-    what `Control` raises; then no slot is left by this try.
+    `encoding`: of the session, which may stream from the slot later. Waits for older writing transactions, with an
+    SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or what `Control` raises; then no slot is left
+    by this try.
     """
     statement, vanishes = create_slot(run.sessions.version(Side.SOURCE), quote(name), temporary=temporary)
     item = LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
@@ -88,7 +89,9 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool) -> O
         run.ports.ledger.intend(item)
     if temporary and not vanishes:
         drop_borrowed(run, database)
-    connection = run.sessions.open(Side.SOURCE, database.source_name, replication=True, lock_timeout=f"{_TRY_SECONDS}s")
+    connection = run.sessions.open(
+        Side.SOURCE, database.source_name, replication=True, encoding=encoding, lock_timeout=f"{_TRY_SECONDS}s"
+    )
     try:
         row = _patiently(run, database, connection, statement)
     except BaseException:

@@ -166,6 +166,25 @@ def exported_at_slot(
         holder.close()
 
 
+@contextlib.contextmanager
+def beside_the_stream(
+    run: Run, database: DatabasePlan, name: str, encoding: str
+) -> Iterator[tuple[Snapshot, Connection]]:
+    """Make a temporary slot; yields its snapshot, and the session that can stream every change after it.
+
+    Both are closed, and the slot with them, when the context is left; the snapshot may be closed earlier.
+    """
+    opened = slots.create(run, database, name, temporary=True, encoding=encoding)
+    try:
+        holder = _hold(run, database, opened.export_id)
+        try:
+            yield _snapshot(run, database, opened.lsn, holder), opened.connection
+        finally:
+            holder.close()
+    finally:
+        opened.connection.close()
+
+
 def open_now(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:
     """Open a snapshot of this moment without a place in the stream; nothing is made. Locks the tables `lock`."""
     holder = _hold(run, database, "")

@@ -52,6 +52,7 @@ class Action(StrEnum):
     RESUME = "resume"
     RETRY = "retry"
     COMPARE = "compare"
+    RECOPY = "recopy"
     COMPLETE = "complete"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
@@ -112,6 +113,12 @@ RULES: dict[Action, Rule] = {
     ),
     Action.COMPARE: _rule(
         "Compare now", {_S.READY}, None, "A comparison needs a task that is in sync. Wait until it is ready."
+    ),
+    Action.RECOPY: _rule(
+        "Copy again",
+        {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
+        None,
+        "A table can be copied once more while the task syncs, is paused or has failed.",
     ),
     Action.COMPLETE: _rule(
         "Complete",

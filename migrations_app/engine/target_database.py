@@ -49,6 +49,30 @@ def ensure_database(run: Run, database: DatabasePlan) -> None:
         _create(run, database, connection, options)
 
 
+def own_like_source(run: Run, database: DatabasePlan) -> None:
+    """Give a database that we made the owner of the source's, where the roles are migrated. Idempotent.
+
+    The owner may then create in it, as on the source. What the target refuses is found by the structure comparison.
+    """
+    ours = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    if run.plan.selection.roles == "none" or not ours:
+        return
+    text = (
+        "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database"
+        " WHERE datname = pg_catalog.current_database()"
+    )
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        row = source.execute(text).fetchone()
+    with run.sessions.session(Side.TARGET, database.target_name) as target:
+        try:
+            target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(str(row[0]))}".encode())  # type: ignore[index]
+        except psycopg.Error as error:
+            run.ports.control.check()
+            problem = translate(error, Side.TARGET, "handing over a database")
+            if problem.retryable:
+                raise problem from error
+
+
 def _create(run: Run, database: DatabasePlan, connection: Connection, options: list[str]) -> None:
     statement = f"CREATE DATABASE {quote(database.target_name)} TEMPLATE template0"
     try:

@@ -10,6 +10,7 @@ from .connect import Connection, translate
 from .errors import ConflictError, TargetError
 from .mapping import renaming_of
 from .names import qualified, quote
+from .occupied import drop_taken, hangs_on, use_as_it_is
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -23,6 +24,8 @@ _RELATION = 1259  # the oid of pg_class
 _RECORDED_AT_ONCE = 1000
 # Objects that hold data, or give columns their shape: one that was there before cannot pass for ours.
 _MUST_BE_OURS = frozenset({"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SHELL TYPE", "MATERIALIZED VIEW"})
+
+_USED_AS_IS = frozenset({"SCHEMA", "EXTENSION"})
 
 Identity = tuple[int, str, str]
 
@@ -48,23 +51,34 @@ def existing(connection: Connection) -> set[Identity]:
 def claim(run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry]) -> list[Entry]:
     """Write what is about to be made into the ledger and return the entries that may be run.
 
-    Objects that are there already are never ours: schemas are used as they are, other harmless kinds are left as they
-    are and listed. Raises ConflictError, before anything is made, when a table or type is in the way.
+    Objects that are there already are never ours. Schemas and extensions are used as they are. With everything else the
+    plan's policy is done (see `occupied`). Raises ConflictError, before anything is made, when that is to refuse them
+    and a table or type is in the way.
     """
+    policy = run.plan.selection.existing
     there = existing(connection)
     taken = [entry for entry in entries if creates(entry) and identity(entry) in there]
+    if policy == "recreate":
+        drop_taken(run, database, connection, [entry for entry in taken if entry.type not in _USED_AS_IS])
+        there = existing(connection)
+        taken = [entry for entry in taken if entry.type in _USED_AS_IS]
     conflicts = [entry for entry in taken if entry.type in _MUST_BE_OURS]
-    if conflicts:
+    if conflicts and policy != "refuse":
+        use_as_it_is(run, database, connection, taken)
+    elif conflicts:
         raise ConflictError(
             say(
                 "The target database {target_name} already has {names}.",
                 target_name=database.target_name,
                 names=some(entry.label for entry in conflicts),
             ),
-            hint=say("Rename or remove what is in the way on the target, or choose another target database."),
+            hint=say(
+                "Rename or remove what is in the way on the target, choose another target database, or what the task"
+                " does with what is there."
+            ),
             code="DST-EXISTS",
         )
-    kept_as_is = [entry for entry in taken if entry.type not in ("SCHEMA", "EXTENSION")]
+    kept_as_is = [entry for entry in taken if entry.type not in _USED_AS_IS]
     if kept_as_is:
         run.ports.store.event(
             "warning",
@@ -75,7 +89,8 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
             ),
         )
     skipped = {entry.dump_id for entry in taken}
-    entries = [entry for entry in entries if entry.dump_id not in skipped]
+    used = {entry.dump_id for entry in kept_as_is}
+    entries = [entry for entry in entries if entry.dump_id not in skipped and not hangs_on(entry, used)]
     _ensure_schemas(run, database, connection, entries, there)
     record(run, database, [entry for entry in entries if creates(entry)])
     return entries

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .wording import say
+
 ROLES = {
     "rds_superuser": "rds",
     "cloudsqlsuperuser": "cloudsql",
@@ -56,3 +58,44 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "Use the direct address of the server, not the one of the pooler.",
     ),
 }
+
+OWN_WAYS = {
+    "timescaledb": say(
+        "Its hypertables keep their rows in chunks that only its own functions may make: follow its guide"
+        " for migrating, with the same version of the extension on both ends."
+    ),
+    "citus": say("Distributed tables live on many nodes: migrate with the extension's own tools."),
+    "pglogical": say("Its nodes and sets are not migrated; make them anew on the target."),
+    "age": say("Graphs are kept in schemas that the extension makes: export and import them with its own functions."),
+    "pg_partman": say(
+        "Its configuration is not migrated: switch its maintenance off during the migration, and call"
+        " create_parent() on the target afterwards."
+    ),
+    "pg_cron": say("Its jobs are not migrated: schedule them on the target after Complete."),
+    "postgis_topology": say("Topologies are kept in schemas that the extension makes: export and import them."),
+}
+"""Extensions whose data is more than what tables show; the first three make an unaided migration impossible."""
+
+EXTENSIONS = frozenset(
+    {
+        "aiven_extras",
+        "aiven_gatekeeper",
+        "aws_commons",
+        "aws_lambda",
+        "aws_ml",
+        "aws_s3",
+        "azure",
+        "azure_storage",
+        "google_columnar_engine",
+        "google_db_advisor",
+        "google_insights",
+        "google_ml_integration",
+        "google_vacuum_mgmt",
+        "neon",
+        "neon_utils",
+        "pgaadauth",
+        "rds_tools",
+        "tencentdb_ai",
+    }
+)
+"""Extensions that a vendor puts into every database, that its customers cannot drop, and that no other server has."""

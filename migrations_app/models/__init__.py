@@ -10,6 +10,7 @@ from .directory import ProviderAccount, Resource, ResourceListing
 from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
+from .notes import Recopy, StructureNote
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
 from .work import WorkerBeat
 
@@ -27,6 +28,7 @@ __all__ = [
     "Level",
     "MigrationTask",
     "ProviderAccount",
+    "Recopy",
     "Resource",
     "ResourceListing",
     "Role",
@@ -35,6 +37,7 @@ __all__ = [
     "SignInFailure",
     "SourceObject",
     "Step",
+    "StructureNote",
     "TableCopy",
     "Tag",
     "TaskDatabase",

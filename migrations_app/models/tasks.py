@@ -77,7 +77,9 @@ class MigrationTask(models.Model):
     failing_since = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0)
     foreground = models.BooleanField(default=False)  # driven by `task run`: the dispatcher leaves it alone
+    notes_count = models.PositiveIntegerField(default=0)  # how many StructureNotes there are
     compare_requested = models.BooleanField(default=False)
+    recopy_requested = models.BooleanField(default=False)  # there are Recopy rows
     clear_target = models.BooleanField(default=False)  # Start again: drop what we made before checking
 
     class Meta:
@@ -145,6 +147,8 @@ class TaskDatabase(models.Model):
     lag_seconds = models.FloatField(null=True, blank=True)
     rows_applied = models.BigIntegerField(default=0)
     in_sync = models.BooleanField(default=False)
+    structure_at = models.DateTimeField(null=True, blank=True)  # when the structures were compared last
+    structure_count = models.PositiveIntegerField(default=0)  # how many objects that were
 
     class Meta:
         ordering: ClassVar = ["source_name"]

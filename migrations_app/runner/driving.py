@@ -119,6 +119,10 @@ class _TaskRun:
     def _go_on(self, executor: Executor, lease: Lease, store: OrmStore) -> bool:
         """Run one slice of the current step. False: this worker is done with the task."""
         store.current = self.step
+        if self.step == StepName.SYNC and lease.recopy_requested():
+            executor.recopy()
+            work.recopies_done(self.claim)
+            lease.recopy_done()
         if self.step == StepName.SYNC and lease.compare_requested() and not lease.complete_requested():
             executor.run(StepName.COMPARE)
             work.comparison_done(self.claim)
@@ -127,7 +131,7 @@ class _TaskRun:
         store.flush()
         work.progressed(self.claim)
         if not outcome.done:
-            return self.step == StepName.SYNC and lease.compare_requested()
+            return self.step == StepName.SYNC and (lease.compare_requested() or lease.recopy_requested())
         if self.step == StepName.SYNC:
             self.before_complete()
         following = work.finish_step(self.claim, self.step)

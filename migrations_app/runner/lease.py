@@ -46,6 +46,7 @@ class Lease:
         self._yield = False
         self._complete = False
         self._compare = False
+        self._recopy = False
         self._in_sync: bool | None = None
         self._knobs: Knobs | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -84,6 +85,14 @@ class Lease:
     def knobs(self) -> Knobs | None:
         """See engine.ports.Control."""
         return self._knobs
+
+    def recopy_requested(self) -> bool:
+        """See engine.ports.Control."""
+        return self._recopy
+
+    def recopy_done(self) -> None:
+        """Forget the requests at once, before the next look at the row."""
+        self._recopy = False
 
     def compare_done(self) -> None:
         """Forget the request of Compare now at once, before the next look at the row."""
@@ -138,6 +147,7 @@ class Lease:
         self._knobs = knobs_of(task)
         self._complete = task.status == Status.COMPLETING
         self._compare = task.compare_requested
+        self._recopy = task.recopy_requested
         self._yield = not task.foreground and work.others_wait_for_sync(self.claim)
         queue.beat()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from ..engine.ports import (
     EntryState,
     Kind,
     LedgerItem,
+    Note,
     TableState,
     TableStatus,
 )
@@ -32,7 +34,9 @@ from ..models import (
     Event,
     LedgerEntry,
     MigrationTask,
+    Recopy,
     Step,
+    StructureNote,
     TableCopy,
     TaskDatabase,
 )
@@ -42,6 +46,7 @@ from .samples import Sampler
 
 _FLUSH_SECONDS = 1.0
 _BEHIND_SECONDS = 30.0
+_MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
 _TABLE_FIELDS = [field.name for field in fields(TableState)]
 
@@ -331,6 +336,51 @@ class OrmStore:
                 differences=differences,
             )
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
+
+        self._recorder.call(write)
+
+    def recopies(self, database: str) -> list[tuple[str, str]]:
+        """See the port."""
+
+        def read() -> list[tuple[str, str]]:
+            rows = Recopy.objects.filter(task_id=self._task_id, database=database)
+            return [(row.schema, row.name) for row in rows]
+
+        return self._recorder.call(read)
+
+    def recopied(self, database: str, schema: str, name: str) -> None:
+        """See the port."""
+
+        def write() -> None:
+            Recopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).delete()
+
+        self._recorder.call(write)
+
+    def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
+        """See the port. The task shows how many there are in all its databases."""
+        rows = [
+            StructureNote(
+                task_id=self._task_id,
+                title=note.title,
+                **{field.name: getattr(note, field.name).replace("\0", "") for field in fields(Note)},
+            )
+            for note in notes[:_MOST_NOTES]
+        ]
+        if len(notes) > _MOST_NOTES:
+            more = f"{len(notes) - _MOST_NOTES} more notes on this database are not kept"
+            rows.append(StructureNote(task_id=self._task_id, database=database, kind="more", title="…", what=more))
+
+        def write() -> None:
+            with transaction.atomic():
+                known = StructureNote.objects.filter(task_id=self._task_id)
+                known.filter(database=database).delete()
+                StructureNote.objects.bulk_create(rows, batch_size=200)
+                TaskDatabase.objects.filter(task_id=self._task_id, source_name=database).update(
+                    structure_at=timezone.now(), structure_count=compared
+                )
+                MigrationTask.objects.filter(pk=self._task_id).update(
+                    notes_count=known.count(), version=F("version") + 1
+                )
 
         self._recorder.call(write)
 

@@ -60,6 +60,7 @@ from .listing import (
     task_page,
 )
 from .mapping import MappingRow, mapping
+from .notes import StructureLine, selection_of, structure
 from .pages import (
     EventFilter,
     Health,
@@ -82,6 +83,7 @@ from .rows import (
     StepLine,
     TaskRow,
     get_task,
+    may_recopy,
     may_tune,
     task_row,
 )
@@ -118,6 +120,7 @@ __all__ = [
     "SavedRow",
     "SelectionSummary",
     "StepLine",
+    "StructureLine",
     "TableCounts",
     "TableFilter",
     "TableLine",
@@ -162,6 +165,7 @@ __all__ = [
     "lists_of",
     "mapping",
     "matching_tables",
+    "may_recopy",
     "may_tune",
     "name_is_taken",
     "place_fields",
@@ -179,11 +183,13 @@ __all__ = [
     "saved_endpoint",
     "saved_endpoints",
     "selection_counts",
+    "selection_of",
     "selection_states",
     "selection_summary",
     "somebody_exists",
     "status_counts",
     "steps",
+    "structure",
     "table_states",
     "task_name",
     "task_page",

@@ -54,6 +54,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.RESUME: _("Resume"),
     Action.RETRY: _("Retry"),
     Action.COMPARE: _("Compare now"),
+    Action.RECOPY: _("Copy again"),
     Action.COMPLETE: _("Complete"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),

@@ -9,12 +9,14 @@ from ..engine.lsn import format_lsn
 from ..engine.selection import Selection
 from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, TaskDatabase
 from .checkview import check_view
+from .notes import StructureLine, structure
 from .pages import LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
 from .tables import TableLine, TableView
 from .wording import Tell, in_english
 
 _MOST_EVENTS = 5000
+_MOST_NOTES = 10_000
 _ENDPOINT = [
     "kind",
     "region",
@@ -67,6 +69,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         },
         "tables": [_table(line) for line in view.lines(tables)],
         "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
+        "structure": [_structure(line) for line in structure(task, limit=_MOST_NOTES)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
         "left": {"source": _left(left.source), "target": _left(left.target)},
     }
@@ -174,6 +177,24 @@ def _comparison(result: ComparisonResult) -> dict[str, Any]:
         "tables": result.tables_count,
         "rows": result.source_rows,
         "differences": result.differences,
+    }
+
+
+def _structure(line: StructureLine) -> dict[str, Any]:
+    return {
+        "database": line.database,
+        "compared_at": _time(line.compared_at),
+        "objects": line.objects,
+        "notes": [
+            {
+                "object": note.title,
+                "kind": note.kind,
+                "what": note.what,
+                "statement": note.statement,
+                "words": note.words,
+            }
+            for note in line.notes
+        ],
     }
 
 

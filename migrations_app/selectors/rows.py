@@ -150,6 +150,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
     steps = step_lines(task)
     current = next((line for line in steps if line.name == task.current_step), None)
     position = next((number for number, line in enumerate(steps, start=1) if line is current), None)
+    with_notes = status == Status.COMPLETED and task.notes_count > 0
     alone = places is None
     places = queue_places([task]) if places is None else places
     return TaskRow(
@@ -157,8 +158,8 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         name=task.name,
         version=task.version,
         status=status.value,
-        status_label=str(label),
-        tone=tone,
+        status_label=_("Completed, with notes") if with_notes else str(label),
+        tone="warn" if with_notes else tone,
         since=task.finished_at or task.started_at or task.created_at,
         route_names=_route_names(task),
         route_hosts=f"{task.source} → {task.target}",
@@ -264,6 +265,12 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         for action in _OFFERED
         if action in allowed
     ]
+
+
+def may_recopy(task: MigrationTask) -> bool:
+    """Say whether single tables can be copied once more now."""
+    step = StepName.SYNC if task.incremental else StepName.COMPARE
+    return task.current_step == step and Action.RECOPY in allowed_actions(Status(task.status))
 
 
 def _edits_not_possible(task: MigrationTask) -> set[Action]:

@@ -67,6 +67,7 @@ from .lifecycle import (
     try_now,
     workers_alive,
 )
+from .recopying import recopy_table
 from .renaming import BadTargets
 from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
 from .sampling import thin_samples
@@ -74,10 +75,12 @@ from .selecting import (
     drop_pattern,
     include_parents,
     planned_databases,
+    set_existing,
     set_foreign_keys,
     set_listed,
     set_matching,
     set_mode,
+    set_roles,
     set_selected,
     set_selection,
     set_targets,
@@ -137,6 +140,7 @@ __all__ = [
     "nothing_made",
     "pause_task",
     "planned_databases",
+    "recopy_table",
     "record_failure",
     "record_request",
     "record_sign_in",
@@ -158,10 +162,12 @@ __all__ = [
     "save_settings",
     "set_account",
     "set_active",
+    "set_existing",
     "set_foreign_keys",
     "set_listed",
     "set_matching",
     "set_mode",
+    "set_roles",
     "set_selected",
     "set_selection",
     "set_targets",

@@ -28,7 +28,7 @@ def clone_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         incremental=task.incremental,
         source=_copy_endpoint(task.source),
         target=_copy_endpoint(task.target),
-        selection=task.selection,
+        selection={**task.selection, "existing": "refuse"},  # what was confirmed, was confirmed for the other task
         copy_jobs=task.copy_jobs,
         copy_mb_per_second=task.copy_mb_per_second,
         skip_compare=task.skip_compare,

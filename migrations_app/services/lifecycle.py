@@ -240,6 +240,8 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
     task.entries.all().delete()
     task.databases.all().delete()
     task.comparisons.all().delete()
+    task.notes.all().delete()
+    task.recopies.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
     left = say("Start again: objects made on the target are cleared first, then the check runs.")
     keep = say("Start again: the check runs; objects made before stay on the target.")
@@ -250,6 +252,8 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
         code="TASK-AGAIN",
         message=left if clear_target else keep,
         clear_target=clear_target,
+        recopy_requested=False,
+        notes_count=0,
         current_step="",
         queued_at=None,
         started_at=None,

@@ -56,7 +56,7 @@ def reopen_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
                 "Change only how the servers are reached, or cancel the task and clone it."
             )
         )
-    for rows in (task.steps, task.tables, task.entries, task.databases, task.comparisons):
+    for rows in (task.steps, task.tables, task.entries, task.databases, task.comparisons, task.notes):
         rows.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
     move(
@@ -66,6 +66,7 @@ def reopen_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         code="TASK-REOPENED",
         message=say("Nothing had been made on either server: the task is a draft again."),
         current_step="",
+        notes_count=0,
         checked_hash="",
         checked_at=None,
         queued_at=None,

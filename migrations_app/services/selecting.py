@@ -12,13 +12,19 @@ from django.utils.translation import gettext as _
 from ..draft_facts import draft_hash, missing_parents
 from ..engine.patterns import compile_glob
 from ..engine.plan import DatabasePlan
-from ..engine.selection import FOREIGN_KEYS, MODES, Mode, Path, Selection
+from ..engine.selection import DESTRUCTIVE, EXISTING, FOREIGN_KEYS, MODES, ROLES, Mode, Path, Selection
 from ..engine.states import Action
 from ..models import Level, MigrationTask, SourceObject
-from .base import Actor, Refused, TaskId, locked, require, touch
+from .base import Actor, Refused, TaskId, locked, note, require, touch
 from .drafts import void_check
 from .renaming import refuse_bad_targets
 
+_EXISTING_SAID = {
+    "refuse": "What is in the way on the target makes the check fail.",
+    "keep": "What is in the way on the target is used as it is; tables have to be empty.",
+    "truncate": "Confirmed by the task's name: tables that are in the way on the target are emptied.",
+    "recreate": "Confirmed by the task's name: what is in the way on the target is dropped and made anew.",
+}
 MOST_RULES = 20_000
 _MOST_DATABASES = 20
 _NAMES_AT_ONCE = 500
@@ -132,6 +138,38 @@ def set_foreign_keys(*, task_id: TaskId, actor: Actor, policy: str) -> Migration
         raise Refused(_("Foreign keys are either required or left out."))
     with transaction.atomic():
         return _change(task_id, actor, lambda task, now: replace(now, foreign_keys=policy))
+
+
+def set_roles(*, task_id: TaskId, actor: Actor, roles: str, passwords: bool) -> MigrationTask:
+    """Say which roles are made on the target when they are missing there, and whether with their passwords."""
+    if roles not in ROLES:
+        raise Refused(_("Roles are left out, or those that objects need are made, or all of them."))
+    with transaction.atomic():
+        return _change(
+            task_id,
+            actor,
+            lambda task, now: replace(now, roles=roles, role_passwords=passwords and roles != "none"),
+        )
+
+
+def set_existing(*, task_id: TaskId, actor: Actor, policy: str, typed: str = "") -> MigrationTask:
+    """Say what happens to objects of the target that are in the way.
+
+    What empties or drops them has to be confirmed by the task's name (`typed`). Raises Refused.
+    """
+    if policy not in EXISTING:
+        raise Refused(_("Choose what happens to what the target has already."))
+
+    def change(task: MigrationTask, now: Selection) -> Selection:
+        if policy in DESTRUCTIVE and typed.strip() != task.name.strip():
+            raise Refused(_("Type the task's name to confirm that objects of the target are emptied or dropped."))
+        if now.existing != policy:
+            level = "warning" if policy in DESTRUCTIVE else "info"
+            note(task, _EXISTING_SAID[policy], actor=actor, code="TASK-EXISTING", level=level)
+        return replace(now, existing=policy)
+
+    with transaction.atomic():
+        return _change(task_id, actor, change)
 
 
 def set_targets(

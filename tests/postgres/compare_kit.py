@@ -18,9 +18,10 @@ from migrations_app.engine.connect import Sessions
 from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan, Plan, Server, Side
-from migrations_app.engine.ports import Comparison, Ports, TableState, TableStatus
+from migrations_app.engine.ports import Comparison, Note, Ports, TableState, TableStatus
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.snapshot import open_first
+from migrations_app.engine.structure import look_at_structure
 from tests.fakes import fake_ports
 
 
@@ -60,6 +61,12 @@ def compare_now(plan: Plan, ports: Ports | None = None) -> Comparison:
         return compare_database(
             run, database, lambda lock: standing(run, database, lock=lock), check=run.ports.control.check
         )
+
+
+def structure_now(plan: Plan, ports: Ports | None = None, *, final: bool = False) -> list[Note]:
+    """Compare the structure of the first database of the plan as it stands."""
+    with running(plan, ports) as run:
+        return look_at_structure(run, plan.databases[0], final=final)
 
 
 def begin_sync(run: Run) -> None:

@@ -1,17 +1,20 @@
-"""What stands around the rows is compared too: each missing or changed object is found, and named."""
+"""What stands around the rows is compared too: each missing or changed object is found, and named with its cure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.ports import Comparison
+from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.ports import Kind, LedgerItem, Note
 from migrations_app.engine.selection import Selection
-from tests.fakes import fake_ports
-from tests.postgres.compare_kit import compare_now, plan_for, server
+from tests.fakes import FakeStore, fake_ports
+from tests.postgres.compare_kit import compare_now, plan_for, server, structure_now
 
 SCRIPT = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -34,6 +37,8 @@ CREATE MATERIALIZED VIEW mv AS SELECT count(*) AS n FROM t;
 CREATE INDEX of_mv ON mv (n);
 ALTER TABLE t ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON t USING (amount > 1);
+CREATE STATISTICS together ON name, amount FROM t;
+COMMENT ON TABLE t IS 'a table'; COMMENT ON COLUMN t.name IS 'a name'; CREATE SCHEMA empty;
 CREATE SEQUENCE s INCREMENT 5 CACHE 10;
 CREATE TABLE part (k date NOT NULL, v int) PARTITION BY RANGE (k);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
@@ -42,6 +47,29 @@ SELECT lo_from_bytea(4001, '\\x00ff00');
 """
 
 CHANGES = {
+    "ALTER TABLE t ALTER name SET DEFAULT 'y'": "column name on t",
+    "ALTER TABLE t ALTER name TYPE varchar(5)": "column name on t",
+    "ALTER TABLE t DISABLE TRIGGER before_row": "trigger before_row on t",
+    "ALTER TABLE t ENABLE ALWAYS TRIGGER before_row": "trigger before_row on t",
+    "ALTER POLICY p ON t USING (amount > 2)": "policy p on t",
+    "ALTER TABLE t FORCE ROW LEVEL SECURITY": "row security t",
+    "CREATE OR REPLACE VIEW v AS SELECT id, double(parent + 1) AS twice FROM t": "view v",
+    "CREATE OR REPLACE FUNCTION double(a int) RETURNS int LANGUAGE sql IMMUTABLE"
+    " AS 'SELECT a * 3'": "function double(a integer)",
+    "ALTER FUNCTION double(int) STRICT": "function double(a integer)",
+    "ALTER FUNCTION double(int) SECURITY DEFINER": "function double(a integer)",
+    "REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC": "function double(a integer)",
+    "COMMENT ON TABLE t IS 'other'": "table t",
+    "COMMENT ON COLUMN t.name IS 'other'": "column name on t",
+    "GRANT SELECT ON t TO PUBLIC": "table t",
+    "GRANT SELECT (name) ON t TO PUBLIC": "column name on t",
+    "ALTER TABLE t SET (fillfactor = 50)": "table t",
+    "ALTER TABLE t REPLICA IDENTITY FULL": "table t",
+    "DROP STATISTICS together": "statistics object public.together on t",
+    "CREATE OR REPLACE RULE quiet AS ON DELETE TO parent DO ALSO NOTHING": "rule quiet on parent",
+    "ALTER TABLE t DROP CONSTRAINT t_name_amount_key;"
+    " ALTER TABLE t ADD UNIQUE (name, amount) DEFERRABLE": "constraint t_name_amount_key on t",
+    "DROP SCHEMA empty": "schema empty",
     "DROP INDEX partial": "index partial on t",
     "DROP INDEX partial; CREATE INDEX partial ON t (name) WHERE amount > 6": "index partial on t",
     "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'by_expression'::regclass": "index by_expression on t",
@@ -66,76 +94,197 @@ CHANGES = {
     "DROP SEQUENCE s": "sequence s",
     "ALTER SEQUENCE s INCREMENT 6": "sequence s",
     "ALTER TABLE part DETACH PARTITION part_1": "table part_1",
-    "SELECT lo_put(4001, 1, '\\xfe')": "large object 4001",
-    "SELECT lo_unlink(4001)": "large object 4001",
 }
+OF_LARGE_OBJECTS = ("SELECT lo_put(4001, 1, '\\xfe')", "SELECT lo_unlink(4001)")
+
+
+Look = Callable[[str], list[Note]]
 
 
 @pytest.fixture
-def compare(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> Callable[[str], Comparison]:
-    def run(change: str) -> Comparison:
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
+    return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+
+
+@pytest.fixture
+def make(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Callable[[str], None]:
+    def run(change: str) -> None:
         for cluster, name, text in (
             (source_cluster, source_db, SCRIPT),
             (target_cluster, target_db, SCRIPT + ";" + change),
         ):
             with cluster.connect(name) as connection:
                 connection.execute(text.encode())
-        return compare_now(plan_for(server(source_cluster), server(target_cluster), source_db, target_db))
 
     return run
 
 
-def differing(comparison: Comparison) -> list[str]:
-    return [item.name for item in comparison.other if item.verdict != "equal"]
+@pytest.fixture
+def look(make: Callable[[str], None], plan: Plan) -> Look:
+    def run(change: str) -> list[Note]:
+        make(change)
+        return structure_now(plan)
+
+    return run
 
 
-def test_equal_objects_of_two_versions_raise_no_alarm(compare: Callable[[str], Comparison]) -> None:
-    comparison = compare("")
-    assert [(item.name, item.reason) for item in comparison.other if item.verdict != "equal"] == []
-    kinds = {item.name.split(" × ")[-1] for item in comparison.other}
-    assert {"index", "constraint", "trigger", "rule", "policy", "view", "function", "enum", "large objects"} <= kinds
+def titles(notes: list[Note]) -> list[str]:
+    return [note.title.replace("public.", "") for note in notes]
+
+
+def test_equal_structures_of_two_versions_raise_no_alarm(look: Look) -> None:
+    assert look("") == []
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_object_is_found_and_named(compare: Callable[[str], Comparison], change: str) -> None:
-    comparison = compare(change)
-    assert CHANGES[change] in differing(comparison)
+def test_a_changed_object_is_found_and_named(look: Look, change: str) -> None:
+    assert CHANGES[change].replace("public.", "") in titles(look(change))
+
+
+@pytest.mark.parametrize("change", OF_LARGE_OBJECTS)
+def test_a_changed_large_object_makes_the_comparison_unequal(
+    make: Callable[[str], None], plan: Plan, change: str
+) -> None:
+    make(change)
+    comparison = compare_now(plan)
+    assert [item.name for item in comparison.other if item.verdict == "differs"] == ["large object 4001"]
     assert not comparison.equal
 
 
-def test_more_objects_on_the_target_are_nobodys_business(compare: Callable[[str], Comparison]) -> None:
+def test_other_structures_do_not_make_equal_rows_unequal(make: Callable[[str], None], plan: Plan) -> None:
+    make("DROP INDEX partial; DROP VIEW v; ALTER TABLE t DISABLE TRIGGER before_row")
+    ports = fake_ports()
+    assert compare_now(plan, ports).equal
+    assert len(structure_now(plan, ports)) == 3
+    store = cast(FakeStore, ports.store)
+    assert [code for _, code, _ in store.events] == ["STRUCTURE-NOTES"]
+    assert len(store.notes[plan.databases[0].source_name]) == 3
+
+
+def test_a_note_says_what_differs_and_how_to_mend_it(look: Look) -> None:
+    change = (
+        "ALTER TABLE t ALTER name SET DEFAULT 'y', DISABLE TRIGGER before_row; DROP INDEX partial;"
+        " GRANT SELECT ON t TO PUBLIC"
+    )
+    found = {note.title: note for note in look(change)}
+    column = found["column name on public.t"]
+    assert column.what == "default: 'x'::text on the source, 'y'::text on the target"
+    assert column.statement == """ALTER TABLE "public"."t" ALTER COLUMN "name" SET DEFAULT 'x'::text;"""
+    assert found["trigger before_row on public.t"].statement.endswith('ENABLE TRIGGER "before_row";')
+    assert found["index partial on public.t"].what == "missing on the target"
+    assert found["index partial on public.t"].statement.startswith("CREATE INDEX partial ON public.t")
+    assert found["table public.t"].statement == 'REVOKE SELECT ON TABLE "public"."t" FROM PUBLIC;'
+
+
+def test_the_statements_of_the_notes_mend_everything(
+    look: Look, plan: Plan, target_cluster: Cluster, target_db: str
+) -> None:
+    notes = look(
+        "ALTER TABLE t ALTER name DROP NOT NULL, ALTER name SET DEFAULT 'y', ENABLE ALWAYS TRIGGER before_row;"
+        " DROP INDEX partial; DROP VIEW v; DROP STATISTICS together; COMMENT ON TABLE t IS NULL;"
+        " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
+        " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC"
+    )
+    assert len(notes) >= 12
+    with target_cluster.connect(target_db) as connection:
+        for note in notes:
+            assert note.statement, note
+            connection.execute(note.statement.encode())
+    assert structure_now(plan) == []
+
+
+def test_a_query_that_versions_print_in_other_ways_is_the_same(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    make("")
+    view = "CREATE VIEW drifting AS SELECT t.id FROM t WHERE name::varchar IN ('a', 'b') AND t.id + 1 > 2"
+    check = "ALTER TABLE t ADD CHECK (name::varchar IN ('a', 'b'))"
+    with (
+        source_cluster.connect(plan.databases[0].source_name) as source,
+        target_cluster.connect(plan.databases[0].target_name) as target,
+    ):
+        source.execute(f"{view}; {check}")
+        row = source.execute("SELECT pg_get_viewdef('drifting'::regclass)").fetchone()
+        known = source.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname LIKE 't_name_check%'"
+        ).fetchone()
+        target.execute(f"CREATE VIEW drifting AS {row[0]}".encode())
+        target.execute(f"ALTER TABLE t ADD CONSTRAINT {known[0]} {known[1]}".encode())
+        assert target.execute("SELECT pg_get_viewdef('drifting'::regclass)").fetchone() != row  # it does drift
+    assert structure_now(plan) == []
+
+
+def test_a_table_that_somebody_has_locked_is_told_and_does_not_hold_up_the_others(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    make("ALTER POLICY p ON t USING (amount > 2); DROP INDEX on_root")
+    structure_now(plan)  # the archive is there since the schema step
+    with source_cluster.connect(plan.databases[0].source_name) as connection, connection.transaction():
+        connection.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        found = {note.title: note.what for note in structure_now(plan)}
+    assert found["table public.t"] == "not compared, because somebody has locked it on the source"
+    assert found["index on_root on public.part"] == "missing on the target"
+
+
+def test_a_password_in_the_options_of_a_foreign_server_is_never_shown(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    make("")
+    for cluster, name, secret in (
+        (source_cluster, plan.databases[0].source_name, "hush-1"),
+        (target_cluster, plan.databases[0].target_name, "hush-2"),
+    ):
+        with cluster.connect(name) as connection:
+            connection.execute("CREATE FOREIGN DATA WRAPPER far")
+            connection.execute(f"CREATE SERVER there FOREIGN DATA WRAPPER far OPTIONS (password '{secret}')".encode())
+    notes = structure_now(plan)
+    assert [note.what for note in notes] == ["foreign options: differs"]
+    assert "hush" not in str(notes)
+
+
+def test_more_objects_on_the_target_are_nobodys_business(look: Look) -> None:
     extra = "CREATE TABLE theirs (a int); CREATE INDEX theirs_2 ON t (amount); SELECT lo_from_bytea(4002, '\\x01')"
-    assert compare(extra).equal
+    assert look(extra) == []
 
 
 def test_what_is_not_selected_is_not_asked_for(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, plan: Plan
 ) -> None:
     with source_cluster.connect(source_db) as connection:
         connection.execute(SCRIPT.encode())
     with target_cluster.connect(target_db) as connection:
         connection.execute(
-            "CREATE TABLE parent (id int PRIMARY KEY); CREATE RULE quiet AS ON DELETE TO parent DO NOTHING"
+            "CREATE TABLE parent (id int PRIMARY KEY); CREATE RULE quiet AS ON DELETE TO parent DO INSTEAD NOTHING"
         )
-    plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db)
     selection = Selection(rules={(source_db, "public", "parent"): True}, targets={source_db: target_db})
-    comparison = compare_now(replace(plan, selection=selection))
+    chosen = replace(plan, selection=selection)
+    comparison = compare_now(chosen)
     assert comparison.equal
     assert [item.name for item in comparison.tables] == ["parent"]
+    assert structure_now(chosen) == []
 
 
-def test_what_complete_makes_is_not_asked_for_during_the_sync(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+def test_what_complete_makes_is_not_asked_for_during_the_sync(make: Callable[[str], None], plan: Plan) -> None:
+    make("ALTER TABLE t DISABLE ROW LEVEL SECURITY; DROP POLICY p ON t; GRANT SELECT ON t TO PUBLIC")
+    syncing = replace(plan, incremental=True)
+    assert structure_now(syncing) == []
+    assert titles(structure_now(syncing, final=True)) == ["policy p on t", "row security t", "table t"]
+
+
+def test_what_is_changed_for_the_time_of_the_sync_is_judged_by_what_it_was(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
 ) -> None:
-    without = "ALTER TABLE t DISABLE ROW LEVEL SECURITY; DROP POLICY p ON t; SELECT lo_unlink(4001)"
-    for cluster, name, text in (
-        (source_cluster, source_db, SCRIPT),
-        (target_cluster, target_db, SCRIPT + ";" + without),
-    ):
-        with cluster.connect(name) as connection:
-            connection.execute(text.encode())
-    plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db)
-    assert compare_now(replace(plan, incremental=True), fake_ports()).equal
-    assert not compare_now(plan, fake_ports()).equal
+    make("ALTER TABLE t DISABLE TRIGGER before_row")
+    source, target = plan.databases[0].source_name, plan.databases[0].target_name
+    with source_cluster.connect(source) as connection:
+        connection.execute("ALTER TABLE t REPLICA IDENTITY FULL")
+    ports = fake_ports()
+    detail = {"what": "trigger", "table": "t", "name": "before_row", "was": "O"}
+    state = LedgerItem(
+        side=Side.TARGET, database=target, kind=Kind.TRIGGER_STATE, schema="public", name="t.before_row", detail=detail
+    )
+    identity = LedgerItem(
+        side=Side.SOURCE, database=source, kind=Kind.REPLICA_IDENTITY, schema="public", name="t", detail={"was": "d"}
+    )
+    ports.ledger.intend(state, identity)
+    assert structure_now(replace(plan, incremental=True), ports) == []

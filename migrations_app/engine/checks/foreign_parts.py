@@ -5,31 +5,17 @@ from __future__ import annotations
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..vendors import OWN_WAYS
 from ..wording import NOTHING, Sentence, count, listing, noun, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
+from .roles import made_roles
 
 PRELOADED = frozenset(
     {"anon", "citus", "pg_cron", "pg_net", "pg_squeeze", "pg_stat_statements", "pg_tle", "pgaudit", "pglogical"}
     | {"pgsodium", "supabase_vault", "timescaledb"}
 )
 """Extensions that do nothing, or cannot be created, unless shared_preload_libraries names them."""
-OWN_WAYS = {
-    "timescaledb": say(
-        "Its hypertables keep their rows in chunks that only its own functions may make: follow its guide"
-        " for migrating, with the same version of the extension on both ends."
-    ),
-    "citus": say("Distributed tables live on many nodes: migrate with the extension's own tools."),
-    "pglogical": say("Its nodes and sets are not migrated; make them anew on the target."),
-    "age": say("Graphs are kept in schemas that the extension makes: export and import them with its own functions."),
-    "pg_partman": say(
-        "Its configuration is not migrated: switch its maintenance off during the migration, and call"
-        " create_parent() on the target afterwards."
-    ),
-    "pg_cron": say("Its jobs are not migrated: schedule them on the target after Complete."),
-    "postgis_topology": say("Topologies are kept in schemas that the extension makes: export and import them."),
-}
-"""Extensions whose data is more than what tables show; the first three make an unaided migration impossible."""
 _HARD = frozenset({"timescaledb", "citus"})
 
 
@@ -118,7 +104,7 @@ def _preloaded(context: Context) -> str:
     "extension-data",
     "Data that extensions keep",
     Group.SELECTION,
-    "Rows in the configuration tables of an extension belong to the extension and are not copied.",
+    "Rows that you added to the configuration tables of an extension are copied with the whole database.",
     per_database=True,
     sides=ON_SOURCE,
 )
@@ -142,16 +128,13 @@ def extension_data(context: Context, database: DatabasePlan) -> Finding:
         for table in config
     ]
     if tables:
+        number = count(len(tables), "{number} configuration table", "{number} configuration tables")
+        told = say("{number} of extensions: {names}.", number=number, names=listing(tables))
+        if context.whole_database(database.source_name):
+            return passed(told, say("Rows that you added there are copied."))
         return warning(
-            say(
-                "{number} of extensions: {names}.",
-                number=count(len(tables), "{number} configuration table", "{number} configuration tables"),
-                names=listing(tables),
-            ),
-            say(
-                "CREATE EXTENSION fills them on the target with what the extension brings. Rows that you added"
-                " have to be added there by hand."
-            ),
+            told,
+            say("Rows that you added there are copied only with the whole database. Add them on the target by hand."),
         )
     return passed(say("No extension of the source keeps rows that would stay behind."))
 
@@ -286,11 +269,11 @@ def named_roles(context: Context, database: DatabasePlan) -> Finding:
     rows = context.rows(Side.SOURCE, "check_named_roles", database.source_name)
     known = {
         str(row[0]) for row in context.target().execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
-    }
+    } | made_roles(context)
     policies = sorted({str(role) for role, what, _number in rows if what == "policy" and str(role) not in known})
     grants = sorted({str(role) for role, _what, _number in rows if str(role) not in known})
     if not grants:
-        return passed(say("Every role that a grant or a policy names is on the target."))
+        return passed(say("Every role that a grant or a policy names is on the target, or will be made there."))
     statements = lines(f"CREATE ROLE {quote(name)} NOLOGIN;" for name in grants)
     if policies:
         return failed(
@@ -365,7 +348,7 @@ def foreign_servers(context: Context, database: DatabasePlan) -> Finding:
             names=listing(f"{name} ({kind})" for name, kind, _n in rows),
         ),
         say(
-            "User mappings hold passwords and are not migrated: create them on the target after "
-            "Complete, and see that its host can reach these servers."
+            "User mappings come without their passwords: add those on the target after Complete, as the notes say, and"
+            " see that its host can reach these servers."
         ),
     )

@@ -10,6 +10,7 @@ from ..sql import query
 from ..wording import count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
+from .roles import made_roles
 
 
 def _user(context: Context, side: Side) -> str:
@@ -211,7 +212,8 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
         "SELECT rolname::text, pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles"
     )
     usable = {str(name): bool(member) for name, member in rows.fetchall()}
-    missing = sorted(owner for owner in owners if owner not in usable)
+    will_be = made_roles(context)
+    missing = sorted(owner for owner in owners if owner not in usable and owner not in will_be)
     foreign = sorted(owner for owner in owners if owner in usable and not usable[owner])
     if not missing and not foreign:
         return passed(

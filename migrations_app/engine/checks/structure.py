@@ -9,6 +9,7 @@ import psycopg
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..vendors import EXTENSIONS
 from ..wording import count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -36,7 +37,8 @@ def extensions(context: Context, database: DatabasePlan) -> Finding:
             say("Make sure that it offers {names}.", names=listing(names)),
         )
     missing = [name for name in names if name not in offered]
-    hard = [name for name in missing if name in needed or context.whole_database(database.source_name)]
+    whole = context.whole_database(database.source_name)
+    hard = [name for name in missing if name in needed or (whole and name not in EXTENSIONS)]
     install = say(
         "Install the extension's package on the target server. On managed servers it may have to be allowed first."
     )
@@ -45,10 +47,14 @@ def extensions(context: Context, database: DatabasePlan) -> Finding:
             say("The target does not offer {names}, which selected objects need.", names=listing(hard, 20)), install
         )
     if missing:
-        return warning(
-            say("The target does not offer {names}.", names=listing(missing)),
-            say("No selected table uses it. {install}", install=install),
-        )
+        told = say("The target does not offer {names}.", names=listing(missing))
+        if all(name in EXTENSIONS for name in missing):
+            hint = say(
+                "They are the own ones of the source's vendor and no selected table uses them: they are left out, and"
+                " noted."
+            )
+            return warning(told, hint)
+        return warning(told, say("No selected table uses it. {install}", install=install))
     return _may_create(context, database, names, offered)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..catalog import read_tables
 from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified
 from ..plan import DatabasePlan, Side
@@ -98,6 +99,8 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     # An index or sequence of a table that is in the way goes with it.
     hard = [t for t in taken if t.catalog != "function" and (t.kind in ("r", "p") or t.owner not in tables)]
     soft = [thing for thing in taken if thing.catalog == "function"]
+    if hard and context.plan.selection.existing != "refuse":
+        return _what_happens(context, database, hard, soft)
     if hard:
         return _conflicts(database, there, hard)
     if soft:
@@ -112,9 +115,96 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("No object of {target_name} is in the way.", target_name=database.target_name))
 
 
+def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing]) -> Finding:
+    """Say what the chosen policy does to which object; what it could not do fails here already."""
+    policy, name = context.plan.selection.existing, database.target_name
+    tables = [thing for thing in hard if thing.kind in ("r", "p")]
+    filled = _filled(context, database, [thing for thing in tables if thing.kind == "r"])
+    words = listing(thing.words for thing in hard)
+    number = count(len(hard), "{number} object", "{number} objects")
+    if policy == "recreate":
+        return warning(
+            say(
+                "{number} of {name} will be dropped and made anew: {names}. Tables with rows among them: {filled}.",
+                number=number,
+                name=name,
+                names=listing(thing.words for thing in [*hard, *soft]),
+                filled=listing(filled) if filled else say("none"),
+            ),
+            say("All or none of them are dropped when the task starts, never what depends on them: then it stops."),
+            lines(f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in hard),
+        )
+    if shapes := _other_columns(context, database, tables):
+        return failed(
+            say(
+                "{number} of {name} cannot take the rows, because their columns are not those of the source: {names}.",
+                number=count(len(shapes), "{number} table", "{number} tables"),
+                name=name,
+                names=listing(shapes),
+            ),
+            say("Change them, remove them, or let the task drop and make them anew."),
+        )
+    if policy == "keep" and filled:
+        return failed(
+            say(
+                "{number} of {name} hold rows, and are to be kept: {names}.",
+                number=count(len(filled), "{number} table", "{number} tables"),
+                name=name,
+                names=listing(filled),
+            ),
+            say("Empty them, leave them out, or choose on the objects step that they are emptied."),
+        )
+    kept = say("{number} of {name} will be used as they are: {names}.", number=number, name=name, names=words)
+    if policy == "keep":
+        return warning(
+            kept,
+            say("What they lack (indexes, keys, triggers) is added. What is other than on the source is noted later."),
+        )
+    return warning(
+        say(
+            "{number} with rows will be emptied: {names}. {kept}",
+            number=count(len(filled), "{number} table", "{number} tables"),
+            names=listing(filled) if filled else say("none"),
+            kept=kept,
+        ),
+        say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
+        lines(f"TRUNCATE {table};" for table in filled),
+    )
+
+
+def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:
+    """Return those of these tables of the target that have rows."""
+    target, found = context.target(database.target_name), []
+    for thing in tables:
+        table = qualified(thing.schema, thing.name)
+        row = target.execute(f"SELECT EXISTS (TABLE ONLY {table})".encode()).fetchone()
+        if row and row[0]:
+            found.append(f"{thing.schema}.{thing.name}")
+    return found
+
+
+def _other_columns(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:
+    """Return the tables whose columns are not those of their counterparts."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    wanted = {
+        renaming.place((table.schema, table.name)): {
+            (c.name, renaming.shown(c.type_name)) for c in table.copied_columns
+        }
+        for table in context.tables(database.source_name)
+    }
+    there = {
+        (table.schema, table.name): {(c.name, c.type_name) for c in table.copied_columns}
+        for table in read_tables(context.target(database.target_name), sizes=False)
+    }
+    places = [(thing.schema, thing.name) for thing in tables]
+    return [".".join(place) for place in places if wanted.get(place, set()) != there.get(place, set())]
+
+
 def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) -> Finding:
     hint = say(
-        "Remove or rename them in {target_name}, or choose another target database.", target_name=database.target_name
+        "Remove or rename them in {target_name}, choose another target database, or choose on the objects step that"
+        " they are kept, emptied or made anew.",
+        target_name=database.target_name,
     )
     if any(thing.schema == TARGET_SCHEMA for thing in there):
         hint += say(

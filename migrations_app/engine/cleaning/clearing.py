@@ -29,15 +29,34 @@ def clear_target(run: Run) -> list[LedgerItem]:
     and crossed off at once. Raises ConnectFailed, ConnectionLost or what `Control.check` raises.
     """
     left: list[LedgerItem] = []
-    for name in dict.fromkeys(item.database for item in run.ports.ledger.items(Side.TARGET)):
+    for name in dict.fromkeys(item.database for item in run.ports.ledger.items(Side.TARGET) if item.database):
         items = [item for item in run.ports.ledger.items(Side.TARGET, name) if item.kind is not Kind.FILE]
         if not _exists(run, name):
             run.ports.ledger.removed(*items)
             continue
+        run.ports.ledger.removed(*(item for item in items if item.kind is Kind.ADOPTED))
         drop_large_objects(run, name)
         drop_made(run, name)
         _drop_database(run, name, items)
         left += [item for item in run.ports.ledger.items(Side.TARGET, name) if item.kind is not Kind.FILE]
+    return left + _drop_roles(run)
+
+
+def _drop_roles(run: Run) -> list[LedgerItem]:
+    """Drop the roles that the task made, but for those that own something or are granted something by now."""
+    items = [one for one in run.ports.ledger.items(Side.TARGET, "") if one.kind in (Kind.ROLE, Kind.MEMBERSHIP)]
+    roles = [one for one in reversed(items) if one.kind is Kind.ROLE]
+    left = []
+    if roles:
+        with run.sessions.session(Side.TARGET) as connection:
+            for one in roles:
+                run.ports.control.check()
+                try:
+                    connection.execute(("DROP ROLE IF EXISTS " + quote(one.name)).encode())
+                except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege):
+                    left.append(one)
+                else:
+                    run.ports.ledger.removed(*(item for item in items if item.name == one.name))
     return left
 
 

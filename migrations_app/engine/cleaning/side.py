@@ -134,6 +134,7 @@ def by_hand(item: LedgerItem) -> str:
         # Only this task's row: other tasks may keep their positions in the same schema.
         Kind.BOOKMARK: "DELETE FROM towpath.bookmark WHERE task = " + task,  # noqa: S608 - a quoted literal
         Kind.DATABASE: "DROP DATABASE " + quote(name),
+        Kind.ROLE: "DROP ROLE " + quote(name),
     }
     if item.kind in simple:
         return simple[item.kind]

@@ -30,8 +30,9 @@ def clean(run: Run, *, keep_objects: bool) -> list[Left]:
                 if connection is not None:
                     _clean_database(cleaner, connection, mine)
     if not keep_objects:
+        _leave_roles(cleaner, [item for item in everything if item.kind is Kind.MEMBERSHIP])
         run.ports.ledger.removed(
-            *(item for item in everything if item.kind not in _OURS and item.kind is not Kind.FILE)
+            *(item for item in everything if item.kind not in _OURS | {Kind.FILE, Kind.MEMBERSHIP})
         )
     return cleaner.left
 
@@ -43,6 +44,19 @@ def _clean_database(cleaner: Cleaner, connection: Connection, items: list[Ledger
             cleaner.attempt(item, lambda: _remove_bookmark(connection, key))
         else:
             cleaner.attempt(item, lambda item=item: restore_state(connection, item))  # type: ignore[misc]
+
+
+def _leave_roles(cleaner: Cleaner, items: list[LedgerItem]) -> None:
+    """Take our account out of the roles that it was put into to hand objects over."""
+    if items:
+        with cleaner.database("", items) as connection:
+            if connection is not None:
+                for item in items:
+                    cleaner.attempt(item, lambda item=item: _revoke(connection, item))  # type: ignore[misc]
+
+
+def _revoke(connection: Connection, item: LedgerItem) -> None:
+    connection.execute(str(item.detail["drop"]).encode())
 
 
 def _remove_bookmark(connection: Connection, key: str) -> None:

@@ -80,6 +80,10 @@ class Applier:
         self._under_way: Iterator[None] | None = None
         self.batch = Batch(0)
 
+    def remarked(self) -> None:
+        """Take note that a table has another watermark. Only while nothing is under way."""
+        self._watermark = self._relations.last_watermark
+
     @property
     def durable(self) -> int:
         """Everything that committed on the source before it is on the target for good."""

@@ -100,6 +100,11 @@ def _gone() -> TargetError:
     )
 
 
+def forget(connection: Connection, task: str) -> None:
+    """Delete one row; the schema stays. Idempotent."""
+    connection.execute(f"DELETE FROM {_TABLE} WHERE task = %s".encode(), (task,))  # noqa: S608 - constants
+
+
 def remove(connection: Connection, task: str) -> bool:
     """Delete the task's row, and the whole schema when no other task uses it. Returns whether the schema is gone.
 
@@ -109,7 +114,11 @@ def remove(connection: Connection, task: str) -> bool:
         connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
         if connection.execute("SELECT pg_catalog.to_regclass(%s)", (_TABLE,)).fetchone() == (None,):
             return True
-        connection.execute(f"DELETE FROM {_TABLE} WHERE task = %s".encode(), (task,))  # noqa: S608 - constants
+        # A table that was copied once more has a row below the task's own.
+        connection.execute(
+            f"DELETE FROM {_TABLE} WHERE split_part(task, '/', 1) = %s".encode(),  # noqa: S608 - constants
+            (task,),
+        )
         if connection.execute(f"SELECT FROM {_TABLE} LIMIT 1".encode()).fetchone() is not None:
             return False
         connection.execute(f"DROP TABLE {_TABLE}".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from psycopg import pq
@@ -96,6 +97,13 @@ class Relations:
         """Return the LSN before which changes of the table are skipped; 0 for a table that is not known."""
         table = self._tables.get(oid)
         return (table.watermark or 0) if table else 0
+
+    def mark(self, oid: int, watermark: int) -> None:
+        """Skip changes of a table before another LSN from now on."""
+        table = self._tables.get(oid)
+        if table is not None:
+            self._tables[oid] = replace(table, watermark=watermark)
+            self._members.pop(oid, None)
 
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""

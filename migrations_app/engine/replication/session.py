@@ -63,6 +63,7 @@ class SyncSession:
         self._stream: Stream | Translated
         self._applier: Applier
         self._intake: Intake
+        self._relations: Relations
 
     def __enter__(self) -> SyncSession:
         with contextlib.ExitStack() as stack:
@@ -312,6 +313,16 @@ class SyncSession:
                 code="SRC-PUBLICATION",
             )
 
+    def mark(self, oid: int, watermark: int) -> None:
+        """Skip changes of a table that commit before another LSN. Only while nobody advances the session."""
+        self._relations.mark(oid, watermark)
+        self._applier.remarked()
+
+    @property
+    def _mark(self) -> str:
+        """The name of the bookmark's row."""
+        return self._run.plan.key
+
     def _tables(self) -> list[TableState]:
         return self._run.ports.store.tables(self._database.source_name)
 
@@ -346,7 +357,7 @@ class SyncSession:
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
         plan, name = self._run.plan, self._database.source_name
         pipeline = Pipeline(connection, self._check)
-        relations = Relations(
+        relations = self._relations = Relations(
             self._tables(),
             lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
@@ -356,7 +367,7 @@ class SyncSession:
         )
         transaction = Transaction(
             pipeline,
-            task=plan.key,
+            task=self._mark,
             epoch=plan.epoch,
             position=position,
             defer_constraints=not state.replica_role,

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from ..compare import compare_database, raise_if_different, record
 from ..comparing.follower import Follower, following
 from ..comparing.moment import Moment, TableName, standing, while_syncing
+from ..copy_plan import copy_again
 from ..draining import drain
 from ..foreign_keys import validate_pending
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import Comparison
+from ..structure import look_at_structure
 from ..wording import say
 
 _SYNC_GOES_ON = say(
@@ -27,7 +29,7 @@ _LATER_WRITES = say(
 
 
 def run(run: Run) -> Outcome:
-    """Compare every database and store the results. Changes nothing on either server.
+    """Compare every database, its rows and its structure, and store the results. Changes nothing on either server.
 
     Incremental: compares while the sync goes on. On request, what is found does not stop anything; on the way to
     Complete the source is drained first, and CompareDiffers is raised when anything differs or could not be compared.
@@ -40,10 +42,14 @@ def run(run: Run) -> Outcome:
             else:
                 compare_all_while_syncing(run, followers)
         return DONE
+    for database in run.databases():
+        _copy_again(run, database)
     if not run.plan.compare:
         _leave_out(run)
         return DONE
     comparisons = [_compare_standing(run, database) for database in run.databases()]
+    for database in run.databases():
+        look_at_structure(run, database)
     raise_if_different(
         comparisons, say("Repair the target, or cancel and start again with a new copy. Details are in the comparison.")
     )
@@ -61,6 +67,16 @@ def _leave_out(run: Run) -> None:
     )
     while run.snapshots:
         run.snapshots.popitem()[1].close()
+
+
+def _copy_again(run: Run, database: DatabasePlan) -> None:
+    """Copy the tables that somebody asked for once more, as the source has them now: a full copy follows no changes."""
+    wanted = run.ports.store.recopies(database.source_name)
+    if wanted:
+        copy_again(run, database, lambda state: (state.schema, state.name) in wanted)
+        for schema, name in wanted:
+            run.ports.store.recopied(database.source_name, schema, name)
+            run.ports.store.event("info", "RECOPY-DONE", f"{schema}.{name} has been copied once more.")
 
 
 def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:
@@ -87,6 +103,7 @@ def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[
         comparison = _compare_syncing(run, database, followers[database.source_name], check)
         record(run, comparison)
         comparisons.append(comparison)
+        look_at_structure(run, database)
     for follower in followers.values():
         follower.pause()
     return comparisons

@@ -11,6 +11,7 @@ from ..draining import drain
 from ..finishing import Finisher
 from ..outcome import DONE, Outcome, Run
 from ..ports import Comparison
+from ..structure import look_at_structure
 from ..wording import say
 from .compare import prove_equal
 
@@ -24,7 +25,8 @@ def run(run: Run) -> Outcome:
 
     Incremental: drains what was written during the comparison, and carries over what is not in the stream. Raises
     CompareDiffers, with everything still in place for the sync, when that differs or could not be compared.
-    Full-only: sets sequences and fills views; the rows were compared before.
+    Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared:
+    what did not arrive is noted, and does not stop anything.
     """
     comparisons: list[Comparison] = []
     if run.plan.incremental:
@@ -36,6 +38,8 @@ def run(run: Run) -> Outcome:
     _carry_rest(run, finishers, comparisons)
     for finisher in finishers:
         finisher.open_target()
+    for database in run.databases():
+        look_at_structure(run, database, final=True)
     return DONE
 
 

@@ -12,11 +12,11 @@ from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableState
 from ..renamed_entries import bodies_that_name
-from ..restore import entry_state, restore_pre_data
+from ..restore import entry_state, restore_pre_data, shown_sql
+from ..restoring_roles import restore_roles
 from ..snapshot import Snapshot, open_first
-from ..target_database import ensure_database, may_silence_triggers
+from ..target_database import ensure_database, may_silence_triggers, own_like_source
 from ..target_objects import clear_for_restore, some
-from ..toc import Entry
 from ..wording import count, say
 
 _WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
@@ -27,6 +27,9 @@ def run(run: Run) -> Outcome:
 
     Leaves an open snapshot in `run.snapshots` for each database that it worked on.
     """
+    if any(not run.ports.store.database(database.source_name).schema_done for database in run.databases()):
+        run.ports.store.step_progress(0, 1, "making roles")
+        restore_roles(run)
     for database in run.databases():
         run.ports.control.check()
         if not run.ports.store.database(database.source_name).schema_done:
@@ -42,6 +45,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     store = run.ports.store
     store.step_progress(0, 1, say("reading the schema of {source_name}", source_name=database.source_name))
     ensure_database(run, database)
+    own_like_source(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
         replica_role = may_silence_triggers(connection)
@@ -95,7 +99,7 @@ def _report_left_out(run: Run, database: DatabasePlan, archive: Archive) -> None
             labels = [entry.label for entry in entries]
             detail = {"objects": labels[:500]}
             if entries is keys:
-                detail["statements"] = [_sql(entry) for entry in keys[:500]]
+                detail["statements"] = [shown_sql(entry) for entry in keys[:500]]
             run.ports.store.event(
                 "warning",
                 code,
@@ -125,7 +129,7 @@ def _report_names(run: Run, database: DatabasePlan, archive: Archive) -> None:
                 names=some(refused),
             ),
             objects=[one.entry.label for one in archive.refused[:500]],
-            statements=[_sql(one.entry) for one in archive.refused[:500]],
+            statements=[shown_sql(one.entry) for one in archive.refused[:500]],
         )
     bodies = [entry.label for entry in bodies_that_name(archive.entries, archive.renaming)]
     if bodies:
@@ -162,7 +166,3 @@ def _report_bare(run: Run, database: DatabasePlan, snapshot: Snapshot) -> None:
             ),
             objects=bare[:500],
         )
-
-
-def _sql(entry: Entry) -> str:
-    return entry.definition.decode(errors="replace").strip()

@@ -45,7 +45,7 @@ class _Slice:
     def over(self) -> bool:
         """Say whether the slice ends at the next commit of the source."""
         control = self._run.ports.control
-        if control.complete_requested() or control.compare_requested():
+        if control.complete_requested() or control.compare_requested() or control.recopy_requested():
             return True
         now = time.monotonic()
         return now - (self._began or now) >= self._run.plan.slice_seconds and control.should_yield()

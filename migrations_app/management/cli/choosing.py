@@ -15,7 +15,11 @@ from .address import new_name, object_path
 
 def selection_of(options: dict[str, Any], names: list[str], targets: dict[str, str]) -> Selection:
     """Return the selection that the options describe for the databases `names`. Raises CommandError."""
-    selection = Selection(foreign_keys="without" if options["without_foreign_keys"] else "require")
+    selection = Selection(
+        foreign_keys="without" if options["without_foreign_keys"] else "require",
+        roles=options["roles"],
+        role_passwords=options["role_passwords"] and options["roles"] != "none",
+    )
     for name in names:
         for path in [object_path(text) for text in options["include"]] or [()]:
             selection = selection.choose((name, *path), "data")

@@ -41,6 +41,7 @@ class RunOptions:
     mb_per_second: int | None = None
     compare: bool = True
     as_json: bool
+    existing: str = "refuse"
 
 
 class ForegroundRun:
@@ -70,6 +71,7 @@ class ForegroundRun:
             skip_compare=not options.compare,
         )
         services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
+        services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
         self.task_id = str(task.pk)
         return self.task_id
 

@@ -41,6 +41,17 @@ def report(task: MigrationTask) -> dict[str, Any]:
             {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
             for item in CheckItem.objects.filter(task=task).exclude(status="passed")
         ],
+        "structure": [
+            {
+                "database": line.database,
+                "objects": line.objects,
+                "notes": [
+                    {"object": note.title, "what": note.what, "statement": note.statement, "words": note.words}
+                    for note in line.notes
+                ],
+            }
+            for line in selectors.structure(task, limit=10_000)
+        ],
         "comparisons": [_comparison(row) for row in comparisons],
         "differences": [
             {"database": row.database, **difference} for row in comparisons for difference in row.differences
@@ -111,8 +122,25 @@ def print_report(task: MigrationTask, out: Out) -> None:
         place = f"{difference['schema']}.{difference['name']}".strip(".")
         keys = ", ".join(difference["sample_keys"][:5])
         out.write(f"    {difference['database']} {place}: {difference['verdict']} {difference['reason']} {keys}\n")
+    _print_structure(data["structure"], out)
     if data["error"]:
         out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
+
+
+def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
+    for line in lines:
+        notes = line["notes"]
+        said = f"{len(notes)} NOTES" if notes else "arrived"
+        if line["database"]:
+            out.write(f"  structure of {line['database']}: {said}, {line['objects']:,} objects compared\n")
+        else:
+            out.write(f"  roles of the target: {said}\n")
+        for note in notes[:50]:
+            out.write(f"    {note['object']}: {note['what']}\n")
+            if note["words"]:
+                out.write(f"      the target said: {note['words']}\n")
+            for text in note["statement"].splitlines()[:10]:
+                out.write(f"      {text}\n")
 
 
 def print_check(task: MigrationTask, out: Out) -> None:

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from ... import runner, services
 from ...checks import COMMAND_LINE
-from ...engine.selection import Selection
+from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...models import MigrationTask
-from ..cli.address import endpoint_from_uri
+from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_report, progress_line, report
@@ -40,6 +40,10 @@ class Command(BaseCommand):
         run.add_argument("--complete", action="store_true", help="press Complete as soon as the target is in sync")
         run.add_argument("--resume", metavar="ID", help="go on with a task that an earlier run left")
         subparsers.add_parser("list", help="list all tasks").add_argument("--json", action="store_true")
+        recopy = subparsers.add_parser("recopy", help="copy one table of a started task once more, also while it syncs")
+        recopy.add_argument("id", help="the task's id, or its first characters")
+        recopy.add_argument("table", metavar="SCHEMA.TABLE")
+        recopy.add_argument("--database", default="", help="of the source; needed when the task has more than one")
         for name, text in (
             ("show", "print everything about a task"),
             ("check", "run the check now, in this process"),
@@ -98,6 +102,24 @@ class Command(BaseCommand):
         ):
             parser.add_argument(option, action="append", default=[], metavar=metavar, help=text)
         parser.add_argument(
+            "--roles", choices=ROLES, default="none", help="make roles that the target lacks: those needed, or all"
+        )
+        parser.add_argument(
+            "--role-passwords", action="store_true", help="with the hashes of their passwords, where they can be read"
+        )
+        parser.add_argument(
+            "--existing",
+            choices=EXISTING,
+            default="refuse",
+            help="what happens to objects of the target that are in the way",
+        )
+        parser.add_argument(
+            "--yes-destroy",
+            default="",
+            metavar="TASKNAME",
+            help="confirms --existing truncate and recreate: the name of the task (--name)",
+        )
+        parser.add_argument(
             "--without-foreign-keys",
             action="store_true",
             help="leave out foreign keys to tables whose rows do not move, instead of refusing them",
@@ -122,6 +144,12 @@ class Command(BaseCommand):
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
         names = options["database"] or [source.database]
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
+        name = options["name"] or f"{', '.join(names)} to {target.host}"[:120]
+        if options["existing"] in DESTRUCTIVE and options["yes_destroy"] != name:
+            raise CommandError(
+                f"--existing {options['existing']} takes data of the target away. Confirm it with --yes-destroy and the"
+                f" task's name: {name}"
+            )
         complete = bool(options.get("complete", True))
         mode = options["mode"] or ("full+sync" if complete else "full")
         if options["no_compare"] and mode != "full":
@@ -131,7 +159,7 @@ class Command(BaseCommand):
         return RunOptions(
             source=source,
             target=target,
-            name=options["name"] or f"{', '.join(names)} to {target.host}"[:120],
+            name=name,
             selection=selection,
             incremental=mode == "full+sync",
             complete=complete,
@@ -139,6 +167,7 @@ class Command(BaseCommand):
             mb_per_second=options["max_rate"],
             compare=not options["no_compare"],
             as_json=options["json"],
+            existing=options["existing"],
         )
 
     def _create(self, options: dict[str, Any]) -> int:
@@ -156,6 +185,7 @@ class Command(BaseCommand):
             skip_compare=not wanted.compare,
         )
         services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
+        services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
@@ -219,6 +249,15 @@ class Command(BaseCommand):
         if not services.workers_alive():  # nobody else would clean up
             runner.drive_foreground(str(task.pk), waiting=time.sleep)
             task.refresh_from_db()
+        return self._say(task)
+
+    def _recopy(self, options: dict[str, Any]) -> int:
+        task, path = _find(options["id"]), object_path(options["table"])
+        known = [row.source_name for row in task.databases.all()]
+        database = options["database"] or (known[0] if len(known) == 1 else "")
+        if len(path) != 2 or database not in known:
+            raise CommandError(f"Name the table as SCHEMA.TABLE, and the database as one of: {', '.join(known)}.")
+        task = services.recopy_table(task_id=task.pk, actor=None, database=database, schema=path[0], name=path[1])
         return self._say(task)
 
     def _complete(self, options: dict[str, Any]) -> int:

@@ -28,7 +28,16 @@ from .claims import (
     renew,
 )
 from .dispatching import dispatch
-from .results import back_to_sync, cancelled, comparison_done, fail, finish_step, progressed, set_ready
+from .results import (
+    back_to_sync,
+    cancelled,
+    comparison_done,
+    fail,
+    finish_step,
+    progressed,
+    recopies_done,
+    set_ready,
+)
 
 __all__ = [
     "CHECK_RUN",
@@ -50,6 +59,7 @@ __all__ = [
     "forget_others",
     "others_wait_for_sync",
     "progressed",
+    "recopies_done",
     "release",
     "release_check",
     "renew",

@@ -45,9 +45,13 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
-        if task.skip_compare and not task.incremental
-        else say("Completed. The target holds the data; nothing of ours is left on either server."),
+        message=(
+            say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
+            if task.skip_compare and not task.incremental
+            else say("Completed. The target holds the data; nothing of ours is left on either server.")
+        )
+        + _notes(task),
+        level="warning" if task.notes_count else "info",
         finished_at=now,
         lease_until=None,
         worker="",
@@ -59,6 +63,13 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         error_hint="",
     )
     return None
+
+
+def _notes(task: MigrationTask) -> str:
+    if not task.notes_count:
+        return ""
+    told = say("{number} note(s) say what of the structure is not as on the source.", number=task.notes_count)
+    return together(["", told])
 
 
 @transaction.atomic
@@ -122,6 +133,14 @@ def comparison_done(claim: Claim) -> None:
     task = held_task(claim)
     if task is not None:
         touch(task, compare_requested=False)
+
+
+@transaction.atomic
+def recopies_done(claim: Claim) -> None:
+    """Take back the request to copy tables once more, unless another one has come meanwhile."""
+    task = held_task(claim)
+    if task is not None:
+        touch(task, recopy_requested=task.recopies.exists())
 
 
 @transaction.atomic

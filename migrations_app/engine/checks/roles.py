@@ -1,0 +1,102 @@
+"""The item that shows beforehand which roles a task makes on the target."""
+
+from __future__ import annotations
+
+import psycopg
+
+from ..names import quote
+from ..plan import Side
+from ..roles import RolesPlan, create_statement, further_statements, named_roles, read_roles, roles_plan, wanted_roles
+from ..wording import Sentence, count, listing, say, together
+from .context import Context
+from .registry import CheckStatus, Finding, Group, failed, item, lines, passed, warning
+
+_ABLE = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
+
+
+def plan_of(context: Context) -> RolesPlan | None:
+    """Return what will happen to roles, None when the task asks for none."""
+    if context.plan.selection.roles == "none":
+        return None
+    return context.remember("roles", lambda: _read(context))
+
+
+def _read(context: Context) -> RolesPlan:
+    selection = context.plan.selection
+    found = read_roles(context.source(), hashes=selection.role_passwords)
+    named: set[str] | None = None
+    if selection.roles == "needed":
+        named = set()
+        for database in context.plan.databases:
+            named |= named_roles(context.source(database.source_name))
+    wanted = wanted_roles(found, named, context.plan.source.user)
+    return roles_plan(found, wanted, read_roles(context.target()), context.plan.target.user)
+
+
+def made_roles(context: Context) -> set[str]:
+    """Return the roles that the task will make, for items that miss them on the target."""
+    try:
+        plan = plan_of(context)
+    except psycopg.Error:
+        return set()
+    return {role.name for role in plan.created} if plan else set()
+
+
+@item(
+    "roles",
+    "Roles that will be made",
+    Group.PRIVILEGES,
+    "Roles that objects need, or all of them, are made on the target when that is asked for; vendors' roles never.",
+)
+def roles(context: Context) -> Finding:
+    """Tell what is made, what is there, what is skipped, and what cannot come along."""
+    for side in Side:
+        context.session(side)  # an answer about servers that nobody has reached would be none
+    plan = plan_of(context)
+    if plan is None:
+        return passed(say("Roles are not migrated: those that the target lacks have to be made there, or are noted."))
+    shown = together(_told(plan))
+    sql = lines(
+        [
+            *(create_statement(role).sql for role in plan.created),
+            *(one.sql for role in plan.created for one in further_statements(role) if not one.secret),
+        ]
+    )
+    if plan.created and not context.one(Side.TARGET, _ABLE):
+        return failed(
+            say("The target account may not make roles. {shown}", shown=shown),
+            say("Give it the right as a superuser, or leave roles out on the objects step."),
+            f"ALTER ROLE {quote(context.plan.target.user)} CREATEROLE;",
+        )
+    if plan.superusers or plan.without_password:
+        hint = say("Set the passwords on the target before the application moves. Notes at the end list these roles.")
+        return warning(shown, hint, sql)
+    return Finding(status=CheckStatus.PASSED, found=shown, sql=sql)
+
+
+def _told(plan: RolesPlan) -> list[Sentence]:
+    """Return one sentence for each thing that happens to roles."""
+    words = [say("No role has to be made.")]
+    if plan.created:
+        words = [
+            say(
+                "{number} will be made: {names}.",
+                number=count(len(plan.created), "{number} role", "{number} roles"),
+                names=listing(role.name for role in plan.created),
+            )
+        ]
+    if plan.there:
+        words.append(say("Already there, and left as they are: {names}.", names=listing(plan.there)))
+    if plan.providers:
+        words.append(
+            say("Skipped, because they are the vendor's or the server's own: {names}.", names=listing(plan.providers))
+        )
+    if plan.superusers:
+        words.append(
+            say("Made as ordinary roles, although superusers on the source: {names}.", names=listing(plan.superusers))
+        )
+    if plan.without_password:
+        words.append(
+            say("They may log in, and need a password afterwards: {names}.", names=listing(plan.without_password))
+        )
+    return words

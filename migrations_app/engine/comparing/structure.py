@@ -1,0 +1,255 @@
+"""Compares what stands around the rows of two databases, object by object and part by part.
+
+Only what the source has and the target lacks, or has differently, counts: further objects on the target harm nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..names import quote
+from ..renaming import Renaming
+from ..selection import Selection
+from .things import RELATIONS, Identity, Thing, Things
+from .wording import Prints, same_text
+
+_NOTHING = Renaming()
+ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger"})
+ACTIVE = frozenset({"foreign key", "trigger", "rule"})
+_WHOLE_ONLY = frozenset({"cast"})
+_FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
+_NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
+"""Long texts, and texts that may hold a password."""
+_AS_WRITTEN = frozenset({"body", "library", "labels", "comment", "owner", "privileges", "options", "settings"})
+_NOT_CARRIED = {
+    "publication": "publications are not carried over",
+    "security label": "security labels are not carried over",
+}
+_SHOWN = 200
+_MAINTAIN_SINCE = 170000
+_PUBLIC_CLOSED_SINCE = 150000
+
+Grant = tuple[str, str, bool]
+"""(grantee, '' = PUBLIC; privilege; with grant option)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What of a database is to be on the target by now, and how it is called there."""
+
+    database: str
+    selection: Selection
+    tables: Container[tuple[str, str]]
+    """(schema, name) of the selected tables, by their names on the source."""
+    renaming: Renaming = _NOTHING
+    waiting: frozenset[str] = frozenset()
+    """Kinds that are made at Complete only, and are not asked for yet; `privileges` among them."""
+    without: Container[tuple[int, int]] = frozenset()
+    """(catalog, oid) of what the task leaves out."""
+    source_states: dict[Identity, dict[str, Any]] = field(default_factory=dict)
+    """Parts that the task itself has changed on the source, with what they were."""
+    target_states: dict[Identity, dict[str, Any]] = field(default_factory=dict)
+    """The same for the target; by the target's names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing that is missing or other on the target. `part` is empty when it is missing or not in use."""
+
+    thing: Thing
+    """As the source has it, under the names of the target."""
+    part: str
+    what: str
+    source: Any = None
+    target: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What came of a comparison of structures."""
+
+    differences: tuple[Difference, ...]
+    equal: frozenset[tuple[int, int]]
+    """(catalog, oid) on the source of what is the same on both sides."""
+    count: int
+    """How many objects were compared."""
+
+
+def compare_things(source: Things, target: Things, scope: Scope, prints: Prints = lambda text: None) -> Compared:
+    """Return how the target differs from the source in what `scope` names. Pure but for `prints`.
+
+    Servers print the same definition in more than one way (see `wording`).
+    """
+    differences: list[Difference] = []
+    equal, count = set(), 0
+    for thing in _selected(source, scope):
+        wanted = _renamed(_restored(thing, scope.source_states), scope.renaming)
+        other = target.by_identity.get(wanted.identity)
+        if (wanted.schema, wanted.table) in target.locked or _is_of_missing(wanted, target):
+            continue
+        count += 1
+        found = list(_judge(wanted, other, source, target, scope, prints))
+        differences += found
+        if not found:
+            equal.add((thing.class_oid, thing.oid))
+    differences += _locked(source, target, scope)
+    return Compared(differences=tuple(differences), equal=frozenset(equal), count=count)
+
+
+def _selected(source: Things, scope: Scope) -> Iterator[Thing]:
+    selection, database = scope.selection, scope.database
+    everything = selection.state(database) == "all"
+    schemas = {thing.schema for thing in source.by_identity.values() if thing.kind == "schema"}
+    whole = {schema for schema in schemas if selection.state(database, schema) == "all"}
+    views = {
+        place
+        for place in source.relations
+        if place not in scope.tables and selection.includes(database, *place) and _is_view(source, place)
+    }
+    for thing in source.by_identity.values():
+        if (thing.class_oid, thing.oid) in scope.without or _kind(thing) in scope.waiting:
+            continue
+        if thing.table:
+            chosen = (thing.schema, thing.table) in scope.tables or (thing.schema, thing.table) in views
+        else:
+            chosen = thing.schema in whole if thing.schema else everything
+        if chosen:
+            yield thing
+
+
+def _is_view(source: Things, place: tuple[str, str]) -> bool:
+    return any((kind, *place, "") in source.by_identity for kind in RELATIONS - {"table"})
+
+
+def _locked(source: Things, target: Things, scope: Scope) -> Iterator[Difference]:
+    """Tell the tables about which nothing is known."""
+    renaming = scope.renaming
+    places = {renaming.place(one): "source" for one in source.locked if one in scope.tables}
+    wanted = {renaming.place(one) for one in source.relations if one in scope.tables}
+    places |= {one: "target" for one in target.locked if one in wanted}
+    for (schema, table), side in sorted(places.items()):
+        thing = Thing(
+            kind="table", schema=schema, table=table, name="", class_oid=0, oid=0, sub=0, usable=True, parts="{}"
+        )
+        yield Difference(thing=thing, part="lock", what=f"not compared, because somebody has locked it on the {side}")
+
+
+def _kind(thing: Thing) -> str:
+    foreign = thing.kind == "constraint" and str(thing.values.get("definition", "")).startswith("FOREIGN KEY")
+    return "foreign key" if foreign else thing.kind
+
+
+def _restored(thing: Thing, states: dict[Identity, dict[str, Any]]) -> Thing:
+    """Return the thing as it was before the task changed it for the time of the sync."""
+    changed = states.get(thing.identity)
+    return thing.with_values(**changed) if changed else thing
+
+
+def _renamed(thing: Thing, renaming: Renaming) -> Thing:
+    """Return the object as the target should have it."""
+    if not renaming:
+        return thing
+    values = {
+        part: renaming.shown(value) if isinstance(value, str) and part not in _AS_WRITTEN else value
+        for part, value in thing.values.items()
+    }
+    shown = thing.kind in _FUNCTIONS or thing.kind in ("statistics object", "operator", "cast")
+    name = renaming.shown(thing.name) if shown else thing.name
+    return replace(thing, schema=renaming.schema(thing.schema), name=name).with_values(**values)
+
+
+def _is_of_missing(thing: Thing, target: Things) -> bool:
+    """Say whether the whole table is missing: then that is told, and not every column and index of it."""
+    if not thing.table or thing.kind in RELATIONS:
+        return False
+    return (thing.schema, thing.table) not in target.relations
+
+
+def _judge(
+    thing: Thing, other: Thing | None, source: Things, target: Things, scope: Scope, prints: Prints
+) -> Iterator[Difference]:
+    if other is None and thing.kind == "large object":
+        return  # whether they stand there is found with their contents
+    if other is None:
+        why = _NOT_CARRIED.get(thing.kind)
+        yield Difference(thing=thing, part="", what="missing on the target" + (f": {why}" if why else ""))
+        return
+    if thing.usable and not other.usable:
+        what = "invalid on the target" if thing.kind == "index" else "not validated on the target"
+        yield Difference(thing=thing, part="", what=what)
+    other = _restored(other, scope.target_states)
+    if thing.parts == other.parts:
+        return
+    unread = (thing.schema, thing.table) in source.unread | target.unread
+    for part in sorted(thing.values.keys() | other.values.keys()):
+        here, there = thing.values.get(part), other.values.get(part)
+        if here == there or part in scope.waiting:
+            continue
+        if unread and (here is None or there is None):
+            yield Difference(thing=thing, part=part, what=f"{part}: not compared, because somebody has locked it")
+        else:
+            yield from _judge_part(thing, part, here, there, source, target, scope, prints)
+
+
+def _judge_part(
+    thing: Thing, part: str, here: Any, there: Any, source: Things, target: Things, scope: Scope, prints: Prints
+) -> Iterator[Difference]:
+    if part == "privileges":
+        yield from _judge_grants(thing, here or [], there or [], source, target)
+        return
+    if part == "filled" and (not here or scope.selection.mode(scope.database, thing.schema, thing.table) != "data"):
+        return
+    if part == "owner" and thing.kind == "schema" and thing.schema == "public":
+        return  # since 15 it belongs to the role pg_database_owner, before to a superuser
+    if isinstance(here, str) and isinstance(there, str) and same_text(thing, part, here, there, prints):
+        return
+    if part == "option names":
+        gone = sorted(set(str(here).split(", ")) - set(str(there or "").split(", "))) if here else []
+        if gone:
+            what = f"not carried over, because it may be a secret: {', '.join(gone)}"
+            yield Difference(thing=thing, part=part, what=what, source=tuple(gone))
+        return
+    if part in _NEVER_SHOWN:
+        what = f"{part}: differs" if here and there else f"{part}: missing on the {'target' if here else 'source'}"
+    else:
+        what = f"{part}: {_shown(here)} on the source, {_shown(there)} on the target"
+    yield Difference(thing=thing, part=part, what=what, source=here, target=there)
+
+
+def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: Things) -> Iterator[Difference]:
+    granted, standing = {_grant(one) for one in here}, {_grant(one) for one in there}
+    missing, more = granted - standing, standing - granted
+    if source.version < _MAINTAIN_SINCE <= target.version:
+        more = {one for one in more if one[1] != "MAINTAIN"}  # a part of ALL that the source does not know
+    if thing.kind == "schema" and thing.schema == "public" and target.version >= _PUBLIC_CLOSED_SINCE:
+        missing -= {("", "CREATE", False)}  # what servers before 15 gave to everybody by themselves
+        more = {one for one in more if one[0]}
+    for what, grants in (("missing", missing), ("only on the target", more)):
+        if grants:
+            words = "; ".join(sorted(_words(one) for one in grants))
+            yield Difference(
+                thing=thing,
+                part="privileges",
+                what=f"privileges {what}: {words}",
+                source=tuple(sorted(missing)) if grants is missing else (),
+                target=tuple(sorted(more)) if grants is more else (),
+            )
+
+
+def _grant(item: Any) -> Grant:
+    return (str(item[0]), str(item[1]), bool(item[2]))
+
+
+def _words(grant: Grant) -> str:
+    grantee, privilege, grantable = grant
+    return f"{privilege} to {quote(grantee) if grantee else 'PUBLIC'}{' with grant option' if grantable else ''}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,118 @@
+"""The statements that would bring what differs on the target to what it is on the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .archive import Archive
+from .comparing.structure import Difference, Grant
+from .comparing.things import Thing
+from .names import qualified, quote
+from .restore import owner_text
+from .toc import Entry
+
+_GRANTED = {
+    "table": "TABLE",
+    "view": "TABLE",
+    "materialized view": "TABLE",
+    "foreign table": "TABLE",
+    "column": "TABLE",
+    "sequence": "SEQUENCE",
+    "schema": "SCHEMA",
+    "large object": "LARGE OBJECT",
+    "language": "LANGUAGE",
+    "foreign data wrapper": "FOREIGN DATA WRAPPER",
+    "foreign server": "FOREIGN SERVER",
+    "function": "FUNCTION",
+    "aggregate": "FUNCTION",
+    "procedure": "PROCEDURE",
+    "enum": "TYPE",
+    "domain": "TYPE",
+    "composite type": "TYPE",
+    "range type": "TYPE",
+    "base type": "TYPE",
+}
+_BY_TABLE = frozenset({"table", "view", "materialized view", "foreign table", "column"})
+_STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
+
+
+def mending_statement(one: Difference) -> str:
+    """Return the SQL that makes a part on the target what it is on the source; '' when none is known."""
+    thing = one.thing
+    if one.part == "privileges":
+        return _grants(thing, one.source or (), one.target or ())
+    if one.part == "option names":
+        role, _, server = thing.name.rpartition(" on ")
+        added = ", ".join(f"ADD {quote(name)} '…'" for name in one.source)
+        return f"ALTER USER MAPPING FOR {role} SERVER {server} OPTIONS ({added});"
+    table = "ALTER TABLE " + qualified(thing.schema, thing.table)
+    if one.what == "not validated on the target":
+        return f"{table} VALIDATE CONSTRAINT {quote(thing.name)};"
+    if one.part == "enabled" and thing.kind in ("trigger", "rule"):
+        return f"{table} {_STATES.get(str(one.source), 'ENABLE')} {thing.kind.upper()} {quote(thing.name)};"
+    if one.part == "enabled":
+        return f"ALTER EVENT TRIGGER {quote(thing.name)} {_STATES.get(str(one.source), 'ENABLE')};"
+    if thing.kind == "column":
+        return _column(table, thing, one)
+    if thing.kind == "materialized view" and one.part == "filled":
+        return f"REFRESH MATERIALIZED VIEW {qualified(thing.schema, thing.table)};"
+    return ""
+
+
+def _column(table: str, thing: Thing, one: Difference) -> str:
+    column = f"{table} ALTER COLUMN {quote(thing.name)}"
+    if one.part == "default":
+        return f"{column} SET DEFAULT {one.source};" if one.source else f"{column} DROP DEFAULT;"
+    if one.part == "not null" and (one.source is None or one.target is None):
+        return f"{column} {'SET' if one.source else 'DROP'} NOT NULL;"
+    if one.part == "identity" and one.source and one.target:
+        return f"{column} SET GENERATED {str(one.source).upper()};"
+    return ""
+
+
+def _grants(thing: Thing, missing: Iterable[Grant], more: Iterable[Grant]) -> str:
+    kind = _GRANTED.get(thing.kind)
+    if kind is None:
+        return ""
+    if thing.kind in _BY_TABLE:
+        name = qualified(thing.schema, thing.table)
+    elif kind in ("FUNCTION", "PROCEDURE"):
+        name = f"{quote(thing.schema)}.{thing.name}"  # the server has quoted the name, and written the arguments
+    elif thing.kind == "schema":
+        name = quote(thing.schema)
+    elif thing.kind == "large object":
+        name = thing.name
+    else:
+        name = qualified(thing.schema, thing.name) if thing.schema else quote(thing.name)
+    columns = f" ({quote(thing.name)})" if thing.kind == "column" else ""
+    statements = []
+    for grantee, privilege, grantable in missing:
+        option = " WITH GRANT OPTION" if grantable else ""
+        statements.append(f"GRANT {privilege}{columns} ON {kind} {name} TO {_role(grantee)}{option};")
+    statements += [
+        f"REVOKE {privilege}{columns} ON {kind} {name} FROM {_role(grantee)};" for grantee, privilege, _ in more
+    ]
+    return "\n".join(statements)
+
+
+def _role(name: str) -> str:
+    return quote(name) if name else "PUBLIC"
+
+
+def owner_statement(entry: Entry | None) -> str:
+    """Return the SQL that gives an object the owner that it has on the source; '' when the object is not known."""
+    return owner_text(entry).decode(errors="replace") if entry and entry.owner and entry.drop else ""
+
+
+def comment_entry(archive: Archive, thing: Thing, entry: Entry | None) -> Entry | None:
+    """Return the entry of the archive that comments on a thing."""
+    if entry is None:
+        return None
+    column = f".{quote(thing.name)}" if thing.kind == "column" else ""
+    plain = f".{thing.name}" if thing.kind == "column" else ""
+    for comment in archive.of_type("COMMENT"):
+        of_column = comment.tag.startswith("COLUMN ")
+        mine = entry.dump_id in comment.depends_on and of_column == bool(column)
+        if mine and (not column or comment.tag.endswith((column, plain))):
+            return comment
+    return None

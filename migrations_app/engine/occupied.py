@@ -1,0 +1,197 @@
+"""What a task does with objects of the target that have the names of its own: the policy that was chosen for them.
+
+`refuse` stops before anything is made. `keep` uses them as they are, tables only when they are empty. `truncate`
+empties the tables, and uses everything else as it is. `recreate` drops them, all or none, and never with CASCADE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psycopg
+
+from .connect import Connection, first_line, translate
+from .errors import ConflictError
+from .names import qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem
+from .toc import Entry
+
+_HANGING = frozenset({"DEFAULT", "SEQUENCE OWNED BY", "TABLE ATTACH", "COMMENT", "ACL", "CHECK CONSTRAINT"})
+_GONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
+)
+_AT_ONCE = 200
+
+
+def adopted(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
+    """Return (schema, name) of the tables that were there before and that the task may empty."""
+    items = run.ports.ledger.items(Side.TARGET, database.target_name)
+    return {(item.schema, item.name) for item in items if item.kind is Kind.ADOPTED}
+
+
+def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
+    """Take over the tables that are there, empty: they are emptied first if that was chosen. Idempotent.
+
+    Raises ConflictError, before anything is changed, when a table has rows that are to be kept, or when a table of
+    others refers to one that is to be emptied.
+    """
+    tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"])
+    new = [table for table in tables if table not in adopted(run, database)]
+    if not new:
+        return
+    if run.plan.selection.existing == "truncate":
+        _empty(run, database, connection, new)
+        return
+    if filled := _with_rows(run, connection, new):
+        raise ConflictError(
+            f"The target database {database.target_name!r} has rows in {_some(filled)}, which are to be kept.",
+            hint="Empty these tables yourself, leave them out, or let the task truncate what it finds.",
+            code="DST-EXISTS",
+        )
+    _adopt(run, database, new)
+
+
+def _with_storage(connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return those that hold rows themselves: not partitioned tables."""
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"
+    ).fetchall()
+    known = {(str(schema), str(name)) for schema, name in rows}
+    return [table for table in tables if table in known]
+
+
+def _adopt(run: Run, database: DatabasePlan, tables: Iterable[tuple[str, str]]) -> None:
+    run.ports.ledger.intend(
+        *(
+            LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.ADOPTED, schema=schema, name=name)
+            for schema, name in tables
+        )
+    )
+
+
+def _with_rows(run: Run, connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    filled = []
+    for start in range(0, len(tables), _AT_ONCE):
+        run.ports.control.check()
+        part = tables[start : start + _AT_ONCE]
+        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {qualified(*table)})" for table in part)
+        row = connection.execute(f"SELECT {asked}".encode()).fetchone() or ()
+        filled += [table for table, has_rows in zip(part, row, strict=True) if has_rows]
+    return filled
+
+
+def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: list[tuple[str, str]]) -> None:
+    """Empty all of them at once, so that those that refer to each other do not stand in each other's way."""
+    filled = _with_rows(run, connection, tables)
+    _adopt(run, database, tables)
+    try:
+        connection.execute(("TRUNCATE " + ", ".join("ONLY " + qualified(*table) for table in tables)).encode())
+    except psycopg.Error as error:
+        run.ports.ledger.removed(
+            *(
+                LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.ADOPTED, schema=schema, name=name)
+                for schema, name in tables
+            )
+        )
+        raise _in_the_way(run, database, error, "emptied") from error
+    run.ports.store.event(
+        "warning",
+        "DST-EMPTIED",
+        f"{len(tables)} table(s) of {database.target_name!r} were there before; {len(filled)} of them had rows and were"
+        f" emptied, as was confirmed: {_some(filled or tables)}.",
+        objects=[".".join(table) for table in tables[:500]],
+    )
+
+
+def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
+    """Drop these objects of the target in one transaction: all of them, or none. Never cascades.
+
+    Raises ConflictError when something that is not to be dropped depends on one of them.
+    """
+    tables = {(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"}
+    try:
+        with connection.transaction():
+            for schema, table, name in _keys_between(connection, tables):
+                _try(connection, f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}")
+            _drop_all(run, connection, [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)])
+    except psycopg.Error as error:
+        raise _in_the_way(run, database, error, "dropped") from error
+    run.ports.store.event(
+        "warning",
+        "DST-DROPPED",
+        f"{len(taken)} object(s) of {database.target_name!r} were there before and were dropped, as was confirmed:"
+        f" {_some((entry.schema, entry.tag) for entry in taken)}.",
+        objects=[entry.label for entry in taken[:500]],
+    )
+
+
+def _drop_all(run: Run, connection: Connection, statements: list[str]) -> None:
+    """Run them until all have succeeded: one may wait for another. Raises the error of one that nothing helps."""
+    while statements:
+        left: list[str] = []
+        reason: psycopg.Error | None = None
+        for statement in statements:
+            run.ports.control.check()
+            try:
+                _try(connection, statement)
+            except psycopg.errors.DependentObjectsStillExist as error:
+                left.append(statement)
+                reason = reason or error
+        if reason is not None and len(left) == len(statements):
+            raise reason
+        statements = left
+
+
+def _try(connection: Connection, statement: str) -> None:
+    """Run a statement in a transaction of its own inside the outer one; what went with another object is gone."""
+    try:
+        with connection.transaction():
+            connection.execute(statement.encode())
+    except _GONE:
+        pass
+
+
+def _keys_between(connection: Connection, tables: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Return the foreign keys of these tables that lead to one of them: circles cannot be dropped one by one."""
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname, k.conname, m.nspname, p.relname FROM pg_catalog.pg_constraint k"
+        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace"
+        " WHERE k.contype = 'f' AND k.conparentid = 0"
+    ).fetchall()
+    found = [tuple(str(value) for value in row) for row in rows]
+    return [row[:3] for row in found if row[:2] in tables and row[3:] in tables]  # type: ignore[misc]
+
+
+def _in_the_way(run: Run, database: DatabasePlan, error: psycopg.Error, what: str) -> Exception:
+    run.ports.control.check()
+    problem = translate(error, Side.TARGET, f"making room in {database.target_name}")
+    if problem.retryable:
+        return problem
+    detail = " ".join((error.diag.message_detail or "").split())[:500]
+    return ConflictError(
+        f"Objects of {database.target_name!r} cannot be {what}: {first_line(error)}. {detail}".strip(),
+        hint="Something that this task does not migrate depends on them. Nothing was changed. Remove that first, or"
+        " choose another policy or another target database.",
+        code="DST-EXISTS",
+    )
+
+
+def hangs_on(entry: Entry, taken: set[int]) -> bool:
+    """Say whether an entry would change something that is used as it is, rather than add to it."""
+    on = [number for number in entry.depends_on if number in taken]
+    if entry.type == "TABLE ATTACH":
+        return len(on) > 1  # both were there; one that was made is attached to the other
+    return bool(on) and entry.type in _HANGING
+
+
+def _some(tables: Iterable[tuple[str, str]]) -> str:
+    names = [".".join(table).lstrip(".") for table in tables]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

@@ -1,0 +1,76 @@
+"""The changes of one table alone, from a place of its own up to where the sync of its database stands.
+
+A table that is copied once more is left out of the main stream meanwhile. What is written to it after its new snapshot
+comes through a second, temporary slot, whose snapshot that was, until both are at the same place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..connect import Connection
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..ports import TableState
+from . import bookmark
+from .intake import Intake
+from .lag import SourceWatch
+from .session import SyncSession
+from .stream import open_stream
+
+NEVER = (1 << 63) - 1
+"""Watermark of a table that a stream leaves out altogether."""
+
+
+class TableSession(SyncSession):
+    """A sync of one table. Use as `SyncSession`; it keeps a bookmark of its own, which is gone when it is left."""
+
+    def __init__(
+        self,
+        run: Run,
+        database: DatabasePlan,
+        table: TableState,
+        *,
+        slot: str,
+        connection: Connection,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(run, database, check)
+        self._table, self._slot, self._replication = table, slot, connection
+
+    @property
+    def _mark(self) -> str:
+        return f"{self._run.plan.key}/{self._table.oid}"
+
+    def _tables(self) -> list[TableState]:
+        known = self._run.ports.store.tables(self._database.source_name)
+        return [self._table if one.oid == self._table.oid else replace(one, watermark=NEVER) for one in known]
+
+    def _connect(self, stack: contextlib.ExitStack) -> None:
+        sessions, epoch = self._run.sessions, self._run.plan.epoch
+        position = self._table.watermark or 0
+        with self._speaking_to(Side.TARGET):
+            setup = stack.enter_context(sessions.session(Side.TARGET, self._database.target_name))
+            bookmark.reset(setup, self._mark, position, epoch)
+            stack.callback(self._forget)
+        state = replace(self._run.ports.store.database(self._database.source_name), slot=self._slot)
+        with self._speaking_to(Side.SOURCE):
+            ordinary = sessions.open(Side.SOURCE, self._database.source_name)
+            self.watch = SourceWatch(ordinary, self._slot, self._run.ports.store)
+            stack.callback(self.watch.close)
+            encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
+            self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
+            stack.callback(self._stream.close)
+        with self._speaking_to(Side.TARGET):
+            applying = self._open_target(state, encoding)
+            stack.callback(applying.close)
+            self._applier = self._make_applier(state, applying, position, binary=False)
+            self._intake = Intake(self._applier, self._stream)
+        self.watch.look()
+        self.watch.start()
+
+    def _forget(self) -> None:
+        with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:
+            bookmark.forget(connection, self._mark)

@@ -1,0 +1,172 @@
+"""Makes the roles on the target that the task asks for, before anything that they own or that is granted to them."""
+
+from __future__ import annotations
+
+import psycopg
+
+from .causes import cause_of
+from .connect import Connection, first_line, translate
+from .errors import TargetError
+from .names import quote
+from .outcome import Run
+from .plan import Side
+from .ports import Kind, LedgerItem, Note
+from .roles import (
+    Found,
+    RolesPlan,
+    Statement,
+    create_statement,
+    further_statements,
+    membership_statement,
+    named_roles,
+    read_roles,
+    roles_plan,
+    wanted_roles,
+)
+from .target_objects import some
+
+SERVER = ""
+"""Notes of this database are about the target server as a whole."""
+_SAME_NAME = "42710"
+
+
+def restore_roles(run: Run) -> RolesPlan | None:
+    """Make what the target lacks; None when the task asks for no roles. Idempotent: what is there stays as it is.
+
+    Each new role is in the ledger first, and our account becomes a member of it, so that it can give it what it owns;
+    the clean-up of Complete takes that back. What the target refuses is noted, and stops nothing. Raises TargetError
+    when the account may make no roles at all, EngineError when a server is lost.
+    """
+    if run.plan.selection.roles == "none":
+        return None
+    found, wanted = _wanted(run)
+    with run.sessions.session(Side.TARGET) as target:
+        ours = {item.name for item in run.ports.ledger.items(Side.TARGET) if item.kind is Kind.ROLE}
+        plan = roles_plan(found, wanted, read_roles(target), run.plan.target.user, ours)
+        notes = []
+        for role in plan.created:
+            notes += _make(run, target, create_statement(role))
+        for role in plan.created:
+            for statement in further_statements(role):
+                notes += _run_one(run, target, statement)
+        for one in plan.memberships:
+            notes += _run_one(run, target, membership_statement(one, target.info.server_version))
+        _join(run, target, {role.name for role in plan.created})
+    _tell(run, plan, notes)
+    return plan
+
+
+def _wanted(run: Run) -> tuple[Found, set[str]]:
+    selection = run.plan.selection
+    named: set[str] | None = None
+    with run.sessions.session(Side.SOURCE) as source:
+        found = read_roles(source, hashes=selection.role_passwords)
+    if selection.roles == "needed":
+        named = set()
+        for database in run.databases():
+            with run.sessions.session(Side.SOURCE, database.source_name) as source:
+                named |= named_roles(source)
+    return found, wanted_roles(found, named, run.plan.source.user)
+
+
+def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:
+    run.ports.ledger.intend(
+        LedgerItem(
+            side=Side.TARGET,
+            database=SERVER,
+            kind=Kind.ROLE,
+            name=statement.role,
+            detail={"type": "ROLE", "drop": "DROP ROLE " + quote(statement.role)},
+        )
+    )
+    try:
+        target.execute(statement.sql.encode())
+    except psycopg.Error as error:
+        if error.sqlstate == _SAME_NAME:
+            return []
+        _raise_unless_refused(run, error)
+        if error.sqlstate == "42501":
+            raise TargetError(
+                f"The target account may not make roles: {first_line(error)} (42501)",
+                hint="Give it the right: ALTER ROLE "
+                + quote(run.plan.target.user)
+                + " CREATEROLE; on managed servers use the account that the vendor made for that. Or leave roles out.",
+                code="DST-PRIVILEGE",
+            ) from error
+        return [_note(statement, error)]
+    return []
+
+
+def _run_one(run: Run, target: Connection, statement: Statement) -> list[Note]:
+    run.ports.control.check()
+    try:
+        target.execute(statement.sql.encode())
+    except psycopg.Error as error:
+        _raise_unless_refused(run, error)
+        return [_note(statement, error)]
+    return []
+
+
+def _raise_unless_refused(run: Run, error: psycopg.Error) -> None:
+    run.ports.control.check()
+    problem = translate(error, Side.TARGET, "making roles")
+    if problem.retryable:
+        raise problem from error
+
+
+def _note(statement: Statement, error: psycopg.Error) -> Note:
+    cause = cause_of(error.sqlstate or "", "ROLE")
+    label = "unknown setting" if error.sqlstate == "42704" else cause.label
+    return Note(
+        database=SERVER,
+        kind="role",
+        name=statement.role,
+        what="its password was refused" if statement.secret else "not everything could be given to it",
+        statement="" if statement.secret else statement.sql,
+        words=f"{label}: {'' if statement.secret else first_line(error)} ({error.sqlstate})",
+    )
+
+
+def _join(run: Run, target: Connection, names: set[str]) -> None:
+    """Let our account act for the new roles; a superuser can do that anyway."""
+    row = target.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
+    if row and row[0]:
+        return
+    options = " WITH INHERIT TRUE, SET TRUE" if target.info.server_version >= 160000 else ""
+    for name in sorted(names):
+        detail = {"type": "MEMBERSHIP", "drop": f"REVOKE {quote(name)} FROM {quote(run.plan.target.user)}"}
+        run.ports.ledger.intend(
+            LedgerItem(side=Side.TARGET, database=SERVER, kind=Kind.MEMBERSHIP, name=name, detail=detail)
+        )
+        try:
+            target.execute(f"GRANT {quote(name)} TO CURRENT_USER{options}".encode())
+        except psycopg.Error as error:
+            _raise_unless_refused(run, error)
+
+
+def _tell(run: Run, plan: RolesPlan, notes: list[Note]) -> None:
+    for name in plan.without_password:
+        statement = f"ALTER ROLE {quote(name)} PASSWORD '…';"
+        notes.append(
+            Note(database=SERVER, kind="role", name=name, what="may log in, and needs a password", statement=statement)
+        )
+    for name in plan.superusers:
+        notes.append(
+            Note(
+                database=SERVER,
+                kind="role",
+                name=name,
+                what="is a superuser on the source and an ordinary role on the target",
+                statement=f"ALTER ROLE {quote(name)} SUPERUSER;",
+            )
+        )
+    if plan.created:
+        run.ports.store.event(
+            "info",
+            "ROLES-MADE",
+            f"{len(plan.created)} role(s) made on the target: {some(role.name for role in plan.created)}.",
+        )
+        run.ports.store.save_notes(SERVER, len(plan.created), notes)
+    if notes:
+        listed = some((f"{note.name}: {note.what}" for note in notes), 5)
+        run.ports.store.event("warning", "ROLES-NOTES", f"{len(notes)} note(s) on roles: {listed}.")

@@ -1,0 +1,297 @@
+"""The structure comparison of a run: what did not arrive on the target, or is not as on the source, and why.
+
+Its notes never make a comparison of rows unequal: they are kept beside it, with the statement that would mend each one
+and the server's own words where it refused that statement before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+
+from .archive import Archive, open_archive
+from .catalog import keys_without_rows, read_tables
+from .compare import bare_tables, tables_in_scope
+from .comparing.objects import compare_objects
+from .comparing.structure import ACCESS, ACTIVE, Compared, Difference, Scope, compare_things
+from .comparing.things import Identity, Thing, read_things
+from .comparing.wording import printed_by
+from .connect import Connection, translate
+from .errors import EngineError
+from .mapping import leaves_any, renaming_of
+from .mending import comment_entry, mending_statement, owner_statement
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import EntryState, Kind, LedgerItem, Note
+from .restore import shown_sql
+from .target_objects import some
+from .toc import Entry
+
+_PARTS_SINCE = 100000
+_CONSTRAINT = 2606  # the oid of pg_constraint
+_TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT"})
+_MOST_STATEMENTS = 50
+
+
+@dataclass(frozen=True)
+class _Refusals:
+    """The archive, and what the target said to those of its entries that it refused."""
+
+    archive: Archive | None
+    states: Mapping[int, EntryState]
+
+    def entry(self, thing: Thing) -> Entry | None:
+        """Return the entry that makes a thing: also of what hangs on it, such as a column."""
+        if self.archive is None:
+            return None
+        if thing.kind == "row security":
+            rows = self.archive.of_type("ROW SECURITY")
+            return next((one for one in rows if (one.schema, one.tag) == (thing.schema, thing.table)), None)
+        return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.oid else None
+
+    def words(self, entry: Entry | None) -> str:
+        """Return what the target said when it refused the entry."""
+        state = self.states.get(entry.dump_id) if entry else None
+        same = state is not None and entry is not None and (state.type, state.name) == (entry.type, entry.tag)
+        return state.error if state and same and not state.done else ""
+
+    def words_on_grants(self, entry: Entry | None) -> str:
+        """Return what the target said when it refused grants on an object."""
+        if self.archive is None or entry is None:
+            return ""
+        grants = (one for one in self.archive.of_type("ACL") if entry.dump_id in one.depends_on)
+        return "; ".join(words for one in grants if (words := self.words(one)))
+
+
+def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) -> list[Note]:
+    """Compare the structures of one database, store the notes and tell them in the task's history; returns them.
+
+    `final`: Complete has made everything, so nothing waits any more. Changes nothing on either server. Raises
+    EngineError only when a server cannot be reached: what a server refuses to show becomes a note.
+    """
+    try:
+        return _compare(run, database, final=final)
+    except EngineError as error:
+        if error.retryable:
+            raise
+        what = f"could not be compared: {error.message}"
+        note = Note(database=database.source_name, kind="structure", name=database.source_name, what=what)
+    run.ports.store.save_notes(database.source_name, 0, [note])
+    run.ports.store.event("warning", "STRUCTURE-NOTES", f"{database.source_name}: the structure {note.what}")
+    return [note]
+
+
+def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
+    refusals = _Refusals(_archive(run, database), run.ports.store.entries(database.source_name))
+    side = Side.SOURCE
+    try:
+        with (
+            run.sessions.session(side, database.source_name) as source,
+            run.sessions.session(Side.TARGET, database.target_name) as target,
+            run.sessions.session(Side.TARGET, database.target_name) as printing,
+        ):
+            scope = _scope(run, database, source, refusals.archive, final=final)
+            if source.info.server_version < _PARTS_SINCE:
+                return _compare_outline(run, database, source, target, scope)
+            here = read_things(source, run.ports.control.check)
+            side = Side.TARGET
+            there = read_things(target, run.ports.control.check)
+            compared = compare_things(here, there, scope, printed_by(printing))
+    except psycopg.Error as error:
+        run.ports.control.check()
+        raise translate(error, side, f"comparing the structure of {database.source_name}") from error
+    notes = _notes(database, compared, refusals)
+    run.ports.store.save_notes(database.source_name, compared.count, notes)
+    _tell(run, database, compared, notes, final=final)
+    return notes
+
+
+def _compare_outline(
+    run: Run, database: DatabasePlan, source: Connection, target: Connection, scope: Scope
+) -> list[Note]:
+    """Compare what a source before 10 can tell: which objects stand, and the outlines of their definitions."""
+    found = compare_objects(
+        source,
+        target,
+        tables=scope.tables,
+        selection=scope.selection,
+        database=scope.database,
+        waiting=scope.waiting,
+        renaming=scope.renaming,
+    )
+    notes = []
+    for item in found:
+        if item.verdict == "differs":
+            kind, _, name = item.name.partition(" ")
+            schema = scope.renaming.schema(item.schema)
+            notes.append(Note(database=scope.database, kind=kind, schema=schema, name=name, what=item.reason))
+    equal = sum(int(item.name.partition(" ")[0]) for item in found if item.verdict == "equal")
+    compared = Compared(differences=(), equal=frozenset(), count=equal + len(notes))
+    run.ports.store.save_notes(scope.database, compared.count, notes)
+    _tell(run, database, compared, notes, final=not scope.waiting)
+    return notes
+
+
+def _archive(run: Run, database: DatabasePlan) -> Archive | None:
+    """Return the archive, which only explains what is found; without it there is less to say."""
+    try:
+        return open_archive(run, database)
+    except EngineError as error:
+        if error.retryable:
+            raise
+        return None
+
+
+def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archive | None, *, final: bool) -> Scope:
+    name, selection, ledger = database.source_name, run.plan.selection, run.ports.ledger
+    everything = read_tables(source, sizes=False)
+    inside, _ = tables_in_scope(run, database, everything)
+    bare = bare_tables(run, name, everything)
+    left = {(entry.class_oid, entry.oid) for entry in archive.left_out if entry.oid} if archive else set()
+    if leaves_any(selection, name):
+        keys = keys_without_rows(source, everything, inside, [*inside, *bare])
+        left |= {(_CONSTRAINT, oid) for oid in keys}
+    return Scope(
+        database=name,
+        selection=selection,
+        tables={(table.schema, table.name) for table in [*inside, *bare]},
+        renaming=renaming_of(run, database),
+        waiting=frozenset() if final else _waiting(run, database),
+        without=left,
+        source_states=_source_states(ledger.items(Side.SOURCE, name)),
+        target_states=_target_states(ledger.items(Side.TARGET, database.target_name)),
+    )
+
+
+def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
+    """Return what stands on the target only after Complete."""
+    if not run.plan.incremental:
+        return frozenset()
+    later = ACCESS | {"privileges"}
+    return later if run.ports.store.database(database.source_name).replica_role else later | ACTIVE
+
+
+def _source_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]]:
+    """Return the replica identities that the task has changed, as they were."""
+    found: dict[Identity, dict[str, Any]] = {}
+    for item in items:
+        if item.kind is Kind.REPLICA_IDENTITY:
+            was = {"n": "n", "i": f"i {item.detail.get('index', '')}"}.get(str(item.detail.get("was", "")))
+            found["table", item.schema, item.name, ""] = {"replica identity": was}
+    return found
+
+
+def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]]:
+    """Return triggers, rules and identity columns that are changed for the time of the sync, as they will be again."""
+    found: dict[Identity, dict[str, Any]] = {}
+    for item in items:
+        if item.kind in (Kind.TRIGGER_STATE, Kind.IDENTITY_STATE):
+            what, table, name = (str(item.detail[key]) for key in ("what", "table", "name"))
+            if what == "identity":
+                found["column", item.schema, table, name] = {"identity": "always"}
+            else:
+                found[what, item.schema, table, name] = {"enabled": str(item.detail["was"])}
+    return found
+
+
+def _notes(database: DatabasePlan, compared: Compared, refusals: _Refusals) -> list[Note]:
+    name = database.source_name
+    owners = [one for one in compared.differences if one.part == "owner"]
+    told: set[int] = set()
+    notes = []
+    for one in compared.differences:
+        entry = refusals.entry(one.thing)
+        if entry:
+            told.add(entry.dump_id)
+        if one.part != "owner":
+            notes.append(_note(name, one, entry, refusals))
+    notes += _owner_notes(name, owners, refusals)
+    return notes + _refused(name, compared, refusals, told)
+
+
+def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusals) -> Note:
+    thing = one.thing
+    if one.part == "comment" and refusals.archive:
+        entry = comment_entry(refusals.archive, thing, entry)
+    missing = not one.part and one.what.startswith("missing")
+    statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
+    words = refusals.words_on_grants(entry) if one.part == "privileges" else ""
+    if missing or one.part in ("comment", "filled", ""):
+        words = refusals.words(entry)
+    return Note(
+        database=database,
+        kind=thing.kind,
+        schema=thing.schema,
+        table=thing.table,
+        name=thing.name,
+        what=one.what,
+        statement=statement,
+        words=words,
+    )
+
+
+def _owner_notes(database: str, found: list[Difference], refusals: _Refusals) -> list[Note]:
+    """Tell other owners once for each pair of roles: there may be thousands of objects."""
+    notes = []
+    pair = attrgetter("source", "target")
+    for (source, target), group in groupby(sorted(found, key=pair), pair):
+        owned = list(group)
+        names = some(f"{one.thing.schema}.{one.thing.table or one.thing.name}".strip(".") for one in owned)
+        texts = [text for one in owned[:_MOST_STATEMENTS] if (text := owner_statement(refusals.entry(one.thing)))]
+        notes.append(
+            Note(
+                database=database,
+                kind="owner",
+                name=str(source),
+                what=f"{len(owned)} object(s) belong to {target} on the target instead of {source}: {names}",
+                statement="\n".join(texts),
+            )
+        )
+    return notes
+
+
+def _refused(database: str, compared: Compared, refusals: _Refusals, told: set[int]) -> list[Note]:
+    """Tell what the target has refused of kinds, or in parts of the database, that were not compared object by object.
+
+    What stands on the target by now, and what a difference tells already, is not told again.
+    """
+    notes = []
+    by_id = {entry.dump_id: entry for entry in refusals.archive.entries} if refusals.archive else {}
+    for state in refusals.states.values():
+        entry = by_id.get(state.dump_id)
+        mine = entry if entry and (entry.type, entry.tag) == (state.type, state.name) else None
+        mended = mine is not None and (mine.class_oid, mine.oid) in compared.equal
+        if state.done or state.dump_id in told or mended or state.type in _TOLD_BY_PARTS:
+            continue
+        notes.append(
+            Note(
+                database=database,
+                kind=state.type.lower(),
+                schema=state.schema,
+                name=state.name,
+                what="refused by the target",
+                statement=shown_sql(mine) if mine else "",
+                words=state.error,
+            )
+        )
+    return notes
+
+
+def _tell(run: Run, database: DatabasePlan, compared: Compared, notes: list[Note], *, final: bool) -> None:
+    name = database.source_name
+    if not notes:
+        waits = "" if final or not _waiting(run, database) else " Rights and policies follow at Complete."
+        text = f"{name}: the structure has arrived: {compared.count} objects compared, none is missing or other.{waits}"
+        run.ports.store.event("info", "STRUCTURE-EQUAL", text)
+        return
+    listed = some((f"{one.title} ({one.what})" for one in notes), 5)
+    run.ports.store.event(
+        "warning",
+        "STRUCTURE-NOTES",
+        f"{name}: {len(notes)} note(s) on the structure, of {compared.count} objects compared: {listed}.",
+    )

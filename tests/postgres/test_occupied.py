@@ -1,0 +1,181 @@
+"""What stands on the target already is refused, kept, emptied or made anew, as chosen; nothing else is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import checks
+from migrations_app.engine.checks import CheckResult, CheckStatus
+from migrations_app.engine.errors import ConflictError
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Kind
+from migrations_app.engine.states import StepName, steps_for
+from tests.comparator import differences
+from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.postgres.compare_kit import plan_for, server
+
+SHOP = """
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE FUNCTION twice(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i * 2';
+CREATE TABLE a (id int PRIMARY KEY, b int, m mood DEFAULT 'ok');
+CREATE TABLE b (id serial PRIMARY KEY, a int REFERENCES a);
+ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b;
+CREATE TABLE part (id int NOT NULL, d date NOT NULL) PARTITION BY RANGE (d);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE INDEX by_b ON a (b);
+CREATE VIEW v AS SELECT id, twice(b) AS t FROM a;
+"""
+ROWS = """
+INSERT INTO a (id) SELECT generate_series(1, 50); INSERT INTO b (a) SELECT generate_series(1, 40);
+UPDATE a SET b = id WHERE id < 30; INSERT INTO part SELECT i, '2020-03-01'::date + i FROM generate_series(1, 60) i;
+"""
+OTHERS = "CREATE TABLE theirs (id int); INSERT INTO theirs VALUES (7);"
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute((SHOP + ROWS).encode())
+    return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+
+
+def there(cluster: Cluster, plan: Plan, text: str) -> None:
+    with cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute(text.encode())
+
+
+def choose(plan: Plan, policy: str) -> Plan:
+    return replace(plan, selection=replace(plan.selection, existing=policy))
+
+
+def migrate(plan: Plan) -> FakeStore:
+    ports = fake_ports()
+    store = cast(FakeStore, ports.store)
+    cast(FakeControl, ports.control).complete = True
+    store.targets.update({one.source_name: one.target_name for one in plan.databases})
+    with Executor(plan, ports) as executor:
+        for step in steps_for(incremental=plan.incremental):
+            assert executor.run(step).done
+    assert all(comparison.equal for comparison in store.comparisons)
+    assert ports.ledger.items() == []
+    return store
+
+
+def same(source: Cluster, target: Cluster, plan: Plan) -> list[str]:
+    (database,) = plan.databases
+    with source.connect(database.source_name) as one, target.connect(database.target_name) as other:
+        found = differences(one, other)
+        assert other.execute("SELECT id FROM public.theirs").fetchall() == [(7,)]
+    return [text for text in found if "theirs" not in text]
+
+
+def look(plan: Plan) -> CheckResult:
+    only = frozenset({"target-conflicts"})
+    (result,) = checks.run_checks(plan, FakeControl(), report=lambda result: None, only=only)
+    return result
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_tables_with_rows_are_emptied_and_loaded(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999); INSERT INTO b (a) VALUES (999);" + OTHERS)
+    there(target_cluster, plan, "DROP INDEX by_b; DROP VIEW v")
+    chosen = replace(choose(plan, "truncate"), incremental=incremental)
+    result = look(chosen)
+    assert result.status is CheckStatus.WARNING
+    assert "2 tables with rows will be emptied: public.a, public.b." in result.found
+    store = migrate(chosen)
+    assert same(source_cluster, target_cluster, plan) == []  # what was missing was added as well
+    assert "DST-EMPTIED" in {code for _, code, _ in store.events}
+
+
+def test_objects_are_dropped_and_made_anew(plan: Plan, source_cluster: Cluster, target_cluster: Cluster) -> None:
+    other = SHOP.replace("b int, m mood", "b int, old text, m mood").replace("i * 2", "i * 3")
+    there(target_cluster, plan, other + "INSERT INTO a (id) VALUES (999);" + OTHERS)
+    result = look(choose(plan, "recreate"))
+    assert result.status is CheckStatus.WARNING
+    assert "will be dropped and made anew" in result.found
+    assert 'DROP TABLE "public"."a";' in result.sql
+    store = migrate(choose(plan, "recreate"))
+    assert same(source_cluster, target_cluster, plan) == []
+    assert "DST-DROPPED" in {code for _, code, _ in store.events}
+
+
+def test_empty_tables_are_kept_with_what_they_have_and_filled(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    there(target_cluster, plan, SHOP + "CREATE INDEX mine ON a (m); COMMENT ON TABLE a IS 'mine';" + OTHERS)
+    assert look(choose(plan, "keep")).status is CheckStatus.WARNING
+    store = migrate(choose(plan, "keep"))
+    found = same(source_cluster, target_cluster, plan)
+    assert sorted(found) == ["comment table public.a: only on the target", "index public.mine: only on the target"]
+    notes = [note.what for notes in store.notes.values() for note in notes]
+    assert notes == ["comment: none on the source, mine on the target"]
+
+
+def test_rows_that_are_to_be_kept_are_not_touched(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999);" + OTHERS)
+    result = look(choose(plan, "keep"))
+    assert result.status is CheckStatus.FAILED
+    assert "public.a" in result.found
+    with Executor(choose(plan, "keep"), fake_ports()) as executor, pytest.raises(ConflictError, match="to be kept"):
+        executor.run(StepName.SCHEMA)
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT id FROM a").fetchall() == [(999,)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "theirs"),
+    [
+        ("truncate", "CREATE TABLE theirs_too (a int REFERENCES a)"),
+        ("recreate", "CREATE VIEW theirs_too AS SELECT * FROM a"),
+    ],
+)
+def test_nothing_is_changed_when_something_of_others_depends_on_it(
+    plan: Plan, target_cluster: Cluster, policy: str, theirs: str
+) -> None:
+    there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999);" + theirs)
+    ports = fake_ports()
+    with Executor(choose(plan, policy), ports) as executor, pytest.raises(ConflictError) as caught:
+        executor.run(StepName.SCHEMA)
+    assert "theirs_too" in caught.value.message
+    assert "Nothing was changed" in caught.value.hint
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT id FROM a").fetchall() == [(999,)]
+        assert connection.execute("SELECT count(*) FROM v").fetchone() == (1,)
+    assert [item for item in ports.ledger.items() if item.kind not in (Kind.FILE,)] == []
+
+
+def test_without_a_choice_everything_is_refused(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP)
+    result = look(plan)
+    assert result.status is CheckStatus.FAILED
+    assert "kept, emptied or made anew" in result.hint
+    with Executor(plan, fake_ports()) as executor, pytest.raises(ConflictError, match="already has"):
+        executor.run(StepName.SCHEMA)
+
+
+def test_tables_with_other_columns_cannot_take_the_rows(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP.replace("m mood DEFAULT 'ok'", "m text"))
+    result = look(choose(plan, "truncate"))
+    assert result.status is CheckStatus.FAILED
+    assert "public.a" in result.found
+
+
+def test_cancel_never_drops_what_was_there_before(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP + OTHERS)
+    ports = fake_ports()
+    with Executor(choose(plan, "truncate"), ports) as executor:
+        executor.run(StepName.SCHEMA)
+        executor.run(StepName.COPY)
+        executor.cancelled()
+        assert executor.clear_target() == []
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT count(*) FROM a, theirs").fetchone() == (50,)
+    assert ports.ledger.items() == []

@@ -1,0 +1,180 @@
+"""One table is copied once more while the sync of the others goes on, and then stands at exactly the same place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import copying
+from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports, TableStatus
+from migrations_app.engine.replication.single import NEVER
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
+from tests.postgres.compare_kit import Writer, plan_for, running, server
+
+SCRIPT = """
+CREATE TABLE broken (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
+CREATE TABLE child (id serial PRIMARY KEY, broken int REFERENCES broken);
+CREATE TABLE other (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
+CREATE TABLE keyless (v int);
+INSERT INTO broken SELECT generate_series(1, 500); INSERT INTO child (broken) SELECT generate_series(1, 500);
+INSERT INTO other SELECT generate_series(1, 100); INSERT INTO keyless SELECT generate_series(1, 50);
+"""
+
+
+def work(connection: psycopg.Connection[Any], number: int) -> None:
+    connection.execute("UPDATE broken SET n = n + 1 WHERE id = %s", (number % 500 + 1,))
+    connection.execute("UPDATE other SET n = n + 1 WHERE id = %s", (number % 100 + 1,))
+    connection.execute("INSERT INTO broken VALUES (%s)", (1000 + number,))
+    connection.execute("INSERT INTO keyless VALUES (%s)", (number,))
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(SCRIPT.encode())
+    return plan_for(
+        server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
+    )
+
+
+@pytest.fixture
+def ports(plan: Plan) -> Iterator[Ports]:
+    ports = fake_ports()
+    yield ports
+    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
+        clean_up(run, keep_target_objects=True)
+
+
+def begin(plan: Plan, ports: Ports) -> None:
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+
+
+def ask(plan: Plan, ports: Ports, *names: str) -> FakeStore:
+    store = cast(FakeStore, ports.store)
+    store.asked_again[plan.databases[0].source_name] = [("public", name) for name in names]
+    return store
+
+
+def damage(cluster: Cluster, plan: Plan) -> None:
+    with cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute(
+            "SET session_replication_role = replica; DELETE FROM broken WHERE id % 3 = 0;"
+            " INSERT INTO broken VALUES (-1); UPDATE broken SET n = 7 WHERE id < 20; DELETE FROM keyless"
+        )
+
+
+def complete(plan: Plan, ports: Ports) -> FakeStore:
+    with Executor(plan, ports) as executor:
+        for step in (StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    store = cast(FakeStore, ports.store)
+    assert all(comparison.equal for comparison in store.comparisons)
+    assert ports.ledger.items() == []
+    return store
+
+
+def test_a_damaged_table_is_mended_under_load_while_the_others_stay_in_sync(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    damage(target_cluster, plan)
+    (database,) = plan.databases
+    store, real = ask(plan, ports, "broken", "keyless"), copying.Lane.copy_over
+    moved: list[bool] = []
+
+    def slow(lane: copying.Lane, table: copying.TableWork) -> None:
+        real(lane, table)
+        with source_cluster.connect(database.source_name) as source:
+            source.execute("INSERT INTO other VALUES (%s)", (10_000 + len(moved),))
+        with target_cluster.connect(database.target_name) as target:
+            asked = "SELECT count(*) FROM other WHERE id = %s"
+            arrived = (10_000 + len(moved),)
+            wait_until(lambda: target.execute(asked, arrived).fetchone() == (1,), what="the sync of the others")
+        moved.append(True)
+
+    monkeypatch.setattr(copying.Lane, "copy_over", slow)
+    with Writer(source_cluster, database.source_name, work) as writer:
+        wait_until(lambda: writer.commits > 20)
+        with Executor(plan, ports) as executor:
+            assert executor.recopy().done
+        at = writer.commits
+        wait_until(lambda: writer.commits > at + 20)
+        writer.stop()
+    assert moved == [True, True]
+    assert store.recopies(database.source_name) == []
+    states = {state.name: state for state in store.tables(database.source_name)}
+    assert states["broken"].status is TableStatus.DONE
+    assert (states["other"].watermark or 0) < (states["broken"].watermark or 0) < NEVER
+    complete(plan, ports)
+
+
+class Died(BaseException):
+    """Stands for the death of the process."""
+
+
+@pytest.mark.parametrize("point", ["copy_over", "_fill", "_meet", "recopied"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
+    plan: Plan,
+    ports: Ports,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+    after: bool,
+) -> None:
+    from migrations_app.engine.steps import recopy
+
+    begin(plan, ports)
+    damage(target_cluster, plan)
+    store = ask(plan, ports, "broken")
+    place: Any = {"copy_over": copying.Lane, "recopied": FakeStore}.get(point, recopy._Table)
+    real = getattr(place, point)
+
+    def dying(*arguments: Any) -> Any:
+        if after:
+            real(*arguments)
+        raise Died
+
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        with monkeypatch.context() as patched:
+            patched.setattr(place, point, dying)
+            with Executor(plan, ports) as executor, pytest.raises(Died):
+                executor.recopy()
+        connection.execute("INSERT INTO broken VALUES (5000); UPDATE broken SET n = n + 1 WHERE id = 3")
+    again = replace(plan, epoch=2)
+    if store.recopies(plan.databases[0].source_name):
+        with Executor(again, ports) as executor:
+            executor.recopy()
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute("DELETE FROM keyless; INSERT INTO keyless SELECT generate_series(1, 50)")
+    complete(again, ports)
+
+
+def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -> None:
+    begin(plan, ports)
+    control = cast(FakeControl, ports.control)
+    with Executor(plan, ports) as executor:
+        ended = threading.Event()
+
+        def run() -> None:
+            assert not executor.run(StepName.SYNC).done
+            ended.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        control.recopy = True
+        assert ended.wait(30)
+        thread.join()

@@ -1,0 +1,179 @@
+"""Roles are made on the target with all that can come along; the rest is noted, and nothing of ours stays in them."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import checks
+from migrations_app.engine.checks import CheckResult, CheckStatus
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Kind
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.postgres.compare_kit import plan_for, server
+
+STEPS = (StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP)
+
+
+@dataclass(frozen=True)
+class World:
+    """A source whose objects belong to roles that the target does not have; the target's account is no superuser."""
+
+    plan: Plan
+    mark: str
+
+    def name(self, short: str) -> str:
+        return f"{short}_{self.mark}"
+
+
+@pytest.fixture
+def world(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any
+) -> Iterator[World]:
+    mark = secrets.token_hex(3)
+    owner, app, reader, boss, mover = (f"{name}_{mark}" for name in ("owner", "app", "reader", "boss", "mover"))
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(
+            f"CREATE ROLE {owner} CREATEDB CONNECTION LIMIT 7; CREATE ROLE {reader} NOINHERIT;"
+            f"CREATE ROLE {app} LOGIN PASSWORD 'hush' VALID UNTIL '2031-02-03'; CREATE ROLE {boss} SUPERUSER;"
+            f"GRANT {owner} TO {app} WITH ADMIN OPTION; COMMENT ON ROLE {owner} IS 'it''s the owner';"
+            f"ALTER ROLE {app} SET search_path = \"$user\", public; ALTER ROLE {app} SET work_mem = '7MB';"
+            f'ALTER DATABASE "{source_db}" OWNER TO {owner};'
+            f"CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t OWNER TO {owner}; INSERT INTO t VALUES (1);"
+            f"GRANT SELECT ON t TO {reader}; CREATE POLICY p ON t TO {reader} USING (true);"
+            f"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO {boss}".encode()
+        )
+    with target_cluster.connect() as connection:
+        connection.execute(f"CREATE ROLE {mover} LOGIN CREATEROLE CREATEDB PASSWORD 'mover'".encode())
+        connection.execute(f'DROP DATABASE "{target_db}"'.encode())
+    plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+    selection = replace(plan.selection, roles="needed", role_passwords=True)
+    yield World(replace(plan, selection=selection, target=replace(plan.target, user=mover, password="mover")), mark)
+    with target_cluster.connect() as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{target_db}" WITH (FORCE)'.encode())
+    for cluster, database in ((source_cluster, source_db), (target_cluster, "postgres")):
+        with cluster.connect(database) as connection:
+            if cluster is source_cluster:
+                connection.execute(f'ALTER DATABASE "{source_db}" OWNER TO postgres'.encode())
+            for role in (app, reader, owner, boss, mover):
+                with contextlib.suppress(psycopg.errors.UndefinedObject):
+                    connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
+
+
+def migrate(plan: Plan) -> tuple[FakeStore, Any]:
+    ports = fake_ports()
+    store = cast(FakeStore, ports.store)
+    store.targets.update({one.source_name: one.target_name for one in plan.databases})
+    with Executor(plan, ports) as executor:
+        for step in STEPS:
+            assert executor.run(step).done
+    return store, ports
+
+
+def test_owners_grantees_and_members_are_made_with_all_that_the_account_may_give(
+    world: World, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    store, ports = migrate(world.plan)
+    asked = (
+        "SELECT rolname::text, rolcanlogin, rolinherit, rolcreatedb, rolconnlimit, rolvaliduntil::date::text,"
+        " rolpassword, shobj_description(oid, 'pg_authid'), rolsuper FROM pg_authid WHERE rolname LIKE '%' || %s"
+        " AND rolname NOT LIKE 'mover%%' ORDER BY 1"
+    ).replace("LIKE '%' ||", "LIKE '%%' ||")
+    with source_cluster.connect() as source, target_cluster.connect() as target:
+        here = source.execute(asked, (world.mark,)).fetchall()
+        there = target.execute(asked, (world.mark,)).fetchall()
+        assert there == [(*row[:-1], False) for row in here]
+        settings = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE rolname = %s"
+        app = (world.name("app"),)
+        assert target.execute(settings, app).fetchone() == source.execute(settings, app).fetchone()
+        assert target.execute(
+            "SELECT pg_has_role(%s, %s, 'MEMBER WITH ADMIN OPTION')", (*app, world.name("owner"))
+        ).fetchone() == (True,)
+    with target_cluster.connect(world.plan.databases[0].target_name) as target:
+        rights = "SELECT relowner::regrole::text, relacl::text FROM pg_class WHERE relname = 't'"
+        owner = "SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()"
+        (table_owner, grants), database_owner = target.execute(rights).fetchone(), target.execute(owner).fetchone()
+    assert (table_owner, database_owner) == (world.name("owner"), (world.name("owner"),))
+    assert f"{world.name('reader')}=r" in grants
+    assert ports.ledger.items() == []
+    notes = [note.what for note in store.notes[""]]
+    assert "is a superuser on the source and an ordinary role on the target" in notes
+    assert "SCRAM" not in str(store.notes) + str(store.events)
+
+
+def test_our_account_is_out_of_the_roles_afterwards(world: World, target_cluster: Cluster) -> None:
+    migrate(world.plan)
+    with target_cluster.connect() as target:
+        usable = target.execute(
+            "SELECT pg_has_role(%s, %s, 'SET')", (world.plan.target.user, world.name("owner"))
+        ).fetchone()
+    assert usable == (False,)
+
+
+def test_roles_of_a_task_that_was_cleared_are_gone_again(world: World, target_cluster: Cluster) -> None:
+    ports = fake_ports()
+    cast(FakeStore, ports.store).targets.update({o.source_name: o.target_name for o in world.plan.databases})
+    with Executor(world.plan, ports) as executor:
+        executor.run(StepName.SCHEMA)
+        assert {item.kind for item in ports.ledger.items()} >= {Kind.ROLE, Kind.MEMBERSHIP}
+        executor.cancelled()
+        assert executor.clear_target() == []
+    with target_cluster.connect() as target:
+        left = target.execute(
+            "SELECT rolname::text FROM pg_roles WHERE rolname LIKE %s", (f"%{world.mark}",)
+        ).fetchall()
+    assert left == [(world.plan.target.user,)]
+    assert ports.ledger.items() == []
+
+
+def test_a_worker_that_died_among_the_roles_is_followed_by_one_that_finishes(
+    world: World, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from migrations_app.engine import restoring_roles
+
+    class Died(BaseException):
+        pass
+
+    def dying(*_: Any) -> Any:
+        raise Died
+
+    ports = fake_ports()
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring_roles, "further_statements", dying)
+        with Executor(world.plan, ports) as executor, pytest.raises(Died):
+            executor.run(StepName.SCHEMA)
+    with Executor(replace(world.plan, epoch=2), ports) as executor:
+        executor.run(StepName.SCHEMA)
+    with target_cluster.connect() as target:
+        row = target.execute(
+            "SELECT rolcreatedb, rolconnlimit FROM pg_roles WHERE rolname = %s", (world.name("owner"),)
+        ).fetchone()
+    assert row == (True, 7)
+
+
+def look(plan: Plan) -> list[CheckResult]:
+    return checks.run_checks(plan, FakeControl(), report=lambda result: None, only=frozenset({"roles"}))
+
+
+def test_the_check_shows_beforehand_what_will_happen(world: World, target_cluster: Cluster) -> None:
+    plan = replace(world.plan, selection=replace(world.plan.selection, role_passwords=False))
+    (result,) = look(plan)
+    assert result.status is CheckStatus.WARNING
+    assert world.name("owner") in result.found
+    assert f"Made as ordinary roles, although superusers on the source: {world.name('boss')}" in result.found
+    assert f"need a password afterwards: {world.name('app')}" in result.found
+    assert "SCRAM" not in result.sql
+    with target_cluster.connect() as target:
+        target.execute(f"ALTER ROLE {world.plan.target.user} NOCREATEROLE".encode())
+        (result,) = look(plan)
+    assert result.status is CheckStatus.FAILED
+    assert result.sql == f'ALTER ROLE "{world.plan.target.user}" CREATEROLE;'
