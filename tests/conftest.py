@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from migrations_app.demo.clusters import Cluster, source_settings
 
+# How long an example takes says how busy the machine is, nothing else.
+settings.register_profile("towpath", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("towpath")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
 
 

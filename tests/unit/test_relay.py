@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from migrations_app.engine import wire
+from migrations_app.engine import patience as patience_module
 from migrations_app.engine.endings import Ending, find_error
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, EngineError, SourceError
 from migrations_app.engine.passage import BUFFER, CHUNK, Passage
@@ -178,7 +178,7 @@ def test_a_cancelled_run_stops_the_stream() -> None:
 
 def test_activity_keeps_a_quiet_stream_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     words, seconds = iter(range(1000)), iter(range(100_000))
-    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(patience_module, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
     patience = Patience(FakeControl().check, lambda: str(next(words)), seconds=60)
     for _ in range(600):
         patience.waited()
