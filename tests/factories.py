@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
+from migrations_app.engine.wording import as_data
 from migrations_app.models import (
     CheckItem,
     ComparisonResult,
@@ -115,7 +116,9 @@ def table_copy(made: MigrationTask, name: str = "orders", **fields: Any) -> Tabl
 def check_item(made: MigrationTask, code: str = "wal_level", status: str = "passed", **fields: Any) -> CheckItem:
     """A result on the check page."""
     defaults = {"title": "wal_level is logical", "group": "Incremental sync", "found": "Found logical."}
-    return CheckItem.objects.create(task=made, code=code, status=status, **(defaults | fields))
+    values: dict[str, Any] = defaults | fields
+    words = as_data(**{name: values[name] for name in ("found", "hint") if name in values})
+    return CheckItem.objects.create(task=made, code=code, status=status, **({"words": words} | values))
 
 
 def connection_test(made: MigrationTask, side: str = "source", **fields: Any) -> ConnectionTest:
@@ -150,7 +153,7 @@ def inventory(made: MigrationTask, *, tables: int = 3, at: datetime | None = Non
 
 def event(made: MigrationTask, message: str = "Task created.", **fields: Any) -> Event:
     """An entry of the history."""
-    return Event.objects.create(task=made, message=message, **fields)
+    return Event.objects.create(task=made, message=message, **({"words": as_data(message=message)} | fields))
 
 
 def ledger_entry(made: MigrationTask, **fields: Any) -> LedgerEntry:

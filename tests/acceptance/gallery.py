@@ -17,9 +17,11 @@ from migrations_app.engine.plan import DatabasePlan, Plan, Server, TlsMode
 from migrations_app.engine.prepare import prepare
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.source_facts import DatabaseFacts, Setting, SourceFacts
+from migrations_app.engine.wording import as_data, count, listing, say
 from migrations_app.models import (
     AuditEntry,
     Endpoint,
+    EndpointTest,
     MigrationTask,
     Sample,
     SourceObject,
@@ -104,9 +106,11 @@ def _samples(task: MigrationTask, **waves: tuple[float, float]) -> None:
 
 
 def _started(task: MigrationTask) -> None:
-    factories.event(task, "Check passed: 71 Passed, 2 Warning, 0 Failed.", code="TASK-CHECKED")
-    factories.event(task, "Start pressed; the task waits for its turn.", actor="anna", code="TASK-QUEUED")
-    factories.event(task, "Migration started.", code="TASK-RUNNING")
+    counts = {"failed": 0, "warning": 2, "passed": 71}
+    ended = say("Check ended: {failed} Failed, {warning} Warning, {passed} Passed.", **counts)
+    factories.event(task, ended, code="CHECK-PASSED")
+    factories.event(task, say("Start pressed; the task waits for its turn."), actor="anna", code="TASK-QUEUED")
+    factories.event(task, say("Migration started."), code="TASK-RUNNING")
     for kind, name in (("slot", f"towpath_{task.key}_16402"), ("publication", f"towpath_{task.key}")):
         factories.ledger_entry(task, kind=kind, name=name)
 
@@ -144,7 +148,7 @@ def _in_sync() -> MigrationTask:
     )
     _copies(task)
     _started(task)
-    factories.event(task, "In sync. Press Complete when the application is ready to move.", code="TASK-READY")
+    factories.event(task, say("In sync. Press Complete when the application is ready to move."), code="TASK-READY")
     factories.comparison(task, tables_count=len(TABLES), lsn=0x1_2A3B4000)
     _samples(task, lag_seconds=(0.4, 0.9), apply_rows_per_second=(205, 0.5), wal_kept_bytes=(6e6, 0.6))
     return task
@@ -208,7 +212,7 @@ def _draft() -> MigrationTask:
     rows.append(
         SourceObject(task=task, database="analytics", schema="public", name="visits", kind="table", bytes=90 * MB)
     )
-    for schema, name, size, count in TABLES:
+    for schema, name, size, number in TABLES:
         parents = [[schema, parent] for parent in _PARENTS.get(name, [])]
         rows.append(
             SourceObject(
@@ -218,7 +222,7 @@ def _draft() -> MigrationTask:
                 name=name,
                 kind="table",
                 bytes=size,
-                rows_estimate=count,
+                rows_estimate=number,
                 fk_parents=parents,
             )
         )
@@ -264,8 +268,10 @@ def _problems() -> MigrationTask:
         task,
         wal_level={
             "status": "failed",
-            "found": "wal_level is replica; incremental sync needs logical.",
-            "hint": "Set it and restart the source. On managed servers it is a parameter of the service.",
+            "found": say("wal_level is {level}; incremental sync needs logical.", level="replica"),
+            "hint": say(
+                "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication."
+            ),
             "sql": "ALTER SYSTEM SET wal_level = 'logical';",
             "needs_restart": True,
             "fix": "settings",
@@ -274,22 +280,39 @@ def _problems() -> MigrationTask:
         table_keys={
             "status": "warning",
             "database": "erp",
-            "found": "2 tables without a key: app.log, app.audit.",
-            "hint": "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards.",
+            "found": say(
+                "{number} without a key: {names}.",
+                number=count(2, "{number} table", "{number} tables"),
+                names=listing(["app.log", "app.audit"]),
+            ),
+            "hint": say(
+                "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and"
+                " deletes there write more WAL and are slower to follow; a primary key avoids that."
+            ),
             "sql": 'ALTER TABLE "app"."log" REPLICA IDENTITY FULL;\nALTER TABLE "app"."audit" REPLICA IDENTITY FULL;',
             "fix": "replica-identity",
             "fix_arguments": {"database": "erp", "tables": keys},
         },
         long_transactions={
             "status": "warning",
-            "found": "1 transaction of report_user is open for 47 minutes (pid 20417).",
-            "hint": "The copy begins when it ends. Ask who runs it, or end it.",
+            "found": say(
+                "{number} with writes open on the source: {names}.",
+                number=count(1, "{number} long transaction", "{number} long transactions"),
+                names=listing([say("PID {pid} of {user}, {minutes} min", pid=20417, user="report_user", minutes=47)]),
+            ),
+            "hint": say("The start waits until they end. Let them end, or end them if the application allows it."),
             "sql": "SELECT pg_terminate_backend(20417);",
         },
         target_disk={
             "status": "warning",
-            "found": "The free space of the target is not known: 24 GB are needed.",
-            "hint": "Look at the disk of the target.",
+            "found": say(
+                "The selected tables take {size}; with indexes and WAL about {size_2} may be needed.",
+                size="12 GB",
+                size_2="24 GB",
+            ),
+            "hint": say(
+                "PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."
+            ),
             "acknowledged_by": "anna",
             "acknowledged_reason": "The volume has 200 GB, asked the platform team.",
             "acknowledged_at": timezone.now(),
@@ -347,7 +370,15 @@ def around(anna: User) -> None:
         ssh_host="bastion.example.net",
         ssh_user="towpath",
     )
-    factories.endpoint(saved_name="New cluster", host="pg18.example.net", account="towpath")
+    cluster = factories.endpoint(saved_name="New cluster", host="pg18.example.net", account="towpath")
+    tested = say("PostgreSQL {version}, {latency} ms, {protection}.", version="18.1", latency=3, protection="TLSv1.3")
+    EndpointTest.objects.create(
+        endpoint=cluster,
+        state="passed",
+        message=tested,
+        words=as_data(message=tested),
+        finished_at=timezone.now(),
+    )
     for actor, action, subject, message in _TRAIL:
         AuditEntry.objects.create(actor=actor, action=action, subject=subject, message=message, address="192.0.2.71")
 

@@ -11,7 +11,7 @@ from psycopg import pq
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..ports import TableState
 from ..renaming import Renaming
-from ..wording import listing, say
+from ..wording import say, together
 from .pgoutput import Relation
 from .statements import RowStatements, TargetColumn, TargetTable
 
@@ -209,7 +209,7 @@ class Relations:
                     "stopped just before the first change of the new shape.",
                     schema=relation.schema,
                     name=relation.name,
-                    names=listing(notes),
+                    names=together(notes, "; "),
                 ),
                 hint=say("Change the table on the target to match and resume, or start the migration again."),
             )
