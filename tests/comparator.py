@@ -7,6 +7,8 @@ sequences, large objects and a dump of the catalog besides.
 from __future__ import annotations
 
 import hashlib
+import re
+import struct
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.comparator_catalog import CATALOG, RELATION, RIGHTS, asked, normal
+from tests.comparator_catalog import CATALOG, RELATION, RIGHTS, asked, normal, plain_name
 
 _PINS = (
     "SET TimeZone = 'UTC'",
@@ -51,7 +53,7 @@ def differences(
     for connection in (source, target):
         for pin in _PINS:
             connection.execute(pin)
-    found = _compare_rows(source, target, tables, as_bytes=min(versions) < 120000 <= max(versions))
+    found = _compare_rows(source, target, tables)
     if tables is None:
         for kind, query in {**CATALOG, **(RIGHTS if rights else {})}.items():
             if kind not in ignore:
@@ -63,41 +65,50 @@ def differences(
     return found
 
 
-_FLOATS = {"float8": "float8send", "float4": "float4send", "point": "point_send", "box": "box_send"}
-_FLOATS |= {"circle": "circle_send", "_float8": "array_send", "_float4": "array_send"}
+_FLOATS = ("real", "double precision", "point", "lseg", "path", "box", "polygon", "line", "circle", "cube", "seg")
+_SINGLE = ("real", "seg")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_COLUMNS = (
+    "SELECT a.attname, format_type(a.atttypid, NULL), (SELECT format_type(r.rngsubtype, NULL)"
+    " FROM pg_catalog.pg_range r WHERE r.rngtypid = a.atttypid) FROM pg_catalog.pg_attribute a"
+    " WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname"
+)
 
 
-def table_digest(connection: psycopg.Connection[Any], table: str, *, as_bytes: bool = False) -> Rows:
+def table_digest(connection: psycopg.Connection[Any], table: str, *, number: bool = False) -> Rows:
     """Return the rows of a table (`schema.name`, quoted as PostgreSQL does) as a multiset of hashes.
 
-    `as_bytes`: take floats in binary, since servers before 12 print them in another way.
+    `number` takes floats as the numbers that they are: before 12 they were printed with 17 digits.
     """
-    columns = [
-        (row[0], _FLOATS.get(row[1], "") if as_bytes else "")
-        for row in connection.execute(
-            "SELECT attname, typname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
-            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname",
-            (table,),
-        ).fetchall()
-    ]
+    columns = connection.execute(_COLUMNS, (table,)).fetchall()
     if not columns:
         count = connection.execute(f"SELECT count(*) FROM ONLY {table}".encode()).fetchone()
         return Counter({b"": count[0]} if count else {})
-    listed = sql.SQL(", ").join(
-        sql.SQL("{}({})::text" if sent else "{}{}::text").format(sql.SQL(sent), sql.Identifier(name))  # type: ignore[arg-type]
-        for name, sent in columns
-    )
+    floats = [_float_kind(str(kind), str(inner or "")) if number else "" for _, kind, inner in columns]
+    listed = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name, _, _ in columns)
     rows: Rows = Counter()
     with connection.transaction(), connection.cursor(name="comparator") as cursor:
         cursor.itersize = 5000
         cursor.execute(listed_select(listed, table))
         for row in cursor:
             digest = hashlib.sha256()
-            for value in row:  # the length in front keeps 'a','b' apart from 'ab',''; NULL from ''
-                text = b"" if value is None else value.encode()
+            for value, float_kind in zip(row, floats, strict=True):
+                # the length in front keeps 'a','b' apart from 'ab',''; NULL from ''
+                text = b"" if value is None else (_exact(value, float_kind) if float_kind else value).encode()
                 digest.update(b"-" if value is None else str(len(text)).encode() + b":" + text)
             rows[digest.digest()] += 1
     return rows
+
+
+def _float_kind(kind: str, inner: str) -> str:
+    """Return `f` or `d` for a column of floats, of whatever shape, and '' for another."""
+    name = (inner or kind).removesuffix("[]").rpartition(".")[2]
+    return ("f" if name in _SINGLE else "d") if name in _FLOATS else ""
+
+
+def _exact(text: str, kind: str) -> str:
+    """Write every number in a text as the bytes of the float that it stands for."""
+    return _NUMBER.sub(lambda found: struct.pack(kind, float(found[0])).hex(), text)
 
 
 def listed_select(columns: sql.Composable, table: str) -> sql.Composed:
@@ -105,16 +116,21 @@ def listed_select(columns: sql.Composable, table: str) -> sql.Composed:
     return sql.SQL("SELECT {} FROM ONLY ").format(columns) + sql.SQL(table)  # type: ignore[arg-type]
 
 
-def _compare_rows(source: Any, target: Any, tables: Collection[str] | None, *, as_bytes: bool) -> list[str]:
-    names = [set(_tables(connection)) for connection in (source, target)]
-    wanted = set(tables) if tables is not None else names[0] | names[1]
+def _compare_rows(source: Any, target: Any, tables: Collection[str] | None) -> list[str]:
+    versions = [connection.info.server_version for connection in (source, target)]
+    number = min(versions) < 120000 <= max(versions)
+    names = [{plain_name(name): name for name in _tables(connection)} for connection in (source, target)]
+    wanted = {plain_name(name) for name in tables} if tables is not None else {*names[0], *names[1]}
     found = []
     for table in sorted(wanted):
         missing = [side for side, known in zip(("source", "target"), names, strict=True) if table not in known]
         if missing:
             found.append(f"table {table}: missing or unpopulated on the {' and the '.join(missing)}")
             continue
-        here, there = (table_digest(side, table, as_bytes=as_bytes) for side in (source, target))
+        here, there = (
+            table_digest(connection, known[table], number=number)
+            for connection, known in zip((source, target), names, strict=True)
+        )
         if here != there:
             found.append(
                 f"table {table}: {here.total()} rows on the source, {there.total()} on the target;"
@@ -136,7 +152,7 @@ def _compare_kind(kind: str, query: str, source: Any, target: Any) -> list[str]:
         return []  # the older server has nothing of this kind
     here, there = _pairs(source, queries[0]), _pairs(target, queries[1])
     if versions[0] // 10000 != versions[1] // 10000:
-        here, there = ({name: normal(kind, text) for name, text in side.items()} for side in (here, there))
+        here, there = ({plain_name(name): normal(kind, text) for name, text in side.items()} for side in (here, there))
     return _compare(kind, here, there)
 
 

@@ -14,6 +14,11 @@ _USER_SCHEMA = (
 )
 _MINE = _USER_SCHEMA.format(oid="c.oid")
 RELATION = "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND " + _MINE
+# A range type makes its constructors itself, and its multirange with more of them where there are such.
+_WRITTEN = "c.prosrc !~ '^(multi)?range_constructor'"
+_DEFINED = (
+    "(c.typtype IN ('e', 'd', 'r') OR c.typrelid IN (SELECT k.oid FROM pg_catalog.pg_class k WHERE k.relkind = 'c'))"
+)
 _NAME = "format('%I.%I', n.nspname, c.relname)"
 
 
@@ -105,8 +110,7 @@ CATALOG = {
         " pg_catalog.pg_get_function_sqlbody(c.oid), g.aggtransfn, g.aggfinalfn, g.agginitval)"
         f" FROM {_in_schema('pg_proc', 'pronamespace')} JOIN pg_catalog.pg_language l ON l.oid = c.prolang"
         " LEFT JOIN pg_catalog.pg_aggregate g ON g.aggfnoid = c.oid"
-        # a range type makes its constructors itself, and a multirange more of them in newer versions
-        " WHERE c.prosrc !~ '^(multi)?range_constructor'"
+        f" WHERE {_WRITTEN}"
     ),
     "type": (
         "SELECT format('%I.%I', n.nspname, c.typname), concat_ws(' ', c.typtype, c.typnotnull, c.typdefault,"
@@ -183,14 +187,17 @@ RIGHTS = {
         + _USER_SCHEMA.format(oid="n.oid")
         + " UNION ALL SELECT c.oid::regprocedure::text, pg_catalog.pg_get_userbyid(c.proowner) FROM "
         + _in_schema("pg_proc", "pronamespace")
+        + f" AND {_WRITTEN}"
         + " UNION ALL SELECT format('type %I.%I', n.nspname, c.typname), pg_catalog.pg_get_userbyid(c.typowner) FROM "
         + _in_schema("pg_type", "typnamespace")
+        + f" AND {_DEFINED}"
     ),
     "grant": " UNION ALL ".join(
         (
             _grants(_NAME, "c.relacl", "r", "c.relowner", RELATION + " AND c.relkind <> 'S'"),
             _grants(_NAME, "c.relacl", "s", "c.relowner", RELATION + " AND c.relkind = 'S'"),
-            _grants("c.oid::regprocedure::text", "c.proacl", "f", "c.proowner", _in_schema("pg_proc", "pronamespace")),
+            _grants("c.oid::regprocedure::text", "c.proacl", "f", "c.proowner",
+                    _in_schema("pg_proc", "pronamespace") + f" AND {_WRITTEN}"),
             _grants("format('type %I.%I', n.nspname, c.typname)", "c.typacl", "T", "c.typowner",
                     _in_schema("pg_type", "typnamespace") + " AND c.typtype IN ('e', 'd', 'r')"),
             # 15 took CREATE on `public` from everybody: what others have there depends on the version
@@ -246,10 +253,21 @@ def asked(kind: str, query: str, version: int) -> str | None:
     return query
 
 
+def plain_name(text: str) -> str:
+    """Take the quotes from lower-case names: which of them need any depends on the words that a version knows."""
+    return re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
+
+
 def normal(kind: str, text: str) -> str:
     """Take out of a description what majors print differently for the same thing."""
     if kind == "trigger":
         return text.replace("EXECUTE PROCEDURE", "EXECUTE FUNCTION")
+    if kind == "function":  # from 14 on procedures show IN
+        return re.sub(r"^p IN |(?<=, )IN ", lambda found: "p " if found[0].startswith("p") else "", text)
+    if kind == "column":  # from 12 on names have the collation C
+        return re.sub(r"^(\d+ name\b.*? p) C\b", r"\1", text)
+    if kind == "index":
+        return plain_name(text)
     if kind in ("view", "rule", "policy"):
         # From 16 on a column is printed without its table where it is the only one.
         text = re.sub(r'(?:"(?:[^"]|"")*"|(?<![\w"])[^\W\d]\w*)\.(?=["\w])', "", text)
