@@ -13,6 +13,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copying
 from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
@@ -160,6 +161,24 @@ def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
             executor.recopy()
     with target_cluster.connect(plan.databases[0].target_name) as connection:
         connection.execute("DELETE FROM keyless; INSERT INTO keyless SELECT generate_series(1, 50)")
+    complete(again, ports)
+
+
+def test_a_table_whose_changes_stopped_the_sync_is_mended(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    damage(target_cluster, plan)
+    control = cast(FakeControl, ports.control)
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("UPDATE broken SET n = 8 WHERE id = 3; INSERT INTO other VALUES (777)")
+    control.complete = True  # ends the slice once it has caught up
+    with Executor(plan, ports) as executor, pytest.raises(ConflictError):
+        executor.run(StepName.COMPLETE)
+    ask(plan, ports, "broken", "keyless")
+    again = replace(plan, epoch=2)
+    with Executor(again, ports) as executor:
+        executor.recopy()
     complete(again, ports)
 
 

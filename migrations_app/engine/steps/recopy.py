@@ -28,12 +28,17 @@ def run(run: Run) -> Outcome:
     """
     store = run.ports.store
     with following(run) as followers:
+        tables = [
+            _Table(run, database, followers, schema, name)
+            for database in run.databases()
+            for schema, name in store.recopies(database.source_name)
+        ]
+        for table in tables:
+            table.leave_out()  # before anything is applied: the next change of such a table may be the one that fails
         for follower in followers.values():
             follower.resume()
-        for database in run.databases():
-            for schema, name in store.recopies(database.source_name):
-                _Table(run, database, followers, schema, name).copy()
-                store.recopied(database.source_name, schema, name)
+        for table in tables:
+            table.copy()
     return DONE
 
 
@@ -59,24 +64,26 @@ class _Table:
     def _label(self) -> str:
         return f"{self._state.schema}.{self._state.name}"
 
+    def leave_out(self) -> None:
+        """Take the table out of the main stream, which stands still, from its next change on."""
+        self._mark(TableStatus.COPYING, NEVER)
+
     def copy(self) -> None:
-        """Leave the table out of the main stream, copy it, bring it to where the main stream is, and take it back."""
+        """Copy the table, bring it to where the main stream is, give it back to that, and take the request back."""
         event = self._run.ports.store.event
         event("info", "RECOPY-BEGUN", f"{self._label} of {self._database.source_name} is copied once more.")
-        self._set(TableStatus.COPYING, NEVER)
         if self._state.unlogged:
             event("info", "RECOPY-LATER", f"{self._label} is unlogged: Complete copies it once more in any case.")
         self._copy_and_follow()
+        self._run.ports.store.recopied(self._database.source_name, self._state.schema, self._state.name)
         rows = self._state.rows_done
         event("info", "RECOPY-DONE", f"{self._label} has been copied once more, {rows} rows, and is in sync again.")
 
-    def _set(self, status: TableStatus, watermark: int) -> None:
-        """Change the table's place in the stream while the main sync stands at a commit boundary."""
-        self._main.pause()
+    def _mark(self, status: TableStatus, watermark: int) -> None:
+        """Change the table's place in the main stream, which stands at a commit boundary."""
         self._state = replace(self._state, status=status, watermark=watermark)
         self._run.ports.store.save_tables(self._state)
         self._main.session.mark(self._state.oid, watermark)
-        self._main.resume()
 
     def _copy_and_follow(self) -> None:
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
@@ -119,7 +126,8 @@ class _Table:
         self._main.pause()
         here = self._main.session.position
         session.advance(until=here)
-        self._set(TableStatus.DONE, here)
+        self._mark(TableStatus.DONE, here)
+        self._main.resume()
 
     def _check(self) -> None:
         self._run.ports.control.check()
