@@ -113,6 +113,14 @@ class Server(Cluster):
 
     version: str = field(default="", kw_only=True)
 
+    def create(self) -> None:
+        """See Cluster. Before 10 a replication login is let in by no other line than one for `replication`."""
+        super().create()
+        access = self.data / "pg_hba.conf"
+        line = f"host replication all 127.0.0.1/32 {self.auth}\n"
+        if older(self.version, "10") and line not in (text := access.read_text()):
+            access.write_text(text + line)
+
     def defaults(self) -> dict[str, str]:
         """See Cluster: `max_wal_size` came with 9.5."""
         known = super().defaults()

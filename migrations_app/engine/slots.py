@@ -7,6 +7,7 @@ it can be told to the operator and ended at any time.
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import psycopg
@@ -19,12 +20,14 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, Ledger, LedgerItem
 from .source_setup import age, database_oid
-from .versions import TEMPORARY_SLOTS_SINCE, create_slot, shows_slot_reader
+from .versions import TEMPORARY_SLOTS_SINCE, create_slot, senders_hear_nothing, shows_slot_reader
 from .wording import count, listing, say
 
 _TRY_SECONDS = 3
 _LONGEST_WAIT_SECONDS = 10.0
 _TELL_EVERY_TRIES = 20
+_LOOK_SECONDS = 0.5
+_TELL_AFTER_LOOKS, _TELL_EVERY_LOOKS = 6, 240
 _END_OF_SESSION_TRIES = 100
 
 _OLDER = """
@@ -119,7 +122,7 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
     while True:
         run.ports.control.check()
         try:
-            row = connection.execute(statement).fetchone()
+            row = _execute(run, database, connection, statement)
         except psycopg.Error as error:
             run.ports.control.check()
             if error.sqlstate == "58P01":
@@ -141,6 +144,26 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
             run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
         tries += 1
         run.ports.control.sleep(min(0.5 * tries, _LONGEST_WAIT_SECONDS))
+
+
+def _execute(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...] | None:
+    """Run the statement. Before 10 no timeout cuts its wait: there a second session ends it when the run must stop."""
+    if not senders_hear_nothing(connection.info.server_version):
+        return connection.execute(statement.encode()).fetchone()
+    with run.sessions.session(Side.SOURCE, database.source_name) as other, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(lambda: connection.execute(statement.encode()).fetchone())
+        looks = 0
+        try:
+            while not wait([future], _LOOK_SECONDS).done:
+                run.ports.control.check()
+                looks += 1
+                if looks % _TELL_EVERY_LOOKS == _TELL_AFTER_LOOKS:
+                    run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                other.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            raise
+        return future.result()
 
 
 def _waiting_for(run: Run, database: DatabasePlan) -> str:

@@ -24,6 +24,7 @@ from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .unmoved import LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
+from .versions import exports_hold_transactions
 from .wording import say
 
 _PING_SECONDS = 1.0
@@ -43,13 +44,34 @@ class Snapshot:
 
     database: str
     lsn: int | None
-    export_id: str
     holder: Connection
     tables: list[Table] = field(default_factory=list)
     locked: frozenset[int] = frozenset()
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
+    _export_id: str = ""
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def export_id(self) -> str:
+        """Its name for other sessions, from the first use on. Raises ConnectionLost when it is gone. Thread-safe.
+
+        Before 10 lending gives the holder a transaction id, and every slot that is made afterwards, in any database,
+        waits for its end: so nothing is lent before it is needed.
+        """
+        with self._lock:
+            if not self._export_id:
+                try:
+                    row = self.holder.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+                except psycopg.Error as error:
+                    raise ConnectionLost(
+                        say(
+                            "The session that holds the snapshot of {database} on the source has ended.",
+                            database=self.database,
+                        )
+                    ) from error
+                self._export_id = str(row[0]) if row else ""
+            return self._export_id
 
     def alive(self) -> bool:
         """Say whether the holder still stands. Asks the server, at most once a second. Thread-safe."""
@@ -309,19 +331,16 @@ def _snapshot(
     if lock:
         holder.execute(lock_text(lock).encode())
         locked = frozenset(int(str(row[0])) for row in holder.execute(standing_text(lock).encode()).fetchall())
-    return Snapshot(
+    snapshot = Snapshot(
         database=database.source_name,
         lsn=lsn,
-        export_id=_export(holder),
         holder=holder,
         tables=_selected(run, database, holder),
         locked=locked,
     )
-
-
-def _export(holder: Connection) -> str:
-    row = holder.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-    return str(row[0]) if row else ""
+    if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
+        _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
+    return snapshot
 
 
 def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:

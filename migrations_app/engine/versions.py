@@ -64,6 +64,16 @@ def has_publications(version: int) -> bool:
     return version >= _PUBLICATIONS_SINCE
 
 
+def exports_hold_transactions(version: int) -> bool:
+    """Say whether a session that lends its snapshot has a transaction id, for whose end every new slot waits."""
+    return version < TEMPORARY_SLOTS_SINCE
+
+
+def senders_hear_nothing(version: int) -> bool:
+    """Say whether a WAL sender ignores timeouts and cancellation: it can only be ended, by another session."""
+    return version < TEMPORARY_SLOTS_SINCE
+
+
 def decodes_truncate(version: int) -> bool:
     """Say whether TRUNCATE is in the stream of changes."""
     return version >= _TRUNCATE_SINCE

@@ -18,7 +18,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from migrations_app.engine.states import RULES, Action, Status
-from migrations_app.models import CheckItem, ConnectionTest, MigrationTask
+from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, Recopy
 from tests import factories
 
 PATIENCE = 20_000  # milliseconds; a busy machine, not a busy page
@@ -57,7 +57,8 @@ CASES: dict[Action, Case] = {
     Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),
     Action.DELETE: Case(listed=False),
 }
-PRESSES = [(action, status) for action in Action for status in Status if status in RULES[action].allowed_from]
+OF_TABLES = {Action.RECOPY}  # a button at each table, tried apart
+PRESSES = [(action, status) for action in CASES for status in Status if status in RULES[action].allowed_from]
 EDITED_FROM_THE_LIST = {Status.DRAFT}  # the others are opened first: their check is what they are about
 
 
@@ -132,12 +133,12 @@ def _shown(page: Page, task: MigrationTask, actions: set[Action]) -> set[Action]
 
 
 def _allowed(status: Status, *, made: bool = False) -> set[Action]:
-    allowed = {action for action in Action if status in RULES[action].allowed_from}
+    allowed = {action for action in CASES if status in RULES[action].allowed_from}
     return allowed - ({Action.REOPEN} if made else {Action.ACCESS})
 
 
 def test_every_action_of_the_table_of_states_has_a_case() -> None:
-    assert set(CASES) == set(Action) == set(RULES)
+    assert set(CASES) | OF_TABLES == set(Action) == set(RULES)
 
 
 @pytest.mark.parametrize("status", Status)
@@ -147,7 +148,7 @@ def test_pages_show_exactly_the_buttons_that_the_status_allows(
     page, task = signed_in(), in_status(status)
     item = _warned(task)
     for name in ("detail", "check"):
-        actions = {action for action in Action if CASES[action].page == name}
+        actions = {action for action, case in CASES.items() if case.page == name}
         page.goto(_address(live_server, name, task))
         assert _shown(page, task, actions) == _allowed(status) & actions, name
         assert page.get_by_role("button", name="Clone").count() == (name == "detail")
@@ -167,7 +168,7 @@ def test_the_list_shows_exactly_the_buttons_that_each_status_allows(
         wanted = {action for action in _allowed(Status(task.status)) if CASES[action].listed}
         if task.status not in EDITED_FROM_THE_LIST:
             wanted.discard(Action.EDIT)
-        assert _shown(page, task, set(Action)) == wanted, task.status
+        assert _shown(page, task, set(CASES)) == wanted, task.status
 
 
 def test_a_failed_task_that_made_something_changes_access_instead_of_everything(
@@ -183,11 +184,11 @@ def test_somebody_who_only_looks_sees_no_button_in_any_status(signed_in: Callabl
     page = signed_in("viewer")
     tasks = [in_status(status) for status in Status]
     page.goto(_address(live_server, "list", tasks[0]))
-    assert [task.status for task in tasks if _shown(page, task, set(Action))] == []
+    assert [task.status for task in tasks if _shown(page, task, set(CASES))] == []
     for task in tasks:
         if task.status in (Status.CHECK_PASSED, Status.READY, Status.FAILED):
             page.goto(_address(live_server, "detail", task))
-            assert _shown(page, task, set(Action)) == set()
+            assert _shown(page, task, set(CASES)) == set()
 
 
 @pytest.mark.parametrize(("action", "status"), PRESSES, ids=lambda value: value.value)
@@ -225,6 +226,22 @@ def _is_done(action: Action, task: MigrationTask) -> None:
         assert now.status == RULES[action].leads_to
     if now is not None:
         assert now.events.filter(actor="anna").exists()
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_table_can_be_copied_again_exactly_while_the_status_allows_it(
+    status: Status, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), in_status(status)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step="sync")
+    table = factories.table_copy(task, status="done")
+    page.goto(_address(live_server, "detail", task))
+    button = page.locator(f"#recopy-t{table.pk}")
+    assert button.count() == (status in RULES[Action.RECOPY].allowed_from)
+    if button.count():
+        button.click()
+        expect(page.get_by_text("The table will be copied once more")).to_be_visible()
+        assert Recopy.objects.get(task=task).name == table.name
 
 
 @pytest.mark.parametrize("status", [Status.DRAFT, Status.RUNNING, Status.COMPLETED])

@@ -48,7 +48,7 @@ SELECT lo_from_bytea(4001, '\\x00ff00');
 
 CHANGES = {
     "ALTER TABLE t ALTER name SET DEFAULT 'y'": "column name on t",
-    "ALTER TABLE t ALTER name TYPE varchar(5)": "column name on t",
+    "DROP TRIGGER before_row ON t; ALTER TABLE t ALTER name TYPE varchar(5)": "column name on t",
     "ALTER TABLE t DISABLE TRIGGER before_row": "trigger before_row on t",
     "ALTER TABLE t ENABLE ALWAYS TRIGGER before_row": "trigger before_row on t",
     "ALTER POLICY p ON t USING (amount > 2)": "policy p on t",

@@ -231,7 +231,7 @@ def test_a_bad_address_is_refused_before_anything_is_dialled() -> None:
     assert failure(at(5432, host="127.0.0.1,127.0.0.2")).code == "ADDRESS-BAD"
 
 
-@pytest.mark.parametrize(("said", "words"), [("9.6.24", "9.6.24"), ("19.1", "19.1"), ("8.0.2", "8.0.2")])
+@pytest.mark.parametrize(("said", "words"), [("9.2.24", "9.2.24"), ("19.1", "19.1"), ("8.0.2", "8.0.2")])
 def test_a_version_out_of_range_is_said(said: str, words: str) -> None:
     with impostors.listening(impostors.pretending(said)) as port:
         error = failure(at(port))

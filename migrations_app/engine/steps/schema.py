@@ -17,6 +17,7 @@ from ..restoring_roles import restore_roles
 from ..snapshot import Snapshot, open_first
 from ..target_database import ensure_database, may_silence_triggers, own_like_source
 from ..target_objects import clear_for_restore, some
+from ..versions import exports_hold_transactions
 from ..wording import count, say
 
 _WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
@@ -27,14 +28,22 @@ def run(run: Run) -> Outcome:
 
     Leaves an open snapshot in `run.snapshots` for each database that it worked on.
     """
-    if any(not run.ports.store.database(database.source_name).schema_done for database in run.databases()):
+    missing = [one for one in run.databases() if not run.ports.store.database(one.source_name).schema_done]
+    if missing:
         run.ports.store.step_progress(0, 1, "making roles")
         restore_roles(run)
-    for database in run.databases():
+    if run.plan.incremental and len(missing) > 1 and exports_hold_transactions(run.sessions.version(Side.SOURCE)):
+        for database in missing:  # a slot waits for the end of every snapshot that is lent, so all slots come first
+            _open(run, database)
+    for database in missing:
         run.ports.control.check()
-        if not run.ports.store.database(database.source_name).schema_done:
-            restore_schema(run, database)
+        restore_schema(run, database)
     return DONE
+
+
+def _open(run: Run, database: DatabasePlan) -> Snapshot:
+    snapshot: Snapshot | None = run.snapshots.get(database.source_name)
+    return open_first(run, database) if snapshot is None or not snapshot.alive() else snapshot
 
 
 def restore_schema(run: Run, database: DatabasePlan) -> None:
@@ -50,9 +59,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
         replica_role = may_silence_triggers(connection)
     clear_for_restore(run, database)
-    snapshot: Snapshot | None = run.snapshots.get(database.source_name)
-    if snapshot is None or not snapshot.alive():
-        snapshot = open_first(run, database)
+    snapshot = _open(run, database)
     archive = open_archive(run, database, fresh=True)
     _report_left_out(run, database, archive)
     _report_names(run, database, archive)
