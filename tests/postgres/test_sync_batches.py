@@ -275,6 +275,37 @@ def test_only_the_tables_that_need_it_go_row_by_row(pair: Pair, by_rows: list[ob
     assert by_rows == [{oid}]
 
 
+@pytest.mark.parametrize("change", ["UPDATE orders SET n = 1", "DELETE FROM orders", "INSERT INTO orders VALUES (9)"])
+def test_few_changes_that_are_committed_at_once_commit_nothing_when_one_does_not_fit(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    force_path(monkeypatch, "rows")
+    pair.build(ORDERS + "; CREATE TABLE other (id int PRIMARY KEY)")
+    pair.at_source("INSERT INTO orders VALUES (1)")
+    pair.catch_up()
+    pair.at_target("DELETE FROM orders; INSERT INTO orders VALUES (9)")
+    before = pair.value("SELECT lsn::text FROM towpath.bookmark", "target")
+    pair.at_source(f"BEGIN; INSERT INTO other VALUES (1); {change}; COMMIT")
+    with pytest.raises(ConflictError):
+        pair.catch_up()
+    assert pair.value("SELECT count(*) FROM other", "target") == 0
+    assert pair.value("SELECT lsn::text FROM towpath.bookmark", "target") == before
+
+
+def test_a_few_swallowed_inserts_are_seen_when_committed_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    force_path(monkeypatch, "rows")
+    pair.build(ORDERS)
+    with pair.syncing() as session:
+        pair.at_target(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER no BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION no();"
+            "ALTER TABLE orders ENABLE ALWAYS TRIGGER no"
+        )
+        pair.at_source("INSERT INTO orders VALUES (1), (2)")
+        with pytest.raises(ConflictError, match=r"\(id=1\) stored no row"):
+            session.advance()
+
+
 def test_unique_values_that_change_hands_arrive(pair: Pair) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY, slug text UNIQUE)")
     pair.at_source("INSERT INTO t SELECT g, 's' || g FROM generate_series(1, 50) g")

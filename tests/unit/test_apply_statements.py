@@ -15,6 +15,7 @@ from migrations_app.engine.replication.statements import (
     TargetColumn,
     TargetTable,
     shown_key,
+    sure,
     truncate_sql,
 )
 
@@ -125,6 +126,12 @@ def test_a_key_is_shown_by_name_and_value_and_shortened() -> None:
     long = b"k" * 500
     assert shown_key(KEYED.key_of(Insert(1, [b"7", b"secret", None]))) == "id=7"
     assert len(shown_key(KEYED.key_of(Insert(1, [long, b"secret", None])))) < 80
+
+
+def test_a_sure_statement_fails_by_itself_unless_it_hits_one_row() -> None:
+    assert sure("DELETE FROM t") == (
+        "WITH x AS (DELETE FROM t RETURNING 1) SELECT 1 / (CASE count(*) WHEN 1 THEN 1 ELSE 0 END) FROM x"
+    )
 
 
 def test_truncation_names_all_tables_at_once_with_their_flags() -> None:

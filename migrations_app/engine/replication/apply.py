@@ -31,6 +31,9 @@ from .transaction import Transaction
 _FEW_CHANGES = 40
 """Up to so many changes go row by row: one statement for a handful of rows costs more than theirs."""
 
+_ONCE_CHANGES = 40
+"""Up to so many changes are sent and committed in one go, without waiting for an answer in between."""
+
 _WORTH_CHANGES = 2_000
 """A batch of so many goes at once when nothing is under way."""
 
@@ -251,14 +254,41 @@ class Applier:
         point = self._transaction.is_open
         if not batch.changes and not point:
             return
+        if batch.complete and not batch.rows_only and not point and batch.changes <= min(_FEW_CHANGES, _ONCE_CHANGES):
+            yield from self._send_at_once(batch)
+            return
         if batch.rows_only or batch.changes <= _FEW_CHANGES:
             self._transaction.begin()
             yield from self._send_rows(batch)
         else:
             yield from self._send_folded(batch, point)
         if batch.complete:
-            self._transaction.close(batch.end, batch.changes, durable=self._transaction.durable_due)
-            yield from self._answers()
+            yield from self._close(batch)
+
+    def _send_at_once(self, batch: Batch) -> Iterator[None]:
+        """Commit without a look at the answers: the server fails the transaction when a change does not fit."""
+        try:
+            self._transaction.begin(sure=True)
+            self._rows.apply(batch, sure=True)
+            yield from self._close(batch)
+        except StatementFailed as failure:
+            self._take_back(failure, to_point=False)
+            yield from self._send_rows(batch)
+            yield from self._close(batch)
+
+    def _close(self, batch: Batch) -> Iterator[None]:
+        self._transaction.close(batch.end, batch.changes, durable=self._transaction.durable_due)
+        yield from self._answers()
+
+    def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
+        """Be ready to do the same again row by row. Raises `failure` when that would be of no use."""
+        if lease_lost(failure) or (failure.error and is_lost(failure.error)):
+            raise failure
+        self._check()
+        self._batches.failed(failure)
+        self._pipeline.recover()
+        self._transaction.undo(to_point=to_point)
+        self._prepared.forget()
 
     def _send_folded(self, batch: Batch, point: bool) -> Iterator[None]:
         transaction = self._transaction
@@ -270,13 +300,7 @@ class Applier:
             if point:
                 transaction.keep_no_longer()
         except StatementFailed as failure:
-            if lease_lost(failure) or (failure.error and is_lost(failure.error)):
-                raise
-            self._check()
-            self._batches.failed(failure)
-            self._pipeline.recover()
-            transaction.undo(to_point=point)
-            self._prepared.forget()
+            self._take_back(failure, to_point=point)
             yield from self._send_rows(batch)
 
     def _send_rows(self, batch: Batch, only: Container[int] | None = None) -> Iterator[None]:

@@ -12,6 +12,7 @@ from ..errors import LeaseLost, TargetError
 from ..lsn import format_lsn, parse_lsn
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..wording import say
+from .statements import sure
 
 TABLE = "bookmark"
 _TABLE = qualified(TARGET_SCHEMA, TABLE)
@@ -22,6 +23,7 @@ CLAIM_SQL = (
     f"UPDATE {_TABLE} SET n = n + 1 / (CASE WHEN lsn = $1::pg_catalog.pg_lsn AND epoch = $2::bigint THEN 1 ELSE 0 END)"  # noqa: S608 - constants
     " WHERE task = $3"
 ).encode()
+SURE_CLAIM_SQL = sure(CLAIM_SQL.decode()).encode()
 MOVE_SQL = f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn WHERE task = $2".encode()  # noqa: S608 - constants
 
 

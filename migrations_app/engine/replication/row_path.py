@@ -11,7 +11,7 @@ from .pgoutput import Begin, Delete, Insert, Message, Relation, Truncate, Update
 from .pipeline import Pipeline
 from .prepared import Prepared
 from .relations import Member, Relations
-from .statements import INSERT, Key, empty_sql, truncate_sql
+from .statements import INSERT, Key, empty_sql, sure, truncate_sql
 from .transaction import Transaction
 
 
@@ -36,13 +36,17 @@ class RowPath:
         self._encoding = encoding
         self._binary = binary
         self._final = 0
+        self._sure = False
 
-    def apply(self, batch: Batch, only: Container[int] | None = None) -> None:
+    def apply(self, batch: Batch, only: Container[int] | None = None, *, sure: bool = False) -> None:
         """Send every change of the batch, or those of the tables `only` (oids). Waits while too much is under way.
+
+        `sure`: the server itself fails a change that does not hit exactly one row, which costs it a little more.
 
         Raises StatementFailed for whatever has been answered meanwhile, EngineError for what cannot be sent.
         """
         self._final = batch.final
+        self._sure = sure
         for data, at, end in messages(batch.segments):
             oid = int.from_bytes(data[at + 1 : at + 5])
             kind = data[at]
@@ -70,7 +74,10 @@ class RowPath:
 
     def _send(self, change: Change, key: Key, values: Values, size: int) -> None:
         statements = change.member.statements
-        name = self._prepared.name(change.member, key, lambda: statements.sql(key), change)
+        if self._sure:
+            name = self._prepared.name(change.member, ("sure", key), lambda: sure(statements.sql(key)), change)
+        else:
+            name = self._prepared.name(change.member, key, lambda: statements.sql(key), change)
         self._pipeline.send(name, values, 1, change, size, [1] * len(values) if self._binary else None)
 
     def _truncate(self, message: Truncate) -> None:

@@ -181,6 +181,11 @@ class RowStatements:
         return [(columns[at], row[at]) for at in positions if at < len(row)]
 
 
+def sure(sql: str) -> str:
+    """Make the server itself fail a statement that does not hit exactly one row."""
+    return f"WITH x AS ({sql} RETURNING 1) SELECT 1 / (CASE count(*) WHEN 1 THEN 1 ELSE 0 END) FROM x"  # noqa: S608 - quoted
+
+
 def shown_key(key: list[tuple[RelationColumn, bytes | None]]) -> str:
     """Return a key whose values are texts, shortened, for messages."""
     return ", ".join(f"{column.name}={_shown(value)}" for column, value in key) or "no key"

@@ -55,14 +55,18 @@ class Transaction:
         """Whether the last durable commit is old enough for another one."""
         return time.monotonic() - self._durable_at >= _DURABLE_SECONDS
 
-    def begin(self) -> None:
-        """Open it unless it is open. The claim fails, with context CLAIM, when another worker has the bookmark."""
+    def begin(self, *, sure: bool = False) -> None:
+        """Open it unless it is open. The claim fails, with context CLAIM, when another worker has the bookmark.
+
+        `sure`: the server itself sees to it that there is one, so that `close` need not wait for the answer.
+        """
         if self.is_open:
             return
         self._pipeline.command(b"BEGIN", context="beginning a transaction")
         self.defer()
         parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
-        self._pipeline.command(bookmark.CLAIM_SQL, parameters, expected=1, context=CLAIM)
+        claim = bookmark.SURE_CLAIM_SQL if sure else bookmark.CLAIM_SQL
+        self._pipeline.command(claim, parameters, expected=1, context=CLAIM)
         self.is_open = True
 
     def defer(self) -> None:
@@ -91,11 +95,12 @@ class Transaction:
             return
         self._pipeline.command(b"ROLLBACK", context="rolling back")
         self.is_open = False
+        self._sent = self.committed
         self.begin()
 
     def close(self, end: int, changes: int, *, durable: bool) -> None:
-        """Move the bookmark to `end` and commit. Only after every answer was read: a change that found no row is no
-        error to the server, so nothing else keeps it from being committed.
+        """Move the bookmark to `end` and commit. Only after every answer was read, or when all statements are `sure`: a
+        change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
         """
         parameters = [format_lsn(end).encode(), self._task]
         self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context="moving the bookmark")
