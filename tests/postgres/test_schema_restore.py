@@ -286,7 +286,8 @@ def test_a_view_that_was_refused_is_tried_again_after_the_rows(source_cluster, t
         copy_rows(run)
         index.run(run)
         states = fakes(run.ports)[1].entries(database.source_name).values()
-        assert [(state.name, state.done) for state in states] == [("old", False), ("on_old", True)]
+        views = [(state.name, state.done) for state in states if state.type == "VIEW"]
+        assert views == [("old", False), ("on_old", True)]
 
 
 def test_an_extension_is_made_where_it_is_missing_and_goes_away_with_the_rest(source_cluster, target_cluster, plan):
