@@ -83,7 +83,11 @@ def test_a_clone_takes_servers_secrets_selection_and_options_and_nothing_else() 
     services.add_tag(task_id=task.pk, actor=None, name="prod")
     copy = services.clone_task(task_id=task.pk, actor=factories.user("bob"))
     assert (copy.status, copy.name, copy.cloned_from_id) == ("draft", "shop to 18 (copy)", task.pk)
-    assert (copy.incremental, copy.copy_jobs, copy.selection) == (False, 3, task.selection)
+    assert (copy.incremental, copy.copy_jobs, copy.selection) == (
+        False,
+        3,
+        {**task.selection, "existing": "refuse"},  # what was confirmed by one task's name holds for no other
+    )
     assert copy.scheduled_at is None
     assert _tags(copy) == ["prod"]
     assert not copy.tables.exists()
