@@ -78,6 +78,14 @@ def refresh(place: Place) -> None:
             connection.execute(f"REFRESH MATERIALIZED VIEW {name}".encode())
 
 
+def _names(connection: psycopg.Connection[Any], sql: str) -> list[str]:
+    """Return what the query finds; nothing where the server is too old for such objects."""
+    catalog = sql.split(" FROM ")[1].split()[0]
+    if connection.execute("SELECT to_regclass(%s)", (f"pg_catalog.{catalog}",)).fetchone() == (None,):
+        return []
+    return [str(name) for (name,) in connection.execute(sql.encode()).fetchall()]
+
+
 def leftovers(source: Place, target: Place) -> list[str]:
     """Return everything on both servers that the product made for itself and that should be gone, in words."""
     found = []
@@ -88,7 +96,7 @@ def leftovers(source: Place, target: Place) -> list[str]:
                 ("session", "SELECT application_name FROM pg_stat_activity WHERE application_name ~ '^towpath'"),
                 ("origin", "SELECT roname FROM pg_replication_origin WHERE roname ~ 'towpath'"),
             ):
-                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
+                found += [f"{what} {name} on the {side}" for name in _names(connection, sql)]
         if not place.exists():
             continue
         with place.connect() as connection:
@@ -97,7 +105,7 @@ def leftovers(source: Place, target: Place) -> list[str]:
                 ("schema", "SELECT nspname FROM pg_namespace WHERE nspname = 'towpath'"),
                 ("table", "SELECT relname FROM pg_class WHERE relname ~ '^towpath_[0-9a-f]{8}'"),
             ):
-                found += [f"{what} {name} on the {side}" for (name,) in connection.execute(sql.encode()).fetchall()]
+                found += [f"{what} {name} on the {side}" for name in _names(connection, sql)]
         if place.identities and replica_identities(place) != place.identities:
             found.append(f"changed replica identities on the {side}")
     return found

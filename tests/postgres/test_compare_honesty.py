@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.comparing.hashing import Dialect
 from migrations_app.engine.errors import CancelRequested, CompareDiffers, ConnectionLost
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
@@ -222,3 +223,16 @@ def test_a_comparison_leaves_no_session_behind(
         return all(one.execute(f"SELECT 1 {ours}".encode()).fetchone() is None for one in (source, target))
 
     wait_until(alone)
+
+
+@pytest.mark.parametrize("type_name", ["double precision", "real", "double precision[]"])
+def test_both_binary_forms_of_nan_count_as_one_where_floats_are_compared_in_binary(
+    type_name: str, target_cluster: Cluster
+) -> None:
+    shown = Dialect(send_floats=True).column("v", type_name)
+    element = type_name.removesuffix("[]")
+    given = "ARRAY[%s]" if type_name.endswith("[]") else "%s"
+    values = ", ".join(f"({given % one})" for one in (f"'NaN'::{element}", f"-('NaN'::{element})", f"1.5::{element}"))
+    with target_cluster.connect() as connection:
+        rows = connection.execute(f"SELECT {shown} FROM (VALUES {values}) t (v)").fetchall()
+    assert rows[0] == rows[1] != rows[2]

@@ -23,6 +23,8 @@ _SENT = {
     "line": "line_send",
     "circle": "circle_send",
 }
+_NAN = (("fff8000000000000", "7ff8000000000000"), ("ffc00000", "7fc00000"))
+"""Binary forms of NaN in hexadecimal, of double precision and of real: older servers make the one, newer the other."""
 _SHORTEST_FLOATS_SINCE = 120000
 
 
@@ -61,9 +63,11 @@ class Dialect:
     def column(self, name: str, type_name: str) -> str:
         """Return the SQL that stands for one column inside the row text."""
         sent = _SENT.get(type_name) or ("array_send" if type_name.removesuffix("[]") in _SENT else "")
-        if self.send_floats and sent:
-            return "pg_catalog." + sent + "(" + quote(name) + ")"
-        return quote(name)
+        if not self.send_floats or not sent:
+            return quote(name)
+        one, other = _NAN[type_name.startswith("real")]
+        sent = "pg_catalog.encode(pg_catalog." + sent + "(" + quote(name) + "), 'hex')"
+        return "pg_catalog.replace(" + sent + ", '" + one + "', '" + other + "')"
 
 
 @dataclass(frozen=True, kw_only=True)
