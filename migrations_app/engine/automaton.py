@@ -263,7 +263,11 @@ class Automaton:
                 return True
             if stop.dead:
                 return False
-        return self._accepts_at_end(stop)
+        if not name:
+            return self._matches_at_end(stop, begin=True)
+        if stop.at_end is None:
+            stop.at_end = self._matches_at_end(stop, begin=False)
+        return stop.at_end
 
     def _step(self, stop: _Stop, char: str) -> _Stop:
         moved: list[int] = []
@@ -303,19 +307,19 @@ class Automaton:
         places = frozenset(place for place in seen if self._nodes[place].kind in (_CHAR, _END))
         return self._stops.setdefault((places, hit), _Stop(places, hit))
 
-    def _accepts_at_end(self, stop: _Stop) -> bool:
-        if stop.at_end is None:
-            seen: set[int] = set()
-            todo = [place for place in stop.places if self._nodes[place].kind == _END]
-            while todo:
-                place = todo.pop()
-                if place not in seen:
-                    seen.add(place)
-                    if self._nodes[place].kind in (_SPLIT, _END):
-                        todo += self._nodes[place].out
-            self._spend(len(seen))
-            stop.at_end = any(self._nodes[place].kind == _MATCH for place in seen)
-        return stop.at_end
+    def _matches_at_end(self, stop: _Stop, *, begin: bool) -> bool:
+        """`begin`: the name is empty, so its end is its beginning as well."""
+        passed = {_SPLIT, _END, _BEGIN} if begin else {_SPLIT, _END}
+        seen: set[int] = set()
+        todo = [place for place in stop.places if self._nodes[place].kind == _END]
+        while todo:
+            place = todo.pop()
+            if place not in seen:
+                seen.add(place)
+                if self._nodes[place].kind in passed:
+                    todo += self._nodes[place].out
+        self._spend(len(seen))
+        return any(self._nodes[place].kind == _MATCH for place in seen)
 
     def _spend(self, work: int) -> None:
         self._work += work

@@ -6,7 +6,7 @@ import fnmatch
 import re
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from migrations_app.engine.automaton import Automaton
@@ -36,6 +36,8 @@ expressions = st.recursive(
 
 
 @settings(max_examples=400, deadline=None)
+@example("($)^", "")
+@example("$^", "a")
 @given(expressions, st.text(alphabet="ab_1.", max_size=10))
 def test_an_expression_finds_what_the_library_finds(text: str, name: str) -> None:
     try:
