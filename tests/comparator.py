@@ -107,8 +107,8 @@ def _float_kind(kind: str, inner: str) -> str:
 
 
 def _exact(text: str, kind: str) -> str:
-    """Write every number in a text as the bytes of the float that it stands for; before 9.6 points print `inf`."""
-    text = re.sub(r"\binf\b", "Infinity", text)
+    """Write every number as the bytes of the float that it stands for; before 9.6 points hold `inf` and `-nan`."""
+    text = re.sub(r"-?\bnan\b", "NaN", re.sub(r"\binf\b", "Infinity", text))
     return _NUMBER.sub(lambda found: struct.pack(kind, float(found[0])).hex(), text)
 
 
