@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.conftest import public_folder
 from tests.faults.engine_kit import Scene
 from tests.faults.proxy import FaultProxy, fault_proxy
 
+Record = Callable[[str, object], None]
 HERE = Path(__file__).parent
 SEED = int(os.environ.get("TOWPATH_SEED", "1"))
 
@@ -43,6 +44,12 @@ def world(
 def _fill(connection: psycopg.Connection[Any]) -> None:
     load_shop(connection, 0.02)
     slow_copy(connection)
+
+
+@pytest.fixture
+def record_property(record_property: Record) -> Record:
+    """Plain text only: a process of tests cannot hand over a sentence that remembers its template."""
+    return lambda name, value: record_property(name, str(value))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import pwd
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ from tests.faults.conftest import SEED
 from tests.faults.engine_kit import Driver, Scene
 from tests.faults.proxy import FaultProxy, fault_proxy
 
-Record = Callable[[str, object], None]
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 
 

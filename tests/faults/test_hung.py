@@ -10,8 +10,9 @@ from migrations_app.engine.connect import Sessions
 from migrations_app.engine.plan import Side
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl
+from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene, writing
-from tests.faults.server_kit import Record, slowed, stopped
+from tests.faults.server_kit import slowed, stopped
 from tests.impostors import listening, pooling
 
 WALSENDER = "backend_type = 'walsender'"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -16,13 +15,12 @@ from migrations_app.engine.policy import AddressPolicy
 from migrations_app.engine.replication.stream import open_stream
 from migrations_app.engine.states import StepName
 from tests.fakes import wait_until
-from tests.faults.conftest import SEED
+from tests.faults.conftest import SEED, Record
 from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.proxy import Cut, FaultProxy, Way, fault_proxy
 
 Proxies = dict[str, FaultProxy]
 SIDES = ("source", "target", "both")
-Record = Callable[[str, object], None]
 
 
 def chosen(proxies: Proxies, side: str) -> list[FaultProxy]:

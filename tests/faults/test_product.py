@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,10 +12,8 @@ from migrations_app.demo.writer import Writer
 from tests.acceptance.kit import Migration, World, ends_well, finish, open_world
 from tests.acceptance.places import Place
 from tests.fakes import wait_until
-from tests.faults.conftest import SEED
+from tests.faults.conftest import SEED, Record
 from tests.faults.proxy import FaultProxy, fault_proxy
-
-Record = Callable[[str, object], None]
 
 
 @pytest.fixture

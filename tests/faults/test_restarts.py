@@ -9,10 +9,10 @@ import time
 import pytest
 
 from migrations_app.engine.states import StepName
-from tests.faults.conftest import SEED
+from tests.faults.conftest import SEED, Record
 from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.proxy import Way, When, fault_proxy
-from tests.faults.server_kit import FAST, IMMEDIATE, Record, restart, set_up, slowed
+from tests.faults.server_kit import FAST, IMMEDIATE, restart, set_up, slowed
 
 
 @pytest.mark.parametrize("how", [FAST, IMMEDIATE], ids=["fast", "immediate"])

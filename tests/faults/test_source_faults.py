@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from migrations_app.engine.states import StepName
+from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene
-from tests.faults.server_kit import Record, rss_kilobytes, set_up, slowed
+from tests.faults.server_kit import rss_kilobytes, set_up, slowed
 
 
 @pytest.mark.fault("B4", "slot dropped while the sync runs")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene, writing
-from tests.faults.server_kit import Record, set_up, small_disk
+from tests.faults.server_kit import set_up, small_disk
 
 
 @pytest.mark.quick
