@@ -71,7 +71,8 @@ def wheel_root() -> Path:
         staging = Path(f"{public}.{os.getpid()}")
         for folder in (root, root.parent / f"{root.name}.libs"):
             shutil.copytree(folder, staging / "site" / folder.name, symlinks=True)
-        staging.chmod(0o755)
+        for folder in (staging, staging / "site"):
+            folder.chmod(0o755)  # whatever the umask is
         with contextlib.suppress(OSError):  # somebody else was faster
             staging.rename(public)
         shutil.rmtree(staging, ignore_errors=True)

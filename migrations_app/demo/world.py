@@ -32,6 +32,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 _LIBC = ctypes.CDLL(None)
 _MAJORS = {"source": 16, "target": 18}
 _STATE = "world.json"
+_KEYS = frozenset({"secret_key", "encryption_key"})  # without a database they open nothing
 _LOADERS = {"shop": load_shop, "analytics": load_analytics}
 
 
@@ -177,8 +178,9 @@ class World:
 
     def _make_folder(self) -> None:
         with contextlib.suppress(FileExistsError):
-            self._folder.mkdir(parents=True, mode=0o711)
+            self._folder.mkdir(parents=True)
         require_own(self._folder)
+        self._folder.chmod(0o711)  # whatever the umask is: started by root, the servers enter it as `nobody`
 
     def _read_state(self) -> dict[str, Any]:
         try:
@@ -233,10 +235,11 @@ def _former_pid(cluster: Cluster) -> int | None:
 def clean(data_dir: Path) -> None:
     """Delete the data folder of a demo with all worlds in it. Raises ClusterError while one runs.
 
-    Raises ClusterError as well when no demo ever used the folder: it may hold somebody's real tasks.
+    Raises ClusterError as well when no demo ever used the folder: it may hold somebody's real tasks. A folder with
+    nothing but keys is what a demo leaves that ended well, or that could not start.
     """
     worlds = [path.parent for pattern in ("*", "*/*") for path in data_dir.glob(f"{pattern}/{_STATE}")]
-    if not worlds:
+    if not worlds and any(path.is_file() and path.name not in _KEYS for path in data_dir.rglob("*")):
         raise ClusterError(f"{data_dir} is not the data folder of a demo")
     for folder in worlds:
         World(folder).remove()

@@ -116,6 +116,7 @@ def _printed(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(up, "supervisor", lambda *arguments: Nothing())
     monkeypatch.setattr(up, "port_is_free", lambda host, port: True)
     monkeypatch.setattr(up.connections, "close_all", lambda: None)
+    monkeypatch.setattr(up.os, "umask", lambda mask: 0)  # it would stay with everything that this process makes later
     out = io.StringIO()
     call_command("up", host="0.0.0.0", port=8611, stdout=out)  # noqa: S104 - nothing listens in this test
     return out.getvalue()

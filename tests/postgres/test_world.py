@@ -128,6 +128,23 @@ def test_removing_leaves_nothing(data_dir: Path) -> None:
     assert not servers.exists()
 
 
+def test_what_a_demo_leaves_that_ended_well_is_removed(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
+    home.mkdir()
+    (home / "secret_key").touch()
+    clean(home)
+    assert not home.exists()
+
+
+def test_servers_start_whatever_the_umask_is(data_dir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with World(data_dir / "world", 0.001) as world:
+            assert world.source.connect("shop").close() is None
+    finally:
+        os.umask(before)
+
+
 def test_a_folder_that_is_not_a_demo_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "console.sqlite3").touch()
     with pytest.raises(ClusterError, match="not the data folder of a demo"):
