@@ -170,6 +170,6 @@ def comparison(made: MigrationTask, **fields: Any) -> ComparisonResult:
 
 
 def workers() -> None:
-    """Signs of life of every kind of worker."""
-    for cluster in ("console", "migrate", "sync"):
+    """Signs of life of every kind of worker, and of the dispatcher."""
+    for cluster in ("console", "migrate", "sync", "dispatcher"):
         WorkerBeat.objects.create(cluster=cluster, host="here", pid=next(_numbers))

@@ -19,7 +19,13 @@ def alive(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when database and workers can serve tasks, else 503 with the reason in words."""
-    health = selectors.health()
-    body = {"ready": not health.problem, "workers": health.workers, "queue": health.queue, "problem": health.problem}
+    """Answer 200 when database, keys, workers and dispatcher can serve tasks, else 503 with the reason in words."""
+    health = selectors.readiness()
+    body = {
+        "ready": not health.problem,
+        "workers": health.workers,
+        "queue": health.queue,
+        "oldest_lease_seconds": health.oldest_lease,
+        "problem": health.problem,
+    }
     return JsonResponse(body, status=503 if health.problem else 200)

@@ -73,6 +73,7 @@ from .pages import (
     events,
     health,
     left_behind,
+    readiness,
     steps,
     time_zone_name,
 )
@@ -173,6 +174,7 @@ __all__ = [
     "preparation",
     "provider_account",
     "public_address",
+    "readiness",
     "reading_of",
     "region_advice",
     "resource",

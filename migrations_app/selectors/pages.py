@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import queue
+from ..crypto import UnreadableSecret
 from ..engine.cleaning.side import by_hand
 from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
+from ..engine.states import WORKED
 from ..models import (
     ComparisonResult,
     ConnectionTest,
+    Endpoint,
     Event,
     LedgerEntry,
     MigrationTask,
@@ -56,6 +60,8 @@ class Health:
     workers: int
     queue: int
     problem: str
+    oldest_lease: float | None = None
+    """Seconds since the last sign of life of the task whose worker has been silent for longest; None without one."""
 
 
 def steps(task: MigrationTask) -> list[StepLine]:
@@ -162,7 +168,26 @@ def health() -> Health:
         names = ", ".join(missing)
         said = _("No worker answers for: %(names)s. Tasks wait until it does; start it with manage.py up.")
         problem = said % {"names": names}
+    elif "dispatcher" not in beats:
+        problem = _(
+            "The dispatcher does not answer: scheduled tasks are not started, and a worker that died is not replaced. "
+            "Start it with manage.py up."
+        )
     return Health(workers=count, queue=queue.waiting_messages(), problem=problem)
+
+
+def readiness() -> Health:
+    """Return `health`, and whether a stored password opens with the keys at hand."""
+    found = health()
+    held = MigrationTask.objects.filter(status__in=WORKED, lease_until__isnull=False).order_by("lease_until")
+    until = held.values_list("lease_until", flat=True).first()
+    age = max(0.0, (timezone.now() - until).total_seconds() + settings.LEASE_SECONDS) if until else None
+    problem = found.problem
+    try:
+        Endpoint.objects.exclude(password="").first()
+    except UnreadableSecret as error:
+        problem = str(error)
+    return replace(found, problem=problem, oldest_lease=age)
 
 
 def time_zone_name() -> str:

@@ -69,7 +69,7 @@ def test_a_cancel_behind_a_frozen_source_ends_and_lists_what_is_left(
     proxies["source"].hold()
     began = time.monotonic()
     migration.press("cancel_task")
-    migration.until("cancelled", seconds=60)
+    migration.until("cancelled", seconds=30)
     record_property("seen", f"cancelled after {time.monotonic() - began:.0f} s; {told(migration, 'CANCEL-LEFT')[-1]}")
     assert any("pg_drop_replication_slot" in text for text in told(migration, "CANCEL-LEFT"))
     assert {kind for kind, _, _ in migration.ledger("source")} >= {"slot", "publication"}

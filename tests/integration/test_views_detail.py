@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.fernet import Fernet
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.states import StepName
-from migrations_app.models import TableCopy
+from migrations_app.models import TableCopy, WorkerBeat
 from migrations_app.services import work
 from tests import factories
 
@@ -139,6 +140,24 @@ def test_health_needs_no_sign_in_and_tells_whether_work_is_done(client: Client) 
     factories.workers()
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["workers"]) == (200, 3)
+
+
+def test_without_a_dispatcher_nothing_is_ready(client: Client) -> None:
+    factories.workers()
+    WorkerBeat.objects.filter(cluster="dispatcher").delete()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "dispatcher" in answer.json()["problem"]
+
+
+def test_with_another_key_nothing_is_ready(client: Client, settings: Settings) -> None:
+    factories.workers()
+    factories.task(status="draft")
+    assert client.get("/readyz").status_code == 200
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "cannot be opened" in answer.json()["problem"]
 
 
 def test_a_page_says_when_no_worker_runs(anna: Client) -> None:

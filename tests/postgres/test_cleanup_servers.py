@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster, free_port
-from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.cleaning import clean_up, side
 from migrations_app.engine.errors import ConnectionLost
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.names import quote
@@ -229,6 +229,27 @@ def test_a_locked_table_keeps_its_identity_and_is_listed(
         assert [one.name for one in cleaned(plan, ports)] == ["t"]
     assert cleaned(plan, ports) == []
     assert identity_of(source, "t") == "d"
+
+
+def test_many_locked_tables_cost_no_more_than_a_few(
+    plan: Plan,
+    ports: Ports,
+    source: psycopg.Connection,
+    source_cluster: Cluster,
+    source_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(side, "_WAITING_SECONDS", 2.0)
+    names = [f"t{number}" for number in range(20)]
+    with source_cluster.connect(source_db, autocommit=False) as reader:
+        for name in names:
+            source.execute(f"CREATE TABLE {name} (a int); ALTER TABLE {name} REPLICA IDENTITY FULL".encode())
+            ports.ledger.intend(item(plan, Kind.REPLICA_IDENTITY, name, "public", was="d"))
+            reader.execute(f"SELECT FROM {name}".encode())
+        began = time.monotonic()
+        left = cleaned(plan, ports)
+    assert time.monotonic() - began < 25  # one after the other they would take 140
+    assert sorted(one.name for one in left) == sorted(names)
 
 
 def test_an_identity_that_somebody_changed_since_is_left_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ _SERVER_DOWN = frozenset(
 )
 _GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedColumn)
 _LOCK_TIMEOUT = "2s"
+_HURRIED_LOCK_TIMEOUT = "100ms"
+_WAITING_SECONDS = 10.0  # Cancel has to end within 30, whatever is locked
 _STATEMENT_TIMEOUT = "8s"
 
 
@@ -64,13 +67,23 @@ class Left:
 
 
 class Cleaner:
-    """Removes items on one side, database by database. Collects failures in `left` instead of raising them."""
+    """Removes items on one side, database by database. Collects failures in `left` instead of raising them.
+
+    When 10 seconds in all were spent on what could not be removed, the rest is tried once each, without waiting.
+    """
 
     def __init__(self, run: Run, side: Side) -> None:
         self.run = run
         self.side = side
         self.left: list[Left] = []
         self._down = ""
+        self._waited = 0.0
+        self._connection: Connection | None = None
+
+    @property
+    def in_a_hurry(self) -> bool:
+        """Say whether so much time went into what could not be removed that nothing is waited for any more."""
+        return self._waited >= _WAITING_SECONDS
 
     @contextlib.contextmanager
     def database(self, name: str, items: list[LedgerItem]) -> Iterator[Connection | None]:
@@ -85,15 +98,18 @@ class Cleaner:
         with contextlib.closing(connection):
             with contextlib.suppress(psycopg.Error):
                 end_older_sessions(connection, self.run.plan.key, self.run.plan.epoch)
+            self._connection = connection
             yield connection
 
     def attempt(self, item: LedgerItem, work: Callable[[], None]) -> bool:
         """Do `work` and cross `item` off; on a server's refusal list it as left. Returns whether it is gone."""
         self.run.ports.control.check()
+        began = time.monotonic()
         try:
             work()
         except psycopg.Error as error:
             self.run.ports.control.check()
+            self._note_waiting(time.monotonic() - began)
             if isinstance(error, _GONE):
                 self.run.ports.ledger.removed(item)  # somebody was faster, or the whole table is gone
                 return True
@@ -102,16 +118,23 @@ class Cleaner:
         self.run.ports.ledger.removed(item)
         return True
 
+    def _note_waiting(self, seconds: float) -> None:
+        before, self._waited = self.in_a_hurry, self._waited + seconds
+        if self.in_a_hurry and not before and self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.execute(f"SET lock_timeout = '{_HURRIED_LOCK_TIMEOUT}'".encode())
+
     def leave(self, item: LedgerItem, reason: str, *, unreachable: bool = False) -> None:
         """List an item as left."""
         self.left.append(Left(item=item, sql=by_hand(item), reason=reason, unreachable=unreachable))
 
     def _open(self, name: str, items: list[LedgerItem]) -> Connection | None:
         reason = self._down
+        lock_timeout = _HURRIED_LOCK_TIMEOUT if self.in_a_hurry else _LOCK_TIMEOUT
         if not reason:
             try:
                 return self.run.sessions.open(
-                    self.side, name, lock_timeout=_LOCK_TIMEOUT, statement_timeout=_STATEMENT_TIMEOUT
+                    self.side, name, lock_timeout=lock_timeout, statement_timeout=_STATEMENT_TIMEOUT
                 )
             except ConnectFailed as failure:
                 if failure.code == "DATABASE-MISSING":

@@ -11,14 +11,14 @@ from ..connect import Connection
 from ..names import quote
 from ..outcome import Run
 from ..plan import Side
-from ..ports import Control, Kind, LedgerItem
+from ..ports import Kind, LedgerItem
 from ..slots import readers_of
 from ..truncate_log import drop_log_sql, drop_trigger_sql
 from ..versions import can_decode, has_publications
 from ..wording import say
 from .side import Cleaner, Left, replica_identity_sql
 
-_SLOT_SECONDS = 10.0
+_SLOT_SECONDS, _HURRIED_SLOT_SECONDS = 10.0, 1.0
 
 
 def clean(run: Run) -> list[Left]:
@@ -35,10 +35,9 @@ def clean(run: Run) -> list[Left]:
 
 
 def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: list[LedgerItem]) -> None:
-    control = cleaner.run.ports.control
     slots = _with_unrecorded(items, _own_slots(connection, cleaner.run.plan.key), Kind.SLOT, name)
     for item in slots:
-        cleaner.attempt(item, lambda item=item: drop_slot(connection, item.name, control))  # type: ignore[misc]
+        cleaner.attempt(item, lambda item=item: drop_slot(cleaner, connection, item.name))  # type: ignore[misc]
     publications = _with_unrecorded(items, _own_publications(connection, cleaner.run.plan.key), Kind.PUBLICATION, name)
     published = False
     for item in publications:
@@ -46,7 +45,7 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
         published |= not cleaner.attempt(item, lambda statement=statement: _execute(connection, statement))  # type: ignore[misc]
     for item in items:
         if item.kind is Kind.TRUNCATE_TRIGGER:
-            cleaner.attempt(item, lambda item=item: _patiently(connection, drop_trigger_sql(item), control))  # type: ignore[misc]
+            cleaner.attempt(item, lambda item=item: _patiently(cleaner, connection, drop_trigger_sql(item)))  # type: ignore[misc]
     for item in items:
         if item.kind is Kind.TRUNCATE_LOG:
             cleaner.attempt(item, lambda item=item: _drop_log(connection, item))  # type: ignore[misc]
@@ -55,15 +54,15 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
             # A published table without identity refuses the application's updates.
             cleaner.leave(item, say("its publication could not be removed, and must go first"))
         elif item.kind is Kind.REPLICA_IDENTITY:
-            cleaner.attempt(item, lambda item=item: restore_identity(connection, item, control))  # type: ignore[misc]
+            cleaner.attempt(item, lambda item=item: restore_identity(cleaner, connection, item))  # type: ignore[misc]
 
 
-def drop_slot(connection: Connection, name: str, control: Control) -> None:
+def drop_slot(cleaner: Cleaner, connection: Connection, name: str) -> None:
     """Drop a slot of ours, ending the walsender that holds it. Idempotent.
 
-    Tries for 10 seconds, then raises ObjectInUse. Raises InsufficientPrivilege when the account may not.
+    Tries for 10 seconds (1 in a hurry), then raises ObjectInUse. Raises InsufficientPrivilege when the account may not.
     """
-    deadline = time.monotonic() + _SLOT_SECONDS
+    deadline = time.monotonic() + (_HURRIED_SLOT_SECONDS if cleaner.in_a_hurry else _SLOT_SECONDS)
     while True:
         found, readers = readers_of(connection, name)
         if not found:
@@ -77,40 +76,33 @@ def drop_slot(connection: Connection, name: str, control: Control) -> None:
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
-            control.sleep(0.2)
+            cleaner.run.ports.control.sleep(0.2)
 
 
-def restore_identity(connection: Connection, item: LedgerItem, control: Control) -> None:
-    """Give a table back the replica identity that it had, unless somebody has changed it since. Idempotent.
+def restore_identity(cleaner: Cleaner, connection: Connection, item: LedgerItem) -> None:
+    """Give a table back the replica identity that it had, unless somebody has changed it since. Idempotent."""
+    row = connection.execute(
+        "SELECT c.relreplident FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (item.schema, item.name),
+    ).fetchone()
+    if row is not None and row[0] == "f":
+        _patiently(cleaner, connection, replica_identity_sql(item))
 
-    Each try waits 2 seconds for the lock at most, so that nobody queues behind us for longer; three tries.
+
+def _patiently(cleaner: Cleaner, connection: Connection, statement: str) -> None:
+    """Run a statement that locks a table.
+
+    Each of three tries waits 2 seconds at most, so that nobody queues behind us for longer; in a hurry one hardly does.
     """
-    for last in (False, False, True):
-        row = connection.execute(
-            "SELECT c.relreplident FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = %s AND c.relname = %s",
-            (item.schema, item.name),
-        ).fetchone()
-        if row is None or row[0] != "f":
-            return
-        try:
-            _execute(connection, replica_identity_sql(item).encode())
-        except psycopg.errors.LockNotAvailable:
-            if last:
-                raise
-            control.sleep(0.5)
-
-
-def _patiently(connection: Connection, statement: str, control: Control) -> None:
-    """Run a statement that locks a table; each of three tries waits 2 seconds at most, so that nobody queues behind."""
-    for last in (False, False, True):
+    for last in (True,) if cleaner.in_a_hurry else (False, False, True):
         try:
             _execute(connection, statement.encode())
             return
         except psycopg.errors.LockNotAvailable:
             if last:
                 raise
-            control.sleep(0.5)
+            cleaner.run.ports.control.sleep(0.5)
 
 
 def _drop_log(connection: Connection, item: LedgerItem) -> None:
