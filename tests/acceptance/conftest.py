@@ -46,6 +46,13 @@ def _is_fault(message: ConsoleMessage, asked: re.Pattern[str]) -> bool:
     return message.type == "error" and not asked.search(message.text)
 
 
+def questions(page: Page) -> list[str]:
+    """Return a list that fills with what the page asks its server from now on; the browser fetches files when it likes."""
+    asked: list[str] = []
+    page.on("request", lambda request: None if "/static/" in request.url else asked.append(request.url))
+    return asked
+
+
 @pytest.fixture
 def watched(page: Page, live_server: Any) -> Iterator[Page]:
     """A page that fails the test on a console error, a script error, a dialog, or a request to another host."""

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from migrations_app.models import CheckItem, MigrationTask, SourceObject, TableCopy
 from tests import factories
+from tests.acceptance.conftest import questions
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
@@ -77,8 +78,7 @@ def test_the_list_stops_asking_when_nothing_can_change(sign_in: SignIn, live_ser
     _change(task, status="completed", finished_at=timezone.now())
     expect(page.get_by_text("All steps done")).to_be_visible()
     expect(page.locator("#poller[data-poll]")).to_have_count(0)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    asked = questions(page)
     page.wait_for_timeout(2500)  # longer than the poll's interval
     assert asked == []
 
@@ -104,8 +104,7 @@ def test_a_hidden_tab_does_not_ask(sign_in: SignIn, live_server: Any) -> None:
     factories.running_task(name="billing move")
     page.reload()
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    asked = questions(page)
     page.wait_for_timeout(2500)  # longer than the poll's interval
     assert asked == []
 

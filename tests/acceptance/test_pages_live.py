@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from migrations_app.models import MigrationTask, Sample, TableCopy
 from tests import factories
+from tests.acceptance.conftest import questions
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
@@ -88,9 +89,7 @@ def test_a_task_page_in_a_hidden_tab_does_not_ask_and_asks_when_it_comes_back(
     page, task = sign_in(), _syncing()
     page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
     page.evaluate("window.away = true; Object.defineProperty(document, 'hidden', { get: () => window.away })")
-    asked: list[str] = []
-    icon = "/static/console/icon.svg"  # the browser fetches it when it likes
-    page.on("request", lambda request: None if request.url.endswith(icon) else asked.append(request.url))
+    asked = questions(page)
     page.wait_for_timeout(2500)  # longer than the poll's interval
     assert asked == []
     with page.expect_request(re.compile("/progress/"), timeout=PATIENCE):
