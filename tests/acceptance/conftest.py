@@ -47,7 +47,7 @@ def _is_fault(message: ConsoleMessage, asked: re.Pattern[str]) -> bool:
 
 
 def questions(page: Page) -> list[str]:
-    """Return a list that fills with what the page asks its server from now on; the browser fetches files when it likes."""
+    """Return a list that fills with what the page asks from now on; files are fetched when the browser likes."""
     asked: list[str] = []
     page.on("request", lambda request: None if "/static/" in request.url else asked.append(request.url))
     return asked
