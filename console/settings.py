@@ -225,8 +225,9 @@ warnings.filterwarnings("ignore", message="Retry and timeout are misconfigured")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"marks": {"()": "migrations_app.log_marks.TaskMarks"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(marks)s%(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["marks"]}},
     "root": {"handlers": ["console"], "level": env.text("TOWPATH_LOG_LEVEL", "INFO")},
     "loggers": {"django_q": {"level": "WARNING"}, "django-q": {"level": "WARNING"}},
 }

@@ -20,6 +20,7 @@ from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import StepName
 from ..engine.wording import as_data, say, template
+from ..log_marks import marked
 from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from .lease import Lease
@@ -39,7 +40,7 @@ def run_check(task_id: str, codes: str = "") -> None:
         return
     task = MigrationTask.objects.get(pk=task_id)
     checked = draft_hash(task)
-    with Recorder() as recorder, Lease(claim) as lease:
+    with marked(task=task_id, action="check"), Recorder() as recorder, Lease(claim) as lease:
         try:
             if task.clear_target:
                 _clear_target(task, claim, recorder, lease)
@@ -47,7 +48,7 @@ def run_check(task_id: str, codes: str = "") -> None:
                 _read_objects_for_check(task)
             _run_items(task, frozenset(filter(None, codes.split(","))), lease, recorder)
         except Interrupted:
-            log.info("check of %s stopped", task_id)
+            log.info("stopped")
             work.release_check(claim)
             return
         except Exception as error:

@@ -13,6 +13,7 @@ from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
 from ..engine.wording import say
+from ..log_marks import at_step, marked
 from ..models import MigrationTask
 from ..services import work
 from . import rechecking
@@ -72,15 +73,17 @@ def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
     """
     task = MigrationTask.objects.get(pk=claim.task_id)
     run = _TaskRun(claim, task)
-    try:
-        run.work(stop_at_sync=stop_at_sync)
-    except Interrupted as reason:
-        log.info("task %s step %s stopped: %s", claim.task_id, run.step, type(reason).__name__)
-        work.release(claim)
-    except Exception as error:
-        _record_failure(claim, run.step, error)
-    else:
-        work.release(claim)
+    with marked(task=claim.task_id, action="clean" if task.status == Status.CANCELLING else "migrate"):
+        at_step(run.step)
+        try:
+            run.work(stop_at_sync=stop_at_sync)
+        except Interrupted as reason:
+            log.info("stopped: %s", type(reason).__name__)
+            work.release(claim)
+        except Exception as error:
+            _record_failure(claim, run.step, error)
+        else:
+            work.release(claim)
 
 
 class _TaskRun:
@@ -119,6 +122,7 @@ class _TaskRun:
     def _go_on(self, executor: Executor, lease: Lease, store: OrmStore) -> bool:
         """Run one slice of the current step. False: this worker is done with the task."""
         store.current = self.step
+        at_step(self.step)
         if self.step == StepName.SYNC and lease.recopy_requested():
             executor.recopy()
             work.recopies_done(self.claim)
@@ -149,7 +153,7 @@ def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None
         return
     if not isinstance(error, EngineError):
         incident = secrets.token_hex(4)
-        log.error("incident %s: task %s step %s", incident, claim.task_id, step, exc_info=error)
+        log.error("incident %s", incident, exc_info=error)
         error = EngineError(
             say("Unexpected error, id {incident}. Nothing was skipped.", incident=incident),
             hint=say(
