@@ -64,5 +64,5 @@ def pages_of_checks(ids: dict[str, str]) -> Iterator[Page]:
         yield Page(name, base)
         yield Page(f"{name}: problems only", f"{base}?show=problems")
         yield Page(f"{name}: poll", f"{base}items/?seen=x")
-        yield Page(f"{name}: report, HTML", f"{base}report.html")
-        yield Page(f"{name}: report, JSON", f"{base}report.json")
+        yield Page(f"{name}: report, HTML", f"{base}report.html", file=True)
+        yield Page(f"{name}: report, JSON", f"{base}report.json", file=True)

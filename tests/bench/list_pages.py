@@ -95,5 +95,5 @@ def pages_of_tasks(ids: dict[str, str]) -> Iterator[Page]:
     yield Page("task, 50,000 tables: search", f"{base}?q=table_04")
     yield Page("task, 50,000 tables: copying", f"{base}?state=copying")
     yield Page("task, 50,000 tables: poll", f"{base}progress/?seen=x")
-    yield Page("task, 50,000 tables: report, HTML", f"{base}report.html")
-    yield Page("task, 50,000 tables: report, JSON", f"{base}report.json")
+    yield Page("task, 50,000 tables: report, HTML", f"{base}report.html", file=True)
+    yield Page("task, 50,000 tables: report, JSON", f"{base}report.json", file=True)

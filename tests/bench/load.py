@@ -22,13 +22,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Page:
     """One thing to ask for. `body`: fields of a POST, made anew for each request by its number; None = GET.
 
-    `first`: what is asked once before anything is measured, so that the state is the same each time.
+    `first`: what is asked once before anything is measured, so that the state is the same each time. `file`: something
+    to keep and not to look at, made of everything that there is: asked for by one client, three times.
     """
 
     name: str
     path: str
     body: Callable[[int], dict[str, str]] | None = None
     first: tuple[Page, ...] = ()
+    file: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
