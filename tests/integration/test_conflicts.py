@@ -47,7 +47,7 @@ def client(role: str) -> Client:
 
 
 def test_a_failed_task_keeps_the_facts_of_its_conflict_and_shows_the_key_nowhere(db: None) -> None:
-    task = factories.running_task("sync")
+    task = factories.running_task("sync", worker="w")
     error = ConflictError(say("The {what} found no row.", what="update of public.orders (id=7)"))
     error.detail["key"] = "id=7"
     error.conflict = Conflict(
@@ -170,7 +170,7 @@ def test_no_table_is_set_aside_before_or_after_the_sync(task: MigrationTask, ste
 
 def test_a_completed_task_says_which_tables_were_dropped(task: MigrationTask) -> None:
     services.drop_conflict(task_id=task.pk, actor=None)
-    MigrationTask.objects.filter(pk=task.pk).update(status="completing", current_step="cleanup")
+    MigrationTask.objects.filter(pk=task.pk).update(status="completing", current_step="cleanup", worker="w")
     task.refresh_from_db()
     work.finish_step(work.Claim(task_id=str(task.pk), epoch=task.epoch, worker="w"), StepName.CLEANUP)
     event = Event.objects.get(task=task, code="TASK-COMPLETED")
