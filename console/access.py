@@ -111,6 +111,7 @@ RULES: dict[str, Rule] = {
     "tasks:access": form(),
     "tasks:clone": act(),
     "tasks:recopy": act(),
+    "tasks:table": form(),
     "tasks:tags": act(),
     "tasks:tune": act(),
     "tasks:many": act(),

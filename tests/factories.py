@@ -173,3 +173,25 @@ def workers() -> None:
     """Signs of life of every kind of worker, and of the dispatcher."""
     for cluster in ("console", "migrate", "sync", "dispatcher"):
         WorkerBeat.objects.create(cluster=cluster, host="here", pid=next(_numbers))
+
+
+def conflict(made: MigrationTask, **fields: Any) -> MigrationTask:
+    """Let a task have failed in the sync, at a row that is missing on the target; its table is public.orders."""
+    facts = {
+        "database": "shop",
+        "schema": "public",
+        "name": "orders",
+        "kind": "row_missing",
+        "change": "update",
+        "key": f"id={CANARY}",
+        "digest": "d" * 32,
+        "lsn": 0x16B3748,
+        "obstacle": "",
+    }
+    if not made.tables.filter(name="orders").exists():
+        table_copy(made, status="done", watermark=100)
+    steps_now = {"status": "failed", "current_step": "sync", "error_code": "DST-CONFLICT"}
+    words = {"error_message": "The update of public.orders found no row.", "error_hint": "Decide."}
+    MigrationTask.objects.filter(pk=made.pk).update(conflict=facts | fields, **steps_now, **words)
+    made.refresh_from_db()
+    return made

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from migrations_app.engine.conflicts import Permission, Use
 from migrations_app.engine.errors import CancelRequested, PauseRequested
 from migrations_app.engine.plan import Knobs, Side
 from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Note, Ports, TableState
@@ -109,6 +110,8 @@ class FakeStore:
     comparisons: list[Comparison] = field(default_factory=list)
     notes: dict[str, tuple[Note, ...]] = field(default_factory=dict)
     asked_again: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    allowed: dict[str, list[Permission]] = field(default_factory=dict)
+    used: list[tuple[Permission, Use]] = field(default_factory=list)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
 
@@ -156,6 +159,15 @@ class FakeStore:
 
     def recopied(self, database: str, schema: str, name: str) -> None:
         self.asked_again[database].remove((schema, name))
+
+    def permissions(self, database: str) -> list[Permission]:
+        return list(self.allowed.get(database, ()))
+
+    def permission_used(self, permission: Permission, use: Use) -> None:
+        for waiting in self.allowed.values():
+            if permission in waiting:
+                waiting.remove(permission)
+                self.used.append((permission, use))
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         self.notes[database] = tuple(notes)

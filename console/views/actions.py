@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap
 
 from migrations_app import selectors, services
@@ -28,6 +28,10 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "pause": services.pause_task,
     "resume": services.resume_task,
     "retry": services.retry_task,
+    "take_source": services.take_source_row,
+    "recopy": services.recopy_conflict,
+    "quarantine": services.quarantine_conflict,
+    "drop": services.drop_conflict,
     "try_now": services.try_now,
     "compare": services.compare_task,
     "complete": services.complete_task,
@@ -42,6 +46,10 @@ _SAID: dict[str, Promise] = {
     "pause": gettext_lazy("Pause pressed. The position is kept."),
     "resume": gettext_lazy("Resumed. The task goes on where it was."),
     "retry": gettext_lazy("Retry pressed. The task goes on from where it stopped."),
+    "take_source": gettext_lazy("The source's row will be taken once. The task goes on from where it stopped."),
+    "recopy": gettext_lazy("The table will be copied again. All others go on from where the task stopped."),
+    "quarantine": gettext_lazy("The table is quarantined. All others go on from where the task stopped."),
+    "drop": gettext_lazy("The table is dropped from the task. All others go on from where the task stopped."),
     "try_now": gettext_lazy("Trying again now instead of later."),
     "compare": gettext_lazy(
         "Comparison asked for. Its result shows under Last comparison; the sync goes on meanwhile."
@@ -53,6 +61,10 @@ _SAID: dict[str, Promise] = {
     "start_again": gettext_lazy("The task is checked again from the start."),
     "reopen": gettext_lazy("The task is a draft again. Change what was wrong, then check it."),
     "delete": gettext_lazy("The task is deleted. Nothing on either server was touched."),
+}
+_OF_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
+    "quarantine": (services.quarantine_table, gettext_lazy("The table is quarantined. Press Retry to go on.")),
+    "drop": (services.drop_table, gettext_lazy("The table is dropped from the task.")),
 }
 _LEADS_TO = {"start_again": "tasks:check", "reopen": "tasks:settings"}
 
@@ -67,7 +79,7 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
 
 def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_problem: str = "") -> HttpResponse:
     row = selectors.task_row(task)
-    button = next((item for item in row.actions if item.name == action), None)
+    button = next((item for item in row.choices if item.name == action), None)
     context: dict[str, Any] = {
         "task": task,
         "row": row,
@@ -75,6 +87,7 @@ def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_proble
         "action": action,
         "back": _back(request, task),
         "proof_problem": proof_problem,
+        "at_conflict": row.conflict if row.conflict and button in row.conflict.choices else None,
         "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
     }
     if button is not None and action in ("cancel", "start_again", "delete"):
@@ -118,12 +131,34 @@ def recopy(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Ask for one table to be copied once more."""
     task = task_or_404(request, task_id)
     back = reverse("tasks:detail", args=[task.id])
-    place = {name: request.POST.get(name, "")[:63] for name in ("database", "schema", "name")}
+    place = _table_of(request.POST)
     try:
         services.recopy_table(task_id=task.id, actor=request.user, **place)
     except services.Refused as refused:
         return refuse(request, refused.message, back)
     return go(request, back, said=_("The table will be copied once more; all others stay in sync meanwhile."))
+
+
+@require_http_methods(["GET", "POST"])
+def table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
+    """Ask in words whether a table is to be set aside or dropped; then do it."""
+    if action not in _OF_TABLES:
+        raise Http404("no such action")
+    task = task_or_404(request, task_id)
+    back = reverse("tasks:detail", args=[task.id])
+    if request.method == "GET":
+        context = {"task": task, "button": selectors.button(action), "back": back, "place": _table_of(request.GET)}
+        return render(request, "console/partials/_table.html" if request.htmx else "console/table.html", context)
+    perform, said = _OF_TABLES[action]
+    try:
+        perform(task_id=task.id, actor=request.user, **_table_of(request.POST))
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back, said=str(said))
+
+
+def _table_of(sent: QueryDict) -> dict[str, str]:
+    return {name: sent.get(name, "").replace("\0", "")[:63] for name in ("database", "schema", "name")}
 
 
 @require_POST

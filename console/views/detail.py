@@ -16,6 +16,7 @@ from migrations_app.models import MigrationTask
 from ..http import HtmxRequest, live, task_or_404
 
 _NOT_BEGUN = ("draft", "checking", "check_failed", "check_passed")
+_ASIDE = {"quarantined", "dropped"}
 _LEVELS = ("warning", "error", "people")
 
 
@@ -33,6 +34,9 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "table_filter": tables,
         "may_tune": selectors.may_tune(task),
         "may_recopy": selectors.may_recopy(task),
+        "may_quarantine": selectors.may_quarantine(task),
+        "may_drop": selectors.may_drop(task),
+        "aside": selectors.aside(task) if _ASIDE & counts.states.keys() else None,
         "begun": task.status not in _NOT_BEGUN,
         "counts": counts,
         "states": selectors.table_states(),

@@ -20,7 +20,7 @@ from .errors import CompareDiffers, ConnectionLost
 from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import NOT_MOVED, Comparison, TableDifference
+from .ports import NOT_MOVED, Comparison, TableDifference, TableState, TableStatus
 from .renaming import Renaming
 from .sql import query
 from .wording import NOTHING, Sentence, count, listing, say
@@ -134,8 +134,12 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
             tables=count(moved, "{number} table", "{number} tables"),
             rows=count(rows, "{number} row", "{number} rows"),
         )
-        if bare := len(comparison.tables) - moved:
+        dropped = [item for item in comparison.tables if item.verdict == "left_out"]
+        if bare := len(comparison.tables) - moved - len(dropped):
             text += say(" The rows of {number} more were not to be moved, and were not compared.", number=bare)
+        if dropped:
+            names = listing((f"{item.schema}.{item.name}" for item in dropped), _NAMED)
+            text += say(" Dropped from the task and not compared: {names}.", names=names)
         run.ports.store.event("info", "CMP-EQUAL", text)
     if differing:
         text = say("{name}: {number} differ: {names}.", name=name, number=len(differing), names=_names(differing))
@@ -189,14 +193,16 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         other = _left_out(keys.values(), target, renaming)
         if not run.plan.incremental and large_objects.selected(run, database):
             other += large_object_verdicts(source, target, run.ports.control.check)
+    stored = run.ports.store.tables(name)
+    aside = {(state.schema, state.name): _set_aside(state) for state in stored if state.set_aside}
     work = [
         Work(source=table, target=here.get(renaming.place((table.schema, table.name))))
         for table in tables
-        if table.has_rows and (table.schema, table.name) not in without
+        if table.has_rows and (table.schema, table.name) not in without and (table.schema, table.name) not in aside
     ]
-    stored = [(state.schema, state.name) for state in run.ports.store.tables(name)]
-    gone = [_gone(*known) for known in stored if known not in names]
-    return _Scope(work, gone, newcomers, [_not_moved(table) for table in bare if table.has_rows], other)
+    gone = [_gone(state.schema, state.name) for state in stored if (state.schema, state.name) not in {*names, *aside}]
+    told = [verdict for known, verdict in aside.items() if known not in without]
+    return _Scope(work, gone, newcomers, [*told, *(_not_moved(table) for table in bare if table.has_rows)], other)
 
 
 def _left_out(keys: Iterable[ForeignKey], target: Connection, renaming: Renaming) -> list[TableDifference]:
@@ -222,6 +228,18 @@ def bare_tables(run: Run, database: str, tables: list[Table]) -> list[Table]:
 def _not_moved(table: Table) -> TableDifference:
     reason = "structure only: its rows were not to be moved"
     return TableDifference(schema=table.schema, name=table.name, verdict="structure_only", reason=reason)
+
+
+def _set_aside(state: TableState) -> TableDifference:
+    """Return the verdict on a table that the sync passes by: until that is settled nobody knows what it holds."""
+    dropped = state.status is TableStatus.DROPPED
+    reason = (
+        "dropped from the task: its rows on the target stayed as they were"
+        if dropped
+        else "quarantined: its changes are skipped; copy it again, or drop it from the task"
+    )
+    verdict = "left_out" if dropped else "not_compared"
+    return TableDifference(schema=state.schema, name=state.name, verdict=verdict, reason=reason)
 
 
 def _stored_columns(connection: Connection) -> dict[TableName, frozenset[str]]:

@@ -6,6 +6,7 @@ Every error carries a stable code, a message that says what and where, and a hin
 
 from __future__ import annotations
 
+from .conflicts import Conflict
 from .wording import Sentence, rewritten, say, verbatim
 
 
@@ -64,9 +65,13 @@ class TargetError(EngineError):
 
 
 class ConflictError(TargetError):
-    """A change does not fit the target: somebody wrote there, or it was not empty."""
+    """A change does not fit the target: somebody wrote there, or it was not empty.
+
+    `conflict` says which change, when it was one of a row that the sync applied.
+    """
 
     code = "DST-CONFLICT"
+    conflict: Conflict | None = None
 
 
 class SchemaChanged(SourceError):

@@ -86,7 +86,7 @@ class Finisher:
 
     def _compare_unlogged(self) -> tuple[TableDifference, ...]:
         run, database = self._run, self._database
-        logged = {(t.schema, t.name) for t in run.ports.store.tables(database.source_name) if not t.unlogged}
+        logged = {(t.schema, t.name) for t in run.ports.store.tables(database.source_name) if not _is_unlogged(t)}
         found = compare_database(
             run,
             database,
@@ -178,4 +178,4 @@ class Finisher:
 
 
 def _is_unlogged(state: TableState) -> bool:
-    return state.unlogged
+    return state.unlogged and not state.set_aside

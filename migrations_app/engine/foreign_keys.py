@@ -139,17 +139,27 @@ def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -
     if failures:
         run.ports.store.save_entries(*(entry_state(database, one.entry, error=one.words) for one in failures))
         listed = some(f"{failure.entry.label}: {failure.words}" for failure in failures)
-        run.ports.store.event(
-            "warning",
-            "FK-NOT-VALID",
+        told = {
+            "number": count(len(failures), "{number} foreign key", "{number} foreign keys"),
+            "target_name": database.target_name,
+            "names": listed,
+        }
+        aside = [f"{one.schema}.{one.name}" for one in run.ports.store.tables(database.source_name) if one.set_aside]
+        text = (
             say(
+                "{number} of {target_name} do not fit the rows and stay NOT VALID: {names}. Tables that are "
+                "quarantined or dropped from the task may be the reason: {aside}.",
+                aside=some(aside),
+                **told,
+            )
+            if aside
+            else say(
                 "{number} of {target_name} do not fit the copied rows and stay NOT VALID: {names}. The "
                 "same rows are on the source: it has not checked them either.",
-                number=count(len(failures), "{number} foreign key", "{number} foreign keys"),
-                target_name=database.target_name,
-                names=listed,
-            ),
+                **told,
+            )
         )
+        run.ports.store.event("warning", "FK-NOT-VALID", text)
 
 
 def in_parallel(

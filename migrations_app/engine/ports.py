@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from .conflicts import Permission, Use
 from .plan import Knobs, Side
 
 
@@ -121,6 +122,15 @@ class TableStatus(StrEnum):
     COPIED = "copied"
     INDEXING = "indexing"
     DONE = "done"
+    QUARANTINED = "quarantined"  # its changes are skipped until it is copied again or dropped from the task
+    DROPPED = "dropped"  # from the task: never synced again, never compared
+
+
+SET_ASIDE = frozenset({TableStatus.QUARANTINED, TableStatus.DROPPED})
+"""Tables that the sync passes by because somebody decided so. Their watermark is NEVER."""
+
+NEVER = (1 << 63) - 1
+"""Watermark of a table that a stream leaves out altogether."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +149,11 @@ class TableState:
     watermark: int | None = None
     """LSN of the snapshot under which it was copied; the stream skips changes committed before it."""
     unlogged: bool = False
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether the sync passes it by because somebody decided so."""
+        return self.status in SET_ASIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +270,15 @@ class Store(Protocol):
 
     def recopied(self, database: str, schema: str, name: str) -> None:
         """Take a request back: the table has been copied."""
+
+    def permissions(self, database: str) -> list[Permission]:
+        """Return the permissions to take the source's row that are not used up."""
+
+    def permission_used(self, permission: Permission, use: Use) -> None:
+        """Use a permission up durably, and tell it in the task's history; twice is once.
+
+        Only when everything up to its place is on the target for good.
+        """
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Store a finished comparison."""

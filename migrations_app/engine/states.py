@@ -53,6 +53,9 @@ class Action(StrEnum):
     RETRY = "retry"
     COMPARE = "compare"
     RECOPY = "recopy"
+    TAKE_SOURCE = "take_source"
+    QUARANTINE = "quarantine"
+    DROP = "drop"
     COMPLETE = "complete"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
@@ -119,6 +122,25 @@ RULES: dict[Action, Rule] = {
         {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
         None,
         "A table can be copied once more while the task syncs, is paused or has failed.",
+    ),
+    # The two below are choices at a conflict: the task goes on with them. A quarantined table may be dropped later too.
+    Action.TAKE_SOURCE: _rule(
+        "Take the source's row",
+        {_S.FAILED},
+        _S.RUNNING,
+        "The source's row can be taken only where a conflict stopped the sync.",
+    ),
+    Action.QUARANTINE: _rule(
+        "Quarantine",
+        {_S.FAILED},
+        _S.RUNNING,
+        "A table can be quarantined only while the task has failed, so that no change of it is under way.",
+    ),
+    Action.DROP: _rule(
+        "Drop from task",
+        {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
+        None,
+        "A table can be dropped while the task has failed, a quarantined one also while the task syncs or is paused.",
     ),
     Action.COMPLETE: _rule(
         "Complete",

@@ -10,7 +10,7 @@ from .directory import ProviderAccount, Resource, ResourceListing
 from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
-from .notes import Recopy, StructureNote
+from .notes import Recopy, RowPermission, StructureNote
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
 from .work import WorkerBeat
 
@@ -32,6 +32,7 @@ __all__ = [
     "Resource",
     "ResourceListing",
     "Role",
+    "RowPermission",
     "Sample",
     "SetupToken",
     "SignInFailure",

@@ -1,4 +1,4 @@
-"""What a task has to say at its end beside success, and what it was asked to do once more."""
+"""What a task has to say at its end beside success, and what it was asked to do about single tables and rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from ..engine.conflicts import Use
+from .choices import choices_of
 from .tasks import MigrationTask
 
 
@@ -49,6 +51,39 @@ class Recopy(models.Model):
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["task", "database", "schema", "name"], name="one_recopy_of_a_table")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.database}: {self.schema}.{self.name}"
+
+
+class RowPermission(models.Model):
+    """Leave to take the source's row once, where a conflict stopped the sync (engine.conflicts.Permission).
+
+    It is stored before anything acts on it, and stays as a note of what was done once it is used up.
+    """
+
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="permissions")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63)
+    name = models.CharField(max_length=63)
+    lsn = models.BigIntegerField()
+    digest = models.CharField(max_length=32)
+    change = models.CharField(max_length=10)
+    key = models.TextField()  # shown to those who may see values of rows
+    asked_at = models.DateTimeField(default=timezone.now)
+    asked_by = models.CharField(max_length=150, blank=True, default="")
+    used_at = models.DateTimeField(null=True, blank=True)
+    use = models.CharField(max_length=12, choices=choices_of(Use), blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["task", "database", "schema", "name", "lsn", "digest"],
+                condition=models.Q(used_at=None),
+                name="one_permission_of_a_row",
+            )
         ]
 
     def __str__(self) -> str:

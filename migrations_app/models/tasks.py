@@ -68,6 +68,8 @@ class MigrationTask(models.Model):
     error_hint = models.TextField(blank=True, default="")
     words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
 
+    conflict = models.JSONField(default=dict, blank=True)  # where the sync stopped: engine.conflicts.Conflict, or empty
+
     # Claim of a worker. `epoch` fences everything that the worker does on the servers.
     epoch = models.PositiveBigIntegerField(default=0)
     worker = models.CharField(max_length=120, blank=True, default="")
@@ -166,7 +168,7 @@ class TableCopy(models.Model):
     schema = models.CharField(max_length=63)
     name = models.CharField(max_length=63)
     oid = models.BigIntegerField()
-    status = models.CharField(max_length=10, choices=choices_of(TableStatus), default=TableStatus.WAITING.value)
+    status = models.CharField(max_length=12, choices=choices_of(TableStatus), default=TableStatus.WAITING.value)
     bytes_total = models.BigIntegerField(default=0)
     rows_estimate = models.BigIntegerField(default=0)
     bytes_done = models.BigIntegerField(default=0)

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
+from ..engine.conflicts import Permission, Use
 from ..engine.plan import Side
 from ..engine.ports import (
     NOT_MOVED,
@@ -355,6 +356,14 @@ class OrmStore:
             Recopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).delete()
 
         self._recorder.call(write)
+
+    def permissions(self, database: str) -> list[Permission]:
+        """See the port."""
+        return self._recorder.call(lambda: work.permissions(self._task_id, database))
+
+    def permission_used(self, permission: Permission, use: Use) -> None:
+        """See the port."""
+        self._recorder.call(lambda: work.permission_used(self._task_id, permission, use))
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         """See the port. The task shows how many there are in all its databases."""

@@ -19,6 +19,7 @@ from .checkview import (
 )
 from .choice import ChoiceLine, chosen_tasks
 from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_counts, selection_summary
+from .conflicts import ActionButton, Aside, ConflictView, aside, button, may_drop, may_quarantine, rows_taken
 from .directory import (
     FieldList,
     ResourceCount,
@@ -79,7 +80,6 @@ from .pages import (
 )
 from .report import task_report
 from .rows import (
-    ActionButton,
     NotFound,
     StepLine,
     TaskRow,
@@ -95,6 +95,7 @@ from .wording import Worded, told
 
 __all__ = [
     "ActionButton",
+    "Aside",
     "AuditFilter",
     "BadSearch",
     "BoxState",
@@ -106,6 +107,7 @@ __all__ = [
     "ChoiceLine",
     "Closure",
     "ClosureTable",
+    "ConflictView",
     "EventFilter",
     "FieldList",
     "FixView",
@@ -133,9 +135,11 @@ __all__ = [
     "after_change",
     "all_tags",
     "as_text",
+    "aside",
     "audit_actions",
     "audit_entries",
     "boxes",
+    "button",
     "certificate_words",
     "changed_rows",
     "charts",
@@ -166,6 +170,8 @@ __all__ = [
     "lists_of",
     "mapping",
     "matching_tables",
+    "may_drop",
+    "may_quarantine",
     "may_recopy",
     "may_tune",
     "name_is_taken",
@@ -182,6 +188,7 @@ __all__ = [
     "resource_regions",
     "resources",
     "rows_of",
+    "rows_taken",
     "saved_endpoint",
     "saved_endpoints",
     "selection_counts",

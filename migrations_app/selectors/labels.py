@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from ..engine.conflicts import ConflictKind, Obstacle
 from ..engine.states import Action, Status, StepName
 
 STEPS: dict[StepName, Promise] = {
@@ -55,6 +56,9 @@ ACTIONS: dict[Action, Promise] = {
     Action.RETRY: _("Retry"),
     Action.COMPARE: _("Compare now"),
     Action.RECOPY: _("Copy again"),
+    Action.TAKE_SOURCE: _("Take the source's row"),
+    Action.QUARANTINE: _("Quarantine"),
+    Action.DROP: _("Drop from task"),
     Action.COMPLETE: _("Complete"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),
@@ -69,6 +73,22 @@ CONFIRM: dict[Action, Promise] = {
     Action.RESUME: _("Resume where the task was paused?"),
     Action.RETRY: _("Try again from where the task stopped? Everything that was done is kept."),
     Action.COMPARE: _("Compare source and target now? Both servers read every selected table once; the sync goes on."),
+    Action.RECOPY: _(
+        "Copy this table again? Its rows on the target are replaced by those of the source. All other tables stay in "
+        "sync meanwhile."
+    ),
+    Action.TAKE_SOURCE: _(
+        "Put the source's row in place of whatever has its key on the target? What somebody wrote there is lost. This "
+        "holds once, for this row in this transaction; another conflict stops the sync again."
+    ),
+    Action.QUARANTINE: _(
+        "Quarantine this table? Its changes are skipped and all other tables go on. Complete waits until the table is "
+        "copied again or dropped from the task."
+    ),
+    Action.DROP: _(
+        "Drop this table from the task for good? It is never synced again and not compared. Its rows stay on the "
+        "target as they are now, and may differ from the source's. Only a new task can migrate it then."
+    ),
     Action.COMPLETE: _(
         "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "
         "compared, sequences are set, and the sync is closed. Changes made on the source after that do not arrive."
@@ -84,6 +104,27 @@ CONFIRM: dict[Action, Promise] = {
     ),
     Action.DELETE: _("Delete this task with its history? Nothing on either server is touched."),
 }
+CONFLICTS: dict[ConflictKind, Promise] = {
+    ConflictKind.ROW_MISSING: _("Row missing"),
+    ConflictKind.DUPLICATE_KEY: _("Duplicate key"),
+    ConflictKind.TWO_ROWS: _("Two rows"),
+    ConflictKind.REFUSED: _("Refused by the target"),
+}
+OBSTACLES: dict[Obstacle, Promise] = {
+    Obstacle.OTHER_KEY: _(
+        "The source's row cannot be taken: a row with another key is in the way. Copy the table again."
+    ),
+    Obstacle.NOT_WHOLE: _(
+        "The source's row cannot be taken: the change leaves out a large value that stays as it was. Copy the table "
+        "again."
+    ),
+    Obstacle.REFUSED: _("The source's row cannot be taken: the target does not take such a row."),
+}
+CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
+ASIDE: dict[str, Promise] = {
+    "quarantined": _("Its changes are skipped. Copy it again, or drop it from the task."),
+    "dropped": _("Not synced and not compared. Its rows on the target stayed as they were."),
+}
 TABLES: dict[str, tuple[Promise, str]] = {
     "waiting": (_("Waiting"), ""),
     "copying": (_("Copying"), "run"),
@@ -94,5 +135,7 @@ TABLES: dict[str, tuple[Promise, str]] = {
     "done": (_("Done"), "ok"),
     "mismatch": (_("Mismatch"), "bad"),
     "stopped": (_("Stopped"), "warn"),
+    "quarantined": (_("Quarantined"), "bad"),
+    "dropped": (_("Dropped from task"), "mute"),
     "excluded": (_("Excluded"), "mute"),
 }

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..engine.lsn import format_lsn
 from ..engine.selection import Selection
-from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, TaskDatabase
+from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission, TaskDatabase
 from .checkview import check_view
+from .conflicts import conflict, rows_taken
 from .notes import StructureLine, structure
 from .pages import LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
@@ -68,6 +69,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
             "states": counts.states,
         },
         "tables": [_table(line) for line in view.lines(tables)],
+        "conflict": _conflict(task),
+        "rows_taken": [_taken(row) for row in rows_taken(task)],
         "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
         "structure": [_structure(line) for line in structure(task, limit=_MOST_NOTES)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
@@ -131,6 +134,30 @@ def _table(line: TableLine) -> dict[str, Any]:
         "rows": line.rows_done,
         "bytes": line.bytes_total,
         "seconds": line.seconds,
+    }
+
+
+def _conflict(task: MigrationTask) -> dict[str, Any] | None:
+    """Without the row's key, which is user data."""
+    view = conflict(task)
+    return {"database": view.database, "table": view.table, **_kinds(task)} if view else None
+
+
+def _kinds(task: MigrationTask) -> dict[str, Any]:
+    facts = task.conflict
+    return {"kind": facts["kind"], "change": facts["change"], "position": format_lsn(facts["lsn"])}
+
+
+def _taken(row: RowPermission) -> dict[str, Any]:
+    return {
+        "database": row.database,
+        "table": f"{row.schema}.{row.name}",
+        "change": row.change,
+        "position": format_lsn(row.lsn),
+        "asked_by": row.asked_by,
+        "asked_at": _time(row.asked_at),
+        "used_at": _time(row.used_at),
+        "use": row.use,
     }
 
 

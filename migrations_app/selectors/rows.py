@@ -17,6 +17,7 @@ from ..engine.selection import Selection
 from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
+from .conflicts import ActionButton, ConflictView, conflict
 from .wording import told
 
 _CATCHING_UP = ("waiting for", "applying")
@@ -63,16 +64,6 @@ class StepLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionButton:
-    """One thing that the operator can do now. `confirm` is empty for a page of its own."""
-
-    name: str
-    label: str
-    tone: str  # 'pri', 'danger' or ''
-    confirm: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class TaskRow:
     """Everything that the list shows about a task."""
 
@@ -104,7 +95,13 @@ class TaskRow:
     error_hint: str = ""
     waits_for_try: bool = False
     actions: list[ActionButton] = field(default_factory=list)
+    conflict: ConflictView | None = None
     live: bool = False
+
+    @property
+    def choices(self) -> list[ActionButton]:
+        """Everything that can be confirmed now: the actions, and what can be chosen at a conflict."""
+        return [*self.actions, *(self.conflict.choices if self.conflict else ())]
 
 
 Viewer = User | AnonymousUser
@@ -182,6 +179,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_hint=told(task, "error_hint"),
         waits_for_try=task.failing_since is not None and task.not_before is not None,
         actions=action_buttons(task, ledger=alone),
+        conflict=conflict(task),
         live=status in LIVE,
     )
 

@@ -17,13 +17,25 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, Exists, F, OrderBy, OuterRef, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
-from ..engine.ports import TableStatus
+from ..engine.ports import SET_ASIDE, TableStatus
 from ..engine.states import LIVE, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
 
 TABLES_A_PAGE = 25
-STATES = ("waiting", "copying", "copied", "indexing", "catching_up", "synced", "done", "mismatch", "excluded")
+STATES = (
+    "waiting",
+    "copying",
+    "copied",
+    "indexing",
+    "catching_up",
+    "synced",
+    "done",
+    "mismatch",
+    "quarantined",
+    "dropped",
+    "excluded",
+)
 SORTS = {
     "name": ("database", "schema", "name"),
     "rows": ("rows_done", "rows_estimate"),
@@ -32,7 +44,8 @@ SORTS = {
     "state": ("place",),
 }
 _MOST_MISMATCHES = 300
-_FINISHED = (TableStatus.DONE, TableStatus.COPIED, TableStatus.INDEXING)
+_FINISHED = (TableStatus.DONE, TableStatus.COPIED, TableStatus.INDEXING, *SET_ASIDE)
+_ASIDE = Q(status__in=[status.value for status in SET_ASIDE])
 _SYNC_STEPS = {StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP}
 
 
@@ -93,9 +106,10 @@ class TableView:
         self._rows = TableCopy.objects.filter(task=task)
         self._stopped = Status(task.status) not in LIVE
         self._differing = _mismatches(task)
-        self._mismatch = _either(
-            Q(database=database, schema=schema, name=name) for database, schema, name in self._differing
-        )
+        self._mismatch = (
+            _either(Q(database=database, schema=schema, name=name) for database, schema, name in self._differing)
+            & ~_ASIDE
+        )  # what somebody decided about a table counts more than what a comparison found before
         self._syncs = task.incremental and task.current_step in _SYNC_STEPS
         following = self._syncs and task.status != Status.COMPLETED
         databases = list(task.databases.all()) if following else []
@@ -187,6 +201,8 @@ class TableView:
         return rows.order_by(*keys, "id")
 
     def _state(self, row: TableCopy) -> str:
+        if row.status in SET_ASIDE:
+            return row.status
         if (row.database, row.schema, row.name) in self._differing:
             return "mismatch"
         if row.status == "done":
@@ -221,6 +237,7 @@ class TableView:
             rate=rate,
             seconds=seconds if row.finished_at else None,
             eta_at=eta,
+            reason=str(labels.ASIDE.get(state, "")),
         )
 
     def _left_out(self) -> QuerySet[SourceObject]:

@@ -34,6 +34,7 @@ from .checking import (
     withdraw_acknowledgement,
 )
 from .cloning import clone_task
+from .conflicts import conflict_of, drop_conflict, quarantine_conflict, recopy_conflict, take_source_row
 from .directory import (
     ResourceData,
     delete_resource,
@@ -67,6 +68,7 @@ from .lifecycle import (
     try_now,
     workers_alive,
 )
+from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 from .renaming import BadTargets
 from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
@@ -117,13 +119,16 @@ __all__ = [
     "complete_task",
     "confirm_endpoint_key",
     "confirm_host_key",
+    "conflict_of",
     "create_draft",
     "create_first_administrator",
     "create_user",
     "delete_endpoint",
     "delete_resource",
     "delete_task",
+    "drop_conflict",
     "drop_pattern",
+    "drop_table",
     "end_sessions",
     "fix_done",
     "fix_failed",
@@ -140,6 +145,9 @@ __all__ = [
     "nothing_made",
     "pause_task",
     "planned_databases",
+    "quarantine_conflict",
+    "quarantine_table",
+    "recopy_conflict",
     "recopy_table",
     "record_failure",
     "record_request",
@@ -175,6 +183,7 @@ __all__ = [
     "start_again",
     "start_now",
     "start_task",
+    "take_source_row",
     "take_to_foreground",
     "thin_samples",
     "try_now",

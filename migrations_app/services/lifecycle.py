@@ -16,6 +16,7 @@ from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .quarantine import refuse_quarantined
 from .selecting import planned_databases
 
 _MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
@@ -103,7 +104,7 @@ def resume_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Go on where the task was paused. Raises Refused."""
     task = locked(task_id)
     require(Action.RESUME, task)
-    _go_on(task, actor, "TASK-RESUMED", say("Resumed."))
+    go_on(task, actor, "TASK-RESUMED", say("Resumed."))
     return task
 
 
@@ -112,16 +113,17 @@ def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Go on with a failed task where it stopped. Raises Refused."""
     task = locked(task_id)
     require(Action.RETRY, task)
-    _go_on(task, actor, "TASK-RETRIED", say("Trying again from where it stopped."))
+    go_on(task, actor, "TASK-RETRIED", say("Trying again from where it stopped."))
     return task
 
 
-def _go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
+def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
     """Back into the queue of full migrations, or straight into the sync when the copy is done."""
     cleared: dict[str, Any] = {
         "error_code": "",
         "error_message": "",
         "error_hint": "",
+        "conflict": {},
         "failing_since": None,
         "tries": 0,
         "not_before": None,
@@ -173,9 +175,10 @@ def compare_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 @transaction.atomic
 def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Drain, compare, set sequences and close the sync. Raises Refused unless the task is in sync."""
+    """Drain, compare, set sequences and close the sync. Raises Refused unless the task is in sync, all tables too."""
     task = locked(task_id)
     require(Action.COMPLETE, task)
+    refuse_quarantined(task)
     move(
         task,
         Status.COMPLETING,
@@ -242,6 +245,7 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
     task.comparisons.all().delete()
     task.notes.all().delete()
     task.recopies.all().delete()
+    task.permissions.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
     left = say("Start again: objects made on the target are cleared first, then the check runs.")
     keep = say("Start again: the check runs; objects made before stay on the target.")
@@ -261,6 +265,7 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
         error_code="",
         error_message="",
         error_hint="",
+        conflict={},
         lag_bytes=None,
         lag_seconds=None,
         rows_per_second=None,
@@ -320,7 +325,7 @@ def take_to_foreground(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     if task.status in (Status.PAUSED, Status.FAILED):
         MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
         task.refresh_from_db()
-        _go_on(task, actor, "TASK-RESUMED", "Resumed in the foreground.")
+        go_on(task, actor, "TASK-RESUMED", "Resumed in the foreground.")
     elif task.status not in (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING):
         raise Refused(_("Only a task that was started and has not ended can be resumed."))
     touch(task, foreground=True)

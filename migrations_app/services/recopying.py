@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from .. import queue
+from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName
 from ..models import MigrationTask, Recopy, TableCopy
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require, touch
@@ -25,8 +26,11 @@ def recopy_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, n
     if task.current_step not in (_SYNCING if task.incremental else _STANDING):
         raise Refused(_("A table can be copied once more when the copy of all tables is complete."))
     place = {"database": database, "schema": schema, "name": name}
-    if not TableCopy.objects.filter(task=task, **place).exists():
+    table = TableCopy.objects.filter(task=task, **place).first()
+    if table is None:
         raise Refused(_("This task does not copy such a table. Look at its list of tables."))
+    if table.status == TableStatus.DROPPED:
+        raise Refused(_("This table has been dropped from the task already."))
     _request, new = Recopy.objects.get_or_create(task=task, **place, defaults={"asked_by": actor_name(actor)})
     if new:
         said = f"{schema}.{name} of {database} is to be copied once more."

@@ -18,7 +18,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from migrations_app.engine.states import RULES, Action, Status
-from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, Recopy
+from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, Recopy, TableCopy
 from tests import factories
 
 PATIENCE = 20_000  # milliseconds; a busy machine, not a busy page
@@ -35,6 +35,11 @@ class Case:
     asks: bool = True
     leads: str = ""
     only_if: Callable[[MigrationTask], object] = lambda task: None
+    at_conflict: bool = False
+
+
+def _at_conflict(task: MigrationTask) -> None:
+    factories.conflict(task)
 
 
 def _has_made_something(task: MigrationTask) -> None:
@@ -51,13 +56,15 @@ CASES: dict[Action, Case] = {
     Action.RETRY: Case(),
     Action.COMPARE: Case(listed=False),
     Action.COMPLETE: Case(),
+    Action.TAKE_SOURCE: Case(button="conflict-take_source", only_if=_at_conflict, at_conflict=True),
+    Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
     Action.CANCEL: Case(),
     Action.START_AGAIN: Case(),
     Action.REOPEN: Case(listed=False),  # which of the two is possible is asked for one task only
     Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),
     Action.DELETE: Case(listed=False),
 }
-OF_TABLES = {Action.RECOPY}  # a button at each table, tried apart
+OF_TABLES = {Action.RECOPY, Action.DROP}  # a button at each table, and at a conflict: tried apart
 PRESSES = [(action, status) for action in CASES for status in Status if status in RULES[action].allowed_from]
 EDITED_FROM_THE_LIST = {Status.DRAFT}  # the others are opened first: their check is what they are about
 
@@ -133,7 +140,9 @@ def _shown(page: Page, task: MigrationTask, actions: set[Action]) -> set[Action]
 
 
 def _allowed(status: Status, *, made: bool = False) -> set[Action]:
-    allowed = {action for action in CASES if status in RULES[action].allowed_from}
+    allowed = {
+        action for action, case in CASES.items() if status in RULES[action].allowed_from and not case.at_conflict
+    }
     return allowed - ({Action.REOPEN} if made else {Action.ACCESS})
 
 
@@ -242,6 +251,46 @@ def test_a_table_can_be_copied_again_exactly_while_the_status_allows_it(
         button.click()
         expect(page.get_by_text("The table will be copied once more")).to_be_visible()
         assert Recopy.objects.get(task=task).name == table.name
+
+
+@pytest.mark.parametrize("table_state", ["done", "quarantined", "dropped"])
+@pytest.mark.parametrize("status", Status)
+def test_a_table_is_set_aside_exactly_while_the_status_allows_it(
+    status: Status, table_state: str, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), in_status(status)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step="sync")
+    table = factories.table_copy(task, status=table_state)
+    page.goto(_address(live_server, "detail", task))
+    quarantine, drop = page.locator(f"#quarantine-t{table.pk}"), page.locator(f"#drop-t{table.pk}")
+    may_quarantine = status in RULES[Action.QUARANTINE].allowed_from and table_state == "done"
+    may_drop = status in RULES[Action.DROP].allowed_from and table_state == "quarantined"
+    assert (quarantine.count(), drop.count()) == (may_quarantine, may_quarantine or may_drop)
+    if not may_drop:
+        return
+    drop.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name="Drop from task")).to_be_visible()
+    dialog.locator("form button").click()
+    expect(page.get_by_text("The table is dropped from the task.").first).to_be_visible()
+    assert TableCopy.objects.get(pk=table.pk).status == "dropped"
+
+
+@pytest.mark.parametrize("page_name", ["detail", "list"])
+@pytest.mark.parametrize("name", ["retry", "take_source", "recopy", "quarantine", "drop"])
+def test_each_choice_at_a_conflict_is_asked_in_words_and_lets_the_task_go_on(
+    name: str, page_name: str, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), factories.conflict(factories.running_task("sync"))
+    page.goto(_address(live_server, page_name, task))
+    page.locator(f"#conflict-{name}-{task.pk}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
+    expect(dialog.get_by_text("public.orders")).to_be_visible()
+    assert MigrationTask.objects.get(pk=task.pk).status == Status.FAILED, "it only asks"
+    dialog.locator("form button").click()
+    expect(dialog).to_be_hidden(timeout=PATIENCE)
+    assert MigrationTask.objects.get(pk=task.pk).status == Status.RUNNING
 
 
 @pytest.mark.parametrize("status", [Status.DRAFT, Status.RUNNING, Status.COMPLETED])

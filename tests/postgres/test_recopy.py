@@ -16,8 +16,7 @@ from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import Ports, TableStatus
-from migrations_app.engine.replication.single import NEVER
+from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.compare_kit import Writer, plan_for, running, server

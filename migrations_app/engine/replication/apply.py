@@ -26,6 +26,7 @@ from .pipeline import Pipeline, StatementFailed
 from .prepared import Prepared
 from .relations import Relations
 from .row_path import RowPath
+from .taking import Taking
 from .transaction import Transaction
 
 _FEW_CHANGES = 40
@@ -62,6 +63,7 @@ class Applier:
         binary: bool,
         check: Callable[[], None],
         texts: Texts,
+        taking: Taking,
     ) -> None:
         self._pipeline = pipeline
         self._relations = relations
@@ -72,7 +74,10 @@ class Applier:
         self._texts = texts
         prepared = self._prepared = Prepared(pipeline, relations)
         self._batches = BatchPath(pipeline, relations, prepared, binary=binary)
-        self._rows = RowPath(pipeline, relations, prepared, transaction, encoding=encoding, binary=binary)
+        self._taking = taking
+        self._rows = RowPath(
+            pipeline, relations, prepared, transaction, encoding=encoding, binary=binary, takes=taking.takes
+        )
         self._watermark = relations.last_watermark
         self.end = transaction.durable
         self.in_transaction = False
@@ -259,7 +264,7 @@ class Applier:
             return
         if batch.rows_only or batch.changes <= _FEW_CHANGES:
             self._transaction.begin()
-            yield from self._send_rows(batch)
+            yield from self._send_rows(batch, point)
         else:
             yield from self._send_folded(batch, point)
         if batch.complete:
@@ -273,11 +278,12 @@ class Applier:
             yield from self._close(batch)
         except StatementFailed as failure:
             self._take_back(failure, to_point=False)
-            yield from self._send_rows(batch)
+            yield from self._send_rows(batch, False)
             yield from self._close(batch)
 
     def _close(self, batch: Batch) -> Iterator[None]:
-        self._transaction.close(batch.end, batch.changes, durable=self._transaction.durable_due)
+        durable = self._transaction.durable_due or self._taking.took
+        self._transaction.close(batch.end, batch.changes, durable=durable)
         yield from self._answers()
 
     def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
@@ -296,14 +302,34 @@ class Applier:
             transaction.keep() if point else transaction.begin()
             yield from self._batches.send(batch)
             if batch.by_rows:
-                yield from self._send_rows(batch, batch.by_rows)
+                yield from self._send_each(batch, batch.by_rows)
             if point:
                 transaction.keep_no_longer()
         except StatementFailed as failure:
             self._take_back(failure, to_point=point)
-            yield from self._send_rows(batch)
+            yield from self._send_rows(batch, point)
 
-    def _send_rows(self, batch: Batch, only: Container[int] | None = None) -> Iterator[None]:
+    def _send_rows(self, batch: Batch, point: bool) -> Iterator[None]:
+        """Apply a whole batch row by row; all of it anew when a change is found that may take the source's row.
+
+        `point`: changes of the transaction at hand have been applied before.
+        """
+        while True:
+            guarded = point and self._taking.waits
+            if guarded:
+                self._transaction.keep()
+            try:
+                yield from self._send_each(batch)
+            except StatementFailed as failure:
+                if point > guarded or not self._taking.allows(failure):
+                    raise
+                self._take_back(failure, to_point=point)
+                continue
+            if guarded:
+                self._transaction.keep_no_longer()
+            return
+
+    def _send_each(self, batch: Batch, only: Container[int] | None = None) -> Iterator[None]:
         self._rows.apply(batch, only)
         yield from self._answers()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ..ports import NEVER
 from .batch import SKIPPED, Batch
 from .batch_statements import BatchStatements, masks
 from .coalesce import Appended, Folding, Keyed
@@ -53,7 +54,10 @@ class BatchPath:
 
         Raises EngineError as `Relations.member` does.
         """
-        if self._relations.watermark(oid) > final:
+        watermark = self._relations.watermark(oid)
+        if watermark == NEVER:
+            batch.tables[oid] = SKIPPED  # for the whole batch: nobody asks again
+        if watermark > final:
             return SKIPPED
         known = batch.tables.get(oid)
         if known is not None:

@@ -6,21 +6,36 @@ from collections.abc import Callable
 
 import psycopg
 
+from ..conflicts import Conflict, ConflictKind, Obstacle
 from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
 from ..plan import Side
 from ..wording import NOTHING, Sentence, say
 from .batch_path import Set
-from .pgoutput import Insert
+from .pgoutput import Delete, Insert
 from .pipeline import StatementFailed
 from .row_path import Change
-from .statements import shown_key
+from .statements import digest_of, shown_key
 from .transaction import CLAIM
 
 _ADVICE = say(
-    "Somebody wrote to the target, or it was not empty. Put the row right there and retry, "
-    "or start the migration again."
+    "Somebody wrote to the target, or it was not empty. Take the source's row, copy the table again, quarantine it or "
+    "drop it from the task; or put the row right on the target, then retry."
 )
+_OBSTACLES = {
+    Obstacle.OTHER_KEY: say(
+        "A row with another key is in the way on the target, so the source's row cannot take its place. Copy the table "
+        "again, quarantine it or drop it from the task; or put the row right on the target, then retry."
+    ),
+    Obstacle.NOT_WHOLE: say(
+        "The change leaves out a large value that stays as it was, so the source's row cannot be made of it. Copy the "
+        "table again, quarantine it or drop it from the task; or put the row right on the target, then retry."
+    ),
+    Obstacle.REFUSED: say(
+        "The target does not take such a row. Remove there what refuses it and retry, or quarantine the table or drop "
+        "it from the task."
+    ),
+}
 
 Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
 """Turns values (type oid, as the stream sent it) into their text."""
@@ -64,7 +79,49 @@ def _row_failure(change: Change, error: psycopg.Error | None, affected: int, tex
         else _statement_failure(error, say("applying the {what}", what=what))
     )
     failure.detail["key"] = key
+    if isinstance(failure, ConflictError):
+        failure.conflict = conflict_of(change, error, affected, texts)
+        obstacle = failure.conflict.obstacle if failure.conflict else Obstacle.NONE
+        failure.hint = _OBSTACLES.get(obstacle, failure.hint)
     return failure
+
+
+def conflict_of(change: Change, error: psycopg.Error | None, affected: int, texts: Texts) -> Conflict | None:
+    """Return what is known about a change of a row that does not fit; None when it failed for another reason.
+
+    Its `database` is the caller's to fill in.
+    """
+    kind, obstacle = _kind(change, error, affected)
+    if kind is None:
+        return None
+    statements = change.member.statements
+    whole = isinstance(change.message, Delete) or statements.whole(change.message) is not None
+    told, what = statements.told_of(change.message), type(change.message).__name__.lower()
+    values = texts([(column.type_oid, value) for column, value in told])
+    rows = [(column, value) for (column, _), value in zip(told, values, strict=True)]
+    return Conflict(
+        database="",
+        schema=change.member.state.schema,
+        name=change.member.state.name,
+        kind=kind,
+        change=what,
+        key=shown_key(rows[: len(statements.key_of(change.message))]),
+        digest=digest_of(what, rows),
+        lsn=change.final,
+        obstacle=obstacle if obstacle or whole else Obstacle.NOT_WHOLE,
+    )
+
+
+def _kind(change: Change, error: psycopg.Error | None, affected: int) -> tuple[ConflictKind | None, Obstacle]:
+    if error is None:
+        if isinstance(change.message, Insert):
+            return ConflictKind.REFUSED, Obstacle.REFUSED
+        return (ConflictKind.TWO_ROWS if affected else ConflictKind.ROW_MISSING), Obstacle.NONE
+    state = error.sqlstate or ""
+    if state != "23505":
+        return (ConflictKind.REFUSED if state.startswith("23") else None), Obstacle.REFUSED
+    is_key = change.member.statements.is_key(error.diag.constraint_name or "")
+    return ConflictKind.DUPLICATE_KEY, Obstacle.NONE if is_key else Obstacle.OTHER_KEY
 
 
 def _row_conflict(change: Change, what: str, affected: int) -> EngineError:

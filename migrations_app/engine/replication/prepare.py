@@ -15,7 +15,7 @@ from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
-from ..ports import Kind, LedgerItem
+from ..ports import DatabaseState, Kind, LedgerItem
 from ..sql import query
 from ..wording import say
 from . import bookmark
@@ -49,6 +49,33 @@ def prepare_target(run: Run, database: DatabasePlan, connection: Connection | No
         raise translate(
             error, Side.TARGET, say("preparing database {target_name}", target_name=database.target_name)
         ) from error
+
+
+def open_for_changes(run: Run, database: DatabasePlan, state: DatabaseState, encoding: str) -> Connection:
+    """Open the session that applies changes. Raises TargetError when triggers cannot be kept quiet any more."""
+    sessions = run.sessions
+    settings = {"synchronous_commit": "off", "enable_seqscan": "off"}
+    settings |= {"enable_hashjoin": "off", "enable_mergejoin": "off"}
+    if state.replica_role:
+        settings["session_replication_role"] = "replica"
+    # A plan is made before a table has grown: only an index keeps its price, and JIT would be paid per statement.
+    version = sessions.version(Side.TARGET)
+    if version >= 110000:
+        settings["jit"] = "off"
+    if version >= 120000:
+        settings["plan_cache_mode"] = "force_generic_plan"
+    name = database.target_name
+    connection = sessions.open(Side.TARGET, name, autocommit=True, replication=False, encoding=encoding, **settings)
+    if state.replica_role:
+        row = connection.execute("SHOW session_replication_role").fetchone()
+        if row != ("replica",):
+            connection.close()
+            raise TargetError(
+                say("The target account may not set session_replication_role any more, so triggers would fire twice."),
+                hint=say("Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it."),
+                code="DST-PRIVILEGE",
+            )
+    return connection
 
 
 def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -9,10 +10,12 @@ from typing import NamedTuple, Protocol
 from psycopg import pq
 
 from ..errors import ConnectionLost, SchemaChanged, TargetError
-from ..ports import TableState
+from ..ports import NEVER, TableState
 from ..renaming import Renaming
+from ..sql import query
 from ..wording import say, together
 from .pgoutput import Relation
+from .pipeline import Pipeline
 from .statements import RowStatements, TargetColumn, TargetTable
 
 _NOTHING = Renaming()
@@ -90,8 +93,9 @@ class Relations:
 
     @property
     def last_watermark(self) -> int:
-        """The position from which on no change is skipped."""
-        return max((table.watermark or 0 for table in self._tables.values()), default=0)
+        """The position from which on no change is skipped, but those of tables that are left out altogether."""
+        marks = (table.watermark or 0 for table in self._tables.values())
+        return max((mark for mark in marks if mark < NEVER), default=0)
 
     def watermark(self, oid: int) -> int:
         """Return the LSN before which changes of the table are skipped; 0 for a table that is not known."""
@@ -215,6 +219,19 @@ class Relations:
             )
 
 
+def target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None]:
+    """Return what reads a table of the target in the session that applies."""
+    sql = query("apply_columns").encode()
+
+    def read(schema: str, name: str) -> TargetTable | None:
+        encoding = pipeline.encoding
+        parameters = [text.encode(encoding, "surrogateescape") for text in (schema, name)]
+        result = pipeline.query(sql, parameters, context=f"reading the columns of {schema}.{name}")
+        return parse_target(result, schema, name, encoding)
+
+    return read
+
+
 def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str) -> TargetTable | None:
     """Read the result of apply_columns.sql; None when the table does not exist."""
     if not result.ntuples:
@@ -236,6 +253,7 @@ def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str)
             element_oid=int(text(row, 9) or 0),
             element_type=text(row, 10),
             spelled=text(row, 11) == "t",
+            uniques=tuple(json.loads(text(row, 12))),
         )
         for row in range(result.ntuples)
         if result.get_value(row, 0) is not None

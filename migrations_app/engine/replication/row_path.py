@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from .batch import Batch
@@ -20,6 +20,8 @@ class Change(NamedTuple):
 
     member: Member
     message: Insert | Update | Delete
+    final: int
+    """Where the commit of its transaction begins on the source."""
 
 
 class RowPath:
@@ -27,14 +29,16 @@ class RowPath:
 
     def __init__(
         self, pipeline: Pipeline, relations: Relations, prepared: Prepared, transaction: Transaction, *, encoding: str,
-        binary: bool,
+        binary: bool, takes: Callable[[Change], bool],
     ) -> None:  # fmt: skip
+        """`takes` says whether a change replaces what is in its way."""
         self._pipeline = pipeline
         self._relations = relations
         self._prepared = prepared
         self._transaction = transaction
         self._encoding = encoding
         self._binary = binary
+        self._takes = takes
         self._final = 0
         self._sure = False
 
@@ -65,8 +69,12 @@ class RowPath:
         elif isinstance(message, Insert | Update | Delete):
             member = self._member(message.oid)
             if member is not None:
+                change = Change(member, message, self._final)
+                if self._takes(change):
+                    self._replace(change, size)
+                    return
                 key, values = _statement(member, message)
-                self._send(Change(member, message), key, values, size)
+                self._send(change, key, values, size)
 
     def _member(self, oid: int) -> Member | None:
         relations = self._relations
@@ -79,6 +87,16 @@ class RowPath:
         else:
             name = self._prepared.name(change.member, key, lambda: statements.sql(key), change)
         self._pipeline.send(name, values, 1, change, size, [1] * len(values) if self._binary else None)
+
+    def _replace(self, change: Change, size: int) -> None:
+        """Put the row as the source has it, or none, in place of every row of the target that has its key."""
+        statements, message = change.member.statements, change.message
+        for key, values in statements.removals(message):
+            name = self._prepared.name(change.member, key, lambda key=key: statements.sql(key), change)  # type: ignore[misc]
+            self._pipeline.send(name, values, None, change, size, [1] * len(values) if self._binary else None)
+        row = None if isinstance(message, Delete) else statements.whole(message)
+        if row is not None:
+            self._send(change, INSERT, row, size)
 
     def _truncate(self, message: Truncate) -> None:
         listed = [(oid, self._member(oid)) for oid in message.oids]

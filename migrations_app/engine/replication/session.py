@@ -7,20 +7,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 
 import psycopg
 
 from .. import truncate_log
+from ..conflicts import Permission
 from ..connect import Connection, end_older_sessions, translate
-from ..errors import ConnectionLost, EngineError, SourceError, TargetError
+from ..errors import ConflictError, ConnectionLost, EngineError, SourceError
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..slots import readers_of
-from ..sql import query
 from ..versions import decodes_truncate
 from ..wording import NOTHING, listing, say
 from . import bookmark
@@ -30,10 +31,10 @@ from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
 from .named import NamedChanges
 from .pipeline import Pipeline
-from .prepare import prepare_target
-from .relations import NotBinary, Relations, parse_target
-from .statements import TargetTable
+from .prepare import open_for_changes, prepare_target
+from .relations import NotBinary, Relations, target_reader
 from .stream import SlotBusy, Stream, open_stream
+from .taking import Taking
 from .transaction import Transaction
 from .translated import FromTestDecoding, Translated, WithNotes
 
@@ -120,9 +121,15 @@ class SyncSession:
         except NotBinary:
             _text_only.add(self._stream.slot)
             raise
-        except EngineError:
+        except EngineError as error:
             self._check()  # a session that was cut because the run must stop fails like any other
+            self._place(error)
             raise
+
+    def _place(self, error: EngineError) -> None:
+        """Add to a conflict the database that it is in."""
+        if isinstance(error, ConflictError) and error.conflict:
+            error.conflict = replace(error.conflict, database=self._database.source_name)
 
     def _goal_reached(self, goal: int | None) -> bool:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
@@ -170,7 +177,7 @@ class SyncSession:
             self._stream = self._start_stream(state, ordinary, position, encoding, binary=binary)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):
-            applying = self._open_target(state, encoding)
+            applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=binary)
             codec = applying.info.encoding
@@ -199,7 +206,7 @@ class SyncSession:
         versions = [self._run.sessions.version(side) for side in (Side.SOURCE, Side.TARGET)]
         if min(versions) < _BINARY_SINCE or state.slot in _text_only:
             return False
-        return self.watch.travels_binary([table.oid for table in self._tables()], [])
+        return self.watch.travels_binary([table.oid for table in self._tables() if not table.set_aside], [])
 
     def _translated(
         self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
@@ -208,7 +215,7 @@ class SyncSession:
         version, key = ordinary.info.server_version, self._run.plan.key
         if decodes_truncate(version):
             return stream
-        named = NamedChanges(self._tables(), self.watch, codec)
+        named = NamedChanges([table for table in self._tables() if not table.set_aside], self.watch, codec)
         if state.publication:
             log = truncate_log.log_oid(ordinary, key)
             return Translated(stream, WithNotes(named, codec, log)) if log else stream
@@ -298,7 +305,11 @@ class SyncSession:
             (state.publication,),
         ).fetchall()
         # By oid: a renamed table is still published, and its first change says what happened.
-        tables = {table.oid: f"{table.schema}.{table.name}" for table in self._tables() if not table.unlogged}
+        tables = {
+            table.oid: f"{table.schema}.{table.name}"
+            for table in self._tables()
+            if not table.unlogged and not table.set_aside
+        }
         missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
         if row != (True,) or missing:
             what = say("is gone from the source") if row is None else say("does not publish every change any more")
@@ -326,42 +337,26 @@ class SyncSession:
     def _tables(self) -> list[TableState]:
         return self._run.ports.store.tables(self._database.source_name)
 
-    def _open_target(self, state: DatabaseState, encoding: str) -> Connection:
-        sessions = self._run.sessions
-        settings = {"synchronous_commit": "off", "enable_seqscan": "off"}
-        settings |= {"enable_hashjoin": "off", "enable_mergejoin": "off"}
-        if state.replica_role:
-            settings["session_replication_role"] = "replica"
-        # A plan is made before a table has grown: only an index keeps its price, and JIT would be paid per statement.
-        version = sessions.version(Side.TARGET)
-        if version >= 110000:
-            settings["jit"] = "off"
-        if version >= 120000:
-            settings["plan_cache_mode"] = "force_generic_plan"
-        name = self._database.target_name
-        connection = sessions.open(Side.TARGET, name, autocommit=True, replication=False, encoding=encoding, **settings)
-        if state.replica_role:
-            row = connection.execute("SHOW session_replication_role").fetchone()
-            if row != ("replica",):
-                connection.close()
-                raise TargetError(
-                    say(
-                        "The target account may not set session_replication_role any more, so triggers would "
-                        "fire twice."
-                    ),
-                    hint=say("Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it."),
-                    code="DST-PRIVILEGE",
-                )
-        return connection
+    def _permissions(self) -> list[Permission]:
+        return self._run.ports.store.permissions(self._database.source_name)
 
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
-        plan, name = self._run.plan, self._database.source_name
+        plan, name, tables = self._run.plan, self._database.source_name, self._tables()
         pipeline = Pipeline(connection, self._check)
+        aside = {(table.schema, table.name) for table in tables if table.set_aside}
+        texts = self.watch.texts if binary else _as_they_are
+        taking = Taking(self._permissions(), self._run.ports.store.permission_used, texts, position=position)
+        acknowledge = self._stream.acknowledge
+
+        def on_durable(end: int) -> None:
+            taking.durable(end)
+            acknowledge(end)
+
         relations = self._relations = Relations(
-            self._tables(),
-            lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
+            tables,
+            lambda lineage: lineage[0] not in aside and plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
-            _target_reader(pipeline),
+            target_reader(pipeline),
             renaming_of(self._run, self._database),
             binary=binary,
         )
@@ -371,7 +366,7 @@ class SyncSession:
             epoch=plan.epoch,
             position=position,
             defer_constraints=not state.replica_role,
-            on_durable=self._stream.acknowledge,
+            on_durable=on_durable,
         )
         return Applier(
             pipeline,
@@ -380,17 +375,10 @@ class SyncSession:
             encoding=pipeline.encoding,
             binary=binary,
             check=self._check,
-            texts=self.watch.texts if binary else lambda values: [value for _, value in values],
+            texts=texts,
+            taking=taking,
         )
 
 
-def _target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None]:
-    sql = query("apply_columns").encode()
-
-    def read(schema: str, name: str) -> TargetTable | None:
-        encoding = pipeline.encoding
-        parameters = [text.encode(encoding, "surrogateescape") for text in (schema, name)]
-        result = pipeline.query(sql, parameters, context=f"reading the columns of {schema}.{name}")
-        return parse_target(result, schema, name, encoding)
-
-    return read
+def _as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:
+    return [value for _, value in values]

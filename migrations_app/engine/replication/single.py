@@ -10,18 +10,18 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..conflicts import Permission
 from ..connect import Connection
+from ..errors import ConflictError, EngineError
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
-from ..ports import TableState
+from ..ports import NEVER, TableState
 from . import bookmark
 from .intake import Intake
 from .lag import SourceWatch
+from .prepare import open_for_changes
 from .session import SyncSession
 from .stream import open_stream
-
-NEVER = (1 << 63) - 1
-"""Watermark of a table that a stream leaves out altogether."""
 
 
 class TableSession(SyncSession):
@@ -64,12 +64,20 @@ class TableSession(SyncSession):
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):
-            applying = self._open_target(state, encoding)
+            applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=False)
             self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
+
+    def _permissions(self) -> list[Permission]:
+        return []  # its rows were copied after whatever they are for
+
+    def _place(self, error: EngineError) -> None:
+        """Leave no choice: the table is copied again in any case."""
+        if isinstance(error, ConflictError):
+            error.conflict = None
 
     def _forget(self) -> None:
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:

@@ -6,12 +6,13 @@ values are NULL, so that equal shapes share one prepared statement.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from ..errors import SourceError
 from ..names import qualified, quote
 from ..wording import say
-from .pgoutput import UNCHANGED, Delete, Relation, RelationColumn, Update, Values
+from .pgoutput import UNCHANGED, Delete, Insert, Relation, RelationColumn, Update, Values
 
 Key = tuple[object, ...]
 INSERT: Key = ("insert",)
@@ -36,6 +37,7 @@ class TargetColumn:
     element_oid: int = 0  # the type below all domains, when there are arrays of it; 0: there are none that unnest well
     element_type: str = ""  # its quoted name
     spelled: bool = False  # an explicit cast of its text is the same as its input
+    uniques: tuple[str, ...] = ()  # unique, total indexes over columns alone that it is a key column of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class RowStatements:
         only = "" if table.partitioned else "ONLY "
         self._table = qualified(table.schema, table.name)
         self._only = only + self._table
+        self._all = table.columns
         self.identity = self._find_identity()
         """Positions of the columns that find a row; () when only the whole row can."""
 
@@ -108,12 +111,42 @@ class RowStatements:
             code="SRC-DDL",
         )
 
+    @property
+    def key_positions(self) -> tuple[int, ...]:
+        """Positions of the columns of a row's key, also where the stream does not find rows by it; () without one."""
+        return self.identity or tuple(at for at, column in enumerate(self.columns) if column.in_key)
+
+    def is_key(self, constraint: str) -> bool:
+        """Say whether this unique constraint of the target is over exactly the columns of the key."""
+        names = {column.name for column in self._all if constraint in column.uniques}
+        return bool(names) and names == {self.columns[at].name for at in self.key_positions}
+
+    @staticmethod
+    def whole(change: Insert | Update) -> Values | None:
+        """Return the new row with all its values; None when the stream does not tell all of them."""
+        if isinstance(change, Insert):
+            return change.new
+        old = change.old if change.full and change.old is not None else change.new
+        row = [before if value is UNCHANGED else value for value, before in zip(change.new, old, strict=True)]
+        return None if any(value is UNCHANGED for value in row) else row
+
+    def removals(self, change: Insert | Update | Delete) -> list[tuple[Key, Values]]:
+        """Return what removes every row that has the change's old or new key."""
+        at = self.key_positions
+        rows = [getattr(change, "old", None), getattr(change, "new", None)]
+        keys = [[row[position] for position in at] for row in rows if row]
+        usable = [key for key in keys if key and not any(value is None or value is UNCHANGED for value in key)]
+        return [(("remove", at), key) for number, key in enumerate(usable) if key not in usable[:number]]
+
     def sql(self, key: Key) -> str:
-        """Return the text of the statement that `update`, `delete` or INSERT names."""
+        """Return the text of the statement that `update`, `delete`, `removals` or INSERT names."""
         if key == INSERT:
             return self._insert_sql()
         if key == UPDATE:
             return self._plain_update_sql()
+        if key[0] == "remove":
+            found = (self._equals(at, number) for number, at in enumerate(self.key_positions, 1))
+            return f"DELETE FROM {self._only} WHERE {' AND '.join(found)}"  # noqa: S608 - every part is quoted
         if key[0] == "update":
             _, unchanged, all_columns, nulls = key
             return self._update_sql(unchanged, bool(all_columns), nulls)  # type: ignore[arg-type]
@@ -177,8 +210,12 @@ class RowStatements:
         """Return the identifying columns of a change with their values. No other ones."""
         row = getattr(change, "old", None) or getattr(change, "new", None) or []
         columns = self.relation.columns
-        positions = self.identity or [at for at, column in enumerate(self.columns) if column.in_key]
-        return [(columns[at], row[at]) for at in positions if at < len(row)]
+        return [(columns[at], row[at]) for at in self.key_positions if at < len(row)]
+
+    def told_of(self, change: object) -> list[tuple[RelationColumn, bytes | None]]:
+        """Return what tells the change's row from others: its key, without one all that the change says of it."""
+        row = getattr(change, "old", None) or getattr(change, "new", None) or []
+        return self.key_of(change) or list(zip(self.relation.columns, row, strict=False))
 
 
 def sure(sql: str) -> str:
@@ -189,6 +226,14 @@ def sure(sql: str) -> str:
 def shown_key(key: list[tuple[RelationColumn, bytes | None]]) -> str:
     """Return a key whose values are texts, shortened, for messages."""
     return ", ".join(f"{column.name}={_shown(value)}" for column, value in key) or "no key"
+
+
+def digest_of(change: str, columns: list[tuple[RelationColumn, bytes | None]]) -> str:
+    """Return what tells a change of a row, given by the texts of its values, from other changes and rows."""
+    told = hashlib.sha256(change.encode())
+    for column, value in columns:
+        told.update(repr((column.name, value)).encode())
+    return told.hexdigest()[:32]
 
 
 def _shown(value: bytes | None) -> str:

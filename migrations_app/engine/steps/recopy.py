@@ -11,8 +11,8 @@ from ..errors import ConnectionLost, SchemaChanged
 from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
-from ..ports import TableStatus
-from ..replication.single import NEVER, TableSession
+from ..ports import NEVER, TableStatus
+from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
 
@@ -27,6 +27,8 @@ def run(run: Run) -> Outcome:
     complete and stands at exactly the place of the main stream. Raises EngineError.
     """
     store = run.ports.store
+    for database in run.databases():
+        _take_up(run, database)
     with following(run) as followers:
         tables = [
             _Table(run, database, followers, schema, name)
@@ -40,6 +42,18 @@ def run(run: Run) -> Outcome:
         for table in tables:
             table.copy()
     return DONE
+
+
+def _take_up(run: Run, database: DatabasePlan) -> None:
+    """Make quarantined tables tables of the task again; requests for tables that it has dropped are void."""
+    store = run.ports.store
+    states = {(state.schema, state.name): state for state in store.tables(database.source_name) if state.set_aside}
+    for place in store.recopies(database.source_name):
+        state = states.get(place)
+        if state is not None and state.status is TableStatus.DROPPED:
+            store.recopied(database.source_name, *place)
+        elif state is not None:
+            store.save_tables(replace(state, status=TableStatus.COPYING, watermark=NEVER))
 
 
 class _Table:

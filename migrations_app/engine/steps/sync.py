@@ -70,7 +70,8 @@ class _Follower:
             self._slice.begin()
             self._state = store.database(self._database.source_name)
             self._applied_before = self._state.rows_applied
-            marks = [table.watermark or 0 for table in store.tables(self._database.source_name)]
+            tables = store.tables(self._database.source_name)
+            marks = [table.watermark or 0 for table in tables if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             session.advance(stop=lambda: self._tick(session))
             self._save(session)

@@ -14,7 +14,7 @@ from types import FrameType
 
 from django.db import connection
 
-from ... import runner, services
+from ... import runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
@@ -147,9 +147,14 @@ class ForegroundRun:
             self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()
             return
-        with contextlib.suppress(services.Refused):
+        try:
             services.complete_task(task_id=self.task_id, actor=None)
             self._complete_pressed = True
+        except services.Refused as refusal:
+            if selectors.aside(task).quarantined_count:  # nothing here settles that: somebody has to decide
+                self.err.write(f"{refusal.message}\n")
+                self._given_up = FAILED
+                runner.stop_all()
 
     def _end(self, task: MigrationTask) -> int:
         if self.options.as_json:

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 from ... import selectors
 from ...engine.lsn import format_lsn
 from ...engine.mapping import renamed_schemas
+from ...engine.ports import SET_ASIDE
 from ...engine.selection import Selection
+from ...engine.states import Status
 from ...models import CheckItem, ComparisonResult, MigrationTask, TableCopy
 
 
@@ -30,6 +32,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "incremental": task.incremental,
         "compared": not task.skip_compare or task.incremental,
         "error": error if task.error_code else None,
+        "conflict": task.conflict if task.status == Status.FAILED and task.conflict else None,
         "steps": [
             {"name": line.name, "state": line.state, "seconds": line.seconds, "note": line.note}
             for line in selectors.steps(task)
@@ -125,6 +128,23 @@ def print_report(task: MigrationTask, out: Out) -> None:
     _print_structure(data["structure"], out)
     if data["error"]:
         out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
+    print_conflict(task, out)
+    for table in data["tables"]:
+        if table["status"] in SET_ASIDE:
+            out.write(f"  {table['status']}: {table['schema']}.{table['name']} of {table['database']}\n")
+
+
+def print_conflict(task: MigrationTask, out: Out) -> bool:
+    """Print the conflict that stopped a task and how it is decided; False when there is none."""
+    view = selectors.task_row(task).conflict
+    if view is None:
+        return False
+    out.write(f"  conflict: {view.change} of {view.table} in {view.database} ({view.key}): {view.kind}\n")
+    if view.obstacle:
+        out.write(f"  {view.obstacle}\n")
+    options = [f"--{choice.name.replace('_', '-')}" for choice in view.choices]
+    out.write(f"  decide: manage.py task conflict {task.pk} {' | '.join(options)}\n")
+    return True
 
 
 def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:

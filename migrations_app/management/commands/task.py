@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +19,16 @@ from ...models import MigrationTask
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
-from ..cli.output import print_check, print_report, progress_line, report
+from ..cli.output import print_check, print_conflict, print_report, progress_line, report
 from ..cli.tables import ensure_tables
+
+_CHOICES: dict[str, Callable[..., MigrationTask]] = {
+    "--retry": services.retry_task,
+    "--take-source": services.take_source_row,
+    "--recopy": services.recopy_conflict,
+    "--quarantine": services.quarantine_conflict,
+    "--drop": services.drop_conflict,
+}
 
 
 class Command(BaseCommand):
@@ -40,10 +49,16 @@ class Command(BaseCommand):
         run.add_argument("--complete", action="store_true", help="press Complete as soon as the target is in sync")
         run.add_argument("--resume", metavar="ID", help="go on with a task that an earlier run left")
         subparsers.add_parser("list", help="list all tasks").add_argument("--json", action="store_true")
-        recopy = subparsers.add_parser("recopy", help="copy one table of a started task once more, also while it syncs")
-        recopy.add_argument("id", help="the task's id, or its first characters")
-        recopy.add_argument("table", metavar="SCHEMA.TABLE")
-        recopy.add_argument("--database", default="", help="of the source; needed when the task has more than one")
+        for name, text in (
+            ("recopy", "copy one table of a started task once more, also while it syncs"),
+            ("quarantine", "have the sync of a failed task pass a table by until it is copied again or dropped"),
+            ("drop", "take a table out of a failed task for good, a quarantined one also while the task syncs"),
+        ):
+            one = subparsers.add_parser(name, help=text)
+            one.add_argument("id", help="the task's id, or its first characters")
+            one.add_argument("table", metavar="SCHEMA.TABLE")
+            one.add_argument("--database", default="", help="of the source; needed when the task has more than one")
+        self._conflict_arguments(subparsers.add_parser("conflict", help="show or decide the conflict at a failed task"))
         for name, text in (
             ("show", "print everything about a task"),
             ("check", "run the check now, in this process"),
@@ -60,6 +75,19 @@ class Command(BaseCommand):
             "--jobs", metavar="N", help="tables copied and indexed at the same time; usual = as installed"
         )
         tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
+
+    @staticmethod
+    def _conflict_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("id", help="the task's id, or its first characters")
+        choice = parser.add_mutually_exclusive_group()
+        for option, text in (
+            ("--retry", "try again: the row was put right on the target"),
+            ("--take-source", "put the source's row in place of what is on the target, once"),
+            ("--recopy", "copy the table again while all others go on"),
+            ("--quarantine", "pass the table by until it is copied again or dropped"),
+            ("--drop", "take the table out of the task for good"),
+        ):
+            choice.add_argument(option, action="store_const", dest="choice", const=option, help=text)
 
     @staticmethod
     def _endpoint_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -252,13 +280,32 @@ class Command(BaseCommand):
         return self._say(task)
 
     def _recopy(self, options: dict[str, Any]) -> int:
+        return self._about_table(services.recopy_table, options)
+
+    def _quarantine(self, options: dict[str, Any]) -> int:
+        return self._about_table(services.quarantine_table, options)
+
+    def _drop(self, options: dict[str, Any]) -> int:
+        return self._about_table(services.drop_table, options)
+
+    def _conflict(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        if options["choice"] is None:
+            if not print_conflict(task, self.stdout):
+                self.stdout.write(f"{task.name}: no conflict stopped this task.")
+            return 0
+        self._say(_CHOICES[options["choice"]](task_id=task.pk, actor=None))
+        if task.foreground:
+            self.stdout.write(f"Go on with: manage.py task run --resume {task.pk}")
+        return 0
+
+    def _about_table(self, decide: Callable[..., MigrationTask], options: dict[str, Any]) -> int:
         task, path = _find(options["id"]), object_path(options["table"])
         known = [row.source_name for row in task.databases.all()]
         database = options["database"] or (known[0] if len(known) == 1 else "")
         if len(path) != 2 or database not in known:
             raise CommandError(f"Name the table as SCHEMA.TABLE, and the database as one of: {', '.join(known)}.")
-        task = services.recopy_table(task_id=task.pk, actor=None, database=database, schema=path[0], name=path[1])
-        return self._say(task)
+        return self._say(decide(task_id=task.pk, actor=None, database=database, schema=path[0], name=path[1]))
 
     def _complete(self, options: dict[str, Any]) -> int:
         return self._say(services.complete_task(task_id=_find(options["id"]).pk, actor=None))

@@ -28,6 +28,7 @@ from .claims import (
     renew,
 )
 from .dispatching import dispatch
+from .permissions import permission_used, permissions
 from .results import (
     back_to_sync,
     cancelled,
@@ -58,6 +59,8 @@ __all__ = [
     "finish_step",
     "forget_others",
     "others_wait_for_sync",
+    "permission_used",
+    "permissions",
     "progressed",
     "recopies_done",
     "release",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -10,13 +11,16 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ...engine.errors import EngineError
+from ...engine.errors import ConflictError, EngineError
+from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, steps_for
-from ...engine.wording import as_data, count, say, together
+from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..lifecycle import return_to_sync
 from .claims import Claim, held_task
+
+_NAMED = 5
 
 
 @transaction.atomic
@@ -41,6 +45,7 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
             tries=0,
         )
         return later[0]
+    told = [_notes(task), _dropped(task)]
     move(
         task,
         Status.COMPLETED,
@@ -50,8 +55,8 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
             if task.skip_compare and not task.incremental
             else say("Completed. The target holds the data; nothing of ours is left on either server.")
         )
-        + _notes(task),
-        level="warning" if task.notes_count else "info",
+        + together(["", *filter(None, told)] if any(told) else []),
+        level="warning" if any(told) else "info",
         finished_at=now,
         lease_until=None,
         worker="",
@@ -68,8 +73,16 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
 def _notes(task: MigrationTask) -> str:
     if not task.notes_count:
         return ""
-    told = say("{number} note(s) say what of the structure is not as on the source.", number=task.notes_count)
-    return together(["", told])
+    return say("{number} note(s) say what of the structure is not as on the source.", number=task.notes_count)
+
+
+def _dropped(task: MigrationTask) -> str:
+    names = [f"{row.schema}.{row.name}" for row in task.tables.filter(status=TableStatus.DROPPED)]
+    if not names:
+        return ""
+    return say(
+        "Dropped from the task, so not synced to the end and not compared: {names}.", names=listing(names, _NAMED)
+    )
 
 
 @transaction.atomic
@@ -183,6 +196,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         return _fail_cancel(claim, task, error)
     hint = error.hint or say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
+    conflict = error.conflict if isinstance(error, ConflictError) else None
     move(
         task,
         Status.FAILED,
@@ -193,6 +207,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         error_code=error.code,
         error_message=error.public_message,
         error_hint=hint,
+        conflict=asdict(conflict) if conflict else {},
         words=as_data(error_message=error.public_message, error_hint=hint),
         lease_until=None,
         worker="",

@@ -1,0 +1,126 @@
+"""The choices at a conflict: what an operator decides about the change that stopped the sync, after which it goes on.
+
+Each decision is a row before anything acts on it, in the transaction in which the task goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from ..engine.conflicts import Conflict, ConflictKind, Obstacle
+from ..engine.lsn import format_lsn
+from ..engine.states import Action, Status
+from ..engine.wording import say
+from ..models import MigrationTask, RowPermission
+from .base import Actor, Refused, TaskId, actor_name, locked, note, require
+from .lifecycle import go_on
+from .quarantine import drop_table, quarantine_table
+from .recopying import recopy_table
+
+_SAID = say("The conflict is decided; trying again from where it stopped.")
+
+
+def conflict_of(task: MigrationTask) -> Conflict | None:
+    """Return the conflict that a failed task stopped at, None when it failed for another reason."""
+    facts = task.conflict
+    if task.status != Status.FAILED or not facts:
+        return None
+    known = {field.name: facts[field.name] for field in fields(Conflict)}
+    return Conflict(**known | {"kind": ConflictKind(known["kind"]), "obstacle": Obstacle(known["obstacle"])})
+
+
+@transaction.atomic
+def take_source_row(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Let the source's row take the place of what is on the target: this row, in this transaction, once.
+
+    Raises Refused when the task stopped at no conflict, or the source's row cannot be taken.
+    """
+    task = locked(task_id)
+    require(Action.TAKE_SOURCE, task)
+    conflict = _conflict(task)
+    _refuse_obstacle(conflict)
+    RowPermission.objects.get_or_create(
+        task=task,
+        database=conflict.database,
+        schema=conflict.schema,
+        name=conflict.name,
+        lsn=conflict.lsn,
+        digest=conflict.digest,
+        used_at=None,
+        defaults={"change": conflict.change, "key": conflict.key, "asked_by": actor_name(actor)},
+    )
+    told = say(
+        "The source's row is to be taken once: {change} of {table} in {database}, at {lsn}.",
+        change=conflict.change,
+        table=f"{conflict.schema}.{conflict.name}",
+        database=conflict.database,
+        lsn=format_lsn(conflict.lsn),
+    )
+    note(task, told, actor=actor, code="CONFLICT-TAKE", key=conflict.key)
+    return _decided(task, actor)
+
+
+@transaction.atomic
+def recopy_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Copy the table of the conflict again, while all others go on. Raises Refused."""
+    task = locked(task_id)
+    require(Action.RECOPY, task)
+    place = _place(_conflict(task))
+    _decided(task, actor)
+    return recopy_table(task_id=task_id, actor=actor, **place)
+
+
+@transaction.atomic
+def quarantine_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Pass the table of the conflict by until it is settled, while all others go on. Raises Refused."""
+    return _aside(quarantine_table, task_id, actor)
+
+
+@transaction.atomic
+def drop_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Take the table of the conflict out of the task for good, and go on. Raises Refused."""
+    return _aside(drop_table, task_id, actor)
+
+
+def _aside(decide: Callable[..., Any], task_id: TaskId, actor: Actor) -> MigrationTask:
+    place = _place(_conflict(locked(task_id)))
+    decide(task_id=task_id, actor=actor, **place)
+    return _decided(locked(task_id), actor)
+
+
+def _decided(task: MigrationTask, actor: Actor) -> MigrationTask:
+    go_on(task, actor, "TASK-RETRIED", _SAID)
+    task.refresh_from_db()
+    return task
+
+
+def _conflict(task: MigrationTask) -> Conflict:
+    conflict = conflict_of(task)
+    if conflict is None:
+        raise Refused(_("The task did not stop at a conflict of one row. Read its message, mend the cause and retry."))
+    return conflict
+
+
+def _place(conflict: Conflict) -> dict[str, str]:
+    return {"database": conflict.database, "schema": conflict.schema, "name": conflict.name}
+
+
+def _refuse_obstacle(conflict: Conflict) -> None:
+    said = {
+        Obstacle.OTHER_KEY: _(
+            "A row with another key is in the way on the target, so the source's row cannot take its place. Copy the "
+            "table again."
+        ),
+        Obstacle.NOT_WHOLE: _(
+            "The change leaves out a large value that stays as it was, so the source's row cannot be made of it. Copy "
+            "the table again."
+        ),
+        Obstacle.REFUSED: _("The target does not take such a row. Remove there what refuses it, then retry."),
+    }
+    if conflict.obstacle is not Obstacle.NONE:
+        raise Refused(said[conflict.obstacle])

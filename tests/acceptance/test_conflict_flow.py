@@ -1,0 +1,109 @@
+"""An operator meets a conflict in the browser and decides it there: from failed to in sync, on real servers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from migrations_app.demo.clusters import Cluster
+from tests.acceptance.places import Place, drop_database
+from tests.acceptance.test_whole_flow import PATIENCE, Console, console, operator
+from tests.fakes import wait_until
+
+pytestmark = pytest.mark.browser
+__all__ = ["console", "operator"]  # fixtures
+
+
+@dataclass
+class Stopped:
+    """A task that a conflict stopped: somebody removed row 3 on the target before the source changed it."""
+
+    task: str
+    source: Place
+    target: Place
+
+
+def _printed(console: Console, *arguments: str) -> str:
+    done = console.installation.manage("task", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _until(console: Console, task: str, status: str) -> None:
+    one = "SELECT status FROM migrations_app_migrationtask WHERE id = ?"
+    wait_until(
+        lambda: console.installation.query(one, task.replace("-", "")) == [(status,)], 90, f"{status} of the task"
+    )
+
+
+@pytest.fixture
+def stopped(console: Console, source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Stopped]:
+    name = f"conflict_{secrets.token_hex(3)}"
+    source, target = Place(source_cluster, name), Place(target_cluster, name)
+    with source_cluster.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    source.run("CREATE TABLE goods (id int PRIMARY KEY, v text); INSERT INTO goods VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    addresses = ("--source", source_cluster.uri(), "--target", target_cluster.uri(), "--database", name)
+    task = json.loads(_printed(console, "create", *addresses, "--name", name, "--json"))["id"]
+    try:
+        _printed(console, "check", task)
+        _printed(console, "start", task)
+        _until(console, task, "ready")
+        target.run("DELETE FROM goods WHERE id = 3")
+        source.run("UPDATE goods SET v = 'new' WHERE id = 3")
+        _until(console, task, "failed")
+        yield Stopped(task, source, target)
+    finally:
+        console.installation.manage("task", "cancel", task)  # refused when it has completed
+        one = "SELECT status FROM migrations_app_migrationtask WHERE id = ?"
+        ended = [("cancelled",)], [("completed",)]
+        wait_until(lambda: console.installation.query(one, task.replace("-", "")) in ended, 60, "the end of the task")
+        for place in (source, target):
+            drop_database(place)
+
+
+def decide(page: Page, console: Console, stopped: Stopped, choice: str, label: str) -> None:
+    """Read the conflict on the task's page, press a choice and agree."""
+    page.goto(f"{console.url}/tasks/{stopped.task}/")
+    note = page.get_by_role("alert")
+    for words in ("Row missing", "update of public.goods", "id=3"):
+        expect(note).to_contain_text(words)
+    note.locator(f"#conflict-{choice}-{stopped.task}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("public.goods")
+    dialog.get_by_role("button", name=label, exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("In sync, ready to complete", timeout=PATIENCE)
+
+
+def test_taking_the_row_of_the_source_leads_from_failed_to_in_sync(
+    operator: Page, console: Console, stopped: Stopped
+) -> None:
+    decide(operator, console, stopped, "take_source", "Take the source's row")
+    assert stopped.target.value("SELECT v FROM goods WHERE id = 3") == "new"
+    told = [line for line in _printed(console, "show", stopped.task, "--json").splitlines() if '"error"' in line]
+    assert told == [' "error": null,']
+    codes = "SELECT code FROM migrations_app_event WHERE task_id = ? AND code LIKE 'CONFLICT-%' ORDER BY id"
+    found = console.installation.query(codes, stopped.task.replace("-", ""))
+    assert found == [("CONFLICT-TAKE",), ("CONFLICT-TAKEN",)]
+
+
+def test_a_quarantined_table_is_settled_by_copying_it_again(operator: Page, console: Console, stopped: Stopped) -> None:
+    decide(operator, console, stopped, "quarantine", "Quarantine")
+    expect(operator.locator("#quarantined")).to_contain_text("public.goods")
+    operator.get_by_role("link", name="Complete", exact=True).click()
+    dialog = operator.get_by_role("dialog")
+    dialog.get_by_role("button", name="Complete", exact=True).click()
+    expect(dialog).to_contain_text("Complete is not possible while tables are quarantined")
+    expect(dialog).to_contain_text("public.goods")
+    operator.goto(f"{console.url}/tasks/{stopped.task}/")
+    operator.get_by_role("button", name="Copy again").click()
+    expect(operator.locator("#quarantined")).to_have_count(0, timeout=PATIENCE)
+    wait_until(lambda: stopped.target.value("SELECT v FROM goods WHERE id = 3") == "new", what="the copy")
+    _printed(console, "complete", stopped.task)
+    _until(console, stopped.task, "completed")

@@ -1,0 +1,420 @@
+"""A change that does not fit the target: what is known of it, and what each choice makes of it on real servers."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.conflicts import Conflict, ConflictKind, Obstacle, Permission, Use
+from migrations_app.engine.errors import CompareDiffers, ConflictError
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import NEVER, Ports, TableStatus
+from migrations_app.engine.replication.apply import Applier
+from migrations_app.engine.states import StepName
+from migrations_app.engine.steps import sync
+from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
+from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.sync_kit import APPLY, Pair, force_path
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
+SCRIPT = (
+    TABLE + "; CREATE TABLE other (id int PRIMARY KEY); INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 9) g"
+)
+FOREIGN = "INSERT INTO t VALUES (1000, 'foreign')"
+MISSING = "DELETE FROM t WHERE id = 3"
+TWINS = "ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t VALUES (3, 'twin')"
+# What somebody did on the target, and the change of the source that then does not fit.
+KINDS = {
+    "insert, duplicate key": (FOREIGN, "INSERT INTO t VALUES (1000, 'ours')", ConflictKind.DUPLICATE_KEY),
+    "update, row missing": (MISSING, "UPDATE t SET v = 'new' WHERE id = 3", ConflictKind.ROW_MISSING),
+    "delete, row missing": (MISSING, "DELETE FROM t WHERE id = 3", ConflictKind.ROW_MISSING),
+    "update, two rows": (TWINS, "UPDATE t SET v = 'new' WHERE id = 3", ConflictKind.TWO_ROWS),
+    "delete, two rows": (TWINS, "DELETE FROM t WHERE id = 3", ConflictKind.TWO_ROWS),
+    "update of the key, duplicate key": (FOREIGN, "UPDATE t SET id = 1000 WHERE id = 3", ConflictKind.DUPLICATE_KEY),
+}
+
+
+@pytest.fixture
+def pair(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Pair:
+    return Pair(source_cluster, target_cluster, source_db, target_db)
+
+
+def stopped(pair: Pair) -> Conflict:
+    with pytest.raises(ConflictError) as caught:
+        pair.catch_up()
+    assert caught.value.conflict is not None
+    return caught.value.conflict
+
+
+def permission(conflict: Conflict, number: int = 1, **other: Any) -> Permission:
+    facts = {name: getattr(conflict, name) for name in ("schema", "name", "digest", "lsn")}
+    return Permission(number=number, **facts | other)
+
+
+def allow(store: FakeStore, *permissions: Permission, database: str) -> None:
+    store.allowed.setdefault(database, []).extend(permissions)
+
+
+# Each kind and each choice, with all steps around
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(SCRIPT.encode())
+    return plan_for(
+        server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
+    )
+
+
+@pytest.fixture
+def ports(plan: Plan) -> Iterator[Ports]:
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+    cast(FakeControl, ports.control).complete = True
+    yield ports
+    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
+        clean_up(run, keep_target_objects=True)
+
+
+def stop_at(kind: str, plan: Plan, ports: Ports, source: Cluster, target: Cluster) -> Conflict:
+    (database,) = plan.databases
+    there, change, wanted = KINDS[kind]
+    with target.connect(database.target_name) as connection:
+        connection.execute(there.encode())
+    with source.connect(database.source_name) as connection:
+        connection.execute(
+            f"BEGIN; INSERT INTO other VALUES (1); {change}; INSERT INTO other VALUES (2); COMMIT".encode()
+        )
+        connection.execute("INSERT INTO t VALUES (50, 'later'); INSERT INTO other VALUES (3)")
+    with Executor(plan, ports) as executor, pytest.raises(ConflictError) as caught:
+        executor.run(StepName.COMPLETE)
+    conflict = caught.value.conflict
+    assert conflict is not None
+    assert (conflict.database, conflict.schema, conflict.name) == (database.source_name, "public", "t")
+    assert (conflict.kind, conflict.obstacle) == (wanted, Obstacle.NONE)
+    assert conflict.key == ("id=1000" if change.startswith("INSERT") else "id=3")
+    assert conflict.key not in caught.value.public_message
+    return conflict
+
+
+def set_aside(plan: Plan, ports: Ports, status: TableStatus) -> None:
+    store = cast(FakeStore, ports.store)
+    (state,) = [state for state in store.tables(plan.databases[0].source_name) if state.name == "t"]
+    store.save_tables(replace(state, status=status, watermark=NEVER))
+
+
+def complete(plan: Plan, ports: Ports) -> None:
+    with Executor(replace(plan, epoch=plan.epoch + 1), ports) as executor:
+        if cast(FakeStore, ports.store).recopies(plan.databases[0].source_name):
+            assert executor.recopy().done
+        for step in (StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    assert ports.ledger.items() == []
+
+
+def rows(cluster: Cluster, database: str, table: str) -> list[Any]:
+    with cluster.connect(database) as connection:
+        return connection.execute(f"SELECT * FROM {table} ORDER BY 1, {table}::text".encode()).fetchall()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_row_of_the_source_takes_the_place_of_what_is_in_its_way(
+    kind: str, plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    conflict = stop_at(kind, plan, ports, source_cluster, target_cluster)
+    store = cast(FakeStore, ports.store)
+    allow(store, permission(conflict), database=conflict.database)
+    complete(plan, ports)
+    assert [use for _, use in store.used] == [Use.TAKEN]
+    assert all(comparison.equal for comparison in store.comparisons)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_that_is_copied_again_at_a_conflict_is_equal_in_the_end(
+    kind: str, plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    conflict = stop_at(kind, plan, ports, source_cluster, target_cluster)
+    store = cast(FakeStore, ports.store)
+    store.asked_again[conflict.database] = [("public", "t")]
+    complete(plan, ports)
+    assert all(comparison.equal for comparison in store.comparisons)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dropped_table_stays_as_it_is_and_does_not_block_complete(
+    kind: str, plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    stop_at(kind, plan, ports, source_cluster, target_cluster)
+    (database,) = plan.databases
+    before = rows(target_cluster, database.target_name, "t")
+    set_aside(plan, ports, TableStatus.DROPPED)
+    complete(plan, ports)
+    assert rows(target_cluster, database.target_name, "t") == before
+    assert rows(target_cluster, database.target_name, "other") == [(1,), (2,), (3,)]
+    store = cast(FakeStore, ports.store)
+    verdicts = {item.name: (item.verdict, item.reason) for item in store.comparisons[-1].tables}
+    assert verdicts["t"] == ("left_out", "dropped from the task: its rows on the target stayed as they were")
+    assert verdicts["other"][0] == "equal"
+    assert any("Dropped from the task and not compared: public.t." in text for _, _, text in store.events)
+
+
+@pytest.mark.parametrize("settled", ["copied again", "dropped"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_quarantined_table_blocks_complete_until_it_is_settled(
+    kind: str, settled: str, plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    conflict = stop_at(kind, plan, ports, source_cluster, target_cluster)
+    set_aside(plan, ports, TableStatus.QUARANTINED)
+    store = cast(FakeStore, ports.store)
+    with (
+        Executor(replace(plan, epoch=2), ports) as executor,
+        pytest.raises(CompareDiffers, match=r"public\.t \(quarantined"),
+    ):
+        executor.run(StepName.COMPLETE)
+    verdicts = {item.name: item.verdict for item in store.comparisons[-1].tables}
+    assert verdicts == {"t": "not_compared", "other": "equal"}
+    if settled == "copied again":
+        store.asked_again[conflict.database] = [("public", "t")]
+    else:
+        set_aside(plan, ports, TableStatus.DROPPED)
+    complete(replace(plan, epoch=2), ports)
+    status = {state.name: state.status for state in store.tables(conflict.database)}["t"]
+    assert status is (TableStatus.DONE if settled == "copied again" else TableStatus.DROPPED)
+    assert store.comparisons[-1].equal
+
+
+# A table that the sync passes by
+
+
+def test_the_others_are_in_sync_while_a_table_is_quarantined(pair: Pair) -> None:
+    pair.build(SCRIPT)
+    pair.at_target(MISSING)
+    pair.at_source("UPDATE t SET v = 'x' WHERE id = 3", "INSERT INTO other VALUES (1)")
+    stopped(pair)
+    (state,) = [state for state in pair.store.tables(pair.source_db) if state.name == "t"]
+    pair.store.save_tables(replace(state, status=TableStatus.QUARANTINED, watermark=NEVER))
+    with pair.running() as run:
+        thread = threading.Thread(target=sync.run, args=(run,), daemon=True)
+        thread.start()
+        pair.at_source("INSERT INTO t VALUES (77, 'skipped')", "INSERT INTO other VALUES (2)")
+        wait_until(lambda: pair.state.in_sync and pair.value("SELECT count(*) FROM other", "target") == 2)
+        pair.control.complete = True
+        thread.join(30)
+    assert pair.value("SELECT count(*) FROM t WHERE id IN (3, 77)", "target") == 0
+
+
+@pytest.mark.parametrize("status", [TableStatus.QUARANTINED, TableStatus.DROPPED])
+def test_a_table_that_is_passed_by_does_not_slow_the_others(
+    pair: Pair, status: TableStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.build(SCRIPT)
+    (state,) = [state for state in pair.store.tables(pair.source_db) if state.name == "t"]
+    pair.store.save_tables(replace(state, status=status, watermark=NEVER))
+    asked: list[int] = []
+    real = Applier.folding
+    monkeypatch.setattr(Applier, "folding", lambda self, oid: asked.append(oid) or real(self, oid))
+    pair.at_source(
+        "INSERT INTO other SELECT generate_series(1, 500); INSERT INTO t SELECT generate_series(100, 600);"
+        " DELETE FROM other WHERE id > 400; UPDATE t SET v = 'x'"
+    )
+    pair.catch_up()
+    assert len(asked) <= 4, "each table is asked for once per batch, not once per change"
+    assert pair.value("SELECT count(*) FROM other", "target") == 400
+    assert pair.value("SELECT count(*) FROM t", "target") == 9
+
+
+@pytest.mark.parametrize("ddl", ["ALTER TABLE t ADD COLUMN more int", "ALTER TABLE t RENAME TO u", "DROP TABLE t"])
+def test_a_dropped_table_may_change_or_go_on_the_source(pair: Pair, ddl: str) -> None:
+    pair.build(SCRIPT)
+    (state,) = [state for state in pair.store.tables(pair.source_db) if state.name == "t"]
+    pair.store.save_tables(replace(state, status=TableStatus.DROPPED, watermark=NEVER))
+    pair.at_source("INSERT INTO t VALUES (20, 'before')", ddl, "INSERT INTO other VALUES (1)")
+    pair.catch_up()
+    assert pair.value("SELECT count(*) FROM other", "target") == 1
+    assert pair.value("SELECT count(*) FROM t", "target") == 9
+
+
+def test_emptying_other_tables_leaves_a_table_that_is_passed_by_alone(pair: Pair) -> None:
+    pair.build(SCRIPT)
+    (state,) = [state for state in pair.store.tables(pair.source_db) if state.name == "t"]
+    pair.store.save_tables(replace(state, status=TableStatus.QUARANTINED, watermark=NEVER))
+    pair.at_source("INSERT INTO other VALUES (1)", "TRUNCATE t, other", "INSERT INTO other VALUES (2)")
+    pair.catch_up()
+    assert pair.value("SELECT array_agg(id) FROM other", "target") == [2]
+    assert pair.value("SELECT count(*) FROM t", "target") == 9
+
+
+# Taking the source's row
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_a_row_is_taken_late_in_a_large_transaction(pair: Pair, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    force_path(monkeypatch, path)
+    monkeypatch.setattr(f"{APPLY}._MOST_CHANGES", 60)
+    monkeypatch.setattr(f"{APPLY}._WORTH_CHANGES", 20)
+    pair.build(TABLE)
+    pair.at_target("INSERT INTO t VALUES (700, 'foreign')")
+    pair.at_source("INSERT INTO t SELECT g, 'ours' FROM generate_series(1, 900) g")
+    conflict = stopped(pair)
+    assert conflict.key == "id=700"
+    allow(pair.store, permission(conflict), database=pair.source_db)
+    pair.catch_up()
+    pair.assert_equal()
+    assert [use for _, use in pair.store.used] == [Use.TAKEN]
+
+
+def test_the_next_conflict_of_the_same_transaction_stops_again(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_target("INSERT INTO t VALUES (1, 'foreign'), (2, 'foreign')")
+    pair.at_source("INSERT INTO t VALUES (1, 'ours'), (2, 'ours')")
+    first = stopped(pair)
+    allow(pair.store, permission(first), database=pair.source_db)
+    second = stopped(pair)
+    assert (first.key, second.key, first.lsn) == ("id=1", "id=2", second.lsn)
+    assert pair.store.used == [], "nothing was committed"
+    assert pair.value("SELECT count(*) FROM t WHERE v = 'foreign'", "target") == 2
+    allow(pair.store, permission(second, 2), database=pair.source_db)
+    pair.catch_up()
+    pair.assert_equal()
+    assert [(one.number, use) for one, use in pair.store.used] == [(1, Use.TAKEN), (2, Use.TAKEN)]
+
+
+@pytest.mark.parametrize("other", [{"lsn": 1 << 62}, {"name": "u"}, {"digest": "0" * 32}])
+def test_a_permission_for_another_change_is_not_used(pair: Pair, other: dict[str, Any]) -> None:
+    pair.build(TABLE)
+    pair.at_target("INSERT INTO t VALUES (1, 'foreign')")
+    pair.at_source("INSERT INTO t VALUES (1, 'ours')")
+    allow(pair.store, permission(stopped(pair), **other), database=pair.source_db)
+    stopped(pair)
+    assert pair.store.used == []
+
+
+def test_a_permission_that_was_not_needed_is_used_up_all_the_same(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_target("INSERT INTO t VALUES (1, 'foreign')")
+    pair.at_source("INSERT INTO t VALUES (1, 'ours')")
+    allow(pair.store, permission(stopped(pair)), database=pair.source_db)
+    pair.at_target("DELETE FROM t")
+    pair.catch_up()
+    pair.assert_equal()
+    assert [use for _, use in pair.store.used] == [Use.NOT_NEEDED]
+
+
+def test_a_row_without_a_key_that_is_missing_is_taken_as_deleted(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (v text); ALTER TABLE t REPLICA IDENTITY FULL; INSERT INTO t VALUES ('a'), ('b')")
+    pair.at_target("DELETE FROM t WHERE v = 'a'")
+    pair.at_source("DELETE FROM t WHERE v = 'a'")
+    conflict = stopped(pair)
+    assert (conflict.kind, conflict.key) == (ConflictKind.ROW_MISSING, "no key")
+    allow(pair.store, permission(conflict), database=pair.source_db)
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_row_whose_large_value_did_not_travel_cannot_be_taken(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, n int, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
+    pair.at_source("INSERT INTO t SELECT 1, 0, repeat('x', 20000)")
+    pair.catch_up()
+    pair.at_target("DELETE FROM t")
+    pair.at_source("UPDATE t SET n = 1")
+    conflict = stopped(pair)
+    assert conflict.obstacle is Obstacle.NOT_WHOLE
+    allow(pair.store, permission(conflict), database=pair.source_db)
+    with pytest.raises(ConflictError) as caught:
+        pair.catch_up()
+    assert "Copy the table again" in caught.value.hint
+    assert pair.value("SELECT count(*) FROM t", "target") == 0
+
+
+def test_a_whole_old_row_tells_the_large_value_that_did_not_change(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE t (id int PRIMARY KEY, n int, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL;"
+        " ALTER TABLE t REPLICA IDENTITY FULL"
+    )
+    pair.at_source("INSERT INTO t SELECT 1, 0, repeat('x', 20000)")
+    pair.catch_up()
+    pair.at_target("DELETE FROM t")
+    pair.at_source("UPDATE t SET n = 1")
+    allow(pair.store, permission(stopped(pair)), database=pair.source_db)
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_row_in_the_way_of_another_unique_constraint_is_never_removed(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, email text UNIQUE)")
+    pair.at_target("INSERT INTO t VALUES (99, 'a@example.org')")
+    pair.at_source("INSERT INTO t VALUES (5, 'a@example.org')")
+    conflict = stopped(pair)
+    assert (conflict.kind, conflict.obstacle) == (ConflictKind.DUPLICATE_KEY, Obstacle.OTHER_KEY)
+    allow(pair.store, permission(conflict), database=pair.source_db)
+    with pytest.raises(ConflictError) as caught:
+        pair.catch_up()
+    assert "Copy the table again" in caught.value.hint
+    assert pair.value("SELECT id FROM t", "target") == 99
+
+
+def test_a_row_that_is_taken_may_still_meet_another_unique_constraint(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, email text UNIQUE)")
+    pair.at_target("INSERT INTO t VALUES (5, 'b@example.org'), (99, 'a@example.org')")
+    pair.at_source("INSERT INTO t VALUES (5, 'a@example.org')")
+    first = stopped(pair)
+    allow(pair.store, permission(first), database=pair.source_db)
+    second = stopped(pair)
+    assert {first.obstacle, second.obstacle} <= {Obstacle.NONE, Obstacle.OTHER_KEY}
+    assert second.obstacle is Obstacle.OTHER_KEY
+    assert pair.value("SELECT count(*) FROM t", "target") == 2, "the first row stands as long as nothing is committed"
+
+
+# A worker that dies
+
+
+def worker(pair: Pair) -> subprocess.Popen[bytes]:
+    pair.epoch += 1
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.postgres.sync_worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdin is not None
+    pickle.dump((pair.plan(), pair.store.databases, pair.store.table_rows, pair.store.allowed), process.stdin)
+    process.stdin.close()
+    return process
+
+
+def test_a_kill_while_a_row_is_taken_takes_it_once_all_the_same(pair: Pair) -> None:
+    pair.build(TABLE + "; CREATE TABLE counted (id serial PRIMARY KEY)")
+    pair.at_target("INSERT INTO t VALUES (1, 'foreign')")
+    pair.at_source("INSERT INTO counted DEFAULT VALUES; INSERT INTO t VALUES (1, 'ours')")
+    allow(pair.store, permission(stopped(pair)), database=pair.source_db)
+    with pair.target.connect(pair.target_db) as holder:
+        holder.execute("BEGIN; SELECT FROM t FOR UPDATE")
+        process = worker(pair)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM%'"
+        wait_until(lambda: pair.value(waiting, "target") == 1, what="the worker that removes the row")
+        process.kill()
+        process.wait()
+        holder.execute("ROLLBACK")
+    assert pair.value("SELECT v FROM t", "target") == "foreign", "nothing of it was committed"
+    process = worker(pair)
+    wait_until(lambda: pair.value("SELECT v FROM t", "target") == "ours", what="the source's row")
+    process.kill()  # after the commit; what it noted died with it
+    process.wait()
+    pair.catch_up()
+    pair.assert_equal()
+    assert [use for _, use in pair.store.used] == [Use.UNKNOWN]
+    assert pair.store.allowed == {pair.source_db: []}
