@@ -16,7 +16,7 @@ from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication.prepare import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
-from ..wording import Sentence, noun, say
+from ..wording import NOTHING, Sentence, noun, say, template, verbatim
 
 _SERVER_DOWN = frozenset(
     {"CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "CONNECT-STARTING", "NOT-POSTGRES"}
@@ -32,7 +32,7 @@ class Left:
 
     item: LedgerItem
     sql: str
-    reason: str
+    reason: Sentence
     unreachable: bool = False
     """The server could not be reached: trying again later may help."""
 
@@ -40,8 +40,10 @@ class Left:
         """Return a sentence that names it."""
         item = self.item
         name = f"{item.schema}.{item.name}" if item.schema else item.name
+        whole = template("{kind} {name} on the {side} (database {database}): {reason}")
+        part = template("{kind} {name} on the {side} (database {database}): {reason}.")
         return say(
-            "{kind} {name} on the {side} (database {database}): {reason}.",
+            whole if self.reason.endswith(".") else part,
             kind=noun(item.kind.value.replace("_", " ")),
             name=name,
             side=noun(item.side),
@@ -59,7 +61,7 @@ class Left:
             "schema": item.schema,
             "name": item.name,
             "sql": self.sql,
-            "reason": self.reason,
+            "reason": self.reason.rstrip("."),
         }
 
 
@@ -70,7 +72,7 @@ class Cleaner:
         self.run = run
         self.side = side
         self.left: list[Left] = []
-        self._down = ""
+        self._down: Sentence = NOTHING
 
     @contextlib.contextmanager
     def database(self, name: str, items: list[LedgerItem]) -> Iterator[Connection | None]:
@@ -97,12 +99,12 @@ class Cleaner:
             if isinstance(error, _GONE):
                 self.run.ports.ledger.removed(item)  # somebody was faster, or the whole table is gone
                 return True
-            self.leave(item, first_line(error), unreachable=error.sqlstate is None)
+            self.leave(item, verbatim(first_line(error)), unreachable=error.sqlstate is None)
             return False
         self.run.ports.ledger.removed(item)
         return True
 
-    def leave(self, item: LedgerItem, reason: str, *, unreachable: bool = False) -> None:
+    def leave(self, item: LedgerItem, reason: Sentence, *, unreachable: bool = False) -> None:
         """List an item as left."""
         self.left.append(Left(item=item, sql=by_hand(item), reason=reason, unreachable=unreachable))
 
@@ -117,7 +119,7 @@ class Cleaner:
                 if failure.code == "DATABASE-MISSING":
                     self.run.ports.ledger.removed(*items)
                     return None
-                reason = failure.message.rstrip(".")
+                reason = failure.message
                 if failure.code in _SERVER_DOWN:
                     self._down = reason
         for item in items:
