@@ -44,6 +44,7 @@ from .drawing import Chart, charts
 from .endpoints import (
     SavedRow,
     certificate_words,
+    endpoint_kind,
     endpoint_test,
     name_is_taken,
     place_of,
@@ -149,6 +150,7 @@ __all__ = [
     "connection_test",
     "databases",
     "deciding_fields",
+    "endpoint_kind",
     "endpoint_test",
     "event_page",
     "events",

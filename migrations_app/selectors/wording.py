@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+from django.utils.translation import gettext as _
+
 from ..telling import tell_kept
 
 
@@ -46,7 +48,21 @@ def told_list(part: Mapping[str, Any], name: str, tell: Tell = told) -> list[str
 
 
 def told_difference(item: Mapping[str, Any], tell: Tell = told) -> dict[str, Any]:
-    """Return a difference of a comparison with its texts told, and without what they were made from."""
+    """Return a difference of a comparison with its texts told, and without what they were made from.
+
+    For people `place` names the thing as it is shown beside others.
+    """
     known = {name: value for name, value in item.items() if name != "words"}
     texts = {name: told_in(item, name, tell) for name in ("name", "reason") if name in item}
-    return known | texts | {"sample_keys": told_list(item, "sample_keys", tell)}
+    place = {} if tell is in_english else {"place": _place(item, texts)}
+    return known | texts | place | {"sample_keys": told_list(item, "sample_keys", tell)}
+
+
+def _place(item: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    """Return how a thing is named beside others: schema.table, or what it is and in which schema."""
+    name, schema = texts.get("name", ""), item.get("schema") or ""
+    if not schema:
+        return name
+    if "name" in (item.get("words") or {}):
+        return _("%(object)s in schema %(schema)s") % {"object": name, "schema": schema}
+    return f"{schema}.{name}"

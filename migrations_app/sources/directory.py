@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from ..engine.wording import Sentence, noun, say, template, verbatim
+from ..engine.wording import Sentence, noun, say, template, together, verbatim
 from ..models import Endpoint, ProviderAccount, Resource
 from . import local
 from .tencent import Found, ProviderError, Tencent
@@ -77,7 +77,7 @@ def _same(endpoint: Endpoint, found: Found | Resource | None, stored: Resolved) 
             say(
                 "The address of the {name} is {now} now; {saved} was saved.",
                 name=name,
-                now=f"{found.address}:{port}" if found.address else noun("unknown"),
+                now=together([found.address or noun("unknown"), str(port)], ":"),
                 saved=f"{stored.host}:{stored.port}",
             ),
             say("Open the settings of the task and save them again: the password is asked for anew."),
