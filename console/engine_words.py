@@ -144,13 +144,32 @@ KINDS: dict[str, Promise] = {
     "Table attach": pgettext_lazy("kind of object", "Table attach"),
     "Index attach": pgettext_lazy("kind of object", "Index attach"),
 }
-VERDICTS = (
-    _("equal"),
-    _("differs"),
-    _("not_compared"),
-    _("structure_only"),
-    _("left_out"),
-)
+SETTINGS: dict[str, Promise] = {
+    "kind": gettext_lazy("Type"),
+    "region": gettext_lazy("Region"),
+    "network": gettext_lazy("Network"),
+    "vpc_id": gettext_lazy("VPC"),
+    "subnet_id": gettext_lazy("Subnet"),
+    "instance_id": gettext_lazy("Instance ID"),
+    "gateway_id": gettext_lazy("Gateway"),
+    "vpn_type": gettext_lazy("VPN type"),
+    "host": gettext_lazy("Server address"),
+    "port": gettext_lazy("Port"),
+    "account": gettext_lazy("Account"),
+    "database": gettext_lazy("Database for the login"),
+    "tls_mode": gettext_lazy("TLS"),
+    "require_auth": gettext_lazy("Accepted sign-in methods"),
+    "ssh_host": gettext_lazy("SSH host"),
+    "ssh_port": gettext_lazy("SSH port"),
+    "ssh_user": gettext_lazy("SSH user"),
+}
+VERDICTS: dict[str, Promise] = {
+    "equal": gettext_lazy("equal"),
+    "differs": gettext_lazy("differs"),
+    "not_compared": gettext_lazy("not compared"),
+    "structure_only": gettext_lazy("structure only"),
+    "left_out": gettext_lazy("left out"),
+}
 GROUPS = (
     _("Connection"),
     _("Privileges"),

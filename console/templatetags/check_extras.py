@@ -10,10 +10,10 @@ from migrations_app import selectors
 from migrations_app.models import MigrationTask
 
 from .. import proof
-from ..engine_words import FIXES, GROUPS, KINDS, LOOKS_AT, RESULTS, TITLES, VERDICTS
+from ..engine_words import FIXES, GROUPS, KINDS, LOOKS_AT, RESULTS, SETTINGS, TITLES, VERDICTS
 
 register = template.Library()
-_KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT, *FIXES, *VERDICTS})
+_KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT, *FIXES})
 
 
 @register.inclusion_tag("console/partials/_again.html", takes_context=True)
@@ -41,6 +41,8 @@ def brief(seconds: float) -> str:
 @register.filter
 def engine_words(text: str) -> str:
     """What the engine calls a check item, a fix or a verdict, in the reader's language; other text stays as it is."""
+    if text in VERDICTS:
+        return str(VERDICTS[text])
     return gettext(text) if text in _KNOWN else text
 
 
@@ -48,6 +50,18 @@ def engine_words(text: str) -> str:
 def result_words(state: str) -> str:
     """The result of a check item or the state of a step in the reader's language."""
     return str(RESULTS.get(state, state))
+
+
+@register.filter
+def setting_label(name: str) -> str:
+    """What a setting of an endpoint is called in a report."""
+    return str(SETTINGS.get(name, name))
+
+
+@register.filter
+def setting_value(value: object, name: str) -> str:
+    """The value of a setting of an endpoint in a report: the type of a server in words, everything else as it is."""
+    return selectors.endpoint_kind(str(value)) if name == "kind" else str(value)
 
 
 @register.filter

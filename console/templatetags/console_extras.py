@@ -52,6 +52,24 @@ def told(row: selectors.Worded, name: str) -> str:
 
 
 @register.filter
+def said(text: str) -> str:
+    """A sentence that was made for this page alone, in the reader's language."""
+    return selectors.tell(text)
+
+
+@register.filter
+def differences(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a comparison found, with its texts in the reader's language."""
+    return [selectors.told_difference(item) for item in items]
+
+
+@register.filter
+def differing(items: list[dict[str, Any]]) -> int:
+    """How many of the things that a comparison names are other than they should be, or could not be compared."""
+    return sum(item.get("verdict") in ("differs", "not_compared") for item in items)
+
+
+@register.filter
 def size(value: float | None) -> str:
     """Bytes in powers of 1000, as disk makers and PostgreSQL's operators read them: 999 B, 1.2 kB, 38 GB."""
     if value is None:

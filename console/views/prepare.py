@@ -26,7 +26,7 @@ def _context(task: MigrationTask) -> dict[str, Any]:
         "row": selectors.task_row(task),
         "looked": looked,
         "running": running,
-        "needs": looked.detail if looked and looked.state == "passed" else None,
+        "needs": selectors.told_preparation(looked.detail) if looked and looked.state == "passed" else None,
         "current": looked is not None and selectors.is_of_this_draft(task, looked),
         "seen": "",
     }

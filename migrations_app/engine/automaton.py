@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .wording import say
+
 _MOST_PLACES = 1000
 _MOST_SETS = 10_000
 _MOST_WORK = 5_000_000
@@ -50,13 +52,13 @@ class _Builder:
     def build(self) -> int:
         start, exits = self._alternatives()
         if self.at < len(self.text):
-            raise PatternError("A bracket is closed that was not opened.")
+            raise PatternError(say("A bracket is closed that was not opened."))
         self._join(exits, self._add(_MATCH))
         return start
 
     def _add(self, kind: int, test: _CharTest | None = None, out: list[int] | None = None) -> int:
         if len(self.nodes) >= _MOST_PLACES:
-            raise PatternError("The expression repeats too much.")
+            raise PatternError(say("The expression repeats too much."))
         self.nodes.append(_Node(kind, test, out or []))
         return len(self.nodes) - 1
 
@@ -70,7 +72,7 @@ class _Builder:
     def _take(self) -> str:
         char = self._peek()
         if not char:
-            raise PatternError("The expression ends too early.")
+            raise PatternError(say("The expression ends too early."))
         self.at += 1
         return char
 
@@ -101,7 +103,7 @@ class _Builder:
         if bounds is None:
             return entry, exits
         if self._peek() in ("*", "+", "?"):
-            raise PatternError("Two repetitions follow each other.")
+            raise PatternError(say("Two repetitions follow each other."))
         return self._copies(begin, end, *bounds)
 
     def _bounds(self) -> tuple[int, int | None] | None:
@@ -114,11 +116,11 @@ class _Builder:
         close = self.text.find("}", self.at)
         low, comma, high = self.text[self.at + 1 : close].partition(",") if close > 0 else ("", "", "")
         if not low.isdecimal() or (high and not high.isdecimal()) or len(low + high) > 4:
-            raise PatternError("A repetition is written {2}, {2,} or {2,5}.")
+            raise PatternError(say("A repetition is written {{2}}, {{2,}} or {{2,5}}."))
         self.at = close + 1
         least, most = int(low), (int(high) if high else None) if comma else int(low)
         if max(least, most or 0) > _LONGEST_REPEAT or (most is not None and most < least):
-            raise PatternError(f"A repetition goes up to {_LONGEST_REPEAT}, the smaller number first.")
+            raise PatternError(say("A repetition goes up to {most}, the smaller number first.", most=_LONGEST_REPEAT))
         return least, most
 
     def _copies(self, begin: int, end: int, least: int, most: int | None) -> tuple[int, list[int]]:
@@ -158,7 +160,7 @@ class _Builder:
         if char == "(":
             return self._group()
         if char in "*+?{":
-            raise PatternError(f"There is nothing before {char} that could be repeated.")
+            raise PatternError(say("There is nothing before {char} that could be repeated.", char=char))
         if char in "^$":
             node = self._add(_BEGIN if char == "^" else _END)
             return node, [node]
@@ -169,13 +171,13 @@ class _Builder:
         if self.text.startswith("?:", self.at):
             self.at += 2
         elif self._peek() == "?":
-            raise PatternError("Look-around and named groups are not supported.")
+            raise PatternError(say("Look-around and named groups are not supported."))
         self.depth += 1
         if self.depth > 20:
-            raise PatternError("Groups are nested too deeply.")
+            raise PatternError(say("Groups are nested too deeply."))
         inner = self._alternatives()
         if self._peek() != ")":
-            raise PatternError("A bracket is not closed.")
+            raise PatternError(say("A bracket is not closed."))
         self.at += 1
         self.depth -= 1
         return inner
@@ -195,7 +197,7 @@ class _Builder:
             test = _CLASSES[char.lower()]
             return (lambda seen: not test(seen)) if char.isupper() else test
         if char.isalnum() and char not in _CONTROL:
-            raise PatternError(f"\\{char} is not supported.")
+            raise PatternError(say("{text} is not supported.", text=f"\\{char}"))
         wanted = _CONTROL.get(char, char)
         return lambda seen: seen == wanted
 
@@ -213,13 +215,13 @@ class _Builder:
         if low == "\\":
             return self._escape()
         if low == "[" and self._peek() in (":", ".", "="):
-            raise PatternError("Named classes are not supported; write [a-z] or \\d.")
+            raise PatternError(say("Named classes are not supported; write [a-z] or \\d."))
         if self._peek() != "-" or self.text[self.at + 1 : self.at + 2] in ("", "]"):
             return lambda seen: seen == low
         self.at += 1
         high = self._take()
         if high == "\\" or high < low:
-            raise PatternError(f"The range {low}-{high} is not in order.")
+            raise PatternError(say("The range {low}-{high} is not in order.", low=low, high=high))
         return lambda seen: low <= seen <= high
 
 
@@ -324,4 +326,4 @@ class Automaton:
     def _spend(self, work: int) -> None:
         self._work += work
         if self._work > _MOST_WORK:
-            raise PatternError("The expression is too expensive. Write it simpler, without nested repetitions.")
+            raise PatternError(say("The expression is too expensive. Write it simpler, without nested repetitions."))

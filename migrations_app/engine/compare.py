@@ -23,7 +23,7 @@ from .plan import DatabasePlan, Side
 from .ports import NOT_MOVED, Comparison, TableDifference, TableState, TableStatus
 from .renaming import Renaming
 from .sql import query
-from .wording import NOTHING, Sentence, count, listing, say
+from .wording import NOTHING, Sentence, count, listing, noun, say, together, verbatim
 
 _ROUNDS = 10
 _FINE = NOT_MOVED | {"equal"}
@@ -208,9 +208,14 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
 def _left_out(keys: Iterable[ForeignKey], target: Connection, renaming: Renaming) -> list[TableDifference]:
     """Return a verdict for each foreign key that is not made, because it leads to rows that do not move."""
     there = {(str(row[0]), str(row[1]), str(row[2])) for row in target.execute(query("foreign_key_names")).fetchall()}
-    reason = "a foreign key to rows that do not move"
+    reason = say("a foreign key to rows that do not move")
     return [
-        TableDifference(schema=schema, name=f"constraint {name} on {table}", verdict="left_out", reason=reason)
+        TableDifference(
+            schema=schema,
+            name=say("{kind} {name} on {where}", kind=noun("constraint"), name=name, where=table),
+            verdict="left_out",
+            reason=reason,
+        )
         for schema, table, name in sorted(keys)
         if (*renaming.place((schema, table)), name) not in there
     ]
@@ -226,7 +231,7 @@ def bare_tables(run: Run, database: str, tables: list[Table]) -> list[Table]:
 
 
 def _not_moved(table: Table) -> TableDifference:
-    reason = "structure only: its rows were not to be moved"
+    reason = say("structure only: its rows were not to be moved")
     return TableDifference(schema=table.schema, name=table.name, verdict="structure_only", reason=reason)
 
 
@@ -234,9 +239,9 @@ def _set_aside(state: TableState) -> TableDifference:
     """Return the verdict on a table that the sync passes by: until that is settled nobody knows what it holds."""
     dropped = state.status is TableStatus.DROPPED
     reason = (
-        "dropped from the task: its rows on the target stayed as they were"
+        say("dropped from the task: its rows on the target stayed as they were")
         if dropped
-        else "quarantined: its changes are skipped; copy it again, or drop it from the task"
+        else say("quarantined: its changes are skipped; copy it again, or drop it from the task")
     )
     verdict = "left_out" if dropped else "not_compared"
     return TableDifference(schema=state.schema, name=state.name, verdict=verdict, reason=reason)
@@ -251,19 +256,26 @@ def large_object_verdicts(source: Connection, target: Connection, check: Callabl
     """Return one `differs` per large object that is missing or other on the target, or one `equal` for all."""
     found = large_objects.differences(source, target, check)
     if not found:
-        return [TableDifference(schema="", name="large objects", verdict="equal")]
+        return [TableDifference(schema="", name=noun("large objects"), verdict="equal")]
     return [
-        TableDifference(schema="", name=f"large object {oid}", verdict="differs", reason=reason)
+        TableDifference(
+            schema="",
+            name=say("{kind} {name}", kind=noun("large object"), name=oid),
+            verdict="differs",
+            reason=reason,
+        )
         for oid, reason in sorted(found.items())
     ]
 
 
 def _gone(schema: str, name: str) -> TableDifference:
-    return TableDifference(schema=schema, name=name, verdict="differs", reason="no longer on the source")
+    return TableDifference(schema=schema, name=name, verdict="differs", reason=say("no longer on the source"))
 
 
 def _restless(table: Table) -> TableDifference:
-    reason = f"locked, emptied or rewritten during each of {_ROUNDS} tries; compare again when it is quiet"
+    reason = say(
+        "locked, emptied or rewritten during each of {number} tries; compare again when it is quiet", number=_ROUNDS
+    )
     return TableDifference(schema=table.schema, name=table.name, verdict="not_compared", reason=reason)
 
 
@@ -282,12 +294,11 @@ def _names(items: Sequence[TableDifference]) -> Sentence:
     return listing((_one(item) for item in items), _NAMED)
 
 
-def _one(item: TableDifference) -> str:
-    name = f"{item.schema}.{item.name}" if item.schema else item.name
-    details = item.reason
-    if item.sample_keys:
-        details += (": " if details else "") + "; ".join(item.sample_keys[:3])
-    return f"{name} ({details})" if details else name
+def _one(item: TableDifference) -> Sentence:
+    name = together([item.schema, item.name], ".") if item.schema else verbatim(item.name)
+    keys = together(item.sample_keys[:3], "; ")
+    details = together((part for part in (item.reason, keys) if part), ": ")
+    return say("{name} ({details})", name=name, details=details) if details else name
 
 
 def _told(item: TableDifference) -> dict[str, object]:

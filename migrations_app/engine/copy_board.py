@@ -16,7 +16,7 @@ from .copying import TableWork
 from .errors import EngineError
 from .parts import Part
 from .plan import DatabasePlan
-from .wording import say
+from .wording import count, say
 
 TRIES = 3
 Building = TypeVar("Building")
@@ -41,8 +41,11 @@ class Unit:
     def label(self) -> str:
         if not self.tables:
             return say("the large objects of {source_name}", source_name=self.database.source_name)
-        more = f" and {len(self.tables) - 1} more tables" if len(self.tables) > 1 else ""
-        return self.tables[0].label + more
+        first, more = self.tables[0].label, len(self.tables) - 1
+        if not more:
+            return first
+        tables = count(more, "{number} more table", "{number} more tables")
+        return say("{name} and {tables}", name=first, tables=tables)
 
 
 class Stopped(Exception):

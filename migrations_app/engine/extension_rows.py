@@ -16,6 +16,7 @@ from .plan import DatabasePlan, Side
 from .sql import query
 from .target_objects import some
 from .vendors import OWN_WAYS
+from .wording import count, say
 
 _READ = 1 << 16
 
@@ -58,7 +59,7 @@ def carry_extension_rows(run: Run, database: DatabasePlan) -> int:
             return _carry(run, source, target, [(one, there.get(one.key)) for one in wanted])
     except psycopg.Error as error:
         run.ports.control.check()
-        raise translate(error, side, f"copying rows of extensions of {name}") from error
+        raise translate(error, side, say("copying rows of extensions of {name}", name=name)) from error
 
 
 def _kept(connection: Connection) -> list[Kept]:
@@ -72,7 +73,9 @@ def _carry(run: Run, source: Connection, target: Connection, pairs: list[tuple[K
     for here, there in pairs:
         run.ports.control.check()
         if there is None:
-            refused.append(f"{here.name} of {here.extension}: missing on the target")
+            refused.append(
+                say("{name} of {extension}: missing on the target", name=here.name, extension=here.extension)
+            )
             continue
         try:
             if here.kind == "S":
@@ -82,12 +85,23 @@ def _carry(run: Run, source: Connection, target: Connection, pairs: list[tuple[K
         except psycopg.Error as error:
             if source.closed or target.closed:
                 raise
-            refused.append(f"{here.name} of {here.extension}: {first_line(error)} ({error.sqlstate})")
+            refused.append(
+                say(
+                    "{name} of {extension}: {words}",
+                    name=here.name,
+                    extension=here.extension,
+                    words=f"{first_line(error)} ({error.sqlstate})",
+                )
+            )
     if refused:
         run.ports.store.event(
             "warning",
             "EXTENSION-ROWS",
-            f"Rows in {len(refused)} table(s) of extensions could not be copied: {some(refused)}.",
+            say(
+                "Rows in {tables} of extensions could not be copied: {names}.",
+                tables=count(len(refused), "{number} table", "{number} tables"),
+                names=some(refused),
+            ),
         )
     return len(pairs)
 

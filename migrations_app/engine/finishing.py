@@ -20,7 +20,7 @@ from .plan import DatabasePlan, Side
 from .ports import NOT_MOVED, Kind, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
 from .sequences import Sequence, carry_over, read_sequences, selected_sequences, verdicts
-from .wording import say
+from .wording import say, verbatim
 
 _TRIES = 3
 _STAGES = 6
@@ -117,7 +117,8 @@ class Finisher:
         try:
             wanted = self._wanted_sequences(source)
         except psycopg.errors.InsufficientPrivilege as error:
-            return [TableDifference(schema="", name="sequences", verdict="not_compared", reason=first_line(error))]
+            words = verbatim(first_line(error))
+            return [TableDifference(schema="", name=say("sequences"), verdict="not_compared", reason=words)]
         renaming = renaming_of(self._run, self._database)
         carried = carry_over(wanted, target, self._run.ports.control.check, renaming)
         differing = [item for item in carried if item.reason] or [
@@ -125,7 +126,8 @@ class Finisher:
         ]
         if differing:
             return differing
-        return [TableDifference(schema="", name=f"{len(wanted)} × sequence value", verdict="equal")] if wanted else []
+        name = say("{number} × sequence value", number=len(wanted))
+        return [TableDifference(schema="", name=name, verdict="equal")] if wanted else []
 
     def _wanted_sequences(self, source: Connection) -> list[Sequence]:
         """Return those that belong to the task by the selection, and those that the restore has made for it."""

@@ -17,6 +17,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
 from .toc import Entry
+from .wording import say
 
 _TRIES = 3
 _SHOWN_BYTES = 16 << 20
@@ -74,7 +75,7 @@ class Indexer:
             except (EngineError, psycopg.Error) as error:
                 self._board.check()
                 if isinstance(error, psycopg.Error):
-                    error = translate(error, Side.TARGET, f"building the indexes of {label}")
+                    error = translate(error, Side.TARGET, say("building the indexes of {label}", label=label))
                 if not error.retryable or attempt == _TRIES:
                     raise error from None
             self._run.ports.control.sleep(attempt)

@@ -110,7 +110,7 @@ def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
     try:
         connection.execute(text)
     except psycopg.Error as error:
-        raise_unless_refused(run, error, f"building {entry.label}")
+        raise_unless_refused(run, error, say("building {label}", label=entry.label))
 
 
 def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> bytes:

@@ -18,6 +18,7 @@ from .plan import Server, Side
 from .ports import Control
 from .probe import bounded, open_session, refuse_version
 from .sql import query
+from .wording import NOTHING, Sentence, count, say
 
 QUERY_SECONDS = 60
 _KINDS = {"p": "partitioned", "v": "view", "m": "matview", "f": "foreign"}
@@ -30,7 +31,7 @@ class InventoryDatabase:
     name: str
     bytes: int
     can_connect: bool
-    reason: str = ""
+    reason: Sentence = NOTHING
     encoding: str = "UTF8"
 
 
@@ -41,7 +42,7 @@ class InventorySchema:
     database: str
     name: str
     selectable: bool = True
-    reason: str = ""
+    reason: Sentence = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class InventoryTable:
     bytes: int = 0  # of a partitioned table: with its partitions
     rows_estimate: int = 0
     selectable: bool = True
-    reason: str = ""
+    reason: Sentence = NOTHING
     unlogged: bool = False
     fk_parents: tuple[tuple[str, str], ...] = ()
     needs: tuple[tuple[str, str, str], ...] = ()  # (kind, schema, name): type, sequence, function, extension
@@ -106,11 +107,11 @@ def read_inventory(server: Server, control: Control | None = None) -> Iterator[I
 
 def _database(row: tuple[Any, ...]) -> InventoryDatabase:
     name, size, allowed, may_connect, encoding = row
-    reason = ""
+    reason = NOTHING
     if not allowed:
-        reason = "The database does not allow connections."
+        reason = say("The database does not allow connections.")
     elif not may_connect:
-        reason = "The account has no CONNECT right on this database."
+        reason = say("The account has no CONNECT right on this database.")
     return InventoryDatabase(
         name=str(name), bytes=int(size or 0), can_connect=not reason, reason=reason, encoding=str(encoding)
     )
@@ -130,7 +131,7 @@ def _read_database(server: Server, database: InventoryDatabase) -> Iterator[Inve
         yield _unreadable(database, failure.message)
         return
     except (psycopg.Error, UnicodeDecodeError) as error:
-        yield _unreadable(database, f"The catalog could not be read ({type(error).__name__}).")
+        yield _unreadable(database, say("The catalog could not be read ({words}).", words=type(error).__name__))
         return
     if database.name == "postgres" and not tables and {schema.name for schema in schemas} <= {"public"}:
         return
@@ -140,7 +141,7 @@ def _read_database(server: Server, database: InventoryDatabase) -> Iterator[Inve
     yield from along
 
 
-def _unreadable(database: InventoryDatabase, reason: str) -> InventoryDatabase:
+def _unreadable(database: InventoryDatabase, reason: Sentence) -> InventoryDatabase:
     return InventoryDatabase(
         name=database.name, bytes=database.bytes, can_connect=False, reason=reason, encoding=database.encoding
     )
@@ -152,10 +153,10 @@ def _schemas(connection: Connection, database: str) -> list[InventorySchema]:
 
 
 def _schema(database: str, name: str, may_enter: bool, temporary: int) -> InventorySchema:
-    reason = "" if may_enter else "The account has no USAGE right on this schema."
+    reason = NOTHING if may_enter else say("The account has no USAGE right on this schema.")
     if temporary:
-        tables = "1 temporary table" if temporary == 1 else f"{temporary} temporary tables"
-        reason = f"{tables} of running sessions; such tables never move."
+        tables = count(temporary, "{number} temporary table", "{number} temporary tables")
+        reason = say("{tables} of running sessions; such tables never move.", tables=tables)
     return InventorySchema(database=database, name=name, selectable=not reason, reason=reason)
 
 
@@ -234,14 +235,14 @@ def _table(row: tuple[Any, ...], database: str, sizes: dict[int, int], needs: It
     )
 
 
-def _why_not(kind: str, can_read: bool, may_enter: bool, extension: str) -> str:
+def _why_not(kind: str, can_read: bool, may_enter: bool, extension: str) -> Sentence:
     if extension:
-        return f"Belongs to the extension {extension}, which makes it on the target."
+        return say("Belongs to the extension {name}, which makes it on the target.", name=extension)
     if kind == "f":
-        return "A foreign table has no rows of its own; its definition comes along with its schema."
+        return say("A foreign table has no rows of its own; its definition comes along with its schema.")
     if not may_enter:
-        return "The account has no USAGE right on this schema."
-    return "" if can_read else "The account has no SELECT right on this object."
+        return say("The account has no USAGE right on this schema.")
+    return NOTHING if can_read else say("The account has no SELECT right on this object.")
 
 
 def read_target(server: Server, names: Iterable[str], control: Control | None = None) -> Iterator[TargetObject]:

@@ -21,7 +21,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .snapshot import Snapshot
 from .sql import query
-from .wording import count, listing, say
+from .wording import Sentence, count, listing, say
 
 CHUNK_BYTES = 1 << 20
 _AT_ONCE = 32
@@ -70,16 +70,16 @@ def sync_large_objects(run: Run, database: DatabasePlan, snapshot: Snapshot | No
         return changed
 
 
-def differences(source: Connection, target: Connection, check: Callable[[], None]) -> dict[int, str]:
+def differences(source: Connection, target: Connection, check: Callable[[], None]) -> dict[int, Sentence]:
     """Return how the large objects of two sessions' databases differ, by number. Only reads; psycopg's errors rise.
 
     Large objects that only the target has are none of our business.
     """
     there, here = _oids(source), _oids(target)
-    found = dict.fromkeys(there - here, "missing on the target")
+    found = dict.fromkeys(there - here, say("missing on the target"))
     for batch in _batches(sorted(there & here), _AT_ONCE):
         check()
-        found.update(dict.fromkeys(_differing(source, target, batch), "different"))
+        found.update(dict.fromkeys(_differing(source, target, batch), say("different")))
     return found
 
 
@@ -118,7 +118,7 @@ class _Work:
             except psycopg.Error as error:
                 self.run.ports.control.check()
                 where = self.run.sessions.side_of(connection) or side
-                raise translate(error, where, "copying large objects") from error
+                raise translate(error, where, say("copying large objects")) from error
 
     def carry(self, source: Connection, target: Connection, oids: list[int], here: set[int]) -> int:
         """Copy those of a batch that differ; returns how many."""

@@ -17,6 +17,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .toc import Entry
+from .wording import Sentence, count, listing, say, template, together
 
 _HANGING = frozenset({"DEFAULT", "SEQUENCE OWNED BY", "TABLE ATTACH", "COMMENT", "ACL", "CHECK CONSTRAINT"})
 _GONE = (
@@ -26,6 +27,8 @@ _GONE = (
     psycopg.errors.InvalidSchemaName,
 )
 _AT_ONCE = 200
+_NOT_EMPTIED = template("Objects of {target_name} cannot be emptied: {words}.")
+_NOT_DROPPED = template("Objects of {target_name} cannot be dropped: {words}.")
 
 
 def adopted(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
@@ -49,8 +52,12 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
         return
     if filled := _with_rows(run, connection, new):
         raise ConflictError(
-            f"The target database {database.target_name!r} has rows in {_some(filled)}, which are to be kept.",
-            hint="Empty these tables yourself, leave them out, or let the task truncate what it finds.",
+            say(
+                "The target database {target_name} has rows in {names}, which are to be kept.",
+                target_name=database.target_name,
+                names=_some(filled),
+            ),
+            hint=say("Empty these tables yourself, leave them out, or let the task truncate what it finds."),
             code="DST-EXISTS",
         )
     _adopt(run, database, new)
@@ -99,12 +106,18 @@ def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: lis
                 for schema, name in tables
             )
         )
-        raise _in_the_way(run, database, error, "emptied") from error
+        raise _in_the_way(run, database, error, _NOT_EMPTIED) from error
     run.ports.store.event(
         "warning",
         "DST-EMPTIED",
-        f"{len(tables)} table(s) of {database.target_name!r} were there before; {len(filled)} of them had rows and were"
-        f" emptied, as was confirmed: {_some(filled or tables)}.",
+        say(
+            "{tables} of {target_name} were there before; {number} of them had rows and were emptied, as was"
+            " confirmed: {names}.",
+            tables=count(len(tables), "{number} table", "{number} tables"),
+            target_name=database.target_name,
+            number=len(filled),
+            names=_some(filled or tables),
+        ),
         objects=[".".join(table) for table in tables[:500]],
     )
 
@@ -121,12 +134,16 @@ def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: 
                 _try(connection, f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}")
             _drop_all(run, connection, [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)])
     except psycopg.Error as error:
-        raise _in_the_way(run, database, error, "dropped") from error
+        raise _in_the_way(run, database, error, _NOT_DROPPED) from error
     run.ports.store.event(
         "warning",
         "DST-DROPPED",
-        f"{len(taken)} object(s) of {database.target_name!r} were there before and were dropped, as was confirmed:"
-        f" {_some((entry.schema, entry.tag) for entry in taken)}.",
+        say(
+            "{objects} of {target_name} were there before and were dropped, as was confirmed: {names}.",
+            objects=count(len(taken), "{number} object", "{number} objects"),
+            target_name=database.target_name,
+            names=_some((entry.schema, entry.tag) for entry in taken),
+        ),
         objects=[entry.label for entry in taken[:500]],
     )
 
@@ -171,14 +188,17 @@ def _keys_between(connection: Connection, tables: set[tuple[str, str]]) -> list[
 
 def _in_the_way(run: Run, database: DatabasePlan, error: psycopg.Error, what: str) -> Exception:
     run.ports.control.check()
-    problem = translate(error, Side.TARGET, f"making room in {database.target_name}")
+    problem = translate(error, Side.TARGET, say("making room in {target_name}", target_name=database.target_name))
     if problem.retryable:
         return problem
+    said = say(what, target_name=database.target_name, words=first_line(error))
     detail = " ".join((error.diag.message_detail or "").split())[:500]
     return ConflictError(
-        f"Objects of {database.target_name!r} cannot be {what}: {first_line(error)}. {detail}".strip(),
-        hint="Something that this task does not migrate depends on them. Nothing was changed. Remove that first, or"
-        " choose another policy or another target database.",
+        together(part for part in (said, detail) if part),
+        hint=say(
+            "Something that this task does not migrate depends on them. Nothing was changed. Remove that first, or"
+            " choose another policy or another target database."
+        ),
         code="DST-EXISTS",
     )
 
@@ -191,7 +211,5 @@ def hangs_on(entry: Entry, taken: set[int]) -> bool:
     return bool(on) and entry.type in _HANGING
 
 
-def _some(tables: Iterable[tuple[str, str]]) -> str:
-    names = [".".join(table).lstrip(".") for table in tables]
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
+def _some(tables: Iterable[tuple[str, str]]) -> Sentence:
+    return listing((".".join(table).lstrip(".") for table in tables), 10)

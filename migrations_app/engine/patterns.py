@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .automaton import Automaton, PatternError
+from .wording import say
 
 __all__ = ["LONGEST_PATTERN", "NamePattern", "PatternError", "compile_glob", "compile_pattern"]
 
@@ -54,7 +55,7 @@ def compile_pattern(text: str) -> NamePattern:
         return compile_glob(text)
     _refuse_odd(text)
     if len(text) < 3 or not text.endswith("/"):
-        raise PatternError("A regular expression stands between two slashes: /^t_[0-9]+$/.")
+        raise PatternError(say("A regular expression stands between two slashes: /^t_[0-9]+$/."))
     return NamePattern(text, text, None, Automaton(text[1:-1]).found_in)
 
 
@@ -66,17 +67,17 @@ def compile_glob(text: str) -> NamePattern:
     if not dot:
         return NamePattern(text, text, None, _glob(text))
     if not schema or not name:
-        raise PatternError("A dot parts schema and name: public.o*.")
+        raise PatternError(say("A dot parts schema and name: public.o*."))
     if "." in name:
-        raise PatternError("Only one dot can part schema and name; write ? for a dot inside a name.")
+        raise PatternError(say("Only one dot can part schema and name; write ? for a dot inside a name."))
     return NamePattern(text, name, _glob(schema), _glob(name))
 
 
 def _refuse_odd(text: str) -> None:
     if not text.strip() or "\x00" in text:
-        raise PatternError("The pattern is empty.")
+        raise PatternError(say("The pattern is empty."))
     if len(text) > LONGEST_PATTERN:
-        raise PatternError(f"A pattern has at most {LONGEST_PATTERN} characters.")
+        raise PatternError(say("A pattern has at most {number} characters.", number=LONGEST_PATTERN))
 
 
 def _glob(text: str) -> _Test:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .conflicts import Permission, Use
 from .plan import Knobs, Side
+from .wording import NOTHING, Sentence, noun, say
 
 
 class Control(Protocol):
@@ -185,7 +186,7 @@ class TableDifference:
     source_rows: int = 0
     target_rows: int = 0
     sample_keys: tuple[str, ...] = ()
-    reason: str = ""
+    reason: Sentence = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,19 +218,19 @@ class Note:
     database: str
     kind: str
     name: str
-    what: str
+    what: Sentence
     schema: str = ""
     table: str = ""
     statement: str = ""
     words: str = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Sentence:
         """How the object is called in messages, such as `index by_day on shop.orders`."""
         where = ".".join(part for part in (self.schema, self.table or (self.name if self.schema else "")) if part)
         if self.table and self.name:
-            return f"{self.kind} {self.name} on {where}"
-        return f"{self.kind} {where or self.name}"
+            return say("{kind} {name} on {where}", kind=noun(self.kind), name=self.name, where=where)
+        return say("{kind} {name}", kind=noun(self.kind), name=where or self.name)
 
 
 class Store(Protocol):

@@ -33,7 +33,7 @@ from .sequences import carry_over, read_sequences
 from .target_database import restore_settings
 from .target_objects import record, some
 from .toc import POST_DATA, PRE_DATA, Entry
-from .wording import count, say
+from .wording import count, say, together
 
 __all__ = ["build_table", "refresh_matviews", "restore_deferred", "restore_rest"]
 
@@ -179,7 +179,8 @@ def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> N
         try:
             connection.execute(statement.encode())
         except psycopg.Error as error:
-            raise_unless_refused(run, error, f"proving {name} of {schema}.{table}")  # the structure comparison tells it
+            doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=table)
+            raise_unless_refused(run, error, doing)  # the structure comparison tells it
 
 
 def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str]]:
@@ -238,7 +239,9 @@ def _refresh_text(entry: Entry) -> bytes:
 def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     if failures:
         run.ports.store.save_entries(*(entry_state(database, it.entry, error=it.words) for it in failures))
-        listed = some(f"{it.entry.schema}.{it.entry.tag}: {it.words}" for it in failures)
+        listed = some(
+            say("{label}: {words}", label=f"{it.entry.schema}.{it.entry.tag}", words=it.words) for it in failures
+        )
         run.ports.store.event(
             "warning",
             "MATVIEW-EMPTY",
@@ -267,7 +270,11 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
         )
         return
     verdicts = carry_over(wanted, connection, run.ports.control.check, archive.renaming)
-    behind = [f"{item.schema}.{item.name}: {item.reason}" for item in verdicts if item.verdict != "equal"]
+    behind = [
+        say("{label}: {words}", label=together([item.schema, item.name], "."), words=item.reason)
+        for item in verdicts
+        if item.verdict != "equal"
+    ]
     if behind:
         run.ports.store.event(
             "warning", "SEQUENCES-BEHIND", say("Sequences that could not be set: {names}.", names=some(behind))

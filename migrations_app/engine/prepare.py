@@ -15,17 +15,20 @@ from .selection import Selection
 from .source_facts import DatabaseFacts, Setting, SourceFacts
 from .vendors import WORDS
 from .versions import can_decode, has_publications, version_words
+from .wording import Sentence, as_data, how, listing, say, template
 
 PLACEHOLDER = "choose one"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _SPECIAL = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
 _MOST_NAMES = 12
-_BEFORE_10 = (
+_BEFORE_10 = say(
     "max_replication_slots and max_wal_senders are 0 by default, passwords are md5, and pg_hba.conf wants a line for"
     " the database `replication` as well. Changes are read through test_decoding, which comes with the server's package"
     " postgresql-contrib: no library has to be copied. TRUNCATE is noted by a trigger on each selected table while the"
     " task runs."
 )
+_SLOTS_WANTED = template("{needed} free slots for this task: one per database and one for comparisons.")
+_SENDERS_WANTED = template("{needed} free senders for this task: one per database and one for comparisons.")
 _MINUTE_MS, _DAY_MINUTES = 60_000, 24 * 60
 
 
@@ -36,7 +39,7 @@ class Line:
     name: str
     now: str
     wanted: str
-    why: str
+    why: Sentence
     ok: bool
     restart: bool
     waits: bool = False  # written already, but the server has not been restarted since
@@ -57,13 +60,13 @@ class Preparation:
     version: str
     account: str
     reached: bool
-    failure: str
-    failure_hint: str
+    failure: Sentence
+    failure_hint: Sentence
     address: str
     address_seen: bool
     tls: str
     vendor: str
-    vendor_words: tuple[str, ...]
+    vendor_words: tuple[Sentence, ...]
     settings: tuple[Line, ...]
     conf: str
     alter: str
@@ -73,12 +76,18 @@ class Preparation:
     hba_known_to_work: bool
     role: tuple[Block, ...]
     role_needed: bool
-    notes: tuple[str, ...]
+    notes: tuple[Sentence, ...]
     restart: bool
 
     def as_json(self) -> dict[str, Any]:
-        """Return the values as plain lists, dictionaries and words."""
-        return {**asdict(self), "script": self.script}
+        """Return the values as plain lists, dictionaries and words, and in `words` what the texts were made from."""
+        words = as_data(failure=self.failure, failure_hint=self.failure_hint)
+        words |= {
+            "notes": [how(text) for text in self.notes],
+            "vendor_words": [how(text) for text in self.vendor_words],
+        }
+        settings = [{**asdict(line), "words": as_data(why=line.why)} for line in self.settings]
+        return {**asdict(self), "settings": settings, "script": self.script, "words": words}
 
     @property
     def script(self) -> str:
@@ -137,24 +146,24 @@ def _conf_value(value: str) -> str:
 def _settings(plan: Plan, facts: SourceFacts) -> list[Line]:
     needed = len(plan.databases) + 1
     lines = [
-        _word(facts, "wal_level", "logical", "The WAL must hold what logical decoding needs."),
-        _room(facts, "max_replication_slots", facts.slots_used, needed, "slots"),
-        _room(facts, "max_wal_senders", facts.senders_used, needed, "senders"),
+        _word(facts, "wal_level", "logical", say("The WAL must hold what logical decoding needs.")),
+        _room(facts, "max_replication_slots", facts.slots_used, needed, _SLOTS_WANTED),
+        _room(facts, "max_wal_senders", facts.senders_used, needed, _SENDERS_WANTED),
     ]
     if facts.version >= 130000:
         lines.append(_kept_wal(facts))
     timeout = facts.settings.get("wal_sender_timeout")
     if timeout and timeout.number is not None and 0 < timeout.number < _MINUTE_MS // 6:
-        why = "A short stall of the network would cut the sync."
+        why = say("A short stall of the network would cut the sync.")
         lines.append(_line("wal_sender_timeout", timeout, "60s", why, ok=False))
     idle = facts.settings.get("idle_replication_slot_timeout")
     if idle and idle.number is not None and 0 < idle.number < _DAY_MINUTES * 60:
-        why = "A copy or a pause longer than that would lose the slot."
+        why = say("A copy or a pause longer than that would lose the slot.")
         lines.append(_line("idle_replication_slot_timeout", idle, "0", why, ok=False))
     return lines
 
 
-def _line(name: str, now: Setting | None, wanted: str, why: str, *, ok: bool, restart: bool = False) -> Line:
+def _line(name: str, now: Setting | None, wanted: str, why: Sentence, *, ok: bool, restart: bool = False) -> Line:
     return Line(
         name=name,
         now=now.shown if now else "",
@@ -166,18 +175,17 @@ def _line(name: str, now: Setting | None, wanted: str, why: str, *, ok: bool, re
     )
 
 
-def _word(facts: SourceFacts, name: str, wanted: str, why: str) -> Line:
+def _word(facts: SourceFacts, name: str, wanted: str, why: Sentence) -> Line:
     now = facts.settings.get(name)
     return _line(name, now, wanted, why, ok=bool(now and now.shown == wanted), restart=True)
 
 
-def _room(facts: SourceFacts, name: str, used: int, needed: int, what: str) -> Line:
+def _room(facts: SourceFacts, name: str, used: int, needed: int, unknown: str) -> Line:
     now = facts.settings.get(name)
     have = now.number if now and now.number is not None else None
     wanted = max(have or 0, used + needed) if have is not None else max(10, needed)
-    why = f"{used} in use; this task needs {needed}: one per database and one for comparisons."
-    if have is None:
-        why = f"{needed} free {what} for this task: one per database and one for comparisons."
+    known = template("{used} in use; this task needs {needed}: one per database and one for comparisons.")
+    why = say(unknown if have is None else known, used=used, needed=needed)
     return _line(name, now, str(wanted), why, ok=have is not None and have >= used + needed, restart=True)
 
 
@@ -187,11 +195,11 @@ def _kept_wal(facts: SourceFacts) -> Line:
     size = sum(table.bytes for database in facts.databases for table in database.tables) >> 20
     wanted = max(size, 1024) * 2
     if limit < 0:
-        why = (
+        why = say(
             "No limit: a task can always go on. Watch the source's disk while it runs, or set a limit that it can hold."
         )
         return _line("max_slot_wal_keep_size", now, now.shown if now else "-1", why, ok=True)
-    why = "WAL beyond the limit is dropped, and a task that still needs it has to start again."
+    why = say("WAL beyond the limit is dropped, and a task that still needs it has to start again.")
     ok = limit >= wanted // 2
     return _line("max_slot_wal_keep_size", now, now.shown if ok and now else f"{wanted}MB", why, ok=ok)
 
@@ -320,46 +328,58 @@ def _reading(selection: Selection, database: DatabaseFacts, account: str) -> lis
     return grants
 
 
-def _notes(plan: Plan, facts: SourceFacts) -> list[str]:
+def _notes(plan: Plan, facts: SourceFacts) -> list[Sentence]:
     notes = []
     if plan.incremental and not has_publications(facts.version):
         notes += _old_notes(facts.version)
     if facts.superuser:
         notes.append(
-            f"{plan.source.user} is a superuser, which is enough. The script makes a smaller account, named towpath,"
-            " that could take its place."
+            say(
+                "{user} is a superuser, which is enough. The script makes a smaller account, named towpath, that could"
+                " take its place.",
+                user=plan.source.user,
+            )
         )
     owned = sorted({t.owner for d in facts.databases for t in d.tables if t.owner in facts.superusers})
     if owned and plan.incremental:
         notes.append(
-            f"Selected tables belong to the superuser {', '.join(owned)}. A member of that role can become superuser:"
-            " better give the tables to an ordinary role first (ALTER TABLE … OWNER TO …)."
+            say(
+                "Selected tables belong to the superuser {names}. A member of that role can become superuser: better"
+                " give the tables to an ordinary role first (ALTER TABLE … OWNER TO …).",
+                names=listing(owned),
+            )
         )
     if facts.failure:
-        notes.append("If the account is there already, leave out CREATE ROLE and run only the other lines.")
+        notes.append(say("If the account is there already, leave out CREATE ROLE and run only the other lines."))
     unknown = [database for database in facts.databases if database.unknown]
     if unknown:
-        names = ", ".join(database.name for database in unknown)
         notes.append(
-            f"Who owns the tables of {names} is not known yet: {unknown[0].unknown}. Run what is here, then look again:"
-            " the script may grow by a GRANT for each owner."
+            say(
+                "Who owns the tables of {names} is not known yet: {why}. Run what is here, then look again: the script"
+                " may grow by a GRANT for each owner.",
+                names=listing(database.name for database in unknown),
+                why=unknown[0].unknown,
+            )
         )
     if facts.replication_refused:
-        notes.append(f"A replication login does not work yet: {facts.replication_refused}")
+        notes.append(say("A replication login does not work yet: {words}", words=facts.replication_refused))
     if not plan.incremental:
         notes.append(
-            "This task has no incremental sync, so no setting of the server has to change and nothing restarts."
+            say("This task has no incremental sync, so no setting of the server has to change and nothing restarts.")
         )
     return notes
 
 
-def _old_notes(version: int) -> list[str]:
+def _old_notes(version: int) -> list[Sentence]:
     if not version:
-        return [f"If the source is PostgreSQL 9.4 to 9.6: {_BEFORE_10}"]
+        return [say("If the source is PostgreSQL 9.4 to 9.6: {words}", words=_BEFORE_10)]
     words = version_words(version)
     if not can_decode(version):
         return [
-            f"PostgreSQL {words} knows no logical decoding: it can be copied with the application stopped, without"
-            " incremental sync. Upgrading it to 9.4 or later (pg_upgrade) would make incremental sync possible."
+            say(
+                "PostgreSQL {version} knows no logical decoding: it can be copied with the application stopped, without"
+                " incremental sync. Upgrading it to 9.4 or later (pg_upgrade) would make incremental sync possible.",
+                version=words,
+            )
         ]
-    return [f"PostgreSQL {words}: {_BEFORE_10}"]
+    return [say("PostgreSQL {version}: {words}", version=words, words=_BEFORE_10)]

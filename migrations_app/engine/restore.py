@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from .archive import Archive
-from .causes import UNKNOWN, Cause, cause_of
+from .causes import UNKNOWN, Cause, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
 from .mapping import renaming_of
@@ -23,7 +23,7 @@ from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
 from .target_objects import claim, creates, some
 from .toc import PRE_DATA, Entry
-from .wording import count, say
+from .wording import NOTHING, Sentence, count, say, together
 
 CHUNK_ENTRIES = 500  # each table of a transaction costs several locks; the server's default table holds some 6,400
 _CHUNK_BYTES = 1 << 20
@@ -63,7 +63,7 @@ class Failure:
     """An entry that the target refused, and the server's words."""
 
     entry: Entry
-    words: str
+    words: Sentence
     """What kind of refusal it is, what the server said, and the SQLSTATE."""
     cause: Cause = UNKNOWN
 
@@ -72,16 +72,22 @@ class Refused(TargetError):
     """The target refuses what the rows cannot do without. `failures` are all of them, `others` depend on those."""
 
     def __init__(self, failures: list[Failure], others: int = 0) -> None:
-        listed = some(f"{one.entry.label}: {one.words}" for one in failures)
-        count = f"{len(failures)} objects: " if len(failures) > 1 else ""
-        more = f"; {others} more depend on them" if others else ""
-        hints = " ".join(dict.fromkeys(one.cause.hint for one in failures[:5]))
+        listed = _listed(failures)
+        text = say("The target refused {names}", names=listed)
+        if len(failures) > 1:
+            text = say("The target refused {number} objects: {names}", number=len(failures), names=listed)
+        more = say("; {number} more depend on them", number=others) if others else NOTHING
+        hints = dict.fromkeys(one.cause.hint for one in failures[:5])
         super().__init__(
-            f"The target refused {count}{listed}{more}",
-            hint=f"{hints} Or leave what needs it out of the selection.",
+            text + more,
+            hint=together([*hints, say("Or leave what needs it out of the selection.")]),
             code="DST-SCHEMA",
         )
         self.failures = failures
+
+
+def _listed(failures: list[Failure]) -> Sentence:
+    return some(say("{label}: {words}", label=one.entry.label, words=one.words) for one in failures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +164,7 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
 def failed(entry: Entry, error: psycopg.Error) -> Failure:
     """Return the failure of an entry, by what the server said."""
     cause = cause_of(error.sqlstate or "", entry.type)
-    return Failure(entry=entry, words=f"{cause.label}: {first_line(error)} ({error.sqlstate})", cause=cause)
+    return Failure(entry=entry, words=refusal(cause.label, first_line(error), error.sqlstate), cause=cause)
 
 
 def _usual_schema(run: Run, connection: Connection) -> bytes:
@@ -268,7 +274,6 @@ def remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
     if not failures:
         return
     run.ports.store.save_entries(*(entry_state(database, it.entry, error=it.words) for it in failures))
-    listed = some(f"{failure.entry.label}: {failure.words}" for failure in failures)
     run.ports.store.event(
         "warning",
         "SCHEMA-REFUSED",
@@ -276,7 +281,7 @@ def remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
             "The target refused {number} of database {target_name}: {names}.",
             number=count(len(failures), "{number} object", "{number} objects"),
             target_name=database.target_name,
-            names=listed,
+            names=_listed(failures),
         ),
         objects=[{"object": it.entry.label, "error": it.words} for it in failures[:500]],
     )
@@ -289,7 +294,7 @@ def _note(database: DatabasePlan, failure: Failure) -> Note:
         kind=entry.type.lower(),
         schema=entry.schema,
         name=entry.tag,
-        what=f"refused by the target, and the rows cannot do without it. {failure.cause.hint}",
+        what=together([say("refused by the target, and the rows cannot do without it."), failure.cause.hint]),
         statement=shown_sql(entry),
         words=failure.words,
     )

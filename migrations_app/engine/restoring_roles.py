@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from .causes import cause_of
+from .causes import SETTING, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import TargetError
 from .names import quote
@@ -24,6 +24,7 @@ from .roles import (
     wanted_roles,
 )
 from .target_objects import some
+from .wording import count, say
 
 SERVER = ""
 """Notes of this database are about the target server as a whole."""
@@ -87,10 +88,12 @@ def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:
         _raise_unless_refused(run, error)
         if error.sqlstate == "42501":
             raise TargetError(
-                f"The target account may not make roles: {first_line(error)} (42501)",
-                hint="Give it the right: ALTER ROLE "
-                + quote(run.plan.target.user)
-                + " CREATEROLE; on managed servers use the account that the vendor made for that. Or leave roles out.",
+                say("The target account may not make roles: {words} (42501)", words=first_line(error)),
+                hint=say(
+                    "Give it the right: {sql}; on managed servers use the account that the vendor made for that."
+                    " Or leave roles out.",
+                    sql="ALTER ROLE " + quote(run.plan.target.user) + " CREATEROLE",
+                ),
                 code="DST-PRIVILEGE",
             ) from error
         return [_note(statement, error)]
@@ -109,21 +112,21 @@ def _run_one(run: Run, target: Connection, statement: Statement) -> list[Note]:
 
 def _raise_unless_refused(run: Run, error: psycopg.Error) -> None:
     run.ports.control.check()
-    problem = translate(error, Side.TARGET, "making roles")
+    problem = translate(error, Side.TARGET, say("making roles"))
     if problem.retryable:
         raise problem from error
 
 
 def _note(statement: Statement, error: psycopg.Error) -> Note:
     cause = cause_of(error.sqlstate or "", "ROLE")
-    label = "unknown setting" if error.sqlstate == "42704" else cause.label
+    label = SETTING if error.sqlstate == "42704" else cause.label
     return Note(
         database=SERVER,
         kind="role",
         name=statement.role,
-        what="its password was refused" if statement.secret else "not everything could be given to it",
+        what=say("its password was refused") if statement.secret else say("not everything could be given to it"),
         statement="" if statement.secret else statement.sql,
-        words=f"{label}: {'' if statement.secret else first_line(error)} ({error.sqlstate})",
+        words=refusal(label, "" if statement.secret else first_line(error), error.sqlstate),
     )
 
 
@@ -148,7 +151,13 @@ def _tell(run: Run, plan: RolesPlan, notes: list[Note]) -> None:
     for name in plan.without_password:
         statement = f"ALTER ROLE {quote(name)} PASSWORD '…';"
         notes.append(
-            Note(database=SERVER, kind="role", name=name, what="may log in, and needs a password", statement=statement)
+            Note(
+                database=SERVER,
+                kind="role",
+                name=name,
+                what=say("may log in, and needs a password"),
+                statement=statement,
+            )
         )
     for name in plan.superusers:
         notes.append(
@@ -156,7 +165,7 @@ def _tell(run: Run, plan: RolesPlan, notes: list[Note]) -> None:
                 database=SERVER,
                 kind="role",
                 name=name,
-                what="is a superuser on the source and an ordinary role on the target",
+                what=say("is a superuser on the source and an ordinary role on the target"),
                 statement=f"ALTER ROLE {quote(name)} SUPERUSER;",
             )
         )
@@ -164,9 +173,17 @@ def _tell(run: Run, plan: RolesPlan, notes: list[Note]) -> None:
         run.ports.store.event(
             "info",
             "ROLES-MADE",
-            f"{len(plan.created)} role(s) made on the target: {some(role.name for role in plan.created)}.",
+            say(
+                "{number} made on the target: {names}.",
+                number=count(len(plan.created), "{number} role", "{number} roles"),
+                names=some(role.name for role in plan.created),
+            ),
         )
         run.ports.store.save_notes(SERVER, len(plan.created), notes)
     if notes:
-        listed = some((f"{note.name}: {note.what}" for note in notes), 5)
-        run.ports.store.event("warning", "ROLES-NOTES", f"{len(notes)} note(s) on roles: {listed}.")
+        text = say(
+            "{number} on roles: {names}.",
+            number=count(len(notes), "{number} note", "{number} notes"),
+            names=some((say("{label}: {words}", label=note.name, words=note.what) for note in notes), 5),
+        )
+        run.ports.store.event("warning", "ROLES-NOTES", text)

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from .patterns import compile_glob
+from .wording import say
 
 Path = tuple[str, ...]
 """() = the whole instance, (database,), (database, schema) or (database, schema, table)."""
@@ -257,7 +258,7 @@ class Selection:
         pattern, (database, *_) = compile_glob(text), _path(scope, 2)
         if len(scope) == 2:
             if not pattern.matches_schema(scope[1]):
-                raise ValueError(f"The pattern {text} names another schema than {scope[1]}.")
+                raise ValueError(say("The pattern {text} names another schema than {name}.", text=text, name=scope[1]))
             text = pattern.table_text
         placed = [PatternRule(scope, text, mode)]
         if len(scope) == 1:  # a schema with rules of its own would outrank the one for the database
@@ -272,7 +273,7 @@ class Selection:
         keys = {(rule.scope, rule.text) for rule in placed}
         patterns = (*(rule for rule in self.patterns if (rule.scope, rule.text) not in keys), *placed)
         if len(patterns) > MOST_PATTERNS:
-            raise ValueError(f"A selection holds at most {MOST_PATTERNS} patterns.")
+            raise ValueError(say("A selection holds at most {number} patterns.", number=MOST_PATTERNS))
         outranked = {
             path
             for path in self.rules

@@ -13,6 +13,7 @@ from .ports import TableDifference
 from .renaming import Renaming
 from .selection import Selection
 from .sql import query
+from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
 _NOTHING = Renaming()
@@ -106,7 +107,10 @@ def carry_over(
     for item in wanted:
         check()
         known = here.get(renaming.place(item.key))
-        verdicts.append(_differs(item, "missing on the target") if known is None else _carry(item, known, target))
+        if known is None:
+            verdicts.append(_differs(item, say("missing on the target")))
+        else:
+            verdicts.append(_carry(item, known, target))
     return verdicts
 
 
@@ -134,21 +138,24 @@ def _carry(item: Sequence, known: Sequence, target: Connection) -> TableDifferen
     except psycopg.Error as error:
         if target.broken or target.closed or isinstance(error, psycopg.errors.QueryCanceled):
             raise
-        return _differs(item, first_line(error))
+        return _differs(item, verbatim(first_line(error)))
     return TableDifference(schema=item.schema, name=item.name, verdict="equal")
 
 
 def _verdict(item: Sequence, known: Sequence | None) -> TableDifference:
     if known is None:
-        return _differs(item, "missing on the target")
+        return _differs(item, say("missing on the target"))
     if known.behind(item):
-        return _differs(item, f"source is at {_at(item)}, target at {_at(known)}")
+        return _differs(item, say("source is at {here}, target at {there}", here=_at(item), there=_at(known)))
     return TableDifference(schema=item.schema, name=item.name, verdict="equal")
 
 
-def _at(item: Sequence) -> str:
-    return f"{item.last_value}{'' if item.is_called else ' (not yet used)'}"
+def _at(item: Sequence) -> Sentence:
+    if item.is_called:
+        return verbatim(str(item.last_value))
+    return say("{number} (not yet used)", number=item.last_value)
 
 
-def _differs(item: Sequence, reason: str) -> TableDifference:
-    return TableDifference(schema=item.schema, name=f"sequence {item.name}", verdict="differs", reason=reason)
+def _differs(item: Sequence, reason: Sentence) -> TableDifference:
+    name = say("{kind} {name}", kind=noun("sequence"), name=item.name)
+    return TableDifference(schema=item.schema, name=name, verdict="differs", reason=reason)

@@ -22,6 +22,7 @@ from .probe import bounded, open_session, tls_words
 from .sql import query
 from .vendors import ROLES
 from .versions import can_decode
+from .wording import NOTHING, Sentence, say
 
 ASK_SECONDS = 15
 _SETTINGS = (
@@ -51,7 +52,7 @@ class DatabaseFacts:
     """What of one database is selected and who owns it. `unknown` says why nothing could be read, or is ''."""
 
     name: str
-    unknown: str = ""
+    unknown: Sentence = NOTHING
     tables: tuple[Table, ...] = ()
     forced_row_security: bool = False
     schemas: tuple[tuple[str, str, bool], ...] = ()  # name, owner, everybody may enter
@@ -62,8 +63,8 @@ class DatabaseFacts:
 class SourceFacts:
     """What is known of a source."""
 
-    failure: str = ""  # why we were not let in; '' = we were
-    hint: str = ""
+    failure: Sentence = NOTHING  # why we were not let in; '' = we were
+    hint: Sentence = NOTHING
     version: int = 0  # 0 = not known
     superuser: bool = False
     replication: bool = False
@@ -74,7 +75,7 @@ class SourceFacts:
     settings: dict[str, Setting] = field(default_factory=dict)
     slots_used: int = 0
     senders_used: int = 0
-    replication_refused: str = ""  # why a replication login failed; '' = it works
+    replication_refused: Sentence = NOTHING  # why a replication login failed; '' = it works
     superusers: frozenset[str] = frozenset()
     databases: tuple[DatabaseFacts, ...] = ()
 
@@ -87,16 +88,16 @@ def read_facts(plan: Plan) -> SourceFacts:
     except EngineError as refused:
         return _from_outside(plan, refused.message, refused.hint)
     except psycopg.Error as error:
-        return _from_outside(plan, f"The source stopped answering ({error.sqlstate or type(error).__name__}).", "")
+        words = error.sqlstate or type(error).__name__
+        return _from_outside(plan, say("The source stopped answering ({words}).", words=words), NOTHING)
     databases = tuple(_database_facts(plan, database.source_name) for database in plan.databases)
-    refused_login = _replication_login(plan) if plan.incremental and can_decode(facts.version) else ""
+    refused_login = _replication_login(plan) if plan.incremental and can_decode(facts.version) else NOTHING
     return replace(facts, databases=databases, replication_refused=refused_login)
 
 
-def _from_outside(plan: Plan, failure: str, hint: str) -> SourceFacts:
-    databases = tuple(
-        DatabaseFacts(name=database.source_name, unknown="the account cannot log in yet") for database in plan.databases
-    )
+def _from_outside(plan: Plan, failure: Sentence, hint: Sentence) -> SourceFacts:
+    unknown = say("the account cannot log in yet")
+    databases = tuple(DatabaseFacts(name=database.source_name, unknown=unknown) for database in plan.databases)
     return SourceFacts(failure=failure, hint=hint, address=_own_address(plan.source), databases=databases)
 
 
@@ -172,7 +173,7 @@ def _number(raw: Any) -> int | None:
     return int(raw) if str(raw).lstrip("-").isdigit() else None
 
 
-def _replication_login(plan: Plan) -> str:
+def _replication_login(plan: Plan) -> Sentence:
     database = plan.databases[0].source_name if plan.databases else plan.source.database
     try:
         with _session(plan, database, replication=True) as connection:
@@ -180,8 +181,9 @@ def _replication_login(plan: Plan) -> str:
     except EngineError as refused:
         return refused.message
     except psycopg.Error as error:
-        return f"The source ended the replication login ({error.sqlstate or type(error).__name__})."
-    return ""
+        words = error.sqlstate or type(error).__name__
+        return say("The source ended the replication login ({words}).", words=words)
+    return NOTHING
 
 
 def _database_facts(plan: Plan, name: str) -> DatabaseFacts:
@@ -191,7 +193,7 @@ def _database_facts(plan: Plan, name: str) -> DatabaseFacts:
     except EngineError as refused:
         return DatabaseFacts(name=name, unknown=refused.message)
     except psycopg.Error as error:
-        return DatabaseFacts(name=name, unknown=f"its catalogs could not be read ({error.sqlstate})")
+        return DatabaseFacts(name=name, unknown=say("its catalogs could not be read ({words})", words=error.sqlstate))
 
 
 def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFacts:

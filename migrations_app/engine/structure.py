@@ -16,6 +16,7 @@ import psycopg
 
 from .archive import Archive, open_archive
 from .catalog import keys_without_rows, read_tables
+from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
 from .comparing.objects import compare_objects
 from .comparing.structure import ACCESS, ACTIVE, Compared, Difference, Scope, compare_things
@@ -31,6 +32,7 @@ from .ports import EntryState, Kind, LedgerItem, Note
 from .restore import shown_sql
 from .target_objects import some
 from .toc import Entry
+from .wording import NOTHING, Sentence, count, say, together
 
 _PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
@@ -54,18 +56,18 @@ class _Refusals:
             return next((one for one in rows if (one.schema, one.tag) == (thing.schema, thing.table)), None)
         return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.oid else None
 
-    def words(self, entry: Entry | None) -> str:
+    def words(self, entry: Entry | None) -> Sentence:
         """Return what the target said when it refused the entry."""
         state = self.states.get(entry.dump_id) if entry else None
         same = state is not None and entry is not None and (state.type, state.name) == (entry.type, entry.tag)
-        return state.error if state and same and not state.done else ""
+        return refusal_again(state.error) if state and same and not state.done else NOTHING
 
-    def words_on_grants(self, entry: Entry | None) -> str:
+    def words_on_grants(self, entry: Entry | None) -> Sentence:
         """Return what the target said when it refused grants on an object."""
         if self.archive is None or entry is None:
-            return ""
+            return NOTHING
         grants = (one for one in self.archive.of_type("ACL") if entry.dump_id in one.depends_on)
-        return "; ".join(words for one in grants if (words := self.words(one)))
+        return together((words for one in grants if (words := self.words(one))), "; ")
 
 
 def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) -> list[Note]:
@@ -79,10 +81,11 @@ def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) 
     except EngineError as error:
         if error.retryable:
             raise
-        what = f"could not be compared: {error.message}"
+        what = say("could not be compared: {words}", words=error.message)
         note = Note(database=database.source_name, kind="structure", name=database.source_name, what=what)
     run.ports.store.save_notes(database.source_name, 0, [note])
-    run.ports.store.event("warning", "STRUCTURE-NOTES", f"{database.source_name}: the structure {note.what}")
+    text = say("{name}: the structure {what}", name=database.source_name, what=note.what)
+    run.ports.store.event("warning", "STRUCTURE-NOTES", text)
     return [note]
 
 
@@ -104,7 +107,8 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
             compared = compare_things(here, there, scope, printed_by(printing))
     except psycopg.Error as error:
         run.ports.control.check()
-        raise translate(error, side, f"comparing the structure of {database.source_name}") from error
+        doing = say("comparing the structure of {name}", name=database.source_name)
+        raise translate(error, side, doing) from error
     notes = _notes(database, compared, refusals)
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
@@ -220,7 +224,7 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
         entry = comment_entry(refusals.archive, thing, entry)
     missing = not one.part and one.what.startswith("missing")
     statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
-    words = refusals.words_on_grants(entry) if one.part == "privileges" else ""
+    words = refusals.words_on_grants(entry) if one.part == "privileges" else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
     return Note(
@@ -248,7 +252,13 @@ def _owner_notes(database: str, found: list[Difference], refusals: _Refusals) ->
                 database=database,
                 kind="owner",
                 name=str(source),
-                what=f"{len(owned)} object(s) belong to {target} on the target instead of {source}: {names}",
+                what=say(
+                    "{number} object(s) belong to {target} on the target instead of {source}: {names}",
+                    number=len(owned),
+                    target=target,
+                    source=source,
+                    names=names,
+                ),
                 statement="\n".join(texts),
             )
         )
@@ -274,9 +284,9 @@ def _refused(database: str, compared: Compared, refusals: _Refusals, told: set[i
                 kind=state.type.lower(),
                 schema=state.schema,
                 name=state.name,
-                what="refused by the target",
+                what=say("refused by the target"),
                 statement=shown_sql(mine) if mine else "",
-                words=state.error,
+                words=refusal_again(state.error),
             )
         )
     return notes
@@ -285,13 +295,20 @@ def _refused(database: str, compared: Compared, refusals: _Refusals, told: set[i
 def _tell(run: Run, database: DatabasePlan, compared: Compared, notes: list[Note], *, final: bool) -> None:
     name = database.source_name
     if not notes:
-        waits = "" if final or not _waiting(run, database) else " Rights and policies follow at Complete."
-        text = f"{name}: the structure has arrived: {compared.count} objects compared, none is missing or other.{waits}"
+        text = say(
+            "{name}: the structure has arrived: {number} objects compared, none is missing or other.",
+            name=name,
+            number=compared.count,
+        )
+        if not final and _waiting(run, database):
+            text += say(" Rights and policies follow at Complete.")
         run.ports.store.event("info", "STRUCTURE-EQUAL", text)
         return
-    listed = some((f"{one.title} ({one.what})" for one in notes), 5)
-    run.ports.store.event(
-        "warning",
-        "STRUCTURE-NOTES",
-        f"{name}: {len(notes)} note(s) on the structure, of {compared.count} objects compared: {listed}.",
+    text = say(
+        "{name}: {notes} on the structure, of {number} objects compared: {listed}.",
+        name=name,
+        notes=count(len(notes), "{number} note", "{number} notes"),
+        number=compared.count,
+        listed=some((say("{name} ({details})", name=one.title, details=one.what) for one in notes), 5),
     )
+    run.ports.store.event("warning", "STRUCTURE-NOTES", text)

@@ -68,7 +68,7 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
             target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(str(row[0]))}".encode())  # type: ignore[index]
         except psycopg.Error as error:
             run.ports.control.check()
-            problem = translate(error, Side.TARGET, "handing over a database")
+            problem = translate(error, Side.TARGET, say("handing over a database"))
             if problem.retryable:
                 raise problem from error
 

@@ -89,9 +89,9 @@ def read_archive(path: Path) -> list[Entry]:
         version, offset_size = _read_head(reader)
         return [_read_entry(reader, version, offset_size) for _ in range(reader.integer())]
     except (IndexError, struct.error) as error:
-        raise _broken(path, "it ends too early") from error
+        raise _broken(path, say("it ends too early")) from error
     except ValueError as error:
-        raise _broken(path, str(error)) from error
+        raise _broken(path, error.args[0]) from error
 
 
 def _broken(path: Path, why: str) -> SourceError:
@@ -104,15 +104,15 @@ def _broken(path: Path, why: str) -> SourceError:
 
 def _read_head(reader: _Reader) -> tuple[tuple[int, int], int]:
     if reader.take(5) != b"PGDMP":
-        raise ValueError("it is not a pg_dump archive")
+        raise ValueError(say("it is not a pg_dump archive"))
     version = (reader.byte(), reader.byte())
     reader.byte()  # revision
     if not _OLDEST <= version <= _NEWEST:
-        raise ValueError(f"archive version {version[0]}.{version[1]} is not known")
+        raise ValueError(say("archive version {version} is not known", version=f"{version[0]}.{version[1]}"))
     reader.int_size = reader.byte()
     offset_size = reader.byte()
     if reader.byte() != _CUSTOM_FORMAT:
-        raise ValueError("it is not in custom format")
+        raise ValueError(say("it is not in custom format"))
     if version >= (1, 15):
         reader.byte()  # compression algorithm
     else:

@@ -51,6 +51,7 @@ class SourceObject(models.Model):
     unlogged = models.BooleanField(default=False)
     selectable = models.BooleanField(default=True)
     reason = models.CharField(max_length=300, blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the reason was made from (engine.wording.as_data)
     fk_parents = models.JSONField(default=list)  # [[schema, table], …]
     needs = models.JSONField(default=list)  # types, sequences, functions that come along: [[kind, schema, name], …]
     at_target = models.CharField(max_length=20, blank=True, default="")  # kind of what has this name on the target

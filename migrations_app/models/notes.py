@@ -29,6 +29,7 @@ class StructureNote(models.Model):
     what = models.TextField()
     statement = models.TextField(blank=True, default="")
     words = models.TextField(blank=True, default="")
+    how = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -24,11 +24,12 @@ from ..engine.ports import (
     Kind,
     LedgerItem,
     Note,
+    TableDifference,
     TableState,
     TableStatus,
 )
 from ..engine.states import StepName
-from ..engine.wording import as_data
+from ..engine.wording import as_data, changed, how, say
 from ..models import (
     ArchiveEntry,
     ComparisonResult,
@@ -50,6 +51,17 @@ _BEHIND_SECONDS = 30.0
 _MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
 _TABLE_FIELDS = [field.name for field in fields(TableState)]
+
+
+def _words_of(item: TableDifference) -> dict[str, Any]:
+    """Return what the texts of a difference were made from."""
+    words = as_data(name=item.name, reason=item.reason)
+    return words | {"sample_keys": [how(key) for key in item.sample_keys]} if item.sample_keys else words
+
+
+def _storable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of texts without the character that no database keeps."""
+    return {name: changed(one, lambda text: text.replace("\0", "")) for name, one in data.items()}
 
 
 class OrmLedger:
@@ -319,7 +331,7 @@ class OrmStore:
                 name: getattr(item, name)
                 for name in ("schema", "name", "verdict", "source_rows", "target_rows", "reason")
             }
-            | {"sample_keys": list(item.sample_keys)}
+            | {"sample_keys": [str(key) for key in item.sample_keys], "words": _words_of(item)}
             for item in (*comparison.tables, *comparison.other)
             if item.verdict != "equal"
         ]
@@ -371,13 +383,23 @@ class OrmStore:
             StructureNote(
                 task_id=self._task_id,
                 title=note.title,
+                how=_storable(as_data(title=note.title, what=note.what, words=note.words)),
                 **{field.name: getattr(note, field.name).replace("\0", "") for field in fields(Note)},
             )
             for note in notes[:_MOST_NOTES]
         ]
         if len(notes) > _MOST_NOTES:
-            more = f"{len(notes) - _MOST_NOTES} more notes on this database are not kept"
-            rows.append(StructureNote(task_id=self._task_id, database=database, kind="more", title="…", what=more))
+            more = say("{number} more notes on this database are not kept", number=len(notes) - _MOST_NOTES)
+            rows.append(
+                StructureNote(
+                    task_id=self._task_id,
+                    database=database,
+                    kind="more",
+                    title="…",
+                    what=more,
+                    how=as_data(what=more),
+                )
+            )
 
         def write() -> None:
             with transaction.atomic():

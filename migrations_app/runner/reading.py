@@ -15,7 +15,7 @@ from ..engine import inventory
 from ..engine.errors import EngineError
 from ..engine.plan import Side
 from ..engine.selection import Selection
-from ..engine.wording import say
+from ..engine.wording import Sentence, as_data, say
 from ..models import MigrationTask, SourceObject
 from .planning import server_of
 
@@ -124,7 +124,7 @@ def _columns(item: inventory.InventoryRow) -> dict[str, Any]:
             "kind": "database",
             "bytes": item.bytes,
             "selectable": item.can_connect,
-            "reason": item.reason[:300],
+            **_reason(item.reason),
         }
     if isinstance(item, inventory.InventorySchema):
         return {
@@ -132,7 +132,7 @@ def _columns(item: inventory.InventoryRow) -> dict[str, Any]:
             "schema": item.name,
             "kind": "schema",
             "selectable": item.selectable,
-            "reason": item.reason[:300],
+            **_reason(item.reason),
         }
     names = {"database": item.database, "schema": item.schema, "name": item.name[:_LONGEST_NAME], "kind": item.kind}
     return names if isinstance(item, inventory.InventoryAlong) else names | _table_columns(item)
@@ -149,10 +149,14 @@ def _table_columns(item: inventory.InventoryTable) -> dict[str, Any]:
         "rows_estimate": item.rows_estimate,
         "unlogged": item.unlogged,
         "selectable": item.selectable,
-        "reason": item.reason[:300],
+        **_reason(item.reason),
         "fk_parents": _lists(item.fk_parents),
         "needs": _lists(item.needs),
     }
+
+
+def _reason(reason: Sentence) -> dict[str, Any]:
+    return {"reason": reason[:300], "words": as_data(reason=reason)}
 
 
 def _lists(tuples: Iterable[tuple[str, ...]]) -> list[list[str]]:

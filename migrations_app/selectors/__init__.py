@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..telling import tell
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
 from .checkreport import as_text, check_report
 from .checkview import (
@@ -15,6 +16,7 @@ from .checkview import (
     fix_view,
     is_of_this_draft,
     preparation,
+    told_preparation,
     unacknowledged_warnings,
 )
 from .choice import ChoiceLine, chosen_tasks
@@ -43,6 +45,7 @@ from .drawing import Chart, charts
 from .endpoints import (
     SavedRow,
     certificate_words,
+    endpoint_kind,
     endpoint_test,
     name_is_taken,
     place_of,
@@ -91,7 +94,7 @@ from .rows import (
 from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
-from .wording import Worded, told
+from .wording import Worded, in_english, told, told_difference, told_in, told_list
 
 __all__ = [
     "ActionButton",
@@ -152,6 +155,7 @@ __all__ = [
     "connection_test",
     "databases",
     "deciding_fields",
+    "endpoint_kind",
     "endpoint_test",
     "event_page",
     "events",
@@ -161,6 +165,7 @@ __all__ = [
     "get_task",
     "group_counts",
     "health",
+    "in_english",
     "is_of_this_draft",
     "judge",
     "kinds_of",
@@ -204,8 +209,13 @@ __all__ = [
     "task_page",
     "task_report",
     "task_row",
+    "tell",
     "time_zone_name",
     "told",
+    "told_difference",
+    "told_in",
+    "told_list",
+    "told_preparation",
     "tree",
     "unacknowledged_warnings",
     "user",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -16,6 +17,7 @@ from ..engine.checks.registry import all_items
 from ..engine.errors import PlanError
 from ..engine.states import Status
 from ..models import CheckItem, ConnectionTest, MigrationTask
+from .wording import told_in, told_list
 
 ORDER = {"failed": 0, "warning": 1, "waiting": 2, "passed": 3}
 _PREPARABLE = frozenset(
@@ -313,6 +315,14 @@ def unacknowledged_warnings(task: MigrationTask) -> int:
 def preparation(task: MigrationTask) -> ConnectionTest | None:
     """Return the last look at what the source needs, or None."""
     return ConnectionTest.objects.filter(task=task, kind="prepare").first()
+
+
+def told_preparation(detail: dict[str, Any]) -> dict[str, Any]:
+    """Return what such a look found, with its texts in the reader's language."""
+    texts = {name: told_in(detail, name) for name in ("failure", "failure_hint")}
+    lists = {name: told_list(detail, name) for name in ("notes", "vendor_words")}
+    settings = [line | {"why": told_in(line, "why")} for line in detail.get("settings", [])]
+    return detail | texts | lists | {"settings": settings}
 
 
 def is_of_this_draft(task: MigrationTask, prepared: ConnectionTest) -> bool:

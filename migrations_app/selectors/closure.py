@@ -21,6 +21,7 @@ from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 from .tallies import Tally, sizes_of, tallies
 from .tree import BoxState, boxes, reading_of
+from .wording import told_in
 
 MOST_SHOWN = 200
 
@@ -135,7 +136,7 @@ def closure(task: MigrationTask) -> Closure:
 def _reason(facts: dict[str, object] | None) -> str:
     if facts is None:
         return _("The source does not have this table any more.")
-    return "" if facts["selectable"] else str(facts["reason"])
+    return "" if facts["selectable"] else told_in(facts, "reason")
 
 
 def _transitive(

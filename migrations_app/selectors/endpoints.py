@@ -75,3 +75,8 @@ def certificate_words(pem: str) -> str:
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     name = str(names[0].value) if names else certificate.subject.rfc4514_string()
     return _("%(name)s, valid until %(day)s") % {"name": name, "day": f"{certificate.not_valid_after_utc:%Y-%m-%d}"}
+
+
+def endpoint_kind(kind: str) -> str:
+    """Return what a type of server is called in the reader's language."""
+    return str(dict(Endpoint.KINDS).get(kind, kind))

@@ -14,7 +14,7 @@ from .notes import StructureLine, structure
 from .pages import LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
 from .tables import TableLine, TableView
-from .wording import Tell, in_english
+from .wording import Tell, in_english, told_difference
 
 _MOST_EVENTS = 5000
 _MOST_NOTES = 10_000
@@ -71,8 +71,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         "tables": [_table(line) for line in view.lines(tables)],
         "conflict": _conflict(task),
         "rows_taken": [_taken(row) for row in rows_taken(task)],
-        "comparisons": [_comparison(result) for result in task.comparisons.all()[:200]],
-        "structure": [_structure(line) for line in structure(task, limit=_MOST_NOTES)],
+        "comparisons": [_comparison(result, tell) for result in task.comparisons.all()[:200]],
+        "structure": [_structure(line, tell) for line in structure(task, limit=_MOST_NOTES)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
         "left": {"source": _left(left.source), "target": _left(left.target)},
     }
@@ -194,7 +194,7 @@ def _item(item: CheckItem, tell: Tell) -> dict[str, Any]:
     }
 
 
-def _comparison(result: ComparisonResult) -> dict[str, Any]:
+def _comparison(result: ComparisonResult, tell: Tell) -> dict[str, Any]:
     return {
         "database": result.database,
         "equal": result.equal,
@@ -203,22 +203,22 @@ def _comparison(result: ComparisonResult) -> dict[str, Any]:
         "position": format_lsn(result.lsn) if result.lsn is not None else None,
         "tables": result.tables_count,
         "rows": result.source_rows,
-        "differences": result.differences,
+        "differences": [told_difference(item, tell) for item in result.differences],
     }
 
 
-def _structure(line: StructureLine) -> dict[str, Any]:
+def _structure(line: StructureLine, tell: Tell) -> dict[str, Any]:
     return {
         "database": line.database,
         "compared_at": _time(line.compared_at),
         "objects": line.objects,
         "notes": [
             {
-                "object": note.title,
+                "object": tell(note, "title"),
                 "kind": note.kind,
-                "what": note.what,
+                "what": tell(note, "what"),
                 "statement": note.statement,
-                "words": note.words,
+                "words": tell(note, "words"),
             }
             for note in line.notes
         ],

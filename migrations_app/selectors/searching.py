@@ -12,6 +12,7 @@ from ..engine.patterns import NamePattern, PatternError, compile_pattern
 from ..engine.selection import Path
 from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
+from ..telling import tell
 
 MOST_LISTED = 2000
 """Matches of a regular expression that can be selected at once: each becomes a rule of its own."""
@@ -42,7 +43,7 @@ def read_search(text: str) -> Search:
     try:
         pattern = compile_pattern(text)
     except PatternError as error:
-        raise BadSearch(str(error)) from error
+        raise BadSearch(tell(error.args[0])) from error
     return Search(text=text, kind="regex" if text.startswith("/") else "glob", pattern=pattern)
 
 
@@ -72,7 +73,7 @@ def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[int]:
     try:
         return [pk for pk, _database, schema, name in names if matches(schema, name)]
     except PatternError as error:
-        raise BadSearch(str(error)) from error
+        raise BadSearch(tell(error.args[0])) from error
 
 
 def _names(task: MigrationTask) -> list[tuple[int, str, str, str]]:

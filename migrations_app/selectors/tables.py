@@ -21,6 +21,7 @@ from ..engine.ports import SET_ASIDE, TableStatus
 from ..engine.states import LIVE, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
+from .wording import told
 
 TABLES_A_PAGE = 25
 STATES = (
@@ -271,7 +272,7 @@ class TableView:
                 bytes_done=0,
                 rows_done=0,
                 rows_estimate=row.rows_estimate,
-                reason=row.reason,
+                reason=told(row, "reason"),
             )
             for row in found.object_list
         ]

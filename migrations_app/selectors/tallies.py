@@ -144,6 +144,6 @@ def sizes_of(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, dict[str,
             rows = SourceObject.objects.filter(
                 task=task, level=Level.TABLE, database=database, schema=schema, name__in=names[at : at + _NAMES_AT_ONCE]
             )
-            for row in rows.values("name", "bytes", "rows_estimate", "selectable", "reason", "fk_parents"):
+            for row in rows.values("name", "bytes", "rows_estimate", "selectable", "reason", "words", "fk_parents"):
                 found[database, schema, row["name"]] = dict(row)
     return found

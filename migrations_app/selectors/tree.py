@@ -167,7 +167,7 @@ def _node(
         bytes=size,
         rows=row.rows_estimate,
         selectable=row.selectable,
-        reason=row.reason,
+        reason=told(row, "reason"),
         has_children=row.selectable and (not row.name or partitions > 0),
         share=share,
         fixed=fixed,

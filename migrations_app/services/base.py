@@ -14,6 +14,7 @@ from django.utils.translation import pgettext
 from ..engine.states import RULES, Action, Status, may_move
 from ..engine.wording import as_data
 from ..models import Event, MigrationTask, User
+from ..telling import tell
 from . import audit
 
 Actor = User | AnonymousUser | None
@@ -21,11 +22,14 @@ TaskId = uuid.UUID | str
 
 
 class Refused(Exception):
-    """The task does not allow this now; `message` says why and what to do. Nothing was changed."""
+    """The task does not allow this now; `message` says why and what to do. Nothing was changed.
+
+    A sentence of the engine is told in the reader's language.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = tell(message)
+        super().__init__(self.message)
 
 
 class NotFound(Exception):

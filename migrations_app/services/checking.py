@@ -14,7 +14,7 @@ from ..draft_facts import draft_hash
 from ..engine.checks.fixes import Fix, fix_of
 from ..engine.errors import PlanError
 from ..engine.states import Action, Status
-from ..engine.wording import Sentence, listing, noun, say
+from ..engine.wording import Sentence, listing, noun, say, together
 from ..models import CheckItem, ConnectionTest, MigrationTask
 from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require
 
@@ -117,7 +117,7 @@ def fix_for(item: CheckItem) -> Fix:
     try:
         return fix_of(item.fix, item.fix_arguments)
     except PlanError as error:
-        raise Refused(f"{error.message} {error.hint}") from error
+        raise Refused(together([error.message, error.hint])) from error
 
 
 @transaction.atomic

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import sources
-from ..engine.wording import say
+from ..engine.wording import say, together
 from ..models import ProviderAccount, Resource, ResourceListing
 from .audit import record
 from .base import Actor, NotFound, Refused, actor_name
@@ -176,7 +176,7 @@ def save_resource(*, actor: Actor, data: ResourceData, resource_id: int | None =
             _refuse_with_children(former)
     problems = sources.missing_parents([entry])
     if problems:
-        raise Refused("; ".join(problem.text for problem in problems) + ".")
+        raise Refused(say("{problems}.", problems=together((problem.text for problem in problems), "; ")))
     row = get_resource(resource_id) if resource_id is not None else Resource(provider="local")
     for name, value in vars(data).items():
         setattr(row, name, value)

@@ -80,7 +80,7 @@ def start_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Queue a scheduled task at once. Raises Refused."""
     task = locked(task_id)
     require(Action.START_NOW, task)
-    _enqueue(task, actor, "Started before its scheduled time.")
+    _enqueue(task, actor, say("Started before its scheduled time."))
     return task
 
 
@@ -325,7 +325,7 @@ def take_to_foreground(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     if task.status in (Status.PAUSED, Status.FAILED):
         MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
         task.refresh_from_db()
-        go_on(task, actor, "TASK-RESUMED", "Resumed in the foreground.")
+        go_on(task, actor, "TASK-RESUMED", say("Resumed in the foreground."))
     elif task.status not in (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING):
         raise Refused(_("Only a task that was started and has not ended can be resumed."))
     touch(task, foreground=True)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from .. import queue
 from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName
+from ..engine.wording import say
 from ..models import MigrationTask, Recopy, TableCopy
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require, touch
 
@@ -33,7 +34,9 @@ def recopy_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, n
         raise Refused(_("This table has been dropped from the task already."))
     _request, new = Recopy.objects.get_or_create(task=task, **place, defaults={"asked_by": actor_name(actor)})
     if new:
-        said = f"{schema}.{name} of {database} is to be copied once more."
+        said = say(
+            "{schema}.{name} of {database} is to be copied once more.", schema=schema, name=name, database=database
+        )
         note(task, said, actor=actor, code="RECOPY-REQUESTED")
     touch(task, recopy_requested=True)
     task.refresh_from_db()

@@ -14,16 +14,18 @@ from ..engine.patterns import compile_glob
 from ..engine.plan import DatabasePlan
 from ..engine.selection import DESTRUCTIVE, EXISTING, FOREIGN_KEYS, MODES, ROLES, Mode, Path, Selection
 from ..engine.states import Action
+from ..engine.wording import say
 from ..models import Level, MigrationTask, SourceObject
+from ..telling import tell_kept
 from .base import Actor, Refused, TaskId, locked, note, require, touch
 from .drafts import void_check
 from .renaming import refuse_bad_targets
 
 _EXISTING_SAID = {
-    "refuse": "What is in the way on the target makes the check fail.",
-    "keep": "What is in the way on the target is used as it is; tables have to be empty.",
-    "truncate": "Confirmed by the task's name: tables that are in the way on the target are emptied.",
-    "recreate": "Confirmed by the task's name: what is in the way on the target is dropped and made anew.",
+    "refuse": say("What is in the way on the target makes the check fail."),
+    "keep": say("What is in the way on the target is used as it is; tables have to be empty."),
+    "truncate": say("Confirmed by the task's name: tables that are in the way on the target are emptied."),
+    "recreate": say("Confirmed by the task's name: what is in the way on the target is dropped and made anew."),
 }
 MOST_RULES = 20_000
 _MOST_DATABASES = 20
@@ -94,7 +96,7 @@ def set_matching(*, task_id: TaskId, actor: Actor, scope: Iterable[str], pattern
         try:
             return _change(task_id, actor, change)
         except ValueError as error:
-            raise Refused(str(error)) from error
+            raise Refused(error.args[0]) from error
 
 
 def set_listed(*, task_id: TaskId, actor: Actor, paths: Iterable[tuple[str, ...]], mode: str) -> MigrationTask:
@@ -223,12 +225,13 @@ def _known(task: MigrationTask, path: tuple[str, ...]) -> tuple[str, ...]:
     if not 1 <= len(path) <= 3 or "" in path:
         raise Refused(_("There is no such object. Load the page again."))
     names = dict(zip(("database", "schema", "name"), (*path, "", ""), strict=False))
-    row = SourceObject.objects.filter(task=task, **names).values("selectable", "reason", "root").first()
+    row = SourceObject.objects.filter(task=task, **names).only("selectable", "reason", "words", "root").first()
     if row is None:
         raise Refused(_("The source does not have this object any more. Read the objects again."))
-    if not row["selectable"]:
-        raise Refused(_("%(name)s cannot move. %(why)s") % {"name": ".".join(path), "why": row["reason"]})
-    if row["root"]:
+    if not row.selectable:
+        why = tell_kept(row.words.get("reason"), row.reason)
+        raise Refused(_("%(name)s cannot move. %(why)s") % {"name": ".".join(path), "why": why})
+    if row.root:
         raise Refused(_("A partition moves with its table. Select the table."))
     return path
 

@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ..engine.states import may_still_copy
+from ..engine.wording import count, say
 from ..models import MigrationTask
 from . import audit
 from .base import Actor, Refused, TaskId, locked, note, touch
@@ -29,9 +30,10 @@ def tune_task(*, task_id: TaskId, actor: Actor, jobs: int | None, mb_per_second:
         raise Refused(_("Tables at the same time: a number from 1 to %(most)d.") % {"most": MOST_JOBS})
     if mb_per_second is not None and not 1 <= mb_per_second <= MOST_MB_PER_SECOND:
         raise Refused(_("The most MB a second: a number from 1 to %(most)d.") % {"most": MOST_MB_PER_SECOND})
-    said = (
-        f"Speed of the copy set: {jobs or 'usual number of'} tables at the same time,"
-        f" {f'at most {mb_per_second} MB/s' if mb_per_second else 'no cap'}."
+    said = say(
+        "Speed of the copy set: {tables} at the same time, {cap}.",
+        tables=count(jobs, "{number} table", "{number} tables") if jobs else say("usual number of tables"),
+        cap=say("at most {number} MB/s", number=mb_per_second) if mb_per_second else say("no cap"),
     )
     note(task, said, actor=actor, code="TASK-TUNED")
     if actor is None:  # nobody signed in, and no request that the middleware writes down

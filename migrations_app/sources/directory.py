@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ..engine.wording import Sentence, noun, say, template, together, verbatim
 from ..models import Endpoint, ProviderAccount, Resource
 from . import local
 from .tencent import Found, ProviderError, Tencent
 
 _RESOLVED = {"cvm": "cvm", "tencentdb": "tencentdb"}
-_NAMES = {"cvm": "CVM instance", "tencentdb": "TencentDB instance"}
+_NAMES = {"cvm": template("CVM instance {name}"), "tencentdb": template("TencentDB instance {name}")}
 
 
 class Directory(Protocol):
@@ -33,7 +34,7 @@ class Resolved(NamedTuple):
 class Vanished(Exception):
     """The instance of an endpoint is gone, or has another address than the one that was saved."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: Sentence, hint: Sentence) -> None:
         super().__init__(message)
         self.message, self.hint = message, hint
 
@@ -56,26 +57,38 @@ def resolve(endpoint: Endpoint) -> Resolved:
 
 
 def _same(endpoint: Endpoint, found: Found | Resource | None, stored: Resolved) -> Resolved:
-    name = f"{_NAMES[endpoint.kind]} {endpoint.instance_id}"
+    name = say(_NAMES[endpoint.kind], name=endpoint.instance_id)
     if found is None:
         raise Vanished(
-            f"The {name} is not in the resource directory of {endpoint.region} any more.",
-            "Open the settings of the task and choose another instance, or its address as PostgreSQL with public IP.",
+            say("The {name} is not in the resource directory of {region} any more.", name=name, region=endpoint.region),
+            say(
+                "Open the settings of the task and choose another instance, or its address as PostgreSQL with public"
+                " IP."
+            ),
         )
     if endpoint.kind == "cvm" and (found.vpc_id, found.subnet_id) != (endpoint.vpc_id, endpoint.subnet_id):
         raise Vanished(
-            f"The {name} has moved to another network: {found.vpc_id or 'basic network'} {found.subnet_id}".rstrip()
-            + ".",
-            "Open the settings of the task, choose its network again and save.",
+            say("The {name} has moved to another network: {network}.", name=name, network=_network(found)),
+            say("Open the settings of the task, choose its network again and save."),
         )
     port = stored.port if endpoint.kind == "cvm" else found.port or 5432
     if (found.address, port) != tuple(stored):
         raise Vanished(
-            f"The address of the {name} is {found.address or 'unknown'}:{port} now; "
-            f"{stored.host}:{stored.port} was saved.",
-            "Open the settings of the task and save them again: the password is asked for anew.",
+            say(
+                "The address of the {name} is {now} now; {saved} was saved.",
+                name=name,
+                now=together([found.address or noun("unknown"), str(port)], ":"),
+                saved=f"{stored.host}:{stored.port}",
+            ),
+            say("Open the settings of the task and save them again: the password is asked for anew."),
         )
     return stored
+
+
+def _network(found: Found | Resource) -> Sentence:
+    if not found.vpc_id:
+        return say("basic network")
+    return verbatim(f"{found.vpc_id} {found.subnet_id}".rstrip())
 
 
 def _current(endpoint: Endpoint, kind: str) -> Found | Resource | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ..engine.wording import Sentence, say
 from ..models import Resource
 
 MOST_BYTES = 2_000_000
@@ -48,7 +49,7 @@ class Problem(NamedTuple):
     """Something wrong at a line, counted from 1."""
 
     line: int
-    text: str
+    text: Sentence
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.text}"
@@ -91,7 +92,14 @@ def read_inventory(text: str) -> list[Entry]:
             continue
         key = (entry.kind, entry.region, entry.external_id)
         if key in seen:
-            problems.append(Problem(entry.line, f"{entry.kind} {entry.external_id} stands in line {seen[key]} already"))
+            problems.append(
+                Problem(
+                    entry.line,
+                    say(
+                        "{name} stands in line {line} already", name=f"{entry.kind} {entry.external_id}", line=seen[key]
+                    ),
+                )
+            )
         seen.setdefault(key, entry.line)
         entries.append(entry)
     if problems:
@@ -101,31 +109,35 @@ def read_inventory(text: str) -> list[Entry]:
 
 def _compose(text: str) -> yaml.Node:
     if len(text.encode(errors="replace")) > MOST_BYTES:
-        raise InventoryError([Problem(1, f"the file is larger than {MOST_BYTES // 1_000_000} MB")])
+        raise InventoryError([Problem(1, say("the file is larger than {number} MB", number=MOST_BYTES // 1_000_000))])
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.MarkedYAMLError, yaml.reader.ReaderError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        said = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-        raise InventoryError([Problem(mark.line + 1 if mark else 1, f"not readable as YAML: {said}")]) from None
+        said = getattr(error, "problem", None) or getattr(error, "reason", None) or say("nested too deeply")
+        raise InventoryError(
+            [Problem(mark.line + 1 if mark else 1, say("not readable as YAML: {words}", words=said))]
+        ) from None
     if node is None:
-        raise InventoryError([Problem(1, "the file is empty; it needs a list named resources")])
+        raise InventoryError([Problem(1, say("the file is empty; it needs a list named resources"))])
     return node
 
 
 def _items(root: yaml.Node) -> list[yaml.Node]:
     """Return the nodes below `resources`. Raises InventoryError."""
     if not isinstance(root, yaml.MappingNode):
-        raise InventoryError([Problem(_line(root), "the file needs a list named resources at its top")])
+        raise InventoryError([Problem(_line(root), say("the file needs a list named resources at its top"))])
     problems: list[Problem] = []
     pairs = _pairs(root, ("resources",), problems)
     found = pairs.get("resources")
     if found is None:
-        problems.append(Problem(_line(root), "the file needs a list named resources at its top"))
+        problems.append(Problem(_line(root), say("the file needs a list named resources at its top")))
     elif not isinstance(found, yaml.SequenceNode):
-        problems.append(Problem(_line(found), "resources has to be a list"))
+        problems.append(Problem(_line(found), say("resources has to be a list")))
     elif len(found.value) > MOST_ENTRIES:
-        problems.append(Problem(_line(found), f"a file holds at most {MOST_ENTRIES:,} resources"))
+        problems.append(
+            Problem(_line(found), say("a file holds at most {number} resources", number=f"{MOST_ENTRIES:,}"))
+        )
     if problems or not isinstance(found, yaml.SequenceNode):
         raise InventoryError(problems)
     return list(found.value)
@@ -141,9 +153,13 @@ def _pairs(node: yaml.MappingNode, allowed: tuple[str, ...], problems: list[Prob
     for key, value in node.value:
         name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
         if name not in allowed:
-            problems.append(Problem(_line(key), f"unknown key {name[:60]}; known here: {', '.join(allowed)}"))
+            problems.append(
+                Problem(
+                    _line(key), say("unknown key {key}; known here: {names}", key=name[:60], names=", ".join(allowed))
+                )
+            )
         elif name in pairs:
-            problems.append(Problem(_line(key), f"{name} is given twice"))
+            problems.append(Problem(_line(key), say("{name} is given twice", name=name)))
         else:
             pairs[name] = value
     return pairs
@@ -152,12 +168,15 @@ def _pairs(node: yaml.MappingNode, allowed: tuple[str, ...], problems: list[Prob
 def _kind(node: yaml.MappingNode, problems: list[Problem]) -> str:
     values = [value for key, value in node.value if isinstance(key, yaml.ScalarNode) and key.value == "kind"]
     if not values:
-        problems.append(Problem(_line(node), f"kind is missing; known kinds: {', '.join(_KINDS)}"))
+        problems.append(Problem(_line(node), say("kind is missing; known kinds: {names}", names=", ".join(_KINDS))))
         return ""
     kind = values[0].value if isinstance(values[0], yaml.ScalarNode) else ""
     if kind not in _KINDS:
         problems.append(
-            Problem(_line(values[0]), f"unknown kind {str(kind)[:60] or '?'}; known kinds: {', '.join(_KINDS)}")
+            Problem(
+                _line(values[0]),
+                say("unknown kind {kind}; known kinds: {names}", kind=str(kind)[:60] or "?", names=", ".join(_KINDS)),
+            )
         )
         return ""
     return str(kind)
@@ -166,7 +185,7 @@ def _kind(node: yaml.MappingNode, problems: list[Problem]) -> str:
 def _entry(node: yaml.Node, problems: list[Problem]) -> Entry | None:
     """Return what one item says, or None after adding what is wrong with it."""
     if not isinstance(node, yaml.MappingNode):
-        problems.append(Problem(_line(node), "each resource has to be a mapping that begins with kind and id"))
+        problems.append(Problem(_line(node), say("each resource has to be a mapping that begins with kind and id")))
         return None
     kind, before = _kind(node, problems), len(problems)
     if not kind:
@@ -174,10 +193,12 @@ def _entry(node: yaml.Node, problems: list[Problem]) -> Entry | None:
     pairs = _pairs(node, (*_COMMON, *_KEYS[kind]), problems)
     values = {name: _value(name, value, problems) for name, value in pairs.items()}
     problems += [
-        Problem(_line(node), f"{kind}: {name} is missing") for name in ("id", *_NEEDED[kind]) if not values.get(name)
+        Problem(_line(node), say("{kind}: {name} is missing", kind=kind, name=name))
+        for name in ("id", *_NEEDED[kind])
+        if not values.get(name)
     ]
     if values.get("subnet") and not values.get("vpc"):
-        problems.append(Problem(_line(node), f"{kind}: a subnet needs its vpc"))
+        problems.append(Problem(_line(node), say("{kind}: a subnet needs its vpc", kind=kind)))
     if len(problems) > before:
         return None
     columns: dict[str, Any] = {
@@ -192,14 +213,14 @@ def _value(name: str, node: yaml.Node, problems: list[Problem]) -> str | int:
     if name == "port":
         return _port(node, problems)
     if not isinstance(node, yaml.ScalarNode) or node.tag != _STR:
-        problems.append(Problem(_line(node), f"{name} has to be a text; put quotes around a number"))
+        problems.append(Problem(_line(node), say("{name} has to be a text; put quotes around a number", name=name)))
         return ""
     text = str(node.value)
     if len(text) > _LONGEST.get(name, 200) or text != text.strip():
-        problems.append(Problem(_line(node), f"{name} is too long, or has blanks around it"))
+        problems.append(Problem(_line(node), say("{name} is too long, or has blanks around it", name=name)))
         return ""
     if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text):
-        problems.append(Problem(_line(node), f"{name} holds a character that cannot be stored"))
+        problems.append(Problem(_line(node), say("{name} holds a character that cannot be stored", name=name)))
         return ""
     return text
 
@@ -207,6 +228,6 @@ def _value(name: str, node: yaml.Node, problems: list[Problem]) -> str | int:
 def _port(node: yaml.Node, problems: list[Problem]) -> str | int:
     text = str(node.value) if isinstance(node, yaml.ScalarNode) and node.tag == _INT else ""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and 1 <= int(text) <= 65535):
-        problems.append(Problem(_line(node), "port has to be a number from 1 to 65535"))
+        problems.append(Problem(_line(node), say("port has to be a number from 1 to 65535")))
         return ""
     return int(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..engine.wording import say
 from ..models import Resource
 from .inventory import Entry, Problem
 
@@ -78,13 +79,27 @@ def missing_parents(entries: Iterable[Entry]) -> list[Problem]:
     problems = []
     for entry in entries:
         problems += [
-            Problem(entry.line, f"{entry.kind} {entry.external_id}: there is no {kind} {value}")
+            Problem(
+                entry.line,
+                say(
+                    "{name}: there is no {kind} {value}",
+                    name=f"{entry.kind} {entry.external_id}",
+                    kind=kind,
+                    value=value,
+                ),
+            )
             for kind, region, value in _parents(entry)
             if (kind, region, value) not in there
         ]
         home = subnets.get((entry.region, entry.subnet_id), entry.vpc_id)
         if entry.subnet_id and home != entry.vpc_id:
-            text = f"{entry.kind} {entry.external_id}: subnet {entry.subnet_id} is in {home}, not in {entry.vpc_id}"
+            text = say(
+                "{name}: subnet {subnet} is in {home}, not in {vpc}",
+                name=f"{entry.kind} {entry.external_id}",
+                subnet=entry.subnet_id,
+                home=home,
+                vpc=entry.vpc_id,
+            )
             problems.append(Problem(entry.line, text))
     return problems
 

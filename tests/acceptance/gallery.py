@@ -13,11 +13,12 @@ from migrations_app import services
 from migrations_app.demo.inventory import inventory_text
 from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.checks import all_items
-from migrations_app.engine.plan import DatabasePlan, Plan, Server, TlsMode
+from migrations_app.engine.connect import server_error
+from migrations_app.engine.plan import DatabasePlan, Plan, Server, Side, TlsMode
 from migrations_app.engine.prepare import prepare
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.source_facts import DatabaseFacts, Setting, SourceFacts
-from migrations_app.engine.wording import as_data, count, listing, say
+from migrations_app.engine.wording import as_data, count, listing, say, verbatim
 from migrations_app.models import (
     AuditEntry,
     Endpoint,
@@ -127,7 +128,16 @@ def _copying() -> MigrationTask:
     )
     _copies(task, moved=4)
     _started(task)
-    factories.event(task, "Lost the connection to the source. Trying again in 8 s.", level="warning", code="RUN-RETRY")
+    lost = server_error(
+        "08006", "server closed the connection", Side.SOURCE, say("copying {label}", label="sales.orders")
+    )
+    again = say(
+        " Trying again in {seconds} s (try {number}, gives up {gives_up}). Nothing is lost: the position is kept.",
+        seconds=8,
+        number=1,
+        gives_up=f"{timezone.now() + timedelta(minutes=30):%H:%M}",
+    )
+    factories.event(task, say("{text}.", text=lost.message) + again, level="warning", code="RUN-RETRY")
     _samples(task, copy_bytes_per_second=(38e6, 0.2), wal_kept_bytes=(22e6, 0.7))
     return task
 
@@ -169,8 +179,10 @@ def _completed() -> MigrationTask:
     _started(task)
     task.ledger.update(removed_at=now)
     TaskDatabase.objects.filter(task=task).update(lag_bytes=0, rows_applied=98_204, bookmark=0x1_3B4C5D00)
-    factories.event(task, "Complete pressed.", actor="anna", code="TASK-COMPLETING")
-    factories.event(task, "Every row is equal. The sync is closed.", code="TASK-COMPLETED")
+    pressed = say("Complete pressed: draining the last changes, then comparing.")
+    factories.event(task, pressed, actor="anna", code="TASK-COMPLETING")
+    closed = say("Completed. The target holds the data; nothing of ours is left on either server.")
+    factories.event(task, closed, code="TASK-COMPLETED")
     factories.comparison(task, tables_count=len(TABLES), lsn=0x1_3B4C5D00)
     _checks(task)
     _samples(task, lag_seconds=(0.3, 0.9), apply_rows_per_second=(160, 0.5))
@@ -178,21 +190,24 @@ def _completed() -> MigrationTask:
 
 
 def _failed() -> MigrationTask:
+    doing = say("building the indexes of {label}", label="sales.orders")
+    full = server_error("53100", "could not extend file: No space left on device", Side.TARGET, doing)
     task = factories.running_task(
         "index",
         status="failed",
         name="Orders archive",
         source=_source("archive.example.net"),
         target=_target(),
-        error_code="TARGET-DISK-FULL",
-        error_message="The target refused to build the index orders_pkey: no space left on device.",
-        error_hint="Free space on the target, then press Retry: everything that was copied is kept.",
+        error_code=full.code,
+        error_message=full.message,
+        error_hint=full.hint,
+        words=as_data(error_message=full.message, error_hint=full.hint),
     )
     task.steps.filter(name="index").update(state="failed")
     _copies(task)
     _started(task)
     factories.ledger_entry(task, side="target", kind="table", schema="sales", name="orders")
-    factories.event(task, task.error_message, level="error", code="TARGET-DISK-FULL")
+    factories.event(task, full.message, level="error", code=full.code)
     _samples(task, copy_bytes_per_second=(30e6, 0.3), wal_kept_bytes=(90e6, 0.4))
     return task
 
@@ -348,7 +363,7 @@ def prepared(task: MigrationTask) -> dict[str, Any]:
             "hba_file": Setting(shown=f"{folder}/pg_hba.conf", number=None),
             **{name: Setting(shown=str(value), number=value) for name, value in numbers.items()},
         },
-        replication_refused="no pg_hba.conf entry",
+        replication_refused=verbatim("no pg_hba.conf entry"),
         databases=(DatabaseFacts(name="erp"),),
     )
     return {**prepare(plan, facts).as_json(), "draft": draft_hash(task)}
@@ -380,15 +395,23 @@ def around(anna: User) -> None:
         finished_at=timezone.now(),
     )
     for actor, action, subject, message in _TRAIL:
-        AuditEntry.objects.create(actor=actor, action=action, subject=subject, message=message, address="192.0.2.71")
+        words = as_data(message=message)
+        AuditEntry.objects.create(
+            actor=actor, action=action, subject=subject, message=message, words=words, address="192.0.2.71"
+        )
 
 
 _TRAIL = [
     ("anna", "user-created", "ben", "Role operator."),
     ("ben", "sign-in", "ben", ""),
-    ("ben", "tasks:create", "Human resources", "Task created."),
-    ("ben", "tasks:action-start", "Human resources", "Start pressed; the task waits for its turn."),
-    ("ben", "tasks:action-complete", "Human resources", "Complete pressed."),
+    ("ben", "tasks:create", "Human resources", say("Task created.")),
+    ("ben", "tasks:action-start", "Human resources", say("Start pressed; the task waits for its turn.")),
+    (
+        "ben",
+        "tasks:action-complete",
+        "Human resources",
+        say("Complete pressed: draining the last changes, then comparing."),
+    ),
     ("", "sign-in-failed", "unknown account", ""),
     ("anna", "tasks:check-acknowledge", "Legacy ERP", "The volume has 200 GB, asked the platform team."),
     ("clara", "sign-in", "clara", ""),

@@ -42,7 +42,7 @@ def test_the_task_page_shows_all_there_is(anna: Client) -> None:
         "1/2A3B4C5D",
         "In sync.",
         "bob",
-        "1 table differs",
+        "1 difference",
         "public.prices",
         "id=9",
         "pg_drop_replication_slot",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..outcome import Run
 from ..ports import Kind, LedgerItem
-from ..wording import listing, say
+from ..wording import listing, say, verbatim
 from . import source, target
 from .side import Left
 
@@ -57,7 +57,7 @@ def _remove_files(run: Run) -> list[Left]:
         path = Path(item.name)
         path = path if path.is_absolute() else home / path
         if not path.resolve().is_relative_to(home):
-            left.append(Left(item=item, sql=f"rm {path}", reason="it is outside the task's folder"))
+            left.append(Left(item=item, sql=f"rm {path}", reason=say("it is outside the task's folder")))
             continue
         try:
             if path.is_dir() and not path.is_symlink():
@@ -65,7 +65,7 @@ def _remove_files(run: Run) -> list[Left]:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            left.append(Left(item=item, sql=f"rm {path}", reason=error.strerror or type(error).__name__))
+            left.append(Left(item=item, sql=f"rm {path}", reason=verbatim(error.strerror or type(error).__name__)))
             continue
         run.ports.ledger.removed(item)
     return left

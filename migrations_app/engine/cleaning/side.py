@@ -17,7 +17,7 @@ from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication.prepare import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
-from ..wording import Sentence, noun, say
+from ..wording import NOTHING, Sentence, noun, say, template, verbatim
 
 _SERVER_DOWN = frozenset(
     {"CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "CONNECT-STARTING", "NOT-POSTGRES"}
@@ -35,7 +35,7 @@ class Left:
 
     item: LedgerItem
     sql: str
-    reason: str
+    reason: Sentence
     unreachable: bool = False
     """The server could not be reached: trying again later may help."""
 
@@ -43,8 +43,10 @@ class Left:
         """Return a sentence that names it."""
         item = self.item
         name = f"{item.schema}.{item.name}" if item.schema else item.name
+        whole = template("{kind} {name} on the {side} (database {database}): {reason}")
+        part = template("{kind} {name} on the {side} (database {database}): {reason}.")
         return say(
-            "{kind} {name} on the {side} (database {database}): {reason}.",
+            whole if self.reason.endswith(".") else part,
             kind=noun(item.kind.value.replace("_", " ")),
             name=name,
             side=noun(item.side),
@@ -62,7 +64,7 @@ class Left:
             "schema": item.schema,
             "name": item.name,
             "sql": self.sql,
-            "reason": self.reason,
+            "reason": self.reason.rstrip("."),
         }
 
 
@@ -76,7 +78,7 @@ class Cleaner:
         self.run = run
         self.side = side
         self.left: list[Left] = []
-        self._down = ""
+        self._down: Sentence = NOTHING
         self._waited = 0.0
         self._connection: Connection | None = None
 
@@ -113,7 +115,7 @@ class Cleaner:
             if isinstance(error, _GONE):
                 self.run.ports.ledger.removed(item)  # somebody was faster, or the whole table is gone
                 return True
-            self.leave(item, first_line(error), unreachable=error.sqlstate is None)
+            self.leave(item, verbatim(first_line(error)), unreachable=error.sqlstate is None)
             return False
         self.run.ports.ledger.removed(item)
         return True
@@ -124,7 +126,7 @@ class Cleaner:
             with contextlib.suppress(psycopg.Error):
                 self._connection.execute(f"SET lock_timeout = '{_HURRIED_LOCK_TIMEOUT}'".encode())
 
-    def leave(self, item: LedgerItem, reason: str, *, unreachable: bool = False) -> None:
+    def leave(self, item: LedgerItem, reason: Sentence, *, unreachable: bool = False) -> None:
         """List an item as left."""
         self.left.append(Left(item=item, sql=by_hand(item), reason=reason, unreachable=unreachable))
 
@@ -140,7 +142,7 @@ class Cleaner:
                 if failure.code == "DATABASE-MISSING":
                     self.run.ports.ledger.removed(*items)
                     return None
-                reason = failure.message.rstrip(".")
+                reason = failure.message
                 if failure.code in _SERVER_DOWN:
                     self._down = reason
         for item in items:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..connect import Connection
+from ..wording import NOTHING, Sentence, listing, say
 from .hashing import Dialect, Shape, Shapes, fetch
 
 SAMPLES = 20
@@ -33,15 +34,17 @@ class Found:
     complete: bool = True
     """False when the search ended early: the counts are then a lower bound."""
 
-    def words(self) -> str:
+    def words(self) -> Sentence:
         """Return the counts as a sentence fragment."""
         counts = [
-            (self.missing, "missing on the target"),
-            (self.extra, "extra on the target"),
-            (self.different, "different"),
+            (self.missing, say("{number} missing on the target", number=self.missing)),
+            (self.extra, say("{number} extra on the target", number=self.extra)),
+            (self.different, say("{number} different", number=self.different)),
         ]
-        told = ", ".join(f"{count} {what}" for count, what in counts if count)
-        return ("" if self.complete else "at least ") + told if told else ""
+        told = listing(words for count, words in counts if count)
+        if not told:
+            return NOTHING
+        return told if self.complete else say("at least {told}", told=told)
 
 
 @dataclass
@@ -135,7 +138,7 @@ def _merge(found: Found, before: dict[str, _Row], after: dict[str, _Row]) -> Non
             found.samples.append(sample)
 
 
-def _judge(found: Found, key: str, source: _Row | None, target: _Row | None) -> str:
+def _judge(found: Found, key: str, source: _Row | None, target: _Row | None) -> Sentence:
     known = source or target
     shown = known.shown if known else ""
     rows_source, rows_target = source.count if source else 0, target.count if target else 0
@@ -143,13 +146,19 @@ def _judge(found: Found, key: str, source: _Row | None, target: _Row | None) -> 
         found.missing += max(0, rows_source - rows_target)
         found.extra += max(0, rows_target - rows_source)
         number = int(key) & (2**64 - 1)
-        return f"row hash {number:016x}: {rows_source} on the source, {rows_target} on the target"
+        return say(
+            "row hash {number}: {source} on the source, {target} on the target",
+            number=f"{number:016x}",
+            source=rows_source,
+            target=rows_target,
+        )
     if target is None:
         found.missing += rows_source
-        return f"{shown} (missing on the target)"
+        return say("{key} (missing on the target)", key=shown)
     if source is None:
         found.extra += rows_target
-        return f"{shown} (extra on the target)"
+        return say("{key} (extra on the target)", key=shown)
     found.different += 1
-    times = f", {rows_target} times on the target" if rows_source != rows_target else ""
-    return f"{shown} (different{times})"
+    if rows_source != rows_target:
+        return say("{key} (different, {number} times on the target)", key=shown, number=rows_target)
+    return say("{key} (different)", key=shown)

@@ -15,6 +15,7 @@ from ..ports import TableDifference
 from ..renaming import Renaming
 from ..selection import Selection
 from ..sql import query
+from ..wording import NOTHING, Sentence, noun, say
 
 _SHOWN = 200
 _CACHE = " cache "
@@ -46,11 +47,11 @@ class Thing:
         return (self.kind, self.schema, self.table, name)
 
     @property
-    def title(self) -> str:
+    def title(self) -> Sentence:
         """Return the name as an operator reads it, without the schema."""
-        if not self.name:
-            return f"{self.kind} {self.table}"
-        return f"{self.kind} {self.name} on {self.table}" if self.table else f"{self.kind} {self.name}"
+        if self.name and self.table:
+            return say("{kind} {name} on {where}", kind=noun(self.kind), name=self.name, where=self.table)
+        return say("{kind} {name}", kind=noun(self.kind), name=self.name or self.table)
 
 
 def read_things(connection: Connection) -> list[Thing]:
@@ -87,7 +88,7 @@ def compare_objects(
     for thing in _selected(read_things(source), tables, selection, database):
         wanted = _renamed(thing, renaming) if renaming else thing
         if (thing.schema, thing.table, thing.name) in without and wanted.identity not in there:
-            reason = "a foreign key to rows that do not move"
+            reason = say("a foreign key to rows that do not move")
             differing.append(TableDifference(schema=thing.schema, name=thing.title, verdict="left_out", reason=reason))
             continue
         if _kind(thing) in waiting or _of_missing(wanted, there):
@@ -98,7 +99,8 @@ def compare_objects(
         else:
             equal[thing.kind] += 1
     summary = [
-        TableDifference(schema="", name=f"{count} × {kind}", verdict="equal") for kind, count in sorted(equal.items())
+        TableDifference(schema="", name=say("{number} × {what}", number=count, what=noun(kind)), verdict="equal")
+        for kind, count in sorted(equal.items())
     ]
     return differing + summary
 
@@ -141,18 +143,18 @@ def _of_missing(thing: Thing, there: Container[tuple[str, str, str, str]]) -> bo
     return not any((kind, thing.schema, thing.table, "") in there for kind in relations)
 
 
-def _difference(thing: Thing, other: Thing | None, same_major: bool) -> str:
+def _difference(thing: Thing, other: Thing | None, same_major: bool) -> Sentence:
     if other is None:
-        return "missing on the target"
+        return say("missing on the target")
     if thing.usable and not other.usable:
-        return "invalid on the target" if thing.kind == "index" else "not validated on the target"
+        return say("invalid on the target") if thing.kind == "index" else say("not validated on the target")
     if thing.definition == other.definition:
-        return ""
+        return NOTHING
     if thing.kind == "sequence" and other.definition.partition(_CACHE)[0] == thing.definition:
-        return ""  # before 10 only the sequence itself knows its cache
+        return NOTHING  # before 10 only the sequence itself knows its cache
     if not same_major and _plain(thing) == _plain(other):
-        return ""  # versions print the same expression with other brackets and casts
-    return f"source: {_short(thing.definition)} | target: {_short(other.definition)}"
+        return NOTHING  # versions print the same expression with other brackets and casts
+    return say("source: {here} | target: {there}", here=_short(thing.definition), there=_short(other.definition))
 
 
 def _plain(thing: Thing) -> str:

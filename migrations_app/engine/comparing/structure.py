@@ -12,6 +12,7 @@ from typing import Any
 from ..names import quote
 from ..renaming import Renaming
 from ..selection import Selection
+from ..wording import Sentence, noun, say, verbatim
 from .things import RELATIONS, Identity, Thing, Things
 from .wording import Prints, same_text
 
@@ -24,8 +25,8 @@ _NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
 """Long texts, and texts that may hold a password."""
 _AS_WRITTEN = frozenset({"body", "library", "labels", "comment", "owner", "privileges", "options", "settings"})
 _NOT_CARRIED = {
-    "publication": "publications are not carried over",
-    "security label": "security labels are not carried over",
+    "publication": say("missing on the target: publications are not carried over"),
+    "security label": say("missing on the target: security labels are not carried over"),
 }
 _SHOWN = 200
 _MAINTAIN_SINCE = 170000
@@ -61,7 +62,7 @@ class Difference:
     thing: Thing
     """As the source has it, under the names of the target."""
     part: str
-    what: str
+    what: Sentence
     source: Any = None
     target: Any = None
 
@@ -133,7 +134,8 @@ def _locked(source: Things, target: Things, scope: Scope) -> Iterator[Difference
         thing = Thing(
             kind="table", schema=schema, table=table, name="", class_oid=0, oid=0, sub=0, usable=True, parts="{}"
         )
-        yield Difference(thing=thing, part="lock", what=f"not compared, because somebody has locked it on the {side}")
+        what = say("not compared, because somebody has locked it on the {side}", side=noun(side))
+        yield Difference(thing=thing, part="lock", what=what)
 
 
 def _kind(thing: Thing) -> str:
@@ -173,11 +175,10 @@ def _judge(
     if other is None and thing.kind == "large object":
         return  # whether they stand there is found with their contents
     if other is None:
-        why = _NOT_CARRIED.get(thing.kind)
-        yield Difference(thing=thing, part="", what="missing on the target" + (f": {why}" if why else ""))
+        yield Difference(thing=thing, part="", what=_NOT_CARRIED.get(thing.kind) or say("missing on the target"))
         return
     if thing.usable and not other.usable:
-        what = "invalid on the target" if thing.kind == "index" else "not validated on the target"
+        what = say("invalid on the target") if thing.kind == "index" else say("not validated on the target")
         yield Difference(thing=thing, part="", what=what)
     other = _restored(other, scope.target_states)
     if thing.parts == other.parts:
@@ -188,7 +189,8 @@ def _judge(
         if here == there or part in scope.waiting:
             continue
         if unread and (here is None or there is None):
-            yield Difference(thing=thing, part=part, what=f"{part}: not compared, because somebody has locked it")
+            what = say("{part}: not compared, because somebody has locked it", part=noun(part))
+            yield Difference(thing=thing, part=part, what=what)
         else:
             yield from _judge_part(thing, part, here, there, source, target, scope, prints)
 
@@ -208,14 +210,19 @@ def _judge_part(
     if part == "option names":
         gone = sorted(set(str(here).split(", ")) - set(str(there or "").split(", "))) if here else []
         if gone:
-            what = f"not carried over, because it may be a secret: {', '.join(gone)}"
+            what = say("not carried over, because it may be a secret: {names}", names=", ".join(gone))
             yield Difference(thing=thing, part=part, what=what, source=tuple(gone))
         return
-    if part in _NEVER_SHOWN:
-        what = f"{part}: differs" if here and there else f"{part}: missing on the {'target' if here else 'source'}"
-    else:
-        what = f"{part}: {_shown(here)} on the source, {_shown(there)} on the target"
-    yield Difference(thing=thing, part=part, what=what, source=here, target=there)
+    yield Difference(thing=thing, part=part, what=_how_it_differs(part, here, there), source=here, target=there)
+
+
+def _how_it_differs(part: str, here: Any, there: Any) -> Sentence:
+    if part not in _NEVER_SHOWN:
+        values = {"here": _shown(here), "there": _shown(there)}
+        return say("{part}: {here} on the source, {there} on the target", part=noun(part), **values)
+    if here and there:
+        return say("{part}: differs", part=noun(part))
+    return say("{part}: missing on the {side}", part=noun(part), side=noun("target" if here else "source"))
 
 
 def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: Things) -> Iterator[Difference]:
@@ -226,15 +233,18 @@ def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: T
     if thing.kind == "schema" and thing.schema == "public" and target.version >= _PUBLIC_CLOSED_SINCE:
         missing -= {("", "CREATE", False)}  # what servers before 15 gave to everybody by themselves
         more = {one for one in more if one[0]}
-    for what, grants in (("missing", missing), ("only on the target", more)):
+    for grants in (missing, more):
         if grants:
             words = "; ".join(sorted(_words(one) for one in grants))
+            lacking = grants is missing
             yield Difference(
                 thing=thing,
                 part="privileges",
-                what=f"privileges {what}: {words}",
-                source=tuple(sorted(missing)) if grants is missing else (),
-                target=tuple(sorted(more)) if grants is more else (),
+                what=say("privileges missing: {words}", words=words)
+                if lacking
+                else say("privileges only on the target: {words}", words=words),
+                source=tuple(sorted(missing)) if lacking else (),
+                target=() if lacking else tuple(sorted(more)),
             )
 
 
@@ -247,9 +257,9 @@ def _words(grant: Grant) -> str:
     return f"{privilege} to {quote(grantee) if grantee else 'PUBLIC'}{' with grant option' if grantable else ''}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any) -> Sentence:
     if value is None:
-        return "none"
+        return say("none")
     text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return verbatim(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

@@ -18,7 +18,7 @@ from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
-from ..wording import say
+from ..wording import NOTHING, Sentence, listing, say, verbatim
 from .hashing import Dialect, Shape, Shapes, digest
 from .locate import Found, both, locate
 from .moment import Moment, open_under
@@ -178,7 +178,7 @@ class TableComparer:
         known = translate(error, side, say("comparing {schema}.{name}", schema=table.schema, name=table.name))
         if isinstance(known, ConnectionLost) or isinstance(error, psycopg.errors.QueryCanceled):
             raise known from error
-        return _verdict(table, "not_compared", reason=first_line(error))
+        return _verdict(table, "not_compared", reason=verbatim(first_line(error)))
 
 
 def _verdict(
@@ -186,7 +186,7 @@ def _verdict(
     verdict: str,
     *,
     rows: tuple[int, int] = (0, 0),
-    reason: str = "",
+    reason: Sentence = NOTHING,
     keys: tuple[str, ...] = (),
 ) -> TableDifference:
     return TableDifference(
@@ -205,18 +205,18 @@ def _shape(table: Table) -> Shape:
     return Shape(schema=table.schema, name=table.name, columns=stored, key=table.key)
 
 
-def _unreadable(table: Table) -> str:
-    return "" if table.can_read else "the source account may not read it"
+def _unreadable(table: Table) -> Sentence:
+    return NOTHING if table.can_read else say("the source account may not read it")
 
 
-def _other_shape(table: Table, here: frozenset[str] | None) -> str:
+def _other_shape(table: Table, here: frozenset[str] | None) -> Sentence:
     if here is None:
-        return "missing on the target"
+        return say("missing on the target")
     lacking = [name for name, _ in _shape(table).columns if name not in here]
     if lacking:
-        return "columns missing on the target: " + ", ".join(lacking[:10])
+        return say("columns missing on the target: {names}", names=listing(lacking, 10))
     surplus = sorted(here - {column.name for column in table.columns})
-    return "columns that only the target has: " + ", ".join(surplus[:10]) if surplus else ""
+    return say("columns that only the target has: {names}", names=listing(surplus, 10)) if surplus else NOTHING
 
 
 def _moved(connection: Connection, shape: Shape) -> bool:

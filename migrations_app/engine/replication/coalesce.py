@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from operator import itemgetter
 from typing import Protocol
 
-from .pgoutput import malformed
+from .pgoutput import UNREADABLE, malformed
 from .tuples import NULL, Cut, Row
 
 _NEW, _KEY, _OLD = b"NKO"
@@ -57,7 +57,7 @@ class Appended:
         """Take an insert."""
         row, stop = self._cut(data, at + 1)
         if stop != end or data[at] != _NEW:
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         self.rows.append(row)
 
     def update(self, data: bytes, at: int, end: int) -> None:
@@ -89,7 +89,7 @@ class Keyed:
         """Take an insert."""
         row, stop = self._cut(data, at + 1)
         if stop != end or data[at] != _NEW:
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         key = self._key(row)
         inserts = self.inserts
         if self.updates or self.deletes or self.ghosts or key in inserts:
@@ -104,7 +104,7 @@ class Keyed:
             return
         row, stop = self._cut(data, at + 1)
         if stop != end:
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         if self.inserts or self.deletes or self.ghosts or None in row or not self._takes_updates:
             self._change(self._key(row), row)
         else:
@@ -114,7 +114,7 @@ class Keyed:
         """Take a delete."""
         old, stop = self._cut_old(data, at)
         if stop != end:
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         self._remove(self._key(old))
 
     def _cut_old(self, data: bytes, at: int) -> tuple[Row, int]:
@@ -123,15 +123,15 @@ class Keyed:
             return self._cut_key(data, at + 1)
         if kind == _OLD:
             return self._cut(data, at + 1)
-        raise malformed("that cannot be read", data, at)
+        raise malformed(UNREADABLE, data, at)
 
     def _update_with_old(self, data: bytes, at: int, end: int) -> None:
         old, middle = self._cut_old(data, at)
         if data[middle : middle + 1] != b"N":
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         row, stop = self._cut(data, middle + 1)
         if stop != end:
-            raise malformed("that cannot be read", data, at)
+            raise malformed(UNREADABLE, data, at)
         if data[at] == _OLD:
             row = _over(old, row)
         was, key = self._key(old), self._key(row)

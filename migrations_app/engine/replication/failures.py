@@ -10,9 +10,9 @@ from ..conflicts import Conflict, ConflictKind, Obstacle
 from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
 from ..plan import Side
-from ..wording import NOTHING, Sentence, say
+from ..wording import NOTHING, Sentence, say, template, verbatim
 from .batch_path import Set
-from .pgoutput import Delete, Insert
+from .pgoutput import Delete, Insert, Update
 from .pipeline import StatementFailed
 from .row_path import Change
 from .statements import digest_of, shown_key
@@ -37,6 +37,12 @@ _OBSTACLES = {
     ),
 }
 
+_KINDS: dict[type, str] = {
+    Insert: template("insert of {row}"),
+    Update: template("update of {row}"),
+    Delete: template("delete of {row}"),
+}
+
 Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
 """Turns values (type oid, as the stream sent it) into their text."""
 
@@ -54,7 +60,11 @@ def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineErr
         return TargetError(
             say("The bookmark on the target was removed while {context}.", context=context), code="DST-BOOKMARK"
         )
-    return _statement_failure(error, say("applying a batch of changes") if isinstance(context, Set) else str(context))
+    return _statement_failure(error, say("applying a batch of changes") if isinstance(context, Set) else _said(context))
+
+
+def _said(context: object) -> Sentence:
+    return verbatim(context if isinstance(context, str) else str(context))
 
 
 def lease_lost(failure: StatementFailed) -> bool:
@@ -64,7 +74,7 @@ def lease_lost(failure: StatementFailed) -> bool:
 
 def is_lost(error: psycopg.Error) -> bool:
     """Say whether the session is gone, or the server wants the work to be tried again as a whole."""
-    return isinstance(translate(error, Side.TARGET, ""), ConnectionLost)
+    return isinstance(translate(error, Side.TARGET, NOTHING), ConnectionLost)
 
 
 def _row_failure(change: Change, error: psycopg.Error | None, affected: int, texts: Texts) -> EngineError:
@@ -72,7 +82,8 @@ def _row_failure(change: Change, error: psycopg.Error | None, affected: int, tex
     columns = statements.key_of(change.message)
     values = texts([(column.type_oid, value) for column, value in columns])
     key = shown_key([(column, value) for (column, _), value in zip(columns, values, strict=True)])
-    what = f"{type(change.message).__name__.lower()} of {statements.shown_name} ({key})"
+    row = f"{statements.shown_name} ({key})"  # one value, which `public_message` knows how to shorten
+    what = say(_KINDS[type(change.message)], row=row)
     failure = (
         _row_conflict(change, what, affected)
         if error is None
@@ -124,7 +135,7 @@ def _kind(change: Change, error: psycopg.Error | None, affected: int) -> tuple[C
     return ConflictKind.DUPLICATE_KEY, Obstacle.NONE if is_key else Obstacle.OTHER_KEY
 
 
-def _row_conflict(change: Change, what: str, affected: int) -> EngineError:
+def _row_conflict(change: Change, what: Sentence, affected: int) -> EngineError:
     found = say("no row") if affected == 0 else say("{affected} rows", affected=affected)
     if isinstance(change.message, Insert):
         return ConflictError(
@@ -136,7 +147,7 @@ def _row_conflict(change: Change, what: str, affected: int) -> EngineError:
     )
 
 
-def _statement_failure(error: psycopg.Error, doing: str) -> EngineError:
+def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
     general = translate(error, Side.TARGET, doing)
     if isinstance(general, ConnectionLost):
         return general

@@ -11,7 +11,7 @@ from . import frames
 from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Unfit
-from .pgoutput import malformed
+from .pgoutput import WRONG_LENGTH, malformed
 from .stream import Stream, reported
 from .translated import Translated
 
@@ -175,5 +175,5 @@ class Intake:
 
 def _fields(layout: struct.Struct, data: bytes, at: int, end: int) -> tuple[int, ...]:
     if end - at != layout.size:
-        raise malformed("of the wrong length", data, at - 1)
+        raise malformed(WRONG_LENGTH, data, at - 1)
     return layout.unpack_from(data, at)

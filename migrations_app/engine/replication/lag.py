@@ -216,7 +216,7 @@ class SourceWatch:
                 parameters = {"tables": tables, "types": types}
                 row = self._connection.execute(query("binary_stream"), parameters).fetchone()
         except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, "reading types") from error
+            raise translate(error, Side.SOURCE, say("reading types")) from error
         return row == (True,)
 
     def texts(self, values: list[tuple[int, bytes | None]]) -> list[bytes | None]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import SourceError
+from ..wording import say, template
 
 
 class _Unchanged(bytes):
@@ -36,6 +37,10 @@ _COLUMN = struct.Struct("!Ii")
 _TRUNCATE = struct.Struct("!IB")
 NULL_VALUE, UNCHANGED_VALUE, TEXT_VALUE, BINARY_VALUE = b"nutb"
 _KEY, _OLD, _NEW = b"KON"
+
+UNREADABLE = template("The source sent a replication message that cannot be read: {data}")
+WRONG_LENGTH = template("The source sent a replication message of the wrong length: {data}")
+OTHER_COLUMNS = template("The source sent a replication message with another number of columns than announced: {data}")
 
 
 class MalformedMessage(SourceError):
@@ -143,17 +148,17 @@ def decode(data: bytes, at: int = 0, encoding: str = "utf-8", *, binary: bool = 
         else:
             message, end = _DECODERS[kind](data, at + 1, encoding)
     except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise malformed("that cannot be read", data, at) from error
+        raise malformed(UNREADABLE, data, at) from error
     if end != len(data):
-        raise malformed("of the wrong length", data, at)
+        raise malformed(WRONG_LENGTH, data, at)
     return message
 
 
 def malformed(what: str, data: bytes, at: int) -> MalformedMessage:
-    """Return the error for a message at `at`."""
+    """Return the error for a message at `at`; `what` is a template such as UNREADABLE."""
     return MalformedMessage(
-        f"The source sent a replication message {what}: {data[at : at + 24]!r}",
-        hint="Check that nothing between the source and this machine changes the traffic, then retry.",
+        say(what, data=repr(data[at : at + 24])),
+        hint=say("Check that nothing between the source and this machine changes the traffic, then retry."),
     )
 
 

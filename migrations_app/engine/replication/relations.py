@@ -226,7 +226,8 @@ def target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None
     def read(schema: str, name: str) -> TargetTable | None:
         encoding = pipeline.encoding
         parameters = [text.encode(encoding, "surrogateescape") for text in (schema, name)]
-        result = pipeline.query(sql, parameters, context=f"reading the columns of {schema}.{name}")
+        doing = say("reading the columns of {schema}.{name}", schema=schema, name=name)
+        result = pipeline.query(sql, parameters, context=doing)
         return parse_target(result, schema, name, encoding)
 
     return read

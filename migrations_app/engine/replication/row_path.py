@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
+from ..wording import listing, say
 from .batch import Batch
 from .frames import messages
 from .pgoutput import Begin, Delete, Insert, Message, Relation, Truncate, Update, Values, decode
@@ -108,11 +109,11 @@ class RowPath:
             statements = [empty_sql(table) for table in tables]
         else:
             statements = [truncate_sql(tables, cascade=message.cascade, restart_identity=message.restart_identity)]
-        shown = ", ".join(f"{schema}.{name}" for schema, name in tables)
+        doing = say("emptying {names}", names=listing((f"{schema}.{name}" for schema, name in tables), len(tables)))
         self._transaction.check_now()
         for sql in statements:
             encoded = sql.encode(self._pipeline.encoding, "surrogateescape")
-            self._pipeline.command(encoded, context=f"emptying {shown}")
+            self._pipeline.command(encoded, context=doing)
         self._transaction.defer()
 
 

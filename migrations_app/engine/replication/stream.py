@@ -130,7 +130,7 @@ class Stream:
             raise _lost(error) from error
         if not data:
             raise ConnectionLost(
-                "The source ended the stream of changes.", hint="It is taken up again from the kept position."
+                say("The source ended the stream of changes."), hint=say("It is taken up again from the kept position.")
             )
         self._heard()
         return data

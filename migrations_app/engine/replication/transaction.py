@@ -13,10 +13,20 @@ from psycopg import pq
 
 from ..errors import TargetError
 from ..lsn import format_lsn
+from ..wording import say
 from . import bookmark
 from .pipeline import Pipeline
 
-CLAIM = "taking the bookmark"
+CLAIM = say("taking the bookmark")
+_BEGINNING = say("beginning a transaction")
+_DEFERRING = say("deferring constraints")
+_CHECKING = say("checking constraints")
+_KEEPING = say("setting a savepoint")
+_RELEASING = say("releasing a savepoint")
+_UNDOING = say("rolling back")
+_MOVING = say("moving the bookmark")
+_ASKING = say("asking for a durable commit")
+_COMMITTING = say("committing")
 _DURABLE_SECONDS = 0.5
 _DEFER = b"SET CONSTRAINTS ALL DEFERRED"
 _SAVEPOINT = b"SAVEPOINT towpath"
@@ -62,7 +72,7 @@ class Transaction:
         """
         if self.is_open:
             return
-        self._pipeline.command(b"BEGIN", context="beginning a transaction")
+        self._pipeline.command(b"BEGIN", context=_BEGINNING)
         self.defer()
         parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
         claim = bookmark.SURE_CLAIM_SQL if sure else bookmark.CLAIM_SQL
@@ -72,28 +82,28 @@ class Transaction:
     def defer(self) -> None:
         """Let checks wait for the end, where the account may not silence them."""
         if self._defer:
-            self._pipeline.command(_DEFER, context="deferring constraints")
+            self._pipeline.command(_DEFER, context=_DEFERRING)
 
     def check_now(self) -> None:
         """Run checks that wait: TRUNCATE refuses a table that has some, even of earlier changes."""
         if self._defer:
-            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context="checking constraints")
+            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context=_CHECKING)
 
     def keep(self) -> None:
         """Remember this point of an open transaction, for `undo`."""
-        self._pipeline.command(_SAVEPOINT, context="setting a savepoint")
+        self._pipeline.command(_SAVEPOINT, context=_KEEPING)
 
     def keep_no_longer(self) -> None:
         """Forget the point again."""
-        self._pipeline.command(_RELEASE, context="releasing a savepoint")
+        self._pipeline.command(_RELEASE, context=_RELEASING)
 
     def undo(self, *, to_point: bool) -> None:
         """Take back everything since `keep`, or the whole transaction and begin it anew."""
         if to_point:
-            self._pipeline.command(_ROLLBACK_TO, context="rolling back")
+            self._pipeline.command(_ROLLBACK_TO, context=_UNDOING)
             self.keep_no_longer()
             return
-        self._pipeline.command(b"ROLLBACK", context="rolling back")
+        self._pipeline.command(b"ROLLBACK", context=_UNDOING)
         self.is_open = False
         self._sent = self.committed
         self.begin()
@@ -103,18 +113,18 @@ class Transaction:
         change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
         """
         parameters = [format_lsn(end).encode(), self._task]
-        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context="moving the bookmark")
+        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=_MOVING)
         if durable:
-            self._pipeline.command(b"SET LOCAL synchronous_commit = on", context="asking for a durable commit")
+            self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
         done = partial(self._on_commit, end, durable, changes)
-        self._pipeline.command(b"COMMIT", context="committing", done=done)
+        self._pipeline.command(b"COMMIT", context=_COMMITTING, done=done)
         self._pipeline.sync()
         self._sent = end
         self.is_open = False
 
     def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
         if result.command_status != b"COMMIT":
-            raise TargetError("The target rolled back a batch of changes instead of committing it.")
+            raise TargetError(say("The target rolled back a batch of changes instead of committing it."))
         self.committed = end
         self.rows_applied += changes
         if durable:

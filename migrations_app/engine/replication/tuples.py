@@ -10,7 +10,16 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .pgoutput import BINARY_VALUE, NULL_VALUE, TEXT_VALUE, UNCHANGED_VALUE, Relation, malformed
+from .pgoutput import (
+    BINARY_VALUE,
+    NULL_VALUE,
+    OTHER_COLUMNS,
+    TEXT_VALUE,
+    UNCHANGED_VALUE,
+    UNREADABLE,
+    Relation,
+    malformed,
+)
 
 Row = Sequence[bytes | None]
 """Count and elements; None stands for a TOASTed value that an update did not touch."""
@@ -62,7 +71,7 @@ def _step_by_step(steps: list[Step], header: bytes, form: int) -> Cut:
     def cut(data: bytes, at: int) -> tuple[Row, int]:
         row: list[bytes | None] = [data[at : at + 2]]
         if row[0] != header:
-            raise malformed("with another number of columns than announced", data, at)
+            raise malformed(OTHER_COLUMNS, data, at)
         end = at + 2
         for run, size, kinds, _ in steps:
             if run is None:
@@ -181,7 +190,7 @@ def _values(data: bytes, at: int, count: int, form: int, row: list[bytes | None]
                 append(None)
                 at += 1
             else:
-                raise malformed("that cannot be read", data, at)
+                raise malformed(UNREADABLE, data, at)
     except (IndexError, struct.error) as error:
-        raise malformed("that cannot be read", data, at) from error
+        raise malformed(UNREADABLE, data, at) from error
     return at

@@ -58,12 +58,14 @@ def run(run: Run) -> Outcome:
 
 def _leave_out(run: Run) -> None:
     """Say that nothing was compared: whoever left it out must never read "equal"."""
-    run.ports.store.step_progress(0, 0, "not compared")
+    run.ports.store.step_progress(0, 0, say("not compared"))
     run.ports.store.event(
         "warning",
         "CMP-SKIPPED",
-        "Not compared: the comparison was left out when the task was made. Nothing proves that the target equals the"
-        " source.",
+        say(
+            "Not compared: the comparison was left out when the task was made. Nothing proves that the target equals"
+            " the source."
+        ),
     )
     while run.snapshots:
         run.snapshots.popitem()[1].close()
@@ -76,7 +78,8 @@ def _copy_again(run: Run, database: DatabasePlan) -> None:
         copy_again(run, database, lambda state: (state.schema, state.name) in wanted)
         for schema, name in wanted:
             run.ports.store.recopied(database.source_name, schema, name)
-            run.ports.store.event("info", "RECOPY-DONE", f"{schema}.{name} has been copied once more.")
+            text = say("{schema}.{name} has been copied once more.", schema=schema, name=name)
+            run.ports.store.event("info", "RECOPY-DONE", text)
 
 
 def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:

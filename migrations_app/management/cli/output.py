@@ -57,7 +57,9 @@ def report(task: MigrationTask) -> dict[str, Any]:
         ],
         "comparisons": [_comparison(row) for row in comparisons],
         "differences": [
-            {"database": row.database, **difference} for row in comparisons for difference in row.differences
+            {"database": row.database, **selectors.told_difference(difference, selectors.in_english)}
+            for row in comparisons
+            for difference in row.differences
         ],
     }
 

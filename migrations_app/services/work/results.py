@@ -223,7 +223,8 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
     now = timezone.now()
     delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
     gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
-    text = error.public_message + say(
+    said = error.public_message
+    text = (said if said.endswith((".", "!", "?")) else say("{text}.", text=said)) + say(
         " Trying again in {seconds} s (try {number}, gives up {gives_up}). Nothing is lost: the position is kept.",
         seconds=f"{delay:.0f}",
         number=task.tries + 1,
