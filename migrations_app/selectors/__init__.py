@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..draft_facts import endpoint_mark, existing_mark, names_mark, roles_mark, settings_mark
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
 from .checkreport import as_text, check_report
 from .checkview import (
@@ -148,9 +149,11 @@ __all__ = [
     "connection_test",
     "databases",
     "deciding_fields",
+    "endpoint_mark",
     "endpoint_test",
     "event_page",
     "events",
+    "existing_mark",
     "exists",
     "field_list",
     "fix_view",
@@ -169,6 +172,7 @@ __all__ = [
     "may_recopy",
     "may_tune",
     "name_is_taken",
+    "names_mark",
     "place_fields",
     "place_of",
     "preparation",
@@ -181,6 +185,7 @@ __all__ = [
     "resource_counts",
     "resource_regions",
     "resources",
+    "roles_mark",
     "rows_of",
     "saved_endpoint",
     "saved_endpoints",
@@ -188,6 +193,7 @@ __all__ = [
     "selection_of",
     "selection_states",
     "selection_summary",
+    "settings_mark",
     "somebody_exists",
     "status_counts",
     "steps",
