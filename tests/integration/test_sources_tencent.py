@@ -15,7 +15,9 @@ from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app import selectors, services, sources
+from migrations_app.engine.checks.registry import CheckStatus
 from migrations_app.models import Endpoint, ProviderAccount, Resource, ResourceListing
+from migrations_app.runner.standing import standing
 from migrations_app.sources import tencent
 from tests import factories
 from tests.cloud import SECRET_ID, SECRET_KEY, Cloud, cloud_server, error
@@ -257,6 +259,20 @@ def test_an_instance_that_vanished_or_moved_is_said_so(account: ProviderAccount,
 def test_an_outage_of_the_directory_is_not_the_servers(account: ProviderAccount, cloud: Cloud) -> None:
     cloud.answers["DescribeDBInstances"] = lambda asked: error("InternalError", "busy")
     assert sources.resolve(_stored()) == ("10.0.4.9", 5433)
+
+
+def test_an_instance_that_nobody_could_look_up_is_warned_about_and_never_passed(
+    account: ProviderAccount, cloud: Cloud
+) -> None:
+    cloud.answers["DescribeDBInstances"] = lambda asked: error("InternalError", "busy")
+    task = factories.task(source=_stored())
+    [result] = standing(task, frozenset())
+    assert (result.code, result.status) == ("instance-source", CheckStatus.WARNING)
+    assert "the provider answered InternalError: busy" in result.found
+    assert "Request: " in result.found
+    ProviderAccount.objects.all().delete()
+    [result] = standing(task, frozenset())
+    assert (result.status, "NoAccount" in result.found) == (CheckStatus.WARNING, True)
 
 
 def test_pages_show_what_the_provider_said_and_never_the_key(
