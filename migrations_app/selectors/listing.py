@@ -11,9 +11,14 @@ from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, Q
 from django.utils.functional import Promise
 
 from ..engine.states import LIVE, Status, StepName
-from ..models import MigrationTask, Step, Tag
+from ..models import Level, MigrationTask, SourceObject, Step, Tag, TaskDatabase
 from . import labels
 from .rows import TaskRow, Viewer, queue_places, task_row, visible_tasks, with_rows
+
+BEFORE_START = frozenset(
+    {Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED, Status.QUEUED}
+)
+"""Statuses in which a task need not know its databases yet."""
 
 SORTS = ("created", "name", "status", "lag", "progress")
 _STATUS_ORDER = [
@@ -129,10 +134,28 @@ def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[Mi
             Q(name__icontains=text)
             | Q(source__host__icontains=text)
             | Q(target__host__icontains=text)
-            | Q(source__database__icontains=text)
+            | Q(pk__in=_moving(text))
             | Q(pk__in=_tagged(Q(name__icontains=text)))
         )
     return tasks
+
+
+def _moving(text: str) -> QuerySet[MigrationTask, uuid.UUID]:
+    """Return the tasks with a database of this name on either server: the chosen ones once a task was started, before
+    that those that were read from its source, and the one that its endpoints name."""
+    started = TaskDatabase.objects.filter(Q(source_name__icontains=text) | Q(target_name__icontains=text))
+    read = SourceObject.objects.filter(
+        level=Level.DATABASE, selectable=True, task__status__in=sorted(BEFORE_START), database__icontains=text
+    )
+    return (
+        MigrationTask.objects.filter(
+            Q(source__database__icontains=text)
+            | Q(pk__in=started.order_by().values("task"))
+            | Q(pk__in=read.order_by().values("task"))
+        )
+        .order_by()
+        .values_list("pk", flat=True)
+    )
 
 
 def _tagged(tags: Q) -> QuerySet[MigrationTask, uuid.UUID]:

@@ -41,6 +41,21 @@ def test_search_finds_by_name_and_host(anna: Client) -> None:
     assertContains(anna.get("/", {"q": "nothing like it"}), "No task matches")
 
 
+def test_search_finds_by_the_databases_that_move(anna: Client) -> None:
+    factories.running_task(name="running").databases.update(source_name="ledger", target_name="ledger_new")
+    factories.inventory(factories.task(name="drafted"))
+    factories.task(name="other")
+    for text, found in (("ledger", ["running"]), ("ledger_NEW", ["running"]), ("analytics", ["drafted"])):
+        assert [row.name for row in _found(anna, q=text)] == found
+    assert _found(anna, q="template1") == []
+
+
+def _found(anna: Client, **query: str) -> list[MigrationTask]:
+    """The tasks of the list, in its order."""
+    marks = anna.get("/", query).context["page"].object_list
+    return [MigrationTask.objects.get(pk=mark.pk) for mark in marks]
+
+
 def test_a_search_counts_what_it_finds_on_every_page_and_beyond_the_last(anna: Client) -> None:
     for number in range(ROWS_PER_PAGE + 3):
         factories.task(name=f"shop {number}")
