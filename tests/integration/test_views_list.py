@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains, assertNotContains
 
@@ -98,6 +102,33 @@ def test_a_poll_brings_changed_rows_only(anna: Client) -> None:
     assertNotContains(answer, "announce")
 
 
+def test_a_poll_brings_a_row_whose_place_in_the_queue_changed(anna: Client) -> None:
+    first = factories.task(name="first", status="queued", queued_at=timezone.now() - timedelta(minutes=2))
+    second = factories.task(name="second", status="queued", queued_at=timezone.now() - timedelta(minutes=1))
+    shown = _shown(anna, second)
+    assert anna.get(LIVE, {"known": shown}).status_code == 204
+    MigrationTask.objects.filter(pk=first.pk).update(status="running", version=F("version") + 1)
+    answer = anna.get(LIVE, {"known": shown})
+    assertContains(answer, "1st in the queue")
+    assertNotContains(answer, "announce")
+    assert anna.get(LIVE, {"known": _shown(anna, second)}).status_code == 204
+
+
+def test_a_poll_brings_a_row_whose_time_until_its_start_changed(anna: Client) -> None:
+    task = factories.task(status="scheduled", scheduled_at=timezone.now() + timedelta(hours=9, seconds=30))
+    shown = _shown(anna, task)
+    assert anna.get(LIVE, {"known": shown}).status_code == 204
+    MigrationTask.objects.filter(pk=task.pk).update(scheduled_at=timezone.now() + timedelta(hours=8, seconds=30))
+    assertContains(anna.get(LIVE, {"known": shown}), "Starts in 8 h")
+
+
+def _shown(anna: Client, task: MigrationTask) -> str:
+    """What the page says about a row when it polls."""
+    found = re.search(f'value="({task.id}:[^"]*)"', anna.get("/").text)
+    assert found
+    return found[1]
+
+
 def test_a_poll_announces_a_new_status(anna: Client) -> None:
     task = factories.running_task(name="first")
     known = _known(task)
@@ -131,7 +162,9 @@ def test_a_long_list_is_paged_so_that_the_poll_fits_into_a_request_line(anna: Cl
     assert page.text.count('name="known"') == ROWS_PER_PAGE
     assertContains(page, f"1–{ROWS_PER_PAGE} of {ROWS_PER_PAGE + 1}")
     assert anna.get("/", {"page": "2"}).text.count('name="known"') == 1
-    longest = "/live/?" + "&".join(f"known={'0' * 36}%3A{'9' * 7}%3Acheck_failed" for _ in range(ROWS_PER_PAGE))
+    longest = "/live/?" + "&".join(
+        f"known={'0' * 36}%3A{'9' * 7}%3Ascheduled%3A{'9' * 7}" for _ in range(ROWS_PER_PAGE)
+    )
     assert len(longest) < 4094
 
 
