@@ -54,6 +54,57 @@ def test_search_finds_by_the_databases_that_move(anna: Client) -> None:
     assert _found(anna, q="template1") == []
 
 
+def _sortable() -> None:
+    """Four tasks whose order is another one by each column; the newest is the last."""
+    made = [
+        factories.task(name="d", status="draft"),
+        factories.running_task("copy", name="b", lag_seconds=90.0),
+        factories.running_task("sync", name="c", status="ready", lag_seconds=2.0),
+        factories.task(name="a", status="completed"),
+    ]
+    for number, task in enumerate(made):
+        MigrationTask.objects.filter(pk=task.pk).update(created_at=timezone.now() - timedelta(hours=9 - number))
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("", "acbd"),
+        ("created", "dbca"),
+        ("-created", "acbd"),
+        ("name", "abcd"),
+        ("-name", "dcba"),
+        ("status", "cbda"),
+        ("-status", "adbc"),
+        ("lag", "cbad"),  # those without a lag come last, either way
+        ("-lag", "bcad"),
+        ("progress", "bcad"),
+        ("-progress", "acbd"),
+        ("'; DROP TABLE", "acbd"),
+    ],
+)
+def test_each_column_sorts_the_list_both_ways(anna: Client, sort: str, names: str) -> None:
+    _sortable()
+    assert "".join(task.name for task in _found(anna, sort=sort)) == names
+
+
+@pytest.mark.parametrize(
+    ("status", "names"),
+    [("", "acbd"), ("draft", "d"), ("ready", "c"), ("completed", "a"), ("failed", ""), ("nonsense", "")],
+)
+def test_a_status_narrows_the_list_to_its_tasks(anna: Client, status: str, names: str) -> None:
+    _sortable()
+    assert "".join(task.name for task in _found(anna, status=status)) == names
+
+
+def test_each_group_of_the_filter_shows_as_many_tasks_as_it_counts(anna: Client) -> None:
+    _sortable()
+    groups = anna.get("/").context["groups"]
+    assert sum(group.count for group in groups) >= 4
+    for group in groups:
+        assert len(_found(anna, status=group.name)) == group.count
+
+
 def _found(anna: Client, **query: str) -> list[MigrationTask]:
     """The tasks of the list, in its order."""
     marks = anna.get("/", query).context["page"].object_list
