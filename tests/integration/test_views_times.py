@@ -48,7 +48,7 @@ def test_the_audit_page_tells_times_and_days_apart(anna: Client) -> None:
 
 def test_both_reports_write_times_in_utc(anna: Client) -> None:
     task = factories.checked_task(checked_at=AT)
-    check = anna.get(_url("check-report", task) + "?format=json")
+    check = anna.get(reverse("tasks:check-report", args=[task.id, "json"]))
     assert _json(check)["checked_at"] == "2099-03-01T22:30:00+00:00"
     MigrationTask.objects.filter(pk=task.pk).update(created_at=AT)
     text = anna.get(_url("report-json", task)).content.decode()
