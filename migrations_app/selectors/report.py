@@ -43,7 +43,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
     """Return settings, check, steps, tables, comparison, events and leftovers. `tables`: how many are listed at most.
     `tell` chooses the language of messages: English for programs, the reader's for people.
 
-    Where a list is cut, `…_total` says how many there are. Times are ISO 8601 in UTC. Endpoints are copied by a list of names: a secret cannot slip in with a new column.
+    Where a list is cut, a number `…_total` beside it says how many there are. Times are ISO 8601 in UTC.
+    Endpoints are copied by a list of names: a secret cannot slip in with a new column.
     """
     view = TableView(task)
     counts = view.counts()
