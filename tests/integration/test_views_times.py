@@ -68,5 +68,5 @@ def test_every_time_of_a_chart_and_a_list_of_resources_tells_the_local_one_on_ho
     axis = anna.get(_url("detail", task)).text.partition('class="axis"')[2].partition("</div>")[0]
     assert axis.count("<time datetime=") == 2
     ResourceListing.objects.create(provider="tencent", kind="region", region="", refreshed_at=AT)
-    fields = anna.get(reverse("endpoints:fields", args=["source"]), {"source-kind": "tencentdb"})
+    fields = anna.get(reverse("endpoints:fields", args=["source"]), {"source-kind": "cvm"})
     assertContains(fields, 'Lists as of <time datetime="2099-03-01T22:30:00Z"')
