@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from migrations_app import services
 from migrations_app.models import Endpoint
 
-from .forms.fields import clean_host, clean_name
+from .forms.fields import clean_host, clean_name, tls_choices
 
 
 class AccessForm(forms.Form):
@@ -37,12 +37,13 @@ class AccessForm(forms.Form):
             attrs={"autocomplete": "new-password", "placeholder": _("stored, leave empty to keep")}
         ),
     )
-    tls_mode = forms.ChoiceField(label=_("TLS"), choices=Endpoint.TLS_MODES)
+    tls_mode = forms.ChoiceField(label=_("TLS"), choices=tls_choices())
 
     def __init__(self, data: QueryDict | None, *, endpoint: Endpoint, movable: bool, side: str) -> None:
         initial = {name: getattr(endpoint, name) for name in ("host", "port", "account", "tls_mode")}
         super().__init__(data, prefix=side, initial=initial)
         self.side = side
+        self.fields["tls_mode"] = forms.ChoiceField(label=_("TLS"), choices=tls_choices(endpoint.tls_mode))
         for name in ("host", "port"):
             self.fields[name].disabled = not movable
         for name, field in self.fields.items():

@@ -68,6 +68,11 @@ def client_address(request: HttpRequest) -> str:
         return direct
 
 
+def seen(request: HttpRequest, now: str, *, stale: bool = False) -> str:
+    """Return the fingerprint that a form carries: of what it was drawn from, until that was told as `stale`."""
+    return now if stale else str(request.POST.get("seen", now))
+
+
 def go(request: HtmxRequest, url: str, *, said: str = "") -> HttpResponseBase:
     """Lead the browser to `url` after a POST, with a message there; htmx requests load the whole page too."""
     if said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from sys import intern
 
 from django.conf import settings
@@ -48,6 +48,40 @@ def draft_hash(task: MigrationTask) -> str:
     sides = [_facts(endpoint) for endpoint in (task.source, task.target) if endpoint is not None]
     selection = Selection.from_json(task.selection).to_json()
     return hashlib.sha256(json.dumps([sides, task.incremental, selection]).encode()).hexdigest()
+
+
+def settings_mark(task: MigrationTask) -> str:
+    """Return the fingerprint of what the form of the settings shows; it goes with the form, to be compared."""
+    when = task.scheduled_at.isoformat() if task.scheduled_at else ""
+    return _mark([task.name, when, task.incremental, endpoint_mark(task.source), endpoint_mark(task.target)])
+
+
+def endpoint_mark(endpoint: Endpoint | None) -> str:
+    """Return the fingerprint of one endpoint as forms show it, its secrets and its name included."""
+    return _mark([endpoint.saved_name or "", *_facts(endpoint)]) if endpoint is not None else ""
+
+
+def names_mark(selection: Selection, paths: Iterable[tuple[str, ...]]) -> str:
+    """Return the fingerprint of the names on the target that these databases and schemas have now."""
+    names = []
+    for path in sorted(set(paths)):
+        given = selection.targets.get(path[0]) if len(path) == 1 else selection.schema_targets.get((path[0], path[1]))
+        names.append([*path, given or ""])
+    return _mark(names)
+
+
+def roles_mark(selection: Selection) -> str:
+    """Return the fingerprint of what was chosen for roles."""
+    return _mark([selection.roles, selection.role_passwords])
+
+
+def existing_mark(selection: Selection) -> str:
+    """Return the fingerprint of what was chosen for objects that the target has already."""
+    return _mark([selection.existing])
+
+
+def _mark(facts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def _facts(endpoint: Endpoint) -> list[object]:

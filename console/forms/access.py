@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from migrations_app.models import Endpoint
 
 from . import files
-from .fields import PLAIN, clean_host, clean_name, port_field
+from .fields import PLAIN, clean_host, clean_name, port_field, tls_choices
 
 KEPT = ("account", "database", "tls_mode", "require_auth", "ssh_host", "ssh_port", "ssh_user")
 SECRETS = ("password", "ssh_password")
@@ -77,7 +77,7 @@ class AccessFields(forms.Form):
     )
     tls_mode = forms.ChoiceField(
         label=gettext_lazy("TLS"),
-        choices=Endpoint.TLS_MODES,
+        choices=tls_choices(),
         initial="require",
         help_text=gettext_lazy("Only the last choice proves that it is the right server."),
         error_messages={"invalid_choice": gettext_lazy("Choose one of the offered TLS modes.")},

@@ -17,7 +17,7 @@ from migrations_app.models import Endpoint
 
 from . import files
 from .access import KEPT, MORE, SECRETS, AccessFields
-from .fields import clean_host
+from .fields import clean_host, tls_choices
 from .place import LISTED, PLACE, arrange, kind_field, place_fields, stored_values, typed
 
 
@@ -41,6 +41,7 @@ class EndpointForm(AccessFields):
         self.other = dict(other or {})
         super().__init__(data, uploads, prefix=self.side)
         self.fields = {"kind": kind_field(self.side), **place_fields(), **self.fields}
+        self._offer_tls()
         self._start(typed_in)
         values = typed(data, self.side) if data is not None else {n: str(self._now(n)) for n in ("kind", *PLACE)}
         self.place, self.list_note, self.values = arrange(self.fields, self.side, values, forget=data is None)
@@ -71,6 +72,11 @@ class EndpointForm(AccessFields):
                     self.initial[name] = typed_in[f"{self.side}-{name}"]
         for name in ("kind", "port"):
             self.initial.setdefault(name, self.fields[name].initial)
+
+    def _offer_tls(self) -> None:
+        tls = self.fields["tls_mode"]
+        assert isinstance(tls, forms.ChoiceField)  # noqa: S101 - for mypy
+        tls.choices = tls_choices(self.stored.tls_mode if self.stored else "")
 
     def _now(self, name: str) -> Any:
         return self.initial.get(name) or ""

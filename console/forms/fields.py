@@ -12,9 +12,17 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from migrations_app.models import Endpoint
+
 NAME_BYTES = 63
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 _HOST = r"[A-Za-z0-9_\u00a1-\uffff]([A-Za-z0-9_.:%\u00a1-\uffff-]*[A-Za-z0-9_.\u00a1-\uffff])?|::[0-9A-Fa-f:.]*"
+
+
+def tls_choices(stored: str = "") -> list[tuple[str, Any]]:
+    """Return the TLS modes that forms offer. `prefer` protects from nobody who can answer, so it is not offered; an
+    endpoint of the command line that has it keeps it until it is changed."""
+    return [(mode, label) for mode, label in Endpoint.TLS_MODES if mode != "prefer" or stored == "prefer"]
 
 
 def helper(*layout: Any) -> FormHelper:

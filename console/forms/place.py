@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -43,6 +45,21 @@ class ListNote:
 
     as_of: datetime | None
     problem: str
+
+
+class Suggestions(forms.TextInput):
+    """A field for an ID with suggestions that browsers search while one types: for lists that are too long."""
+
+    def __init__(self, options: Sequence[tuple[str, str]]) -> None:
+        super().__init__(PLAIN)
+        self.options = options
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Return the field with its suggestions behind it."""
+        place = f"{name}-suggestions"
+        field = super().render(name, value, {**(attrs or {}), "list": place}, renderer)
+        options = format_html_join("", '<option value="{}">{}</option>', self.options)
+        return format_html('{}<datalist id="{}">{}</datalist>', field, place, options)
 
 
 def swapping(side: str, part: str) -> dict[str, str]:
@@ -161,6 +178,12 @@ def _fill(
         first = _("Choose …") if listed.options else _("Nothing to choose from")
     field.widget = forms.Select(choices=[("", first), *listed.options])
     field.help_text = listed.empty
+    if listed.cut_of:
+        field.widget = Suggestions(listed.options)
+        field.help_text = _("%(shown)s of %(all)s are suggested. Type any other one's ID in full.") % {
+            "shown": f"{len(listed.options):,}",
+            "all": f"{listed.cut_of:,}",
+        }
     return listed
 
 

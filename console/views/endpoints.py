@@ -16,7 +16,7 @@ from migrations_app.models import Endpoint
 
 from ..forms import SavedEndpointForm, SourceForm, TargetForm
 from ..forms.place import stored_values, typed
-from ..http import UNPROCESSABLE, HtmxRequest, go, refuse
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, go, refuse, seen
 
 FORMS = {"source": SourceForm, "target": TargetForm}
 
@@ -56,6 +56,7 @@ def _page(request: HtmxRequest, stored: Endpoint | None) -> HttpResponseBase:
         stored=stored,
         typed_in=request.POST if posted and not judged else None,
     )
+    stale = False
     if judged and form.is_valid():
         try:
             saved = services.save_endpoint(
@@ -63,14 +64,21 @@ def _page(request: HtmxRequest, stored: Endpoint | None) -> HttpResponseBase:
                 name=form.cleaned_data["saved_name"],
                 data=form.endpoint(),
                 saved_id=stored.pk if stored else None,
+                seen=request.POST.get("seen"),
             )
+        except services.Changed:
+            request.refused = stale = True
         except services.Refused as refused:
             form.add_error(None, refused.message)
         else:
             said = _("%(name)s is saved.") % {"name": saved.saved_name}
             return go(request, reverse("endpoints:list"), said=said)
-    context = {"form": form, "stored": stored, "copies": stored.copies.count() if stored else 0}
-    return render(request, "console/endpoints_edit.html", context, status=UNPROCESSABLE if form.errors else 200)
+    context: dict[str, Any] = {"form": form, "stored": stored, "copies": stored.copies.count() if stored else 0, "stale": stale}
+    if stored is not None:
+        now = selectors.endpoint_mark(_saved_or_404(stored.pk) if stale else stored)
+        context["seen"] = seen(request, now, stale=stale)
+    status = CONFLICT if stale else UNPROCESSABLE if form.errors else 200
+    return render(request, "console/endpoints_edit.html", context, status=status)
 
 
 @require_POST

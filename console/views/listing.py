@@ -119,12 +119,13 @@ def _summary(counts: dict[str, int]) -> str:
 def live_rows(request: HtmxRequest) -> HttpResponse:
     """Rows that changed since the page saw them, as out-of-band cells; 204 when none did.
 
-    `known` holds id:version:status of each row that the page shows. When nothing can change any more
-    the poller comes back without its trigger, which ends the polling.
+    `known` holds id:version:status of each row that the page shows, with :turn for one that waits for its turn.
+    When nothing can change any more the poller comes back without its trigger, which ends the polling.
     """
     known = _known(request.GET.getlist("known")[:ROWS_PER_PAGE])
-    versions = {task_id: version for task_id, (version, _status) in known.items()}
-    rows, can_change = selectors.changed_rows(user=request.user, known=versions)
+    versions = {task_id: version for task_id, (version, _status, _turn) in known.items()}
+    turns = {task_id: turn for task_id, (_version, _status, turn) in known.items()}
+    rows, can_change = selectors.changed_rows(user=request.user, known=versions, turns=turns)
     if not rows and can_change:
         return HttpResponse(status=204)
     moved = [row for row in rows if known[str(row.id)][1] != row.status]
@@ -138,11 +139,12 @@ def live_rows(request: HtmxRequest) -> HttpResponse:
     return render(request, "console/partials/_live.html", context)
 
 
-def _known(values: list[str]) -> dict[str, tuple[int, str]]:
+def _known(values: list[str]) -> dict[str, tuple[int, str, str]]:
     known = {}
     for value in values:
         task_id, _colon, rest = value.partition(":")
-        version, _colon, status = rest.partition(":")
+        version, _colon, rest = rest.partition(":")
+        status, _colon, turn = rest.partition(":")
         if version.isdecimal() and len(version) < 19:
-            known[task_id] = (int(version), status)
+            known[task_id] = (int(version), status, turn)
     return known

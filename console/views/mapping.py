@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, task_or_404
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, seen, task_or_404
 
 _MOST_FIELDS = 500
 _LONGEST = 300
@@ -36,8 +36,17 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     databases = {path[0]: name for path, name in typed.items() if len(path) == 1}
     schemas = {(path[0], path[1]): name for path, name in typed.items() if len(path) == 2}
     try:
-        services.set_targets(task_id=task.id, actor=request.user, databases=databases, schemas=schemas)
+        services.set_targets(
+            task_id=task.id,
+            actor=request.user,
+            databases=databases,
+            schemas=schemas,
+            seen=request.POST.get("seen"),
+        )
         services.request_inventory(task_id=task.id, actor=request.user, side="target")
+    except services.Changed:
+        request.refused = True
+        return _page(request, task_or_404(request, task_id), typed, {}, stale=True)
     except services.BadTargets as bad:
         return _page(request, task, typed, bad.errors)
     except services.Refused as refused:
@@ -60,8 +69,9 @@ def _typed(request: HtmxRequest) -> dict[Path, str] | None:
 
 
 def _page(
-    request: HtmxRequest, task: MigrationTask, typed: dict[Path, str], errors: dict[Path, str]
+    request: HtmxRequest, task: MigrationTask, typed: dict[Path, str], errors: dict[Path, str], *, stale: bool = False
 ) -> HttpResponseBase:
+    """Draw one page of names. `stale`: somebody else saved other ones; what was typed stays, theirs stand beside it."""
     number = request.GET.get("page", "1")
     search = request.GET.get("q", "")[:63].replace("\x00", "").strip()
     mapping = selectors.mapping(task, search=search, page=int(number) if number.isdecimal() and len(number) < 7 else 1)
@@ -72,6 +82,7 @@ def _page(
             "target": typed.get(row.path, row.target),
             "at_target": row.at_target,
             "error": errors.get(row.path, ""),
+            "theirs": (row.target or row.path[-1]) if stale and typed.get(row.path, row.target) != row.target else "",
         }
         for row in mapping.rows
     ]
@@ -82,6 +93,9 @@ def _page(
         "mapping": mapping,
         "rows": rows,
         "search": search,
+        "stale": stale,
+        "seen": seen(request, selectors.names_mark(selectors.selection_of(task), shown), stale=stale),
         "others": [{"path": path, "text": text} for path, text in errors.items() if path not in shown],
     }
-    return render(request, "console/mapping.html", context, status=UNPROCESSABLE if errors else 200)
+    status = CONFLICT if stale else UNPROCESSABLE if errors else 200
+    return render(request, "console/mapping.html", context, status=status)

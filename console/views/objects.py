@@ -78,8 +78,10 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     path = _path(request)
     counts = selectors.selection_counts(task)
     summary = selectors.selection_summary(task, counts)
+    options = selectors.selection_of(task)
     context: dict[str, Any] = {
-        "options": selectors.selection_of(task),
+        "options": options,
+        "seen": {"roles": selectors.roles_mark(options), "existing": selectors.existing_mark(options)},
         "task": task,
         "row": selectors.task_row(task),
         "summary": summary,
@@ -235,7 +237,9 @@ def roles(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     url = reverse("tasks:objects", args=[task.id])
     wanted, passwords = request.POST.get("roles", "")[:20], "passwords" in request.POST
     try:
-        services.set_roles(task_id=task.id, actor=request.user, roles=wanted, passwords=passwords)
+        services.set_roles(
+            task_id=task.id, actor=request.user, roles=wanted, passwords=passwords, seen=request.POST.get("seen")
+        )
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url, said=_("Roles saved. The check shows what will happen to each of them."))
@@ -248,7 +252,9 @@ def existing(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     url = reverse("tasks:objects", args=[task.id])
     policy, typed = request.POST.get("policy", "")[:20], request.POST.get("typed", "")[:200]
     try:
-        services.set_existing(task_id=task.id, actor=request.user, policy=policy, typed=typed)
+        services.set_existing(
+            task_id=task.id, actor=request.user, policy=policy, typed=typed, seen=request.POST.get("seen")
+        )
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url, said=_("Saved. The check lists what will be done to what the target has."))

@@ -16,7 +16,7 @@ from migrations_app import selectors, services
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
 
 from ..forms import SettingsForms
-from ..http import UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, go, refuse, seen, task_or_404
 from .endpoints import as_public, freshen, shown_values
 
 SIDES = ("source", "target")
@@ -48,6 +48,9 @@ def _step(request: HtmxRequest, task: MigrationTask | None) -> HttpResponseBase:
     if forms.is_valid():
         try:
             return _save(request, forms, task)
+        except services.Changed:
+            request.refused = True
+            return _page(request, forms, task_or_404(request, task.id) if task else None, stale=True)
         except services.Refused as refused:
             if task is not None:
                 return refuse(request, refused.message, reverse("tasks:detail", args=[task.id]))
@@ -74,17 +77,23 @@ def _save(request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None
     if task is None:
         task = services.create_draft(actor=request.user, **forms.values())
     else:
-        task = services.save_settings(task_id=task.id, actor=request.user, **forms.values())
+        drawn_from = request.POST.get("seen")
+        task = services.save_settings(task_id=task.id, actor=request.user, seen=drawn_from, **forms.values())
     return _saved(request, task)
 
 
-def _page(request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None) -> HttpResponse:
-    context: dict[str, Any] = {"forms": forms, "task": task, "tests": _shown_tests(request, task)}
+def _page(
+    request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None, *, stale: bool = False
+) -> HttpResponse:
+    """Draw the step. `stale`: somebody else saved it; what was typed stays, and the next press saves over theirs."""
+    context: dict[str, Any] = {"forms": forms, "task": task, "tests": _shown_tests(request, task), "stale": stale}
     context["saved_source"] = selectors.saved_endpoints(side="source")
     context["saved_target"] = selectors.saved_endpoints(side="target")
     if task is not None:
         context["row"] = selectors.task_row(task)
-    return render(request, "console/settings.html", context, status=UNPROCESSABLE if forms.error_count else 200)
+        context["seen"] = seen(request, selectors.settings_mark(task), stale=stale)
+    status = CONFLICT if stale else UNPROCESSABLE if forms.error_count else 200
+    return render(request, "console/settings.html", context, status=status)
 
 
 def _saved(request: HtmxRequest, task: MigrationTask) -> HttpResponseBase:

@@ -267,6 +267,9 @@ def read_target(server: Server, names: Iterable[str], control: Control | None = 
         yield from _on_target(database, rows)
 
 
+_AT_TARGET = {"S": "sequence", "function": "function", "type": "type"}
+
+
 def _on_target(database: str, rows: list[tuple[Any, ...]]) -> Iterator[TargetObject]:
     for schema in sorted({str(row[0]) for row in rows}):
         yield TargetObject(database=database, schema=schema, kind="schema")
@@ -276,6 +279,6 @@ def _on_target(database: str, rows: list[tuple[Any, ...]]) -> Iterator[TargetObj
                 database=database,
                 schema=str(schema),
                 name=str(name),
-                kind="sequence" if kind == "S" else "partition" if is_partition else _KINDS.get(kind, "table"),
+                kind="partition" if is_partition else _AT_TARGET.get(kind) or _KINDS.get(kind, "table"),
                 rows_estimate=int(estimate) if estimate >= 0 and kind in ("r", "m") else None,
             )

@@ -8,6 +8,7 @@ line (NAT64, 6to4 and IPv4-compatible spellings slip through both), hence a tabl
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -33,6 +34,19 @@ _NEVER = _networks(
     "fd00:ec2::254/128",  # metadata by IPv6: Amazon, Google
     "fd20:ce::254/128",
     "ff00::/8",
+)
+# What clouds call their metadata services, for names that only an SSH host can resolve.
+_METADATA_NAMES = frozenset(
+    {
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata",
+        "metadata.azure.internal",
+        "metadata.goog",
+        "metadata.google.internal",
+        "metadata.tencentyun.com",
+        "metadata.oraclecloud.com",
+    }
 )
 _LOOPBACK = _networks("127.0.0.0/8", "::1/128")
 # Ranges that carry an IPv4 address inside: (network, bits to the right of it).
@@ -69,6 +83,18 @@ def literal(host: str) -> Address | None:
         return None
 
 
+def spelled(host: str) -> Address | None:
+    """Return the address that a resolver reads from a host text without asking anybody: 2852039166, 0xa9.0xfe.43518."""
+    plain = host.rstrip(".")
+    number = literal(plain)
+    if number is not None or not plain:
+        return number
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(plain))
+    except (OSError, UnicodeError):
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class AddressPolicy:
     """What may be dialled. `deny` wins over `allow`; a non-empty `allow` is the whole list of what may.
@@ -92,16 +118,17 @@ class AddressPolicy:
         return self._listed(number) and all(self._harmless(one, port) for one in (number, *carried(number)))
 
     def allows_beyond(self, host: str, port: int) -> bool:
-        """Judge what an SSH host is asked to dial. A name is resolved there, not here, so only a number is judged.
+        """Judge what an SSH host is asked to dial. A name is resolved there, not here, so only numbers are judged, in
+        every spelling that a resolver takes for one, and the names of metadata services are refused.
 
         Loopback is the SSH host's own there: the usual place of a database behind a bastion.
         """
-        number = literal(host)
+        number = spelled(host)
         if number is None:
-            return True
+            return host.rstrip(".").lower() not in _METADATA_NAMES
         if self._is_loopback(number):
             return not self._within(number, self.deny) and (not self.allow or self._within(number, self.allow))
-        return self.allows(host, port)
+        return self.allows(str(number), port)
 
     def _listed(self, number: Address) -> bool:
         return not self.allow or self._within(number, self.allow)

@@ -11,6 +11,7 @@ from typing import Any
 
 from .names import literal, qualified, quote
 from .plan import Plan, TlsMode
+from .prepare_needs import large_object_grants, wanted_locks
 from .selection import Selection
 from .source_facts import DatabaseFacts, Setting, SourceFacts
 from .vendors import WORDS
@@ -73,6 +74,7 @@ class Preparation:
     config_file: str
     hba: str
     hba_file: str
+    hba_both: bool  # the second line, for the word replication, is needed as well
     hba_known_to_work: bool
     role: tuple[Block, ...]
     role_needed: bool
@@ -108,7 +110,7 @@ def _for_psql(block: Block) -> str:
 def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
     """Return the lines for this server and this selection. Raises nothing."""
     followed = plan.incremental and (can_decode(facts.version) or not facts.version)
-    settings = tuple(_settings(plan, facts)) if followed else ()
+    settings = (*(_settings(plan, facts) if followed else ()), *_locks(facts))
     changed = [line for line in settings if not line.ok and not line.waits]
     vendor = WORDS.get(facts.vendor)
     server = facts.settings
@@ -129,6 +131,7 @@ def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
         config_file=server["config_file"].shown if "config_file" in server else "",
         hba=access_lines(plan, facts),
         hba_file=server["hba_file"].shown if "hba_file" in server else "",
+        hba_both=0 < facts.version < 100000,
         hba_known_to_work=not facts.failure
         and not facts.replication_refused
         and not any(database.unknown for database in facts.databases),
@@ -161,6 +164,15 @@ def _settings(plan: Plan, facts: SourceFacts) -> list[Line]:
         why = say("A copy or a pause longer than that would lose the slot.")
         lines.append(_line("idle_replication_slot_timeout", idle, "0", why, ok=False))
     return lines
+
+
+def _locks(facts: SourceFacts) -> list[Line]:
+    wanted = wanted_locks(facts)
+    if wanted is None:
+        return []
+    why = say("Reading the structure locks every selected table of a database at once.")
+    now = facts.settings.get("max_locks_per_transaction")
+    return [_line("max_locks_per_transaction", now, str(wanted), why, ok=False, restart=True)]
 
 
 def _line(name: str, now: Setting | None, wanted: str, why: Sentence, *, ok: bool, restart: bool = False) -> Line:
@@ -296,6 +308,7 @@ def _inside(plan: Plan, database: DatabaseFacts, account: str, owners: frozenset
         for schema, owner, everybody in database.schemas
         if not everybody and owner not in owners
     ]
+    grants += large_object_grants(database, account)
     if not plan.incremental:
         return [*grants, *_reading(plan.selection, database, account)]
     grants += [
@@ -363,7 +376,7 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[Sentence]:
         )
     if facts.replication_refused:
         notes.append(say("A replication login does not work yet: {words}", words=facts.replication_refused))
-    if not plan.incremental:
+    if not plan.incremental and wanted_locks(facts) is None:
         notes.append(
             say("This task has no incremental sync, so no setting of the server has to change and nothing restarts.")
         )

@@ -32,6 +32,9 @@ _SETTINGS = (
     "max_slot_wal_keep_size",
     "wal_sender_timeout",
     "idle_replication_slot_timeout",
+    "max_locks_per_transaction",
+    "max_connections",
+    "max_prepared_transactions",
     "password_encryption",
     "config_file",
     "hba_file",
@@ -57,6 +60,7 @@ class DatabaseFacts:
     forced_row_security: bool = False
     schemas: tuple[tuple[str, str, bool], ...] = ()  # name, owner, everybody may enter
     sequences: tuple[tuple[str, str, str], ...] = ()  # schema, name, owner
+    closed_large_objects: int = 0  # of a database that moves whole: those that an ordinary account may not read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,4 +217,13 @@ def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFac
         sequences=tuple(
             (str(a), str(b), str(c)) for a, b, c in sequences if plan.selection.includes(name, str(a), str(b))
         ),
+        closed_large_objects=_closed_large_objects(connection) if plan.selection.state(name) == "all" else 0,
     )
+
+
+def _closed_large_objects(connection: Connection) -> int:
+    """Count large objects that the account may not read; of a superuser all, because a smaller account may not."""
+    row = connection.execute(query("check_large_objects")).fetchone()
+    mine = connection.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
+    total, closed = row or (0, 0)
+    return int(str(total if mine and mine[0] else closed))

@@ -6,7 +6,7 @@ from .. import sources
 from ..engine.checks.registry import CheckResult, CheckStatus, Group
 from ..engine.errors import EngineError
 from ..engine.plan import Side
-from ..engine.wording import NOTHING, say, template
+from ..engine.wording import NOTHING, Sentence, say, template, verbatim
 from ..models import Endpoint, MigrationTask
 
 _INSTANCES = ("cvm", "tencentdb")
@@ -33,6 +33,30 @@ def require_standing(endpoint: Endpoint | None) -> None:
         raise InstanceGone(gone.message, hint=gone.hint) from gone
 
 
+def _found(endpoint: Endpoint) -> tuple[CheckStatus, Sentence, Sentence]:
+    """Return what the directory says about an instance now: result, what was found, what to do."""
+    where = {"instance_id": endpoint.instance_id, "host": endpoint.host, "port": endpoint.port}
+    try:
+        sources.look_up(endpoint)
+    except sources.Vanished as gone:
+        return CheckStatus.FAILED, verbatim(gone.message), verbatim(gone.hint)
+    except sources.ProviderError as error:
+        said = say(
+            "Nobody could say whether {instance_id} is still at {host}:{port}: "
+            "the provider answered {code}: {message}.",
+            **where,
+            code=error.code,
+            message=error.message.rstrip("."),
+        )
+        request = say(" Request: {request_id}.", request_id=error.request_id) if error.request_id else NOTHING
+        hint = say(
+            "Look at the provider account on the Resources page, then check again. "
+            "The saved address is dialled as it is."
+        )
+        return CheckStatus.WARNING, said + request, hint
+    return CheckStatus.PASSED, say("{instance_id} is at {host}:{port}, as it was saved.", **where), NOTHING
+
+
 def standing(task: MigrationTask, only: frozenset[str]) -> list[CheckResult]:
     """Return one result for each side that was chosen by its instance; `only` names the items to run, empty = all."""
     results = []
@@ -40,17 +64,7 @@ def standing(task: MigrationTask, only: frozenset[str]) -> list[CheckResult]:
         code = f"instance-{side.value}"
         if endpoint is None or endpoint.kind not in _INSTANCES or (only and code not in only):
             continue
-        status, hint = CheckStatus.PASSED, NOTHING
-        found = say(
-            "{instance_id} is at {host}:{port}, as it was saved.",
-            instance_id=endpoint.instance_id,
-            host=endpoint.host,
-            port=endpoint.port,
-        )
-        try:
-            require_standing(endpoint)
-        except InstanceGone as gone:
-            status, found, hint = CheckStatus.FAILED, gone.message, gone.hint
+        status, found, hint = _found(endpoint)
         title = _TITLES[side]
         results.append(
             CheckResult(code=code, title=title, group=Group.CONNECTION, status=status, found=found, hint=hint)

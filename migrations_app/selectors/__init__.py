@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..draft_facts import endpoint_mark, existing_mark, names_mark, roles_mark, settings_mark
 from ..telling import tell
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
 from .checkreport import as_text, check_report
@@ -156,9 +157,11 @@ __all__ = [
     "databases",
     "deciding_fields",
     "endpoint_kind",
+    "endpoint_mark",
     "endpoint_test",
     "event_page",
     "events",
+    "existing_mark",
     "exists",
     "field_list",
     "fix_view",
@@ -180,6 +183,7 @@ __all__ = [
     "may_recopy",
     "may_tune",
     "name_is_taken",
+    "names_mark",
     "place_fields",
     "place_of",
     "preparation",
@@ -192,6 +196,7 @@ __all__ = [
     "resource_counts",
     "resource_regions",
     "resources",
+    "roles_mark",
     "rows_of",
     "rows_taken",
     "saved_endpoint",
@@ -200,6 +205,7 @@ __all__ = [
     "selection_of",
     "selection_states",
     "selection_summary",
+    "settings_mark",
     "somebody_exists",
     "status_counts",
     "steps",

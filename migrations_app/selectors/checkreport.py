@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
@@ -88,7 +88,8 @@ def _item(item: CheckItem, looks_at: str, tell: Tell) -> dict[str, Any]:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return timezone.localtime(moment).isoformat(timespec="seconds") if moment else None
+    """Return a time as both reports of a task write it: in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
 
 
 def as_text(report: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ..draft_facts import draft_hash
-from ..engine.checks.fixes import Fix, fix_of
+from ..engine.checks.fixes import Fix, fix_of, is_offered
 from ..engine.checks.registry import all_items
 from ..engine.errors import PlanError
 from ..engine.states import Status
@@ -279,7 +279,7 @@ def _entries(items: list[CheckItem], looks_at: dict[str, str], *, editable: bool
 
 def _row(item: CheckItem, *, editable: bool) -> CheckRow:
     problem = item.status in ("failed", "warning")
-    fix = _fix(item) if problem and editable else None
+    fix = _fix(item) if editable else None
     return CheckRow(
         item=item,
         fix_label=fix.label if fix else "",
@@ -290,7 +290,7 @@ def _row(item: CheckItem, *, editable: bool) -> CheckRow:
 
 def _fix(item: CheckItem) -> Fix | None:
     try:
-        return fix_of(item.fix, item.fix_arguments) if item.fix else None
+        return fix_of(item.fix, item.fix_arguments) if is_offered(item.status, item.fix) else None
     except PlanError:  # written by another version
         return None
 
@@ -303,7 +303,7 @@ def check_item(task: MigrationTask, item_id: int) -> CheckItem | None:
 def fix_view(task: MigrationTask, item_id: int) -> FixView | None:
     """Return what the Fix button of an item does, or None when there is nothing to do any more."""
     item = check_item(task, item_id)
-    fix = _fix(item) if item is not None and item.status in ("failed", "warning") else None
+    fix = _fix(item) if item is not None else None
     return FixView(item=item, fix=fix) if item is not None and fix is not None else None
 
 

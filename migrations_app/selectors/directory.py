@@ -20,13 +20,17 @@ MOST_OPTIONS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class FieldList:
-    """One list of a form. `empty`: what to do when nothing is offered; `problem`: what the provider said."""
+    """One list of a form. `empty`: what to do when nothing is offered; `problem`: what the provider said.
+
+    `cut_of`: how many there are, when not all of them are offered; else 0.
+    """
 
     options: list[tuple[str, str]] = field(default_factory=list)
     waits_for: str = ""  # a field above has to be chosen first
     empty: str = ""
     problem: str = ""
     as_of: datetime | None = None
+    cut_of: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +83,16 @@ def field_list(side: str, kind: str, name: str, values: dict[str, str]) -> Field
     missing = [above for above in listed.within if not values.get(above) and _is_shown(above, kind, values)]
     if missing:
         return FieldList(waits_for=missing[0])
-    rows = list(_rows(side, kind, name, values)[:MOST_OPTIONS])
+    every = _rows(side, kind, name, values)
+    rows = list(every[: MOST_OPTIONS + 1])
+    is_cut, rows = len(rows) > MOST_OPTIONS, rows[:MOST_OPTIONS]
+    if is_cut and (chosen := values.get(name)):  # it counts as chosen, wherever in the list it stands
+        rows += every.filter(external_id=chosen)[:1]
     seen: dict[str, str] = {}
     for row in rows:
         seen.setdefault(row.external_id, option_label(row, with_region="region" not in listed.within))
-    answer = FieldList(options=sorted(seen.items(), key=lambda pair: pair[1].lower()))
+    options = sorted(seen.items(), key=lambda pair: pair[1].lower())
+    answer = FieldList(options=options, cut_of=every.count() if is_cut else 0)
     answer = _with_age(answer, listed.resource, values.get("region", "") if "region" in listed.within else None)
     return answer if answer.options else replace(answer, empty=_what_to_do(listed.resource))
 

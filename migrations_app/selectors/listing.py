@@ -11,10 +11,16 @@ from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, Q
 from django.utils.functional import Promise
 
 from ..engine.states import LIVE, Status, StepName
-from ..models import MigrationTask, Step, Tag
+from ..models import Level, MigrationTask, SourceObject, Step, Tag, TaskDatabase
 from . import labels
-from .rows import TaskRow, Viewer, queue_places, task_row, visible_tasks, with_rows
+from .rows import TaskRow, Viewer, queue_places, task_row, turn_of, visible_tasks, with_rows
 
+BEFORE_START = frozenset(
+    {Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED, Status.QUEUED}
+)
+"""Statuses in which a task need not know its databases yet."""
+
+_TURNS = (Status.QUEUED, Status.SCHEDULED)
 SORTS = ("created", "name", "status", "lag", "progress")
 _STATUS_ORDER = [
     Status.FAILED,
@@ -129,10 +135,28 @@ def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[Mi
             Q(name__icontains=text)
             | Q(source__host__icontains=text)
             | Q(target__host__icontains=text)
-            | Q(source__database__icontains=text)
+            | Q(pk__in=_moving(text))
             | Q(pk__in=_tagged(Q(name__icontains=text)))
         )
     return tasks
+
+
+def _moving(text: str) -> QuerySet[MigrationTask, uuid.UUID]:
+    """Return the tasks with a database of this name on either server: the chosen ones once a task was started, before
+    that those that were read from its source, and the one that its endpoints name."""
+    started = TaskDatabase.objects.filter(Q(source_name__icontains=text) | Q(target_name__icontains=text))
+    read = SourceObject.objects.filter(
+        level=Level.DATABASE, selectable=True, task__status__in=sorted(BEFORE_START), database__icontains=text
+    )
+    return (
+        MigrationTask.objects.filter(
+            Q(source__database__icontains=text)
+            | Q(pk__in=started.order_by().values("task"))
+            | Q(pk__in=read.order_by().values("task"))
+        )
+        .order_by()
+        .values_list("pk", flat=True)
+    )
 
 
 def _tagged(tags: Q) -> QuerySet[MigrationTask, uuid.UUID]:
@@ -205,17 +229,32 @@ def all_tags() -> list[str]:
     return list(Tag.objects.values_list("name", flat=True)[:200])
 
 
-def changed_rows(*, user: Viewer, known: dict[str, int]) -> tuple[list[TaskRow], bool]:
-    """Return the rows whose version differs from the known one, and whether any known task can still change."""
+def changed_rows(
+    *, user: Viewer, known: dict[str, int], turns: Mapping[str, str] | None = None
+) -> tuple[list[TaskRow], bool]:
+    """Return the rows whose version differs from the known one, and whether any known task can still change.
+
+    `turns`: what the page shows of the turn of waiting tasks (`TaskRow.turn`); others in the queue change it as well.
+    """
     keys = [key for key in known if _is_uuid(key)]
     states = list(visible_tasks(user).filter(pk__in=keys).values_list("pk", "version", "status"))
     live = any(Status(status) in LIVE for _, _, status in states)
     moved = [key for key, version, _ in states if known.get(str(key)) != version]
+    moved += _turned([key for key, _, status in states if status in _TURNS and key not in moved], turns or {})
     if not moved:
         return [], live
     tasks = list(with_rows(visible_tasks(user)).filter(pk__in=moved))
     places = queue_places(tasks)
     return [task_row(task, places) for task in tasks], live
+
+
+def _turned(waiting: list[uuid.UUID], turns: Mapping[str, str]) -> list[uuid.UUID]:
+    """Return those of some waiting tasks whose turn is another one than the page shows."""
+    if not waiting:
+        return []
+    tasks = list(MigrationTask.objects.filter(pk__in=waiting).only("status", "queued_at", "scheduled_at"))
+    places = queue_places(tasks)
+    return [task.pk for task in tasks if turn_of(task, places) != turns.get(str(task.pk), "")]
 
 
 def _is_uuid(text: str) -> bool:

@@ -17,6 +17,7 @@ from .tables import TableLine, TableView
 from .wording import Tell, in_english, told_difference
 
 _MOST_EVENTS = 5000
+_MOST_COMPARISONS = 200
 _MOST_NOTES = 10_000
 _ENDPOINT = [
     "kind",
@@ -43,7 +44,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
     """Return settings, check, steps, tables, comparison, events and leftovers. `tables`: how many are listed at most.
     `tell` chooses the language of messages: English for programs, the reader's for people.
 
-    Times are ISO 8601 in UTC. Endpoints are copied by a list of names: a secret cannot slip in with a new column.
+    Where a list is cut, a number `…_total` beside it says how many there are. Times are ISO 8601 in UTC.
+    Endpoints are copied by a list of names: a secret cannot slip in with a new column.
     """
     view = TableView(task)
     counts = view.counts()
@@ -71,10 +73,13 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         "tables": [_table(line) for line in view.lines(tables)],
         "conflict": _conflict(task),
         "rows_taken": [_taken(row) for row in rows_taken(task)],
-        "comparisons": [_comparison(result, tell) for result in task.comparisons.all()[:200]],
+        "comparisons": [_comparison(result, tell) for result in task.comparisons.all()[:_MOST_COMPARISONS]],
+        "comparisons_total": task.comparisons.count(),
         "structure": [_structure(line, tell) for line in structure(task, limit=_MOST_NOTES)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
+        "events_total": Event.objects.filter(task=task).count(),
         "left": {"source": _left(left.source), "target": _left(left.target)},
+        "left_total": len(left.source) + left.target_count,
     }
 
 
@@ -222,6 +227,7 @@ def _structure(line: StructureLine, tell: Tell) -> dict[str, Any]:
             }
             for note in line.notes
         ],
+        "notes_total": line.total,
     }
 
 

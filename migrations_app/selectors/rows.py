@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -93,6 +94,7 @@ class TaskRow:
     error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
+    turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
     waits_for_try: bool = False
     actions: list[ActionButton] = field(default_factory=list)
     conflict: ConflictView | None = None
@@ -140,6 +142,15 @@ def queue_places(tasks: Iterable[MigrationTask]) -> dict[uuid.UUID, int]:
     return {key: order[key] for key in wanted if key in order}
 
 
+def turn_of(task: MigrationTask, places: dict[uuid.UUID, int]) -> str:
+    """Return the place in the queue, or the minutes until a set time; '' for a task that waits for neither."""
+    if task.status == Status.QUEUED:
+        return str(places.get(task.pk, ""))
+    if task.status == Status.SCHEDULED and task.scheduled_at is not None:
+        return str(max(0, int((task.scheduled_at - timezone.now()).total_seconds() // 60)))
+    return ""
+
+
 def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) -> TaskRow:
     """Return the row of one task. With `places` given, the ledger is not asked: the list offers less than the page."""
     status = Status(task.status)
@@ -177,6 +188,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_code=task.error_code,
         error_message=told(task, "error_message"),
         error_hint=told(task, "error_hint"),
+        turn=turn_of(task, places),
         waits_for_try=task.failing_since is not None and task.not_before is not None,
         actions=action_buttons(task, ledger=alone),
         conflict=conflict(task),

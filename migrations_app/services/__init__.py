@@ -21,7 +21,7 @@ from .accounts import (
     setup_token_is_open,
 )
 from .audit import answering, record_request
-from .base import NotFound, Refused
+from .base import Changed, NotFound, Refused
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import (
     acknowledge,
@@ -99,6 +99,7 @@ __all__ = [
     "Access",
     "BadTargets",
     "BulkResult",
+    "Changed",
     "EndpointData",
     "InventoryError",
     "NotFound",

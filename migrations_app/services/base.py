@@ -32,6 +32,16 @@ class Refused(Exception):
         super().__init__(self.message)
 
 
+class Changed(Refused):
+    """Somebody saved the same thing since the form was shown. Nothing was changed."""
+
+
+def refuse_stale(seen: str | None, now: str, message: str = "") -> None:
+    """Raise Changed unless a form was drawn from what is stored now. `seen`: its fingerprint; None compares nothing."""
+    if seen is not None and seen != now:
+        raise Changed(message or _("Somebody saved this meanwhile. Nothing was saved. Look at it and save again."))
+
+
 class NotFound(Exception):
     """There is no such object, or it is not this user's."""
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from .. import queue
 from ..draft_facts import draft_hash
-from ..engine.checks.fixes import Fix, fix_of
+from ..engine.checks.fixes import Fix, fix_of, is_offered
 from ..engine.errors import PlanError
 from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, together
@@ -112,7 +112,7 @@ def withdraw_acknowledgement(*, task_id: TaskId, item_id: int, actor: Actor) -> 
 
 def fix_for(item: CheckItem) -> Fix:
     """Return what the Fix button of an item does, exactly. Raises Refused when there is nothing to do."""
-    if item.status not in ("warning", "failed") or not item.fix:
+    if not is_offered(item.status, item.fix):
         raise Refused(_("There is nothing to fix here any more. Load the page again."))
     try:
         return fix_of(item.fix, item.fix_arguments)

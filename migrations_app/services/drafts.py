@@ -9,12 +9,12 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from .. import queue
-from ..draft_facts import draft_hash, way_to
+from ..draft_facts import draft_hash, settings_mark, way_to
 from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..engine.wording import noun, say
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
-from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .base import Actor, Refused, TaskId, locked, move, note, refuse_stale, require, touch
 from .endpoint_tests import HOST_KEY_UNKNOWN, is_key_of
 from .endpoints import EndpointData, store_endpoint
 from .limits import count_test
@@ -65,10 +65,15 @@ def save_settings(
     incremental: bool,
     source: EndpointData,
     target: EndpointData,
+    seen: str | None = None,
 ) -> MigrationTask:
-    """Change a task that has not been started; a check result that no longer fits is void. Raises Refused."""
+    """Change a task that has not been started; a check result that no longer fits is void. Raises Refused.
+
+    `seen`: the `settings_mark` that the form was drawn from. Raises Changed when it is another one by now.
+    """
     task = locked(task_id)
     require(Action.EDIT, task)
+    refuse_stale(seen, settings_mark(task))
     before = draft_hash(task)
     former = way_to(task.source)
     task.name, task.scheduled_at, task.incremental = name, scheduled_at, incremental

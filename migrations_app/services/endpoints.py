@@ -13,9 +13,10 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from .. import sources
+from ..draft_facts import endpoint_mark
 from ..models import Endpoint
 from .audit import record
-from .base import Actor, NotFound, Refused, actor_name
+from .base import Actor, NotFound, Refused, actor_name, refuse_stale
 
 _TLS_STRENGTH = [mode for mode, _label in Endpoint.TLS_MODES]
 _SIGN_IN_WEAKNESS = [name for name, _label in Endpoint.SIGN_INS]
@@ -204,12 +205,28 @@ def get_saved(saved_id: uuid.UUID | str) -> Endpoint:
     return endpoint
 
 
+def _locked(saved_id: uuid.UUID) -> Endpoint:
+    """Return a saved endpoint, locked for the rest of the transaction. Raises NotFound."""
+    return Endpoint.objects.select_for_update().get(pk=get_saved(saved_id).pk)
+
+
 @transaction.atomic
 def save_endpoint(
-    *, actor: Actor, name: str, data: EndpointData, saved_id: uuid.UUID | None = None, side: str = "source"
+    *,
+    actor: Actor,
+    name: str,
+    data: EndpointData,
+    saved_id: uuid.UUID | None = None,
+    side: str = "source",
+    seen: str | None = None,
 ) -> Endpoint:
-    """Create or change a saved endpoint. Tasks that took it keep what they took. Raises Refused, NotFound."""
-    stored = get_saved(saved_id) if saved_id else Endpoint()
+    """Create or change a saved endpoint. Tasks that took it keep what they took. Raises Refused, NotFound.
+
+    `seen`: the `endpoint_mark` that the form was drawn from. Raises Changed when it is another one by now.
+    """
+    stored = _locked(saved_id) if saved_id else Endpoint()
+    if saved_id:
+        refuse_stale(seen, endpoint_mark(stored))
     _refuse_taken(name, stored.pk)
     stored.saved_name = name
     store_endpoint(stored, data, side=side)

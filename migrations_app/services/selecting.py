@@ -9,7 +9,7 @@ from dataclasses import replace
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from ..draft_facts import draft_hash, missing_parents
+from ..draft_facts import draft_hash, existing_mark, missing_parents, names_mark, roles_mark
 from ..engine.patterns import compile_glob
 from ..engine.plan import DatabasePlan
 from ..engine.selection import DESTRUCTIVE, EXISTING, FOREIGN_KEYS, MODES, ROLES, Mode, Path, Selection
@@ -17,7 +17,7 @@ from ..engine.states import Action
 from ..engine.wording import say
 from ..models import Level, MigrationTask, SourceObject
 from ..telling import tell_kept
-from .base import Actor, Refused, TaskId, locked, note, require, touch
+from .base import Actor, Refused, TaskId, locked, note, refuse_stale, require, touch
 from .drafts import void_check
 from .renaming import refuse_bad_targets
 
@@ -142,27 +142,41 @@ def set_foreign_keys(*, task_id: TaskId, actor: Actor, policy: str) -> Migration
         return _change(task_id, actor, lambda task, now: replace(now, foreign_keys=policy))
 
 
-def set_roles(*, task_id: TaskId, actor: Actor, roles: str, passwords: bool) -> MigrationTask:
-    """Say which roles are made on the target when they are missing there, and whether with their passwords."""
+def _stale_choice() -> str:
+    return _(
+        "Somebody chose something else here meanwhile. Nothing was saved. Look at the choice and save yours again."
+    )
+
+
+def set_roles(*, task_id: TaskId, actor: Actor, roles: str, passwords: bool, seen: str | None = None) -> MigrationTask:
+    """Say which roles are made on the target when they are missing there, and whether with their passwords.
+
+    `seen`: the `roles_mark` that the form was drawn from. Raises Refused, and Changed when it is another one by now.
+    """
     if roles not in ROLES:
         raise Refused(_("Roles are left out, or those that objects need are made, or all of them."))
+
+    def change(task: MigrationTask, now: Selection) -> Selection:
+        refuse_stale(seen, roles_mark(now), _stale_choice())
+        return replace(now, roles=roles, role_passwords=passwords and roles != "none")
+
     with transaction.atomic():
-        return _change(
-            task_id,
-            actor,
-            lambda task, now: replace(now, roles=roles, role_passwords=passwords and roles != "none"),
-        )
+        return _change(task_id, actor, change)
 
 
-def set_existing(*, task_id: TaskId, actor: Actor, policy: str, typed: str = "") -> MigrationTask:
+def set_existing(
+    *, task_id: TaskId, actor: Actor, policy: str, typed: str = "", seen: str | None = None
+) -> MigrationTask:
     """Say what happens to objects of the target that are in the way.
 
-    What empties or drops them has to be confirmed by the task's name (`typed`). Raises Refused.
+    What empties or drops them has to be confirmed by the task's name (`typed`). `seen`: the `existing_mark` that the
+    form was drawn from. Raises Refused, and Changed when it is another one by now.
     """
     if policy not in EXISTING:
         raise Refused(_("Choose what happens to what the target has already."))
 
     def change(task: MigrationTask, now: Selection) -> Selection:
+        refuse_stale(seen, existing_mark(now), _stale_choice())
         if policy in DESTRUCTIVE and typed.strip() != task.name.strip():
             raise Refused(_("Type the task's name to confirm that objects of the target are emptied or dropped."))
         if now.existing != policy:
@@ -175,14 +189,21 @@ def set_existing(*, task_id: TaskId, actor: Actor, policy: str, typed: str = "")
 
 
 def set_targets(
-    *, task_id: TaskId, actor: Actor, databases: Mapping[str, str], schemas: Mapping[tuple[str, str], str]
+    *,
+    task_id: TaskId,
+    actor: Actor,
+    databases: Mapping[str, str],
+    schemas: Mapping[tuple[str, str], str],
+    seen: str | None = None,
 ) -> MigrationTask:
     """Set the names on the target of the given databases and schemas; an empty name is the one of the source.
 
-    What is not given keeps its name. Raises renaming.BadTargets, whose `errors` name each wrong field.
+    What is not given keeps its name. `seen`: the `names_mark` of the given ones that the form was drawn from.
+    Raises renaming.BadTargets, whose `errors` name each wrong field, and Changed when they have other names by now.
     """
 
     def change(task: MigrationTask, now: Selection) -> Selection:
+        refuse_stale(seen, names_mark(now, [*((name,) for name in databases), *schemas]))
         targets = {**now.targets, **databases}
         schema_targets = {**now.schema_targets, **schemas}
         changed = replace(

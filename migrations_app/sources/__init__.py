@@ -5,7 +5,7 @@ The resource directory behind the lists has two providers: rows of our own (`loc
 
 from __future__ import annotations
 
-from .directory import Resolved, Vanished, directory_of, resolve
+from .directory import Resolved, Vanished, directory_of, look_up, resolve
 from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
 from .local import Change, Plan, missing_parents, plan_import
@@ -34,6 +34,7 @@ __all__ = [
     "fields_of",
     "is_elsewhere",
     "judge",
+    "look_up",
     "missing_parents",
     "plan_import",
     "read_inventory",

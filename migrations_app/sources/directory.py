@@ -45,15 +45,19 @@ def resolve(endpoint: Endpoint) -> Resolved:
     Asks the cloud for instances that came from there (about 5 seconds at most); when it does not answer, the stored
     address counts: an outage of the directory is not the server's. Raises Vanished.
     """
+    try:
+        return look_up(endpoint)
+    except ProviderError:
+        return Resolved(endpoint.host, endpoint.port)
+
+
+def look_up(endpoint: Endpoint) -> Resolved:
+    """Return the address of an endpoint as `resolve` does. Raises Vanished, and ProviderError when nobody answers."""
     stored = Resolved(endpoint.host, endpoint.port)
     kind = _RESOLVED.get(endpoint.kind)
     if kind is None or not endpoint.instance_id:
         return stored
-    try:
-        found = _current(endpoint, kind)
-    except ProviderError:
-        return stored
-    return _same(endpoint, found, stored)
+    return _same(endpoint, _current(endpoint, kind), stored)
 
 
 def _same(endpoint: Endpoint, found: Found | Resource | None, stored: Resolved) -> Resolved:

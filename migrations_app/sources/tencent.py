@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
+from ..engine.dialling import HandshakeEnded, Reason, allowed_addresses
+from ..engine.policy import AddressPolicy, parse_networks
 from ..models import ProviderAccount
 
 if TYPE_CHECKING:
@@ -271,6 +275,7 @@ class Tencent:
         from tencentcloud.common.profile.http_profile import HttpProfile
 
         account = self._account
+        _refuse_forbidden(account, listing.product)
         http = HttpProfile(
             protocol="https" if account.use_https else "http",
             endpoint=account.endpoint or None,
@@ -280,3 +285,22 @@ class Tencent:
         credential = Credential(account.secret_id, str(account.secret_key))
         profile = ClientProfile(httpProfile=http, language="en-US")
         return CommonClient(listing.product, _VERSION, credential, region, profile)
+
+
+def _refuse_forbidden(account: ProviderAccount, product: str) -> None:
+    """Raise ProviderError when an address of our own choice leads where nothing is ever dialled (`engine.policy`).
+
+    The list of what databases may be dialled does not count here; loopback does no harm: a gateway may stand there.
+    A name that cannot be looked up is left to the SDK, which may have a proxy that knows it.
+    """
+    host = account.endpoint or (f"{product}.{account.root_domain}" if account.root_domain else "")
+    if not host:
+        return
+    name, colon, port = host.rpartition(":") if host.count(":") == 1 or "]:" in host else (host, "", "")
+    policy = AddressPolicy(deny=parse_networks(settings.DENY_ADDRESSES), loopback=True)
+    try:
+        allowed_addresses(name.strip("[]"), int(port) if colon and port.isdecimal() else 443, policy, TIMEOUT_SECONDS)
+    except HandshakeEnded as ended:
+        if ended.answer.reason is Reason.POLICY:
+            said = f"The address {host} is not allowed by the policy of this console, so it was not asked."
+            raise ProviderError("AddressNotAllowed", said, "") from ended

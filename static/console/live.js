@@ -3,6 +3,11 @@
 (() => {
   "use strict";
   const KEPT = { DETAILS: ["open"], DIALOG: ["open"], INPUT: ["value", "checked"], OPTION: ["selected"] };
+  const touched = new WeakSet();
+  document.addEventListener("click", (event) => {
+    const summary = event.target instanceof Element ? event.target.closest("summary") : null;
+    if (summary) touched.add(summary.parentElement);
+  });
   const own = (node, name) => name === "hx-swap-oob" || (KEPT[node.tagName] || []).includes(name) || (name === "class" && node.matches(".hint"));
 
   function attributes(node, next) {
@@ -12,6 +17,8 @@
     for (const { name } of [...node.attributes]) {
       if (!own(node, name) && !next.hasAttribute(name)) node.removeAttribute(name);
     }
+    // What turned important opens by itself, until the operator has opened or closed it.
+    if (node.tagName === "DETAILS" && next.open && !node.open && !touched.has(node)) node.open = true;
     if (node.tagName === "INPUT" && node.type === "hidden" && node.value !== next.value) node.value = next.value;
   }
 
@@ -61,6 +68,17 @@
     event.detail.shouldSwap = false;
     if (inTheWay(target, next)) { held.add(group); return; }
     patch(target, next);
+    window.htmx.process(target);
+  });
+  // A part that asks for itself as a whole, such as the check: it stays, and what differs in it is changed.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, xhr } = event.detail;
+    if (!target.matches("[data-patch]") || xhr.status !== 200) return;
+    const next = new DOMParser().parseFromString(xhr.responseText, "text/html").getElementById(target.id);
+    if (!next) return;
+    event.detail.shouldSwap = false;
+    patch(target, document.importNode(next, true));
+    target.querySelectorAll("[data-needs-script]").forEach((node) => { node.hidden = false; });
     window.htmx.process(target);
   });
   // A tab that comes back asks at once instead of showing what was true before lunch.

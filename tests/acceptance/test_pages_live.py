@@ -83,6 +83,45 @@ def test_only_a_new_status_is_spoken(sign_in: SignIn, live_server: Any) -> None:
     assert set(page.evaluate("spoken")) == {"In sync, ready to complete"}
 
 
+def test_a_check_that_runs_changes_its_items_and_leaves_the_rest_where_it_is(sign_in: SignIn, live_server: Any) -> None:
+    page, task = sign_in(), factories.task(status="checking")
+    waiting = factories.check_item(task, "keys", "waiting", title="Keys", group="Tables")
+    factories.check_item(task, "wal", "failed", title="WAL level", sql="SELECT 1;", hint="Set it.")
+    page.goto(live_server.url + reverse("tasks:check", args=[task.id]))
+    page.evaluate(
+        "document.querySelectorAll('.item').forEach((item) => { item.marked = true; }); window.spoken = [];"
+        "new MutationObserver(() => spoken.push(document.querySelector('#check-said').textContent))"
+        ".observe(document.querySelector('#check-said'), { childList: true, characterData: true, subtree: true })"
+    )
+    page.locator("#mark-wal").focus()
+    waiting.__class__.objects.filter(pk=waiting.pk).update(status="warning", found="One has none.")
+    expect(page.get_by_text("One has none.")).to_be_visible(timeout=PATIENCE)  # its group has opened by itself
+    expect(page.locator("#mark-wal")).to_be_focused()
+    assert page.evaluate("[...document.querySelectorAll('.item')].every((item) => item.marked)")
+    assert page.evaluate("spoken") == []
+    MigrationTask.objects.filter(pk=task.pk).update(status="check_failed", checked_at=timezone.now())
+    expect(page.locator("#check-said")).to_have_text("Checked: 1 Failed, 1 Warning, 0 Passed.", timeout=PATIENCE)
+    expect(page.locator("#mark-wal")).to_be_focused()
+    expect(page.locator("#check[data-poll]")).to_have_count(0)
+    _accessible(page)
+
+
+def test_trouble_that_is_tried_again_is_spoken_once(sign_in: SignIn, live_server: Any) -> None:
+    page, task = sign_in(), _syncing()
+    _change(task, error_code="RUN-RETRY", error_message="Try 1 failed.")
+    page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
+    alert = page.locator("#head").get_by_role("alert")
+    expect(alert).to_have_count(1)
+    page.evaluate(
+        "window.spoken = []; new MutationObserver(() => spoken.push('again'))"
+        ".observe(document.querySelector('#trouble'), { childList: true, characterData: true, subtree: true })"
+    )
+    _change(task, error_message="Try 2 failed.")
+    expect(page.get_by_text("Try 2 failed.")).to_be_visible(timeout=PATIENCE)
+    expect(alert).to_contain_text("There is trouble (RUN-RETRY)")
+    assert page.evaluate("spoken") == []
+
+
 def test_a_task_page_in_a_hidden_tab_does_not_ask_and_asks_when_it_comes_back(
     sign_in: SignIn, live_server: Any
 ) -> None:

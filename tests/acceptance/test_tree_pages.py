@@ -53,6 +53,21 @@ def _selection(task: MigrationTask) -> Selection:
     return Selection.from_json(task.selection)
 
 
+def test_a_branch_that_takes_long_to_come_shows_where_its_rows_will_be(
+    sign_in: SignIn, live_server: Any, task: MigrationTask
+) -> None:
+    page, held = _open(sign_in, live_server, task), []
+    page.route("**/tree/**", held.append)
+    page.locator("summary").filter(has=page.get_by_text("shop", exact=True)).first.click()
+    shown = "getComputedStyle(document.querySelector(\"ul[aria-label='shop'] > .more\"), '::before')"
+    page.wait_for_function(f"{shown}.content !== 'none' && {shown}.opacity === '1'", timeout=SLOW)
+    assert page.evaluate(f"{shown}.animationDelay") == "0.3s"
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator("ul[aria-label='shop'] > li .pick").first).to_be_visible(timeout=SLOW)
+    assert page.evaluate("document.querySelector(\"ul[aria-label='shop'] > .more\")") is None
+
+
 def test_boxes_modes_and_counter_follow_one_another(sign_in: SignIn, live_server: Any, task: MigrationTask) -> None:
     page = _open(sign_in, live_server, task)
     _unfold(page, "shop", "shop.public")

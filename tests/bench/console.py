@@ -94,7 +94,8 @@ def measure_pages(installation: Installation, options: argparse.Namespace) -> No
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"filled in {time.monotonic() - started:.0f} s; {os.cpu_count()} cores, load before: {load}")
     print(f"{'milliseconds':58}   alone: p50  p95    {options.clients} clients: p50  p95    per s   CPU ms", flush=True)
-    pages = [*pages_of_tasks(ids), *pages_of_trees(ids), *pages_of_checks(ids)]
+    trees = pages_of_trees(ids)
+    pages = trees if options.trees else [*pages_of_tasks(ids), *trees, *pages_of_checks(ids)]
     with tasks_that_run(installation.folder):
         for page in pages:
             if options.only not in page.name:
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--requests", type=int, default=10, help="of each client for each page")
     parser.add_argument("--only", default="", help="pages whose name holds this text, and no check of many tables")
+    parser.add_argument("--trees", action="store_true", help="the object tree alone, and no check of many tables")
     parser.add_argument("--tables", type=int, default=10_000, help="of the check; 0: no check")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)  # or nobody would end the web server
@@ -131,7 +133,7 @@ def main() -> int:
             measure_pages(installation, options)
         finally:
             installation.stop()
-        if options.tables and not options.only:
+        if options.tables and not options.only and not options.trees:
             check_of(options.tables, folder)
     return 0
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
+from console.access_forms import AccessForm
 from console.forms import SettingsForms, SourceForm, TargetForm, TaskForm
 from tests import factories
 
@@ -139,6 +140,23 @@ def test_blanks_of_names_and_passwords_are_kept() -> None:
     form = _source(account=" mover ", password=" secret ")
     assert form.is_valid()
     assert (form.endpoint().account, form.endpoint().password) == (" mover ", " secret ")
+
+
+def test_prefer_is_offered_only_to_an_endpoint_that_has_it() -> None:
+    assert [mode for mode, _ in SourceForm().fields["tls_mode"].choices] == [
+        "disable",
+        "require",
+        "verify-ca",
+        "verify-full",
+    ]
+    assert "tls_mode" in _source(tls_mode="prefer").errors
+    stored = factories.endpoint(tls_mode="prefer")
+    kept = SourceForm(settings_data(source__tls_mode="prefer"), stored=stored)
+    assert kept.is_valid(), kept.errors
+    assert kept.endpoint().tls_mode == "prefer"
+    for mode, offered in (("prefer", True), ("require", False)):
+        access = AccessForm(None, endpoint=factories.endpoint(tls_mode=mode), movable=True, side="source")
+        assert ("prefer" in dict(access.fields["tls_mode"].choices)) is offered
 
 
 def test_an_unknown_type_or_tls_mode_is_refused() -> None:

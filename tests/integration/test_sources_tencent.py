@@ -14,8 +14,11 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
+from console.forms.resource import AccountForm
 from migrations_app import selectors, services, sources
+from migrations_app.engine.checks.registry import CheckStatus
 from migrations_app.models import Endpoint, ProviderAccount, Resource, ResourceListing
+from migrations_app.runner.standing import standing
 from migrations_app.sources import tencent
 from tests import factories
 from tests.cloud import SECRET_ID, SECRET_KEY, Cloud, cloud_server, error
@@ -257,6 +260,74 @@ def test_an_instance_that_vanished_or_moved_is_said_so(account: ProviderAccount,
 def test_an_outage_of_the_directory_is_not_the_servers(account: ProviderAccount, cloud: Cloud) -> None:
     cloud.answers["DescribeDBInstances"] = lambda asked: error("InternalError", "busy")
     assert sources.resolve(_stored()) == ("10.0.4.9", 5433)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"endpoint": "169.254.169.254"}, {"endpoint": "100.100.100.200:80"}, {"endpoint": "[fd00:ec2::254]:80"}],
+)
+def test_an_endpoint_that_leads_to_a_metadata_service_is_not_asked(account: ProviderAccount, place: Any) -> None:
+    services.set_account(
+        actor=None, secret_id=SECRET_ID, secret_key=SECRET_KEY, root_domain="", use_https=False, **place
+    )
+    services.freshen([("region", "")], force=True)
+    assert ResourceListing.objects.get(kind="region").error_code == "AddressNotAllowed"
+
+
+def test_a_denied_range_holds_for_the_providers_endpoint_too(
+    account: ProviderAccount, cloud: Cloud, settings: Any
+) -> None:
+    settings.DENY_ADDRESSES = ["127.0.0.0/8"]
+    services.freshen([("region", "")], force=True)
+    assert ResourceListing.objects.get(kind="region").error_code == "AddressNotAllowed"
+    assert not cloud.calls
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("secret_id", "", "Fill in this field."),
+        ("secret_id", "x" * 5000, "too long"),
+        ("secret_key", "x" * 201, "at most 200 characters"),
+        ("root_domain", "https://tencentcloudapi.com/", "one host name"),
+        ("root_domain", "a b.example", "one host name"),
+        ("root_domain", "x" * 201, "too long"),
+        ("endpoint", "user:pass@gateway", "one host name"),
+        ("endpoint", "gateway/path", "one host name"),
+        ("endpoint", "one,two", "one host name"),
+        ("endpoint", "x\ny", "one host name"),
+    ],
+)
+def test_each_wrong_value_of_the_provider_account_is_said_at_its_field(field: str, value: str, said: str) -> None:
+    typed = {"secret_id": "AKID", "secret_key": "k", "root_domain": "", "endpoint": "", "use_https": "on"}
+    form = AccountForm({**typed, field: value})
+    assert not form.is_valid()
+    assert list(form.errors) == [field]
+    assert said in form.errors[field][0]
+    assert value[:20] not in "".join(form.errors[field]) or field != "secret_key"
+
+
+def test_a_provider_account_without_a_key_asks_for_it(account: ProviderAccount) -> None:
+    stored = {"secret_id": SECRET_ID, "root_domain": "", "endpoint": account.endpoint}
+    assert AccountForm(stored, stored=account).is_valid()
+    for changes in ({"endpoint": "other.example"}, {"root_domain": "other.example"}, {"use_https": "on"}):
+        assert "secret_key" in AccountForm({**stored, **changes}, stored=account).errors
+    assert "secret_key" in AccountForm({**stored, "secret_id": "AKIDother"}, stored=account).errors
+    assert "secret_key" in AccountForm(stored).errors
+
+
+def test_an_instance_that_nobody_could_look_up_is_warned_about_and_never_passed(
+    account: ProviderAccount, cloud: Cloud
+) -> None:
+    cloud.answers["DescribeDBInstances"] = lambda asked: error("InternalError", "busy")
+    task = factories.task(source=_stored())
+    [result] = standing(task, frozenset())
+    assert (result.code, result.status) == ("instance-source", CheckStatus.WARNING)
+    assert "the provider answered InternalError: busy" in result.found
+    assert "Request: " in result.found
+    ProviderAccount.objects.all().delete()
+    [result] = standing(task, frozenset())
+    assert (result.status, "NoAccount" in result.found) == (CheckStatus.WARNING, True)
 
 
 def test_pages_show_what_the_provider_said_and_never_the_key(

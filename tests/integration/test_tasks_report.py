@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app.models import MigrationTask
+from migrations_app.selectors import report
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +72,21 @@ def test_the_json_holds_everything_but_secrets(anna: Client) -> None:
     assert report["comparisons"][0]["differences"][0]["sample_keys"] == ["id=9"]
     assert report["events"][0]["actor"] == "anna"
     assert report["left"]["source"][0]["removal"].startswith("SELECT")
+
+
+def test_lists_that_are_cut_say_how_many_there_are(anna: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _full()
+    factories.event(task, "Another one.")
+    factories.comparison(task)
+    monkeypatch.setattr(report, "_MOST_EVENTS", 1)
+    monkeypatch.setattr(report, "_MOST_COMPARISONS", 1)
+    facts = json.loads(anna.get(reverse("tasks:report-json", args=[task.id])).text)
+    assert (len(facts["events"]), facts["events_total"]) == (1, task.events.count())
+    assert (len(facts["comparisons"]), facts["comparisons_total"]) == (1, 2)
+    assert facts["left_total"] == 1
+    page = anna.get(reverse("tasks:report", args=[task.id]))
+    assertContains(page, f"The newest 1 of {task.events.count()} events.")
+    assertContains(page, "1 of 2 comparisons.")
 
 
 def test_the_page_stands_alone_and_names_no_other_place(anna: Client) -> None:

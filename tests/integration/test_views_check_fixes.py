@@ -77,6 +77,12 @@ def test_nothing_is_offered_where_nothing_can_be_done(changes: dict[str, str], a
         services.fix_for(item)
 
 
+def test_a_passed_item_offers_to_make_early_what_the_start_would_make(anna: Client) -> None:
+    task, item = warned(status="passed", fix="schemas", fix_arguments={"database": "shop", "schemas": ["Sales"]})
+    assertContains(anna.get(url("check", task)), f'id="fix-{item.pk}"')
+    assertContains(anna.get(url("check-fix", task, item.pk)), "CREATE SCHEMA IF NOT EXISTS &quot;Sales&quot;;")
+
+
 def test_a_fix_that_was_run_is_told_and_its_item_looked_at_again(anna: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     task, item = warned()
     _ask(anna, task, item)

@@ -51,6 +51,26 @@ def test_the_task_page_shows_all_there_is(anna: Client) -> None:
         assertContains(page, words)
 
 
+def test_the_stepper_tells_the_remaining_steps_at_the_mark_of_the_current_one(anna: Client) -> None:
+    task = factories.running_task("copy")
+    stepper = (
+        anna.get(reverse("tasks:detail", args=[task.id])).text.partition('id="steps"')[2].partition("</section>")[0]
+    )
+    assert stepper.count('class="mark"') == 1
+    current = stepper.partition('aria-current="step"')[2].partition("</ol></div></div>")[0]
+    assert f'aria-describedby="tip-{task.id}"' in current
+    assert "until you press Complete" in current
+    assert "structure" not in current.lower()
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_the_stepper_of_a_task_that_ended_has_no_remaining_steps(anna: Client, status: str) -> None:
+    task = factories.running_task("cleanup", status=status)
+    task.steps.update(state="done" if status == "completed" else "pending")
+    page = anna.get(reverse("tasks:detail", args=[task.id])).text
+    assert 'class="mark"' not in page.partition('id="steps"')[2].partition("</section>")[0]
+
+
 def test_tables_are_searched_and_paged(anna: Client) -> None:
     task = factories.running_task()
     for number in range(60):

@@ -15,7 +15,8 @@ from pytest_django.asserts import assertContains, assertNotContains, assertRedir
 from migrations_app import services
 from migrations_app.demo.inventory import inventory_text
 from migrations_app.draft_facts import draft_hash
-from migrations_app.models import AuditEntry, ConnectionTest, Endpoint, MigrationTask, SourceObject
+from migrations_app.models import AuditEntry, ConnectionTest, Endpoint, MigrationTask, Resource, SourceObject
+from migrations_app.selectors import directory
 from tests import factories
 from tests.integration.test_forms import settings_data
 
@@ -152,6 +153,27 @@ def test_an_endpoint_is_saved_on_the_way(anna: Client) -> None:
     assert (saved.host, str(saved.password)) == ("db1.internal", factories.CANARY)
     assert task.source.saved_from == saved
     assert task.source.pk != saved.pk
+
+
+def test_a_list_that_is_too_long_says_so_and_keeps_what_was_chosen(
+    anna: Client, inventory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        Resource.objects.create(
+            provider="local", kind="vpc", external_id=f"vpc-{number}", name=f"a{number}", region="demo-east"
+        )
+    chosen = {"source-kind": "cvm", "source-region": "demo-east", "source-network": "vpc", "source-vpc_id": "vpc-shop"}
+    assertContains(_fields(anna, **chosen), '<option value="vpc-shop" selected>')
+    monkeypatch.setattr(directory, "MOST_OPTIONS", 2)
+    answer = _fields(anna, **chosen)
+    total = Resource.objects.filter(kind="vpc", region="demo-east").count()
+    assertContains(answer, f"3 of {total} are suggested.")
+    assertContains(answer, '<datalist id="source-vpc_id-suggestions">')
+    assertContains(answer, 'value="vpc-shop"')
+    assertContains(_fields(anna, **{**chosen, "source-vpc_id": "vpc-none"}), f"2 of {total} are suggested.")
+    task = factories.task(source=factories.endpoint(kind="cvm", region="demo-east", network="vpc", vpc_id="vpc-shop"))
+    page = anna.get(_settings(task)).text
+    assert 'value="vpc-shop"' in page.partition('name="source-vpc_id"')[2].partition(">")[0]
 
 
 def _saved_data(**changes: str) -> dict[str, str]:

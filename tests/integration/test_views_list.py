@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains, assertNotContains
 
@@ -39,6 +43,72 @@ def test_search_finds_by_name_and_host(anna: Client) -> None:
     assertNotContains(anna.get("/", {"q": "shop to"}), "billing")
     assertContains(anna.get("/", {"q": "192.0.2.77"}), "billing")
     assertContains(anna.get("/", {"q": "nothing like it"}), "No task matches")
+
+
+def test_search_finds_by_the_databases_that_move(anna: Client) -> None:
+    factories.running_task(name="running").databases.update(source_name="ledger", target_name="ledger_new")
+    factories.inventory(factories.task(name="drafted"))
+    factories.task(name="other")
+    for text, found in (("ledger", ["running"]), ("ledger_NEW", ["running"]), ("analytics", ["drafted"])):
+        assert [row.name for row in _found(anna, q=text)] == found
+    assert _found(anna, q="template1") == []
+
+
+def _sortable() -> None:
+    """Four tasks whose order is another one by each column; the newest is the last."""
+    made = [
+        factories.task(name="d", status="draft"),
+        factories.running_task("copy", name="b", lag_seconds=90.0),
+        factories.running_task("sync", name="c", status="ready", lag_seconds=2.0),
+        factories.task(name="a", status="completed"),
+    ]
+    for number, task in enumerate(made):
+        MigrationTask.objects.filter(pk=task.pk).update(created_at=timezone.now() - timedelta(hours=9 - number))
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("", "acbd"),
+        ("created", "dbca"),
+        ("-created", "acbd"),
+        ("name", "abcd"),
+        ("-name", "dcba"),
+        ("status", "cbda"),
+        ("-status", "adbc"),
+        ("lag", "cbad"),  # those without a lag come last, either way
+        ("-lag", "bcad"),
+        ("progress", "bcad"),
+        ("-progress", "acbd"),
+        ("'; DROP TABLE", "acbd"),
+    ],
+)
+def test_each_column_sorts_the_list_both_ways(anna: Client, sort: str, names: str) -> None:
+    _sortable()
+    assert "".join(task.name for task in _found(anna, sort=sort)) == names
+
+
+@pytest.mark.parametrize(
+    ("status", "names"),
+    [("", "acbd"), ("draft", "d"), ("ready", "c"), ("completed", "a"), ("failed", ""), ("nonsense", "")],
+)
+def test_a_status_narrows_the_list_to_its_tasks(anna: Client, status: str, names: str) -> None:
+    _sortable()
+    assert "".join(task.name for task in _found(anna, status=status)) == names
+
+
+def test_each_group_of_the_filter_shows_as_many_tasks_as_it_counts(anna: Client) -> None:
+    _sortable()
+    groups = anna.get("/").context["groups"]
+    assert sum(group.count for group in groups) >= 4
+    for group in groups:
+        assert len(_found(anna, status=group.name)) == group.count
+
+
+def _found(anna: Client, **query: str) -> list[MigrationTask]:
+    """The tasks of the list, in its order."""
+    marks = anna.get("/", query).context["page"].object_list
+    return [MigrationTask.objects.get(pk=mark.pk) for mark in marks]
 
 
 def test_a_search_counts_what_it_finds_on_every_page_and_beyond_the_last(anna: Client) -> None:
@@ -83,6 +153,33 @@ def test_a_poll_brings_changed_rows_only(anna: Client) -> None:
     assertNotContains(answer, "announce")
 
 
+def test_a_poll_brings_a_row_whose_place_in_the_queue_changed(anna: Client) -> None:
+    first = factories.task(name="first", status="queued", queued_at=timezone.now() - timedelta(minutes=2))
+    second = factories.task(name="second", status="queued", queued_at=timezone.now() - timedelta(minutes=1))
+    shown = _shown(anna, second)
+    assert anna.get(LIVE, {"known": shown}).status_code == 204
+    MigrationTask.objects.filter(pk=first.pk).update(status="running", version=F("version") + 1)
+    answer = anna.get(LIVE, {"known": shown})
+    assertContains(answer, "1st in the queue")
+    assertNotContains(answer, "announce")
+    assert anna.get(LIVE, {"known": _shown(anna, second)}).status_code == 204
+
+
+def test_a_poll_brings_a_row_whose_time_until_its_start_changed(anna: Client) -> None:
+    task = factories.task(status="scheduled", scheduled_at=timezone.now() + timedelta(hours=9, seconds=30))
+    shown = _shown(anna, task)
+    assert anna.get(LIVE, {"known": shown}).status_code == 204
+    MigrationTask.objects.filter(pk=task.pk).update(scheduled_at=timezone.now() + timedelta(hours=8, seconds=30))
+    assertContains(anna.get(LIVE, {"known": shown}), "Starts in 8 h")
+
+
+def _shown(anna: Client, task: MigrationTask) -> str:
+    """What the page says about a row when it polls."""
+    found = re.search(f'value="({task.id}:[^"]*)"', anna.get("/").text)
+    assert found
+    return found[1]
+
+
 def test_a_poll_announces_a_new_status(anna: Client) -> None:
     task = factories.running_task(name="first")
     known = _known(task)
@@ -116,7 +213,9 @@ def test_a_long_list_is_paged_so_that_the_poll_fits_into_a_request_line(anna: Cl
     assert page.text.count('name="known"') == ROWS_PER_PAGE
     assertContains(page, f"1–{ROWS_PER_PAGE} of {ROWS_PER_PAGE + 1}")
     assert anna.get("/", {"page": "2"}).text.count('name="known"') == 1
-    longest = "/live/?" + "&".join(f"known={'0' * 36}%3A{'9' * 7}%3Acheck_failed" for _ in range(ROWS_PER_PAGE))
+    longest = "/live/?" + "&".join(
+        f"known={'0' * 36}%3A{'9' * 7}%3Ascheduled%3A{'9' * 7}" for _ in range(ROWS_PER_PAGE)
+    )
     assert len(longest) < 4094
 
 

@@ -133,6 +133,45 @@ def test_an_account_that_may_not_make_roles_is_offered_none(shop: Connection, ta
         shop.execute(f"DROP OWNED BY {owner}; DROP ROLE {owner}")
 
 
+def test_a_missing_target_database_is_made_early_like_the_sources(target: Connection, task: Plan) -> None:
+    name = f"early_{secrets.token_hex(4)}"
+    early = replace(task, databases=(replace(task.databases[0], target_name=name),))
+    fix = mend(early, check(early, "target-create"))
+    try:
+        assert fix.statements[0].sql.startswith(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING')
+        result = check(early, "target-create")
+        assert (result.status, result.fix) == ("passed", "")
+    finally:
+        undo(early, fix)
+    assert target.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None
+
+
+def test_missing_schemas_are_made_early_and_stand_in_nobodys_way(
+    shop: Connection, target_cluster: Cluster, target_db: str, task: Plan
+) -> None:
+    shop.execute('CREATE SCHEMA "Sales"; CREATE TABLE "Sales".orders (i int PRIMARY KEY)')
+    before = check(task, "target-create")
+    assert "It will create schema Sales" in before.found
+    fix = mend(task, before)
+    with target_cluster.connect(target_db) as connection:
+        assert connection.execute("SELECT FROM pg_namespace WHERE nspname = 'Sales'").fetchone() is not None
+    after = check(task, "target-create")
+    assert (before.status, after.status, after.fix) == ("passed", "passed", "")
+    assert check(task, "target-conflicts").status == "passed"
+    undo(task, fix)
+
+
+def test_an_account_that_may_not_create_the_database_is_not_offered_to(target: Connection, task: Plan) -> None:
+    mover = f"mover_{secrets.token_hex(4)}"
+    target.execute(f"CREATE ROLE {mover} LOGIN PASSWORD 'x'")
+    limited = replace(task, target=replace(task.target, user=mover, password="x"))
+    gone = replace(limited, databases=(replace(task.databases[0], target_name="not_there"),))
+    try:
+        assert (check(gone, "target-create").status, check(gone, "target-create").fix) == ("failed", "")
+    finally:
+        target.execute(f"DROP ROLE {mover}")
+
+
 def test_extensions_are_made_with_their_schema_and_database(target: Connection, task: Plan) -> None:
     name = f"made_{secrets.token_hex(4)}"
     create = {"encoding": "UTF8", "collate": "C", "ctype": "C", "provider": "c", "locale": None}

@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_sent_is_named_with_its_key(
     shop.execute("UPDATE \"fi les\" SET size = repeat('x', 800000) WHERE id = 2")  # a few kB, compressed
     result = check(task, "large-values")
     assert result.status == "failed"
-    assert "ROW-TOOBIG: row (2) of public.fi les has 1.0 MB" in result.found
+    assert "ROW-TOOBIG: row (2) of public.fi les has 1.1 MB" in result.found
 
 
 def test_a_bytea_that_travels_as_text_counts_twice(

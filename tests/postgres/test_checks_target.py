@@ -133,7 +133,7 @@ def test_the_needed_disk_space_is_told_and_a_warning_when_large(
     assert "kB" in result.found
     inflate(source_cluster, shop, "t", 10)
     result = check(task, "target-disk")
-    assert (result.status, "about 20.0 GB may be needed" in result.found) == ("warning", True)
+    assert (result.status, "about 21 GB may be needed" in result.found) == ("warning", True)
 
 
 def test_an_extension_that_the_target_offers_passes(shop: Connection, task: Plan) -> None:

@@ -255,3 +255,22 @@ def test_the_target_says_what_it_has_under_the_given_names(target_cluster: Clust
     assert (found["app", "v"].kind, found["app", "v"].rows_estimate) == ("view", None)
     assert found["app", ""].kind == "schema"
     assert found["", ""].kind == "database"
+
+
+def test_the_target_says_which_functions_and_types_it_has(target_cluster: Cluster, target_db: str) -> None:
+    with target_cluster.connect(target_db) as connection:
+        connection.execute("CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('calm'); CREATE DOMAIN app.short AS text")
+        connection.execute(
+            "CREATE FUNCTION app.fine(i integer) RETURNS app.mood LANGUAGE sql AS $$SELECT NULL::app.mood$$"
+        )
+        connection.execute("CREATE TABLE app.plain (i int); CREATE SEQUENCE app.numbers")
+    server = Server(host="127.0.0.1", port=target_cluster.port, user="postgres", password=target_cluster.password)
+    found = {row.name: (row.kind, row.rows_estimate) for row in read_target(server, [target_db]) if row.schema == "app"}
+    assert found == {
+        "": ("schema", None),
+        "fine(i integer)": ("function", None),
+        "mood": ("type", None),
+        "short": ("type", None),
+        "numbers": ("sequence", None),
+        "plain": ("table", None),
+    }

@@ -13,7 +13,7 @@ from migrations_app.demo.clusters import free_port
 from migrations_app.engine.checks import CheckResult, all_items, is_startable, items_for, run_checks
 from migrations_app.engine.checks.connectivity import is_public
 from migrations_app.engine.checks.context import Context
-from migrations_app.engine.checks.registry import ITEMS, Finding, Group, item, lines, passed, size
+from migrations_app.engine.checks.registry import ITEMS, Finding, Group, item, lines, passed, setting_size, size
 from migrations_app.engine.errors import CancelRequested, ConnectFailed
 from migrations_app.engine.plan import DatabasePlan, Plan, Server
 from migrations_app.engine.selection import Selection
@@ -167,4 +167,5 @@ def test_long_lists_are_cut_and_counted() -> None:
 def test_numbers_are_put_in_words() -> None:
     words = "{number} table", "{number} tables"
     assert [count(1, *words), count(2, *words)] == ["1 table", "2 tables"]
-    assert [size(5), size(2048), size(3 << 30), size(700 << 20)] == ["5 bytes", "2.0 kB", "3.0 GB", "700 MB"]
+    assert [size(n) for n in (5, 999, 2048, 3 << 30, 700 << 20)] == ["5 B", "999 B", "2 kB", "3.2 GB", "734 MB"]
+    assert [setting_size(n) for n in (1 << 10, 64 << 20, 3 << 29)] == ["1 kB", "64 MB", "1.5 GB"]

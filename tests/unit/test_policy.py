@@ -228,6 +228,29 @@ def test_what_an_ssh_host_is_asked_to_dial_is_judged_as_far_as_it_is_a_number(ho
     assert STRICT.allows_beyond(host, 5432) is allowed
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "metadata.google.internal",
+        "Metadata.Google.Internal.",
+        "metadata.tencentyun.com",
+        "instance-data",
+        "169.254.169.254.",
+        "2852039166",
+        "0xa9fea9fe",
+        "169.254.43518",
+        "0251.0376.0251.0376",
+    ],
+)
+def test_names_and_spellings_of_metadata_services_are_refused_behind_an_ssh_host_too(host: str) -> None:
+    assert not AddressPolicy(loopback=True).allows_beyond(host, 80)
+
+
+@pytest.mark.parametrize("host", ["db.internal", "10.1", "metadata-db.internal", "metadata.internal"])
+def test_other_names_and_numbers_are_left_to_the_ssh_host(host: str) -> None:
+    assert AddressPolicy().allows_beyond(host, 5432)
+
+
 def test_an_ssh_host_is_judged_like_a_server() -> None:
     bastion = Bastion(host="127.0.0.1", port=1, user="x", host_key="")
     with pytest.raises(ConnectFailed) as caught:

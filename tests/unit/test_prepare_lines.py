@@ -78,6 +78,38 @@ def test_slots_are_what_is_there_and_what_is_needed() -> None:
     assert prepared.restart
 
 
+def test_many_tables_need_a_larger_lock_table_and_a_restart() -> None:
+    many = DatabaseFacts(name="shop", tables=tuple(table(f"t{number}", "app") for number in range(4000)))
+    room = {"max_locks_per_transaction": "64", "max_connections": "100", "max_prepared_transactions": "0"}
+    for incremental in (True, False):
+        prepared = prepare(
+            replace(plan(), incremental=incremental), facts(replication=True, settings=room, databases=(many,))
+        )
+        locks = line(prepared, "max_locks_per_transaction")
+        assert (locks.now, locks.wanted, locks.ok, prepared.restart) == ("64", "224", False, True)
+        assert "max_locks_per_transaction = 224" in prepared.conf
+        assert not any("nothing restarts" in note for note in prepared.notes)
+    room["max_locks_per_transaction"] = "224"
+    enough = prepare(plan(), facts(replication=True, settings=room, databases=(many,)))
+    assert not any(one.name == "max_locks_per_transaction" for one in enough.settings)
+
+
+def test_large_objects_of_a_whole_database_are_granted_one_by_one() -> None:
+    closed = DatabaseFacts(name="shop", closed_large_objects=3)
+    grant = "SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %s;', oid, '\"mover\"')"
+    grant += " FROM pg_largeobject_metadata \\gexec"
+    for incremental in (True, False):
+        script = prepare(replace(plan(), incremental=incremental), facts(databases=(closed,))).script
+        assert grant in script.splitlines()
+    assert "LARGE OBJECT" not in prepare(plan(), facts(databases=(DatabaseFacts(name="shop"),))).script
+
+
+@pytest.mark.parametrize(("version", "both"), [(0, False), (90600, True), (160004, False)])
+def test_both_lines_of_pg_hba_are_called_needed_where_two_are_written(version: int, both: bool) -> None:
+    prepared = prepare(plan(), facts(version=version))
+    assert (prepared.hba_both, prepared.hba.count("\n")) == (both, 2 if both else 1)
+
+
 def test_a_setting_that_waits_for_its_restart_is_not_written_twice() -> None:
     waits = Setting(shown="replica", number=None, pending_restart=True)
     prepared = prepare(plan(), facts(settings={"wal_level": waits}))

@@ -26,6 +26,7 @@ STATEMENT_SECONDS = 30
 LOCK_WAIT = "5s"
 _PROVIDERS = {"i": "ICU", "b": "BUILTIN"}
 _IDENTITIES = {"n": "NOTHING", "f": "FULL"}
+_EARLY = frozenset({"database", "schemas"})
 _THERE_ALREADY = frozenset({"42710", "42P04", "42P06"})
 SETTINGS = frozenset(
     {
@@ -76,6 +77,11 @@ class Fix:
         """A short hash of the statements: what was read and confirmed must be what is run."""
         text = "\n".join(f"{one.side} {one.database} {one.sql}" for one in self.statements)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_offered(status: str, name: str) -> bool:
+    """Say whether a result of this status may offer a fix of this name; a passed one only what the start makes too."""
+    return bool(name) and (status in ("failed", "warning") or (status == "passed" and name in _EARLY))
 
 
 def fix_of(name: str, arguments: Mapping[str, Any]) -> Fix:

@@ -7,8 +7,9 @@ import psycopg
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
-from ..wording import count, listing, say
+from ..wording import Sentence, count, listing, say
 from .context import Context
+from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles
 
@@ -122,11 +123,10 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
             Side.TARGET, "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
         )
         if allowed:
-            return passed(
-                say(
-                    "The database {target_name} will be created by {user}.", target_name=database.target_name, user=user
-                )
+            made = say(
+                "The database {target_name} will be created by {user}.", target_name=database.target_name, user=user
             )
+            return _made_now(context, database, passed(made, _early()))
         return failed(
             say(
                 "The target has no database {target_name}, and {user} may not create one.",
@@ -149,6 +149,25 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
     return _schemas_on_target(context, database, user)
 
 
+def _early() -> Sentence:
+    return say("The start makes it. Make it now only to prepare something in it, such as an extension or rights.")
+
+
+def _made_now(context: Context, database: DatabasePlan, finding: Finding) -> Finding:
+    """Offer to create the target database now, like the source's, while the source can be looked at."""
+    try:
+        like = dict(context.source_database(database.source_name))
+    except Unavailable:
+        return finding
+    if context.version(Side.TARGET) < 150000:
+        like["provider"] = "c"
+    return finding.fixed_by("database", **{**_locale(like), "database": database.target_name})
+
+
+def _locale(like: dict[str, object]) -> dict[str, object]:
+    return {name: like[name] for name in ("encoding", "collate", "ctype", "provider", "locale")}
+
+
 def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> Finding:
     rows = context.target(database.target_name).execute(query("check_schema_rights")).fetchall()
     used = {table.schema for table in context.tables(database.source_name)}
@@ -165,9 +184,12 @@ def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> F
             say("Grant it in {target_name}, or make the account the schema's owner.", target_name=database.target_name),
             lines(f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(user)};" for name in closed),
         )
-    return passed(
-        say("The account {user} may create objects in {target_name}.", user=user, target_name=database.target_name)
-    )
+    told = say("The account {user} may create objects in {target_name}.", user=user, target_name=database.target_name)
+    missing = sorted(wanted - {TARGET_SCHEMA} - {str(name) for name, _ in rows})
+    if not missing:
+        return passed(told)
+    will = say(" It will create {names}.", names=listing(say("schema {name}", name=name) for name in missing))
+    return passed(told + will, _early()).fixed_by("schemas", database=database.target_name, schemas=missing)
 
 
 @item(

@@ -176,10 +176,22 @@ def lines(statements: Iterable[str], limit: int = 50) -> str:
     return "\n".join([*known[:limit], *more])
 
 
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
 def size(number: float) -> str:
-    """Return a byte count in words: 512 bytes, 3.4 MB."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
+    """Return a byte count in powers of 1000, as the console's pages count: 512 B, 3.4 MB."""
     step = 0
-    while number >= 1024 and step < len(units) - 1:
+    while number >= 999.5 and step < len(_UNITS) - 1:
+        number, step = number / 1000, step + 1
+    figure = f"{number:.1f}" if step and number < 9.95 else f"{number:.0f}"
+    return f"{figure.removesuffix('.0')} {_UNITS[step]}"
+
+
+def setting_size(number: float) -> str:
+    """Return bytes of a server's setting as that server writes them, in powers of 1024: 64 MB, 1.5 GB."""
+    step = 0
+    while number >= 1024 and step < len(_UNITS) - 1:
         number, step = number / 1024, step + 1
-    return f"{number:.0f} {units[step]}" if step == 0 or number >= 100 else f"{number:.1f} {units[step]}"
+    figure = f"{number:.1f}" if number < 100 else f"{number:.0f}"
+    return f"{figure.removesuffix('.0')} {_UNITS[step]}"

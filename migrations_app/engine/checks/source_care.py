@@ -7,7 +7,7 @@ from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, item, lines, passed, size, warning
+from .registry import ON_SOURCE, ON_TARGET, Finding, Group, item, lines, passed, setting_size, size, warning
 
 DECODING_KILOBYTES = 64 << 10
 IDLE_SLOT_BYTES = 1 << 30
@@ -30,9 +30,9 @@ def decoding_memory(context: Context) -> Finding:
     if not text:
         return passed(say("This version decodes in a fixed amount of memory."))
     if int(text) >= DECODING_KILOBYTES:
-        return passed(say("logical_decoding_work_mem is {size}.", size=size(int(text) << 10)))
+        return passed(say("logical_decoding_work_mem is {size}.", size=setting_size(int(text) << 10)))
     return warning(
-        say("logical_decoding_work_mem is only {size}.", size=size(int(text) << 10)),
+        say("logical_decoding_work_mem is only {size}.", size=setting_size(int(text) << 10)),
         say(
             "Larger transactions are written to the source's disk while they are decoded, which "
             "slows the sync. 64 MB is the usual value."
@@ -185,10 +185,10 @@ def target_tuning(context: Context) -> Finding:
     buffers = int(context.setting(Side.TARGET, "shared_buffers") or 0) << 13
     found, statements = [], []
     if total >= TUNED_BYTES and wal < 4 << 30:
-        found.append(say("max_wal_size is {size}", size=size(wal)))
+        found.append(say("max_wal_size is {size}", size=setting_size(wal)))
         statements.append("ALTER SYSTEM SET max_wal_size = '16GB';")
     if total >= LARGE_BYTES and buffers < 8 << 30:
-        found.append(say("shared_buffers is {size}", size=size(buffers)))
+        found.append(say("shared_buffers is {size}", size=setting_size(buffers)))
     if not found:
         return passed(say("Nothing stands out for a copy of {size}.", size=size(total)))
     return warning(
@@ -219,7 +219,7 @@ def temporary_files(context: Context) -> Finding:
     return warning(
         say(
             "Sessions of the target may write {size} of temporary files; the largest table has {size_2}.",
-            size=size(limit << 10),
+            size=setting_size(limit << 10),
             size_2=size(largest),
         ),
         say("Building its indexes may fail. A superuser can lift the limit for the account."),

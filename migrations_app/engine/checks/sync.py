@@ -14,7 +14,7 @@ from ..sql import query
 from ..versions import can_decode, has_publications, version_words
 from ..wording import Sentence, count, listing, noun, printable, say
 from .context import MANAGED_ROLES, Context, Unavailable
-from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, setting_size, size, warning
 
 LONG_TRANSACTION_SECONDS = 300
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
@@ -275,12 +275,12 @@ def slot_wal_limit(context: Context) -> Finding:
     limit = int(text) << 20
     needed = max(1 << 30, _selected_bytes(context))
     if limit >= needed:
-        return passed(say("The source keeps up to {size} of WAL for slots.", size=size(limit)))
+        return passed(say("The source keeps up to {size} of WAL for slots.", size=setting_size(limit)))
     wanted = f"{max(needed >> 20, 1024) * 2}MB"
     finding = warning(
         say(
             "The source keeps only {size} of WAL for slots; {size_2} will be copied.",
-            size=size(limit),
+            size=setting_size(limit),
             size_2=size(_selected_bytes(context)),
         ),
         say(
