@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('migrations_app', '0009_structure_notes'),
+        ('migrations_app', '0010_conflicts'),
     ]
 
     operations = [
