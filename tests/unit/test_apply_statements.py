@@ -137,3 +137,29 @@ def test_a_sure_statement_fails_by_itself_unless_it_hits_one_row() -> None:
 def test_truncation_names_all_tables_at_once_with_their_flags() -> None:
     sql = truncate_sql([("s", "a"), ("s", 'b"')], cascade=True, restart_identity=True)
     assert sql == 'TRUNCATE ONLY "s"."a", ONLY "s"."b""" RESTART IDENTITY CASCADE'
+
+
+def test_what_has_the_old_or_the_new_key_is_removed_when_the_row_of_the_source_is_taken() -> None:
+    moved = KEYED.removals(Update(1, [b"1", None, None], False, [b"2", b"x", b"y"]))
+    assert moved == [(("remove", (0,)), [b"1"]), (("remove", (0,)), [b"2"])]
+    assert KEYED.sql(moved[0][0]) == 'DELETE FROM ONLY "s"."t" WHERE "id" OPERATOR("pg_catalog".=) $1'
+    assert [values for _, values in KEYED.removals(Insert(1, [b"3", None, None]))] == [[b"3"]]
+    assert [values for _, values in KEYED.removals(Delete(1, [b"4", None, None], False))] == [[b"4"]]
+
+
+def test_without_a_key_nothing_is_removed() -> None:
+    keyless = statements(column("v"), identity="f", keys=())
+    assert keyless.removals(Delete(1, [b"x"], True)) == []
+
+
+def test_a_row_is_whole_when_the_old_one_tells_what_the_new_one_leaves_out() -> None:
+    assert KEYED.whole(Update(1, None, False, [b"1", UNCHANGED, b"y"])) is None
+    assert KEYED.whole(Update(1, [b"1", None, None], False, [b"1", UNCHANGED, b"y"])) is None, "NULL is not told there"
+    assert KEYED.whole(Update(1, [b"1", b"big", b"x"], True, [b"1", UNCHANGED, b"y"])) == [b"1", b"big", b"y"]
+
+
+def test_only_a_constraint_over_exactly_the_key_is_the_key() -> None:
+    table = statements(
+        column("id", uniques=("t_pkey", "wider")), column("a", uniques=("wider",)), column("b", uniques=("t_b_key",))
+    )
+    assert [name for name in ("t_pkey", "wider", "t_b_key", "no_such") if table.is_key(name)] == ["t_pkey"]

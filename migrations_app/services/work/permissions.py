@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -9,7 +11,7 @@ from ...engine.conflicts import Permission, Use
 from ...engine.lsn import format_lsn
 from ...engine.wording import say, template
 from ...models import MigrationTask, RowPermission
-from ..base import TaskId, note
+from ..base import note
 
 _TOLD = {
     Use.TAKEN: template(
@@ -24,14 +26,14 @@ _TOLD = {
 }
 
 
-def permissions(task_id: TaskId, database: str) -> list[Permission]:
+def permissions(task_id: UUID, database: str) -> list[Permission]:
     """Return what is not used up, in the order in which it was allowed."""
-    rows = RowPermission.objects.filter(task__pk=task_id, database=database, used_at=None)
+    rows = RowPermission.objects.filter(task_id=task_id, database=database, used_at=None)
     return [Permission(number=row.pk, schema=row.schema, name=row.name, digest=row.digest, lsn=row.lsn) for row in rows]
 
 
 @transaction.atomic
-def permission_used(task_id: TaskId, permission: Permission, use: Use) -> None:
+def permission_used(task_id: UUID, permission: Permission, use: Use) -> None:
     """Use a permission up, and tell it once."""
     task = MigrationTask.objects.get(pk=task_id)
     row = RowPermission.objects.get(pk=permission.number, task=task)
