@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from sys import intern
 
 from django.conf import settings
@@ -80,7 +80,7 @@ def existing_mark(selection: Selection) -> str:
     return _mark([selection.existing])
 
 
-def _mark(facts: list[object]) -> str:
+def _mark(facts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 

@@ -57,7 +57,7 @@ def test_a_branch_that_takes_long_to_come_shows_where_its_rows_will_be(
     sign_in: SignIn, live_server: Any, task: MigrationTask
 ) -> None:
     page, held = _open(sign_in, live_server, task), []
-    page.route("**/tree/**", held.append)
+    page.route("**/objects/level/**", held.append)
     page.locator("summary").filter(has=page.get_by_text("shop", exact=True)).first.click()
     shown = "getComputedStyle(document.querySelector(\"ul[aria-label='shop'] > .more\"), '::before')"
     page.wait_for_function(f"{shown}.content !== 'none' && {shown}.opacity === '1'", timeout=SLOW)
