@@ -73,7 +73,8 @@ def _page(request: HtmxRequest, stored: Endpoint | None) -> HttpResponseBase:
         else:
             said = _("%(name)s is saved.") % {"name": saved.saved_name}
             return go(request, reverse("endpoints:list"), said=said)
-    context: dict[str, Any] = {"form": form, "stored": stored, "copies": stored.copies.count() if stored else 0, "stale": stale}
+    copies = stored.copies.count() if stored else 0
+    context: dict[str, Any] = {"form": form, "stored": stored, "copies": copies, "stale": stale}
     if stored is not None:
         now = selectors.endpoint_mark(_saved_or_404(stored.pk) if stale else stored)
         context["seen"] = seen(request, now, stale=stale)

@@ -25,11 +25,14 @@
   const same = (node, next) => node.nodeType === next.nodeType && node.nodeName === next.nodeName && (node.id || "") === (next.id || "");
 
   function children(node, next) {
+    const stay = new Set([...next.childNodes].map((child) => child.id).filter(Boolean));
     let at = node.firstChild;
     for (const wanted of [...next.childNodes]) {
       let found = at;
       if (wanted.id && (!at || at.id !== wanted.id)) found = [...node.children].find((child) => child.id === wanted.id && same(child, wanted)) || null;
       else if (!at || !same(at, wanted)) found = null;
+      // A part that is moved loses the focus: what stands before it and is gone by now goes first.
+      while (found && at && at !== found && !stay.has(at.id)) { const gone = at; at = at.nextSibling; gone.remove(); }
       if (!found) { node.insertBefore(wanted, at); continue; }
       if (found !== at) node.insertBefore(found, at);
       patch(found, wanted);

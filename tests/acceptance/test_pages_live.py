@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from migrations_app.models import MigrationTask, Sample, TableCopy
+from migrations_app.models import CheckItem, MigrationTask, Sample, TableCopy
 from tests import factories
 from tests.acceptance.conftest import questions
 
@@ -94,7 +94,7 @@ def test_a_check_that_runs_changes_its_items_and_leaves_the_rest_where_it_is(sig
         ".observe(document.querySelector('#check-said'), { childList: true, characterData: true, subtree: true })"
     )
     page.locator("#mark-wal").focus()
-    waiting.__class__.objects.filter(pk=waiting.pk).update(status="warning", found="One has none.")
+    CheckItem.objects.filter(pk=waiting.pk).update(status="warning", found="One has none.")
     expect(page.get_by_text("One has none.")).to_be_visible(timeout=PATIENCE)  # its group has opened by itself
     expect(page.locator("#mark-wal")).to_be_focused()
     assert page.evaluate("[...document.querySelectorAll('.item')].every((item) => item.marked)")

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from migrations_app.engine.selection import Selection
 from migrations_app.models import MigrationTask, SourceObject
 from tests import factories
+from tests.fakes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
@@ -57,10 +58,11 @@ def test_a_branch_that_takes_long_to_come_shows_where_its_rows_will_be(
     sign_in: SignIn, live_server: Any, task: MigrationTask
 ) -> None:
     page, held = _open(sign_in, live_server, task), []
-    page.route("**/tree/**", held.append)
+    page.route("**/objects/level/**", lambda route: held.append(route))
     page.locator("summary").filter(has=page.get_by_text("shop", exact=True)).first.click()
     shown = "getComputedStyle(document.querySelector(\"ul[aria-label='shop'] > .more\"), '::before')"
-    page.wait_for_function(f"{shown}.content !== 'none' && {shown}.opacity === '1'", timeout=SLOW)
+    is_shown = f"{shown}.content !== 'none' && {shown}.opacity === '1'"
+    wait_until(lambda: page.evaluate(is_shown), 30, "the place of the rows being shown")
     assert page.evaluate(f"{shown}.animationDelay") == "0.3s"
     assert len(held) == 1
     held[0].continue_()
