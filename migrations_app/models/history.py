@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.utils import timezone
@@ -61,6 +61,18 @@ class LedgerEntry(models.Model):
         return f"{self.side} {self.kind} {self.name}"
 
 
+class AppendOnlyEvents(models.QuerySet["Event"]):
+    """Rows that can be read and added. They go with their task, and in no other way."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """History is never rewritten."""
+        raise TypeError("events are append-only")
+
+    def delete(self) -> NoReturn:
+        """History is never shortened."""
+        raise TypeError("events are append-only")
+
+
 class Event(models.Model):
     """The history of a task. Append-only: who, when, what, from which status to which."""
 
@@ -75,6 +87,8 @@ class Event(models.Model):
     to_status = models.CharField(max_length=20, blank=True, default="")
     detail = models.JSONField(default=dict)
 
+    objects = AppendOnlyEvents.as_manager()
+
     class Meta:
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [models.Index(fields=["task", "-id"])]
@@ -87,6 +101,10 @@ class Event(models.Model):
         if self.pk:
             raise TypeError("events are append-only")
         super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    def delete(self, *args: object, **kwargs: object) -> NoReturn:
+        """History is never shortened."""
+        raise TypeError("events are append-only")
 
 
 class ComparisonResult(models.Model):

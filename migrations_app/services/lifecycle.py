@@ -14,7 +14,7 @@ from .. import queue
 from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
-from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
+from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .quarantine import refuse_quarantined
 from .selecting import planned_databases
@@ -307,8 +307,7 @@ def delete_task(*, task_id: TaskId, actor: Actor) -> None:
             _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
         )
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
-    Event.objects.filter(task=task).delete()
-    task.delete()
+    task.delete()  # and its history with it
     for endpoint in endpoints:
         endpoint.delete()
 

