@@ -7,7 +7,7 @@ and the server's own words where it refused that statement before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -34,7 +34,7 @@ from .toc import Entry
 
 _PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
-_TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT"})
+_TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
 
 
@@ -52,13 +52,18 @@ class _Refusals:
         if thing.kind == "row security":
             rows = self.archive.of_type("ROW SECURITY")
             return next((one for one in rows if (one.schema, one.tag) == (thing.schema, thing.table)), None)
-        return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.oid else None
+        return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.class_oid and thing.oid else None
 
     def words(self, entry: Entry | None) -> str:
         """Return what the target said when it refused the entry."""
         state = self.states.get(entry.dump_id) if entry else None
         same = state is not None and entry is not None and (state.type, state.name) == (entry.type, entry.tag)
         return state.error if state and same and not state.done else ""
+
+    def words_on_setting(self, setting: str) -> str:
+        """Return what the target said when it refused a setting of the database."""
+        lines = (line for one in self.states.values() if not one.done for line in one.error.splitlines())
+        return "; ".join(line.removeprefix(start) for line in lines if line.startswith(start := f"{setting}: "))
 
     def words_on_grants(self, entry: Entry | None) -> str:
         """Return what the target said when it refused grants on an object."""
@@ -105,6 +110,7 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
     except psycopg.Error as error:
         run.ports.control.check()
         raise translate(error, side, f"comparing the structure of {database.source_name}") from error
+    compared = replace(compared, differences=tuple(_on_target(one, database) for one in compared.differences))
     notes = _notes(database, compared, refusals)
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
@@ -199,6 +205,15 @@ def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     return found
 
 
+def _on_target(one: Difference, database: DatabasePlan) -> Difference:
+    """Tell what belongs to the database as a whole how that is called on the target."""
+    if one.thing.kind == "database":
+        return replace(one, thing=replace(one.thing, name=database.target_name))
+    if one.thing.kind in ("database setting", "security label"):
+        return replace(one, thing=one.thing.with_values(database=database.target_name))
+    return one
+
+
 def _notes(database: DatabasePlan, compared: Compared, refusals: _Refusals) -> list[Note]:
     name = database.source_name
     owners = [one for one in compared.differences if one.part == "owner"]
@@ -223,6 +238,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     words = refusals.words_on_grants(entry) if one.part == "privileges" else ""
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
+    if thing.kind == "database setting":
+        words = refusals.words_on_setting(str(thing.values["setting"]))
     return Note(
         database=database,
         kind=thing.kind,

@@ -16,13 +16,18 @@ from .things import RELATIONS, Identity, Thing, Things
 from .wording import Prints, same_text
 
 _NOTHING = Renaming()
-ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger"})
+ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger", "database", "database setting"})
 ACTIVE = frozenset({"foreign key", "trigger", "rule"})
 _WHOLE_ONLY = frozenset({"cast"})
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
 _NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
 """Long texts, and texts that may hold a password."""
-_AS_WRITTEN = frozenset({"body", "library", "labels", "comment", "owner", "privileges", "options", "settings"})
+_AS_WRITTEN = frozenset(
+    {
+        *("body", "library", "labels", "label", "comment", "comments on constraints"),
+        *("owner", "privileges", "options", "settings", "setting", "role", "value"),
+    }
+)
 _NOT_CARRIED = {
     "publication": "publications are not carried over",
     "security label": "security labels are not carried over",
@@ -211,11 +216,16 @@ def _judge_part(
             what = f"not carried over, because it may be a secret: {', '.join(gone)}"
             yield Difference(thing=thing, part=part, what=what, source=tuple(gone))
         return
-    if part in _NEVER_SHOWN:
+    if part in _NEVER_SHOWN or may_be_secret(thing):
         what = f"{part}: differs" if here and there else f"{part}: missing on the {'target' if here else 'source'}"
     else:
         what = f"{part}: {_shown(here)} on the source, {_shown(there)} on the target"
     yield Difference(thing=thing, part=part, what=what, source=here, target=there)
+
+
+def may_be_secret(thing: Thing) -> bool:
+    """Say whether it is a setting that an application has invented for itself: some keep passwords there."""
+    return thing.kind == "database setting" and "." in str(thing.values.get("setting", ""))
 
 
 def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: Things) -> Iterator[Difference]:
