@@ -174,7 +174,13 @@ def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snaps
     waiting = replace(state, status=TableStatus.WAITING)
     work = _table_work(run, database, waiting, source, target, _made(run, database))
     if not work.ours or work.target is None:
-        raise TargetError(f"The table {state.schema}.{state.name} cannot be copied again: it is not ours.")
+        raise TargetError(
+            say(
+                "The table {schema}.{name} cannot be copied again: it is not ours.",
+                schema=state.schema,
+                name=state.name,
+            )
+        )
     work.state = state
     return work
 

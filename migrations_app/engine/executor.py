@@ -73,7 +73,7 @@ class Executor:
     def recopy(self) -> Outcome:
         """Copy once more the tables that somebody asked for, while the sync of all others goes on. Idempotent."""
         run = self._opened()
-        with self._reporting("copying tables once more"):
+        with self._reporting(say("copying tables once more")):
             return recopy.run(run)
 
     def cancelled(self) -> list[LedgerItem]:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from .. import queue
 from ..engine.states import Action, Status, StepName
+from ..engine.wording import say
 from ..models import MigrationTask, Recopy, TableCopy
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require, touch
 
@@ -29,7 +30,8 @@ def recopy_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, n
         raise Refused(_("This task does not copy such a table. Look at its list of tables."))
     _request, new = Recopy.objects.get_or_create(task=task, **place, defaults={"asked_by": actor_name(actor)})
     if new:
-        said = f"{schema}.{name} of {database} is to be copied once more."
+        label = f"{schema}.{name}"
+        said = say("{label} of {source_name} is to be copied once more.", label=label, source_name=database)
         note(task, said, actor=actor, code="RECOPY-REQUESTED")
     touch(task, recopy_requested=True)
     task.refresh_from_db()
