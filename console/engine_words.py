@@ -364,7 +364,7 @@ LOOKS_AT = (
     _("The target has no object with the name of one that will be migrated."),
     _("Other objects in the target database stay as they are."),
     _("The selected tables fit on the target's disk."),
-    _("Reading the schema locks every selected table at once."),
+    _("Reading the schema locks all tables at once, or in pieces where the server has no room for that."),
     _("Enough connections are free for the copy."),
     _("Our sessions' own settings hold on both servers, so that no timeout ends a long copy."),
     _("A pg_dump that can read the source is installed here."),

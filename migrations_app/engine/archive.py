@@ -22,7 +22,7 @@ from .errors import SourceError
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
 from .outcome import Run
-from .pgtools import dump_schema
+from .pieces import dump_whole
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .renamed_entries import Refused, rename_entries, rename_left
@@ -161,7 +161,8 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     tables = [] if whole else read_tables(connection)
     wanted = {table.oid for table in selected_tables(tables, selection, name)}
     unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
-    dump_schema(run, name, snapshot_id, path, exclude=tuple(qualified(it.schema, it.name) for it in unreadable))
+    exclude = tuple(qualified(it.schema, it.name) for it in unreadable)
+    dump_whole(run, connection, name, snapshot_id, path, exclude)
     entries = [entry for entry in read_archive(path) if not _is_skipped(entry)]
 
     def is_wanted(entry: Entry) -> bool:

@@ -162,6 +162,11 @@ class Board(Generic[Building]):
         with self._changed:
             return bool(self._indexing or self._building or self._ready or self._running)
 
+    def more_to_build(self) -> bool:
+        """Say whether something waits to be built besides what the lanes are at, or will."""
+        with self._changed:
+            return bool(self._indexing or self._ready or self._running)
+
     def index(self, *units: tuple[int, Building]) -> None:
         """Queue what is to be built, each with its weight."""
         with self._changed:

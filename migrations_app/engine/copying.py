@@ -140,6 +140,8 @@ class Lane:
         self.patience = Patience(self._check, self._activity)
         self.turn = 0
         """Grows with every COPY that begins: `give_way` means one of them."""
+        self.rows_passing = 0
+        """Rows that the COPY of one table has sent by now, as far as the source tells: see `Lookout`."""
         self._stop = check
         self._streaming = self._asked_away = False
         self._current: TableWork | None = None
@@ -179,6 +181,11 @@ class Lane:
     def reading(self) -> int | None:
         """The source's process while it sends rows that can be given up, else None."""
         return self.source.info.backend_pid if self._streaming and not self.held else None
+
+    @property
+    def passing(self) -> tuple[TableWork | None, int]:
+        """The table whose rows pass now, and how many of them have."""
+        return self._current, self.rows_passing
 
     def give_way(self, turn: int) -> None:
         """Let the COPY number `turn` end at once, if it still runs: somebody waits for its table. From any thread."""
@@ -285,7 +292,7 @@ class Lane:
         ]
 
         def begins(number: int) -> None:
-            self._current = works[number]
+            self._current, self.rows_passing = works[number], 0
 
         with self._streams():
             copied = self.relay.copy_many(streams, begins)
@@ -296,6 +303,7 @@ class Lane:
     def _streams(self) -> Iterator[None]:
         """Let somebody who waits for one of the tables end the block."""
         self.turn += 1
+        self.rows_passing = 0
         self._asked_away, self._streaming = False, True
         try:
             yield
@@ -305,6 +313,7 @@ class Lane:
             raise
         finally:
             self._streaming = False
+            self.rows_passing = 0
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
@@ -327,9 +336,13 @@ class Lane:
     def copy_over(self, work: TableWork) -> None:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
         doing = say("copying {label} again", label=work.label)
-        self._enter([work])
         self._command("BEGIN", doing)
         self._command("DELETE FROM ONLY " + _name(work), doing)  # noqa: S608 - a quoted name only
+        try:
+            self._enter([work])  # only now: emptying may take long, and nobody has to wait for that on the source
+        except (Moved, Busy):
+            self._command("ROLLBACK", doing)
+            raise
         self._copy(work, Part("", 0), freeze=False)
         self._leave()
         self._command("COMMIT", doing)

@@ -1,4 +1,7 @@
-"""Builds indexes while rows are still being copied: the largest table first, and its indexes side by side."""
+"""Builds indexes while rows are still being copied: the largest table first, and its indexes side by side.
+
+The full statistics of large tables come when no index waits any more; rough ones are there from the beginning.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from .analyzing import BETTER, ROUGH, covers_partitions
 from .connect import Connection, translate
 from .copy_board import Board
 from .copying import TableWork
 from .errors import EngineError
-from .indexes import SMALL_TABLE_BYTES, build_apart, build_table, to_build_apart
+from .indexes import SMALL_TABLE_BYTES, analyze_table, build_apart, build_indexes, build_table, to_build_apart
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
@@ -21,14 +25,16 @@ from .wording import say
 
 _TRIES = 3
 _SHOWN_BYTES = 16 << 20
+_LAST = 1 << 62
 
 
 @dataclass(eq=False, kw_only=True)
 class IndexUnit:
-    """What an index lane takes at once: one index of a large table, or everything that is left of a table."""
+    """What an index lane takes at once: one index of a large table, what is left of a table, or its statistics."""
 
     work: TableWork
     entry: Entry | None = None
+    statistics: bool = False
 
 
 class Indexer:
@@ -93,18 +99,40 @@ class Indexer:
             if last:
                 self._board.index((work.table.bytes, IndexUnit(work=work)))
             return
+        if unit.statistics:
+            analyze_table(self._run, work.database, work.table, session)
+            self._finish(work)
+            return
         if work.table.bytes >= _SHOWN_BYTES and work.state.status is not TableStatus.INDEXING:
             work.state = replace(work.state, status=TableStatus.INDEXING)
             self._run.ports.store.save_tables(work.state)
-        if not self._split(work, session):
+        if work.table.bytes <= SMALL_TABLE_BYTES:
             build_table(self._run, work.database, work.table, session)
-            work.state = replace(work.state, status=TableStatus.DONE)
-            self._done(work.state)
+            self._finish(work)
+        else:
+            self._build_large(work, session)
+
+    def _finish(self, work: TableWork) -> None:
+        work.state = replace(work.state, status=TableStatus.DONE)
+        self._done(work.state)
+
+    def _build_large(self, work: TableWork, session: Connection) -> None:
+        """Build the indexes of a large table, side by side if there are several, with statistics in between."""
+        if work not in self._left:
+            analyze_table(self._run, work.database, work.table, session, target=ROUGH)
+            if self._split(work, session):
+                return
+        build_indexes(self._run, work.database, work.table, session)
+        covered = work.table.is_partition and covers_partitions(session)
+        if covered or self._board.more_to_build():
+            analyze_table(self._run, work.database, work.table, session, target=BETTER)
+        if covered:
+            self._finish(work)  # the full ones come with those of the partitioned table
+            return
+        self._board.index((work.table.bytes - _LAST, IndexUnit(work=work, statistics=True)))
 
     def _split(self, work: TableWork, session: Connection) -> bool:
         """Queue the indexes of a large table one by one; what is left of the table comes after the last of them."""
-        if work.table.bytes <= SMALL_TABLE_BYTES or work in self._left:
-            return False
         entries = to_build_apart(self._run, work.database, work.table, session)
         if len(entries) < 2:
             return False

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import psycopg
 
+from .analyzing import analyze
 from .archive import Archive, Place, open_archive
 from .catalog import Table
 from .connect import Connection
+from .mapping import renaming_of
 from .names import qualified
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -144,24 +146,39 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
     archive = open_archive(run, database)
     schema, name = archive.renaming.place((table.schema, table.name))
     entries = archive.by_table.get((schema, name), ())
-    analyze = b"ANALYZE " + qualified(schema, name).encode() + b";"
     with _session(run, database, session) as connection:
         run.ports.control.check()
         if table.bytes <= SMALL_TABLE_BYTES:
             try:
                 settings = build_settings(run, connection)
-                connection.execute(settings + b"\n".join([*(entry.definition for entry in entries), analyze]))
+                texts = [
+                    *(entry.definition for entry in entries),
+                    b"ANALYZE " + qualified(schema, name).encode() + b";",
+                ]
+                connection.execute(settings + b"\n".join(texts))
                 return
             except psycopg.Error as error:
                 raise_unless_refused(
                     run, error, say("building the indexes of {schema}.{name}", schema=table.schema, name=table.name)
                 )
-        connection.execute(build_settings(run, connection))
-        remember(run, database, build_missing(run, connection, archive, entries, schema, name))
-        try:
-            connection.execute(analyze)
-        except psycopg.Error as error:
-            raise_unless_refused(run, error, say("analyzing {schema}.{name}", schema=table.schema, name=table.name))
+        build_indexes(run, database, table, connection)
+        analyze(run, connection, schema, name)
+
+
+def build_indexes(run: Run, database: DatabasePlan, table: Table, connection: Connection) -> None:
+    """Build what `build_table` does, one by one and without its ANALYZE: for a large table. Otherwise the same."""
+    archive = open_archive(run, database)
+    schema, name = archive.renaming.place((table.schema, table.name))
+    connection.execute(build_settings(run, connection))
+    entries = archive.by_table.get((schema, name), ())
+    remember(run, database, build_missing(run, connection, archive, entries, schema, name))
+
+
+def analyze_table(
+    run: Run, database: DatabasePlan, table: Table, connection: Connection, *, target: int | None = None
+) -> None:
+    """Make the statistics of a table of the source on the target; with `target` rough ones, as in `analyzing`."""
+    analyze(run, connection, *renaming_of(run, database).place((table.schema, table.name)), target=target)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .archive import Archive
-from .comparing.structure import Difference, Grant
+from .comparing.structure import Difference, Grant, may_be_secret
 from .comparing.things import Thing
-from .names import qualified, quote
+from .names import literal, qualified, quote
 from .restore import owner_text
 from .toc import Entry
 
@@ -19,6 +20,7 @@ _GRANTED = {
     "column": "TABLE",
     "sequence": "SEQUENCE",
     "schema": "SCHEMA",
+    "database": "DATABASE",
     "large object": "LARGE OBJECT",
     "language": "LANGUAGE",
     "foreign data wrapper": "FOREIGN DATA WRAPPER",
@@ -32,13 +34,26 @@ _GRANTED = {
     "range type": "TYPE",
     "base type": "TYPE",
 }
+# Lists of names: each of them is a value of its own.
+_LISTS = frozenset(
+    {
+        *("local_preload_libraries", "search_path", "session_preload_libraries"),
+        *("shared_preload_libraries", "temp_tablespaces", "unix_socket_directories"),
+    }
+)
+_LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^,"]*)\s*(?:,|$)')
 _BY_TABLE = frozenset({"table", "view", "materialized view", "foreign table", "column"})
 _STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 
 
 def mending_statement(one: Difference) -> str:
-    """Return the SQL that makes a part on the target what it is on the source; '' when none is known."""
+    """Return the SQL that makes a part on the target what it is on the source; '' when none is known.
+
+    A thing that is the database, or belongs to it as a whole, must know how that is called on the target.
+    """
     thing = one.thing
+    if thing.kind in _OF_DATABASE and one.part != "privileges":
+        return _OF_DATABASE[thing.kind](thing)
     if one.part == "privileges":
         return _grants(thing, one.source or (), one.target or ())
     if one.part == "option names":
@@ -57,6 +72,37 @@ def mending_statement(one: Difference) -> str:
     if thing.kind == "materialized view" and one.part == "filled":
         return f"REFRESH MATERIALIZED VIEW {qualified(thing.schema, thing.table)};"
     return ""
+
+
+def _comment(thing: Thing) -> str:
+    text = thing.values.get("comment")
+    return f"COMMENT ON DATABASE {quote(thing.name)} IS {literal(str(text)) if text is not None else 'NULL'};"
+
+
+def _setting(thing: Thing) -> str:
+    values = {name: str(value) for name, value in thing.values.items()}
+    where = "ALTER DATABASE" if "role" not in values else f"ALTER ROLE {quote(values['role'])} IN DATABASE"
+    value = literal(values["value"])
+    if may_be_secret(thing):
+        value = "'…'"
+    elif values["setting"] in _LISTS:
+        names = (found[1] for found in _LISTED.finditer(values["value"]) if found[0].strip())
+        value = ", ".join(literal(_unquoted(name.strip())) for name in names) or "''"
+    return f"{where} {quote(values['database'])} SET {quote(values['setting'])} TO {value};"
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _label(thing: Thing) -> str:
+    provider, named, label = (str(thing.values[part]) for part in ("provider", "object", "label"))
+    if named == "DATABASE":
+        named += " " + quote(str(thing.values["database"]))
+    return f"SECURITY LABEL FOR {quote(provider)} ON {named} IS {literal(label)};"
+
+
+_OF_DATABASE = {"database": _comment, "database setting": _setting, "security label": _label}
 
 
 def _column(table: str, thing: Thing, one: Difference) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import psycopg
 
+from .analyzing import analyze_matviews, analyze_parents
 from .archive import Archive, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .extension_rows import carry_extension_rows
@@ -61,21 +62,22 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
         remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
         carry_extension_rows(run, database)
-        _stage(run, database, 2, say("foreign keys, triggers and rules"))
+        _stage(run, database, 2, say("statistics of partitioned tables"))
+        analyze_parents(run, database, connection, archive)
+        _stage(run, database, 3, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
         _prove_checks(run, database, connection)
-        _stage(run, database, 3, say("materialized views"))
+        _stage(run, database, 4, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
-        _stage(run, database, 4, say("comments and rights"))
+        analyze_matviews(run, database, connection, archive)
+        _stage(run, database, 5, say("comments and rights"))
         if not run.plan.incremental:
             _restore_access(run, database, connection, archive)
         remember(run, database, run_entries(run, connection, _comments(run, database, archive), _LISTED))
-        _stage(run, database, 5, say("sequences"))
+        _stage(run, database, 6, say("sequences"))
         set_sequences(run, database, connection, archive)
-        _stage(run, database, 6, say("statistics of partitioned tables"))
-        _analyze_roots(run, connection, archive)
         _restore_identities(run, database, connection)
         make_durable(connection)
 
@@ -279,24 +281,6 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
         run.ports.store.event(
             "warning", "SEQUENCES-BEHIND", say("Sequences that could not be set: {names}.", names=some(behind))
         )
-
-
-def _analyze_roots(run: Run, connection: Connection, archive: Archive) -> None:
-    """Partitioned tables have statistics of their own, which nothing else makes: autovacuum sees partitions only."""
-    rows = connection.execute(
-        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p' AND NOT c.relispartition"
-    ).fetchall()
-    ours = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
-    only = "ONLY " if connection.info.server_version >= 180000 else ""
-    for schema, name in rows:
-        if (schema, name) in ours:
-            run.ports.control.check()
-            statement = f"ANALYZE {only}{qualified(str(schema), str(name))}"
-            try:
-                connection.execute(statement.encode())
-            except psycopg.Error as error:
-                raise_unless_refused(run, error, say("analyzing {schema}.{name}", schema=schema, name=name))
 
 
 def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:

@@ -6,16 +6,16 @@ published later are lost without a word on newer servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 
-from . import truncate_log
+from . import publishing, truncate_log
 from .catalog import Table
 from .connect import Connection, translate
 from .errors import ConnectionLost, SourceError
-from .names import TARGET_SCHEMA, literal, publication_name, qualified, quote
+from .names import TARGET_SCHEMA, publication_name, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -24,9 +24,6 @@ from .wording import Sentence, count, listing, say, verbatim
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _LONGEST_WAIT_SECONDS = 15.0
-_ROOTS_SINCE = 130000
-_TRUNCATE_SINCE = 110000
-_GENERATED_SINCE = 180000
 
 _WITHOUT_IDENTITY = """
 SELECT c.oid::bigint, c.relreplident::text,
@@ -66,13 +63,29 @@ def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: li
     if not has_publications(version):
         return ""  # the server sends every table, and what is not selected is left out here
     name = publication_name(run.plan.key, database_oid(connection))
-    wanted = published(tables, version)
+    wanted = publishing.published(tables, version)
     run.ports.ledger.intend(
         LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.PUBLICATION, name=name)
     )
-    existing = _published_now(connection, name)
+    _publish(run, database, connection, name, wanted, anew=anew)
+    log = truncate_log.log_oid(connection, run.plan.key)
+    if log and log not in (publishing.published_now(connection, name) or ()):
+        place = qualified(TARGET_SCHEMA, truncate_log.log_name(run.plan.key))
+        text = f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}"
+        _locking(run, connection, [], text, say("publishing the log of emptied tables"))
+    return name
+
+
+def _publish(
+    run: Run, database: DatabasePlan, connection: Connection, name: str, wanted: list[Table], *, anew: bool
+) -> None:
+    existing = publishing.published_now(connection, name)
     if existing is not None and anew:
-        _locking(run, connection, [], "DROP PUBLICATION " + quote(name), say("replacing the publication"))
+
+        def drop() -> None:
+            publishing.drop(connection, name)
+
+        persist(run, connection, [], drop, say("replacing the publication"), _ANY)
         existing = None
     if existing is None:
         if not anew:
@@ -85,17 +98,11 @@ def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: li
                 hint=say("Cancel the task and start it again: it needs a new copy."),
                 code="SRC-SLOTLOST",
             )
-        text = _create(name, wanted, version)
-        _locking(run, connection, wanted, text, say("creating the publication"))
+        for locked, text in publishing.making(name, wanted, connection.info.server_version):
+            _locking(run, connection, locked, text, say("creating the publication"))
     elif missing := [table for table in wanted if table.oid not in existing]:
-        text = f"ALTER PUBLICATION {quote(name)} ADD TABLE " + _only(missing)
-        _locking(run, connection, missing, text, say("adding tables to the publication"))
-    log = truncate_log.log_oid(connection, run.plan.key)
-    if log and log not in (_published_now(connection, name) or ()):
-        place = qualified(TARGET_SCHEMA, truncate_log.log_name(run.plan.key))
-        text = f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}"
-        _locking(run, connection, [], text, say("publishing the log of emptied tables"))
-    return name
+        for locked, text in publishing.adding(name, missing):
+            _locking(run, connection, locked, text, say("adding tables to the publication"))
 
 
 def _note_truncates(run: Run, database: DatabasePlan, connection: Connection, tables: list[Table]) -> None:
@@ -111,44 +118,6 @@ def database_oid(connection: Connection) -> int:
         "SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()"
     ).fetchone()
     return int(str(row[0])) if row else 0
-
-
-def published(tables: list[Table], version: int) -> list[Table]:
-    """Return what the publication lists: topmost partitioned tables for their partitions where servers allow it.
-
-    Unlogged tables cannot be published; they are copied again at the end.
-    """
-    if version < _ROOTS_SINCE:
-        return [table for table in tables if table.has_rows and table.persistence == "p"]
-    known = {table.oid for table in tables}
-    return [
-        table for table in tables if table.persistence == "p" and not (table.is_partition and table.parent_oid in known)
-    ]
-
-
-def _create(name: str, tables: list[Table], version: int) -> str:
-    operations = "insert, update, delete" + (", truncate" if version >= _TRUNCATE_SINCE else "")
-    options = [f"publish = {literal(operations)}"]
-    if version >= _ROOTS_SINCE:
-        options.append("publish_via_partition_root = false")
-    if version >= _GENERATED_SINCE:
-        options.append("publish_generated_columns = none")
-    listed = " FOR TABLE " + _only(tables) if tables else ""
-    return f"CREATE PUBLICATION {quote(name)}{listed} WITH ({', '.join(options)})"
-
-
-def _only(tables: Iterable[Table]) -> str:
-    return ", ".join("ONLY " + qualified(table.schema, table.name) for table in tables)
-
-
-def _published_now(connection: Connection, name: str) -> set[int] | None:
-    """Return the oids that the publication lists, None when there is no such publication."""
-    row = connection.execute(
-        "SELECT (SELECT array_agg(r.prrelid::bigint) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid)"
-        " FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
-        (name,),
-    ).fetchone()
-    return {int(oid) for oid in row[0] or ()} if row else None  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

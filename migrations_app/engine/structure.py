@@ -7,7 +7,7 @@ and the server's own words where it refused that statement before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -32,11 +32,11 @@ from .ports import EntryState, Kind, LedgerItem, Note
 from .restore import shown_sql
 from .target_objects import some
 from .toc import Entry
-from .wording import NOTHING, Sentence, count, say, together
+from .wording import NOTHING, Sentence, count, say, together, verbatim
 
 _PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
-_TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT"})
+_TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
 
 
@@ -54,13 +54,19 @@ class _Refusals:
         if thing.kind == "row security":
             rows = self.archive.of_type("ROW SECURITY")
             return next((one for one in rows if (one.schema, one.tag) == (thing.schema, thing.table)), None)
-        return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.oid else None
+        return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.class_oid and thing.oid else None
 
     def words(self, entry: Entry | None) -> Sentence:
         """Return what the target said when it refused the entry."""
         state = self.states.get(entry.dump_id) if entry else None
         same = state is not None and entry is not None and (state.type, state.name) == (entry.type, entry.tag)
         return refusal_again(state.error) if state and same and not state.done else NOTHING
+
+    def words_on_setting(self, setting: str) -> Sentence:
+        """Return what the target said when it refused a setting of the database."""
+        lines = (line for one in self.states.values() if not one.done for line in one.error.splitlines())
+        words = (line.removeprefix(start) for line in lines if line.startswith(start := f"{setting}: "))
+        return verbatim("; ".join(words))
 
     def words_on_grants(self, entry: Entry | None) -> Sentence:
         """Return what the target said when it refused grants on an object."""
@@ -109,6 +115,7 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
         run.ports.control.check()
         doing = say("comparing the structure of {name}", name=database.source_name)
         raise translate(error, side, doing) from error
+    compared = replace(compared, differences=tuple(_on_target(one, database) for one in compared.differences))
     notes = _notes(database, compared, refusals)
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
@@ -203,6 +210,15 @@ def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     return found
 
 
+def _on_target(one: Difference, database: DatabasePlan) -> Difference:
+    """Tell what belongs to the database as a whole how that is called on the target."""
+    if one.thing.kind == "database":
+        return replace(one, thing=replace(one.thing, name=database.target_name))
+    if one.thing.kind in ("database setting", "security label"):
+        return replace(one, thing=one.thing.with_values(database=database.target_name))
+    return one
+
+
 def _notes(database: DatabasePlan, compared: Compared, refusals: _Refusals) -> list[Note]:
     name = database.source_name
     owners = [one for one in compared.differences if one.part == "owner"]
@@ -227,6 +243,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     words = refusals.words_on_grants(entry) if one.part == "privileges" else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
+    if thing.kind == "database setting":
+        words = refusals.words_on_setting(str(thing.values["setting"]))
     return Note(
         database=database,
         kind=thing.kind,

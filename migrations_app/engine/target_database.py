@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 import psycopg
 
@@ -13,6 +14,7 @@ from .names import literal, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .restore import Failure, entry_state
 from .rights import run_statements, statements
 from .target_objects import some
 from .wording import count, say
@@ -28,6 +30,7 @@ _ABOUT_DATABASE = re.compile(
     + rb" IN DATABASE "
     rb"|COMMENT ON DATABASE |(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE )" + _NAME
 )
+_SETTING = re.compile(rb' SET (?:"((?:[^"]|"")+)"|(\S+)) TO ')
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -152,6 +155,7 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
         texts = [retarget(text, database.target_name) for text in statements(entry.definition)]
         failures += run_statements(run, connection, entry, [text for text in texts if text])
     if failures:
+        _remember(run, database, failures)
         listed = some(f"{it.entry.definition.decode(errors='replace')} ({it.words})" for it in failures)
         run.ports.store.event(
             "warning",
@@ -163,6 +167,19 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
                 names=listed,
             ),
         )
+
+
+def _remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
+    """Keep what the target said to each setting, a line each: the structure comparison tells it beside the setting."""
+    lines: dict[int, list[str]] = defaultdict(list)
+    for failure in failures:
+        found = _SETTING.search(failure.entry.definition)
+        name = (found[1].replace(b'""', b'"') if found[1] else found[2]).decode(errors="replace") if found else ""
+        lines[failure.entry.dump_id].append(f"{name}: {failure.words}" if name else failure.words)
+    entries = {failure.entry.dump_id: failure.entry for failure in failures}
+    run.ports.store.save_entries(
+        *(entry_state(database, entry, error="\n".join(lines[key])) for key, entry in entries.items())
+    )
 
 
 def retarget(statement: bytes, name: str) -> bytes:

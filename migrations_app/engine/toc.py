@@ -1,4 +1,4 @@
-"""Reads the table of contents of a pg_dump archive in custom format, without running pg_restore.
+"""Reads and writes the table of contents of a pg_dump archive in custom format, without running pg_restore.
 
 The custom format stores every string with its length, so a name with a newline or a function body that looks like an
 entry header cannot mislead us, and the SQL of ten thousand entries costs one file read instead of as many processes.
@@ -16,6 +16,7 @@ from .wording import say
 PRE_DATA, DATA, POST_DATA = "pre-data", "data", "post-data"
 _SECTIONS = {1: "none", 2: PRE_DATA, 3: DATA, 4: POST_DATA}
 _CUSTOM_FORMAT = 1
+_INT_SIZE, _OFFSET_SIZE = 4, 8
 _OLDEST, _NEWEST = (1, 14), (1, 16)  # pg_dump 12 to 18
 
 
@@ -156,3 +157,42 @@ def _read_entry(reader: _Reader, version: tuple[int, int], offset_size: int) -> 
         owner=owner,
         depends_on=tuple(depends_on),
     )
+
+
+def write_archive(path: Path, entries: list[Entry]) -> None:
+    """Write entries as an archive without data that `read_archive` and pg_restore can read."""
+    path.write_bytes(_head(len(entries)) + b"".join(_entry_bytes(entry) for entry in entries))
+
+
+def _head(number: int) -> bytes:
+    when = b"".join(_integer(part) for part in (0, 0, 0, 1, 0, 100, 0))
+    head = b"PGDMP" + bytes((*_OLDEST, 0, _INT_SIZE, _OFFSET_SIZE, _CUSTOM_FORMAT)) + _integer(0)  # no compression
+    return head + when + _raw(b"") * 3 + _integer(number)
+
+
+def _entry_bytes(entry: Entry) -> bytes:
+    section = next(number for number, name in _SECTIONS.items() if name == entry.section)
+    texts = (entry.schema, entry.tablespace, entry.access_method, entry.owner, "false")
+    return b"".join(
+        (
+            _integer(entry.dump_id),
+            _integer(0),
+            *(_raw(text.encode()) for text in (str(entry.class_oid), str(entry.oid), entry.tag, entry.type)),
+            _integer(section),
+            _raw(entry.definition),
+            _raw(entry.drop),
+            _raw(None),
+            *(_raw(text.encode()) for text in texts),
+            *(_raw(str(needed).encode()) for needed in entry.depends_on),
+            _raw(None),
+            b"\x03" + bytes(_OFFSET_SIZE),  # no data
+        )
+    )
+
+
+def _integer(value: int) -> bytes:
+    return bytes([value < 0]) + abs(value).to_bytes(_INT_SIZE, "little")
+
+
+def _raw(data: bytes | None) -> bytes:
+    return _integer(-1) if data is None else _integer(len(data)) + data

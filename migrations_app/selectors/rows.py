@@ -236,8 +236,8 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
         state = "stopped"
     if state == "done" and not note[:1].isdecimal():
         note = ""  # what it was busy with last, not what it has done
-    if row.name == StepName.SYNC and not task.compare_requested:
-        note, percent = "", None  # what a comparison left there: the sync itself has no end that it nears
+    if row.name == StepName.SYNC and not (task.compare_requested or task.recopy_requested):
+        note, percent = "", None  # what a comparison or a copy left there: the sync itself has no end that it nears
     if note.startswith(_CATCHING_UP):
         percent = None
     return StepLine(

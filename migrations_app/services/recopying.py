@@ -34,9 +34,8 @@ def recopy_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, n
         raise Refused(_("This table has been dropped from the task already."))
     _request, new = Recopy.objects.get_or_create(task=task, **place, defaults={"asked_by": actor_name(actor)})
     if new:
-        said = say(
-            "{schema}.{name} of {database} is to be copied once more.", schema=schema, name=name, database=database
-        )
+        label = f"{schema}.{name}"
+        said = say("{label} of {source_name} is to be copied once more.", label=label, source_name=database)
         note(task, said, actor=actor, code="RECOPY-REQUESTED")
     touch(task, recopy_requested=True)
     task.refresh_from_db()

@@ -67,6 +67,21 @@ def test_a_worker_killed_again_and_again_in_the_sync_is_replaced(migration: Migr
     finish(migration, writer)
 
 
+def test_a_worker_killed_while_it_copies_a_table_again_is_replaced(migration: Migration, writer: Writer) -> None:
+    migration.start()
+    migration.until("ready")
+    target = migration.target
+    target.run("SET session_replication_role = replica; DELETE FROM slow.more WHERE id % 2 = 0")
+    begun = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^COPY .*more'"
+    migration.press("recopy_table", database=migration.source.name, schema="slow", name="more")
+    wait_until(lambda: target.value(begun), 30, "the second copy of the table")
+    assert kill_at(migration, "sync", 0) < RECOVERY_SECONDS
+    assert "RECOPY-DONE" not in [code for code, _ in migration.events()]
+    wait_until(lambda: "RECOPY-DONE" in [code for code, _ in migration.events()], 60, "the end of the second copy")
+    assert target.value("SELECT count(*) FROM slow.more") == 300
+    finish(migration, writer)
+
+
 @pytest.mark.parametrize("step", ["complete"])
 def test_a_worker_killed_in_complete_is_replaced(migration: Migration, writer: Writer, step: str) -> None:
     migration.start()

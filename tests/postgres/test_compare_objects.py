@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -38,6 +38,7 @@ CREATE INDEX of_mv ON mv (n);
 ALTER TABLE t ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON t USING (amount > 1);
 CREATE STATISTICS together ON name, amount FROM t;
+COMMENT ON CONSTRAINT positive_check ON DOMAIN positive IS 'above all';
 COMMENT ON TABLE t IS 'a table'; COMMENT ON COLUMN t.name IS 'a name'; CREATE SCHEMA empty;
 CREATE SEQUENCE s INCREMENT 5 CACHE 10;
 CREATE TABLE part (k date NOT NULL, v int) PARTITION BY RANGE (k);
@@ -88,6 +89,7 @@ CHANGES = {
     "DROP VIEW v; DROP FUNCTION double(int)": "function double(a integer)",
     "ALTER TYPE mood ADD VALUE 'late' BEFORE 'ok'": "enum mood",
     "ALTER DOMAIN positive DROP CONSTRAINT positive_check": "domain positive",
+    "COMMENT ON CONSTRAINT positive_check ON DOMAIN positive IS 'other'": "domain positive",
     "DROP TYPE pair": "composite type pair",
     "ALTER TABLE t ALTER name DROP NOT NULL": "column name on t",
     "ALTER TABLE t ALTER name DROP DEFAULT": "column name on t",
@@ -240,6 +242,105 @@ def test_a_password_in_the_options_of_a_foreign_server_is_never_shown(
     notes = structure_now(plan)
     assert [note.what for note in notes] == ["foreign options: differs"]
     assert "hush" not in str(notes)
+
+
+@pytest.fixture
+def odd_one(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute('CREATE ROLE "Odd one"')
+    yield
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute('DROP ROLE "Odd one"')
+
+
+@pytest.mark.usefixtures("odd_one")
+def test_settings_and_comment_of_the_database_are_compared_and_mended(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    make("")
+    source, target = plan.databases[0].source_name, plan.databases[0].target_name
+    with source_cluster.connect(source) as connection:
+        for change in (
+            f"ALTER DATABASE {source} SET work_mem = '8MB'",
+            f"""ALTER DATABASE {source} SET search_path = "$user", 'a, b', public""",
+            f"ALTER DATABASE {source} SET log_min_messages = 'error'",
+            f"ALTER ROLE \"Odd one\" IN DATABASE {source} SET statement_timeout = '7s'",
+            f"COMMENT ON DATABASE {source} IS 'it''s ours'",
+        ):
+            connection.execute(change.encode())
+    with target_cluster.connect(target) as connection:
+        connection.execute(f"ALTER DATABASE {target} SET log_min_messages = 'panic'".encode())
+    notes = structure_now(plan)
+    assert [(note.title, note.what) for note in notes] == [
+        (f"database {target}", "comment: it's ours on the source, none on the target"),
+        ("database setting log_min_messages", "value: error on the source, panic on the target"),
+        ("database setting search_path", "missing on the target"),
+        ("database setting statement_timeout for Odd one", "missing on the target"),
+        ("database setting work_mem", "missing on the target"),
+    ]
+    with target_cluster.connect(target) as connection:
+        for note in notes:
+            connection.execute(note.statement.encode())
+    assert structure_now(plan) == []
+    with target_cluster.connect(target) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ('"$user", "a, b", public',)
+
+
+def test_a_setting_that_an_application_has_invented_may_be_a_secret_and_is_never_shown(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    make("")
+    for cluster, name, secret in (
+        (source_cluster, plan.databases[0].source_name, "hush-1"),
+        (target_cluster, plan.databases[0].target_name, "hush-2"),
+    ):
+        with cluster.connect(name) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET app.key = '{secret}'".encode())
+    (note,) = structure_now(plan)
+    assert note.what == "value: differs"
+    assert note.statement.endswith("""SET "app.key" TO '…';""")
+    assert "hush" not in str(note)
+
+
+def test_what_the_database_itself_carries_waits_for_complete_too(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    make("")
+    name = plan.databases[0].source_name
+    with source_cluster.connect(name) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET work_mem = '8MB'".encode())
+        connection.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC".encode())
+    syncing = replace(plan, incremental=True)
+    assert structure_now(syncing) == []
+    found = {note.title: note for note in structure_now(syncing, final=True)}
+    target = plan.databases[0].target_name
+    assert found.keys() == {f"database {target}", "database setting work_mem"}
+    assert found[f"database {target}"].statement == f'REVOKE CONNECT ON DATABASE "{target}" FROM PUBLIC;'
+
+
+def test_security_labels_are_told_with_the_statement_that_sets_them(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    make("")
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute("INSERT INTO pg_seclabel VALUES ('t'::regclass, 'pg_class'::regclass, 3, 'masks', 'NULL')")
+        connection.execute(
+            "INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'masks', 'it''s' FROM pg_database"
+            " WHERE datname = current_database()"
+        )
+    try:
+        notes = structure_now(plan)
+    finally:
+        with source_cluster.connect(plan.databases[0].source_name) as connection:
+            connection.execute("DELETE FROM pg_shseclabel")
+    target = plan.databases[0].target_name
+    assert {note.statement for note in notes} == {
+        """SECURITY LABEL FOR "masks" ON COLUMN public.t.name IS 'NULL';""",
+        f"""SECURITY LABEL FOR "masks" ON DATABASE "{target}" IS 'it''s';""",
+    }
+    assert {note.what for note in notes} == {"missing on the target: security labels are not carried over"}
 
 
 def test_more_objects_on_the_target_are_nobodys_business(look: Look) -> None:

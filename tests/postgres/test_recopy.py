@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -15,8 +16,8 @@ from migrations_app.engine import copying
 from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
-from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import NEVER, Ports, TableStatus
+from migrations_app.engine.plan import Knobs, Plan
+from migrations_app.engine.ports import NEVER, Ports, TableState, TableStatus
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.compare_kit import Writer, plan_for, running, server
@@ -117,6 +118,70 @@ def test_a_damaged_table_is_mended_under_load_while_the_others_stay_in_sync(
     states = {state.name: state for state in store.tables(database.source_name)}
     assert states["broken"].status is TableStatus.DONE
     assert (states["other"].watermark or 0) < (states["broken"].watermark or 0) < NEVER
+    complete(plan, ports)
+
+
+WIDE_ROWS = 20_000
+
+
+@pytest.fixture
+def slow_line(plan: Plan, ports: Ports, source_cluster: Cluster) -> FakeControl:
+    """A table of more bytes than the line holds, copied once at full speed; from now on the copy has to take its time.
+
+    Returns what ends that.
+    """
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("CREATE TABLE wide (v int PRIMARY KEY, note text)")
+        source.execute("INSERT INTO wide SELECT n, repeat('x', 1000) FROM generate_series(1, %s) n", (WIDE_ROWS,))
+    begin(plan, ports)
+    control = cast(FakeControl, ports.control)
+    control.turned = Knobs(copy_jobs=1, index_jobs=1, bytes_per_second=6_000_000)
+    return control
+
+
+def test_the_row_of_the_table_and_the_step_show_how_far_the_copy_is(
+    plan: Plan, ports: Ports, slow_line: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (database,) = plan.databases
+    store = ask(plan, ports, "wide")
+    shown: list[TableState] = []
+    monkeypatch.setattr(FakeStore, "table_progress", lambda _, state: shown.append(state))
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    (final,) = [state for state in store.tables(database.source_name) if state.name == "wide"]
+    assert (final.status, final.rows_done) == (TableStatus.DONE, WIDE_ROWS)
+    assert {state.name for state in shown} == {"wide"}
+    assert any(0 < state.bytes_done < final.bytes_done for state in shown)
+    assert any(0 < state.rows_done < WIDE_ROWS for state in shown), [state.rows_done for state in shown]
+    told = [step for step in store.steps if step[2] == "copying public.wide again"]
+    assert any(0 < done < total for done, total, _ in told)
+    assert store.steps[-1][2] == "bringing public.wide up to date"
+    assert all(done <= total for done, total, _ in store.steps)
+
+
+def test_an_application_that_wants_the_table_for_itself_goes_first(
+    plan: Plan, ports: Ports, source_cluster: Cluster, slow_line: FakeControl
+) -> None:
+    (database,) = plan.databases
+    store = ask(plan, ports, "wide")
+    waited: list[float] = []
+
+    def shut_out() -> None:
+        with source_cluster.connect(database.source_name) as source:
+            reading = "SELECT FROM pg_stat_activity WHERE query ~ '^COPY .*wide' AND state = 'active'"
+            wait_until(lambda: source.execute(reading).fetchall(), what="the copy of the table")
+            began = time.monotonic()
+            source.execute("BEGIN; LOCK TABLE wide; COMMIT")
+            waited.append(time.monotonic() - began)
+        slow_line.turned = None
+
+    thread = threading.Thread(target=shut_out, daemon=True)
+    thread.start()
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    thread.join()
+    assert waited[0] < 2.5
+    assert "COPY-GAVEWAY" in [code for _, code, _ in store.events]
     complete(plan, ports)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrations_app.engine import archive, postdata, restore
+from migrations_app.engine import pieces, postdata, restore
 from migrations_app.engine.errors import CancelRequested, ConflictError, ConnectionLost, SourceError, TargetError
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
@@ -358,7 +358,7 @@ def test_a_snapshot_that_is_lost_during_the_dump_is_worth_another_try(plan, monk
         raise SourceError("pg_dump: error: invalid snapshot identifier")
 
     with running(plan) as run:
-        monkeypatch.setattr(archive, "dump_schema", refuse)
+        monkeypatch.setattr(pieces, "dump_schema", refuse)
         with pytest.raises(ConnectionLost):
             schema.run(run)
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import pieces
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.states import StepName, steps_for
@@ -99,6 +100,18 @@ def test_everything_arrives_from_18_on_18_with_a_sync(same: Plan, target_cluster
     assert told(store) == [SECRET]
     assert all(comparison.equal for comparison in store.comparisons)
     assert by_the_oracle(target_cluster, target_cluster, same) == []
+
+
+def test_everything_arrives_in_pieces(
+    older: Plan, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_ROOM", "SELECT 0")
+    monkeypatch.setattr(pieces, "_LEAST_TABLES", 7)
+    store = migrate(older)
+    assert "SRC-PIECES" in [code for _, code, _ in store.events]
+    assert told(store) == [SECRET]
+    assert all(comparison.equal for comparison in store.comparisons)
+    assert by_the_oracle(source_cluster, target_cluster, older) == []
 
 
 def test_large_objects_keep_their_owners_grants_and_comments(older: Plan, target_cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import ConnectFailed, EngineError
 from ..names import quote
 from ..pgtools import pg_dump_path, tool_version
+from ..pieces import pieces_of
 from ..plan import DatabasePlan, Side
 from ..versions import set_setting
 from ..wording import count, listing, noun, printable, say
@@ -27,7 +28,7 @@ none of the pins has arrived."""
     "source-locks",
     "Lock table of the source",
     Group.CAPACITY,
-    "Reading the schema locks every selected table at once.",
+    "Reading the schema locks all tables at once, or in pieces where the server has no room for that.",
     sides=ON_SOURCE,
 )
 def source_locks(context: Context) -> Finding:
@@ -41,19 +42,24 @@ def source_locks(context: Context) -> Finding:
     slots = per_session * sessions
     tables = max((len(context.tables(plan.source_name)) for plan in context.plan.databases), default=0)
     words = say(
-        "The source has room for about {slots} locks; {number} must be locked at once.",
+        "The source has room for about {slots} locks; the largest database has {number}.",
         slots=slots,
         number=count(tables, "{number} table", "{number} tables"),
     )
-    if tables * 4 <= slots:
+    pieces = pieces_of(tables, slots)
+    if pieces == 1:
         return passed(words)
     wanted = str(tables * 4 // max(sessions, 1) + 64)
     sql = set_setting(context.version(Side.SOURCE), "max_locks_per_transaction", wanted)
-    hint = say("Raise max_locks_per_transaction and restart the source, or migrate fewer tables in one task.")
-    if tables > slots:
-        finding = failed(words, hint, sql, needs_restart=True)
-    else:
-        finding = warning(words + say(" Other sessions need locks too."), hint, sql, needs_restart=True)
+    finding = warning(
+        words + say(" Its schema is read in {number} pieces, which takes longer.", number=pieces),
+        say(
+            "Nothing needs to be done: other sessions keep half of the room. To read all of it at once, raise"
+            " max_locks_per_transaction and restart the source."
+        ),
+        sql,
+        needs_restart=True,
+    )
     if not context.may_configure():
         return finding
     change = ["max_locks_per_transaction", wanted, str(per_session)]

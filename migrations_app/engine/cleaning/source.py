@@ -7,6 +7,7 @@ import time
 
 import psycopg
 
+from .. import publishing
 from ..connect import Connection
 from ..names import quote
 from ..outcome import Run
@@ -41,8 +42,7 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
     publications = _with_unrecorded(items, _own_publications(connection, cleaner.run.plan.key), Kind.PUBLICATION, name)
     published = False
     for item in publications:
-        statement = ("DROP PUBLICATION IF EXISTS " + quote(item.name)).encode()
-        published |= not cleaner.attempt(item, lambda statement=statement: _execute(connection, statement))  # type: ignore[misc]
+        published |= not cleaner.attempt(item, lambda item=item: publishing.drop(connection, item.name))  # type: ignore[misc]
     for item in items:
         if item.kind is Kind.TRUNCATE_TRIGGER:
             cleaner.attempt(item, lambda item=item: _patiently(cleaner, connection, drop_trigger_sql(item)))  # type: ignore[misc]

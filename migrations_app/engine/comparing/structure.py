@@ -17,13 +17,18 @@ from .things import RELATIONS, Identity, Thing, Things
 from .wording import Prints, same_text
 
 _NOTHING = Renaming()
-ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger"})
+ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger", "database", "database setting"})
 ACTIVE = frozenset({"foreign key", "trigger", "rule"})
 _WHOLE_ONLY = frozenset({"cast"})
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
 _NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
 """Long texts, and texts that may hold a password."""
-_AS_WRITTEN = frozenset({"body", "library", "labels", "comment", "owner", "privileges", "options", "settings"})
+_AS_WRITTEN = frozenset(
+    {
+        *("body", "library", "labels", "label", "comment", "comments on constraints"),
+        *("owner", "privileges", "options", "settings", "setting", "role", "value"),
+    }
+)
 _NOT_CARRIED = {
     "publication": say("missing on the target: publications are not carried over"),
     "security label": say("missing on the target: security labels are not carried over"),
@@ -213,16 +218,23 @@ def _judge_part(
             what = say("not carried over, because it may be a secret: {names}", names=", ".join(gone))
             yield Difference(thing=thing, part=part, what=what, source=tuple(gone))
         return
-    yield Difference(thing=thing, part=part, what=_how_it_differs(part, here, there), source=here, target=there)
+    shown = part not in _NEVER_SHOWN and not may_be_secret(thing)
+    what = _how_it_differs(part, here, there, shown=shown)
+    yield Difference(thing=thing, part=part, what=what, source=here, target=there)
 
 
-def _how_it_differs(part: str, here: Any, there: Any) -> Sentence:
-    if part not in _NEVER_SHOWN:
+def _how_it_differs(part: str, here: Any, there: Any, *, shown: bool) -> Sentence:
+    if shown:
         values = {"here": _shown(here), "there": _shown(there)}
         return say("{part}: {here} on the source, {there} on the target", part=noun(part), **values)
     if here and there:
         return say("{part}: differs", part=noun(part))
     return say("{part}: missing on the {side}", part=noun(part), side=noun("target" if here else "source"))
+
+
+def may_be_secret(thing: Thing) -> bool:
+    """Say whether it is a setting that an application has invented for itself: some keep passwords there."""
+    return thing.kind == "database setting" and "." in str(thing.values.get("setting", ""))
 
 
 def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: Things) -> Iterator[Difference]:

@@ -129,6 +129,8 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
                         WHERE t.typtype = 'd' AND o.oid = t.typcollation AND o.collname <> 'default'),
          'constraints', (SELECT string_agg(quote_ident(o.conname) || ' ' || pg_catalog.pg_get_constraintdef(o.oid), ', ' ORDER BY o.conname)
                            FROM pg_catalog.pg_constraint o WHERE o.contypid = t.oid AND o.contype = 'c'),
+         'comments on constraints', (SELECT string_agg(quote_ident(o.conname) || ' ' || pg_catalog.obj_description(o.oid, 'pg_constraint'), ', ' ORDER BY o.conname)
+                           FROM pg_catalog.pg_constraint o WHERE o.contypid = t.oid),
          'attributes', CASE t.typtype WHEN 'c' THEN (SELECT string_agg(pg_catalog.quote_ident(a.attname) || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
                           FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END,
          'range', (SELECT pg_catalog.format_type(r.rngsubtype, NULL) || ' ' || coalesce((SELECT x.opcname FROM pg_catalog.pg_opclass x WHERE x.oid = r.rngsubopc), '')
@@ -244,12 +246,26 @@ UNION ALL
 SELECT 'publication', '', '', p.pubname, 'pg_catalog.pg_publication'::regclass, p.oid, 0, true, NULL, NULL, NULL, '{}'
   FROM pg_catalog.pg_publication p WHERE p.pubname NOT LIKE 'towpath\_%%'
 UNION ALL
-SELECT 'security label', coalesce(split_part(l.objname, '.', 1), ''), '', concat_ws(' ', l.provider, 'on', l.objtype, l.objname), NULL, l.objoid, -1, true, NULL, NULL, NULL, '{}'
-  FROM pg_catalog.pg_seclabels l WHERE l.objtype NOT IN ('role', 'database', 'tablespace', 'subscription')
+SELECT 'security label', coalesce(CASE WHEN l.objtype <> 'database' THEN split_part(l.objname, '.', 1) END, ''), '',
+       concat_ws(' ', l.provider, 'on', l.objtype, CASE WHEN l.objtype <> 'database' THEN l.objname END), NULL, l.objoid, -1, true, NULL, NULL, NULL,
+       jsonb_build_object('provider', l.provider, 'object', concat_ws(' ', upper(l.objtype), CASE WHEN l.objtype <> 'database' THEN l.objname END), 'label', l.label)
+  FROM pg_catalog.pg_seclabels l, pg_catalog.pg_database b
+ WHERE b.datname = pg_catalog.current_database()
+   AND (l.objtype NOT IN ('role', 'database', 'tablespace', 'subscription') OR (l.objtype = 'database' AND l.objoid = b.oid))
+UNION ALL
+SELECT 'database', '', '', '', 'pg_catalog.pg_database'::regclass, b.oid, 0, true, b.datdba, 'd', b.datacl,
+       jsonb_build_object('comment', pg_catalog.shobj_description(b.oid, 'pg_database'))
+  FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database()
+UNION ALL
+SELECT 'database setting', '', '', split_part(v.text, '=', 1) || coalesce(' for ' || u.rolname, ''), 'pg_catalog.pg_db_role_setting'::regclass, s.setrole, -1, true, NULL, NULL, NULL,
+       jsonb_build_object('setting', split_part(v.text, '=', 1), 'role', u.rolname, 'value', substr(v.text, strpos(v.text, '=') + 1))
+  FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database b ON b.oid = s.setdatabase CROSS JOIN unnest(s.setconfig) v(text)
+  LEFT JOIN pg_catalog.pg_roles u ON u.oid = s.setrole
+ WHERE b.datname = pg_catalog.current_database()
 )
 SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid::bigint, t.sub, t.usable,
        jsonb_strip_nulls(t.parts || jsonb_build_object(
-         'comment', d.description, 'owner', CASE WHEN t.owner IS NOT NULL THEN pg_catalog.pg_get_userbyid(t.owner) END,
+         'comment', coalesce(d.description, t.parts ->> 'comment'), 'owner', CASE WHEN t.owner IS NOT NULL AND t.kind <> 'database' THEN pg_catalog.pg_get_userbyid(t.owner) END,
          'privileges', CASE WHEN t.code IS NOT NULL AND (t.acl IS NOT NULL OR t.code <> 'c') THEN
             (SELECT jsonb_agg(jsonb_build_array(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END, x.privilege_type, x.is_grantable)
                               ORDER BY pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type)

@@ -78,8 +78,8 @@ def _copy_again(run: Run, database: DatabasePlan) -> None:
         copy_again(run, database, lambda state: (state.schema, state.name) in wanted)
         for schema, name in wanted:
             run.ports.store.recopied(database.source_name, schema, name)
-            text = say("{schema}.{name} has been copied once more.", schema=schema, name=name)
-            run.ports.store.event("info", "RECOPY-DONE", text)
+            label = f"{schema}.{name}"
+            run.ports.store.event("info", "RECOPY-DONE", say("{label} has been copied once more.", label=label))
 
 
 def prove_equal(run: Run, followers: dict[str, Follower]) -> list[Comparison]:

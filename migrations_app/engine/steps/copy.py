@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -280,11 +281,15 @@ class _Copy:
         """Write the progress down: finished tables together, counts of the tables that are on their way."""
         self._save_indexed()
         moved = total = 0.0
+        passing: Counter[TableWork | None] = Counter()
+        for lane in self._open_lanes():
+            passing.update(dict([lane.passing]))
         for work in self.works:
             for one in (*work.to_copy, *work.to_index):
                 total += one.table.bytes
                 if one.state.status is TableStatus.COPYING:
-                    self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=one.rows_done))
+                    rows = one.rows_done + passing[one]
+                    self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=rows))
                     moved += min(one.bytes_done, one.table.bytes * 0.99)
                 elif one.state.status is not TableStatus.WAITING:
                     moved += one.table.bytes

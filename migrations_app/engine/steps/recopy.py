@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 
 from ..comparing.follower import Follower, following
 from ..copy_plan import work_on
-from ..copying import Busy, Lane, Moved
+from ..copying import Busy, GaveWay, Lane, Moved, TableWork
 from ..errors import ConnectionLost, SchemaChanged
+from ..lookout import Lookout
 from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
@@ -15,9 +17,11 @@ from ..ports import NEVER, TableStatus
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
+from ..wording import count, say
 
 _TRIES = 5
 _ROUNDS = 3
+_SHOW_SECONDS = 1.0
 
 
 def run(run: Run) -> Outcome:
@@ -29,9 +33,11 @@ def run(run: Run) -> Outcome:
     store = run.ports.store
     for database in run.databases():
         _take_up(run, database)
+    store.step_progress(0, 1, say("looking at what is to be copied again"))
+    shown = _Shown(run)
     with following(run) as followers:
         tables = [
-            _Table(run, database, followers, schema, name)
+            _Table(run, database, followers, shown, schema, name)
             for database in run.databases()
             for schema, name in store.recopies(database.source_name)
         ]
@@ -39,9 +45,34 @@ def run(run: Run) -> Outcome:
             table.leave_out()  # before anything is applied: the next change of such a table may be the one that fails
         for follower in followers.values():
             follower.resume()
+        shown.total = sum(table.bytes for table in tables)
         for table in tables:
             table.copy()
+            shown.before += table.bytes
     return DONE
+
+
+@dataclass
+class _Shown:
+    """What the step shows of all tables that were asked for, in bytes."""
+
+    run: Run
+    total: int = 0
+    before: int = 0
+    _at: float = 0.0
+
+    def due(self) -> bool:
+        """Say, about once a second, that it is time to show how far a table is."""
+        now = time.monotonic()
+        if now - self._at < _SHOW_SECONDS:
+            return False
+        self._at = now
+        return True
+
+    def show(self, done: float, note: str) -> None:
+        """Show the step with `done` bytes of the table that is copied now."""
+        total = max(self.total, 1)
+        self.run.ports.store.step_progress(min(self.before + done, total), total, note)
 
 
 def _take_up(run: Run, database: DatabasePlan) -> None:
@@ -60,17 +91,30 @@ class _Table:
     """One table on its second way."""
 
     def __init__(
-        self, run: Run, database: DatabasePlan, followers: dict[str, Follower], schema: str, name: str
+        self,
+        run: Run,
+        database: DatabasePlan,
+        followers: dict[str, Follower],
+        shown: _Shown,
+        schema: str,
+        name: str,
     ) -> None:
-        self._run, self._database, self._followers = run, database, followers
+        self._run, self._database, self._followers, self._shown = run, database, followers, shown
         self._main = followers[database.source_name]
+        self._lane: Lane | None = None
+        self._work: TableWork | None = None
         found = [
             one for one in run.ports.store.tables(database.source_name) if (one.schema, one.name) == (schema, name)
         ]
         if not found:
             raise SchemaChanged(
-                f"The table {schema}.{name} of {database.source_name} is not one of those that this task copies.",
-                hint="Its request can only have come from an older list. Retry, and it is left out.",
+                say(
+                    "The table {schema}.{name} of {source_name} is not one of those that this task copies.",
+                    schema=schema,
+                    name=name,
+                    source_name=database.source_name,
+                ),
+                hint=say("Its request can only have come from an older list. Retry, and it is left out."),
             )
         self._state = found[0]
 
@@ -78,20 +122,41 @@ class _Table:
     def _label(self) -> str:
         return f"{self._state.schema}.{self._state.name}"
 
+    @property
+    def bytes(self) -> int:
+        """Its size on the source, as far as it is known by now."""
+        return self._state.bytes_total
+
     def leave_out(self) -> None:
         """Take the table out of the main stream, which stands still, from its next change on."""
+        self._state = replace(self._state, bytes_done=0, rows_done=0)
         self._mark(TableStatus.COPYING, NEVER)
 
     def copy(self) -> None:
         """Copy the table, bring it to where the main stream is, give it back to that, and take the request back."""
-        event = self._run.ports.store.event
-        event("info", "RECOPY-BEGUN", f"{self._label} of {self._database.source_name} is copied once more.")
+        event, label = self._run.ports.store.event, self._label
+        event(
+            "info",
+            "RECOPY-BEGUN",
+            say("{label} of {source_name} is copied once more.", label=label, source_name=self._database.source_name),
+        )
         if self._state.unlogged:
-            event("info", "RECOPY-LATER", f"{self._label} is unlogged: Complete copies it once more in any case.")
+            event(
+                "info",
+                "RECOPY-LATER",
+                say("{label} is unlogged: Complete copies it once more in any case.", label=label),
+            )
         self._copy_and_follow()
         self._run.ports.store.recopied(self._database.source_name, self._state.schema, self._state.name)
-        rows = self._state.rows_done
-        event("info", "RECOPY-DONE", f"{self._label} has been copied once more, {rows} rows, and is in sync again.")
+        event(
+            "info",
+            "RECOPY-DONE",
+            say(
+                "{label} has been copied once more, {rows}, and is in sync again.",
+                label=label,
+                rows=count(self._state.rows_done, "{number} row", "{number} rows"),
+            ),
+        )
 
     def _mark(self, status: TableStatus, watermark: int) -> None:
         """Change the table's place in the main stream, which stands at a commit boundary."""
@@ -102,17 +167,16 @@ class _Table:
     def _copy_and_follow(self) -> None:
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
             row = source.execute("SHOW server_encoding").fetchone()
-            slot = temporary_slot_name(self._run.plan.key, database_oid(source), self._run.plan.epoch)
+            stem = temporary_slot_name(self._run.plan.key, database_oid(source), self._run.plan.epoch)
         encoding = str(row[0]) if row else "UTF8"
-        for last in [False] * (_TRIES - 1) + [True]:
+        for number in range(1, _TRIES + 1):
+            # A name of its own: the server may still be at ending the session of the last one.
+            slot = f"{stem}_{self._state.oid}_{number}"
             with beside_the_stream(self._run, self._database, slot, encoding) as (snapshot, replication):
                 try:
                     self._fill(snapshot)
                 except (Moved, Busy) as error:
-                    if last:
-                        raise ConnectionLost(
-                            f"{self._label} is emptied, rewritten or locked on the source again and again."
-                        ) from error
+                    self._excuse(error, last=number == _TRIES)
                     continue
                 finally:
                     snapshot.close()
@@ -120,16 +184,34 @@ class _Table:
                 session = TableSession(
                     self._run, self._database, table, slot=slot, connection=replication, check=self._check
                 )
+                self._shown.show(self.bytes, say("bringing {label} up to date", label=self._label))
                 with session:
                     self._meet(session)
             return
 
+    def _excuse(self, error: Moved | Busy, *, last: bool) -> None:
+        """Tell why the copy begins anew, or raise when it has done so often enough."""
+        label = self._label
+        if last:
+            raise ConnectionLost(
+                say("{label} is emptied, rewritten or locked on the source again and again.", label=label)
+            ) from error
+        if isinstance(error, GaveWay):
+            told = say("Somebody waits for {label} on the source: it goes first.", label=label)
+            self._run.ports.store.event("info", "COPY-GAVEWAY", told)
+
     def _fill(self, snapshot: Snapshot) -> None:
         work = work_on(self._run, self._database, self._state, snapshot)
+        self._state = replace(self._state, bytes_total=work.table.bytes, bytes_done=0, rows_done=0)
         lane = Lane(self._run, self._database, snapshot, self._check)
+        lookout = Lookout(self._run, lambda: [lane])
+        lookout.start()
+        self._lane, self._work = lane, work
         try:
             lane.copy_over(work)
         finally:
+            self._lane = None
+            lookout.stop()
             lane.close()
         self._state = replace(self._state, rows_done=work.rows_done, bytes_done=work.bytes_done)
 
@@ -147,3 +229,11 @@ class _Table:
         self._run.ports.control.check()
         for follower in self._followers.values():
             follower.check()
+        if self._lane and self._work and self._shown.due():
+            self._show(self._lane, self._work)
+
+    def _show(self, lane: Lane, work: TableWork) -> None:
+        """Show how far the copy is: on the table's row, and on the step."""
+        counted = replace(self._state, bytes_done=work.bytes_done, rows_done=lane.rows_passing)
+        self._run.ports.store.table_progress(counted)
+        self._shown.show(min(work.bytes_done, work.table.bytes * 0.99), say("copying {label} again", label=self._label))

@@ -1,0 +1,98 @@
+"""The publication of a task: which tables it lists, made and dropped so that a small lock table of the server suffices.
+
+Whoever publishes a table locks it until the end of the transaction, and to drop a publication is to lock each of its
+entries. So tables come and go in batches; before the slot nothing depends on the publication being whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import psycopg
+
+from .catalog import Table
+from .connect import Connection
+from .names import literal, qualified, quote
+
+BATCH_TABLES = 200
+_ROOTS_SINCE = 130000
+_TRUNCATE_SINCE = 110000
+_GENERATED_SINCE = 180000
+_SOME_LISTED = (
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p"
+    " JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid JOIN pg_catalog.pg_class c ON c.oid = r.prrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s LIMIT %s"
+)
+
+
+def published(tables: list[Table], version: int) -> list[Table]:
+    """Return what the publication lists: topmost partitioned tables for their partitions where servers allow it.
+
+    Unlogged tables cannot be published; they are copied again at the end.
+    """
+    if version < _ROOTS_SINCE:
+        return [table for table in tables if table.has_rows and table.persistence == "p"]
+    known = {table.oid for table in tables}
+    return [
+        table for table in tables if table.persistence == "p" and not (table.is_partition and table.parent_oid in known)
+    ]
+
+
+def published_now(connection: Connection, name: str) -> set[int] | None:
+    """Return the oids that the publication lists, None when there is no such publication."""
+    row = connection.execute(
+        "SELECT (SELECT array_agg(r.prrelid::bigint) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid)"
+        " FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
+        (name,),
+    ).fetchone()
+    return {int(oid) for oid in row[0] or ()} if row else None  # type: ignore[attr-defined]
+
+
+def making(name: str, tables: list[Table], version: int) -> Iterator[tuple[list[Table], str]]:
+    """Return the statements that make a publication of these tables, each with the tables that it locks."""
+    first, rest = tables[:BATCH_TABLES], tables[BATCH_TABLES:]
+    yield first, _create(name, first, version)
+    yield from adding(name, rest)
+
+
+def adding(name: str, tables: list[Table]) -> Iterator[tuple[list[Table], str]]:
+    """Return the statements that add these tables to a publication, each with the tables that it locks."""
+    for batch in _batches(tables):
+        yield batch, f"ALTER PUBLICATION {quote(name)} ADD TABLE {_only(batch)}"
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a publication (autocommit session). Idempotent. Raises psycopg's errors.
+
+    One that lists more tables than the server has room to lock is emptied first: that locks tables, and may wait.
+    """
+    statement = f"DROP PUBLICATION IF EXISTS {quote(name)}".encode()
+    try:
+        connection.execute(statement)
+        return
+    except psycopg.errors.OutOfMemory:
+        pass
+    while rows := connection.execute(_SOME_LISTED, (name, BATCH_TABLES)).fetchall():
+        listed = ", ".join("ONLY " + qualified(str(schema), str(table)) for schema, table in rows)
+        connection.execute(f"ALTER PUBLICATION {quote(name)} DROP TABLE {listed}".encode())
+    connection.execute(statement)
+
+
+def _batches(tables: list[Table]) -> Iterator[list[Table]]:
+    for start in range(0, len(tables), BATCH_TABLES):
+        yield tables[start : start + BATCH_TABLES]
+
+
+def _create(name: str, tables: list[Table], version: int) -> str:
+    operations = "insert, update, delete" + (", truncate" if version >= _TRUNCATE_SINCE else "")
+    options = [f"publish = {literal(operations)}"]
+    if version >= _ROOTS_SINCE:
+        options.append("publish_via_partition_root = false")
+    if version >= _GENERATED_SINCE:
+        options.append("publish_generated_columns = none")
+    listed = " FOR TABLE " + _only(tables) if tables else ""
+    return f"CREATE PUBLICATION {quote(name)}{listed} WITH ({', '.join(options)})"
+
+
+def _only(tables: Iterable[Table]) -> str:
+    return ", ".join("ONLY " + qualified(table.schema, table.name) for table in tables)
