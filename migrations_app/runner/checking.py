@@ -23,8 +23,9 @@ from ..engine.wording import as_data, say, template
 from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from .lease import Lease
+from .ledger import OrmLedger
 from .planning import build_plan, neighbours
-from .ports import OrmLedger, OrmStore
+from .ports import OrmStore
 from .reading import read_objects
 from .recorder import Recorder
 from .standing import standing
