@@ -13,7 +13,7 @@ ARGS ?=
 IN_ROOT = cd "$(ROOT)"
 PY = .venv/bin/python
 # Settings of the caller's shell that are meant for other programs must not reach a demo or a test.
-CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
+CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PYTHONDONTWRITEBYTECODE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
 	-u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGSSLMODE -u PGSERVICE -u PGPASSFILE -u PGREQUIRESSL \
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
 # Most tests wait for servers: two at a time, each file in one process, because its tests share servers.

@@ -22,6 +22,7 @@ from .forwarder import Forwarder, offers_tls
 from .handshake import accepted_methods
 from .names import application_name
 from .patience import BELIEVED, Session, Tell, Vital, Watcher, tell_wait
+from .pins import BLANKS, ESCAPES_SINCE, PINS_BY_VERSION, pinned_options
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
@@ -29,51 +30,6 @@ from .sql import query
 from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
-
-_PINS = {
-    # Text forms must be the same on both servers, or values change silently on the way (dates above all).
-    "datestyle": "ISO",
-    "intervalstyle": "postgres",
-    "extra_float_digits": "3",
-    "timezone": "UTC",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "xmloption": "content",
-    "search_path": "",
-    # A role or database may carry timeouts that would kill a long copy or a snapshot holder.
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    # Scans must start at the beginning.
-    "synchronize_seqscans": "off",
-    # A NOTICE inside a raw copy stream would reach the other server as an unknown message.
-    "client_min_messages": "error",
-    "default_transaction_read_only": "off",
-    "check_function_bodies": "off",
-}
-_ESCAPES_SINCE = 90500
-_BLANKS = {"default_transaction_isolation": "read committed"}
-_PINS_BY_VERSION = {
-    # Every row is meant: row security must raise instead of hiding. Values with blanks can be sent since 9.5 only.
-    90500: {"row_security": "off", **_BLANKS},
-    90600: {"idle_in_transaction_session_timeout": "0"},
-    120000: {"default_table_access_method": "heap"},
-    140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
-    170000: {"transaction_timeout": "0"},
-}
-
-
-def pinned_options(version: int, **extra: str) -> str:
-    """Return the `options` value with every pin that a server of this version knows (engine: settings beat roles).
-
-    Before 9.5 a server takes no value with blanks there; `Sessions.open` sets such pins itself.
-    """
-    pins = dict(_PINS)
-    for since, more in _PINS_BY_VERSION.items():
-        if version >= since:
-            pins.update(more)
-    pins.update(extra)
-    # The server splits at white space and takes a backslash as "the next character is meant".
-    return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in pins.items())
 
 
 class Sessions:
@@ -186,8 +142,8 @@ class Sessions:
         if known is None:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)
-        elif not replication and known < _ESCAPES_SINCE:
-            self._pin(connection, _BLANKS)
+        elif not replication and known < ESCAPES_SINCE:
+            self._pin(connection, BLANKS)
         self._sides[connection] = side
         connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.info.backend_pid)
         self._track(connection)
@@ -240,8 +196,8 @@ class Sessions:
     def _pin_late(self, connection: Connection) -> None:
         """Apply the pins that only some versions know, on the very first session, whose version was unknown."""
         version = connection.info.server_version
-        late = [more for since, more in _PINS_BY_VERSION.items() if version >= since]
-        self._pin(connection, *late, *([_BLANKS] if version < _ESCAPES_SINCE else []))
+        late = [more for since, more in PINS_BY_VERSION.items() if version >= since]
+        self._pin(connection, *late, *([BLANKS] if version < ESCAPES_SINCE else []))
 
     @staticmethod
     def _pin(connection: Connection, *groups: dict[str, str]) -> None:

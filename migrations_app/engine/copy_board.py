@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .connect import Connection, cancel_all
-from .copying import TableWork
 from .errors import EngineError
 from .parts import Part
 from .plan import DatabasePlan
+from .table_work import TableWork
 from .wording import count, say
 
 TRIES = 3

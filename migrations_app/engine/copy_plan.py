@@ -11,7 +11,7 @@ from . import large_objects
 from .catalog import Table, moving_tables, read_tables
 from .connect import end_older_sessions, translate
 from .copy_board import Unit
-from .copying import Busy, Lane, Moved, TableWork, shape_changed
+from .copying import Lane
 from .errors import ConnectionLost, SchemaChanged, TargetError
 from .mapping import renaming_of
 from .occupied import adopted
@@ -21,6 +21,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
 from .renaming import Renaming
 from .snapshot import Snapshot, open_again, open_locked, open_now
+from .table_work import Busy, Moved, TableWork, shape_changed
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
 from .wording import say
 

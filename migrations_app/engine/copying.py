@@ -8,27 +8,24 @@ tables locked (ACCESS SHARE) only meanwhile. A call that raised has kept nothing
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import psycopg
 
 from . import wire
-from .catalog import Table
 from .connect import Connection, cancel_all
-from .encodings import Encodings, encodings_of
-from .errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError, TargetError
-from .names import literal, qualified, quote
+from .encodings import encodings_of
+from .errors import ConflictError, ConnectionLost, EngineError, SourceError, TargetError
+from .names import literal
 from .outcome import Run, knobs
 from .pacing import Pacing
 from .parts import Part
 from .patience import activity_of
 from .plan import DatabasePlan, Side
-from .ports import TableState
 from .relay import Relay, Stream
 from .snapshot import BEGIN, Snapshot
-from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
+from .table_work import Busy, GaveWay, Moved, TableWork, copy_statements, emptying, shape_changed, target_name
+from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
 from .wire import Patience
 from .wording import say
 
@@ -36,87 +33,6 @@ _IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
 _SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
 _NO_SUCH_COLUMN = "42703"
-
-
-@dataclass(eq=False)
-class TableWork:
-    """One table to be copied: what is known of it on both ends, and how far it is."""
-
-    database: DatabasePlan
-    state: TableState
-    table: Table
-    target: Table | None
-    ours: bool
-    """The task made it on the target, so it may be emptied."""
-    adopted: bool = False
-    """It was there before: others may refer to it, so that it is emptied row by row."""
-    place: TableName = ("", "")
-    """(schema, name) on the target; the source's unless it is given."""
-    parts: list[Part] = field(default_factory=list)
-    left: int = 1
-    cleared: bool = False
-    doubts: dict[Part, tuple[str, int]] = field(default_factory=dict)
-    """Transaction and rows of parts whose commit was sent but not confirmed."""
-    bytes_done: int = 0
-    rows_done: int = 0
-    clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.place[0]:
-            self.place = (self.table.schema, self.table.name)
-
-    @property
-    def label(self) -> str:
-        return f"{self.table.schema}.{self.table.name}"
-
-
-class Moved(Exception):
-    """Tables that were emptied, rewritten, replaced or dropped after the snapshot."""
-
-    def __init__(self, works: Sequence[TableWork]) -> None:
-        super().__init__(", ".join(work.label for work in works))
-        self.works = works
-
-
-class Busy(Exception):
-    """Somebody locks one of the tables, or waits for its lock. The copy may be tried again later."""
-
-
-class GaveWay(Busy):
-    """The same, but in the midst of a copy: the lane must be closed."""
-
-
-def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze: bool) -> tuple[str, str]:
-    """Return the COPY of the source and of the target for a table or a part of it.
-
-    Binary where every column reads back the same on the other server; else text in the source's own encoding, which the
-    target converts.
-    """
-    name = qualified(work.table.schema, work.table.name)
-    columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
-    listed = f" ({columns})" if columns else ""
-    options = ["FORMAT binary"] if _binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
-    source = f"{name}{listed}"
-    if part.where:
-        source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
-    into = [*options, "FREEZE"] if freeze else options
-    return (
-        f"COPY {source} TO STDOUT ({', '.join(options)})",
-        f"COPY {_name(work)}{listed} FROM STDIN ({', '.join(into)})",
-    )
-
-
-def _binary(work: TableWork, encodings: Encodings) -> bool:
-    if work.target is None or not encodings.same_unicode:
-        return False
-    there = {column.name: column for column in work.target.columns}
-    return all(
-        column.binary_safe
-        and (other := there.get(column.name)) is not None
-        and other.binary_safe
-        and other.type_name == column.type_name
-        for column in work.table.copied_columns
-    )
 
 
 class Lane:
@@ -262,7 +178,7 @@ class Lane:
         freeze = len(works) == 1 and works[0].ours and not works[0].adopted
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
-        for text in _emptying(filled):
+        for text in emptying(filled):
             self._command(text, doing)
         for work in works:
             work.bytes_done = 0
@@ -317,7 +233,7 @@ class Lane:
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
-        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {_name(work)})" for work in works)
+        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {target_name(work)})" for work in works)
         row = self.target.execute(f"SELECT {asked}".encode()).fetchone() or ()
         filled = [work for work, has_rows in zip(works, row, strict=True) if has_rows]
         foreign = [work.label for work in filled if not work.ours]
@@ -337,7 +253,7 @@ class Lane:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
         doing = say("copying {label} again", label=work.label)
         self._command("BEGIN", doing)
-        self._command("DELETE FROM ONLY " + _name(work), doing)  # noqa: S608 - a quoted name only
+        self._command("DELETE FROM ONLY " + target_name(work), doing)  # noqa: S608 - a quoted name only
         try:
             self._enter([work])  # only now: emptying may take long, and nobody has to wait for that on the source
         except (Moved, Busy):
@@ -351,7 +267,7 @@ class Lane:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.cleared:
-                for text in _emptying([work]):
+                for text in emptying([work]):
                     self._command(text, say("emptying {label}", label=work.label))
                 work.cleared = True
 
@@ -390,26 +306,3 @@ class Lane:
                 return row[0] == "committed"
             self.run.ports.control.sleep(0.2)
         raise TargetError(say("The target does not say whether the last commit of a copy took place."))
-
-
-def shape_changed(work: TableWork) -> SchemaChanged:
-    """Return the error for a table whose columns are not those that its counterpart on the target was made from."""
-    return SchemaChanged(
-        say(
-            "The columns of {label} in database {source_name} were changed during the copy.",
-            label=work.label,
-            source_name=work.database.source_name,
-        ),
-        hint=say("Change them back, or cancel the task and start it again with what the source has now."),
-    )
-
-
-def _emptying(works: Sequence[TableWork]) -> list[str]:
-    """Return the statements that empty these tables."""
-    ours = [_name(work) for work in works if not work.adopted]
-    texts = ["DELETE FROM ONLY " + _name(work) for work in works if work.adopted]  # noqa: S608 - quoted names only
-    return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
-
-
-def _name(work: TableWork) -> str:
-    return qualified(*work.place)

@@ -14,12 +14,12 @@ import psycopg
 from .analyzing import BETTER, ROUGH, covers_partitions
 from .connect import Connection, translate
 from .copy_board import Board
-from .copying import TableWork
 from .errors import EngineError
 from .indexes import SMALL_TABLE_BYTES, analyze_table, build_apart, build_indexes, build_table, to_build_apart
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
+from .table_work import TableWork
 from .toc import Entry
 from .wording import say
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from .connect import pinned_options
 from .errors import ConnectionLost, EngineError, PlanError, SourceError, WorkerFull
 from .handshake import accepted_methods
 from .names import application_name
 from .outcome import Run
 from .patience import Patience
+from .pins import pinned_options
 from .plan import Server, Side
 from .ports import Control
 from .reaching import patience_seconds

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from .bastions import shared_forwarder
-from .connect import Connection, pinned_options
+from .connect import Connection
 from .diagnose import CONNECT_SECONDS, failure_of
 from .dialling import HandshakeEnded, dial
 from .errors import ConnectFailed, EngineError
 from .forwarder import Forwarder
 from .handshake import accepted_methods
+from .pins import pinned_options
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query

@@ -24,8 +24,9 @@ from ..log_marks import marked
 from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from .lease import Lease
+from .ledger import OrmLedger
 from .planning import build_plan, neighbours
-from .ports import OrmLedger, OrmStore
+from .ports import OrmStore
 from .reading import read_objects
 from .recorder import Recorder
 from .standing import standing

@@ -18,8 +18,9 @@ from ..models import MigrationTask
 from ..services import work
 from . import rechecking
 from .lease import CleanupLease, Lease, stopping
+from .ledger import OrmLedger
 from .planning import build_plan
-from .ports import OrmLedger, OrmStore
+from .ports import OrmStore
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)

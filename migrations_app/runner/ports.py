@@ -1,10 +1,10 @@
-"""The engine's store and ledger on our rows."""
+"""The engine's store on our rows."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,14 +15,11 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from ..engine.conflicts import Permission, Use
-from ..engine.plan import Side
 from ..engine.ports import (
     NOT_MOVED,
     Comparison,
     DatabaseState,
     EntryState,
-    Kind,
-    LedgerItem,
     Note,
     TableDifference,
     TableState,
@@ -34,7 +31,6 @@ from ..models import (
     ArchiveEntry,
     ComparisonResult,
     Event,
-    LedgerEntry,
     MigrationTask,
     Recopy,
     Step,
@@ -43,6 +39,7 @@ from ..models import (
     TaskDatabase,
 )
 from ..services import work
+from .rate import Rate
 from .recorder import Recorder
 from .samples import Sampler
 
@@ -62,76 +59,6 @@ def _words_of(item: TableDifference) -> dict[str, Any]:
 def _storable(data: dict[str, Any]) -> dict[str, Any]:
     """Return the data of texts without the character that no database keeps."""
     return {name: changed(one, lambda text: text.replace("\0", "")) for name, one in data.items()}
-
-
-class OrmLedger:
-    """engine.ports.Ledger on LedgerEntry rows."""
-
-    def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
-        self._task_id, self._recorder = UUID(claim.task_id), recorder
-
-    def _open(self) -> Any:
-        return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
-
-    def intend(self, *items: LedgerItem) -> None:
-        """See the port."""
-
-        def write() -> None:
-            LedgerEntry.objects.bulk_create(
-                [
-                    LedgerEntry(
-                        task_id=self._task_id,
-                        side=item.side,
-                        database=item.database,
-                        kind=item.kind,
-                        schema=item.schema,
-                        name=item.name,
-                        detail=item.detail,
-                    )
-                    for item in items
-                ],
-                ignore_conflicts=True,
-                batch_size=500,
-            )
-
-        if items:
-            self._recorder.call(write)
-
-    def removed(self, *items: LedgerItem) -> None:
-        """See the port."""
-
-        def write() -> None:
-            now = timezone.now()
-            for item in items:
-                self._open().filter(
-                    side=item.side, database=item.database, kind=item.kind, schema=item.schema, name=item.name
-                ).update(removed_at=now)
-
-        if items:
-            self._recorder.call(write)
-
-    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
-        """See the port."""
-
-        def read() -> list[LedgerItem]:
-            rows = self._open().order_by("id")
-            if side is not None:
-                rows = rows.filter(side=side)
-            if database is not None:
-                rows = rows.filter(database=database)
-            return [
-                LedgerItem(
-                    side=Side(row.side),
-                    database=row.database,
-                    kind=Kind(row.kind),
-                    schema=row.schema,
-                    name=row.name,
-                    detail=row.detail,
-                )
-                for row in rows
-            ]
-
-        return self._recorder.call(read)
 
 
 class OrmStore:
@@ -455,27 +382,3 @@ class OrmStore:
         MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
             version=F("version") + 1, **shown
         )
-
-
-class Rate:
-    """Smoothed speed of growing counts, per second."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: dict[str, tuple[float, float]] = {}
-        self._speed: dict[str, float] = {}
-
-    def update(self, name: str, value: float) -> float | None:
-        """Take a new value of a count; return its speed, or None while there is nothing to compare with."""
-        now = self._clock()
-        before = self._last.get(name)
-        if before is None:
-            self._last[name] = (now, value)
-            return None
-        if now - before[0] < 0.5:
-            return self._speed.get(name)
-        speed = max(0.0, (value - before[1]) / (now - before[0]))
-        old = self._speed.get(name)
-        self._speed[name] = speed if old is None else 0.6 * old + 0.4 * speed
-        self._last[name] = (now, value)
-        return self._speed[name]

@@ -16,7 +16,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
 from migrations_app.engine import copy_plan, foreign_keys, index_lanes, postdata, snapshot
-from migrations_app.engine.copying import Lane, copy_statements
+from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.outcome import Run
@@ -24,6 +24,7 @@ from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.ports import TableStatus
 from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.steps import copy, index, schema
+from migrations_app.engine.table_work import copy_statements
 from tests.comparator import differences
 from tests.fakes import wait_until
 from tests.postgres.engine_runs import fakes, make_plan, register_tables, running

@@ -19,6 +19,7 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Knobs, Plan
 from migrations_app.engine.ports import NEVER, Ports, TableState, TableStatus
 from migrations_app.engine.states import StepName
+from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.compare_kit import Writer, plan_for, running, server
 
@@ -95,7 +96,7 @@ def test_a_damaged_table_is_mended_under_load_while_the_others_stay_in_sync(
     store, real = ask(plan, ports, "broken", "keyless"), copying.Lane.copy_over
     moved: list[bool] = []
 
-    def slow(lane: copying.Lane, table: copying.TableWork) -> None:
+    def slow(lane: copying.Lane, table: TableWork) -> None:
         real(lane, table)
         with source_cluster.connect(database.source_name) as source:
             source.execute("INSERT INTO other VALUES (%s)", (10_000 + len(moved),))

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from migrations_app.engine import sql, versions
-from migrations_app.engine.connect import pinned_options
+from migrations_app.engine.pins import pinned_options
 from migrations_app.engine.sql import query, version_number
 
 SQL = resources.files(sql)

@@ -12,7 +12,7 @@ import psycopg
 from ..connect import translate
 from ..copy_board import Board, Stopped, Unit
 from ..copy_plan import DatabaseWork, copied_state, copy_locked, make_units, plan_database
-from ..copying import Busy, GaveWay, Lane, Moved, TableWork
+from ..copying import Lane
 from ..errors import ConnectionLost, EngineError
 from ..index_lanes import Indexer, IndexUnit
 from ..lanes import Lanes
@@ -23,6 +23,7 @@ from ..pacing import Pacing
 from ..plan import Side
 from ..ports import TableState, TableStatus
 from ..snapshot import Snapshot
+from ..table_work import Busy, GaveWay, Moved, TableWork
 from ..wording import count, listing, say
 
 _TICK_SECONDS = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..comparing.follower import Follower, following
 from ..copy_plan import work_on
-from ..copying import Busy, GaveWay, Lane, Moved, TableWork
+from ..copying import Lane
 from ..errors import ConnectionLost, SchemaChanged
 from ..lookout import Lookout
 from ..names import temporary_slot_name
@@ -17,6 +17,7 @@ from ..ports import NEVER, TableStatus
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
+from ..table_work import Busy, GaveWay, Moved, TableWork
 from ..wording import count, say
 
 _TRIES = 5

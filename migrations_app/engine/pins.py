@@ -1,0 +1,50 @@
+"""The settings that every session of ours has, whatever the server, the database or the account say."""
+
+from __future__ import annotations
+
+import re
+
+_PINS = {
+    # Text forms must be the same on both servers, or values change silently on the way (dates above all).
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "3",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "search_path": "",
+    # A role or database may carry timeouts that would kill a long copy or a snapshot holder.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    # Scans must start at the beginning.
+    "synchronize_seqscans": "off",
+    # A NOTICE inside a raw copy stream would reach the other server as an unknown message.
+    "client_min_messages": "error",
+    "default_transaction_read_only": "off",
+    "check_function_bodies": "off",
+}
+ESCAPES_SINCE = 90500
+BLANKS = {"default_transaction_isolation": "read committed"}
+PINS_BY_VERSION = {
+    # Every row is meant: row security must raise instead of hiding. Values with blanks can be sent since 9.5 only.
+    90500: {"row_security": "off", **BLANKS},
+    90600: {"idle_in_transaction_session_timeout": "0"},
+    120000: {"default_table_access_method": "heap"},
+    140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
+    170000: {"transaction_timeout": "0"},
+}
+
+
+def pinned_options(version: int, **extra: str) -> str:
+    """Return the `options` value with every pin that a server of this version knows (engine: settings beat roles).
+
+    Before 9.5 a server takes no value with blanks there; `Sessions.open` sets such pins itself.
+    """
+    pins = dict(_PINS)
+    for since, more in PINS_BY_VERSION.items():
+        if version >= since:
+            pins.update(more)
+    pins.update(extra)
+    # The server splits at white space and takes a backslash as "the next character is meant".
+    return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in pins.items())

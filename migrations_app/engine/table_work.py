@@ -1,0 +1,122 @@
+"""What is known of a table that is to be copied, the statements that do it, and why it may have to wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .catalog import Table
+from .encodings import Encodings
+from .errors import SchemaChanged
+from .names import literal, qualified, quote
+from .parts import Part
+from .plan import DatabasePlan
+from .ports import TableState
+from .unmoved import TableName
+from .wording import say
+
+
+@dataclass(eq=False)
+class TableWork:
+    """One table to be copied: what is known of it on both ends, and how far it is."""
+
+    database: DatabasePlan
+    state: TableState
+    table: Table
+    target: Table | None
+    ours: bool
+    """The task made it on the target, so it may be emptied."""
+    adopted: bool = False
+    """It was there before: others may refer to it, so that it is emptied row by row."""
+    place: TableName = ("", "")
+    """(schema, name) on the target; the source's unless it is given."""
+    parts: list[Part] = field(default_factory=list)
+    left: int = 1
+    cleared: bool = False
+    doubts: dict[Part, tuple[str, int]] = field(default_factory=dict)
+    """Transaction and rows of parts whose commit was sent but not confirmed."""
+    bytes_done: int = 0
+    rows_done: int = 0
+    clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.place[0]:
+            self.place = (self.table.schema, self.table.name)
+
+    @property
+    def label(self) -> str:
+        return f"{self.table.schema}.{self.table.name}"
+
+
+class Moved(Exception):
+    """Tables that were emptied, rewritten, replaced or dropped after the snapshot."""
+
+    def __init__(self, works: Sequence[TableWork]) -> None:
+        super().__init__(", ".join(work.label for work in works))
+        self.works = works
+
+
+class Busy(Exception):
+    """Somebody locks one of the tables, or waits for its lock. The copy may be tried again later."""
+
+
+class GaveWay(Busy):
+    """The same, but in the midst of a copy: the lane must be closed."""
+
+
+def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze: bool) -> tuple[str, str]:
+    """Return the COPY of the source and of the target for a table or a part of it.
+
+    Binary where every column reads back the same on the other server; else text in the source's own encoding, which the
+    target converts.
+    """
+    name = qualified(work.table.schema, work.table.name)
+    columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
+    listed = f" ({columns})" if columns else ""
+    options = ["FORMAT binary"] if _binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
+    source = f"{name}{listed}"
+    if part.where:
+        source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
+    into = [*options, "FREEZE"] if freeze else options
+    return (
+        f"COPY {source} TO STDOUT ({', '.join(options)})",
+        f"COPY {target_name(work)}{listed} FROM STDIN ({', '.join(into)})",
+    )
+
+
+def _binary(work: TableWork, encodings: Encodings) -> bool:
+    if work.target is None or not encodings.same_unicode:
+        return False
+    there = {column.name: column for column in work.target.columns}
+    return all(
+        column.binary_safe
+        and (other := there.get(column.name)) is not None
+        and other.binary_safe
+        and other.type_name == column.type_name
+        for column in work.table.copied_columns
+    )
+
+
+def shape_changed(work: TableWork) -> SchemaChanged:
+    """Return the error for a table whose columns are not those that its counterpart on the target was made from."""
+    return SchemaChanged(
+        say(
+            "The columns of {label} in database {source_name} were changed during the copy.",
+            label=work.label,
+            source_name=work.database.source_name,
+        ),
+        hint=say("Change them back, or cancel the task and start it again with what the source has now."),
+    )
+
+
+def emptying(works: Sequence[TableWork]) -> list[str]:
+    """Return the statements that empty these tables on the target."""
+    ours = [target_name(work) for work in works if not work.adopted]
+    texts = ["DELETE FROM ONLY " + target_name(work) for work in works if work.adopted]  # noqa: S608 - quoted names only
+    return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
+
+
+def target_name(work: TableWork) -> str:
+    """Return the name of the table on the target, quoted."""
+    return qualified(*work.place)

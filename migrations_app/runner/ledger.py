@@ -1,0 +1,84 @@
+"""The engine's ledger on our rows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from ..engine.plan import Side
+from ..engine.ports import Kind, LedgerItem
+from ..models import LedgerEntry
+from ..services import work
+from .recorder import Recorder
+
+
+class OrmLedger:
+    """engine.ports.Ledger on LedgerEntry rows."""
+
+    def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
+        self._task_id, self._recorder = UUID(claim.task_id), recorder
+
+    def _open(self) -> Any:
+        return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
+
+    def intend(self, *items: LedgerItem) -> None:
+        """See the port."""
+
+        def write() -> None:
+            LedgerEntry.objects.bulk_create(
+                [
+                    LedgerEntry(
+                        task_id=self._task_id,
+                        side=item.side,
+                        database=item.database,
+                        kind=item.kind,
+                        schema=item.schema,
+                        name=item.name,
+                        detail=item.detail,
+                    )
+                    for item in items
+                ],
+                ignore_conflicts=True,
+                batch_size=500,
+            )
+
+        if items:
+            self._recorder.call(write)
+
+    def removed(self, *items: LedgerItem) -> None:
+        """See the port."""
+
+        def write() -> None:
+            now = timezone.now()
+            for item in items:
+                self._open().filter(
+                    side=item.side, database=item.database, kind=item.kind, schema=item.schema, name=item.name
+                ).update(removed_at=now)
+
+        if items:
+            self._recorder.call(write)
+
+    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+        """See the port."""
+
+        def read() -> list[LedgerItem]:
+            rows = self._open().order_by("id")
+            if side is not None:
+                rows = rows.filter(side=side)
+            if database is not None:
+                rows = rows.filter(database=database)
+            return [
+                LedgerItem(
+                    side=Side(row.side),
+                    database=row.database,
+                    kind=Kind(row.kind),
+                    schema=row.schema,
+                    name=row.name,
+                    detail=row.detail,
+                )
+                for row in rows
+            ]
+
+        return self._recorder.call(read)
