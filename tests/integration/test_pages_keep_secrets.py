@@ -30,7 +30,14 @@ def everything(known: dict[str, Any]) -> dict[str, Any]:  # noqa: F811
     resource = Resource.objects.create(provider="local", kind="region", external_id="here", name="Here")
     item = CheckItem.objects.filter(task=known["task_id"])[0]
     CheckItem.objects.filter(pk=item.pk).update(fix="settings", fix_arguments={"settings": [], "restart": False})
-    return {**known, "saved_id": saved.pk, "resource_id": resource.pk, "item_id": item.pk, "action": "complete", "form": "html"}
+    return {
+        **known,
+        "saved_id": saved.pk,
+        "resource_id": resource.pk,
+        "item_id": item.pk,
+        "action": "complete",
+        "form": "html",
+    }
 
 
 class _Inline(HTMLParser):
