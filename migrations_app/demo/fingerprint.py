@@ -23,11 +23,19 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'towpath') ORDER BY 1
 """
 
+LARGE_OBJECTS = "large objects"
+_LARGE_OBJECTS = """
+SELECT count(*), coalesce(sum(('x' || pg_catalog.substr(pg_catalog.md5(
+  pg_catalog.decode(oid::text, 'escape') || pg_catalog.lo_get(oid)), 1, 16))::bit(64)::bigint::numeric), 0)::text
+FROM pg_catalog.pg_largeobject_metadata
+"""
+
 
 def fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
     """Return the row count and a digest of all rows for every table and sequence, by quoted qualified name.
 
-    Two equal tables have equal entries in whatever order their rows stand. Leaves the session's settings changed.
+    Two equal tables have equal entries in whatever order their rows stand. All large objects together are one more
+    entry, by number and content. Leaves the session's settings changed.
     """
     for pin in _PINS:
         connection.execute(pin.encode())
@@ -36,9 +44,14 @@ def fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
         what = "t::text" if kind != "S" else "concat_ws(' ', t.last_value, t.is_called)"
         digest = f"('x' || pg_catalog.substr(pg_catalog.md5({what}), 1, 16))::bit(64)::bigint::numeric"
         query = f"SELECT count(*), coalesce(sum({digest}), 0)::text FROM ONLY {name} AS t"  # noqa: S608 - name quoted by format %I
-        row = connection.execute(query.encode()).fetchone()
-        found[name] = (int(row[0]), str(row[1])) if row else (0, "")
+        found[name] = _digest(connection, query)
+    found[LARGE_OBJECTS] = _digest(connection, _LARGE_OBJECTS)
     return found
+
+
+def _digest(connection: psycopg.Connection[Any], query: str) -> tuple[int, str]:
+    row = connection.execute(query.encode()).fetchone()
+    return (int(row[0]), str(row[1])) if row else (0, "")
 
 
 def unlike(source: Fingerprint, target: Fingerprint) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_
 from tests.comparator import differences
 from tests.conftest import public_folder
 from tests.fakes import wait_until
-from tests.installation import Installation
+from tests.installation import ROOT, Installation
 
 _TABLES = """
 CREATE SCHEMA sales;
@@ -46,6 +50,23 @@ class Terminal:
         """Run a task with the servers' own addresses, or others."""
         ends = ["--source", source or self.source.uri(), "--target", target or self.target.uri()]
         return self.task("run", *ends, *more, **environment)
+
+    def run_on_a_screen(self, *more: str) -> tuple[int, str, str]:
+        """Run a task whose messages go to a screen. Returns the exit code, what was printed, what the screen got."""
+        ends = ["--source", self.source.uri(), "--target", self.target.uri()]
+        command = [sys.executable, str(ROOT / "manage.py"), "task", "run", *ends, *more]
+        screen, other_end = pty.openpty()
+        with subprocess.Popen(
+            command, env=self.installation.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=other_end, text=True
+        ) as process:
+            os.close(other_end)
+            got = b""
+            with contextlib.suppress(OSError):  # what a screen says when nobody writes to it any more
+                while part := os.read(screen, 65536):
+                    got += part
+            os.close(screen)
+            printed = process.stdout.read() if process.stdout else ""
+            return process.wait(60), printed, got.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +122,18 @@ def test_a_run_to_complete_ends_equal_and_tells_everything_as_json(
     nothing_of_ours(*shop, seconds=0)
 
 
-def test_without_a_comparison_nothing_is_called_equal(terminal: Terminal, small: tuple[Place, Place]) -> None:
-    done = terminal.run("--database", small[0].name, "--mode", "full", "--no-compare")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "not compared" in done.stdout
-    assert "equal" not in done.stdout + done.stderr
+def test_without_a_comparison_nothing_is_called_equal_and_a_screen_gets_one_line_that_changes(
+    terminal: Terminal, small: tuple[Place, Place]
+) -> None:
+    code, printed, screen = terminal.run_on_a_screen("--database", small[0].name, "--mode", "full", "--no-compare")
+    assert code == 0, printed + screen
+    assert "not compared" in printed
+    assert "equal" not in printed + screen
+    shown = screen.split("\r\x1b[2K")
+    assert len(shown) >= 2, screen
+    assert all("\n" not in line for line in shown[1:-1])
+    assert re.search(r"step \d of \d: |Completed", shown[-1]), screen
+    assert shown[-1].endswith("\n")
     assert different(*small) == []
     nothing_of_ours(*small, seconds=0)
 
@@ -251,18 +279,34 @@ def test_a_server_that_asks_for_no_password_gets_none(terminal: Terminal, trusti
         nothing_of_ours(source, target)
 
 
+_OF_A_SERVER = (
+    "SELECT datname FROM pg_database ORDER BY 1",
+    "SELECT slot_name FROM pg_replication_slots ORDER BY 1",
+    "SELECT roname FROM pg_replication_origin ORDER BY 1",
+    "SELECT rolname FROM pg_roles ORDER BY 1",
+)
+_OF_A_DATABASE = (
+    "SELECT nspname FROM pg_namespace ORDER BY 1",
+    "SELECT oid::regclass::text, relkind, relreplident FROM pg_class WHERE oid >= 16384 ORDER BY 1",
+    "SELECT oid::regprocedure::text FROM pg_proc WHERE oid >= 16384 ORDER BY 1",
+    "SELECT oid::regtype::text FROM pg_type WHERE oid >= 16384 ORDER BY 1",
+    "SELECT pubname FROM pg_publication ORDER BY 1",
+    "SELECT tgname, tgrelid::regclass::text FROM pg_trigger ORDER BY 1, 2",
+    "SELECT evtname FROM pg_event_trigger ORDER BY 1",
+    "SELECT oid FROM pg_largeobject_metadata ORDER BY 1",
+)
+
+
 def _state(terminal: Terminal) -> list[Any]:
-    """Return everything on both servers that a migration could have made."""
+    """Return everything on both servers, in every database, that a migration could have made."""
     found: list[Any] = []
     for cluster in (terminal.source, terminal.target):
         with cluster.connect() as connection:
-            for query in (
-                "SELECT datname FROM pg_database ORDER BY 1",
-                "SELECT slot_name FROM pg_replication_slots",
-                "SELECT pubname FROM pg_publication",
-                "SELECT relname FROM pg_class WHERE oid >= 16384 AND relkind = 'r'",
-            ):
-                found.append(connection.execute(query.encode()).fetchall())
+            found += [connection.execute(query).fetchall() for query in _OF_A_SERVER]
+        for (name,) in found[-len(_OF_A_SERVER)]:
+            if name != "template0":
+                with cluster.connect(name) as connection:
+                    found += [(name, connection.execute(query).fetchall()) for query in _OF_A_DATABASE]
     return found
 
 
@@ -295,6 +339,28 @@ def test_a_wrong_password_is_told(terminal: Terminal, side: str) -> None:
     uri = f"postgresql://postgres:nope@127.0.0.1:{cluster.port}/postgres"
     said = _refused(terminal, "[Pp]assword", **{side: uri})  # type: ignore[arg-type]
     assert "nope" not in said
+
+
+def test_a_check_that_fails_ends_with_exit_code_2_and_the_list_says_so(terminal: Terminal) -> None:
+    ends = ["--source", terminal.source.uri("absent"), "--target", terminal.target.uri()]
+    made = terminal.task("create", *ends, "--name", "to nowhere", "--json")
+    key = json.loads(made.stdout)["id"]
+    before = _state(terminal)
+    checked = terminal.task("check", key[:8])
+    assert checked.returncode == 2, checked.stdout + checked.stderr
+    assert "FAILED" in checked.stdout
+    assert "no database absent" in checked.stdout
+    assert _state(terminal) == before
+    listed = terminal.task("list")
+    assert (listed.returncode, f"{key}  to nowhere: Check failed" in listed.stdout) == (0, True), listed.stdout
+    known = json.loads(terminal.task("list", "--json").stdout)
+    assert {"id": key, "name": "to nowhere", "status": "check_failed"} in known
+
+
+@pytest.mark.django_db
+def test_a_list_without_tasks_says_how_to_create_one(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("task", "list")
+    assert "task create --source URI --target URI" in capsys.readouterr().out
 
 
 def test_a_missing_database_is_told(terminal: Terminal) -> None:

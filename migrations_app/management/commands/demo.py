@@ -17,7 +17,7 @@ from django.db import connection, connections
 
 from ... import runner, services
 from ...demo.clusters import ClusterError, free_port
-from ...demo.fingerprint import fingerprint, unlike
+from ...demo.fingerprint import LARGE_OBJECTS, fingerprint, unlike
 from ...demo.inventory import inventory_text
 from ...demo.world import Endpoint, World, clean
 from ...demo.writer import WriterStats
@@ -116,9 +116,11 @@ class Command(BaseCommand):
             with world.source.connect(name) as source, world.target.connect(name) as target:
                 here, there = fingerprint(source), fingerprint(target)
             differing = unlike(here, there)
+            large, _ = here.pop(LARGE_OBJECTS)
             rows = sum(count for count, _ in here.values())
+            what = f"{len(here)} tables and sequences, {rows:,} rows, {large:,} large objects"
             verdict = f"NOT equal: {', '.join(differing)}" if differing else "equal"
-            self._say(f"  second opinion on {name}: {len(here)} tables and sequences, {rows:,} rows, {verdict}")
+            self._say(f"  second opinion on {name}: {what}, {verdict}")
             code = _DIFFERENT if differing else code
         return code
 
