@@ -1,15 +1,18 @@
 """The console by keyboard alone: on every page everything that can be operated gets the focus in order, and shows it.
 
-The walk is generated: a page without a line in PAGES fails a test.
+The walk is generated: a page without a line in PAGES fails a test. On the way each page is looked at with the rules of
+axe, and everything that it names has a hostile name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
@@ -17,10 +20,10 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from console import access
-from migrations_app import services
-from migrations_app.models import CheckItem, MigrationTask, Resource, User, WorkerBeat
+from migrations_app.models import MigrationTask, User, WorkerBeat
 from tests import factories
-from tests.acceptance import gallery
+from tests.acceptance import gallery, hostile
+from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20_000  # milliseconds
@@ -59,53 +62,6 @@ WATCH = """() => {
 }"""
 
 
-def _of(name: str) -> Callable[[dict[str, MigrationTask]], str]:
-    return lambda made: reverse(name)
-
-
-def _task(name: str, which: str) -> Callable[[dict[str, MigrationTask]], str]:
-    return lambda made: reverse(name, args=[made[which].pk])
-
-
-PAGES: dict[str, Callable[[dict[str, MigrationTask]], str]] = {
-    "tasks:list": _of("tasks:list"),
-    "tasks:create": _of("tasks:create"),
-    "tasks:settings": _task("tasks:settings", "draft"),
-    "tasks:objects": _task("tasks:objects", "draft"),
-    "tasks:closure": _task("tasks:closure", "draft"),
-    "tasks:mapping": _task("tasks:mapping", "draft"),
-    "tasks:check": _task("tasks:check", "problems"),
-    "tasks:check-fix": lambda made: reverse(
-        "tasks:check-fix",
-        args=[made["problems"].pk, CheckItem.objects.filter(task=made["problems"]).exclude(fix="")[0].pk],
-    ),
-    "tasks:prepare": _task("tasks:prepare", "draft"),
-    "tasks:detail": _task("tasks:detail", "sync"),
-    "tasks:confirm": lambda made: reverse("tasks:confirm", args=[made["sync"].pk, "complete"]),
-    "tasks:access": _task("tasks:access", "failed"),
-    "tasks:many-confirm": lambda made: reverse("tasks:many-confirm", args=["start"]) + f"?pick={made['passed'].pk}",
-    "endpoints:list": _of("endpoints:list"),
-    "endpoints:create": _of("endpoints:create"),
-    "endpoints:edit": lambda made: reverse("endpoints:edit", args=[gallery.saved("ERP behind the bastion").pk]),
-    "resources:list": _of("resources:list"),
-    "resources:create": _of("resources:create"),
-    "resources:edit": lambda made: reverse("resources:edit", args=[Resource.objects.filter(provider="local")[0].pk]),
-    "resources:import": _of("resources:import"),
-    "resources:account": _of("resources:account"),
-    "users:list": _of("users:list"),
-    "users:create": _of("users:create"),
-    "users:detail": lambda made: reverse("users:detail", args=[User.objects.get(username="ben").pk]),
-    "audit:list": _of("audit:list"),
-    "profile": _of("profile"),
-    "login": _of("login"),
-    "setup": lambda made: reverse("setup", args=[services.new_setup_token()]),
-}
-# What a page asks for, and files: nothing that somebody walks through.
-NO_PAGES = {"health", "ready", "endpoints:fields", "tasks:tree", "tasks:check-report", "audit:export"} | {
-    name for name, rule in access.RULES.items() if rule.polled or name.startswith("tasks:report")
-}
-
-
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     """One page for the whole walk."""
@@ -129,6 +85,81 @@ def _sign_in(page: Page, url: str, user: User) -> None:
     name = settings.SESSION_COOKIE_NAME
     _sign_out(page)
     page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
+
+
+# Pages on which nothing has a name that somebody gave, and forms that are empty.
+NAMELESS = {"setup", "login", "400", "403", "500"}
+
+
+@dataclass
+class Walked:
+    """What was seen of one page."""
+
+    name: str
+    axe: list[str]
+    keyboard: list[str]
+    harm: list[str]
+    named: bool
+
+
+def _look(name: str, page: Page, said: list[str]) -> Walked:
+    """Look at the page that is open; `said` is what the browser complained about meanwhile."""
+    found = Axe().run(page).response["violations"]
+    axe = [f"{name}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+    foreign = "[...document.scripts].filter((one) => !one.src.startsWith(location.origin)).map((one) => one.outerHTML)"
+    harm = [f"{name}: {one}" for one in [*page.evaluate(foreign), *said]]
+    named = hostile.MARK in page.evaluate(
+        "document.body.textContent + [...document.querySelectorAll('input')].map((one) => one.value)"
+    )
+    keyboard = _faults(name, page)
+    said.clear()
+    return Walked(name, axe, keyboard, harm, named)
+
+
+@pytest.fixture(scope="module")
+def walk(tab: Page, django_db_setup: None, django_db_blocker: Any, live_server: Any) -> list[Walked]:
+    """Every page once, with hostile names wherever a page names something."""
+    said: list[str] = []
+    tab.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("console", lambda message: said.append(message.text) if "Content Security" in message.text else None)
+    with django_db_blocker.unblock():
+        return list(_walked(tab, live_server.url, said))
+
+
+def _walked(tab: Page, url: str, said: list[str]) -> Iterator[Walked]:
+    _sign_out(tab)
+    for name in ("setup", "login"):  # while nobody has an account: afterwards nobody is let in there
+        tab.goto(url + PAGES[name]({}))
+        yield _look(name, tab, said)
+    anna = factories.user("anna", role="admin")
+    gallery.around(anna)
+    made = gallery.the_list(anna)
+    addresses = {name: address(made) for name, address in PAGES.items() if name not in ("login", "setup")}
+    hostile.rename_everything()
+    anna.refresh_from_db()
+    _sign_in(tab, url, anna)
+    for name, address in addresses.items():
+        WorkerBeat.objects.update(at=timezone.now())
+        answer = tab.goto(url + address)
+        assert answer is not None
+        assert answer.status == 200, name
+        yield _look(name, tab, said)
+    for name, (status, get) in ANSWERS.items():
+        response = get(anna, made)
+        assert response.status_code == status, name
+        _show(tab, f"{url}/-/", response)
+        yield _look(name, tab, said)
+
+
+def _show(tab: Page, url: str, response: Any) -> None:
+    """Open what the console answered, as it came."""
+    file = "attachment" in response.get("Content-Disposition", "")  # read from a disk, without the console's headers
+    headers = {"Content-Type": response["Content-Type"]} if file else dict(response.items())
+    body = b"".join(response.streaming_content) if response.streaming else response.content
+    tab.route(url, lambda route: route.fulfill(status=200, headers=headers, body=body))
+    tab.goto(url)
+    tab.unroute(url)
 
 
 def _walk(page: Page) -> tuple[list[str], list[dict[str, Any]]]:
@@ -155,28 +186,25 @@ def _faults(name: str, page: Page) -> list[str]:
 
 
 def test_every_page_of_the_console_is_walked() -> None:
-    assert {name for name, rule in access.RULES.items() if "GET" in rule.roles} == set(PAGES) | NO_PAGES
+    known = {name for name, rule in access.RULES.items() if "GET" in rule.roles}
+    assert known == set(PAGES) | (set(ANSWERS) & known) | NO_PAGES
 
 
-def test_on_every_page_everything_gets_the_focus_in_order_and_shows_it(tab: Page, live_server: Any) -> None:
-    faults: list[str] = []
-    _sign_out(tab)
-    for name in ("setup", "login"):  # while nobody has an account: afterwards nobody is let in there
-        tab.goto(live_server.url + PAGES[name]({}))
-        faults += _faults(name, tab)
-    anna = factories.user("anna", role="admin")
-    gallery.around(anna)
-    made = gallery.the_list(anna)
-    _sign_in(tab, live_server.url, anna)
-    for name, address in PAGES.items():
-        if name in ("login", "setup"):
-            continue
-        WorkerBeat.objects.update(at=timezone.now())
-        answer = tab.goto(live_server.url + address(made))
-        assert answer is not None
-        assert answer.status == 200, name
-        faults += _faults(name, tab)
+def test_on_every_page_everything_gets_the_focus_in_order_and_shows_it(walk: list[Walked]) -> None:
+    faults = [fault for page in walk for fault in page.keyboard]
     assert faults == [], "\n".join(faults)
+
+
+def test_every_page_is_accessible(walk: list[Walked]) -> None:
+    faults = [fault for page in walk for fault in page.axe]
+    assert faults == [], "\n".join(faults)
+
+
+def test_hostile_names_are_only_text_on_every_page(walk: list[Walked]) -> None:
+    faults = [fault for page in walk for fault in page.harm]
+    assert faults == [], "\n".join(faults)
+    silent = {page.name for page in walk if not page.named}
+    assert silent == NAMELESS, "pages that show no name, and those that should not"
 
 
 def test_signing_in_and_the_menu_take_no_mouse(tab: Page, live_server: Any) -> None:

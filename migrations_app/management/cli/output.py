@@ -166,16 +166,20 @@ def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
 
 
 def print_check(task: MigrationTask, out: Out) -> None:
-    """Print the check's items: all that are not passed, and the counts."""
+    """Print the check's items: all that are not passed, those that say the same once, and the counts."""
     items = list(CheckItem.objects.filter(task=task))
+    alike: dict[tuple[str, ...], list[CheckItem]] = {}
     for item in items:
-        if item.status == "passed":
-            continue
-        where = f" [{item.database}]" if item.database else ""
-        out.write(f"  {item.status.upper():<8}{item.title}{where}: {item.found}\n")
-        for line in [item.hint, *item.sql.splitlines()]:
+        if item.status != "passed":
+            alike.setdefault((item.status, item.found, item.hint, item.sql), []).append(item)
+    for (status, found, hint, sql), group in alike.items():
+        first, *others = (f"{item.title} [{item.database}]" if item.database else item.title for item in group)
+        out.write(f"  {status.upper():<8}{first}: {found}\n")
+        for line in [hint, *sql.splitlines()]:
             if line:
                 out.write(f"          {line}\n")
+        if others:
+            out.write(f"          The same holds for {len(others)} more: {'; '.join(others)}\n")
     counts = {status: sum(1 for item in items if item.status == status) for status in ("failed", "warning", "passed")}
     out.write(f"  check: {counts['failed']} failed, {counts['warning']} warnings, {counts['passed']} passed\n")
 
