@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -13,13 +14,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 _LIBC = ctypes.CDLL(None)  # before any fork: importing is not safe in a new child
 _PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class Rows:
+    """A session in the console's own database, SQLite or PostgreSQL; both take `?` for a value here."""
+
+    def __init__(self, data: Path, url: str = "") -> None:
+        self._postgres = bool(url)
+        self._session: Any = (
+            psycopg.connect(url, autocommit=True)
+            if url
+            else sqlite3.connect(data / "console.sqlite3", timeout=20, isolation_level=None)
+        )
+
+    def read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query as they are now."""
+        if self._postgres:
+            sql = sql.replace("%", "%%").replace("?", "%s")
+        return list(self._session.execute(sql, values).fetchall())
+
+    def has_table(self, name: str) -> bool:
+        """Say whether a table has been made."""
+        catalog = "pg_catalog.pg_class WHERE relname" if self._postgres else "sqlite_master WHERE name"
+        return bool(self.read(f"SELECT 1 FROM {catalog} = ?", name))
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
+
+
 class Installation:
-    """Runs manage.py commands against its own data folder, and looks into the SQLite file."""
+    """Runs manage.py commands against its own data folder, and looks into its database."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -30,6 +60,7 @@ class Installation:
             "DJANGO_SETTINGS_MODULE": "console.settings",
             **environment,
         }
+        self.data = Path(self.environment["TOWPATH_DATA_DIR"])
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def manage(self, *arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,13 +112,14 @@ class Installation:
                     os.kill(pid, signal.SIGKILL)
             process.wait(10)
 
+    def rows(self) -> Rows:
+        """Return a session in the installation's own database."""
+        return Rows(self.data, self.environment.get("DATABASE_URL", ""))
+
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Read from the installation's SQLite file."""
-        connection = sqlite3.connect(self.folder / "console.sqlite3", timeout=20)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        """Read once from the installation's own database."""
+        with contextlib.closing(self.rows()) as rows:
+            return rows.read(sql, *values)
 
     def logs(self) -> str:
         """Return everything that the started commands printed."""
