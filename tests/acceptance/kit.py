@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -93,15 +92,16 @@ class World:
 
     def __init__(self, installation: Installation, source: Cluster, target: Cluster) -> None:
         self.installation, self.source, self.target = installation, source, target
-        self.up = installation.start("up", "--only", PARTS, "--logs", str(installation.folder / "logs"))
         self.operator = Operator(installation)
-        beats = "SELECT count(DISTINCT cluster) FROM migrations_app_workerbeat"
-        wait_until(lambda: self._tables() and installation.query(beats) >= [(4,)], 60, "all workers")
+        self.start()
 
-    def _tables(self) -> bool:
-        with contextlib.suppress(sqlite3.OperationalError):
-            return bool(self.installation.query("SELECT name FROM sqlite_master WHERE name LIKE '%workerbeat'"))
-        return False
+    def start(self) -> None:
+        """Start all workers, at first or once more after a stop; they are there when each gave a sign of life."""
+        with contextlib.closing(self.installation.rows()) as rows:  # the tables are there: `open_world` made them
+            beats = "SELECT cluster, pid FROM migrations_app_workerbeat"
+            former = set(rows.read(beats))
+            self.up = self.installation.start("up", "--only", PARTS, "--logs", str(self.installation.folder / "logs"))
+            wait_until(lambda: len({name for name, _ in set(rows.read(beats)) - former}) >= 4, 60, "all workers")
 
     def clusters(self) -> dict[str, int]:
         """Return the pid of the main process of every queue cluster that runs."""
@@ -149,7 +149,7 @@ class Migration:
             f"services.set_selection(task_id=task.pk, actor=None, selection=selection)\n"
             f"print(task.pk.hex)"
         )
-        self._rows = sqlite3.connect(world.installation.folder / "console.sqlite3", timeout=20, isolation_level=None)
+        self._rows = world.installation.rows()
 
     def close(self) -> None:
         """Cancel the task if it has not ended, so that nothing goes on behind the next test."""
@@ -161,8 +161,7 @@ class Migration:
 
     def column(self, name: str) -> Any:
         """Return a column of the task's row as it is now."""
-        row = self._rows.execute(f"SELECT {name} FROM migrations_app_migrationtask WHERE id = ?", (self.id,)).fetchone()
-        return row[0]
+        return self._rows.read(f"SELECT {name} FROM migrations_app_migrationtask WHERE id = ?", self.id)[0][0]
 
     @property
     def status(self) -> str:
@@ -205,9 +204,9 @@ class Migration:
         """Wait until a worker is at this step and return its pid."""
         deadline = time.monotonic() + seconds
         while True:
-            found, worker, status = self._rows.execute(
-                "SELECT current_step, worker, status FROM migrations_app_migrationtask WHERE id = ?", (self.id,)
-            ).fetchone()
+            ((found, worker, status),) = self._rows.read(
+                "SELECT current_step, worker, status FROM migrations_app_migrationtask WHERE id = ?", self.id
+            )
             # The worker of the copy still holds the task for a moment when the sync is already the current step.
             _, pid, cluster = worker.split(":") if worker else ("", "0", "")
             right = (cluster == "sync") == (step in LATE_STEPS)
@@ -225,26 +224,23 @@ class Migration:
 
     def ledger(self, side: str) -> list[tuple[str, str, str]]:
         """Return kind, schema and name of everything that is still in the ledger for this side."""
-        return self._rows.execute(
+        return self._rows.read(
             "SELECT kind, schema, name FROM migrations_app_ledgerentry WHERE task_id = ? AND side = ?"
             " AND removed_at IS NULL",
-            (self.id, side),
-        ).fetchall()
+            self.id,
+            side,
+        )
 
     def events(self) -> list[tuple[str, str]]:
         """Return code and text of everything that the task's history says, oldest first."""
-        return self._rows.execute(
-            "SELECT code, message FROM migrations_app_event WHERE task_id = ? ORDER BY id", (self.id,)
-        ).fetchall()
+        return self._rows.read("SELECT code, message FROM migrations_app_event WHERE task_id = ? ORDER BY id", self.id)
 
     def story(self) -> str:
         """Return what is known about the task, for a failing test."""
-        failed = self._rows.execute(
-            "SELECT code, found FROM migrations_app_checkitem WHERE task_id = ? AND status = 'failed'", (self.id,)
-        ).fetchall()
-        compared = self._rows.execute(
-            "SELECT differences FROM migrations_app_comparisonresult WHERE task_id = ?", (self.id,)
-        ).fetchall()
+        failed = self._rows.read(
+            "SELECT code, found FROM migrations_app_checkitem WHERE task_id = ? AND status = 'failed'", self.id
+        )
+        compared = self._rows.read("SELECT differences FROM migrations_app_comparisonresult WHERE task_id = ?", self.id)
         lines = [f"{code}: {text}" for code, text in [*failed, *self.events()]] + [str(row[0]) for row in compared]
         return "\n".join(lines) + "\n" + self.world.installation.logs()[-6000:]
 
