@@ -18,6 +18,8 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind
 from migrations_app.engine.states import StepName
+from tests.acceptance.places import quoted
+from tests.acceptance.test_hostile_names import NAMES
 from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.postgres.compare_kit import plan_for, server
 
@@ -179,3 +181,35 @@ def test_the_check_shows_beforehand_what_will_happen(world: World, target_cluste
         (result,) = look(plan, "roles")
     assert result.status == "failed"
     assert result.sql == f'ALTER ROLE "{world.plan.target.user}" CREATEROLE;'
+
+
+_OWNERS = """
+    SELECT c.relname, pg_get_userbyid(c.relowner),
+           ARRAY(SELECT pg_get_userbyid(a.grantee) || ' ' || a.privilege_type FROM aclexplode(c.relacl) a
+                 WHERE a.grantee <> c.relowner ORDER BY 1)
+    FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname"""
+
+
+def test_roles_with_hostile_names_own_and_are_granted_what_they_did(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any
+) -> None:
+    roles = [quoted(name) for name in NAMES]
+    try:
+        with source_cluster.connect(source_db) as connection:
+            for number, role in enumerate(roles):
+                connection.execute(f"CREATE ROLE {role}; CREATE TABLE t{number} (id int PRIMARY KEY)".encode())
+            for number, role in enumerate(roles):
+                connection.execute(f"ALTER TABLE t{number} OWNER TO {role}".encode())
+                connection.execute(f"GRANT SELECT ON t{number} TO {roles[number - 1]}".encode())
+            here = connection.execute(_OWNERS).fetchall()
+        plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+        store, _ = migrate(replace(plan, selection=replace(plan.selection, roles="needed")))
+        with target_cluster.connect(target_db) as connection:
+            assert connection.execute(_OWNERS).fetchall() == here
+        assert not any(store.notes.values())
+    finally:
+        for cluster, database in ((source_cluster, source_db), (target_cluster, target_db)):
+            with cluster.connect(database) as connection:
+                for role in roles:
+                    with contextlib.suppress(psycopg.errors.UndefinedObject):
+                        connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
