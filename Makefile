@@ -46,6 +46,7 @@ gates:
 	@$(IN_ROOT); set -x; \
 	$(PY) -m ruff check .; \
 	$(PY) -m ruff format --check .; \
+	.venv/bin/djade --check --target-version 5.2 $$(git ls-files templates 2>/dev/null || find templates -name '*.html'); \
 	$(PY) -m mypy; \
 	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'; \
 	$(CLEAN) -u DATABASE_URL $(PY) manage.py check --fail-level WARNING; \
