@@ -149,7 +149,8 @@ def alive(pid: int) -> bool:
 def descendants(pid: int) -> list[int]:
     """Return the pids below a process, children before grandchildren."""
     table = list(_parents())
-    found, edge = [], {pid}
+    found: list[int] = []
+    edge = {pid}
     while edge:
         edge = {child for child, parent, _ in table if parent in edge} - set(found)
         found += sorted(edge)

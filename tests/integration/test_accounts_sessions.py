@@ -46,7 +46,7 @@ def test_signing_in_gives_the_session_a_new_key(olga: User) -> None:
     session = client.session
     session["kept"] = 1
     session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(session.session_key)
     client.post("/login/", {"username": "olga", "password": factories.PASSWORD})
     assert client.session.session_key != session.session_key
     assert not Client(headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}).session.keys()

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
@@ -54,11 +53,11 @@ def url(name: str, task: MigrationTask) -> str:
     return reverse(f"tasks:{name}", args=[task.id])
 
 
-def level(client: Client, task: MigrationTask, *path: str, **query: str) -> HttpResponse:
+def level(client: Client, task: MigrationTask, *path: str, **query: str) -> Any:
     return client.get(url("tree", task), {"path": list(path), **query})
 
 
-def post(client: Client, name: str, task: MigrationTask, field: str, **value: Any) -> HttpResponse:
+def post(client: Client, name: str, task: MigrationTask, field: str, **value: Any) -> Any:
     return client.post(url(name, task), {field: json.dumps(value)}, **HTMX)
 
 
@@ -251,7 +250,7 @@ def test_a_parent_that_cannot_move_is_not_added(anna: Client, task: MigrationTas
     assert selection(task) == before
 
 
-def names(client: Client, task: MigrationTask, changes: dict[tuple[str, ...], str]) -> HttpResponse:
+def names(client: Client, task: MigrationTask, changes: dict[tuple[str, ...], str]) -> Any:
     fields = {"path": [json.dumps(path) for path in changes], "target": list(changes.values())}
     return client.post(url("mapping", task), fields)
 

@@ -73,8 +73,8 @@ def test_a_key_whose_index_was_built_before_a_kill_is_adopted(source_cluster, ta
                 dropped.append(entry)
                 standing[place.name] = _oid(connection, place)
             assert dropped
-            for table in tables_of(run):
-                indexes.build_table(run, database, table)
+            for each in tables_of(run):
+                indexes.build_table(run, database, each)
             after = {archive.place(entry).name: _oid(connection, archive.place(entry)) for entry in dropped}
     assert after == standing, "an index that was whole was built again"
     assert compare(source_cluster, target_cluster, awkward_plan) == []
