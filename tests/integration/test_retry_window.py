@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def store(checked: MigrationTask, alice: User) -> Iterator[OrmStore]:
+def store(checked: MigrationTask, alice: User) -> OrmStore:
     """The store of a task that has been failing for an hour."""
     services.start_task(task_id=checked.pk, actor=alice)
     claim = work.claim_migration("here:1:migrate")
