@@ -21,6 +21,14 @@ settings.load_profile("towpath")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, in random order: a file is one process's, and the last ones should be short."""
+    rooms = {"acceptance": 0, "faults": 1, "postgres": 2, "integration": 3}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: rooms.get(item.path.relative_to(here).parts[0], 4))
+
+
 def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
     cluster = Cluster(folder=folder, major=major, settings=settings)
     cluster.create()
