@@ -37,6 +37,8 @@ class Watch:
     looks: int = 0
     seen: set[str] = field(default_factory=set)
     users_own: set[int] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a process is looked at, and while one of the user's own begins, until it is known as such."""
     _end: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -72,18 +74,30 @@ class Watch:
                 connection.close()
 
     def _processes(self) -> None:
-        for pid in descendants(os.getpid()):
-            if pid in self.users_own:
+        with self.lock:
+            for pid in descendants(os.getpid()):
+                if pid not in self.users_own and not self._has_not_begun(pid):
+                    self._process(pid)
+
+    def _has_not_begun(self, pid: int) -> bool:
+        """Say whether this is a copy of a user's own process that has not turned into another program yet."""
+        try:
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            command, above = (Path(f"/proc/{one}/cmdline").read_bytes() for one in (pid, parent))
+        except OSError:
+            return False
+        return parent in self.users_own and command == above
+
+    def _process(self, pid: int) -> None:
+        for part in ("cmdline", "environ"):
+            try:
+                text = Path(f"/proc/{pid}/{part}").read_bytes()
+            except OSError:
                 continue
-            for part in ("cmdline", "environ"):
-                try:
-                    text = Path(f"/proc/{pid}/{part}").read_bytes()
-                except OSError:
-                    continue
-                if part == "cmdline":
-                    self.seen |= {name for name in ("pg_dump", "qcluster") if name.encode() in text}
-                if holds_canary(text):
-                    self.hits.add(f"{part} of process {pid}")
+            if part == "cmdline":
+                self.seen |= {name for name in ("pg_dump", "qcluster") if name.encode() in text}
+            if holds_canary(text):
+                self.hits.add(f"{part} of process {pid}")
 
     def _files(self) -> None:
         """A password file may exist for a moment, but only for our own eyes."""
@@ -189,8 +203,9 @@ def watched(world: World, pair: tuple[Place, Place]) -> Watch:
 
 def _by_hand(watch: Watch, words: list[str], *, code: int, **passwords: str) -> str:
     """Run a command with passwords in its environment: that one is its user's, but no child may inherit it."""
-    process = watch.world.installation.start(*words, **passwords)
-    watch.users_own.add(process.pid)
+    with watch.lock:
+        process = watch.world.installation.start(*words, **passwords)
+        watch.users_own.add(process.pid)
     assert process.wait(60) == code
     printed = watch.world.installation.logs()
     assert CANARY not in printed
