@@ -31,6 +31,7 @@ _ABOUT_DATABASE = re.compile(
     rb"|COMMENT ON DATABASE |(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE )" + _NAME
 )
 _SETTING = re.compile(rb' SET (?:"((?:[^"]|"")+)"|(\S+)) TO ')
+_VALUE = re.compile(rb"(ALTER .*? SET .*? TO ).*", re.DOTALL)
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -156,7 +157,7 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
         failures += run_statements(run, connection, entry, [text for text in texts if text])
     if failures:
         _remember(run, database, failures)
-        listed = some(f"{it.entry.definition.decode(errors='replace')} ({it.words})" for it in failures)
+        listed = some(f"{_without_value(it.entry.definition)} ({it.words})" for it in failures)
         run.ports.store.event(
             "warning",
             "DATABASE-SETTINGS",
@@ -167,6 +168,12 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
                 names=listed,
             ),
         )
+
+
+def _without_value(statement: bytes) -> str:
+    """Return a statement for people. The value of a setting is left out: applications keep passwords in their own."""
+    found = _VALUE.match(statement)
+    return (found[1] + b"..." if found else statement).decode(errors="replace")
 
 
 def _remember(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
