@@ -134,26 +134,8 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
             say("All or none of them are dropped when the task starts, never what depends on them: then it stops."),
             lines(f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in hard),
         )
-    if shapes := _other_columns(context, database, tables):
-        return failed(
-            say(
-                "{number} of {name} cannot take the rows, because their columns are not those of the source: {names}.",
-                number=count(len(shapes), "{number} table", "{number} tables"),
-                name=name,
-                names=listing(shapes),
-            ),
-            say("Change them, remove them, or let the task drop and make them anew."),
-        )
-    if policy == "keep" and filled:
-        return failed(
-            say(
-                "{number} of {name} hold rows, and are to be kept: {names}.",
-                number=count(len(filled), "{number} table", "{number} tables"),
-                name=name,
-                names=listing(filled),
-            ),
-            say("Empty them, leave them out, or choose on the objects step that they are emptied."),
-        )
+    if unfit := _unfit(context, database, tables, filled):
+        return unfit
     kept = say("{number} of {name} will be used as they are: {names}.", number=number, name=name, names=words)
     if policy == "keep":
         return warning(
@@ -170,6 +152,32 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
         say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
         lines(f"TRUNCATE {table};" for table in filled),
     )
+
+
+def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled: list[str]) -> Finding | None:
+    """Say why tables of the target cannot take the rows as they stand; None when they can."""
+    name = database.target_name
+    if shapes := _other_columns(context, database, tables):
+        return failed(
+            say(
+                "{number} of {name} cannot take the rows, because their columns are not those of the source: {names}.",
+                number=count(len(shapes), "{number} table", "{number} tables"),
+                name=name,
+                names=listing(shapes),
+            ),
+            say("Change them, remove them, or let the task drop and make them anew."),
+        )
+    if context.plan.selection.existing == "keep" and filled:
+        return failed(
+            say(
+                "{number} of {name} hold rows, and are to be kept: {names}.",
+                number=count(len(filled), "{number} table", "{number} tables"),
+                name=name,
+                names=listing(filled),
+            ),
+            say("Empty them, leave them out, or choose on the objects step that they are emptied."),
+        )
+    return None
 
 
 def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:
