@@ -1,39 +1,96 @@
-// The object tree: lists below a changed node are fetched anew, so that boxes and modes in them are right.
+// The object tree. Changes reach the server one at a time, in the order of the clicks: two that overtake one another
+// would end as another selection than the one that was clicked. What changed is shown when the last one is answered.
 (() => {
   "use strict";
-  const refresh = new WeakMap();
-  const fetching = new WeakMap();
+  const waiting = [];
+  const answers = [];
+  const lists = new Set();
+  const fetching = new Map();
   const outdated = new WeakSet();
+  let running = null;
+  let leave = null;
 
   const below = (button) => {
     if (button.dataset.again === "all" || button.closest("[data-whole]")) return [document.getElementById("level")];
     const list = button.closest("li")?.querySelector(":scope > .body > details[open] > ul");
     return list ? [list] : [];
   };
+  // A list that is just being fetched would show what was true before a change: its answer is dropped, and it is asked
+  // for again afterwards.
+  const forget = (xhr, list) => { outdated.add(xhr); lists.add(list); };
 
-  // The button itself is replaced by the answer: what lies below it has to be found before. A list that is just being
-  // fetched would show what was true before this change: its answer is dropped, and it is asked for again afterwards.
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const button = event.detail.elt;
-    if (button.matches("#level, #level ul")) fetching.set(button, event.detail.xhr);
-    if (!button.hasAttribute("data-again")) return;
-    const stale = [...document.querySelectorAll("#level.htmx-request, #level ul.htmx-request")];
-    stale.forEach((list) => { if (fetching.has(list)) outdated.add(fetching.get(list)); });
-    refresh.set(event.detail.xhr, new Set([...below(button), ...stale]));
-  });
-
-  // In a search, or on a level's own page, the ancestors are not shown: what the answer says about them has no place.
-  // The button may be gone by now, when a list was fetched meanwhile: the answer is put in for the whole page.
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (outdated.has(event.detail.xhr)) event.detail.shouldSwap = false;
-    if (!refresh.has(event.detail.xhr) || event.detail.xhr.status !== 200) return;
-    const parts = new DOMParser().parseFromString(event.detail.serverResponse, "text/html").body;
-    parts.querySelectorAll("[hx-swap-oob]").forEach((part) => { if (!document.getElementById(part.id)) part.remove(); });
-    event.detail.shouldSwap = false;
+  const show = () => {
     const target = document.getElementById("counter");
-    htmx.swap(target, parts.innerHTML, { swapStyle: "none" }, { eventInfo: { target } });
+    answers.splice(0).forEach((answer) => {
+      const parts = new DOMParser().parseFromString(answer, "text/html").body;
+      // In a search, or on a level's own page, the ancestors are not shown: what is said about them has no place.
+      parts.querySelectorAll("[hx-swap-oob]").forEach((part) => { if (!document.getElementById(part.id)) part.remove(); });
+      htmx.swap(target, parts.innerHTML, { swapStyle: "none" }, { eventInfo: { target } });
+    });
+    htmx.process(document.getElementById("objects"));
+    lists.forEach((list) => { if (list.isConnected) htmx.trigger(list, "again"); });
+    lists.clear();
+  };
+  const next = () => {
+    running = waiting.shift() || null;
+    if (running) {
+      running.issue();
+      if (!running.xhr) next();
+      return;
+    }
+    show();
+    if (leave) leave();
+    leave = null;
+  };
+
+  document.addEventListener("htmx:confirm", (event) => {
+    const button = event.detail.elt;
+    if (!button.hasAttribute("data-again")) return;
+    event.preventDefault();
+    below(button).forEach((list) => lists.add(list));
+    fetching.forEach((list, xhr) => forget(xhr, list));
+    // The box changes at once to what the next click would ask for: what this one asks for is taken now.
+    waiting.push({ button, value: button.value, issue: () => event.detail.issueRequest(false) });
+    if (!running) next();
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (running?.button === event.detail.elt) event.detail.parameters[running.button.name] = running.value;
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const { elt, target, xhr } = event.detail;
+    if (running?.button === elt) running.xhr = xhr;
+    else if (target.matches("#level, #level ul")) {
+      fetching.set(xhr, target);
+      if (running) forget(xhr, target);
+    }
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { serverResponse, xhr } = event.detail;
+    if (outdated.has(xhr)) event.detail.shouldSwap = false;
+    if (running?.xhr !== xhr || xhr.status !== 200) return;
+    event.detail.shouldSwap = false;
+    answers.push(serverResponse);
   });
   document.addEventListener("htmx:afterRequest", (event) => {
-    (refresh.get(event.detail.xhr) || []).forEach((list) => { if (list.isConnected) htmx.trigger(list, "again"); });
+    fetching.delete(event.detail.xhr);
+    // htmx lets go of the button only after this event.
+    if (running?.xhr && running.xhr === event.detail.xhr) setTimeout(next);
   });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    // A click between the swap and htmx's own look at what is new would send the form, and load the page.
+    if (event.detail.target.matches("#level, #level ul")) htmx.process(event.detail.target);
+  });
+
+  // Whoever goes on takes along what was clicked before: the page is left when the last change is answered.
+  document.addEventListener("submit", (event) => {
+    if (!running || event.submitter?.hasAttribute("data-again")) return;
+    event.preventDefault();
+    leave = () => event.target.requestSubmit(event.submitter);
+  }, true);
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element && event.target.closest("a[href]:not([hx-get])");
+    if (!running || !link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    leave = () => link.click();
+  }, true);
 })();

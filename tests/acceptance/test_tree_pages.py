@@ -168,3 +168,33 @@ def test_fifty_thousand_tables_are_paged_searched_and_toggled(
     expect(page.locator("#level")).to_contain_text("10 tables match", timeout=SLOW)
     page.get_by_role("checkbox", name="shop.public.many_49999", exact=True).click()
     expect(page.locator("#counter")).to_contain_text("50,003 of 50,004 tables", timeout=SLOW)
+
+
+def test_clicks_that_follow_fast_count_in_the_order_of_the_clicks(
+    sign_in: SignIn, live_server: Any, task: MigrationTask
+) -> None:
+    page, held = _open(sign_in, live_server, task), []
+    page.route("**/objects/toggle/", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("checkbox", name="Whole instance", exact=True).click()
+    for name in ("shop", "analytics", "analytics"):
+        page.get_by_role("checkbox", name=name, exact=True).click()
+    wait_until(lambda: bool(held), 30, "the first change on its way")
+    held[0].continue_()
+    expect(page.locator("#counter")).to_contain_text("of 4 tables")
+    expect(page.get_by_role("checkbox", name="Whole instance", exact=True)).to_have_attribute("aria-checked", "mixed")
+    expect(page.get_by_role("checkbox", name="analytics", exact=True)).to_be_checked()
+    selection = _selection(task)
+    assert (selection.state("shop"), selection.state("analytics")) == ("none", "all")
+
+
+def test_who_goes_on_at_once_takes_the_last_click_along(sign_in: SignIn, live_server: Any, task: MigrationTask) -> None:
+    page, held = _open(sign_in, live_server, task), []
+    page.route("**/objects/toggle/", lambda route: route.continue_() if held else held.append(route))
+    for name in ("shop", "analytics"):
+        page.get_by_role("checkbox", name=name, exact=True).click()
+    page.get_by_role("button", name="Next: Check Task", exact=True).click()
+    wait_until(lambda: bool(held), 30, "the first change on its way")
+    held[0].continue_()
+    expect(page.get_by_role("heading", name="Select objects", exact=True)).to_be_hidden()
+    selection = _selection(task)
+    assert (selection.state("shop"), selection.state("analytics")) == ("all", "all")
