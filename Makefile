@@ -16,8 +16,8 @@ PY = .venv/bin/python
 CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PYTHONDONTWRITEBYTECODE -u PGHOST -u PGHOSTADDR -u PGPORT -u PGUSER \
 	-u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGSSLMODE -u PGSERVICE -u PGPASSFILE -u PGREQUIRESSL \
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
-# Most tests wait for servers: two at a time, each file in one process, because its tests share servers.
-PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
+# Most tests wait for servers: four at a time, each file in one process, because its tests share servers.
+PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
 .PHONY: messages help demo demo-clean up test lint gates test-faults test-matrix screenshots bench bench-copy bench-sync bench-console lock
