@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from migrations_app.demo.clusters import Cluster, source_settings
+from tests.folders import public_folder
 
 # How long an example takes says how busy the machine is, nothing else.
 settings.register_profile("towpath", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,24 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
-    cluster = Cluster(folder=folder, major=major, settings=settings)
+    # Half of the time of a login is spent on making guesses slow, and these passwords are 144 random bits.
+    cluster = Cluster(folder=folder, major=major, settings={**settings, "scram_iterations": "1"})
     cluster.create()
     cluster.start()
     try:
         yield cluster
     finally:
         cluster.stop()
-
-
-@contextlib.contextmanager
-def public_folder(name: str) -> Iterator[Path]:
-    """A folder that `nobody` can enter, for servers started by root; pytest's own folders belong to one run only."""
-    folder = Path(tempfile.mkdtemp(prefix=f"towpath-test-{name}-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

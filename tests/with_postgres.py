@@ -9,18 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from migrations_app.demo.clusters import Cluster
+from tests.folders import public_folder
 
 
 def main(command: list[str]) -> int:
     """Return the exit code of the command; the server is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="towpath-test-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # started by root, the server runs as another account
-        cluster = Cluster(folder=folder / "server", major=18)
+    with public_folder("own") as folder:
+        cluster = Cluster(folder=folder / "server", major=18, settings={"scram_iterations": "1"})
         cluster.create()
         cluster.start()
         # Ctrl-C is for the command; we end after it.

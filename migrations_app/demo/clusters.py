@@ -146,6 +146,8 @@ class Cluster:
         command += ["-A", self.auth, "-N"]
         if self.auth != "trust":
             command += ["--pwfile", str(password_file)]
+        if "scram_iterations" in self.settings:  # from 16; it counts when a password is set, and initdb sets one
+            command += ["-c", f"scram_iterations={self.settings['scram_iterations']}"]
         done = subprocess.run(command, capture_output=True, cwd="/", env=self._environment(), timeout=120, **drop)
         password_file.unlink()
         if done.returncode:

@@ -22,8 +22,8 @@ from migrations_app.models import MigrationTask
 from tests import impostors
 from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy
 from tests.comparator import differences
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 from tests.installation import ROOT, Installation
 
 _TABLES = """

@@ -16,8 +16,8 @@ from tests.acceptance.kit import Migration, World, finish, kill_at, open_world
 from tests.acceptance.places import Place, database_pair, nothing_of_ours
 from tests.acceptance.test_kills import RECOVERY_SECONDS, _fill
 from tests.comparator import differences
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 
 GRACE_SECONDS = 20
 CANCEL_SECONDS = 30

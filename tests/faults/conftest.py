@@ -17,9 +17,9 @@ from migrations_app.demo.writer import Writer
 from tests.acceptance.kit import Migration, World, open_world
 from tests.acceptance.places import Place, database_pair, slow_copy
 from tests.conftest import _database as new_database
-from tests.conftest import public_folder
 from tests.faults.engine_kit import Scene
 from tests.faults.proxy import FaultProxy, fault_proxy
+from tests.folders import public_folder
 
 Record = Callable[[str, object], None]
 HERE = Path(__file__).parent
@@ -90,7 +90,9 @@ def proxies(scene: Scene) -> Iterator[dict[str, FaultProxy]]:
 
 def _breakable(major: int) -> Iterator[Cluster]:
     with public_folder("breakable") as folder:
-        cluster = Cluster(folder=folder / "server", major=major, settings=source_settings())
+        cluster = Cluster(
+            folder=folder / "server", major=major, settings={**source_settings(), "scram_iterations": "1"}
+        )
         cluster.create()
         cluster.start()
         try:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from tests.conftest import public_folder
 from tests.faults.conftest import SEED
 from tests.faults.engine_kit import Driver, Scene
 from tests.faults.proxy import FaultProxy, fault_proxy
+from tests.folders import public_folder
 
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import public_folder
+from tests.folders import public_folder
 from tests.installation import Installation
 from tests.matrix.table import Table
 from tests.matrix.torture import ROLES

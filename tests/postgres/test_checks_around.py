@@ -13,7 +13,7 @@ from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
 from migrations_app.engine.replication import bookmark
 from tests import impostors
-from tests.conftest import public_folder
+from tests.folders import public_folder
 from tests.postgres.checks_kit import check, inflate, login, plan, use_up_transactions
 
 Connection = psycopg.Connection[tuple[object, ...]]

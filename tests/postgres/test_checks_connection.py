@@ -13,8 +13,8 @@ from migrations_app.engine.checks import CheckResult, connectivity, items_for, r
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import TlsMode
 from tests import impostors
-from tests.conftest import public_folder
 from tests.fakes import FakeControl, wait_until
+from tests.folders import public_folder
 from tests.postgres.checks_kit import check, check_all, login, plan
 
 

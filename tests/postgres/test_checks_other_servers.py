@@ -25,8 +25,8 @@ from migrations_app.engine.plan import Plan, Side, TlsMode
 from migrations_app.engine.plan import Server as Endpoint
 from migrations_app.engine.probe import probe
 from tests.certificates import Authority, Pair
-from tests.conftest import public_folder
 from tests.fakes import FakeControl, wait_until
+from tests.folders import public_folder
 from tests.postgres.checks_kit import check, login, plan
 from tests.servers import Server, server
 

@@ -16,8 +16,8 @@ from migrations_app.engine.names import publication_name
 from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.probe import open_session
 from migrations_app.engine.selection import Selection
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 from tests.postgres.checks_kit import check, login, plan
 
 TIGHT = {"max_slot_wal_keep_size": "64MB", "wal_sender_timeout": "2s"}

@@ -15,8 +15,8 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.states import StepName, steps_for
 from tests.comparator import differences
-from tests.conftest import public_folder
 from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.folders import public_folder
 from tests.postgres.compare_kit import plan_for, running, server
 
 pytestmark = pytest.mark.slow

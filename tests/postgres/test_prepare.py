@@ -14,8 +14,8 @@ from migrations_app.engine.plan import Plan, TlsMode
 from migrations_app.engine.prepare import PLACEHOLDER, Preparation, prepare
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.source_facts import read_facts
-from tests.conftest import public_folder
 from tests.fakes import FakeControl, wait_until
+from tests.folders import public_folder
 from tests.postgres.checks_kit import check, login, plan
 
 SECRET = "a secret of the source"

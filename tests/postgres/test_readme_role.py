@@ -12,7 +12,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from tests.comparator import differences
-from tests.conftest import public_folder
+from tests.folders import public_folder
 from tests.installation import ROOT, Installation
 
 README = (ROOT / "README.md").read_text()

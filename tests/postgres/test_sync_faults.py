@@ -27,7 +27,7 @@ from migrations_app.engine.errors import (
     TargetError,
 )
 from migrations_app.engine.replication import lag
-from tests.conftest import public_folder
+from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"

@@ -16,8 +16,8 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.demo.operations import operations
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _WRITES = """
