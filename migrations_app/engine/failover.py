@@ -17,8 +17,8 @@ from .versions import has_failover_slots
 from .wording import Sentence, say
 
 _KEPT_IN_STEP = """
-SELECT NOT pg_catalog.pg_is_in_recovery()
-   AND (coalesce(pg_catalog.current_setting('synchronized_standby_slots', true), '') <> ''
+SELECT NOT pg_catalog.pg_is_in_recovery(),
+       (coalesce(pg_catalog.current_setting('synchronized_standby_slots', true), '') <> ''
         OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name LIKE '%slotsync worker'))
 """
 
@@ -31,15 +31,25 @@ class Identity:
     timeline: int
 
 
-def offers_failover(connection: Connection) -> bool:
-    """Say whether a standby is set up that keeps failover slots of this server in step.
+@dataclass(frozen=True)
+class Offer:
+    """What a server has for failover slots: whether it can make one, and whether a standby keeps them in step now."""
 
-    The server names it in synchronized_standby_slots, or its worker that copies slots has a session here.
+    possible: bool
+    kept: bool
+
+
+def offer(connection: Connection) -> Offer:
+    """Return what a server has for failover slots; a standby itself cannot make one.
+
+    One keeps them in step when the server names it in synchronized_standby_slots, or when its worker that copies slots
+    has a session here.
     """
     if not has_failover_slots(connection.info.server_version):
-        return False
+        return Offer(possible=False, kept=False)
     row = connection.execute(_KEPT_IN_STEP).fetchone()
-    return row is not None and bool(row[0])
+    possible = row is not None and bool(row[0])
+    return Offer(possible=possible, kept=possible and row is not None and bool(row[1]))
 
 
 def identity_of(replicating: Connection) -> Identity:

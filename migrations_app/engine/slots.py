@@ -14,7 +14,7 @@ import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import SlotLost, SourceError
-from .failover import Identity, identity_of, offers_failover
+from .failover import Identity, identity_of, offer
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
@@ -82,7 +82,7 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, enco
     SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or what `Control` raises; then no slot is left
     by this try.
     """
-    failover = not temporary and _standby_keeps(run, database, name)
+    failover = not temporary and _outlives_failover(run, database, name)
     version = run.sessions.version(Side.SOURCE)
     statement, vanishes = create_slot(version, quote(name), temporary=temporary, failover=failover)
     item = LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
@@ -102,16 +102,16 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, enco
     return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection, run.ports.ledger, borrowed)
 
 
-def _standby_keeps(run: Run, database: DatabasePlan, name: str) -> bool:
-    """Say whether a standby will keep the slot in step, and tell it: then the sync outlives a failover."""
+def _outlives_failover(run: Run, database: DatabasePlan, name: str) -> bool:
+    """Say whether the slot is made so that a standby can keep it in step, and tell it when one does."""
     if not has_failover_slots(run.sessions.version(Side.SOURCE)):
         return False
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-        offered = offers_failover(connection)
-    if offered:
+        found = offer(connection)
+    if found.kept:
         text = say("A standby of the source keeps the slot {name} in step: the sync can outlive a failover.", name=name)
         run.ports.store.event("info", "SRC-FAILOVERSLOT", text)
-    return offered
+    return found.kept or (found.possible and run.plan.failover_slots)
 
 
 def drop_borrowed(run: Run, database: DatabasePlan) -> None:

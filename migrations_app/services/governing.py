@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
@@ -58,7 +59,7 @@ def slots_of(task_id: str) -> list[str]:
     """Return the slots of a task that may keep WAL; none once it has ended or gives up."""
     if not _holding().filter(pk=task_id).exists():
         return []
-    return list(TaskDatabase.objects.filter(task_id=task_id).exclude(slot="").values_list("slot", flat=True))
+    return list(TaskDatabase.objects.filter(task_id=UUID(task_id)).exclude(slot="").values_list("slot", flat=True))
 
 
 @transaction.atomic

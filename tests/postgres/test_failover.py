@@ -84,11 +84,11 @@ def _copied(primary: Cluster, folder: Path) -> Cluster:
     return standby
 
 
-def _opened(pair: Pair) -> None:
+def _opened(pair: Pair, **plan: bool) -> None:
     """Make equal, empty databases, and let the engine itself open publication and slot."""
     pair.at_source(_TABLE)
     pair.at_target(_TABLE)
-    with pair.running() as run:
+    with pair.running(**plan) as run:
         open_first(run, pair.database).close()
     table = pair.tables()[0]
     point = pair.state.consistent_point
@@ -181,12 +181,14 @@ def test_a_target_that_holds_what_the_new_source_never_had_is_refused(standing: 
     assert caught.value.code == "SRC-FAILOVER"
 
 
-def test_a_source_without_such_a_standby_gets_a_plain_slot(
-    target_cluster: Cluster, target_db: str, source_db: str, source_cluster: Cluster
+@pytest.mark.parametrize("asked", [False, True])
+def test_without_such_a_standby_a_failover_slot_is_made_only_when_asked_for(
+    target_cluster: Cluster, target_db: str, source_db: str, source_cluster: Cluster, asked: bool
 ) -> None:
     """The target's cluster is an 18 without any standby, so it serves as the source here."""
     pair = Pair(target_cluster, source_cluster, target_db, source_db)
-    _opened(pair)
+    _opened(pair, failover_slots=asked)
     failover = pair.value(f"SELECT failover FROM pg_replication_slots WHERE slot_name = '{pair.state.slot}'")
     pair.at_source(f"SELECT pg_drop_replication_slot('{pair.state.slot}')")
-    assert failover is False
+    assert failover is asked
+    assert "SRC-FAILOVERSLOT" not in [event[1] for event in pair.store.events]
