@@ -114,6 +114,7 @@ RULES: dict[str, Rule] = {
     "tasks:table": form(),
     "tasks:tags": act(),
     "tasks:tune": act(),
+    "tasks:wal": act(),
     "tasks:many": act(),
     "tasks:many-confirm": look(OPERATOR),
     "tasks:report": look(),

@@ -51,6 +51,7 @@ REFUSALS = (
     _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),
     _("Only a task that was started and has not ended can be cancelled."),
     _("Only a cancelled task can be started again."),
+    _("Only a failed task can be restarted with a new copy. Cancel it first, then start it again."),
     _("Only a failed task can become a draft again. Cancel it first."),
     _("How a started task reaches its servers can be changed only while it is failed."),
     _("A task that was started must be completed or cancelled before it can be deleted."),

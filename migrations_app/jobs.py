@@ -28,6 +28,11 @@ def test_connection(test_id: str, **_: Any) -> None:
     runner.run_connection_test(test_id)
 
 
+def wal(task_id: str, **_: Any) -> None:
+    """Look at what the source keeps for a task, and act at its budget."""
+    runner.look_at_wal(task_id)
+
+
 def canary(**_: Any) -> None:
     """Show that this cluster takes work."""
     queue.beat()

@@ -35,6 +35,7 @@ _JOBS = {
     "test": (CONSOLE, "migrations_app.jobs.test_connection"),
     "migrate": (MIGRATE, "migrations_app.jobs.migrate"),
     "sync": (SYNC, "migrations_app.jobs.sync"),
+    "wal": (CONSOLE, "migrations_app.jobs.wal"),
     "canary": (CONSOLE, "migrations_app.jobs.canary"),
 }
 _GUARDED_VERSION = "1.11.1"

@@ -37,6 +37,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "complete": services.complete_task,
     "cancel": services.cancel_task,
     "start_again": services.start_again,
+    "new_copy": services.restart_with_new_copy,
     "reopen": services.reopen_task,
     "delete": services.delete_task,
 }
@@ -59,6 +60,9 @@ _SAID: dict[str, Promise] = {
     ),
     "cancel": gettext_lazy("Cancel pressed. What was made on either server is removed, or listed on the task page."),
     "start_again": gettext_lazy("The task is checked again from the start."),
+    "new_copy": gettext_lazy(
+        "Restart with new copy pressed. What is ours is removed first; then the task starts again by itself."
+    ),
     "reopen": gettext_lazy("The task is a draft again. Change what was wrong, then check it."),
     "delete": gettext_lazy("The task is deleted. Nothing on either server was touched."),
 }
@@ -90,7 +94,7 @@ def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_proble
         "at_conflict": row.conflict if row.conflict and button in row.conflict.choices else None,
         "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
     }
-    if button is not None and action in ("cancel", "start_again", "delete"):
+    if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):
         context["left"] = selectors.left_behind(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
     if proof_problem:
@@ -102,6 +106,8 @@ def _is_risky(request: HtmxRequest, task: MigrationTask, action: str) -> bool:
     """Say whether this takes the password again: what cannot be taken back, in spite of a warning or with a loss."""
     if action == "start_again":
         return "clear_target" in request.POST
+    if action == "new_copy":
+        return True
     return action == "complete" and selectors.unacknowledged_warnings(task) > 0
 
 

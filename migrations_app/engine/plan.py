@@ -115,6 +115,8 @@ class Plan:
     """With the two above the knobs as they stood at the claim; `Control.knobs` says how they stand now."""
     compare: bool = True
     """False: a full-only task ends without its comparison, and says so."""
+    failover_slots: bool = False
+    """True: a source that has failover slots (17+) gets one also when no standby is seen that keeps it in step."""
     connect_timeout_seconds: int = 5
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""

@@ -14,13 +14,20 @@ import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import SlotLost, SourceError
+from .failover import Identity, identity_of, offer
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, Ledger, LedgerItem
 from .source_setup import age, database_oid
-from .versions import TEMPORARY_SLOTS_SINCE, create_slot, senders_hear_nothing, shows_slot_reader
+from .versions import (
+    TEMPORARY_SLOTS_SINCE,
+    create_slot,
+    has_failover_slots,
+    senders_hear_nothing,
+    shows_slot_reader,
+)
 from .wording import count, listing, say
 
 _TRY_SECONDS = 3
@@ -38,14 +45,6 @@ SELECT 'prepared transaction ' || gid, owner, extract(epoch FROM pg_catalog.cloc
   FROM pg_catalog.pg_prepared_xacts
  ORDER BY 3 DESC NULLS LAST LIMIT 10
 """
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which server this is, and on which history of it."""
-
-    system_id: str
-    timeline: int
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,7 @@ class OpenedSlot:
 def identify(run: Run, database: DatabasePlan) -> Identity:
     """Return the source's system identifier and timeline."""
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as connection:
-        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
-    if row is None:
-        raise SourceError(say("The source does not say which server it is."))
-    return Identity(str(row[0]), int(str(row[1])))
+        return identity_of(connection)
 
 
 def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, encoding: str = "UTF8") -> OpenedSlot:
@@ -86,7 +82,9 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, enco
     SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or what `Control` raises; then no slot is left
     by this try.
     """
-    statement, vanishes = create_slot(run.sessions.version(Side.SOURCE), quote(name), temporary=temporary)
+    failover = not temporary and _outlives_failover(run, database, name)
+    version = run.sessions.version(Side.SOURCE)
+    statement, vanishes = create_slot(version, quote(name), temporary=temporary, failover=failover)
     item = LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
     if not vanishes:
         run.ports.ledger.intend(item)
@@ -102,6 +100,18 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, enco
         raise
     borrowed = item if temporary and not vanishes else None
     return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection, run.ports.ledger, borrowed)
+
+
+def _outlives_failover(run: Run, database: DatabasePlan, name: str) -> bool:
+    """Say whether the slot is made so that a standby can keep it in step, and tell it when one does."""
+    if not has_failover_slots(run.sessions.version(Side.SOURCE)):
+        return False
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        found = offer(connection)
+    if found.kept:
+        text = say("A standby of the source keeps the slot {name} in step: the sync can outlive a failover.", name=name)
+        run.ports.store.event("info", "SRC-FAILOVERSLOT", text)
+    return found.kept or (found.possible and run.plan.failover_slots)
 
 
 def drop_borrowed(run: Run, database: DatabasePlan) -> None:

@@ -59,6 +59,7 @@ class Action(StrEnum):
     COMPLETE = "complete"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
+    NEW_COPY = "new_copy"
     REOPEN = "reopen"
     ACCESS = "access"
     DELETE = "delete"
@@ -159,6 +160,13 @@ RULES: dict[Action, Rule] = {
         {_S.CANCELLED},
         _S.CHECKING,
         "Only a cancelled task can be started again.",
+    ),
+    # Offered where changes that are needed are gone from the source.
+    Action.NEW_COPY: _rule(
+        "Restart with new copy",
+        {_S.FAILED},
+        _S.CANCELLING,
+        "Only a failed task can be restarted with a new copy. Cancel it first, then start it again.",
     ),
     # A failed task on whose servers nothing stands is a draft again, all of it. One that has begun keeps everything
     # that its copy depends on; only how the same two servers are reached may change.

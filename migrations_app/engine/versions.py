@@ -24,6 +24,7 @@ _ACTIVE_PID_SINCE = _TLS_SHOWN_SINCE = 90500
 _MESSAGES_SINCE = 90600
 _PUBLICATIONS_SINCE = 100000
 _TRUNCATE_SINCE = 110000
+_FAILOVER_SINCE = 170000
 
 
 def version_words(version: int) -> str:
@@ -89,13 +90,21 @@ def shows_tls(version: int) -> bool:
     return version >= _TLS_SHOWN_SINCE
 
 
-def create_slot(version: int, quoted_name: str, *, temporary: bool) -> tuple[str, bool]:
+def has_failover_slots(version: int) -> bool:
+    """Say whether a standby can keep logical slots of servers of this version in step."""
+    return version >= _FAILOVER_SINCE
+
+
+def create_slot(version: int, quoted_name: str, *, temporary: bool, failover: bool = False) -> tuple[str, bool]:
     """Return the command that makes a logical slot with an exported snapshot, and whether it ends with its session.
 
-    Before 10 there is no keyword for either: the snapshot is always exported, and every slot is permanent.
+    `failover`: standbys may keep it in step; only servers that have that are asked for it. Before 10 there is no
+    keyword for anything: the snapshot is always exported, and every slot is permanent.
     """
     if version < _PUBLICATIONS_SINCE:
         return f"CREATE_REPLICATION_SLOT {quoted_name} LOGICAL {TEST_DECODING}", False
+    if failover:
+        return f"CREATE_REPLICATION_SLOT {quoted_name} LOGICAL {PGOUTPUT} (SNAPSHOT 'export', FAILOVER true)", False
     words = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
     return f"CREATE_REPLICATION_SLOT {quoted_name} {words} {PGOUTPUT} EXPORT_SNAPSHOT", temporary
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from ..engine.ports import TableStatus
+from ..engine.replication.governor import Policy
 from ..engine.states import Status, StepName
 from .choices import choices_of
 from .endpoints import Endpoint
@@ -43,6 +44,9 @@ class MigrationTask(models.Model):
     objects_read = models.UUIDField(null=True, editable=False)  # names the reading in source_objects; NULL = unknown
     copy_jobs = models.PositiveSmallIntegerField(null=True, blank=True)  # null = the installation's
     copy_mb_per_second = models.PositiveIntegerField(null=True, blank=True)  # null = as fast as it goes
+    wal_budget_bytes = models.BigIntegerField(null=True, blank=True)  # most WAL that its source may keep; null = any
+    wal_disk_bytes = models.BigIntegerField(null=True, blank=True)  # size of the source's WAL disk, when stated
+    wal_policy = models.CharField(max_length=12, choices=choices_of(Policy), default=Policy.ALARM.value)
     skip_compare = models.BooleanField(default=False)  # full-only: ends without its comparison, and says so
     tags: models.ManyToManyField[Tag, Any] = models.ManyToManyField("Tag", blank=True, related_name="tasks")
     cloned_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="clones")
@@ -83,6 +87,13 @@ class MigrationTask(models.Model):
     compare_requested = models.BooleanField(default=False)
     recopy_requested = models.BooleanField(default=False)  # there are Recopy rows
     clear_target = models.BooleanField(default=False)  # Start again: drop what we made before checking
+    new_copy = models.BooleanField(default=False)  # when what is ours is removed, it starts again by itself
+
+    # The governor's last look at the source's WAL.
+    wal_level = models.CharField(max_length=8, blank=True, default="")  # '' = not looked at
+    wal_state = models.JSONField(default=dict, blank=True)  # engine.replication.governor.Judgement, and what was done
+    wal_looked_at = models.DateTimeField(null=True, blank=True)
+    paused_for = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="holds")
 
     class Meta:
         indexes: ClassVar = [

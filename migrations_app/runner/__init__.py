@@ -5,11 +5,13 @@ from __future__ import annotations
 from .asking import run_connection_test
 from .checking import run_check
 from .driving import drive_foreground, run_migration, run_sync
+from .governing import look_at_wal
 from .lease import stop_all, stopping
 from .planning import trust_command_line
 
 __all__ = [
     "drive_foreground",
+    "look_at_wal",
     "run_check",
     "run_connection_test",
     "run_migration",

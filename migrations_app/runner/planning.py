@@ -187,5 +187,6 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         index_jobs=knobs.index_jobs,
         bytes_per_second=knobs.bytes_per_second,
         compare=not task.skip_compare,
+        failover_slots=settings.FAILOVER_SLOTS,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,
     )

@@ -95,6 +95,7 @@ from .rows import (
 from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
+from .wal import WalView, wal
 from .wording import Worded, in_english, told, told_difference, told_in, told_list
 
 __all__ = [
@@ -135,6 +136,7 @@ __all__ = [
     "TaskRow",
     "TreeLevel",
     "TreeNode",
+    "WalView",
     "Worded",
     "after_change",
     "all_tags",
@@ -226,4 +228,5 @@ __all__ = [
     "unacknowledged_warnings",
     "user",
     "users",
+    "wal",
 ]

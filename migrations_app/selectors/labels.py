@@ -62,6 +62,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.COMPLETE: _("Complete"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),
+    Action.NEW_COPY: _("Restart with new copy"),
     Action.REOPEN: _("Edit"),
     Action.ACCESS: _("Change access"),
     Action.DELETE: _("Delete"),
@@ -98,12 +99,23 @@ CONFIRM: dict[Action, Promise] = {
         "Tables that were made on the target stay there and are listed."
     ),
     Action.START_AGAIN: _("Start this task again? The check runs first."),
+    Action.NEW_COPY: _(
+        "Restart with a new copy? What is ours is removed from both servers, exactly the objects that this task made "
+        "on the target are dropped, then the check runs and the copy begins anew, all by itself."
+    ),
     Action.REOPEN: _(
         "Make this task a draft again? Nothing of it stands on either server, so everything can be edited; "
         "the check has to run again."
     ),
     Action.DELETE: _("Delete this task with its history? Nothing on either server is touched."),
 }
+WAL_POLICIES: dict[str, Promise] = {
+    "alarm": _("tell it, nothing else"),
+    "pause_others": _("pause other tasks of this source"),
+    "drop": _("give up the slot and stop"),
+    "new_copy": _("give up the slot and copy anew"),
+}
+WAL_MARKS: dict[str, Promise] = {"alarm": _("WAL alarm"), "reached": _("WAL budget reached")}
 CONFLICTS: dict[ConflictKind, Promise] = {
     ConflictKind.ROW_MISSING: _("Row missing"),
     ConflictKind.DUPLICATE_KEY: _("Duplicate key"),

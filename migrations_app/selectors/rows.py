@@ -19,14 +19,17 @@ from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
+from .wal import wal_mark
 from .wording import told
 
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER")
 _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
     Action.COMPLETE,
     Action.RESUME,
+    Action.NEW_COPY,
     Action.RETRY,
     Action.START_AGAIN,
     Action.COMPARE,
@@ -94,6 +97,7 @@ class TaskRow:
     error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
+    wal_mark: str = ""  # what the list shows when much WAL is kept for the task
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
     waits_for_try: bool = False
     actions: list[ActionButton] = field(default_factory=list)
@@ -188,6 +192,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_code=task.error_code,
         error_message=told(task, "error_message"),
         error_hint=told(task, "error_hint"),
+        wal_mark=wal_mark(task),
         turn=turn_of(task, places),
         waits_for_try=task.failing_since is not None and task.not_before is not None,
         actions=action_buttons(task, ledger=alone),
@@ -259,6 +264,8 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     allowed = set(allowed_actions(Status(task.status)))
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         allowed.discard(Action.CANCEL)
+    if task.error_code not in _GONE or not task.incremental:
+        allowed.discard(Action.NEW_COPY)
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
     if not task.incremental:

@@ -53,12 +53,14 @@ from .drafts import (
 )
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
+from .governing import could_not_look, record_look, slots_of
 from .lifecycle import (
     cancel_task,
     compare_task,
     complete_task,
     delete_task,
     pause_task,
+    restart_with_new_copy,
     resume_task,
     retry_task,
     start_again,
@@ -90,11 +92,13 @@ from .selecting import (
 from .sign_in import forget_failures, may_sign_in, record_failure, record_sign_in, record_sign_out
 from .tagging import add_tag, remove_tag
 from .tuning import MOST_JOBS, MOST_MB_PER_SECOND, tune_task
+from .wal_budget import POLICIES, parse_bytes, set_wal_budget
 
 __all__ = [
     "BULK_ACTIONS",
     "MOST_JOBS",
     "MOST_MB_PER_SECOND",
+    "POLICIES",
     "SETUP_HOURS",
     "Access",
     "BadTargets",
@@ -121,6 +125,7 @@ __all__ = [
     "confirm_endpoint_key",
     "confirm_host_key",
     "conflict_of",
+    "could_not_look",
     "create_draft",
     "create_first_administrator",
     "create_user",
@@ -144,6 +149,7 @@ __all__ = [
     "movable_sides",
     "new_setup_token",
     "nothing_made",
+    "parse_bytes",
     "pause_task",
     "planned_databases",
     "quarantine_conflict",
@@ -151,6 +157,7 @@ __all__ = [
     "recopy_conflict",
     "recopy_table",
     "record_failure",
+    "record_look",
     "record_request",
     "record_sign_in",
     "record_sign_out",
@@ -164,6 +171,7 @@ __all__ = [
     "request_preparation",
     "request_test",
     "reset_password",
+    "restart_with_new_copy",
     "resume_task",
     "retry_task",
     "save_endpoint",
@@ -180,7 +188,9 @@ __all__ = [
     "set_selected",
     "set_selection",
     "set_targets",
+    "set_wal_budget",
     "setup_token_is_open",
+    "slots_of",
     "start_again",
     "start_now",
     "start_task",

@@ -31,6 +31,9 @@ def clone_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         selection={**task.selection, "existing": "refuse"},  # what was confirmed, was confirmed for the other task
         copy_jobs=task.copy_jobs,
         copy_mb_per_second=task.copy_mb_per_second,
+        wal_budget_bytes=task.wal_budget_bytes,
+        wal_disk_bytes=task.wal_disk_bytes,
+        wal_policy=task.wal_policy,
         skip_compare=task.skip_compare,
         cloned_from=task,
     )

@@ -95,6 +95,7 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         actor=actor,
         code="TASK-PAUSED",
         message=say("Paused. The source keeps the changes for us meanwhile, which takes disk space there."),
+        paused_for=None,
     )
     return task
 
@@ -127,6 +128,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         "failing_since": None,
         "tries": 0,
         "not_before": None,
+        "paused_for": None,
     }
     now = timezone.now()
     Step.objects.filter(task=task, state="failed").update(state="pending")
@@ -202,19 +204,8 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         raise Refused(
             _("Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs.")
         )
-    move(
-        task,
-        Status.CANCELLING,
-        actor=actor,
-        code="TASK-CANCELLING",
-        message=say("Cancel pressed: stopping, then removing what is ours from both servers."),
-        not_before=None,
-        woken_at=timezone.now(),
-        compare_requested=False,
-        foreground=False,
-        failing_since=None,
-        tries=0,
-    )
+    said = say("Cancel pressed: stopping, then removing what is ours from both servers.")
+    begin_cancel(task, actor=actor, code="TASK-CANCELLING", message=said, new_copy=False)
     if task.started_at is None and not LedgerEntry.objects.filter(task=task, removed_at=None).exists():
         Step.objects.filter(task=task).delete()
         move(
@@ -226,6 +217,43 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
             finished_at=timezone.now(),
         )
         return task
+    queue.wake("sync", str(task.pk))
+    return task
+
+
+def begin_cancel(task: MigrationTask, *, actor: Actor, code: str, message: str, **fields: Any) -> None:
+    """Move a task to where a worker removes what is ours by the ledger, however often that worker is killed."""
+    move(
+        task,
+        Status.CANCELLING,
+        actor=actor,
+        code=code,
+        message=message,
+        **{
+            "not_before": None,
+            "woken_at": timezone.now(),
+            "compare_requested": False,
+            "foreground": False,
+            "failing_since": None,
+            "tries": 0,
+            "paused_for": None,
+            **fields,
+        },
+    )
+
+
+@transaction.atomic
+def restart_with_new_copy(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Give up what a task has: what is ours is removed from both servers, then it starts again by itself.
+
+    The objects that it made on the target are cleared, and the check runs first. Raises Refused.
+    """
+    task = locked(task_id)
+    require(Action.NEW_COPY, task)
+    said = say(
+        "Restart with new copy pressed: what is ours is removed from both servers, then the task starts by itself."
+    )
+    begin_cancel(task, actor=actor, code="TASK-NEWCOPY", message=said, new_copy=True)
     queue.wake("sync", str(task.pk))
     return task
 
@@ -256,6 +284,8 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
         code="TASK-AGAIN",
         message=left if clear_target else keep,
         clear_target=clear_target,
+        wal_level="",
+        wal_state={},
         recopy_requested=False,
         notes_count=0,
         current_step="",

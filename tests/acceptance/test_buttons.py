@@ -36,10 +36,15 @@ class Case:
     leads: str = ""
     only_if: Callable[[MigrationTask], object] = lambda task: None
     at_conflict: bool = False
+    seldom: bool = False  # only `only_if` makes it stand there
 
 
 def _at_conflict(task: MigrationTask) -> None:
     factories.conflict(task)
+
+
+def _slot_is_lost(task: MigrationTask) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(error_code="SRC-SLOTLOST", error_message="The slot is gone.")
 
 
 def _has_made_something(task: MigrationTask) -> None:
@@ -60,6 +65,7 @@ CASES: dict[Action, Case] = {
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
     Action.CANCEL: Case(),
     Action.START_AGAIN: Case(),
+    Action.NEW_COPY: Case(only_if=_slot_is_lost, seldom=True),
     Action.REOPEN: Case(listed=False),  # which of the two is possible is asked for one task only
     Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),
     Action.DELETE: Case(listed=False),
@@ -141,7 +147,9 @@ def _shown(page: Page, task: MigrationTask, actions: set[Action]) -> set[Action]
 
 def _allowed(status: Status, *, made: bool = False) -> set[Action]:
     allowed = {
-        action for action, case in CASES.items() if status in RULES[action].allowed_from and not case.at_conflict
+        action
+        for action, case in CASES.items()
+        if status in RULES[action].allowed_from and not case.at_conflict and not case.seldom
     }
     return allowed - ({Action.REOPEN} if made else {Action.ACCESS})
 

@@ -16,6 +16,7 @@ from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, end_older_sessions, translate
 from ..errors import ConflictError, ConnectionLost, EngineError, SourceError
+from ..failover import identity_of, require_continuation, took_over
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
@@ -232,7 +233,7 @@ class SyncSession:
         name = self._database.source_name
         connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **timeout)
         try:
-            self._require_same_server(connection, state)
+            self._require_same_server(connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
                 self._require_publication(ordinary, state)
@@ -275,17 +276,31 @@ class SyncSession:
             (pid, f"towpath:{self._run.plan.key}:%"),
         )
 
-    def _require_same_server(self, connection: Connection, state: DatabaseState) -> None:
-        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
-        assert row is not None  # noqa: S101 - the command always returns one row
-        same = str(row[0]) == state.system_id and (not state.timeline or int(str(row[1])) == state.timeline)
+    def _require_same_server(
+        self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int
+    ) -> None:
+        """Raise unless this is the server that the task began with, or a standby of it that continues it for us."""
+        now = identity_of(connection)
+        if took_over(ordinary, now, state):
+            marks = [table.watermark or 0 for table in self._tables() if not table.set_aside]
+            require_continuation(connection, ordinary, state, now, position, max([position, *marks]))
+            self._run.ports.store.save_database(replace(state, timeline=now.timeline))
+            said = say(
+                "A standby of the source took over (timeline {timeline}) and has the slot {slot}: the sync goes on, "
+                "and nothing is missing.",
+                timeline=now.timeline,
+                slot=state.slot,
+            )
+            self._run.ports.store.event("warning", "SRC-FAILEDOVER", said)
+            return
+        same = now.system_id == state.system_id and (not state.timeline or now.timeline == state.timeline)
         if state.system_id and not same:
             raise SourceError(
                 say(
                     "This is not the server that the migration started with: system {system}, timeline {now} "
                     "instead of {system_id}, timeline {timeline}. Changes may be missing after a failover.",
-                    system=row[0],
-                    now=row[1],
+                    system=now.system_id,
+                    now=now.timeline,
                     system_id=state.system_id,
                     timeline=state.timeline,
                 ),

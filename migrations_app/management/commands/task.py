@@ -75,6 +75,11 @@ class Command(BaseCommand):
             "--jobs", metavar="N", help="tables copied and indexed at the same time; usual = as installed"
         )
         tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
+        wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
+        wal.add_argument("id", help="the task's id, or its first characters")
+        wal.add_argument("--budget", metavar="SIZE", help="such as 20GB; none = no budget")
+        wal.add_argument("--policy", choices=services.POLICIES, help="what is done at the budget")
+        wal.add_argument("--disk", metavar="SIZE", help="size of the source's WAL disk; none = not known")
 
     @staticmethod
     def _conflict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -318,6 +323,17 @@ class Command(BaseCommand):
         rate = _knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
         return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
 
+    def _wal(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        task = services.set_wal_budget(
+            task_id=task.pk,
+            actor=None,
+            budget_bytes=_bytes(options["budget"], task.wal_budget_bytes),
+            policy=options["policy"] or task.wal_policy,
+            disk_bytes=_bytes(options["disk"], task.wal_disk_bytes),
+        )
+        return self._say(task)
+
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(f"{task.name}: {progress_line(task)}")
         return 0
@@ -349,6 +365,11 @@ def _knob(text: str | None, option: str, nothing: str, before: int | None) -> in
     if not text.isdecimal():
         raise CommandError(f"{option} takes a whole number, or {nothing}.")
     return int(text)
+
+
+def _bytes(text: str | None, before: int | None) -> int | None:
+    """Return what an option sets: `none` takes the size back, and without the option it stays."""
+    return before if text is None else services.parse_bytes("" if text == "none" else text)
 
 
 def _time(text: str | None) -> datetime | None:

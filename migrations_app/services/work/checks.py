@@ -15,7 +15,8 @@ from ...draft_facts import draft_hash
 from ...engine.states import Status, StepName
 from ...engine.wording import NOTHING, Sentence, as_data, noun, say, together, verbatim
 from ...models import CheckItem, MigrationTask, Step, TaskDatabase
-from ..base import move, note, touch
+from ..base import Refused, move, note, touch
+from ..lifecycle import start_task
 from .claims import Claim, held_task
 
 CHECK_RUN = "check-run"
@@ -173,6 +174,21 @@ def finish_check(task_id: str, *, hash_checked: str, partial: bool = False) -> N
         checked_at=(task.checked_at if partial else None) or timezone.now(),
         checked_hash=hash_checked,
     )
+    if task.new_copy:
+        _go_on_with_new_copy(task)
+
+
+def _go_on_with_new_copy(task: MigrationTask) -> None:
+    """Start a task by itself whose new copy was asked for; what its check found Failed waits for somebody."""
+    touch(task, new_copy=False)
+    try:
+        if task.status == Status.CHECK_PASSED:
+            start_task(task_id=task.pk, actor=None)
+            return
+    except Refused:
+        pass
+    text = say("The new copy does not begin by itself: mend what the check says is Failed, check again, press Start.")
+    note(task, text, code="NEW-COPY-WAITS", level="error")
 
 
 def item_counts(task: MigrationTask) -> dict[str, int]:

@@ -13,6 +13,7 @@ from ... import queue
 from ...engine.states import Status
 from ...engine.wording import as_data, say
 from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
+from .. import governing
 from ..base import move
 from ..sampling import thin_samples
 from .claims import full_phase, sync_phase, waiting, wake_task
@@ -45,6 +46,8 @@ def dispatch(now: datetime | None = None) -> int:
     for task in due:
         MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
         wake_task(task)
+    governing.wake_looks(now)
+    governing.release_orphans()
     _thin_now_and_then()
     return len(due) + _rewake_requests(now)
 

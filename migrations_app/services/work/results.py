@@ -17,7 +17,7 @@ from ...engine.states import Status, StepName, steps_for
 from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
-from ..lifecycle import return_to_sync
+from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
@@ -115,7 +115,21 @@ def cancelled(claim: Claim, left: int) -> None:
         rows_per_second=None,
         bytes_per_second=None,
         eta_at=None,
+        wal_level="",
+        wal_state={},
     )
+    if task.new_copy:
+        _begin_new_copy(task, left)
+
+
+def _begin_new_copy(task: MigrationTask, left: int) -> None:
+    """Start a cancelled task again by itself, with its target objects cleared, unless something is still left."""
+    if not left:
+        start_again(task_id=task.pk, actor=None, clear_target=True)
+        return
+    text = say("The new copy does not begin by itself, because something of ours is still on a server.")
+    note(task, text, code="NEW-COPY-WAITS", level="error")
+    touch(task, new_copy=False)
 
 
 @transaction.atomic

@@ -1,0 +1,140 @@
+"""Failover slots (17+): slots that a standby keeps in step, and what must hold to go on after it took over.
+
+A promoted standby is the same system on a newer timeline. The sync goes on there only when nothing can be missing: the
+slot came along and is not ahead of the target, and the target holds nothing that the new server never had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .connect import Connection
+from .errors import SlotLost, SourceError
+from .lsn import format_lsn, parse_lsn
+from .ports import DatabaseState
+from .replication.lag import read_slot
+from .versions import has_failover_slots
+from .wording import Sentence, say
+
+_KEPT_IN_STEP = """
+SELECT NOT pg_catalog.pg_is_in_recovery(),
+       (coalesce(pg_catalog.current_setting('synchronized_standby_slots', true), '') <> ''
+        OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name LIKE '%slotsync worker'))
+"""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which server this is, and on which history of it."""
+
+    system_id: str
+    timeline: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a server has for failover slots: whether it can make one, and whether a standby keeps them in step now."""
+
+    possible: bool
+    kept: bool
+
+
+def offer(connection: Connection) -> Offer:
+    """Return what a server has for failover slots; a standby itself cannot make one.
+
+    One keeps them in step when the server names it in synchronized_standby_slots, or when its worker that copies slots
+    has a session here.
+    """
+    if not has_failover_slots(connection.info.server_version):
+        return Offer(possible=False, kept=False)
+    row = connection.execute(_KEPT_IN_STEP).fetchone()
+    possible = row is not None and bool(row[0])
+    return Offer(possible=possible, kept=possible and row is not None and bool(row[1]))
+
+
+def identity_of(replicating: Connection) -> Identity:
+    """Return which server a replication session speaks to. Raises SourceError when it does not say."""
+    row = replicating.execute("IDENTIFY_SYSTEM").fetchone()
+    if row is None:
+        raise SourceError(say("The source does not say which server it is."))
+    return Identity(str(row[0]), int(str(row[1])))
+
+
+def took_over(ordinary: Connection, now: Identity, state: DatabaseState) -> bool:
+    """Say whether this is a standby of the task's system that was promoted, and could have kept the slot in step."""
+    if not has_failover_slots(ordinary.info.server_version):
+        return False
+    return bool(state.timeline) and now.system_id == state.system_id and now.timeline > state.timeline
+
+
+def require_continuation(
+    replicating: Connection, ordinary: Connection, state: DatabaseState, now: Identity, position: int, reached: int
+) -> None:
+    """Raise SlotLost unless the sync can go on where a standby took over, with nothing missing and nothing too much.
+
+    `position`: everything before it is on the target. `reached`: the latest place of the source that the target holds
+    anything of, its copies included.
+    """
+    slot = read_slot(ordinary, state.slot)
+    if not slot.exists:
+        raise _may_be_missing(now, position, say("the slot {slot} is not on it", slot=state.slot))
+    if not _kept_in_step(ordinary, state.slot):
+        raise _may_be_missing(now, position, say("the slot {slot} there was not kept in step with it", slot=state.slot))
+    if slot.wal_status == "lost" or slot.confirmed is None:
+        raise _may_be_missing(now, position, say("the slot {slot} has lost its WAL there", slot=state.slot))
+    if slot.confirmed > position:
+        why = say("the slot {slot} begins at {place} there", slot=state.slot, place=format_lsn(slot.confirmed))
+        raise _may_be_missing(now, position, why)
+    left = _left_at(replicating, state.timeline, now.timeline)
+    if left is None:
+        raise _may_be_missing(now, position, say("it does not tell where it took over"))
+    if reached > left:
+        raise SlotLost(
+            say(
+                "A standby of the source took over at {left}, but the target holds what the former source wrote up to "
+                "{reached}: changes that the new one never had.",
+                left=format_lsn(left),
+                reached=format_lsn(reached),
+            ),
+            hint=say("Restart with new copy, or cancel the task."),
+            code="SRC-FAILOVER",
+        )
+
+
+def _kept_in_step(connection: Connection, slot: str) -> bool:
+    """Say whether a slot was copied from the server that this one was a standby of; a promoted standby still tells."""
+    row = connection.execute(
+        "SELECT coalesce((pg_catalog.row_to_json(s) ->> 'synced')::bool, false)"
+        " FROM pg_catalog.pg_replication_slots s WHERE slot_name = %s",
+        (slot,),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _may_be_missing(now: Identity, position: int, why: Sentence) -> SlotLost:
+    return SlotLost(
+        say(
+            "A standby of the source took over (timeline {timeline}), and {why}: changes after {position} may be "
+            "missing.",
+            timeline=now.timeline,
+            why=why,
+            position=format_lsn(position),
+        ),
+        hint=say(
+            "Restart with new copy, or cancel the task. On 17 and later a standby with sync_replication_slots keeps "
+            "the slot, so that the sync goes on after a failover."
+        ),
+        code="SRC-FAILOVER",
+    )
+
+
+def _left_at(replicating: Connection, before: int, now: int) -> int | None:
+    """Return where the history of timeline `now` left timeline `before`; None when it never was on it."""
+    row = replicating.execute(f"TIMELINE_HISTORY {now:d}".encode()).fetchone()
+    content = row[1] if row else b""
+    text = bytes(content).decode("utf-8", "replace") if isinstance(content, bytes | memoryview) else str(content)
+    for line in text.splitlines():
+        parts = line.split("\t")
+        if len(parts) >= 2 and parts[0].strip() == str(before):
+            return parse_lsn(parts[1].strip())
+    return None

@@ -1,0 +1,59 @@
+"""What pages show of the WAL that a source keeps for a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.states import Status
+from ..models import MigrationTask
+from . import labels
+from .wording import told_in
+
+_ENDED = (Status.COMPLETED, Status.CANCELLING)
+_HOLDING = (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED)
+_TONES = {"warning": "warn", "alarm": "bad", "reached": "bad"}
+_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalView:
+    """`text`: what is kept and when a limit is reached, '' while nothing is known; `tone` is '' while it is not urgent.
+
+    `budget` and `disk` are sizes as they can be typed, '' without one. `policies` are (value, label, chosen).
+    """
+
+    text: str
+    tone: str
+    may_set: bool
+    budget: str
+    disk: str
+    policies: list[tuple[str, str, bool]]
+
+
+def wal(task: MigrationTask) -> WalView:
+    """Return what is known of the WAL that is kept for a task, and how its budget stands."""
+    holds = task.status in _HOLDING
+    return WalView(
+        text=told_in(task.wal_state, "text") if holds else "",
+        tone=_TONES.get(task.wal_level, ""),
+        may_set=task.incremental and Status(task.status) not in _ENDED,
+        budget=_typed(task.wal_budget_bytes),
+        disk=_typed(task.wal_disk_bytes),
+        policies=[(name, str(label), name == task.wal_policy) for name, label in labels.WAL_POLICIES.items()],
+    )
+
+
+def wal_mark(task: MigrationTask) -> str:
+    """Return what the list shows when much WAL is kept for a task; '' while it is not urgent."""
+    return str(labels.WAL_MARKS.get(task.wal_level, "")) if task.status in _HOLDING else ""
+
+
+def _typed(number: int | None) -> str:
+    """Return a size exactly, in the largest unit that has three digits after the point at most."""
+    if number is None:
+        return ""
+    for unit, factor in _UNITS:
+        thousandths, rest = divmod(number * 1000, factor)
+        if number >= factor and not rest:
+            return f"{thousandths // 1000}.{thousandths % 1000:03d}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{number} B"
