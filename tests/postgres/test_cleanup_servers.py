@@ -90,6 +90,23 @@ def left_event(ports: Ports) -> str:
     return " ".join(text for _, code, text in ports.store.events if code == "CANCEL-LEFT")
 
 
+@pytest.mark.parametrize("database", ["there", "missing"])
+def test_what_is_not_found_on_another_server_stays_listed(
+    plan: Plan, ports: Ports, source: psycopg.Connection, database: str
+) -> None:
+    (moved,) = plan.databases
+    if database == "missing":
+        moved = replace(moved, source_name="not_here")
+        plan = replace(plan, databases=(moved,))
+    state = ports.store.database(moved.source_name)
+    ports.store.save_database(replace(state, system_id="7000000000000000001"))
+    slot = item(plan, Kind.SLOT, f"towpath_{KEY}_1")
+    ports.ledger.intend(slot)
+    assert cleaned(plan, ports) == [slot]
+    assert ports.ledger.items() == [slot]
+    assert "another server than the one that the migration started with" in left_event(ports)
+
+
 def test_everything_on_the_source_goes_and_strangers_stay(plan: Plan, ports: Ports, source: psycopg.Connection) -> None:
     source.execute("CREATE TABLE t (a int); CREATE TABLE u (a int); ALTER TABLE t REPLICA IDENTITY FULL")
     source.execute("ALTER TABLE u REPLICA IDENTITY FULL")

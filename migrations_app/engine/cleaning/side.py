@@ -15,6 +15,7 @@ from ..names import literal, qualified, quote
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
+from ..probe import read_system_id
 from ..replication.prepare import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
 from ..wording import NOTHING, Sentence, noun, say, template, verbatim
@@ -131,23 +132,53 @@ class Cleaner:
         self.left.append(Left(item=item, sql=by_hand(item), reason=reason, unreachable=unreachable))
 
     def _open(self, name: str, items: list[LedgerItem]) -> Connection | None:
-        reason = self._down
-        lock_timeout = _HURRIED_LOCK_TIMEOUT if self.in_a_hurry else _LOCK_TIMEOUT
-        if not reason:
+        if not self._down:
             try:
-                return self.run.sessions.open(
-                    self.side, name, lock_timeout=lock_timeout, statement_timeout=_STATEMENT_TIMEOUT
-                )
+                connection = self._connect(name)
+                if not self._another_server(connection):
+                    return connection
+                connection.close()
             except ConnectFailed as failure:
-                if failure.code == "DATABASE-MISSING":
+                if failure.code == "DATABASE-MISSING" and not self._elsewhere():
                     self.run.ports.ledger.removed(*items)
                     return None
-                reason = failure.message
                 if failure.code in _SERVER_DOWN:
-                    self._down = reason
+                    self._down = failure.message
+                elif not self._down:
+                    self._list(items, failure.message)
+                    return None
+        self._list(items, self._down)
+        return None
+
+    def _list(self, items: list[LedgerItem], reason: Sentence) -> None:
         for item in items:
             self.leave(item, reason, unreachable=True)
-        return None
+
+    def _connect(self, name: str) -> Connection:
+        lock_timeout = _HURRIED_LOCK_TIMEOUT if self.in_a_hurry else _LOCK_TIMEOUT
+        return self.run.sessions.open(self.side, name, lock_timeout=lock_timeout, statement_timeout=_STATEMENT_TIMEOUT)
+
+    def _elsewhere(self) -> bool:
+        """Say whether the database is missing because this is another server. False when nobody can tell."""
+        try:
+            with contextlib.closing(self._connect("")) as connection:
+                return self._another_server(connection)
+        except ConnectFailed:
+            return False
+
+    def _another_server(self, connection: Connection) -> bool:
+        """Say whether this is not the server that the task made its things on: nothing can be missing from it then."""
+        states = [self.run.ports.store.database(database.source_name) for database in self.run.databases()]
+        known = {state.system_id for state in states if state.system_id} if self.side is Side.SOURCE else set()
+        found = read_system_id(connection) if known else None
+        if found is None or found in known:
+            return False
+        self._down = say(
+            "this is another server than the one that the migration started with: system {system} instead of {known}",
+            system=found,
+            known=", ".join(sorted(known)),
+        )
+        return True
 
 
 def by_hand(item: LedgerItem) -> str:
