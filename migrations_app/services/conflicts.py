@@ -151,9 +151,12 @@ def _conflict(task: MigrationTask) -> Conflict:
 def _know(task: MigrationTask) -> None:
     """Make the new partition at which the sync stopped a table of the task, which it passes by for the time being."""
     if task.drift.get("oid"):
+        place = _place(task)
         TableCopy.objects.update_or_create(
             task=task,
-            **_place(task),
+            database=place["database"],
+            schema=place["schema"],
+            name=place["name"],
             defaults={"oid": task.drift["oid"], "status": TableStatus.QUARANTINED, "watermark": NEVER},
         )
 

@@ -57,8 +57,8 @@ class Poll:
         _looked[state.slot] = (time.monotonic(), now)
         if now == seen and not state.told_drift:
             return state
-        found = {self._key(one): one for one in self._drifts()}
-        found |= {self._key(one.place): one for one in self._new_tables()}
+        found: dict[str, Drift | _New] = {self._key(one.digest): one for one in self._drifts()}
+        found |= {self._key("\0".join(one.place)): one for one in self._new_tables()}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
@@ -66,8 +66,7 @@ class Poll:
         return state if list(told) == list(state.told_drift) else replace(state, told_drift=told)
 
     @staticmethod
-    def _key(one: Drift | Place) -> str:
-        facts = one.digest if isinstance(one, Drift) else "\0".join(one)
+    def _key(facts: str) -> str:
         return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
     def _tables(self) -> list[TableState]:

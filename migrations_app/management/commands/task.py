@@ -300,7 +300,7 @@ class Command(BaseCommand):
         task = _find(options["id"])
         if options["choice"] is None:
             if not print_conflict(task, self.stdout):
-                self.stdout.write(f"{task.name}: no conflict and no changed table stopped this task.")
+                self.stdout.write(f"{task.name}: no changed table and no conflict stopped this task.")
             return 0
         self._say(_CHOICES[options["choice"]](task_id=task.pk, actor=None))
         if task.foreground:
