@@ -94,6 +94,7 @@ RULES: dict[str, Rule] = {
     "tasks:keys": act(),
     "tasks:roles": act(),
     "tasks:existing": act(),
+    "tasks:follow": act(),
     "tasks:mapping": form(),
     "tasks:read": act(),
     "tasks:check": look(),

@@ -46,6 +46,7 @@ REFUSALS = (
     _("A comparison needs a task that is in sync. Wait until it is ready."),
     _("A table can be copied once more while the task syncs, is paused or has failed."),
     _("The source's row can be taken only where a conflict stopped the sync."),
+    _("A statement can be applied only where a table that changed on the source stopped the sync."),
     _("A table can be quarantined only while the task has failed, so that no change of it is under way."),
     _("A table can be dropped while the task has failed, a quarantined one also while the task syncs or is paused."),
     _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),

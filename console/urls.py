@@ -48,6 +48,7 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/objects/keys/", objects.keys, name="keys"),
     path("tasks/<uuid:task_id>/objects/roles/", objects.roles, name="roles"),
     path("tasks/<uuid:task_id>/objects/existing/", objects.existing, name="existing"),
+    path("tasks/<uuid:task_id>/objects/follow/", objects.follow, name="follow"),
     path("tasks/<uuid:task_id>/objects/names/", mapping.page, name="mapping"),
     path("tasks/<uuid:task_id>/objects/read/", objects.read, name="read"),
     path("tasks/<uuid:task_id>/check/", check.page, name="check"),

@@ -80,6 +80,11 @@ def existing_mark(selection: Selection) -> str:
     return _mark([selection.existing])
 
 
+def follow_mark(selection: Selection) -> str:
+    """Return the fingerprint of what was chosen for tables that change on the source."""
+    return _mark([selection.follow])
+
+
 def _mark(facts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import count
@@ -10,6 +11,8 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
+from migrations_app.engine.drift import Column, Drift
+from migrations_app.engine.drifting import compare
 from migrations_app.engine.wording import as_data
 from migrations_app.models import (
     CheckItem,
@@ -173,6 +176,23 @@ def workers() -> None:
     """Signs of life of every kind of worker, and of the dispatcher."""
     for cluster in ("console", "migrate", "sync", "dispatcher"):
         WorkerBeat.objects.create(cluster=cluster, host="here", pid=next(_numbers))
+
+
+def drift(made: MigrationTask, found: Drift | None = None) -> MigrationTask:
+    """Let a task have failed in the sync, at a column that was added to public.orders on the source."""
+    column = Column(name="note", type_name="text")
+    old = [Column(name="id", type_name="integer")]
+    place = ("public", "orders")
+    found = found or compare(place, place, old, [*old, column])
+    assert found is not None
+    if not made.tables.filter(name="orders").exists():
+        table_copy(made, status="done", watermark=100)
+    steps_now = {"status": "failed", "current_step": "sync", "error_code": "SRC-DDL"}
+    words = {"error_message": "Table public.orders does not have the same columns any more.", "error_hint": "Decide."}
+    facts = asdict(replace(found, database="shop", lsn=0x16B3748))
+    MigrationTask.objects.filter(pk=made.pk).update(drift=facts, **steps_now, **words)
+    made.refresh_from_db()
+    return made
 
 
 def conflict(made: MigrationTask, **fields: Any) -> MigrationTask:

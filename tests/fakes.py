@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrations_app.engine.conflicts import Permission, Use
+from migrations_app.engine.drift import Leave
 from migrations_app.engine.errors import CancelRequested, PauseRequested
 from migrations_app.engine.plan import Knobs, Side
 from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Note, Ports, TableState
@@ -112,6 +113,7 @@ class FakeStore:
     asked_again: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     allowed: dict[str, list[Permission]] = field(default_factory=dict)
     used: list[tuple[Permission, Use]] = field(default_factory=list)
+    may_change: dict[str, list[Leave]] = field(default_factory=dict)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
 
@@ -168,6 +170,14 @@ class FakeStore:
             if permission in waiting:
                 waiting.remove(permission)
                 self.used.append((permission, use))
+
+    def leaves(self, database: str) -> list[Leave]:
+        return list(self.may_change.get(database, ()))
+
+    def leave_used(self, leave: Leave) -> None:
+        for waiting in self.may_change.values():
+            if leave in waiting:
+                waiting.remove(leave)
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         self.notes[database] = tuple(notes)

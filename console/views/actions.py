@@ -29,6 +29,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "resume": services.resume_task,
     "retry": services.retry_task,
     "take_source": services.take_source_row,
+    "apply": services.apply_drift,
     "recopy": services.recopy_conflict,
     "quarantine": services.quarantine_conflict,
     "drop": services.drop_conflict,
@@ -48,6 +49,7 @@ _SAID: dict[str, Promise] = {
     "resume": gettext_lazy("Resumed. The task goes on where it was."),
     "retry": gettext_lazy("Retry pressed. The task goes on from where it stopped."),
     "take_source": gettext_lazy("The source's row will be taken once. The task goes on from where it stopped."),
+    "apply": gettext_lazy("The target's table will be changed. The task goes on from where it stopped."),
     "recopy": gettext_lazy("The table will be copied again. All others go on from where the task stopped."),
     "quarantine": gettext_lazy("The table is quarantined. All others go on from where the task stopped."),
     "drop": gettext_lazy("The table is dropped from the task. All others go on from where the task stopped."),
@@ -92,6 +94,7 @@ def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_proble
         "back": _back(request, task),
         "proof_problem": proof_problem,
         "at_conflict": row.conflict if row.conflict and button in row.conflict.choices else None,
+        "at_drift": row.drift if row.drift and button in row.drift.choices else None,
         "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
     }
     if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):

@@ -81,7 +81,11 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
     options = selectors.selection_of(task)
     context: dict[str, Any] = {
         "options": options,
-        "seen": {"roles": selectors.roles_mark(options), "existing": selectors.existing_mark(options)},
+        "seen": {
+            "roles": selectors.roles_mark(options),
+            "existing": selectors.existing_mark(options),
+            "follow": selectors.follow_mark(options),
+        },
         "task": task,
         "row": selectors.task_row(task),
         "summary": summary,
@@ -258,6 +262,23 @@ def existing(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url, said=_("Saved. The check lists what will be done to what the target has."))
+
+
+@require_POST
+def follow(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Say what happens when a table changes on the source during the sync."""
+    task = task_or_404(request, task_id)
+    url = reverse("tasks:objects", args=[task.id])
+    wanted, seen = request.POST.get("follow", "")[:20], request.POST.get("seen")
+    try:
+        services.set_follow(task_id=task.id, actor=request.user, follow=wanted, seen=seen)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    said = {
+        "ask": _("Saved. The sync stops and asks at every change of a table."),
+        "additions": _("Saved. Added columns and partitions will be applied by themselves."),
+    }
+    return go(request, url, said=said[wanted])
 
 
 @require_POST

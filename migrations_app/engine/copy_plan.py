@@ -63,7 +63,7 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
             states = states if run.plan.incremental else _start_over(run, database, states)
             snapshot = open_again(run, database)
     source, target = _catalogs(run, database, snapshot)
-    made = _made(run, database)
+    made = made_tables(run, database)
     work = DatabaseWork(database, snapshot, large_objects=not again and large_objects.selected(run, database))
     for state in states:
         if state.status is TableStatus.DONE:
@@ -137,7 +137,7 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
     snapshot = open_now(run, database)
     try:
         source, target = _catalogs(run, database, snapshot)
-        made = _made(run, database)
+        made = made_tables(run, database)
         lane = Lane(run, database, snapshot, run.ports.control.check)
         try:
             for state in states:
@@ -173,7 +173,7 @@ def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snaps
     """
     source, target = _catalogs(run, database, snapshot)
     waiting = replace(state, status=TableStatus.WAITING)
-    work = _table_work(run, database, waiting, source, target, _made(run, database))
+    work = _table_work(run, database, waiting, source, target, made_tables(run, database))
     if not work.ours or work.target is None:
         raise TargetError(
             say(
@@ -208,7 +208,7 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
         snapshot = open_locked(run, database, (state.schema, state.name))
         try:
             source, target = _catalogs(run, database, snapshot)
-            work = _table_work(run, database, state, source, target, _made(run, database))
+            work = _table_work(run, database, state, source, target, made_tables(run, database))
             lane = Lane(run, database, snapshot, run.ports.control.check, held=True)
             try:
                 lane.copy_whole([work])
@@ -233,7 +233,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
     )
 
 
-def _made(run: Run, database: DatabasePlan) -> set[TableName]:
+def made_tables(run: Run, database: DatabasePlan) -> set[TableName]:
     items = run.ports.ledger.items(Side.TARGET, database.target_name)
     return {(item.schema, item.name) for item in items if item.kind in (Kind.TABLE, Kind.ADOPTED)}
 

@@ -7,6 +7,7 @@ Every error carries a stable code, a message that says what and where, and a hin
 from __future__ import annotations
 
 from .conflicts import Conflict
+from .drift import Drift
 from .wording import Sentence, rewritten, say, verbatim
 
 
@@ -75,9 +76,13 @@ class ConflictError(TargetError):
 
 
 class SchemaChanged(SourceError):
-    """The shape of a selected table changed while the task was running."""
+    """The shape of a selected table changed while the task was running.
+
+    `drift` says how, and what makes the target alike, when the sync met it and somebody can choose what to do.
+    """
 
     code = "SRC-DDL"
+    drift: Drift | None = None
 
 
 class SlotLost(SourceError):

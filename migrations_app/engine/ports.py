@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from .conflicts import Permission, Use
+from .drift import Leave
 from .plan import Knobs, Side
 from .wording import NOTHING, Sentence, noun, say
 
@@ -113,6 +114,8 @@ class DatabaseState:
     lag_seconds: float | None = None
     rows_applied: int = 0
     in_sync: bool = False
+    told_drift: Sequence[str] = ()
+    """Marks of what has been told of tables that changed on the source and on the target did not."""
 
 
 class TableStatus(StrEnum):
@@ -280,6 +283,12 @@ class Store(Protocol):
 
         Only when everything up to its place is on the target for good.
         """
+
+    def leaves(self, database: str) -> list[Leave]:
+        """Return the leaves to change a table of the target that are not used up."""
+
+    def leave_used(self, leave: Leave) -> None:
+        """Use a leave up durably; twice is once. Only when everything up to its place is on the target for good."""
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Store a finished comparison."""

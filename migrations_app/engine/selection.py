@@ -44,6 +44,10 @@ DESTRUCTIVE = frozenset({"truncate", "recreate"})
 EXISTING = ("refuse", "keep", "truncate", "recreate")
 """What happens to objects of the target that have the name of one that is migrated."""
 
+FOLLOW = ("ask", "additions")
+"""What happens when a table changes on the source during the sync: it stops and asks, or does so for all but what is
+only added: columns that may be NULL and have no default, and empty partitions."""
+
 
 @dataclass(frozen=True)
 class PatternRule:
@@ -78,6 +82,7 @@ class Selection:
     role_passwords: bool = False
     """Roles that are made get the password's hash of the source, where our account there may read it."""
     existing: str = "refuse"
+    follow: str = "ask"
 
     @classmethod
     def everything(cls) -> Selection:
@@ -305,12 +310,14 @@ _OPTIONS: dict[str, Any] = {
     "roles": "none",
     "role_passwords": False,
     "existing": "refuse",
+    "follow": "ask",
 }
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "foreign_keys": FOREIGN_KEYS,
     "roles": ROLES,
     "role_passwords": (False, True),
     "existing": EXISTING,
+    "follow": FOLLOW,
 }
 
 

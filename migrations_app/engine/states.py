@@ -54,6 +54,7 @@ class Action(StrEnum):
     COMPARE = "compare"
     RECOPY = "recopy"
     TAKE_SOURCE = "take_source"
+    APPLY = "apply"
     QUARANTINE = "quarantine"
     DROP = "drop"
     COMPLETE = "complete"
@@ -124,12 +125,19 @@ RULES: dict[Action, Rule] = {
         None,
         "A table can be copied once more while the task syncs, is paused or has failed.",
     ),
-    # The two below are choices at a conflict: the task goes on with them. A quarantined table may be dropped later too.
+    # Choices where the sync stopped at a conflict or at a changed table: the task goes on with them. A quarantined
+    # table may be dropped later too.
     Action.TAKE_SOURCE: _rule(
         "Take the source's row",
         {_S.FAILED},
         _S.RUNNING,
         "The source's row can be taken only where a conflict stopped the sync.",
+    ),
+    Action.APPLY: _rule(
+        "Apply and resume",
+        {_S.FAILED},
+        _S.RUNNING,
+        "A statement can be applied only where a table that changed on the source stopped the sync.",
     ),
     Action.QUARANTINE: _rule(
         "Quarantine",

@@ -10,7 +10,7 @@ from .directory import ProviderAccount, Resource, ResourceListing
 from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
-from .notes import Recopy, RowPermission, StructureNote
+from .notes import Recopy, RowPermission, ShapeLeave, StructureNote
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
 from .work import WorkerBeat
 
@@ -35,6 +35,7 @@ __all__ = [
     "RowPermission",
     "Sample",
     "SetupToken",
+    "ShapeLeave",
     "SignInFailure",
     "SourceObject",
     "Step",

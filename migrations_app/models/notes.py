@@ -89,3 +89,27 @@ class RowPermission(models.Model):
 
     def __str__(self) -> str:
         return f"{self.database}: {self.schema}.{self.name}"
+
+
+class ShapeLeave(models.Model):
+    """Leave to change a table of the target as it changed on the source (engine.drift.Leave).
+
+    It is stored before anything acts on it, and stays as a note of what was done once it is used up.
+    """
+
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="shape_leaves")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63)
+    name = models.CharField(max_length=63)
+    lsn = models.BigIntegerField()
+    digest = models.CharField(max_length=32)
+    statements = models.JSONField(default=list)
+    asked_at = models.DateTimeField(default=timezone.now)
+    asked_by = models.CharField(max_length=150, blank=True, default="")
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.database}: {self.schema}.{self.name}"

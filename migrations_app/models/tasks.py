@@ -73,6 +73,9 @@ class MigrationTask(models.Model):
     words = models.JSONField(default=dict, blank=True)  # what the texts were made from (engine.wording.as_data)
 
     conflict = models.JSONField(default=dict, blank=True)  # where the sync stopped: engine.conflicts.Conflict, or empty
+    drift = models.JSONField(
+        default=dict, blank=True
+    )  # the changed table where it stopped: engine.drift.Drift, or empty
 
     # Claim of a worker. `epoch` fences everything that the worker does on the servers.
     epoch = models.PositiveBigIntegerField(default=0)
@@ -160,6 +163,7 @@ class TaskDatabase(models.Model):
     lag_seconds = models.FloatField(null=True, blank=True)
     rows_applied = models.BigIntegerField(default=0)
     in_sync = models.BooleanField(default=False)
+    told_drift = models.JSONField(default=list, blank=True)  # marks of changes of the source that were told
     structure_at = models.DateTimeField(null=True, blank=True)  # when the structures were compared last
     structure_count = models.PositiveIntegerField(default=0)  # how many objects that were
 

@@ -15,6 +15,7 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from ..engine.conflicts import Permission, Use
+from ..engine.drift import Leave
 from ..engine.ports import (
     NOT_MOVED,
     Comparison,
@@ -303,6 +304,14 @@ class OrmStore:
     def permission_used(self, permission: Permission, use: Use) -> None:
         """See the port."""
         self._recorder.call(lambda: work.permission_used(self._task_id, permission, use))
+
+    def leaves(self, database: str) -> list[Leave]:
+        """See the port."""
+        return self._recorder.call(lambda: work.leaves(self._task_id, database))
+
+    def leave_used(self, leave: Leave) -> None:
+        """See the port."""
+        self._recorder.call(lambda: work.leave_used(self._task_id, leave))
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         """See the port. The task shows how many there are in all its databases."""

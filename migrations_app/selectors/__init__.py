@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..draft_facts import endpoint_mark, existing_mark, names_mark, roles_mark, settings_mark
+from ..draft_facts import endpoint_mark, existing_mark, follow_mark, names_mark, roles_mark, settings_mark
 from ..telling import tell
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
 from .checkreport import as_text, check_report
@@ -43,6 +43,7 @@ from .directory import (
     resources,
 )
 from .drawing import Chart, charts
+from .drift import ChangeLine, DriftView
 from .endpoints import (
     SavedRow,
     certificate_words,
@@ -104,6 +105,7 @@ __all__ = [
     "AuditFilter",
     "BadSearch",
     "BoxState",
+    "ChangeLine",
     "Chart",
     "CheckEntry",
     "CheckGroup",
@@ -113,6 +115,7 @@ __all__ = [
     "Closure",
     "ClosureTable",
     "ConflictView",
+    "DriftView",
     "EventFilter",
     "FieldList",
     "FixView",
@@ -167,6 +170,7 @@ __all__ = [
     "exists",
     "field_list",
     "fix_view",
+    "follow_mark",
     "get_task",
     "group_counts",
     "health",

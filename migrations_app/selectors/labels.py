@@ -6,6 +6,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ..engine.conflicts import ConflictKind, Obstacle
+from ..engine.drift import ChangeKind, Doubt
 from ..engine.states import Action, Status, StepName
 
 STEPS: dict[StepName, Promise] = {
@@ -57,6 +58,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.COMPARE: _("Compare now"),
     Action.RECOPY: _("Copy again"),
     Action.TAKE_SOURCE: _("Take the source's row"),
+    Action.APPLY: _("Apply and resume"),
     Action.QUARANTINE: _("Quarantine"),
     Action.DROP: _("Drop from task"),
     Action.COMPLETE: _("Complete"),
@@ -81,6 +83,11 @@ CONFIRM: dict[Action, Promise] = {
     Action.TAKE_SOURCE: _(
         "Put the source's row in place of whatever has its key on the target? What somebody wrote there is lost. This "
         "holds once, for this row in this transaction; another conflict stops the sync again."
+    ),
+    Action.APPLY: _(
+        "Run the statements below on the target and go on? They run once, at the place of the stream where the table "
+        "changed, together with the rows that follow. Rows that are there already get no values but those that the "
+        "statements say."
     ),
     Action.QUARANTINE: _(
         "Quarantine this table? Its changes are skipped and all other tables go on. Complete waits until the table is "
@@ -131,6 +138,34 @@ OBSTACLES: dict[Obstacle, Promise] = {
         "again."
     ),
     Obstacle.REFUSED: _("The source's row cannot be taken: the target does not take such a row."),
+}
+CHANGED: dict[ChangeKind, Promise] = {
+    ChangeKind.ADDED: _("Column added"),
+    ChangeKind.DROPPED: _("Column dropped"),
+    ChangeKind.RENAMED: _("Column renamed"),
+    ChangeKind.RETYPED: _("Type changed"),
+    ChangeKind.NOT_NULL: _("NOT NULL changed"),
+    ChangeKind.DEFAULT: _("Default changed"),
+    ChangeKind.GENERATED: _("Generated column changed"),
+    ChangeKind.TABLE_RENAMED: _("Table renamed"),
+    ChangeKind.TABLE_GONE: _("Table dropped"),
+    ChangeKind.PARTITION: _("New partition"),
+}
+DOUBTS: dict[Doubt, Promise] = {
+    Doubt.VALUES: _(
+        "Nothing to apply: the rows of the source got values in this change that no statement is certain to give those "
+        "of the target. Copy the table again."
+    ),
+    Doubt.UNCLEAR: _(
+        "Nothing to apply: columns went and others came, and nothing tells whether one was renamed. Copy the table "
+        "again."
+    ),
+    Doubt.OTHER_NAME: _("Rename the table back on the source and retry, or drop it from the task."),
+    Doubt.ATTACHED: _(
+        "Nothing to apply: the partition was attached and may hold rows that the sync was never told. Copy again makes "
+        "it on the target and copies it; Drop from task leaves it out."
+    ),
+    Doubt.GONE: _("The source does not have this table any more. Drop it from the task."),
 }
 CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
 ASIDE: dict[str, Promise] = {

@@ -10,6 +10,7 @@ from ..engine.selection import Selection
 from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission, TaskDatabase
 from .checkview import check_view
 from .conflicts import conflict, rows_taken
+from .drift import drift
 from .notes import StructureLine, structure
 from .pages import LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
@@ -72,6 +73,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         },
         "tables": [_table(line) for line in view.lines(tables)],
         "conflict": _conflict(task),
+        "drift": _drift(task),
         "rows_taken": [_taken(row) for row in rows_taken(task)],
         "comparisons": [_comparison(result, tell) for result in task.comparisons.all()[:_MOST_COMPARISONS]],
         "comparisons_total": task.comparisons.count(),
@@ -146,6 +148,19 @@ def _conflict(task: MigrationTask) -> dict[str, Any] | None:
     """Without the row's key, which is user data."""
     view = conflict(task)
     return {"database": view.database, "table": view.table, **_kinds(task)} if view else None
+
+
+def _drift(task: MigrationTask) -> dict[str, Any] | None:
+    view = drift(task)
+    return {"database": view.database, "table": view.table, "changes": _changes(task), **_run(task)} if view else None
+
+
+def _changes(task: MigrationTask) -> list[dict[str, str]]:
+    return [{name: change[name] for name in ("kind", "name", "old", "new")} for change in task.drift["changes"]]
+
+
+def _run(task: MigrationTask) -> dict[str, Any]:
+    return {"statements": task.drift["statements"], "doubt": task.drift["doubt"]}
 
 
 def _kinds(task: MigrationTask) -> dict[str, Any]:

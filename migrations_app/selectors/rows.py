@@ -19,6 +19,7 @@ from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
+from .drift import DriftView, drift
 from .wal import wal_mark
 from .wording import told
 
@@ -102,12 +103,14 @@ class TaskRow:
     waits_for_try: bool = False
     actions: list[ActionButton] = field(default_factory=list)
     conflict: ConflictView | None = None
+    drift: DriftView | None = None
     live: bool = False
 
     @property
     def choices(self) -> list[ActionButton]:
-        """Everything that can be confirmed now: the actions, and what can be chosen at a conflict."""
-        return [*self.actions, *(self.conflict.choices if self.conflict else ())]
+        """Everything that can be confirmed now: the actions, and what can be chosen where the sync stopped."""
+        stopped = self.conflict or self.drift
+        return [*self.actions, *(stopped.choices if stopped else ())]
 
 
 Viewer = User | AnonymousUser
@@ -197,6 +200,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         waits_for_try=task.failing_since is not None and task.not_before is not None,
         actions=action_buttons(task, ledger=alone),
         conflict=conflict(task),
+        drift=drift(task),
         live=status in LIVE,
     )
 

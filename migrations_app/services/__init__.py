@@ -34,7 +34,7 @@ from .checking import (
     withdraw_acknowledgement,
 )
 from .cloning import clone_task
-from .conflicts import conflict_of, drop_conflict, quarantine_conflict, recopy_conflict, take_source_row
+from .conflicts import apply_drift, conflict_of, drop_conflict, quarantine_conflict, recopy_conflict, take_source_row
 from .directory import (
     ResourceData,
     delete_resource,
@@ -80,6 +80,7 @@ from .selecting import (
     include_parents,
     planned_databases,
     set_existing,
+    set_follow,
     set_foreign_keys,
     set_listed,
     set_matching,
@@ -113,6 +114,7 @@ __all__ = [
     "add_tag",
     "administrator_exists",
     "answering",
+    "apply_drift",
     "apply_to_many",
     "cancel_task",
     "change_access",
@@ -180,6 +182,7 @@ __all__ = [
     "set_account",
     "set_active",
     "set_existing",
+    "set_follow",
     "set_foreign_keys",
     "set_listed",
     "set_matching",

@@ -1,4 +1,4 @@
-"""The choices at a conflict: what an operator decides about the change that stopped the sync, after which it goes on.
+"""The choices where the sync stopped, at a conflict or at a table that changed on the source; it goes on with each.
 
 Each decision is a row before anything acts on it, in the transaction in which the task goes on.
 """
@@ -13,16 +13,19 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ..engine.conflicts import Conflict, ConflictKind, Obstacle
+from ..engine.drift import Doubt
 from ..engine.lsn import format_lsn
+from ..engine.ports import NEVER, TableStatus
 from ..engine.states import Action, Status
-from ..engine.wording import say
-from ..models import MigrationTask, RowPermission
+from ..engine.wording import listing, say
+from ..models import MigrationTask, RowPermission, ShapeLeave, TableCopy
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require
 from .lifecycle import go_on
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 
 _SAID = say("The conflict is decided; trying again from where it stopped.")
+_SAID_DRIFT = say("It is decided what becomes of the changed table; trying again from where it stopped.")
 
 
 def conflict_of(task: MigrationTask) -> Conflict | None:
@@ -66,35 +69,74 @@ def take_source_row(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 
 @transaction.atomic
+def apply_drift(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Let the sync run the statements that give the changed table of the target its new shape: once, at its place.
+
+    Raises Refused when the task stopped at no changed table, or there is no statement that is certain.
+    """
+    task = locked(task_id)
+    require(Action.APPLY, task)
+    facts = task.drift
+    if not facts:
+        raise Refused(_("The task did not stop at a table that changed. Read its message, mend the cause and retry."))
+    if not facts["statements"]:
+        raise Refused(_("There is nothing to apply at this change. Copy the table again, or drop it from the task."))
+    place = {name: facts[name] for name in ("database", "schema", "name")}
+    same = ShapeLeave.objects.filter(task=task, digest=facts["digest"], lsn=facts["lsn"], used_at=None, **place)
+    if not same.exists():
+        ShapeLeave.objects.create(
+            task=task,
+            digest=facts["digest"],
+            lsn=facts["lsn"],
+            statements=facts["statements"],
+            asked_by=actor_name(actor),
+            **place,
+        )
+    told = say(
+        "{table} of {database} is to be changed on the target as on the source: {statements}.",
+        table=f"{facts['schema']}.{facts['name']}",
+        database=facts["database"],
+        statements=listing(facts["statements"], 5),
+    )
+    note(task, told, actor=actor, code="DDL-APPLY")
+    return _decided(task, actor)
+
+
+@transaction.atomic
 def recopy_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Copy the table of the conflict again, while all others go on. Raises Refused."""
+    """Copy the table where the sync stopped again, while all others go on. Raises Refused."""
     task = locked(task_id)
     require(Action.RECOPY, task)
-    place = _place(_conflict(task))
+    if task.drift and Doubt(task.drift["doubt"]) in (Doubt.OTHER_NAME, Doubt.GONE):
+        raise Refused(_("The source has no table of this name now, so it cannot be copied again."))
+    place = _place(task)
+    _know(task)
     _decided(task, actor)
     return recopy_table(task_id=task_id, actor=actor, **place)
 
 
 @transaction.atomic
 def quarantine_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Pass the table of the conflict by until it is settled, while all others go on. Raises Refused."""
+    """Pass the table where the sync stopped by until it is settled, while all others go on. Raises Refused."""
     return _aside(quarantine_table, task_id, actor)
 
 
 @transaction.atomic
 def drop_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Take the table of the conflict out of the task for good, and go on. Raises Refused."""
+    """Take the table where the sync stopped out of the task for good, and go on. Raises Refused."""
     return _aside(drop_table, task_id, actor)
 
 
 def _aside(decide: Callable[..., Any], task_id: TaskId, actor: Actor) -> MigrationTask:
-    place = _place(_conflict(locked(task_id)))
+    task = locked(task_id)
+    place = _place(task)
+    _know(task)
     decide(task_id=task_id, actor=actor, **place)
     return _decided(locked(task_id), actor)
 
 
 def _decided(task: MigrationTask, actor: Actor) -> MigrationTask:
-    go_on(task, actor, "TASK-RETRIED", _SAID)
+    go_on(task, actor, "TASK-RETRIED", _SAID_DRIFT if task.drift else _SAID)
     task.refresh_from_db()
     return task
 
@@ -106,7 +148,23 @@ def _conflict(task: MigrationTask) -> Conflict:
     return conflict
 
 
-def _place(conflict: Conflict) -> dict[str, str]:
+def _know(task: MigrationTask) -> None:
+    """Make the new partition at which the sync stopped a table of the task, which it passes by for the time being."""
+    if task.drift.get("oid"):
+        place = _place(task)
+        TableCopy.objects.update_or_create(
+            task=task,
+            database=place["database"],
+            schema=place["schema"],
+            name=place["name"],
+            defaults={"oid": task.drift["oid"], "status": TableStatus.QUARANTINED, "watermark": NEVER},
+        )
+
+
+def _place(task: MigrationTask) -> dict[str, str]:
+    if task.drift:
+        return {name: task.drift[name] for name in ("database", "schema", "name")}
+    conflict = _conflict(task)
     return {"database": conflict.database, "schema": conflict.schema, "name": conflict.name}
 
 

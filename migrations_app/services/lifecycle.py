@@ -125,6 +125,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         "error_message": "",
         "error_hint": "",
         "conflict": {},
+        "drift": {},
         "failing_since": None,
         "tries": 0,
         "not_before": None,
@@ -274,6 +275,7 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
     task.notes.all().delete()
     task.recopies.all().delete()
     task.permissions.all().delete()
+    task.shape_leaves.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
     left = say("Start again: objects made on the target are cleared first, then the check runs.")
     keep = say("Start again: the check runs; objects made before stay on the target.")
@@ -296,6 +298,7 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> Migrati
         error_message="",
         error_hint="",
         conflict={},
+        drift={},
         lag_bytes=None,
         lag_seconds=None,
         rows_per_second=None,

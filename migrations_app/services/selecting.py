@@ -9,10 +9,10 @@ from dataclasses import replace
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from ..draft_facts import draft_hash, existing_mark, missing_parents, names_mark, roles_mark
+from ..draft_facts import draft_hash, existing_mark, follow_mark, missing_parents, names_mark, roles_mark
 from ..engine.patterns import compile_glob
 from ..engine.plan import DatabasePlan
-from ..engine.selection import DESTRUCTIVE, EXISTING, FOREIGN_KEYS, MODES, ROLES, Mode, Path, Selection
+from ..engine.selection import DESTRUCTIVE, EXISTING, FOLLOW, FOREIGN_KEYS, MODES, ROLES, Mode, Path, Selection
 from ..engine.states import Action
 from ..engine.wording import say
 from ..models import Level, MigrationTask, SourceObject
@@ -183,6 +183,22 @@ def set_existing(
             level = "warning" if policy in DESTRUCTIVE else "info"
             note(task, _EXISTING_SAID[policy], actor=actor, code="TASK-EXISTING", level=level)
         return replace(now, existing=policy)
+
+    with transaction.atomic():
+        return _change(task_id, actor, change)
+
+
+def set_follow(*, task_id: TaskId, actor: Actor, follow: str, seen: str | None = None) -> MigrationTask:
+    """Say whether the sync applies by itself what is only added to tables of the source, or stops and asks.
+
+    `seen`: the `follow_mark` that the form was drawn from. Raises Refused, and Changed when it is another one by now.
+    """
+    if follow not in FOLLOW:
+        raise Refused(_("Choose whether added columns and partitions are applied, or the sync stops and asks."))
+
+    def change(task: MigrationTask, now: Selection) -> Selection:
+        refuse_stale(seen, follow_mark(now), _stale_choice())
+        return replace(now, follow=follow)
 
     with transaction.atomic():
         return _change(task_id, actor, change)

@@ -47,6 +47,10 @@ def _slot_is_lost(task: MigrationTask) -> None:
     MigrationTask.objects.filter(pk=task.pk).update(error_code="SRC-SLOTLOST", error_message="The slot is gone.")
 
 
+def _at_drift(task: MigrationTask) -> None:
+    factories.drift(task)
+
+
 def _has_made_something(task: MigrationTask) -> None:
     factories.ledger_entry(task)
 
@@ -62,6 +66,7 @@ CASES: dict[Action, Case] = {
     Action.COMPARE: Case(listed=False),
     Action.COMPLETE: Case(),
     Action.TAKE_SOURCE: Case(button="conflict-take_source", only_if=_at_conflict, at_conflict=True),
+    Action.APPLY: Case(button="drift-apply", only_if=_at_drift, at_conflict=True),
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
     Action.CANCEL: Case(),
     Action.START_AGAIN: Case(),
@@ -295,6 +300,23 @@ def test_each_choice_at_a_conflict_is_asked_in_words_and_lets_the_task_go_on(
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
     expect(dialog.get_by_text("public.orders")).to_be_visible()
+    assert MigrationTask.objects.get(pk=task.pk).status == Status.FAILED, "it only asks"
+    dialog.locator("form button").click()
+    expect(dialog).to_be_hidden(timeout=PATIENCE)
+    assert MigrationTask.objects.get(pk=task.pk).status == Status.RUNNING
+
+
+@pytest.mark.parametrize("page_name", ["detail", "list"])
+@pytest.mark.parametrize("name", ["retry", "apply", "recopy", "drop"])
+def test_each_choice_at_a_changed_table_is_asked_with_old_and_new_and_lets_the_task_go_on(
+    name: str, page_name: str, signed_in: Callable[..., Page], live_server: Any
+) -> None:
+    page, task = signed_in(), factories.drift(factories.running_task("sync"))
+    page.goto(_address(live_server, page_name, task))
+    page.locator(f"#drift-{name}-{task.pk}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
+    expect(dialog.get_by_text('ADD COLUMN "note" text')).to_be_visible()
     assert MigrationTask.objects.get(pk=task.pk).status == Status.FAILED, "it only asks"
     dialog.locator("form button").click()
     expect(dialog).to_be_hidden(timeout=PATIENCE)

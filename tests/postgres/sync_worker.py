@@ -1,20 +1,39 @@
 """A worker of its own process that syncs until it is killed. Reads (plan, databases, tables) as a pickle on stdin,
-and a fourth part if there are permissions to take the source's row.
+a fourth part if there are permissions to take the source's row, and a fifth for leaves to change tables.
 
-With the argument "batches" everything goes by small batches, which end within transactions too.
+With the argument "batches" everything goes by small batches, which end within transactions too. With "changing" or
+"changed" it stops for ever, having said so, when a table of the target has been changed: before that is committed, or
+before the leave for it is used up.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
-from typing import cast
+import threading
+from typing import Any, cast
 
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.replication import apply, batch_path
+from migrations_app.engine.replication.reshaping import Reshaping
 from migrations_app.engine.replication.session import SyncSession
 from tests.fakes import FakeStore, fake_ports
+
+
+def stop_at(word: str) -> None:
+    print(word, flush=True)
+    threading.Event().wait()
+
+
+def stop_when_changing() -> None:
+    run = Reshaping.run
+
+    def changed(shapes: Reshaping, *arguments: Any) -> None:
+        run(shapes, *arguments)
+        stop_at("changing")
+
+    Reshaping.run = changed  # type: ignore[method-assign,assignment]
 
 
 def main() -> None:
@@ -25,8 +44,14 @@ def main() -> None:
     store = cast(FakeStore, ports.store)
     store.databases.update(databases)
     store.table_rows.update(tables)
-    for permissions in allowed:
+    for permissions in allowed[:1]:
         store.allowed.update(permissions)
+    for leaves in allowed[1:]:
+        store.may_change.update(leaves)
+    if "changing" in sys.argv:
+        stop_when_changing()
+    if "changed" in sys.argv:
+        store.leave_used = lambda leave: stop_at("changed")  # type: ignore[method-assign]
     with Sessions(plan, ports.control) as sessions:
         run = Run(plan=plan, ports=ports, sessions=sessions)
         with SyncSession(run, plan.databases[0]) as session:

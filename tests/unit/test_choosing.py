@@ -13,7 +13,14 @@ from migrations_app.management.cli.choosing import selection_of
 
 def options(**more: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {"include": [], "structure_only": [], "map_schema": [], "map_database": []}
-    return {**empty, "without_foreign_keys": False, "roles": "none", "role_passwords": False, **more}
+    return {
+        **empty,
+        "without_foreign_keys": False,
+        "roles": "none",
+        "role_passwords": False,
+        "follow_additions": False,
+        **more,
+    }
 
 
 @pytest.mark.parametrize(

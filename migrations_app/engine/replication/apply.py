@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterator
 
 import psycopg
 
+from ..drift import Drift
 from ..errors import SourceError
 from ..lsn import format_lsn
 from ..wording import say
@@ -24,7 +25,8 @@ from .frames import MESSAGE
 from .pgoutput import Origin, Relation, Truncate, TypeName, decode
 from .pipeline import Pipeline, StatementFailed
 from .prepared import Prepared
-from .relations import Relations
+from .relations import Relations, ShapeAllowed
+from .reshaping import Reshaping
 from .row_path import RowPath
 from .taking import Taking
 from .transaction import Transaction
@@ -64,6 +66,7 @@ class Applier:
         check: Callable[[], None],
         texts: Texts,
         taking: Taking,
+        shapes: Reshaping,
     ) -> None:
         self._pipeline = pipeline
         self._relations = relations
@@ -75,6 +78,7 @@ class Applier:
         prepared = self._prepared = Prepared(pipeline, relations)
         self._batches = BatchPath(pipeline, relations, prepared, binary=binary)
         self._taking = taking
+        self._shapes = shapes
         self._rows = RowPath(
             pipeline, relations, prepared, transaction, encoding=encoding, binary=binary, takes=taking.takes
         )
@@ -170,9 +174,35 @@ class Applier:
         if isinstance(message, Relation):
             self._relations.announce(message)
             return
+        if isinstance(message, Truncate):
+            self._fit(message)
         self.batch.rows_only = True
         self.batch.keep(data, at, end, 1)
         self.depart()
+
+    def _fit(self, message: Truncate) -> None:
+        """Change the shape of the tables that are to be emptied, where that is allowed, before they are looked at."""
+        for oid in message.oids:
+            if self._relations.watermark(oid) <= self._final:
+                try:
+                    with self._explaining():
+                        self._relations.member(oid)
+                except ShapeAllowed as allowed:
+                    self.reshape(allowed.drift)
+
+    def reshape(self, drift: Drift) -> None:
+        """Change a table of the target before its next change, after all that departed before. Raises EngineError."""
+        self.land()
+        with self._explaining():
+            self._transaction.begin()
+            self._shapes.run(self._pipeline, drift, self._final)
+        if drift.oid:
+            self._relations.adopt(self._shapes.state_of(drift, self._final))
+
+    @property
+    def final(self) -> int:
+        """Where the commit of the source's transaction at hand begins."""
+        return self._final
 
     def set_apart(self) -> None:
         """A huge message comes next: send what there is, and take it row by row, without another copy of its values.
@@ -282,7 +312,7 @@ class Applier:
             yield from self._close(batch)
 
     def _close(self, batch: Batch) -> Iterator[None]:
-        durable = self._transaction.durable_due or self._taking.took
+        durable = self._transaction.durable_due or self._taking.took or self._shapes.took
         self._transaction.close(batch.end, batch.changes, durable=durable)
         yield from self._answers()
 

@@ -10,8 +10,9 @@ from ..wording import say
 from . import frames
 from .apply import Applier
 from .batch import SKIPPED
-from .coalesce import Unfit
+from .coalesce import Folding, Unfit
 from .pgoutput import WRONG_LENGTH, malformed
+from .relations import ShapeAllowed
 from .stream import Stream, reported
 from .translated import Translated
 
@@ -92,7 +93,10 @@ class Intake:
             if end > size:
                 break
             if form == plugin and kind in changing:
-                folding = find(oid) or applier.folding(oid)
+                folding = find(oid)
+                if folding is None:
+                    folding, changes = self._folding(oid, data, at, changes)
+                    find = applier.foldings.get
                 try:
                     if kind == update:
                         folding.update(data, at + 35, end)
@@ -119,6 +123,16 @@ class Intake:
                 return True
         self._at, self._changes = at, changes
         return False
+
+    def _folding(self, oid: int, data: bytes, at: int, changes: int) -> tuple[Folding, int]:
+        """Return what takes the next change of a table, which begins at `at`, and how many wait to depart with it."""
+        try:
+            return self._applier.folding(oid), changes
+        except ShapeAllowed as allowed:
+            self._changes = changes
+            self._depart(data, at)  # what came before has the old shape
+            self._applier.reshape(allowed.drift)
+            return self._applier.folding(oid), 0
 
     def _other(self, mark: int, kind: int, data: bytes, end: int) -> bool:
         """Take a frame that is no change of a row. Sets `_at` behind it, unless the work ends before it."""

@@ -11,11 +11,13 @@ import psycopg
 from psycopg import pq
 
 from ..connect import Connection, translate
+from ..drift import Column, Partition, Place
 from ..errors import EngineError, SlotLost
 from ..lsn import format_lsn, parse_lsn
 from ..names import literal
 from ..plan import Side
 from ..ports import Store
+from ..shapes import Shape, read_partition, read_shapes
 from ..sql import query
 from ..wording import say
 from .named import NamedColumn, NamedTable
@@ -208,6 +210,45 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("reading partitions")) from error
         return [(str(row[0]), str(row[1])) for row in rows]
+
+    def columns(self, oid: int) -> tuple[Column, ...]:
+        """Return the columns of a table as its catalog has them now; none when it is gone."""
+        found = self.shapes([oid]).get(oid)
+        return found.columns if found else ()
+
+    def shapes(self, oids: list[int] | None = None) -> dict[int, Shape]:
+        """Return tables with their columns as they are now, all or those of `oids`, by oid."""
+        try:
+            with self._lock:
+                return read_shapes(self._connection, oids=oids)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading columns")) from error
+
+    def partition(self, oid: int, place: Place) -> Partition | None:
+        """Return what the catalog knows of a partition with rows of its own; None when it is none."""
+        try:
+            with self._lock:
+                return read_partition(self._connection, oid, place)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading partitions")) from error
+
+    def shapes_hash(self) -> str:
+        """Return a number that changes when a name or a column of a user table does."""
+        try:
+            with self._lock:
+                row = self._connection.execute(query("shapes_hash")).fetchone()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading columns")) from error
+        return str(row[0]) if row else ""
+
+    def unknown_tables(self, known: list[int]) -> list[tuple[int, Place, bool]]:
+        """Return the user tables with rows of their own beside the known ones (oids): oid, name, is it a partition."""
+        try:
+            with self._lock:
+                rows = self._connection.execute(query("unknown_tables"), {"known": known}).fetchall()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("looking for new tables")) from error
+        return [(int(str(oid)), (str(schema), str(name)), bool(part)) for oid, schema, name, part in rows]
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

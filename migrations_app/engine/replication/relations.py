@@ -9,11 +9,14 @@ from typing import NamedTuple, Protocol
 
 from psycopg import pq
 
+from .. import drifting
+from ..drift import Column, Drift, Partition, Place
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
+from ..shapes import as_on_target
 from ..sql import query
-from ..wording import say, together
+from ..wording import say
 from .pgoutput import Relation
 from .pipeline import Pipeline
 from .statements import RowStatements, TargetColumn, TargetTable
@@ -26,6 +29,14 @@ class NotBinary(ConnectionLost):
     """The stream, opened with values in binary form, has to be opened anew with values as text."""
 
 
+class ShapeAllowed(Exception):  # not an error: what is to be done first
+    """A table has other columns on the source, and somebody allowed to change those of the target at this place."""
+
+    def __init__(self, drift: Drift) -> None:
+        super().__init__(f"{drift.schema}.{drift.name}")
+        self.drift = drift
+
+
 class Source(Protocol):
     """What must be asked of the source about a table."""
 
@@ -35,8 +46,24 @@ class Source(Protocol):
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
         """Return (schema, name) of the partitioned tables above a table."""
 
+    def columns(self, oid: int) -> tuple[Column, ...]:
+        """Return the columns of a table as its catalog has them now; none when it is gone."""
+
+    def partition(self, oid: int, place: Place) -> Partition | None:
+        """Return what the catalog knows of a partition with rows of its own; None when it is none."""
+
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables, and these types, may come in binary form."""
+
+
+class Shapes(Protocol):
+    """What decides about tables that have another shape on the source."""
+
+    def verdict(self, drift: Drift) -> Exception:
+        """Return what is raised for it."""
+
+    def made(self, drift: Drift) -> TableState | None:
+        """Return the state of a new partition that is on the target when this task made it, None when it did not."""
 
 
 class Member(NamedTuple):
@@ -56,6 +83,7 @@ class Relations:
 
     `moves` says of a table, given as itself and the partitioned tables above it, whether its rows belong to the task.
     A table is looked at when its first change is applied, not when it is announced: what is skipped may have any shape.
+    `shapes` decides about one that has another shape than on the target.
     """
 
     def __init__(
@@ -64,6 +92,7 @@ class Relations:
         moves: Callable[[list[tuple[str, str]]], bool],
         source: Source,
         read_target: Callable[[str, str], TargetTable | None],
+        shapes: Shapes,
         renaming: Renaming = _NOTHING,
         *,
         binary: bool = False,
@@ -72,6 +101,7 @@ class Relations:
         self._moves = moves
         self._source = source
         self._read_target = read_target
+        self._shapes = shapes
         self._renaming = renaming
         self._binary = binary
         self._announced: dict[int, Relation] = {}
@@ -117,8 +147,8 @@ class Relations:
     def member(self, oid: int) -> Member | None:
         """Return the table, or None when it is no part of the task.
 
-        Raises SchemaChanged when the table is new, or its columns are not those of the target; TargetError when the
-        target has no such table.
+        Raises SchemaChanged when the table is new, or its columns are not those of the target; ShapeAllowed when those
+        of the target may be changed now; TargetError when the target has no such table.
         """
         try:
             return self._members[oid]
@@ -140,20 +170,9 @@ class Relations:
             )
         table = self._tables.get(oid)
         if table is None:
-            self._refuse_new(relation)
-            return None
+            return self._new(relation)
         if (table.schema, table.name) != (relation.schema, relation.name):
-            raise SchemaChanged(
-                say(
-                    "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
-                    "just before its first change under the new name.",
-                    schema=table.schema,
-                    name=table.name,
-                    new_schema=relation.schema,
-                    new_name=relation.name,
-                ),
-                hint=say("Rename it back on the source, or start the migration again."),
-            )
+            raise _renamed(table, relation)
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)
         if target is None:
@@ -173,10 +192,29 @@ class Relations:
             )
         return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
 
-    def _refuse_new(self, relation: Relation) -> None:
+    def adopt(self, state: TableState) -> None:
+        """Let a table be one of the task from now on."""
+        self._tables[state.oid] = state
+        self._members.pop(state.oid, None)
+
+    def _new(self, relation: Relation) -> Member | None:
+        """Raise for a table that the task does not know, unless it is none of its business, or made already."""
+        place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
-        if not self._moves([(relation.schema, relation.name), *above]):
-            return
+        if not self._moves([place, *above]):
+            return None
+        known = any((table.schema, table.name) == place for table in self._tables.values())
+        partition = self._source.partition(relation.oid, place) if above and not known else None
+        parent = self._renaming.place(partition.parent) if partition else place
+        if partition is not None and self._read_target(*parent) is not None:
+            target = self._renaming.place(place)
+            found = drifting.new_partition(partition, target, parent)
+            if self._read_target(*target) is None:
+                raise self._shapes.verdict(found)
+            state = self._shapes.made(found)
+            if state is not None:
+                self.adopt(state)
+                return self._look(relation.oid)
         what = say("is a new partition of a selected table") if above else say("is new on the source and selected")
         raise SchemaChanged(
             say(
@@ -190,33 +228,41 @@ class Relations:
         )
 
     def _compare(self, relation: Relation, target: TargetTable) -> None:
-        there = {column.name: column for column in target.columns if not column.generated}
-        here = [column.name for column in relation.columns]
-        notes = [say("column {name} exists only on the source", name=name) for name in here if name not in there]
-        notes += [say("column {name} exists only on the target", name=name) for name in there if name not in here]
-        if not notes:
-            types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
-            for name, type_name in zip(here, map(self._renaming.shown, types), strict=True):
-                if type_name not in (there[name].type_name, _GONE):
-                    notes.append(
-                        say(
-                            "column {name} is {source} on the source and {target} on the target",
-                            name=name,
-                            source=type_name,
-                            target=there[name].type_name,
-                        )
-                    )
-        if notes:
-            raise SchemaChanged(
-                say(
-                    "Table {schema}.{name} does not have the same columns any more: {names}. The sync "
-                    "stopped just before the first change of the new shape.",
-                    schema=relation.schema,
-                    name=relation.name,
-                    names=together(notes, "; "),
-                ),
-                hint=say("Change the table on the target to match and resume, or start the migration again."),
-            )
+        types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
+        there = {column.name: column.type_name for column in target.columns if not column.generated}
+        here = {
+            column.name: there.get(column.name, type_name) if type_name == _GONE else self._renaming.shown(type_name)
+            for column, type_name in zip(relation.columns, types, strict=True)
+        }
+        if here == there:
+            return
+        above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
+        place = (relation.schema, relation.name)
+        catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
+        found = drifting.compare(
+            place,
+            self._renaming.place(above[-1] if above else place),
+            [Column(name=name, type_name=type_name) for name, type_name in there.items()],
+            drifting.told_by_stream(here.items(), catalog),
+        )
+        if found is not None:
+            raise self._shapes.verdict(found)
+
+
+def _renamed(table: TableState, relation: Relation) -> SchemaChanged:
+    error = SchemaChanged(
+        say(
+            "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
+            "just before its first change under the new name.",
+            schema=table.schema,
+            name=table.name,
+            new_schema=relation.schema,
+            new_name=relation.name,
+        ),
+        hint=say("Rename it back on the source and press Retry; or press Drop from task."),
+    )
+    error.drift = drifting.renamed_table((table.schema, table.name), (relation.schema, relation.name))
+    return error
 
 
 def target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None]:

@@ -15,7 +15,8 @@ import psycopg
 from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, end_older_sessions, translate
-from ..errors import ConflictError, ConnectionLost, EngineError, SourceError
+from ..drift import Leave
+from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..failover import identity_of, require_continuation, took_over
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
@@ -27,6 +28,7 @@ from ..versions import decodes_truncate
 from ..wording import NOTHING, listing, say
 from . import bookmark
 from .apply import Applier
+from .explained import require_tables
 from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
@@ -34,6 +36,7 @@ from .named import NamedChanges
 from .pipeline import Pipeline
 from .prepare import open_for_changes, prepare_target
 from .relations import NotBinary, Relations, target_reader
+from .reshaping import Reshaping
 from .stream import SlotBusy, Stream, open_stream
 from .taking import Taking
 from .transaction import Transaction
@@ -128,9 +131,11 @@ class SyncSession:
             raise
 
     def _place(self, error: EngineError) -> None:
-        """Add to a conflict the database that it is in."""
+        """Add to a conflict the database that it is in, to a changed table its place in the stream as well."""
         if isinstance(error, ConflictError) and error.conflict:
             error.conflict = replace(error.conflict, database=self._database.source_name)
+        if isinstance(error, SchemaChanged) and error.drift:
+            error.drift = replace(error.drift, database=self._database.source_name, lsn=self._applier.final)
 
     def _goal_reached(self, goal: int | None) -> bool:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
@@ -326,6 +331,8 @@ class SyncSession:
             if not table.unlogged and not table.set_aside
         }
         missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
+        if row == (True,) and missing:
+            require_tables([one for one in self._tables() if one.oid in tables], self.watch.shapes(list(tables)))
         if row != (True,) or missing:
             what = say("is gone from the source") if row is None else say("does not publish every change any more")
             raise SourceError(
@@ -355,16 +362,21 @@ class SyncSession:
     def _permissions(self) -> list[Permission]:
         return self._run.ports.store.permissions(self._database.source_name)
 
+    def _leaves(self) -> list[Leave]:
+        return self._run.ports.store.leaves(self._database.source_name)
+
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
         plan, name, tables = self._run.plan, self._database.source_name, self._tables()
         pipeline = Pipeline(connection, self._check)
         aside = {(table.schema, table.name) for table in tables if table.set_aside}
         texts = self.watch.texts if binary else _as_they_are
-        taking = Taking(self._permissions(), self._run.ports.store.permission_used, texts, position=position)
-        acknowledge = self._stream.acknowledge
+        store, acknowledge = self._run.ports.store, self._stream.acknowledge
+        taking = Taking(self._permissions(), store.permission_used, texts, position=position)
+        shapes = Reshaping(self._run, self._database, self._leaves(), position=position)
 
         def on_durable(end: int) -> None:
             taking.durable(end)
+            shapes.durable(end)
             acknowledge(end)
 
         relations = self._relations = Relations(
@@ -372,6 +384,7 @@ class SyncSession:
             lambda lineage: lineage[0] not in aside and plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
             target_reader(pipeline),
+            shapes,
             renaming_of(self._run, self._database),
             binary=binary,
         )
@@ -392,6 +405,7 @@ class SyncSession:
             check=self._check,
             texts=texts,
             taking=taking,
+            shapes=shapes,
         )
 
 

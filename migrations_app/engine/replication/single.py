@@ -12,10 +12,12 @@ from dataclasses import replace
 
 from ..conflicts import Permission
 from ..connect import Connection
-from ..errors import ConflictError, EngineError
+from ..drift import Leave
+from ..errors import ConflictError, EngineError, SchemaChanged
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableState
+from ..wording import say
 from . import bookmark
 from .intake import Intake
 from .lag import SourceWatch
@@ -74,10 +76,16 @@ class TableSession(SyncSession):
     def _permissions(self) -> list[Permission]:
         return []  # its rows were copied after whatever they are for
 
+    def _leaves(self) -> list[Leave]:
+        return []  # its columns were those of the source when it was copied
+
     def _place(self, error: EngineError) -> None:
         """Leave no choice: the table is copied again in any case."""
         if isinstance(error, ConflictError):
             error.conflict = None
+        if isinstance(error, SchemaChanged) and error.drift:
+            error.drift = None
+            error.hint = say("Press Retry: the table is copied again with the columns that it has now.")
 
     def _forget(self) -> None:
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+from ..aligning import align
 from ..comparing.follower import Follower, following
 from ..copy_plan import work_on
 from ..copying import Lane
@@ -202,6 +203,7 @@ class _Table:
             self._run.ports.store.event("info", "COPY-GAVEWAY", told)
 
     def _fill(self, snapshot: Snapshot) -> None:
+        align(self._run, self._database, self._state)
         work = work_on(self._run, self._database, self._state, snapshot)
         self._state = replace(self._state, bytes_total=work.table.bytes, bytes_done=0, rows_done=0)
         lane = Lane(self._run, self._database, snapshot, self._check)

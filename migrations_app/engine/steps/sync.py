@@ -11,6 +11,7 @@ from ..errors import Interrupted
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import DatabaseState
+from ..replication.polling import Poll
 from ..replication.session import SyncSession
 
 _SAVE_SECONDS = 1.0
@@ -60,6 +61,7 @@ class _Follower:
         self._slice = slice_
         self._saved_at = time.monotonic()
         self._state: DatabaseState
+        self._poll: Poll
         self._applied_before = 0
         self._needed = 0
 
@@ -73,11 +75,13 @@ class _Follower:
             tables = store.tables(self._database.source_name)
             marks = [table.watermark or 0 for table in tables if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
+            self._poll = Poll(self._run, self._database, session.watch)
             session.advance(stop=lambda: self._tick(session))
             self._save(session)
 
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self._state = self._poll.look(self._state)
             self._save(session)
         return self._slice.over()
 

@@ -19,6 +19,7 @@ def selection_of(options: dict[str, Any], names: list[str], targets: dict[str, s
         foreign_keys="without" if options["without_foreign_keys"] else "require",
         roles=options["roles"],
         role_passwords=options["role_passwords"] and options["roles"] != "none",
+        follow="additions" if options["follow_additions"] else "ask",
     )
     for name in names:
         for path in [object_path(text) for text in options["include"]] or [()]:

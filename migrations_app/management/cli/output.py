@@ -33,6 +33,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "compared": not task.skip_compare or task.incremental,
         "error": error if task.error_code else None,
         "conflict": task.conflict if task.status == Status.FAILED and task.conflict else None,
+        "drift": task.drift if task.status == Status.FAILED and task.drift else None,
         "steps": [
             {"name": line.name, "state": line.state, "seconds": line.seconds, "note": line.note}
             for line in selectors.steps(task)
@@ -137,16 +138,31 @@ def print_report(task: MigrationTask, out: Out) -> None:
 
 
 def print_conflict(task: MigrationTask, out: Out) -> bool:
-    """Print the conflict that stopped a task and how it is decided; False when there is none."""
-    view = selectors.task_row(task).conflict
-    if view is None:
+    """Print the conflict or changed table that stopped a task and how it is decided; False when there is none."""
+    row = selectors.task_row(task)
+    if row.conflict:
+        view = row.conflict
+        out.write(f"  conflict: {view.change} of {view.table} in {view.database} ({view.key}): {view.kind}\n")
+        if view.obstacle:
+            out.write(f"  {view.obstacle}\n")
+    elif row.drift:
+        _print_drift(row.drift, out)
+    stopped = row.conflict or row.drift
+    if stopped is None:
         return False
-    out.write(f"  conflict: {view.change} of {view.table} in {view.database} ({view.key}): {view.kind}\n")
-    if view.obstacle:
-        out.write(f"  {view.obstacle}\n")
-    options = [f"--{choice.name.replace('_', '-')}" for choice in view.choices]
+    options = [f"--{choice.name.replace('_', '-')}" for choice in stopped.choices]
     out.write(f"  decide: manage.py task conflict {task.pk} {' | '.join(options)}\n")
     return True
+
+
+def _print_drift(view: selectors.DriftView, out: Out) -> None:
+    out.write(f"  changed on the source: {view.table} of {view.database}\n")
+    for line in view.lines:
+        out.write(f"    {line.what}: {line.name}: {line.old} <-> {line.new}\n")
+    for statement in view.statements:
+        out.write(f"    {statement};\n")
+    if view.doubt:
+        out.write(f"  {view.doubt}\n")
 
 
 def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:

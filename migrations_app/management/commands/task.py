@@ -25,6 +25,7 @@ from ..cli.tables import ensure_tables
 _CHOICES: dict[str, Callable[..., MigrationTask]] = {
     "--retry": services.retry_task,
     "--take-source": services.take_source_row,
+    "--apply": services.apply_drift,
     "--recopy": services.recopy_conflict,
     "--quarantine": services.quarantine_conflict,
     "--drop": services.drop_conflict,
@@ -58,7 +59,7 @@ class Command(BaseCommand):
             one.add_argument("id", help="the task's id, or its first characters")
             one.add_argument("table", metavar="SCHEMA.TABLE")
             one.add_argument("--database", default="", help="of the source; needed when the task has more than one")
-        self._conflict_arguments(subparsers.add_parser("conflict", help="show or decide the conflict at a failed task"))
+        self._conflict_arguments(subparsers.add_parser("conflict", help="show or decide what a failed sync stopped at"))
         for name, text in (
             ("show", "print everything about a task"),
             ("check", "run the check now, in this process"),
@@ -88,6 +89,7 @@ class Command(BaseCommand):
         for option, text in (
             ("--retry", "try again: the row was put right on the target"),
             ("--take-source", "put the source's row in place of what is on the target, once"),
+            ("--apply", "at a table that changed on the source: change the target's with the statements shown, once"),
             ("--recopy", "copy the table again while all others go on"),
             ("--quarantine", "pass the table by until it is copied again or dropped"),
             ("--drop", "take the table out of the task for good"),
@@ -151,6 +153,12 @@ class Command(BaseCommand):
             default="",
             metavar="TASKNAME",
             help="confirms --existing truncate and recreate: the name of the task (--name)",
+        )
+        parser.add_argument(
+            "--follow-additions",
+            action="store_true",
+            help="during the sync, add on the target by itself what is only added to tables of the source: columns "
+            "that may be NULL and have no default, and empty partitions; at other changes the sync stops and asks",
         )
         parser.add_argument(
             "--without-foreign-keys",
@@ -297,7 +305,7 @@ class Command(BaseCommand):
         task = _find(options["id"])
         if options["choice"] is None:
             if not print_conflict(task, self.stdout):
-                self.stdout.write(f"{task.name}: no conflict stopped this task.")
+                self.stdout.write(f"{task.name}: no changed table and no conflict stopped this task.")
             return 0
         self._say(_CHOICES[options["choice"]](task_id=task.pk, actor=None))
         if task.foreground:

@@ -28,6 +28,7 @@ from .claims import (
     renew,
 )
 from .dispatching import dispatch
+from .leaves import leave_used, leaves
 from .permissions import permission_used, permissions
 from .results import (
     back_to_sync,
@@ -58,6 +59,8 @@ __all__ = [
     "finish_check",
     "finish_step",
     "forget_others",
+    "leave_used",
+    "leaves",
     "others_wait_for_sync",
     "permission_used",
     "permissions",

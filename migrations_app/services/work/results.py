@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ...engine.errors import ConflictError, EngineError
+from ...engine.errors import ConflictError, EngineError, SchemaChanged
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, steps_for
 from ...engine.wording import as_data, count, listing, say, together
@@ -211,6 +211,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     hint = error.hint or say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
     conflict = error.conflict if isinstance(error, ConflictError) else None
+    drift = error.drift if isinstance(error, SchemaChanged) else None
     move(
         task,
         Status.FAILED,
@@ -222,6 +223,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         error_message=error.public_message,
         error_hint=hint,
         conflict=asdict(conflict) if conflict else {},
+        drift=asdict(drift) if drift else {},
         words=as_data(error_message=error.public_message, error_hint=hint),
         lease_until=None,
         worker="",

@@ -1,0 +1,197 @@
+"""Gives a table of the target the columns of the source before it is copied again, which replaces its rows anyway."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import psycopg
+
+from . import drifting
+from .connect import Connection, translate
+from .copy_plan import made_tables
+from .drift import ChangeKind, Column, Place
+from .errors import EngineError, SchemaChanged
+from .mapping import renaming_of
+from .names import qualified, quote
+from .occupied import adopted
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import Kind, LedgerItem, TableState
+from .shapes import Shape, as_on_target, read_partition, read_shapes
+from .sql import query
+from .wording import listing, say
+
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
+_ROOT = (
+    "WITH RECURSIVE up AS (SELECT i.inhparent, 1 AS n FROM pg_catalog.pg_inherits i"
+    " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE i.inhrelid = %s AND c.relispartition"
+    " UNION ALL SELECT i.inhparent, up.n + 1 FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.inhparent)"
+    " SELECT n.nspname::text, c.relname::text FROM up JOIN pg_catalog.pg_class c ON c.oid = up.inhparent"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.n DESC LIMIT 1"
+)
+
+
+def align(run: Run, database: DatabasePlan, state: TableState) -> None:
+    """Change the columns of one of our tables on the target to those that the source has now, and empty it; make it
+    where it is a new partition.
+
+    Nothing happens where they are alike, or the table is not ours. One transaction, so that a kill leaves the table as
+    it was or empty with its new columns; the caller copies it in any case. Raises SchemaChanged for what cannot be
+    done, and EngineError of the side that failed.
+    """
+    place = renaming_of(run, database).place((state.schema, state.name))
+    source = _read(run, database, Side.SOURCE, (state.schema, state.name))
+    there = _read(run, database, Side.TARGET, place)
+    if source is not None and there is None:
+        _make_partition(run, database, state, place)
+    if source is None or there is None or place not in made_tables(run, database):
+        return  # whoever copies it says so
+    new = as_on_target(source.stored, renaming_of(run, database))
+    if {(one.name, one.type_name) for one in new} == {(one.name, one.type_name) for one in there.stored}:
+        return
+    _note_identities(run, database, there, new)
+    before, after = _sequences(run, database, source, there)
+    empty = "DELETE FROM ONLY" if place in adopted(run, database) else "TRUNCATE ONLY"
+    statements: Sequence[str] = ()
+    defaults: Sequence[str] = ()
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            statements, defaults = _statements(connection, state, there, new, empty)
+            statements, defaults = [*before, *statements], [*defaults, *after]
+            silent = run.ports.store.database(database.source_name).replica_role
+            _run(connection, statements, defaults, silent=silent)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise _failed(error, state, statements) from error
+    told = say(
+        "The columns of {schema}.{name} of {database} are made those of the source before it is copied again: "
+        "{statements}.",
+        schema=state.schema,
+        name=state.name,
+        database=database.source_name,
+        statements=listing(statements, 5),
+    )
+    run.ports.store.event("warning", "DDL-APPLIED", told)
+
+
+def _note_identities(run: Run, database: DatabasePlan, there: Shape, new: Sequence[Column]) -> None:
+    """Write down that added identity columns are made BY DEFAULT, so that Complete makes them what they are."""
+    known = {column.name for column in there.columns}
+    for column in new:
+        if column.identity == "a" and column.name not in known:
+            (schema, table), name = there.place, column.name
+            run.ports.ledger.intend(
+                LedgerItem(
+                    side=Side.TARGET,
+                    database=database.target_name,
+                    kind=Kind.IDENTITY_STATE,
+                    schema=schema,
+                    name=f"{table}.{name}",
+                    detail={"what": "identity", "table": table, "name": name, "was": "a"},
+                )
+            )
+
+
+def _sequences(run: Run, database: DatabasePlan, source: Shape, there: Shape) -> tuple[list[str], list[str]]:
+    """Return what makes the sequences of added columns, and then the columns' own. Complete sets their values."""
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        rows = connection.execute(query("owned_sequences"), {"oid": source.oid}).fetchall()
+    known = {column.name for column in there.columns}
+    before, after = [], []
+    for schema, name, column in [(str(schema), str(name), str(column)) for schema, name, column in rows]:
+        if column in known:
+            continue
+        at = renaming_of(run, database).place((schema, name))
+        run.ports.ledger.intend(
+            LedgerItem(
+                side=Side.TARGET,
+                database=database.target_name,
+                kind=Kind.OBJECT,
+                schema=at[0],
+                name=at[1],
+                detail={"type": "SEQUENCE"},
+            )
+        )
+        before.append(f"CREATE SEQUENCE IF NOT EXISTS {qualified(*at)}")
+        after.append(f"ALTER SEQUENCE {qualified(*at)} OWNED BY {qualified(*there.place)}.{quote(column)}")
+    return before, after
+
+
+def _make_partition(run: Run, database: DatabasePlan, state: TableState, place: Place) -> None:
+    """Make a table of the target that is missing, where the source's is a partition of one that is there."""
+    renaming = renaming_of(run, database)
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        found = read_partition(connection, state.oid, (state.schema, state.name))
+    if found is None or _read(run, database, Side.TARGET, renaming.place(found.parent)) is None:
+        return
+    item = LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.TABLE, schema=place[0], name=place[1])
+    run.ports.ledger.intend(item)
+    statement = drifting.partition_statement(place, renaming.place(found.parent), found.bounds)
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            _run(connection, [statement], (), silent=False)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise _failed(error, state, [statement]) from error
+
+
+def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape | None:
+    name = database.source_name if side is Side.SOURCE else database.target_name
+    with run.sessions.session(side, name) as connection:
+        try:
+            return next(iter(read_shapes(connection, place=place).values()), None)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, side, say("reading columns")) from error
+
+
+def _statements(
+    connection: Connection, state: TableState, there: Shape, new: Sequence[Column], empty: str
+) -> tuple[Sequence[str], Sequence[str]]:
+    root = connection.execute(_ROOT, (there.oid,)).fetchone()
+    if root is None:
+        statements, defaults = drifting.aligning(there.place, there.stored, new)
+        return [f"{empty} {qualified(*there.place)}", *statements], defaults
+    # The columns of a partition are those of its root, which has more partitions with rows: only more columns harm none
+    found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, new)
+    if found is None or found.doubt or any(one.kind is not ChangeKind.ADDED for one in found.changes):
+        raise SchemaChanged(
+            say(
+                "{schema}.{name} is a partition and has other columns on the source now, which cannot be changed for "
+                "it alone.",
+                schema=state.schema,
+                name=state.name,
+            ),
+            hint=say("Change the partitioned table on the target yourself and press Retry; or drop it from the task."),
+        )
+    return found.statements, ()
+
+
+def _run(connection: Connection, statements: Sequence[str], defaults: Sequence[str], *, silent: bool) -> None:
+    with connection.transaction():
+        connection.execute(_LOCK_TIMEOUT)
+        if silent:
+            connection.execute("SET LOCAL session_replication_role = replica")
+        for statement in statements:
+            connection.execute(statement.encode("utf-8", "surrogateescape"))
+        for (
+            statement
+        ) in defaults:  # rows are copied without them; what is missing is told with the structure at the end
+            with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
+                connection.execute(statement.encode("utf-8", "surrogateescape"))
+
+
+def _failed(error: psycopg.Error, state: TableState, statements: Sequence[str]) -> EngineError:
+    doing = say("changing the columns of {schema}.{name}", schema=state.schema, name=state.name)
+    general = translate(error, Side.TARGET, doing)
+    if general.retryable:
+        return general
+    return SchemaChanged(
+        general.message,
+        hint=say(
+            "Nothing was changed. The statement was: {statements}. Remove on the target what refuses it and press "
+            "Retry; or drop the table from the task.",
+            statements=listing(statements, 5),
+        ),
+    )

@@ -1,0 +1,128 @@
+"""Says in words that a table changed on the source, what is different, and what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import replace
+
+from ..drift import Change, ChangeKind, Doubt, Drift
+from ..drifting import gone_table
+from ..errors import SchemaChanged
+from ..ports import TableState
+from ..wording import Sentence, listing, say, together
+
+_MOST = 5
+_DOUBTS = {
+    Doubt.VALUES: say(
+        "No statement is certain to give the rows of the target the values that those of the source got, so it cannot "
+        "be applied. Press Copy again or Drop from task; or change the table on the target yourself and press Retry."
+    ),
+    Doubt.UNCLEAR: say(
+        "Columns went and others came, and nothing tells whether one was renamed, so no statement can be offered. "
+        "Press Copy again or Drop from task; or change the table on the target yourself and press Retry."
+    ),
+    Doubt.OTHER_NAME: say("Rename it back on the source and press Retry; or press Drop from task."),
+    Doubt.ATTACHED: say(
+        "It was attached, and may hold rows that the sync was never told. Press Copy again to make it on the target "
+        "and copy it, or Drop from task to leave it out."
+    ),
+    Doubt.GONE: say("Press Drop from task, or start the migration again."),
+}
+
+
+def changed(drift: Drift) -> SchemaChanged:
+    """Return the error for a table that has other columns than its counterpart on the target, or none there."""
+    error = _new_partition(drift) if drift.oid else _other_columns(drift)
+    error.drift = drift
+    return error
+
+
+def _new_partition(drift: Drift) -> SchemaChanged:
+    what = say("is a new partition of a selected table")
+    return SchemaChanged(
+        say(
+            "Table {schema}.{name} {what}, but it has not been copied. The sync stopped just before its first change.",
+            schema=drift.schema,
+            name=drift.name,
+            what=what,
+        ),
+        hint=advice(drift),
+    )
+
+
+def _other_columns(drift: Drift) -> SchemaChanged:
+    return SchemaChanged(
+        say(
+            "Table {schema}.{name} does not have the same columns any more: {names}. The sync "
+            "stopped just before the first change of the new shape.",
+            schema=drift.schema,
+            name=drift.name,
+            names=differences(drift),
+        ),
+        hint=advice(drift),
+    )
+
+
+def require_tables(tables: Iterable[TableState], known: Container[int]) -> None:
+    """Raise SchemaChanged for a table that was dropped on the source; `known`: the oids of those that are there."""
+    for table in tables:
+        if table.oid not in known:
+            raise _gone(table)
+
+
+def _gone(table: TableState) -> SchemaChanged:
+    error = SchemaChanged(
+        say(
+            "Table {schema}.{name} of {database} is gone from the source.",
+            schema=table.schema,
+            name=table.name,
+            database=table.database,
+        ),
+        hint=_DOUBTS[Doubt.GONE],
+    )
+    error.drift = replace(gone_table((table.schema, table.name)), database=table.database)
+    return error
+
+
+def advice(drift: Drift) -> Sentence:
+    """Return what the operator can press."""
+    if drift.doubt:
+        return _DOUBTS[drift.doubt]
+    if drift.oid:
+        return say(
+            "Press Apply and resume to run on the target: {statements}. Or press Drop from task to leave it out.",
+            statements=listing(drift.statements, _MOST),
+        )
+    return say(
+        "Press Apply and resume to run on the target: {statements}. Or press Copy again or Drop from task; or change "
+        "the table on the target yourself and press Retry.",
+        statements=listing(drift.statements, _MOST),
+    )
+
+
+def differences(drift: Drift) -> Sentence:
+    """Return what is different, on which side."""
+    return together([*_on(drift, source=True), *_on(drift, source=False), *_both(drift)], "; ")
+
+
+def _on(drift: Drift, *, source: bool) -> list[Sentence]:
+    here = ChangeKind.ADDED if source else ChangeKind.DROPPED
+    found = [change for change in drift.changes if change.kind in (here, ChangeKind.RENAMED)]
+    names = [change.new if source and change.kind is ChangeKind.RENAMED else change.name for change in found]
+    if source:
+        return [say("column {name} exists only on the source", name=name) for name in names]
+    return [say("column {name} exists only on the target", name=name) for name in names]
+
+
+def _both(drift: Drift) -> list[Sentence]:
+    one_side = (ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED)
+    return [_two(change) for change in drift.changes if change.kind not in one_side]
+
+
+def _two(change: Change) -> Sentence:
+    return say(
+        "column {name} is {source} on the source and {target} on the target",
+        name=change.name,
+        source=change.new or "-",
+        target=change.old or "-",
+    )

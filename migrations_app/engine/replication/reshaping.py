@@ -1,0 +1,151 @@
+"""Changes a table of the target at the place of the stream where it changed on the source, where that is allowed.
+
+The statements run in the transaction that moves the bookmark, after everything that came before the first row of the
+new shape and before that row. So they happen exactly once, whenever a worker dies: before the commit the target has
+the old shape and the bookmark stands before that row; after it both are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..drift import Drift, Leave
+from ..errors import SchemaChanged
+from ..mapping import renaming_of
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..ports import Kind, LedgerItem, TableState, TableStatus
+from ..wording import listing, say
+from .explained import changed
+from .failures import is_lost, lease_lost
+from .pipeline import Pipeline, StatementFailed
+from .relations import ShapeAllowed
+
+_LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
+_AS_BEFORE = b"SET LOCAL lock_timeout TO DEFAULT"
+
+
+class Reshaping:
+    """The leaves to change tables of one database during one session. One thread only."""
+
+    def __init__(self, run: Run, database: DatabasePlan, leaves: Iterable[Leave], *, position: int) -> None:
+        """`position`: where the session begins, durable."""
+        self._store, self._ledger = run.ports.store, run.ports.ledger
+        self._name, self._renaming, self._target = (
+            database.source_name,
+            renaming_of(run, database),
+            database.target_name,
+        )
+        self._waiting = list(leaves)
+        self._by_itself = run.plan.selection.follow == "additions"
+        self._done: set[str] = set()
+        self._taken: list[tuple[int, Drift]] = []
+        self.durable(position)
+
+    @property
+    def took(self) -> bool:
+        """Whether a table was changed, and the change is not on the target for good."""
+        return bool(self._taken)
+
+    def verdict(self, drift: Drift) -> SchemaChanged | ShapeAllowed:
+        """Return what to raise for a table whose shape is another one: leave to change it, or an error."""
+        place = (drift.schema, drift.name, drift.digest)
+        asked = any((one.schema, one.name, one.digest) == place for one in self._waiting)
+        alone = self._by_itself and drift.harmless
+        if drift.statements and drift.digest not in self._done and (asked or alone):
+            return ShapeAllowed(drift)
+        return changed(drift)
+
+    def state_of(self, drift: Drift, final: int) -> TableState:
+        """Return the table that a new partition is to the task from the source's transaction at `final` on."""
+        return TableState(
+            database=self._name,
+            schema=drift.schema,
+            name=drift.name,
+            oid=drift.oid,
+            status=TableStatus.DONE,
+            watermark=final,
+        )
+
+    def _item(self, drift: Drift) -> LedgerItem:
+        schema, name = self._renaming.place((drift.schema, drift.name))
+        detail = {"partition": drift.oid}
+        return LedgerItem(
+            side=Side.TARGET, database=self._target, kind=Kind.TABLE, schema=schema, name=name, detail=detail
+        )
+
+    def made(self, drift: Drift) -> TableState | None:
+        """Return the state of a new partition that is on the target when a worker made it, and died before it could
+        write that down; None when it is somebody else's.
+
+        It was made in the transaction that moved the bookmark, so that it holds exactly what came before.
+        """
+        wanted = self._item(drift)
+        found = [item for item in self._ledger.items(Side.TARGET, self._target) if item == wanted]
+        if not found or found[0].detail != wanted.detail:
+            return None
+        state = self.state_of(drift, 0)
+        self._store.save_tables(state)
+        return state
+
+    def run(self, pipeline: Pipeline, drift: Drift, final: int) -> None:
+        """Run the statements of a drift in the open transaction; `final`: of the source's transaction at hand.
+
+        Raises SchemaChanged when the target refuses one; StatementFailed when it is to be tried again as a whole.
+        """
+        self._done.add(drift.digest)
+        if drift.oid:
+            self._ledger.intend(self._item(drift))
+        doing = say("changing the columns of {schema}.{name}", schema=drift.schema, name=drift.name)
+        try:
+            pipeline.command(_LOCK_TIMEOUT, context=doing)
+            for statement in drift.statements:
+                pipeline.command(statement.encode(pipeline.encoding, "surrogateescape"), context=doing)
+            pipeline.command(_AS_BEFORE, context=doing)
+            pipeline.sync()
+            pipeline.drain()
+        except StatementFailed as failure:
+            if lease_lost(failure) or failure.error is None or is_lost(failure.error):
+                raise
+            raise _refused(drift, failure.error.diag.message_primary or str(failure.error)) from failure
+        self._taken.append((final, drift))
+
+    def durable(self, position: int) -> None:
+        """Use up the leaves before `position`, and tell what was changed: all of that is on the target for good."""
+        for leave in [one for one in self._waiting if one.lsn < position]:
+            self._store.leave_used(leave)
+            self._waiting.remove(leave)
+        for final, drift in [one for one in self._taken if one[0] < position]:
+            if drift.oid:
+                self._store.save_tables(self.state_of(drift, final))
+            self._tell(drift)
+        self._taken = [one for one in self._taken if one[0] >= position]
+
+    def _tell(self, drift: Drift) -> None:
+        told = say(
+            "Table {schema}.{name} of {database} was changed on the target as on the source: {statements}. "
+            "The sync goes on.",
+            schema=drift.schema,
+            name=drift.name,
+            database=self._name,
+            statements=listing(drift.statements, 5),
+        )
+        self._store.event("warning", "DDL-APPLIED", told)
+
+
+def _refused(drift: Drift, words: str) -> SchemaChanged:
+    error = SchemaChanged(
+        say(
+            "The target refused to change table {schema}.{name} as on the source: {words}",
+            schema=drift.schema,
+            name=drift.name,
+            words=words,
+        ),
+        hint=say(
+            "Nothing was changed. The statement was: {statements}. Remove on the target what refuses it and press "
+            "Retry; or press Copy again or Drop from task.",
+            statements=listing(drift.statements, 5),
+        ),
+    )
+    error.drift = drift
+    return error

@@ -1,0 +1,82 @@
+"""Reads the columns of tables with what a statement that makes or changes one needs. Locks no table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .connect import Connection
+from .drift import Column, Partition, Place
+from .renaming import Renaming
+from .sql import query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One table with all its live columns, in their order."""
+
+    oid: int
+    place: Place
+    columns: tuple[Column, ...]
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns that travel: all but generated ones."""
+        return tuple(column for column in self.columns if not column.generated)
+
+
+def read_shapes(
+    connection: Connection, *, oids: Sequence[int] | None = None, place: Place | None = None
+) -> dict[int, Shape]:
+    """Return the user tables of the connected database by their oid: all, those of `oids`, or the one at `place`.
+
+    What is not there is left out. Raises psycopg.Error.
+    """
+    schema, name = place or (None, None)
+    rows = connection.execute(
+        query("shape", connection.info.server_version),
+        {"oids": None if oids is None else list(oids), "schema": schema, "name": name},
+    ).fetchall()
+    found: dict[int, tuple[Place, list[Column]]] = {}
+    for oid, where, table, *rest in rows:
+        _, columns = found.setdefault(int(str(oid)), ((str(where), str(table)), []))
+        if rest[0] is not None:
+            columns.append(_column(rest))
+    return {oid: Shape(oid=oid, place=at, columns=tuple(columns)) for oid, (at, columns) in found.items()}
+
+
+def read_partition(connection: Connection, oid: int, place: Place) -> Partition | None:
+    """Return what the catalog knows of a partition with rows of its own; None when it is none. Raises psycopg.Error."""
+    row = connection.execute(query("partition"), {"oid": oid}).fetchone()
+    if row is None:
+        return None
+    return Partition(oid=oid, place=place, parent=(str(row[0]), str(row[1])), bounds=str(row[2]), born=bool(row[3]))
+
+
+def _column(row: Sequence[object]) -> Column:
+    name, type_name, not_null, default, collation, identity, generated, filled, after_dropped = row
+    return Column(
+        name=str(name),
+        type_name=str(type_name),
+        not_null=bool(not_null),
+        default=str(default or ""),
+        collation=str(collation),
+        identity=str(identity),
+        generated=str(generated),
+        filled=None if filled is None else str(filled),
+        after_dropped=bool(after_dropped),
+    )
+
+
+def as_on_target(columns: Iterable[Column], renaming: Renaming) -> list[Column]:
+    """Return columns of the source with types, defaults and collations as the target calls them."""
+    shown = renaming.shown
+    return [
+        replace(
+            column,
+            type_name=shown(column.type_name),
+            default=shown(column.default),
+            collation=shown(column.collation),
+        )
+        for column in columns
+    ]

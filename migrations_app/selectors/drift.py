@@ -1,0 +1,67 @@
+"""The changed table that stopped a task: old and new, the statements, and the choices there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from ..engine.drift import ChangeKind, Doubt
+from ..engine.states import Action, Status
+from ..models import MigrationTask
+from . import labels
+from .conflicts import ActionButton, button
+
+_CHOICES = [Action.RETRY, Action.APPLY, Action.RECOPY, Action.DROP]
+_NOT_COPIED = (Doubt.OTHER_NAME, Doubt.GONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeLine:
+    """One difference: `old` as the target has it, `new` as the source has it."""
+
+    what: str
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftView:
+    """A changed table as pages show it."""
+
+    database: str
+    table: str
+    lines: list[ChangeLine]
+    statements: list[str]
+    doubt: str
+    choices: list[ActionButton]
+
+
+def drift(task: MigrationTask) -> DriftView | None:
+    """Return the changed table that a failed task stopped at, None when there is none."""
+    facts = task.drift
+    if task.status != Status.FAILED or not facts:
+        return None
+    doubt = Doubt(facts["doubt"])
+    without = {Action.APPLY} if not facts["statements"] else set()
+    without |= {Action.RECOPY} if doubt in _NOT_COPIED else set()
+    return DriftView(
+        database=facts["database"],
+        table=f"{facts['schema']}.{facts['name']}",
+        lines=[_line(change) for change in facts["changes"]],
+        statements=list(facts["statements"]),
+        doubt=str(labels.DOUBTS.get(doubt, "")),
+        choices=[button(action) for action in _CHOICES if action not in without],
+    )
+
+
+def _line(change: dict[str, Any]) -> ChangeLine:
+    absent = _("not there")
+    return ChangeLine(
+        what=str(labels.CHANGED[ChangeKind(change["kind"])]),
+        name=change["name"],
+        old=change["old"] or absent,
+        new=change["new"] or absent,
+    )
