@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20_000  # milliseconds
 # Number the stops, and note each element that gets the focus, whether it can be seen, and how it shows the focus.
 WATCH = """() => {
-  Object.defineProperty(document, "hidden", { get: () => true });  // a hidden tab does not ask: the page stays as it is
   const all = document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]");
   const wanted = [...all].filter((node) => !node.disabled && node.type !== "hidden" && node.tabIndex >= 0
     && node.checkVisibility({ visibilityProperty: true }));
@@ -62,10 +61,15 @@ WATCH = """() => {
 }"""
 
 
+# A hidden tab does not ask, from its first moment on: an answer would replace what is being counted.
+HIDDEN = 'Object.defineProperty(document, "hidden", { get: () => true });'
+
+
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     """One page for the whole walk."""
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    context.add_init_script(HIDDEN)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)

@@ -16,8 +16,7 @@ from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, end_older_sessions, translate
 from ..drift import Leave
-from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError
-from ..failover import identity_of, require_continuation, took_over
+from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
@@ -25,10 +24,10 @@ from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..slots import readers_of
 from ..versions import decodes_truncate
-from ..wording import NOTHING, listing, say
+from ..wording import say
 from . import bookmark
 from .apply import Applier
-from .explained import require_tables
+from .continuing import require_publication, require_same_server
 from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
@@ -238,10 +237,10 @@ class SyncSession:
         name = self._database.source_name
         connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **timeout)
         try:
-            self._require_same_server(connection, ordinary, state, position)
+            require_same_server(self._run.ports.store, self._tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                self._require_publication(ordinary, state)
+                require_publication(ordinary, state, self._tables(), self.watch)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -280,71 +279,6 @@ class SyncSession:
             " WHERE pid = %s AND application_name LIKE %s",
             (pid, f"towpath:{self._run.plan.key}:%"),
         )
-
-    def _require_same_server(
-        self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int
-    ) -> None:
-        """Raise unless this is the server that the task began with, or a standby of it that continues it for us."""
-        now = identity_of(connection)
-        if took_over(ordinary, now, state):
-            marks = [table.watermark or 0 for table in self._tables() if not table.set_aside]
-            require_continuation(connection, ordinary, state, now, position, max([position, *marks]))
-            self._run.ports.store.save_database(replace(state, timeline=now.timeline))
-            said = say(
-                "A standby of the source took over (timeline {timeline}) and has the slot {slot}: the sync goes on, "
-                "and nothing is missing.",
-                timeline=now.timeline,
-                slot=state.slot,
-            )
-            self._run.ports.store.event("warning", "SRC-FAILEDOVER", said)
-            return
-        same = now.system_id == state.system_id and (not state.timeline or now.timeline == state.timeline)
-        if state.system_id and not same:
-            raise SourceError(
-                say(
-                    "This is not the server that the migration started with: system {system}, timeline {now} "
-                    "instead of {system_id}, timeline {timeline}. Changes may be missing after a failover.",
-                    system=now.system_id,
-                    now=now.timeline,
-                    system_id=state.system_id,
-                    timeline=state.timeline,
-                ),
-                hint=say("Correct the address of the source, or start the migration again."),
-                code="SRC-CHANGED",
-            )
-
-    def _require_publication(self, ordinary: Connection, state: DatabaseState) -> None:
-        row = ordinary.execute(
-            "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((row_to_json(p) ->> 'pubtruncate')::bool, true)"
-            " FROM pg_catalog.pg_publication p WHERE pubname = %s",
-            (state.publication,),
-        ).fetchone()
-        listed = ordinary.execute(
-            "SELECT t.relid::bigint FROM pg_catalog.pg_publication p,"
-            " LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t WHERE p.pubname = %s",
-            (state.publication,),
-        ).fetchall()
-        # By oid: a renamed table is still published, and its first change says what happened.
-        tables = {
-            table.oid: f"{table.schema}.{table.name}"
-            for table in self._tables()
-            if not table.unlogged and not table.set_aside
-        }
-        missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
-        if row == (True,) and missing:
-            require_tables([one for one in self._tables() if one.oid in tables], self.watch.shapes(list(tables)))
-        if row != (True,) or missing:
-            what = say("is gone from the source") if row is None else say("does not publish every change any more")
-            raise SourceError(
-                say(
-                    "The publication {publication} {what}.",
-                    publication=state.publication,
-                    what=what,
-                )
-                + (say(" Missing: {names}.", names=listing(missing, 10)) if missing else NOTHING),
-                hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
-                code="SRC-PUBLICATION",
-            )
 
     def mark(self, oid: int, watermark: int) -> None:
         """Skip changes of a table that commit before another LSN. Only while nobody advances the session."""
