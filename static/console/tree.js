@@ -19,15 +19,20 @@
   // for again afterwards.
   const forget = (xhr, list) => { outdated.add(xhr); lists.add(list); };
 
+  // A click between the swap and htmx's own look at what is new would send the form, and load the page. Only what is new:
+  // a list that htmx looks at again forgets that it has been fetched.
+  const wake = (nodes) => nodes.forEach((node) => { if (node) htmx.process(node); });
+
   const show = () => {
     const target = document.getElementById("counter");
     answers.splice(0).forEach((answer) => {
       const parts = new DOMParser().parseFromString(answer, "text/html").body;
+      const told = [...parts.querySelectorAll("[hx-swap-oob]")].map((part) => part.id);
       // In a search, or on a level's own page, the ancestors are not shown: what is said about them has no place.
       parts.querySelectorAll("[hx-swap-oob]").forEach((part) => { if (!document.getElementById(part.id)) part.remove(); });
       htmx.swap(target, parts.innerHTML, { swapStyle: "none" }, { eventInfo: { target } });
+      wake(told.map((id) => document.getElementById(id)));
     });
-    htmx.process(document.getElementById("objects"));
     lists.forEach((list) => { if (list.isConnected) htmx.trigger(list, "again"); });
     lists.clear();
   };
@@ -77,8 +82,7 @@
     if (running?.xhr && running.xhr === event.detail.xhr) setTimeout(next);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
-    // A click between the swap and htmx's own look at what is new would send the form, and load the page.
-    if (event.detail.target.matches("#level, #level ul")) htmx.process(event.detail.target);
+    if (event.detail.target.matches("#level, #level ul")) wake([...event.detail.target.children]);
   });
 
   // Whoever goes on takes along what was clicked before: the page is left when the last change is answered.

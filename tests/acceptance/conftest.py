@@ -29,7 +29,8 @@ def world(
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    named = os.environ.get("CHROMIUM")
+    executable = shutil.which(named) if named else shutil.which("chromium-headless-shell") or shutil.which("chromium")
     arguments = [
         "--disable-dev-shm-usage",
         "--disable-background-networking",

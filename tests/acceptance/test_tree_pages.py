@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from migrations_app.engine.selection import Selection
 from migrations_app.models import MigrationTask, SourceObject
@@ -173,7 +173,8 @@ def test_fifty_thousand_tables_are_paged_searched_and_toggled(
 def test_clicks_that_follow_fast_count_in_the_order_of_the_clicks(
     sign_in: SignIn, live_server: Any, task: MigrationTask
 ) -> None:
-    page, held = _open(sign_in, live_server, task), []
+    page = _open(sign_in, live_server, task)
+    held: list[Route] = []
     page.route("**/objects/toggle/", lambda route: route.continue_() if held else held.append(route))
     page.get_by_role("checkbox", name="Whole instance", exact=True).click()
     for name in ("shop", "analytics", "analytics"):
@@ -188,7 +189,8 @@ def test_clicks_that_follow_fast_count_in_the_order_of_the_clicks(
 
 
 def test_who_goes_on_at_once_takes_the_last_click_along(sign_in: SignIn, live_server: Any, task: MigrationTask) -> None:
-    page, held = _open(sign_in, live_server, task), []
+    page = _open(sign_in, live_server, task)
+    held: list[Route] = []
     page.route("**/objects/toggle/", lambda route: route.continue_() if held else held.append(route))
     for name in ("shop", "analytics"):
         page.get_by_role("checkbox", name=name, exact=True).click()
