@@ -78,8 +78,9 @@ def _step(request: HtmxRequest, task: MigrationTask | None) -> HttpResponseBase:
 
 
 def _alone(request: HtmxRequest, side: str, task: MigrationTask | None) -> SettingsForms:
-    for upload in request.FILES.values():
-        upload.seek(0)  # judged once already
+    for name in request.FILES:
+        for upload in request.FILES.getlist(name):
+            upload.seek(0)  # judged once already
     return SettingsForms(request.POST, request.FILES, task=task, only=side)
 
 
