@@ -58,6 +58,12 @@ def said(text: str) -> str:
 
 
 @register.filter
+def next_action(code: str) -> str:
+    """What to do after a message with this code: `event.code|next_action`; nothing where nothing is to be done."""
+    return selectors.next_action(code)
+
+
+@register.filter
 def differences(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a comparison found, with its texts in the reader's language."""
     return [selectors.told_difference(item) for item in items]

@@ -20,7 +20,8 @@ from migrations_app.models import MigrationTask
 
 from .. import proof
 from ..forms.speed import SpeedForm
-from ..http import CONFLICT, HtmxRequest, go, refuse, task_or_404
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
+from ..templatetags.console_extras import visible
 
 _PERFORM: dict[str, Callable[..., Any]] = {
     "start": services.start_task,
@@ -72,6 +73,9 @@ _OF_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
     "quarantine": (services.quarantine_table, gettext_lazy("The table is quarantined. Press Retry to go on.")),
     "drop": (services.drop_table, gettext_lazy("The table is dropped from the task.")),
 }
+_FOR_GOOD = ("delete", "drop")
+"""What cannot be undone takes the task's name, typed; so does clearing the target before Start again."""
+_LONGEST_SHOWN_NAME = 1200
 _LEADS_TO = {"start_again": "tasks:check", "reopen": "tasks:settings"}
 
 
@@ -83,7 +87,9 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
     return _ask(request, task_or_404(request, task_id), action)
 
 
-def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_problem: str = "") -> HttpResponse:
+def _ask(
+    request: HtmxRequest, task: MigrationTask, action: str, *, proof_problem: str = "", typed_problem: str = ""
+) -> HttpResponse:
     row = selectors.task_row(task)
     button = next((item for item in row.choices if item.name == action), None)
     context: dict[str, Any] = {
@@ -93,6 +99,8 @@ def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_proble
         "action": action,
         "back": _back(request, task),
         "proof_problem": proof_problem,
+        "for_good": action in _FOR_GOOD,
+        "typed_problem": typed_problem,
         "at_conflict": row.conflict if row.conflict and button in row.conflict.choices else None,
         "at_drift": row.drift if row.drift and button in row.drift.choices else None,
         "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
@@ -100,8 +108,9 @@ def _ask(request: HtmxRequest, task: MigrationTask, action: str, *, proof_proble
     if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):
         context["left"] = selectors.left_behind(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
-    if proof_problem:
-        return reswap(render(request, template, context, status=proof.FORBIDDEN), "innerHTML")
+    if proof_problem or typed_problem:
+        status = proof.FORBIDDEN if proof_problem else UNPROCESSABLE
+        return reswap(render(request, template, context, status=status), "innerHTML")
     return render(request, template, context, status=200 if button else CONFLICT)
 
 
@@ -123,9 +132,14 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
     back = _back(request, task)
     if _is_risky(request, task, action) and (problem := proof.problem(request, request.user)):
         return _ask(request, task, action, proof_problem=problem)
-    extra = {"clear_target": "clear_target" in request.POST} if action == "start_again" else {}
+    extra: dict[str, Any] = {"clear_target": "clear_target" in request.POST} if action == "start_again" else {}
+    if action in _FOR_GOOD or extra.get("clear_target"):
+        extra["typed"] = _typed(request, task)
     try:
         _PERFORM[action](task_id=task.id, actor=request.user, **extra)
+    except services.Untyped as untyped:
+        request.refused = True
+        return _ask(request, task, action, typed_problem=untyped.message)
     except services.Refused as refused:
         return refuse(request, refused.message, back)
     if action == "delete":
@@ -156,14 +170,37 @@ def table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
     task = task_or_404(request, task_id)
     back = reverse("tasks:detail", args=[task.id])
     if request.method == "GET":
-        context = {"task": task, "button": selectors.button(action), "back": back, "place": _table_of(request.GET)}
-        return render(request, "console/partials/_table.html" if request.htmx else "console/table.html", context)
+        return _ask_of_table(request, task, action)
     perform, said = _OF_TABLES[action]
+    extra = {"typed": _typed(request, task)} if action in _FOR_GOOD else {}
     try:
-        perform(task_id=task.id, actor=request.user, **_table_of(request.POST))
+        perform(task_id=task.id, actor=request.user, **_table_of(request.POST), **extra)
+    except services.Untyped as untyped:
+        request.refused = True
+        return _ask_of_table(request, task, action, typed_problem=untyped.message)
     except services.Refused as refused:
         return refuse(request, refused.message, back)
     return go(request, back, said=str(said))
+
+
+def _ask_of_table(request: HtmxRequest, task: MigrationTask, action: str, *, typed_problem: str = "") -> HttpResponse:
+    context: dict[str, Any] = {
+        "task": task,
+        "button": selectors.button(action),
+        "back": reverse("tasks:detail", args=[task.id]),
+        "place": _table_of(request.POST or request.GET),
+        "for_good": action in _FOR_GOOD,
+        "typed_problem": typed_problem,
+    }
+    template = "console/partials/_table.html" if request.htmx else "console/table.html"
+    answer = render(request, template, context, status=UNPROCESSABLE if typed_problem else 200)
+    return reswap(answer, "innerHTML") if typed_problem else answer
+
+
+def _typed(request: HtmxRequest, task: MigrationTask) -> str:
+    """Return what was typed as the task's name. Signs that nobody can type may be typed as pages show them."""
+    typed = request.POST.get("typed", "")[:_LONGEST_SHOWN_NAME]
+    return task.name if typed.strip() == visible(task.name).strip() else typed
 
 
 def _table_of(sent: QueryDict) -> dict[str, str]:

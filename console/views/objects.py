@@ -1,7 +1,11 @@
-"""Step 2 of the wizard: which objects move. The tree is loaded level by level from our own rows."""
+"""Step 2 of the wizard: which objects move. The tree is loaded level by level from our own rows.
+
+What stands beside the tree (foreign keys, roles, what the target has) is in `options`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +13,6 @@ from django.http import Http404, HttpResponse, HttpResponseBadRequest, HttpRespo
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from migrations_app import selectors, services
@@ -119,6 +122,17 @@ def _unreadable() -> HttpResponseBase:
     return HttpResponseBadRequest(_("The selection could not be read. Load the page again."))
 
 
+def _selected(
+    request: HtmxRequest, task: MigrationTask, at: tuple[str, ...], change: Callable[..., MigrationTask], **values: Any
+) -> HttpResponseBase:
+    """Change the selection and answer with what changed from `at` upwards, or say why nothing did."""
+    try:
+        task = change(task_id=task.id, actor=request.user, **values)
+    except (services.Refused, selectors.BadSearch) as refused:
+        return refuse(request, str(refused), reverse("tasks:objects", args=[task.id]))
+    return _toggled(request, task, at)
+
+
 @require_POST
 def toggle(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Select or leave out what lies at a path; answers with the node, its ancestors and the counter."""
@@ -127,11 +141,7 @@ def toggle(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     path, selected = _posted_path(value), value.get("selected")
     if path is None or not isinstance(selected, bool):
         return _unreadable()
-    try:
-        task = services.set_selected(task_id=task.id, actor=request.user, path=path, selected=selected)
-    except services.Refused as refused:
-        return refuse(request, refused.message, reverse("tasks:objects", args=[task.id]))
-    return _toggled(request, task, path)
+    return _selected(request, task, path, services.set_selected, path=path, selected=selected)
 
 
 @require_POST
@@ -142,11 +152,7 @@ def mode(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     path, wanted = _posted_path(value), value.get("mode")
     if path is None or wanted not in _MODES:
         return _unreadable()
-    try:
-        task = services.set_mode(task_id=task.id, actor=request.user, path=path, mode=str(wanted))
-    except services.Refused as refused:
-        return refuse(request, refused.message, reverse("tasks:objects", args=[task.id]))
-    return _toggled(request, task, path)
+    return _selected(request, task, path, services.set_mode, path=path, mode=str(wanted))
 
 
 @require_POST
@@ -157,15 +163,13 @@ def matching(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     path, wanted, text = _posted_path(value), value.get("mode"), value.get("q")
     if path is None or wanted not in _MODES or not is_text(text) or len(text) > _LONGEST_SEARCH:
         return _unreadable()
-    who: dict[str, Any] = {"task_id": task.id, "actor": request.user, "mode": str(wanted)}
-    try:
+
+    def change(**who: Any) -> MigrationTask:
         if text.startswith("/"):
-            task = services.set_listed(paths=selectors.matching_tables(task, path, text), **who)
-        else:
-            task = services.set_matching(scope=path, pattern=text, **who)
-    except (services.Refused, selectors.BadSearch) as refused:
-        return refuse(request, str(refused), reverse("tasks:objects", args=[task.id]))
-    return _toggled(request, task, ())
+            return services.set_listed(paths=selectors.matching_tables(task, path, text), **who)
+        return services.set_matching(scope=path, pattern=text, **who)
+
+    return _selected(request, task, (), change, mode=str(wanted))
 
 
 @require_POST
@@ -194,100 +198,3 @@ def _posted_path(value: dict[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(path, list) or len(path) > 3 or not all(is_text(part) for part in path):
         return None
     return tuple(path)
-
-
-@require_GET
-def closure(request: HtmxRequest, task_id: UUID) -> HttpResponse:
-    """What the selection needs beyond itself, listed before it is added."""
-    task = task_or_404(request, task_id)
-    context = {"task": task, "row": selectors.task_row(task), "closure": selectors.closure(task)}
-    return render(request, "console/closure.html", context)
-
-
-@require_POST
-def parents(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Select the foreign-key parents that are left out."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    try:
-        added = services.include_parents(task_id=task.id, actor=request.user)
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    said = ngettext("%(number)d parent table included.", "%(number)d parent tables included.", added)
-    return go(request, url, said=said % {"number": added})
-
-
-@require_POST
-def keys(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Go without the foreign keys whose parent is left out, or require the parents again."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    policy = request.POST.get("policy", "")
-    try:
-        services.set_foreign_keys(task_id=task.id, actor=request.user, policy=policy)
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    said = {
-        "without": _("Foreign keys to tables that are left out will not be made on the target."),
-        "require": _("Foreign keys to tables that are left out are required again."),
-    }
-    return go(request, url, said=said[policy])
-
-
-@require_POST
-def roles(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Say which roles are made on the target."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    wanted, passwords = request.POST.get("roles", "")[:20], "passwords" in request.POST
-    try:
-        services.set_roles(
-            task_id=task.id, actor=request.user, roles=wanted, passwords=passwords, seen=request.POST.get("seen")
-        )
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    return go(request, url, said=_("Roles saved. The check shows what will happen to each of them."))
-
-
-@require_POST
-def existing(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Say what happens to what the target has already; emptying and dropping take the task's name."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    policy, typed = request.POST.get("policy", "")[:20], request.POST.get("typed", "")[:200]
-    try:
-        services.set_existing(
-            task_id=task.id, actor=request.user, policy=policy, typed=typed, seen=request.POST.get("seen")
-        )
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    return go(request, url, said=_("Saved. The check lists what will be done to what the target has."))
-
-
-@require_POST
-def follow(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Say what happens when a table changes on the source during the sync."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    wanted, seen = request.POST.get("follow", "")[:20], request.POST.get("seen")
-    try:
-        services.set_follow(task_id=task.id, actor=request.user, follow=wanted, seen=seen)
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    said = {
-        "ask": _("Saved. The sync stops and asks at every change of a table."),
-        "additions": _("Saved. Added columns and partitions will be applied by themselves."),
-    }
-    return go(request, url, said=said[wanted])
-
-
-@require_POST
-def read(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Ask a worker to read the source's objects."""
-    task = task_or_404(request, task_id)
-    url = reverse("tasks:objects", args=[task.id])
-    try:
-        services.request_inventory(task_id=task.id, actor=request.user)
-    except services.Refused as refused:
-        return refuse(request, refused.message, url)
-    return go(request, url)

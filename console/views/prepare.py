@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import HtmxRequest, go, live, task_or_404
+from ..http import HtmxRequest, go, live, refuse, task_or_404
 
 _RESULT = "console/partials/_prepare.html"
 
@@ -49,5 +49,9 @@ def result(request: HtmxRequest, task_id: UUID) -> HttpResponse:
 def look(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Ask a worker to look at the source."""
     task = task_or_404(request, task_id)
-    services.request_preparation(task_id=task.id, actor=request.user)
-    return go(request, reverse("tasks:prepare", args=[task.id]))
+    back = reverse("tasks:prepare", args=[task.id])
+    try:
+        services.request_preparation(task_id=task.id, actor=request.user)
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back)

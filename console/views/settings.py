@@ -1,4 +1,8 @@
-"""Step 1 of the wizard: task, source and target. Every press saves the draft."""
+"""Step 1 of the wizard: task, source and target. Every press saves the draft.
+
+A test saves everything, or its side alone while anything else is empty or wrong: nobody fills in a target to learn
+whether the source answers. The other fields then stay as they were typed, and the page says in which draft it is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import push_url
 
 from migrations_app import selectors, services
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
@@ -21,12 +26,15 @@ from .endpoints import as_public, freshen, shown_values
 
 SIDES = ("source", "target")
 # Buttons that show other fields and save nothing: what htmx does in place, for browsers without it.
-SHOWING = ("fields", "public", "refresh", "use-source", "use-target")
+SHOWING = ("fields", "public", "refresh", "use-source", "use-target", "see")
+_OF_ONE_SIDE = {f"{press}-{side}": side for press in ("test", "confirm") for side in SIDES}
 
 
 @require_http_methods(["GET", "POST"])
 def create(request: HtmxRequest) -> HttpResponseBase:
-    """A new task: nothing exists until the first save."""
+    """A new task: nothing exists until the first save. A page whose test made a draft names that draft."""
+    if draft := request.POST.get("draft"):
+        return _step(request, task_or_404(request, _uuid_or_404(draft)))
     return _step(request, None)
 
 
@@ -34,6 +42,13 @@ def create(request: HtmxRequest) -> HttpResponseBase:
 def edit(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """A draft taken up again."""
     return _step(request, task_or_404(request, task_id))
+
+
+def _uuid_or_404(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Http404("no such task") from error
 
 
 def _step(request: HtmxRequest, task: MigrationTask | None) -> HttpResponseBase:
@@ -45,6 +60,9 @@ def _step(request: HtmxRequest, task: MigrationTask | None) -> HttpResponseBase:
     if request.POST.get("press") in SHOWING:
         return _page(request, _shown(request, task), task)
     forms = SettingsForms(request.POST, request.FILES, task=task)
+    side = _OF_ONE_SIDE.get(request.POST.get("press", ""), "")
+    if side and not forms.is_valid():
+        forms = _alone(request, side, task)
     if forms.is_valid():
         try:
             return _save(request, forms, task)
@@ -54,8 +72,16 @@ def _step(request: HtmxRequest, task: MigrationTask | None) -> HttpResponseBase:
         except services.Refused as refused:
             if task is not None:
                 return refuse(request, refused.message, reverse("tasks:detail", args=[task.id]))
-            forms.source.add_error(None, refused.message)
+            blamed = forms.target if forms.only == "target" else forms.source
+            blamed.add_error(None, refused.message)
     return _page(request, forms, task)
+
+
+def _alone(request: HtmxRequest, side: str, task: MigrationTask | None) -> SettingsForms:
+    for name in request.FILES:
+        for upload in request.FILES.getlist(name):
+            upload.seek(0)  # judged once already
+    return SettingsForms(request.POST, request.FILES, task=task, only=side)
 
 
 def _shown(request: HtmxRequest, task: MigrationTask | None) -> SettingsForms:
@@ -74,6 +100,8 @@ def _shown(request: HtmxRequest, task: MigrationTask | None) -> SettingsForms:
 
 
 def _save(request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None) -> HttpResponseBase:
+    if forms.only:
+        return _try_alone(request, forms, task)
     if task is None:
         task = services.create_draft(actor=request.user, **forms.values())
     else:
@@ -82,16 +110,47 @@ def _save(request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None
     return _saved(request, task)
 
 
+def _try_alone(request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None) -> HttpResponseBase:
+    """Save and test one side; answer with the page as it is, so that nothing that was typed elsewhere is lost."""
+    side, confirm = forms.only, None
+    if request.POST["press"].startswith("confirm-"):
+        confirm = _shown_key(request, side).id
+    started = services.try_side(
+        task_id=task.id if task else None,
+        actor=request.user,
+        side=side,
+        endpoint=forms.side(),
+        name=forms.name(),
+        incremental="incremental" in request.POST,
+        confirm=confirm,
+        seen=request.POST.get("seen") if task else None,
+    )
+    task = task_or_404(request, started.task_id)
+    typed = {name: value for name, value in request.POST.items() if not name.startswith(f"{side}-")}
+    answer = _page(request, SettingsForms(task=task, typed_in=typed), task, tests={side: started}, saved=True)
+    return push_url(answer, _address(request, task, started))
+
+
 def _page(
-    request: HtmxRequest, forms: SettingsForms, task: MigrationTask | None, *, stale: bool = False
+    request: HtmxRequest,
+    forms: SettingsForms,
+    task: MigrationTask | None,
+    *,
+    tests: dict[str, ConnectionTest] | None = None,
+    stale: bool = False,
+    saved: bool = False,
 ) -> HttpResponse:
-    """Draw the step. `stale`: somebody else saved it; what was typed stays, and the next press saves over theirs."""
-    context: dict[str, Any] = {"forms": forms, "task": task, "tests": _shown_tests(request, task), "stale": stale}
+    """Draw the step. `stale`: somebody else saved it; what was typed stays, and the next press saves over theirs.
+
+    `saved`: what the page was drawn from has just been saved by itself.
+    """
+    shown = {**_shown_tests(request, task), **(tests or {})}
+    context: dict[str, Any] = {"forms": forms, "task": task, "tests": shown, "stale": stale}
     context["saved_source"] = selectors.saved_endpoints(side="source")
     context["saved_target"] = selectors.saved_endpoints(side="target")
     if task is not None:
         context["row"] = selectors.task_row(task)
-        context["seen"] = seen(request, selectors.settings_mark(task), stale=stale)
+        context["seen"] = seen(request, selectors.settings_mark(task), stale=stale or saved)
     status = CONFLICT if stale else UNPROCESSABLE if forms.error_count else 200
     return render(request, "console/settings.html", context, status=status)
 
@@ -113,28 +172,38 @@ def _saved(request: HtmxRequest, task: MigrationTask) -> HttpResponseBase:
 
 def _confirm_host_key(request: HtmxRequest, task: MigrationTask, side: str) -> HttpResponseBase:
     """Trust the SSH host key that the shown test found, then test again."""
-    test = _find_test(request, request.POST.get(f"test_{side}", ""))
     try:
-        if test is None:
-            raise services.Refused(_("There is no SSH host key to confirm any more. Test the connection again."))
-        services.confirm_host_key(task_id=task.id, actor=request.user, side=side, test_id=test.id)
+        services.confirm_host_key(task_id=task.id, actor=request.user, side=side, test_id=_shown_key(request, side).id)
     except services.Refused as refused:
         return refuse(request, refused.message, reverse("tasks:settings", args=[task.id]))
     return _start_test(request, task, side)
 
 
+def _shown_key(request: HtmxRequest, side: str) -> ConnectionTest:
+    """Return the test of this side that the page shows. Raises Refused when there is none any more."""
+    test = _find_test(request, request.POST.get(f"test_{side}", ""))
+    if test is None:
+        raise services.Refused(_("There is no SSH host key to confirm any more. Test the connection again."))
+    return test
+
+
 def _start_test(request: HtmxRequest, task: MigrationTask, side: str) -> HttpResponseBase:
-    shown = {name: request.POST[f"test_{name}"] for name in SIDES if request.POST.get(f"test_{name}")}
     started = services.request_test(task_id=task.id, actor=request.user, side=side)
-    query = urlencode(shown | {side: str(started.id)})
-    # Followed by htmx too: it takes the form out of the page and shows the new address.
-    return HttpResponseRedirect(f"{reverse('tasks:settings', args=[task.id])}?{query}")
+    # Followed by htmx too: it takes its parts out of the page and shows the new address.
+    return HttpResponseRedirect(_address(request, task, started))
+
+
+def _address(request: HtmxRequest, task: MigrationTask, started: ConnectionTest) -> str:
+    """Return the address of the step with a new test, and with the one of the other side that the page shows."""
+    shown = {name: request.POST[f"test_{name}"] for name in SIDES if request.POST.get(f"test_{name}")}
+    query = urlencode(shown | {started.side: str(started.id)})
+    return f"{reverse('tasks:settings', args=[task.id])}?{query}"
 
 
 def _shown_tests(request: HtmxRequest, task: MigrationTask | None) -> dict[str, ConnectionTest | None]:
     tests: dict[str, ConnectionTest | None] = dict.fromkeys(SIDES)
     for side in SIDES:
-        test = _find_test(request, request.GET.get(side, ""))
+        test = _find_test(request, request.GET.get(side) or request.POST.get(f"test_{side}", ""))
         if test is not None and task is not None and (test.task_id, test.side) == (task.id, side):
             tests[side] = test
     return tests

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .conflicts import Conflict
 from .drift import Drift
+from .next_actions import next_action
 from .wording import Sentence, rewritten, say, verbatim
 
 
@@ -26,12 +27,13 @@ class EngineError(Exception):
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)
         self.message = verbatim(message)
-        self.hint = verbatim(hint)
         self.detail: dict[str, str] = {}
         if code is not None:
             self.code = code
         if retryable is not None:
             self.retryable = retryable
+        # Who waits for another try has nothing to do; everybody else is told, by the code if the raiser says nothing.
+        self.hint = verbatim(hint or ("" if self.retryable else next_action(self.code)))
 
     @property
     def public_message(self) -> Sentence:

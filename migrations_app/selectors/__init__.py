@@ -97,7 +97,7 @@ from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
 from .wal import WalView, wal
-from .wording import Worded, in_english, told, told_difference, told_in, told_list
+from .wording import Worded, in_english, next_action, told, told_difference, told_in, told_list
 
 __all__ = [
     "ActionButton",
@@ -190,6 +190,7 @@ __all__ = [
     "may_tune",
     "name_is_taken",
     "names_mark",
+    "next_action",
     "place_fields",
     "place_of",
     "preparation",

@@ -165,9 +165,8 @@ def health() -> Health:
     missing = [name for name in queue.CLUSTERS if name not in beats]
     problem = ""
     if missing:
-        names = ", ".join(missing)
-        said = _("No worker answers for: %(names)s. Tasks wait until it does; start it with manage.py up.")
-        problem = said % {"names": names}
+        said = _("No worker answers for %(names)s: tasks that need one wait. Start all workers with manage.py up.")
+        problem = said % {"names": ", ".join(missing)}
     elif "dispatcher" not in beats:
         problem = _(
             "The dispatcher does not answer: scheduled tasks are not started, and a worker that died is not replaced. "

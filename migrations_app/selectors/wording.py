@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from django.utils.translation import gettext as _
 
-from ..telling import tell_kept
+from ..engine import next_actions
+from ..telling import tell, tell_kept
 
 
 class Worded(Protocol):
@@ -31,6 +32,11 @@ def told(row: Worded, name: str) -> str:
     kept = getattr(row, "how", row.words)
     data = kept.get(name) if isinstance(kept, dict) else None
     return tell_kept(data, english)
+
+
+def next_action(code: str) -> str:
+    """Return in the reader's language what to do after a message with this code; '' where there is nothing to do."""
+    return tell(next_actions.next_action(code))
 
 
 def told_in(part: Mapping[str, Any], name: str, tell: Tell = told) -> str:

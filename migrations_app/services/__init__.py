@@ -21,7 +21,7 @@ from .accounts import (
     setup_token_is_open,
 )
 from .audit import answering, record_request
-from .base import Changed, NotFound, Refused
+from .base import Changed, NotFound, Refused, Untyped
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import (
     acknowledge,
@@ -50,6 +50,7 @@ from .drafts import (
     request_inventory,
     request_test,
     save_settings,
+    try_side,
 )
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
@@ -110,6 +111,7 @@ __all__ = [
     "NotFound",
     "Refused",
     "ResourceData",
+    "Untyped",
     "acknowledge",
     "add_tag",
     "administrator_exists",
@@ -201,6 +203,7 @@ __all__ = [
     "take_to_foreground",
     "thin_samples",
     "try_now",
+    "try_side",
     "tune_task",
     "withdraw_acknowledgement",
     "workers_alive",

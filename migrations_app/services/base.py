@@ -36,6 +36,16 @@ class Changed(Refused):
     """Somebody saved the same thing since the form was shown. Nothing was changed."""
 
 
+class Untyped(Refused):
+    """What cannot be undone was asked for without the task's name. Nothing was changed."""
+
+
+def require_typed(task: MigrationTask, typed: str | None) -> None:
+    """Raise Untyped unless the task's name was typed. None: the caller has asked in another way."""
+    if typed is not None and typed.strip() != task.name.strip():
+        raise Untyped(_("This is not the name of the task. Nothing was changed. Type the name as it is shown above."))
+
+
 def refuse_stale(seen: str | None, now: str, message: str = "") -> None:
     """Raise Changed unless a form was drawn from what is stored now. `seen`: its fingerprint; None compares nothing."""
     if seen is not None and seen != now:
@@ -73,6 +83,14 @@ def require(action: Action, task: MigrationTask) -> None:
     """Raise Refused unless the table of states allows `action` now."""
     if Status(task.status) not in RULES[action].allowed_from:
         raise refusal(action, task)
+
+
+def require_filled(task: MigrationTask, *sides: str) -> None:
+    """Raise Refused unless each of these sides was filled in; a draft may begin with one."""
+    if "source" in sides and task.source is None:
+        raise Refused(_("The source is not filled in yet. Enter it under Source and target."))
+    if "target" in sides and task.target is None:
+        raise Refused(_("The target is not filled in yet. Enter it under Source and target."))
 
 
 def move(

@@ -16,7 +16,7 @@ from ..engine.errors import PlanError
 from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, together
 from ..models import CheckItem, ConnectionTest, MigrationTask
-from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require
+from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require, require_filled
 
 _LONGEST_REASON = 500
 _BUSY = ("waiting", "running")
@@ -30,6 +30,7 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
     """
     task = locked(task_id)
     require(Action.CHECK, task)
+    require_filled(task, "source", "target")
     items = CheckItem.objects.filter(task=task)
     if code and not items.filter(code=code).exists():
         raise Refused(_("There is no check item %(code)s.") % {"code": code})
@@ -198,6 +199,7 @@ def fix_failed(test: ConnectionTest, message: str) -> None:
 def request_preparation(*, task_id: TaskId, actor: Actor) -> ConnectionTest:
     """Ask a worker to look at what the source has, for the page that says what it needs. One at a time."""
     task = locked(task_id)
+    require_filled(task, "source")
     waiting = task.tests.filter(kind="prepare", state__in=_BUSY).first()
     if waiting:
         return waiting

@@ -122,16 +122,19 @@ def quarantine_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 
 @transaction.atomic
-def drop_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Take the table where the sync stopped out of the task for good, and go on. Raises Refused."""
-    return _aside(drop_table, task_id, actor)
+def drop_conflict(*, task_id: TaskId, actor: Actor, typed: str | None = None) -> MigrationTask:
+    """Take the table where the sync stopped out of the task for good, and go on.
+
+    `typed`: as in drop_table. Raises Refused.
+    """
+    return _aside(drop_table, task_id, actor, typed=typed)
 
 
-def _aside(decide: Callable[..., Any], task_id: TaskId, actor: Actor) -> MigrationTask:
+def _aside(decide: Callable[..., Any], task_id: TaskId, actor: Actor, **more: Any) -> MigrationTask:
     task = locked(task_id)
     place = _place(task)
     _know(task)
-    decide(task_id=task_id, actor=actor, **place)
+    decide(task_id=task_id, actor=actor, **place, **more)
     return _decided(locked(task_id), actor)
 
 

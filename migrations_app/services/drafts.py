@@ -14,7 +14,7 @@ from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..engine.wording import noun, say
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
-from .base import Actor, Refused, TaskId, locked, move, note, refuse_stale, require, touch
+from .base import Actor, Refused, TaskId, locked, move, note, refuse_stale, require, require_filled, touch
 from .endpoint_tests import HOST_KEY_UNKNOWN, is_key_of
 from .endpoints import EndpointData, store_endpoint
 from .limits import count_test
@@ -27,8 +27,8 @@ def create_draft(
     name: str,
     scheduled_at: datetime | None,
     incremental: bool,
-    source: EndpointData,
-    target: EndpointData,
+    source: EndpointData | None,
+    target: EndpointData | None,
     foreground: bool = False,
     copy_jobs: int | None = None,
     copy_mb_per_second: int | None = None,
@@ -36,15 +36,16 @@ def create_draft(
 ) -> MigrationTask:
     """Create a task in status draft with the whole instance selected. `foreground`: no queue worker takes it.
 
-    `skip_compare`: a task without incremental sync ends without its comparison, and says so.
+    A side may follow later (None). `skip_compare`: a task without incremental sync ends without its comparison, and
+    says so.
     """
     task = MigrationTask.objects.create(
         name=name,
         owner=actor if isinstance(actor, User) else None,
         scheduled_at=scheduled_at,
         incremental=incremental,
-        source=store_endpoint(None, source, side="source", target=target),
-        target=store_endpoint(None, target, side="target"),
+        source=store_endpoint(None, source, side="source", target=target) if source else None,
+        target=store_endpoint(None, target, side="target") if target else None,
         selection=Selection.everything().to_json(),
         foreground=foreground,
         copy_jobs=copy_jobs,
@@ -75,11 +76,60 @@ def save_settings(
     require(Action.EDIT, task)
     refuse_stale(seen, settings_mark(task))
     before = draft_hash(task)
-    former = way_to(task.source)
     task.name, task.scheduled_at, task.incremental = name, scheduled_at, incremental
+    _store_sides(task, source=source, target=target)
+    void_check(task, before, actor)
+    touch(task)
+    task.refresh_from_db()
+    return task
+
+
+@transaction.atomic
+def try_side(
+    *,
+    task_id: TaskId | None,
+    actor: Actor,
+    side: str,
+    endpoint: EndpointData,
+    name: str,
+    incremental: bool = True,
+    confirm: uuid.UUID | None = None,
+    seen: str | None = None,
+) -> ConnectionTest:
+    """Save one side alone and ask a worker to test it; the other side may be empty, and stays as it is.
+
+    Without a task a draft `name` is made first. `confirm`: the test whose SSH host key is to be trusted before, as
+    confirm_host_key does. `seen`: as in save_settings. Raises Refused, and has saved nothing then.
+    """
+    if task_id is None:
+        source, target = (endpoint if side == each else None for each in ("source", "target"))
+        draft = create_draft(
+            actor=actor, name=name, scheduled_at=None, incremental=incremental, source=source, target=target
+        )
+        task_id = draft.pk
+    else:
+        task = locked(task_id)
+        require(Action.EDIT, task)
+        refuse_stale(seen, settings_mark(task))
+        before = draft_hash(task)
+        _store_sides(task, **{side: endpoint})
+        void_check(task, before, actor)
+        touch(task)
+    if confirm is not None:
+        confirm_host_key(task_id=task_id, actor=actor, side=side, test_id=confirm)
+    return request_test(task_id=task_id, actor=actor, side=side)
+
+
+def _store_sides(
+    task: MigrationTask, *, source: EndpointData | None = None, target: EndpointData | None = None
+) -> None:
+    """Save the given sides, and forget what was found out about a server that is another one now."""
+    former = way_to(task.source)
     bastions = [_bastion(task.source), _bastion(task.target)]
-    task.source = store_endpoint(task.source, source, side="source", target=target)
-    task.target = store_endpoint(task.target, target, side="target")
+    if source is not None:
+        task.source = store_endpoint(task.source, source, side="source", target=target)
+    if target is not None:
+        task.target = store_endpoint(task.target, target, side="target")
     task.save()
     if former != way_to(task.source):
         SourceObject.objects.filter(task=task).delete()
@@ -89,10 +139,6 @@ def save_settings(
     for side, bastion, endpoint in zip(("source", "target"), bastions, (task.source, task.target), strict=True):
         if bastion != _bastion(endpoint):  # what an older test found belongs to another SSH host
             ConnectionTest.objects.filter(task=task, side=side, kind="test").delete()
-    void_check(task, before, actor)
-    touch(task)
-    task.refresh_from_db()
-    return task
 
 
 def _bastion(endpoint: Endpoint | None) -> tuple[str, int]:
@@ -160,6 +206,7 @@ def _request(task_id: TaskId, actor: Actor, side: str, kind: str) -> ConnectionT
     require(Action.EDIT, task)
     if side not in ("source", "target"):
         raise Refused(_("A connection test needs a side: source or target."))
+    require_filled(task, side)
     test = ConnectionTest.objects.create(task=task, side=side, kind=kind)
     queue.wake("test", str(test.pk))
     return test

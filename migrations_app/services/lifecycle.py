@@ -15,7 +15,7 @@ from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .quarantine import refuse_quarantined
 from .selecting import planned_databases
 
@@ -260,13 +260,15 @@ def restart_with_new_copy(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 
 @transaction.atomic
-def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool) -> MigrationTask:
+def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool, typed: str | None = None) -> MigrationTask:
     """Check a cancelled task anew; with `clear_target` exactly the objects that we made are dropped before.
 
-    Raises Refused.
+    That is confirmed by the task's name (`typed`; None: the caller has asked in another way). Raises Refused.
     """
     task = locked(task_id)
     require(Action.START_AGAIN, task)
+    if clear_target:
+        require_typed(task, typed)
     Step.objects.filter(task=task).delete()
     task.tables.all().delete()
     task.entries.all().delete()
@@ -331,14 +333,19 @@ def _wake(task: MigrationTask) -> None:
 
 
 @transaction.atomic
-def delete_task(*, task_id: TaskId, actor: Actor) -> None:
-    """Delete a task that was never started or has ended. Raises Refused, also while something of ours is left."""
+def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None) -> None:
+    """Delete a task that was never started or has ended, with its history.
+
+    It is confirmed by the task's name (`typed`; None: the caller has asked in another way). Raises Refused, also while
+    something of ours is left.
+    """
     task = locked(task_id)
     require(Action.DELETE, task)
     if LedgerEntry.objects.filter(task=task, side="source", removed_at=None).exists():
         raise Refused(
             _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
         )
+    require_typed(task, typed)
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
     task.delete()  # and its history with it
     for endpoint in endpoints:

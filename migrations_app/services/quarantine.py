@@ -9,7 +9,7 @@ from ..engine.ports import NEVER, TableStatus
 from ..engine.states import Action, Status, StepName
 from ..engine.wording import say
 from ..models import MigrationTask, TableCopy
-from .base import Actor, Refused, TaskId, locked, note, require, touch
+from .base import Actor, Refused, TaskId, locked, note, require, require_typed, touch
 
 _SYNCED = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
 _NAMED = 5
@@ -38,10 +38,13 @@ def quarantine_table(*, task_id: TaskId, actor: Actor, database: str, schema: st
 
 
 @transaction.atomic
-def drop_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, name: str) -> MigrationTask:
+def drop_table(
+    *, task_id: TaskId, actor: Actor, database: str, schema: str, name: str, typed: str | None = None
+) -> MigrationTask:
     """Take a table out of the task for good: any table of a failed one, a quarantined one also while the others sync.
 
-    Its rows on the target stay as they are. Raises Refused.
+    Its rows on the target stay as they are. It is confirmed by the task's name (`typed`; None: the caller has asked in
+    another way). Raises Refused.
     """
     task = locked(task_id)
     require(Action.DROP, task)
@@ -49,6 +52,7 @@ def drop_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, nam
     waits = row.status == TableStatus.QUARANTINED and not task.recopies.filter(**_place(row)).exists()
     if task.status != Status.FAILED and not waits:
         raise Refused(_("Only a quarantined table that is not being copied again can be dropped while the task runs."))
+    require_typed(task, typed)
     _set_aside(task, row, TableStatus.DROPPED)
     told = say(
         "{table} of {database} is dropped from the task: it is not synced and not compared any more. Its rows on the "

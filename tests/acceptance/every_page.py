@@ -16,7 +16,7 @@ from console.views.errors import broken
 from migrations_app import services
 from migrations_app.models import CheckItem, MigrationTask, Resource, User
 from tests import factories
-from tests.acceptance import gallery
+from tests.acceptance import surroundings
 
 
 def _of(name: str) -> Callable[[dict[str, MigrationTask]], str]:
@@ -51,7 +51,7 @@ PAGES: dict[str, Callable[[dict[str, MigrationTask]], str]] = {
     "tasks:many-confirm": lambda made: reverse("tasks:many-confirm", args=["start"]) + f"?pick={made['passed'].pk}",
     "endpoints:list": _of("endpoints:list"),
     "endpoints:create": _of("endpoints:create"),
-    "endpoints:edit": lambda made: reverse("endpoints:edit", args=[gallery.saved("ERP behind the bastion").pk]),
+    "endpoints:edit": lambda made: reverse("endpoints:edit", args=[surroundings.saved("ERP behind the bastion").pk]),
     "resources:list": _of("resources:list"),
     "resources:create": _of("resources:create"),
     "resources:edit": lambda made: reverse("resources:edit", args=[Resource.objects.filter(provider="local")[0].pk]),

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from migrations_app.engine.states import RULES, Action, Status
 from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, Recopy, TableCopy
@@ -228,9 +228,18 @@ def test_a_press_does_what_the_button_says(
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("heading", name=RULES[action].label)).to_be_visible()
         assert MigrationTask.objects.get(pk=task.pk).status == status, "it only asks"
+        _type_the_name(dialog, task, wanted=action is Action.DELETE)
         dialog.locator("form button").click()
         expect(dialog).to_be_hidden(timeout=PATIENCE)
     _is_done(action, task)
+
+
+def _type_the_name(dialog: Locator, task: MigrationTask, *, wanted: bool) -> None:
+    """Confirm by the task's name what cannot be undone; nothing else asks for it."""
+    field = dialog.get_by_label("This cannot be undone.")
+    expect(field).to_have_count(int(wanted))
+    if wanted:
+        field.fill(task.name)
 
 
 def _is_done(action: Action, task: MigrationTask) -> None:
@@ -284,6 +293,7 @@ def test_a_table_is_set_aside_exactly_while_the_status_allows_it(
     drop.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", name="Drop from task")).to_be_visible()
+    _type_the_name(dialog, task, wanted=True)
     dialog.locator("form button").click()
     expect(page.get_by_text("The table is dropped from the task.").first).to_be_visible()
     assert TableCopy.objects.get(pk=table.pk).status == "dropped"
@@ -301,6 +311,7 @@ def test_each_choice_at_a_conflict_is_asked_in_words_and_lets_the_task_go_on(
     expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
     expect(dialog.get_by_text("public.orders")).to_be_visible()
     assert MigrationTask.objects.get(pk=task.pk).status == Status.FAILED, "it only asks"
+    _type_the_name(dialog, task, wanted=name == "drop")
     dialog.locator("form button").click()
     expect(dialog).to_be_hidden(timeout=PATIENCE)
     assert MigrationTask.objects.get(pk=task.pk).status == Status.RUNNING

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, expect
 from console import access
 from migrations_app.models import MigrationTask, User, WorkerBeat
 from tests import factories
-from tests.acceptance import gallery, hostile
+from tests.acceptance import gallery, hostile, surroundings
 from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -137,7 +137,7 @@ def _walked(tab: Page, url: str, said: list[str]) -> Iterator[Walked]:
         tab.goto(url + PAGES[name]({}))
         yield _look(name, tab, said)
     anna = factories.user("anna", role="admin")
-    gallery.around(anna)
+    surroundings.around(anna)
     made = gallery.the_list(anna)
     addresses = {name: address(made) for name, address in PAGES.items() if name not in ("login", "setup")}
     hostile.rename_everything()

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect
 from migrations_app import services
 from migrations_app.models import MigrationTask, User, WorkerBeat
 from tests import factories
-from tests.acceptance import gallery
+from tests.acceptance import gallery, surroundings
 from tests.pictures import folder, take
 
 pytestmark = [
@@ -68,7 +68,7 @@ def camera(page: Page, live_server: Any) -> Camera:
 def anna(transactional_db: None) -> User:
     """An administrator, with everything that stands beside the tasks."""
     user = factories.user("anna", role="admin")
-    gallery.around(user)
+    surroundings.around(user)
     return user
 
 
@@ -160,7 +160,7 @@ def test_the_pages_beside_the_tasks(camera: Camera, anna: User) -> None:
     ben = User.objects.get(username="ben")
     pages = {
         "endpoints": reverse("endpoints:list"),
-        "endpoint": reverse("endpoints:edit", args=[gallery.saved("ERP behind the bastion").pk]),
+        "endpoint": reverse("endpoints:edit", args=[surroundings.saved("ERP behind the bastion").pk]),
         "resources": reverse("resources:list"),
         "resource": reverse("resources:create"),
         "resources-import": reverse("resources:import"),

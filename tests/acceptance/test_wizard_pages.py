@@ -128,7 +128,7 @@ def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, l
 def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.goto(live_server.url + reverse("tasks:create"))
-    page.get_by_role("region", name="Source").get_by_role("button", name="Test connection").click()
+    page.get_by_role("button", name="Next: Objects").last.click()
     expect(page.get_by_text("5 fields need another look. Nothing was saved.")).to_be_visible()
     expect(page.get_by_text("Give the task a name, for example the application that moves.")).to_be_visible()
     _accessible(page)
@@ -143,3 +143,43 @@ def test_the_start_time_shows_only_when_it_is_wanted(sign_in: SignIn, live_serve
     page.get_by_label("At a set time").check()
     expect(page.get_by_label("Start at")).to_be_visible()
     expect(page.get_by_text("Times are in UTC.")).to_be_visible()
+
+
+def test_a_test_of_the_source_leaves_what_was_typed_for_the_target(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    page.goto(live_server.url + reverse("tasks:create"))
+    for name, value in (("host", "db1.internal"), ("account", "mover"), ("password", factories.CANARY)):
+        page.locator(f'[name="source-{name}"]').fill(value)
+    page.locator('[name="target-host"]').fill("half.internal")
+    page.locator('[name="target-password"]').fill("typed too early")
+    page.locator("#test-source").click()
+    expect(page.locator("#test-bar-source")).to_contain_text("Connecting")
+    task = MigrationTask.objects.get()
+    expect(page).to_have_url(re.compile(rf"/tasks/{task.pk}/settings/\?source="))
+    expect(page.locator('[name="target-host"]')).to_have_value("half.internal")
+    expect(page.locator('[name="target-password"]')).to_have_value("typed too early")
+    expect(page.locator("#test-bar-source")).not_to_contain_text("another look")
+    _accessible(page)
+    _shot(page, "test-one-side")
+    page.locator('[name="name"]').fill("shop to 18")
+    page.locator('[name="target-account"]').fill("mover")
+    page.get_by_role("button", name="Next: Objects").last.click()
+    expect(page).to_have_url(re.compile(rf"/tasks/{task.pk}/objects/"))
+    task = MigrationTask.objects.get()
+    assert (task.name, str(task.target and task.target.password)) == ("shop to 18", "typed too early")
+
+
+def test_errors_of_the_tested_side_show_at_its_fields_and_leave_the_other_side(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    page.goto(live_server.url + reverse("tasks:create"))
+    page.locator('[name="target-port"]').fill("0")
+    page.locator('[name="source-password"]').fill("typed too early")
+    page.locator("#test-target").click()
+    expect(page.locator("#form-errors")).to_contain_text("need another look")
+    expect(page.locator("#target-card .invalid-feedback").first).to_be_visible()
+    expect(page.locator("#source-card .invalid-feedback")).to_have_count(0)
+    expect(page.locator('[name="source-password"]')).to_have_value("typed too early")
+    _accessible(page)
+    assert not MigrationTask.objects.exists()

@@ -153,6 +153,8 @@ ELSEWHERE = {
         "test_a_missing_row_stops_the_sync": ("C8", "a row deleted on the target"),
         "test_an_insert_that_the_target_swallows_stops_the_sync": ("C9", "an ALWAYS trigger that drops rows"),
         "test_a_table_missing_on_the_target_is_named": ("C9", "a table dropped on the target"),
+    },
+    "postgres/test_sync_kills.py": {
         "test_kills_at_random_moments_lose_and_double_nothing": ("A5", "kill -9 of the engine at random moments"),
     },
     "postgres/test_conflicts.py": {

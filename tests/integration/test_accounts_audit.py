@@ -63,7 +63,7 @@ def test_an_act_on_a_task_names_the_task_and_says_what_happened(admin: Client) -
 
 def test_a_deleted_task_keeps_its_name_in_the_trail(admin: Client) -> None:
     task = factories.task(name="shop to 18")
-    admin.post(f"/tasks/{task.id}/delete/")
+    admin.post(f"/tasks/{task.id}/delete/", {"typed": "shop to 18"})
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject, entry.task) == ("tasks:action-delete", "shop to 18", None)
     assert admin.get("/audit/").status_code == 200
@@ -89,7 +89,7 @@ def test_what_the_role_forbids_is_written() -> None:
 
 def test_a_name_with_line_breaks_stays_one_line(admin: Client) -> None:
     task = factories.task(name="x\r\n2026 root sign-in\u202e\u2028")
-    admin.post(f"/tasks/{task.id}/delete/")
+    admin.post(f"/tasks/{task.id}/delete/", {"typed": task.name})
     entry = AuditEntry.objects.get()
     assert entry.subject == r"x\r\n2026 root sign-in\u202e\u2028"
 

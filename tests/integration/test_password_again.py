@@ -146,7 +146,8 @@ def test_clearing_what_was_made_on_the_target_takes_the_password() -> None:
     assertContains(answer, "This takes your password once more.", status_code=403)
     assertContains(answer, 'value="1" checked', status_code=403)
     assert status(task) == "cancelled"
-    client.post(act(task, "start_again"), {"clear_target": "1", "password_again": factories.PASSWORD})
+    sent = {"clear_target": "1", "password_again": factories.PASSWORD, "typed": task.name}
+    client.post(act(task, "start_again"), sent)
     assert status(task) == "checking"
 
 

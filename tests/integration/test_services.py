@@ -191,7 +191,7 @@ def test_history_cannot_be_rewritten_and_goes_only_with_its_task(draft: Migratio
     ):
         with pytest.raises(TypeError, match="append-only"):
             attempt()
-    services.delete_task(task_id=draft.pk, actor=alice)
+    services.delete_task(task_id=draft.pk, actor=alice, typed=draft.name)
     assert not Event.objects.exists()
 
 

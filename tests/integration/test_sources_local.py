@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 from pytest_django.asserts import assertContains, assertRedirects
 
 from migrations_app import selectors, services, sources
@@ -190,6 +191,27 @@ def test_an_instance_that_vanished_or_moved_is_said_so(change: Any, said: str, i
     with pytest.raises(sources.Vanished, match=said) as vanished:
         sources.resolve(_stored())
     assert "Open the settings" in vanished.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (None, "demo-east 的资源目录中已没有"),
+        ({"address": "10.7.7.7"}, "10.7.7.7:5431"),
+        ({"vpc_id": "vpc-office", "subnet_id": ""}, "已移到其他网络：vpc-office"),
+    ],
+)
+def test_what_vanished_or_moved_is_told_in_the_readers_language(change: Any, told: str, inventory: None) -> None:
+    rows = Resource.objects.filter(external_id="ins-shop")
+    rows.update(**change) if change else rows.delete()
+    with pytest.raises(sources.Vanished) as vanished:
+        sources.resolve(_stored())
+    with translation.override("zh-hans"):
+        message, hint = selectors.tell(vanished.value.message), selectors.tell(vanished.value.hint)
+    assert told in message
+    assert "实例" in message
+    assert hint.startswith("请打开任务设置")
+    assert "Open the settings" not in hint
 
 
 def test_an_endpoint_that_is_as_it_was_resolves(inventory: None) -> None:

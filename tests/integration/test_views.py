@@ -160,7 +160,7 @@ def test_an_action_does_its_work_once(
 
 def test_delete_ends_on_the_list(anna: Client) -> None:
     task = factories.task()
-    answer = anna.post(reverse("tasks:action", args=[task.id, "delete"]))
+    answer = anna.post(reverse("tasks:action", args=[task.id, "delete"]), {"typed": task.name})
     assertRedirects(answer, reverse("tasks:list"))
     assert not MigrationTask.objects.exists()
 
@@ -175,8 +175,8 @@ def test_an_unknown_action_is_not_found(anna: Client) -> None:
 
 
 def test_start_again_clears_the_target_only_when_asked(anna: Client) -> None:
-    for wanted, data in ((False, {}), (True, {"clear_target": "1"})):
-        task = factories.task(status="cancelled")
+    for wanted, data in ((False, {}), (True, {"clear_target": "1", "typed": "shop to 18"})):
+        task = factories.task(status="cancelled", name="shop to 18")
         anna.post(reverse("tasks:action", args=[task.id, "start_again"]), data)
         task.refresh_from_db()
         assert task.clear_target is wanted

@@ -186,6 +186,23 @@ def test_a_page_says_when_no_worker_runs(anna: Client) -> None:
     assertNotContains(anna.get("/"), "No worker answers")
 
 
+@pytest.mark.parametrize(("silent", "named"), [(["sync"], "sync"), (["migrate", "sync"], "migrate, sync")])
+def test_the_sentence_about_silent_workers_fits_one_and_many(silent: list[str], named: str, anna: Client) -> None:
+    factories.workers()
+    WorkerBeat.objects.filter(cluster__in=silent).delete()
+    said = f"No worker answers for {named}: tasks that need one wait. Start all workers with manage.py up."
+    assertContains(anna.get("/"), said)
+
+
+@pytest.mark.parametrize(("code", "level", "shown"), [("CANCEL-LEFT", "warning", True), ("CMP-EQUAL", "info", False)])
+def test_an_event_that_tells_of_trouble_says_what_to_do_next(code: str, level: str, shown: bool, anna: Client) -> None:
+    task = factories.running_task("sync")
+    factories.event(task, "Something happened.", code=code, level=level)
+    page = anna.get(reverse("tasks:detail", args=[task.id]))
+    assertContains(page, "Something happened.")
+    assert ("run there what the task page says" in page.text) is shown
+
+
 def test_a_foreign_host_header_is_refused(client: Client) -> None:
     assert client.get("/login/", HTTP_HOST="evil.example").status_code == 400
 

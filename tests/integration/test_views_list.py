@@ -235,3 +235,12 @@ def test_each_kind_of_status_says_what_comes_next(anna: Client) -> None:
     assertContains(page, "1st in the queue")
     assertContains(page, "Starts in 9 h 12 min")
     assertContains(page, reverse("tasks:create"))
+
+
+def test_a_task_that_stopped_at_a_conflict_offers_retry_once(anna: Client) -> None:
+    stopped = factories.conflict(factories.running_task("sync"))
+    failed = factories.running_task("copy", status="failed")
+    page = anna.get("/")
+    assertContains(page, f'href="/tasks/{stopped.id}/retry/', count=1)
+    assertContains(page, f'id="conflict-retry-{stopped.id}"', count=1)
+    assertContains(page, f'id="retry-{failed.id}"', count=1)

@@ -234,7 +234,7 @@ def test_a_short_sender_timeout_is_a_warning(poor_plan: Plan, good_plan: Plan) -
 
 def test_a_long_writing_transaction_is_a_warning_with_its_pid(shop: psycopg.Connection, good_plan: Plan) -> None:
     shop.execute("CREATE TABLE t (i int)")
-    with shop.transaction(), mock.patch("migrations_app.engine.checks.sync.LONG_TRANSACTION_SECONDS", 0):
+    with shop.transaction(), mock.patch("migrations_app.engine.checks.sync_now.LONG_TRANSACTION_SECONDS", 0):
         shop.execute("INSERT INTO t VALUES (1)")
         result = check(good_plan, "long-transactions")
     assert result.status == "warning"

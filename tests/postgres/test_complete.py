@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pkgutil
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,111 +10,21 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.cleaning import clean_up
-from migrations_app.engine.errors import CancelRequested, CompareDiffers
-from migrations_app.engine.executor import Executor
-from migrations_app.engine.plan import DatabasePlan, Plan, Side
-from migrations_app.engine.ports import Kind, Ports
+from migrations_app.engine.errors import CompareDiffers
+from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.ports import Ports
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
-from tests.postgres.compare_kit import Writer, plan_for, running, server
+from tests.postgres import complete_kit
+from tests.postgres.compare_kit import Writer, running
+from tests.postgres.complete_kit import assert_same, begin, migrate, order, rows
 
-SHOP = """
-CREATE TABLE customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, total numeric DEFAULT 0);
-CREATE TABLE orders (id bigserial PRIMARY KEY, customer int NOT NULL REFERENCES customers,
-  amount numeric CHECK (amount > 0));
-CREATE TABLE events (at timestamptz DEFAULT now(), what text);
-CREATE TABLE audit (id int PRIMARY KEY, what text);
-CREATE UNLOGGED TABLE cache (k text PRIMARY KEY, v text);
-CREATE SEQUENCE "odd %s seq" INCREMENT BY -3 MINVALUE -1000 MAXVALUE -1 START -1;
-CREATE SEQUENCE never;
-CREATE FUNCTION count_order() RETURNS trigger LANGUAGE plpgsql AS $$
-  BEGIN UPDATE public.customers SET total = total + NEW.amount WHERE id = NEW.customer; RETURN NEW; END $$;
-CREATE TRIGGER ordered AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION count_order();
-CREATE TRIGGER always AFTER DELETE ON orders FOR EACH ROW EXECUTE FUNCTION count_order();
-ALTER TABLE orders ENABLE ALWAYS TRIGGER always;
-CREATE VIEW big AS SELECT * FROM orders WHERE amount > 50;
-CREATE MATERIALIZED VIEW totals AS SELECT customer, sum(amount) FROM orders GROUP BY 1;
-CREATE MATERIALIZED VIEW totals_2 AS SELECT * FROM totals;
-CREATE INDEX big_orders ON orders (amount) WHERE amount > 50;
-INSERT INTO customers (name) SELECT 'c' || g FROM generate_series(1, 100) g;
-INSERT INTO orders (customer, amount) SELECT g % 100 + 1, g % 90 + 1 FROM generate_series(1, 3000) g;
-INSERT INTO cache VALUES ('a', '1');
-SELECT nextval('"odd %s seq"'), nextval('"odd %s seq"');
-SELECT lo_from_bytea(90001, '\\x0102030405');
-REFRESH MATERIALIZED VIEW totals;
-"""
-
-
-def order(connection: psycopg.Connection[Any], number: int) -> None:
-    connection.execute("INSERT INTO orders (customer, amount) VALUES (%s, %s)", (number % 100 + 1, number % 80 + 1))
-    connection.execute("INSERT INTO events (what) VALUES ('order')")
-    if number % 7 == 0:
-        connection.execute("UPDATE customers SET name = name || '.' WHERE id = %s", (number % 100 + 1,))
-
-
-@pytest.fixture
-def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
-    with source_cluster.connect(source_db) as connection:
-        connection.execute(SHOP.encode())
-    return plan_for(
-        server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
-    )
-
-
-@pytest.fixture
-def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    yield ports
-    with running(plan, Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
-
-
-@pytest.fixture
-def source(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[Any]]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
-
-
-@pytest.fixture
-def target(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connection[Any]]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
-
-
-def migrate(plan: Plan, ports: Ports, *steps: StepName) -> None:
-    with Executor(plan, ports) as executor:
-        for step in steps:
-            assert executor.run(step).done
-
-
-def begin(plan: Plan, ports: Ports) -> None:
-    migrate(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
-
-
-def rows(connection: psycopg.Connection[Any], query: str) -> list[tuple[Any, ...]]:
-    return connection.execute(query.encode()).fetchall()
-
-
-STATE = [
-    "SELECT * FROM customers ORDER BY 1",
-    "SELECT * FROM orders ORDER BY 1",
-    "SELECT * FROM events ORDER BY 1",
-    "SELECT * FROM cache ORDER BY 1",
-    "SELECT last_value, is_called FROM orders_id_seq",
-    "SELECT last_value, is_called FROM customers_id_seq",
-    'SELECT last_value, is_called FROM "odd %s seq"',
-    "SELECT last_value, is_called FROM never",
-    "SELECT lo_get(90001)",
-    "SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
-    "SELECT attidentity::text FROM pg_attribute WHERE attrelid = 'customers'::regclass AND attname = 'id'",
-    "SELECT conname, convalidated FROM pg_constraint WHERE contype IN ('p', 'f', 'c') AND conrelid <> 0 ORDER BY 1",
-]
-
-
-def assert_same(source: psycopg.Connection[Any], target: psycopg.Connection[Any]) -> None:
-    for query in STATE:
-        assert rows(source, query) == rows(target, query), query
+# Fixtures that stand in the kit.
+plan = complete_kit.plan
+ports = complete_kit.ports
+source = complete_kit.source
+target = complete_kit.target
 
 
 def test_a_written_database_completes_equal(
@@ -299,142 +205,3 @@ def test_several_databases_complete_together(
         for cluster in (source_cluster, target_cluster):
             with cluster.connect() as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{second}" WITH (FORCE)')
-
-
-def test_cancel_during_the_drain_ends_it_at_once(
-    plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
-) -> None:
-    begin(plan, ports)
-    target.autocommit = False
-    target.execute("LOCK TABLE audit")  # the sync cannot go on
-    source.execute("INSERT INTO audit VALUES (9, 'stuck')")
-    control = ports.control
-    assert isinstance(control, FakeControl)
-    errors: list[BaseException] = []
-
-    def complete() -> None:
-        try:
-            migrate(plan, ports, StepName.COMPLETE)
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=complete)
-    thread.start()
-    assert isinstance(ports.store, FakeStore)
-    store = ports.store
-    wait_until(lambda: any("last changes" in note for _, _, note in store.steps))
-    control.cancel()
-    thread.join(15)
-    assert not thread.is_alive()
-    assert [type(error) for error in errors] == [CancelRequested]
-    target.rollback()
-
-
-def test_start_again_clears_exactly_what_the_task_made(
-    plan: Plan, ports: Ports, target: psycopg.Connection[Any]
-) -> None:
-    target.execute("CREATE TABLE foreign_table (a int); CREATE SCHEMA other; CREATE TABLE other.t (a int)")
-    target.execute("SELECT lo_from_bytea(77, '\\x01')")
-    begin(plan, ports)
-    with Executor(plan, ports) as executor:
-        assert executor.cancelled() == []
-        assert any(item.kind is Kind.TABLE for item in ports.ledger.items(Side.TARGET))
-        assert executor.clear_target() == []
-    assert ports.ledger.items() == []
-    left = rows(
-        target,
-        "SELECT relnamespace::regnamespace::text || '.' || relname FROM pg_class"
-        " WHERE relkind IN ('r', 'v', 'm', 'S', 'p') AND oid >= 16384 ORDER BY 1",
-    )
-    assert left == [("other.t",), ("public.foreign_table",)]
-    assert rows(target, "SELECT oid::int FROM pg_largeobject_metadata") == [(77,)]
-    assert rows(target, "SELECT proname FROM pg_proc WHERE proname = 'count_order'") == []
-
-
-@pytest.mark.parametrize("foreign", [False, True])
-def test_a_database_that_the_task_made_is_dropped_unless_others_use_it(
-    plan: Plan, target_cluster: Cluster, foreign: bool
-) -> None:
-    ports = fake_ports()
-    name = f"{plan.databases[0].target_name}_made"
-    made = replace(
-        plan,
-        databases=(replace(plan.databases[0], target_name=name),),
-        selection=Selection(rules=plan.selection.rules, targets={plan.databases[0].source_name: name}),
-    )
-    try:
-        begin(made, ports)
-        if foreign:
-            with target_cluster.connect(name) as connection:
-                connection.execute("CREATE TABLE theirs (a int)")
-        with Executor(made, ports) as executor:
-            executor.cancelled()
-            left = executor.clear_target()
-        assert [item.kind for item in left] == ([Kind.DATABASE] if foreign else [])
-        with target_cluster.connect() as connection:
-            there = connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (name,)).fetchone()
-        assert there == (int(foreign),)
-    finally:
-        with target_cluster.connect() as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
-
-
-def test_what_others_built_on_our_tables_is_not_dropped(
-    plan: Plan, ports: Ports, target: psycopg.Connection[Any]
-) -> None:
-    begin(plan, ports)
-    target.execute("CREATE VIEW theirs AS SELECT * FROM audit")
-    with Executor(plan, ports) as executor:
-        executor.cancelled()
-        left = executor.clear_target()
-    assert [item.name for item in left] == ["audit"]
-    assert rows(target, "SELECT count(*) FROM theirs") == [(0,)]
-
-
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
-POINTS = [
-    "steps.complete.drain",
-    "steps.complete.prove_equal",
-    "finishing.copy_again",
-    "finishing.large_objects.sync_large_objects",
-    "finishing.carry_over",
-    "finishing.refresh_matviews",
-    "finishing.restore_deferred",
-    "finishing.restore_state",
-]
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("point", POINTS)
-def test_complete_that_died_anywhere_is_simply_run_again(
-    plan: Plan,
-    ports: Ports,
-    source: psycopg.Connection[Any],
-    target: psycopg.Connection[Any],
-    monkeypatch: pytest.MonkeyPatch,
-    point: str,
-    after: bool,
-) -> None:
-    begin(plan, ports)
-    source.execute("INSERT INTO audit VALUES (3, 'before'); UPDATE cache SET v = 'new'; SELECT nextval('never')")
-    place = f"migrations_app.engine.{point}"
-    module, _, name = place.rpartition(".")
-    real = getattr(pkgutil.resolve_name(module), name)
-
-    def dying(*arguments: Any, **named: Any) -> Any:
-        if after:
-            real(*arguments, **named)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(place, dying)
-        with pytest.raises(Killed):
-            migrate(plan, ports, StepName.COMPLETE)
-    source.execute("INSERT INTO audit VALUES (4, 'after'); UPDATE orders SET amount = 1 WHERE id = 7")
-    migrate(replace(plan, epoch=2), ports, StepName.COMPLETE, StepName.CLEANUP)
-    assert_same(source, target)
-    assert rows(target, "SELECT what FROM audit ORDER BY 1") == [("after",), ("before",)]
-    assert ports.ledger.items() == []

@@ -1,11 +1,7 @@
-"""The copy step over real servers: rows of every kind, resume, conflicts, parts, large objects, interruption."""
+"""The copy step over real servers: rows of every kind, resume, conflicts, parts, text of other encodings."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,93 +9,20 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import copy_plan, index_lanes, large_objects, snapshot
+from migrations_app.engine import copy_plan, snapshot
 from migrations_app.engine.copying import Lane
-from migrations_app.engine.errors import CancelRequested, ConflictError, ConnectionLost, SourceError, TargetError
+from migrations_app.engine.errors import ConflictError, ConnectionLost, SourceError
 from migrations_app.engine.outcome import DONE, Run
-from migrations_app.engine.plan import DatabasePlan, Side
+from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, TableStatus
 from migrations_app.engine.steps import copy
-from tests.fakes import wait_until
+from tests.postgres import copy_kit
+from tests.postgres.copy_kit import assert_equal, contents, execute, states
 from tests.postgres.engine_runs import fakes, make_plan, register_tables, running
 
-SCHEMA = """
-CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, at timestamptz, n numeric,
-                     twice int GENERATED ALWAYS AS (3) STORED);
-CREATE TABLE "od d %s "" \\ {}" ("co""l %s" text, "select" int);
-CREATE TABLE empty_one (a int);
-CREATE TABLE no_columns ();
-CREATE TYPE mood AS ENUM ('happy', 'sad');
-CREATE TABLE moods (m mood, j jsonb, b bytea, a int[]);
-CREATE UNLOGGED TABLE scratch (id int);
-CREATE TABLE root (id int, v text) PARTITION BY RANGE (id);
-CREATE TABLE root_low PARTITION OF root FOR VALUES FROM (0) TO (50);
-CREATE TABLE root_rest PARTITION OF root DEFAULT;
-CREATE TABLE parent (id int); CREATE TABLE child (extra text) INHERITS (parent);
-"""
-ROWS = """
-INSERT INTO orders (note, at, n) SELECT 'note ' || n, '2020-01-01'::timestamptz + n * interval '1 s', n / 7.0
-  FROM generate_series(1, 5000) n;
-INSERT INTO "od d %s "" \\ {}" VALUES (E'tab\\t new\\nline \\\\ N', 1), (NULL, NULL), ('\\N', 2);
-INSERT INTO no_columns DEFAULT VALUES; INSERT INTO no_columns DEFAULT VALUES;
-INSERT INTO moods VALUES ('sad', '{"a": [1, null]}', '\\x00ff', '{1,NULL,3}'), (NULL, NULL, NULL, NULL);
-INSERT INTO scratch VALUES (1), (2);
-INSERT INTO root SELECT n, 'v' || n FROM generate_series(1, 100) n;
-INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2, 'c');
-"""
-
-
-@pytest.fixture(autouse=True)
-def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stand in for the builder of indexes, which needs an archive; remembers the tables that it was given."""
-    names: list[str] = []
-
-    def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
-        names.append(table.name)
-        session.execute("SELECT 1")
-
-    monkeypatch.setattr(index_lanes, "build_table", build)
-    return names
-
-
-@pytest.fixture
-def run(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
-) -> Iterator[Run]:
-    execute(source_cluster, source_db, SCHEMA)
-    execute(target_cluster, target_db, SCHEMA)
-    execute(source_cluster, source_db, ROWS)
-    with running(make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)) as made:
-        register_tables(made, source_cluster)
-        yield made
-
-
-def execute(cluster: Cluster, database: str, text: str) -> None:
-    with cluster.connect(database) as connection:
-        connection.execute(text.encode())
-
-
-def contents(cluster: Cluster, database: str) -> dict[str, list[str]]:
-    with cluster.connect(database) as connection:
-        names = connection.execute(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        ).fetchall()
-        found = {}
-        for (name,) in names:
-            quoted = '"' + name.replace('"', '""') + '"'
-            rows = connection.execute(f"SELECT q::text FROM ONLY {quoted} q ORDER BY 1".encode()).fetchall()
-            found[name] = [row[0] for row in rows]
-        return found
-
-
-def assert_equal(source: Cluster, source_db: str, target: Cluster, target_db: str) -> None:
-    left, right = contents(source, source_db), contents(target, target_db)
-    assert left == right
-    assert any(left.values())
-
-
-def states(run: Run) -> set[TableStatus]:
-    return {state.status for state in run.ports.store.tables(run.plan.databases[0].source_name)}
+# Fixtures that stand in the kit.
+built = copy_kit.built
+run = copy_kit.run
 
 
 def test_every_table_arrives_exactly(
@@ -298,158 +221,10 @@ def test_an_error_of_the_source_ends_the_copy_with_its_table(
         copy.run(run)
 
 
-def test_a_failing_index_ends_the_copy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
-        raise TargetError("could not create unique index")
-
-    monkeypatch.setattr(index_lanes, "build_table", build)
-    with pytest.raises(TargetError, match="unique index"):
-        copy.run(run)
-
-
-def _while_copying(run: Run, source: Cluster, act: Callable[[], None]) -> None:
-    """Run the copy of a table that takes minutes; `act` once its rows move."""
-
-    def wait_and_act() -> None:
-        def moving() -> bool:
-            with source.connect() as connection:
-                row = connection.execute("SELECT count(*) FROM pg_stat_progress_copy").fetchone()
-            return bool(row and row[0])
-
-        wait_until(moving, what="a running COPY")
-        act()
-
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    try:
-        copy.run(run)
-    finally:
-        thread.join()
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "migrations_app.engine.copying.copy_statements",
-        lambda work, part, encodings, freeze: (
-            "COPY (SELECT n FROM generate_series(1, 2000000000) n) TO STDOUT",
-            "COPY public.empty_one FROM STDIN",
-        ),
-    )
-
-
-def _while_held_back(run: Run, act: Callable[[], None]) -> None:
-    """Run the copy at a rate at which it would take an hour; `act`, which changes that, once it has begun."""
-    _turn(run, bytes_per_second=1000)
-
-    def wait_and_act() -> None:
-        try:
-            wait_until(lambda: TableStatus.COPYING in states(run), what="a table that is being copied")
-            act()
-        except BaseException:
-            fakes(run.ports)[2].cancel()
-            raise
-
-    thread = threading.Thread(target=wait_and_act)
-    thread.start()
-    try:
-        copy.run(run)
-    finally:
-        thread.join()
-
-
-def _turn(run: Run, **knobs: Any) -> None:
-    fakes(run.ports)[2].turned = replace(run.plan.knobs, **knobs)
-
-
-def test_a_cap_slows_the_copy_down(run: Run, source_cluster: Cluster, source_db: str) -> None:
-    execute(
-        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
-    )
-    _turn(run, bytes_per_second=1_000_000)
-    started = time.monotonic()
-    copy.run(run)
-    assert time.monotonic() - started > 1.5
-
-
-def test_a_cap_that_is_taken_back_frees_a_copy_under_way(run: Run, source_cluster: Cluster, source_db: str) -> None:
-    execute(
-        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 4000)"
-    )
-    _while_held_back(run, lambda: _turn(run, bytes_per_second=None))
-    assert set(states(run)) == {TableStatus.DONE}
-
-
-def test_lanes_come_and_go_while_rows_are_copied(run: Run, source_cluster: Cluster, source_db: str) -> None:
-    execute(
-        source_cluster, source_db, "INSERT INTO orders (note) SELECT repeat('x', 1000) FROM generate_series(1, 3000)"
-    )
-    seen: list[int] = []
-
-    def more() -> None:
-        for number in (4, 1):
-            _turn(run, copy_jobs=number, index_jobs=number, bytes_per_second=1000)
-            seen.append(number)
-        _turn(run, copy_jobs=2, index_jobs=2)
-
-    _while_held_back(run, more)
-    assert seen == [4, 1]
-    assert set(states(run)) == {TableStatus.DONE}
-
-
-@pytest.mark.usefixtures("endless")
-def test_cancel_stops_all_lanes_at_once(run: Run, source_cluster: Cluster) -> None:
-    with pytest.raises(CancelRequested):
-        _while_copying(run, source_cluster, fakes(run.ports)[2].cancel)
-    assert TableStatus.COPYING in states(run)
-
-
-@pytest.mark.usefixtures("endless")
-def test_a_failing_lane_stops_the_others(run: Run, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    boards: list[Any] = []
-    original = copy.Board.__init__
-
-    def noted(self: Any, *arguments: Any) -> None:
-        boards.append(self)
-        original(self, *arguments)
-
-    monkeypatch.setattr(copy.Board, "__init__", noted)
-    with pytest.raises(TargetError, match="elsewhere"):
-        _while_copying(run, source_cluster, lambda: boards[0].fail(TargetError("elsewhere")))
-
-
 def test_a_table_that_vanished_is_named(run: Run, source_cluster: Cluster, source_db: str) -> None:
     execute(source_cluster, source_db, "DROP TABLE moods")
     with pytest.raises(SourceError, match=r"public\.moods"):
         copy.run(run)
-
-
-def test_many_small_tables_of_two_databases_share_the_lanes(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, run: Run
-) -> None:
-    other = source_db + "_b"
-    with source_cluster.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{other}"')
-    with target_cluster.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{other}"')
-    try:
-        made = "".join(f"CREATE TABLE t{n} (id int PRIMARY KEY);" for n in range(120))
-        execute(source_cluster, other, made + "".join(f"INSERT INTO t{n} VALUES ({n});" for n in range(120)))
-        execute(target_cluster, other, made)
-        plan = make_plan(source_cluster, target_cluster, [(source_db, target_db), (other, other)], tmp_path)
-        with running(plan) as both:
-            register_tables(both, source_cluster)
-            copy.run(both)
-        assert_equal(source_cluster, other, target_cluster, other)
-        assert_equal(source_cluster, source_db, target_cluster, target_db)
-    finally:
-        with source_cluster.connect() as connection:
-            connection.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (other,)
-            )
-            connection.execute(f'DROP DATABASE "{other}" WITH (FORCE)')
-        with target_cluster.connect() as connection:
-            connection.execute(f'DROP DATABASE "{other}" WITH (FORCE)')
 
 
 def test_text_of_another_encoding_is_converted(
@@ -494,103 +269,6 @@ def test_hostile_date_styles_do_not_change_values(
     assert row == ("2024-03-04", 0.1 + 0.2)
 
 
-def _objects(cluster: Cluster, database: str) -> list[tuple[Any, ...]]:
-    with cluster.connect(database) as connection:
-        return connection.execute(
-            "SELECT oid::bigint, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1"
-        ).fetchall()
-
-
-def test_large_objects_are_copied_and_kept_equal(
-    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    execute(
-        source_cluster,
-        source_db,
-        "SELECT lo_from_bytea(70000 + n, decode(repeat('ab', n), 'hex')) FROM generate_series(0, 150) n;"
-        "SELECT lo_from_bytea(80000, decode(repeat('0123456789', 700000), 'hex'))",
-    )
-    copy.run(run)
-    assert _objects(source_cluster, source_db) == _objects(target_cluster, target_db)
-    assert len(_objects(target_cluster, target_db)) == 152
-    execute(
-        source_cluster,
-        source_db,
-        "SELECT lo_unlink(70003); SELECT lo_put(80000, 3400000, 'changed'); SELECT lo_from_bytea(90000, 'new')",
-    )
-    assert large_objects.sync_large_objects(run, run.plan.databases[0]) == 3
-    assert _objects(source_cluster, source_db) == _objects(target_cluster, target_db)
-    assert large_objects.sync_large_objects(run, run.plan.databases[0]) == 0
-
-
-def test_large_objects_of_others_are_left_alone(
-    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    execute(source_cluster, source_db, "SELECT lo_from_bytea(70001, 'ours'); SELECT lo_from_bytea(70002, 'ours too')")
-    execute(target_cluster, target_db, "SELECT lo_from_bytea(60000, 'theirs')")
-    large_objects.sync_large_objects(run, run.plan.databases[0])
-    assert large_objects.drop_large_objects(run, target_db) == 2
-    assert [oid for oid, _ in _objects(target_cluster, target_db)] == [60000]
-    execute(target_cluster, target_db, "SELECT lo_from_bytea(70002, 'theirs')")
-    with pytest.raises(ConflictError, match="70002"):
-        large_objects.sync_large_objects(run, run.plan.databases[0])
-
-
-def test_large_objects_keep_owner_grants_and_comment_for_roles_that_the_target_has(
-    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    with roles(source_cluster, "lo_owner", "lo_reader", "lo_stranger"), roles(target_cluster, "lo_owner", "lo_reader"):
-        execute(
-            source_cluster,
-            source_db,
-            "SELECT lo_from_bytea(70001, 'one'), lo_from_bytea(70002, 'two');"
-            "COMMENT ON LARGE OBJECT 70001 IS 'it''s \\ %s';"
-            "ALTER LARGE OBJECT 70002 OWNER TO lo_owner; GRANT SELECT ON LARGE OBJECT 70001 TO PUBLIC, lo_stranger;"
-            "GRANT UPDATE ON LARGE OBJECT 70001 TO lo_reader WITH GRANT OPTION",
-        )
-        large_objects.sync_large_objects(run, run.plan.databases[0])
-        assert _rights(target_cluster, target_db) == [
-            (70001, "postgres", "it's \\ %s", ["lo_reader UPDATE true", "public SELECT false"]),
-            (70002, "lo_owner", None, []),
-        ]
-        execute(
-            source_cluster,
-            source_db,
-            "REVOKE ALL ON LARGE OBJECT 70001 FROM lo_reader; COMMENT ON LARGE OBJECT 70001 IS NULL;"
-            "SELECT lo_put(70002, 0, 'new')",
-        )
-        large_objects.sync_large_objects(run, run.plan.databases[0])
-        assert _rights(target_cluster, target_db) == [
-            (70001, "postgres", None, ["public SELECT false"]),
-            (70002, "lo_owner", None, []),
-        ]
-        for cluster, database in ((source_cluster, source_db), (target_cluster, target_db)):
-            execute(cluster, database, "SELECT lo_unlink(70001), lo_unlink(70002)")
-
-
-def _rights(cluster: Cluster, database: str) -> list[tuple[Any, ...]]:
-    with cluster.connect(database) as connection:
-        return connection.execute(
-            "SELECT m.oid::bigint, pg_get_userbyid(lomowner)::text, obj_description(m.oid, 'pg_largeobject'), ARRAY("
-            "SELECT concat_ws(' ', CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee)::text END,"
-            " privilege_type, is_grantable::text) FROM aclexplode(lomacl) WHERE grantee <> lomowner ORDER BY 1)"
-            " FROM pg_largeobject_metadata m ORDER BY 1"
-        ).fetchall()
-
-
-@contextlib.contextmanager
-def roles(cluster: Cluster, *names: str) -> Iterator[None]:
-    """Roles for as long as the block runs."""
-    with cluster.connect() as connection:
-        for name in names:
-            connection.execute(f"CREATE ROLE {name}")
-        try:
-            yield
-        finally:
-            for name in names:
-                connection.execute(f"DROP ROLE {name}")
-
-
 def test_unlogged_tables_are_copied_again_over_their_indexes_and_keys(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:
@@ -606,12 +284,3 @@ def test_unlogged_tables_are_copied_again_over_their_indexes_and_keys(
     there = contents(target_cluster, target_db)
     assert there["scratch"] == ["(1)", "(7)", "(8)"]
     assert there["refers"] == ["(1)"]
-
-
-def test_large_objects_need_the_whole_database(
-    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    execute(source_cluster, source_db, "SELECT lo_from_bytea(70001, 'ours')")
-    run.plan = replace(run.plan, selection=run.plan.selection.toggle((source_db, "public", "moods"), False))
-    assert large_objects.sync_large_objects(run, run.plan.databases[0]) == 0
-    assert _objects(target_cluster, target_db) == []

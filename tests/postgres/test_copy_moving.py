@@ -2,166 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.demo.shop import load_shop
-from migrations_app.demo.writer import Writer
-from migrations_app.engine import copy_plan, foreign_keys, index_lanes, postdata, snapshot
+from migrations_app.engine import copy_plan, snapshot
 from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import SchemaChanged
-from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.outcome import Run
-from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.ports import TableStatus
-from migrations_app.engine.replication.session import SyncSession
-from migrations_app.engine.steps import copy, index, schema
-from migrations_app.engine.table_work import copy_statements
-from tests.comparator import differences
+from migrations_app.engine.steps import copy
 from tests.fakes import wait_until
-from tests.postgres.engine_runs import fakes, make_plan, register_tables, running
+from tests.postgres import moving_kit
+from tests.postgres.moving_kit import (
+    PATIENCE_SECONDS,
+    assert_equal_after_sync,
+    copying,
+    events,
+    is_copying,
+    marks,
+    rows,
+)
 
-SCHEMA = """
-CREATE TABLE big (id int PRIMARY KEY, note text);
-CREATE TABLE small (id int PRIMARY KEY, note text);
-CREATE TABLE other (id int PRIMARY KEY);
-"""
-ROWS = """
-INSERT INTO big SELECT n, 'note ' || n FROM generate_series(1, 3000) n;
-INSERT INTO small SELECT n, 'note ' || n FROM generate_series(1, 300) n;
-INSERT INTO other SELECT generate_series(1, 30);
-"""
-PATIENCE_SECONDS = 2.5
-
-
-@pytest.fixture
-def simple(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for the builder of indexes, which needs an archive: here the target has them from the beginning."""
-
-    def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
-        session.execute("SELECT 1")
-
-    monkeypatch.setattr(index_lanes, "build_table", build)
-
-
-@pytest.fixture
-def run(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, simple: None
-) -> Iterator[Run]:
-    execute(source_cluster, source_db, SCHEMA)
-    execute(target_cluster, target_db, SCHEMA)
-    execute(source_cluster, source_db, ROWS)
-    with running(make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)) as made:
-        register_tables(made, source_cluster)
-        yield made
-
-
-@pytest.fixture
-def at_source(source_cluster: Cluster, source_db: str) -> Callable[..., float]:
-    """Run statements on the source, each in a transaction of its own; returns how long the slowest took."""
-
-    def act(*statements: str) -> float:
-        slowest = 0.0
-        with source_cluster.connect(source_db) as connection:
-            for statement in statements:
-                began = time.monotonic()
-                connection.execute(statement.encode())
-                slowest = max(slowest, time.monotonic() - began)
-        return slowest
-
-    return act
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the rows of `big` come one per two milliseconds."""
-
-    def statements(work: Any, part: Any, encodings: Any, *, freeze: bool) -> tuple[str, str]:
-        copy_out, copy_in = copy_statements(work, part, encodings, freeze=freeze)
-        if work.table.name == "big" and not part.where:
-            slept = "(SELECT id, note FROM public.big, LATERAL (SELECT pg_sleep(0.002 + 0 * id)) s) TO"
-            copy_out = copy_out.replace('"public"."big" ("id", "note") TO', slept)
-        return copy_out, copy_in
-
-    monkeypatch.setattr("migrations_app.engine.copying.copy_statements", statements)
-
-
-def execute(cluster: Cluster, database: str, text: str) -> None:
-    with cluster.connect(database) as connection:
-        connection.execute(text.encode())
-
-
-@contextlib.contextmanager
-def copying(run: Run) -> Iterator[None]:
-    """Run the copy in a thread for the time of the block, and wait for its good end."""
-    failures: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            copy.run(run)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(120)
-    assert not thread.is_alive()
-    if failures:
-        raise failures[0]
-
-
-def catch_up(run: Run, source: Cluster) -> None:
-    (database,) = run.plan.databases
-    with source.connect(database.source_name) as connection:
-        row = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
-        connection.execute("SELECT pg_logical_emit_message(true, 'test', 'behind')")
-    assert row
-    with SyncSession(run, database) as session:
-        session.advance(until=parse_lsn(str(row[0])))
-
-
-def rows(cluster: Cluster, database: str) -> dict[str, list[Any]]:
-    with cluster.connect(database) as connection:
-        names = ("big", "small", "other")
-        return {name: connection.execute(f"SELECT * FROM {name} ORDER BY id".encode()).fetchall() for name in names}
-
-
-def assert_equal_after_sync(run: Run, source: Cluster, target: Cluster) -> None:
-    catch_up(run, source)
-    (database,) = run.plan.databases
-    assert rows(target, database.target_name) == rows(source, database.source_name)
-
-
-def events(run: Run) -> dict[str, str]:
-    return {code: text for _, code, text in fakes(run.ports)[1].events}
-
-
-def marks(run: Run) -> dict[str, int]:
-    states = run.ports.store.tables(run.plan.databases[0].source_name)
-    assert {state.status for state in states} == {TableStatus.DONE}
-    return {state.name: state.watermark or 0 for state in states}
-
-
-def is_copying(source: Cluster, table: str) -> Callable[[], bool]:
-    def ask() -> bool:
-        with source.connect() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s", (f"COPY%{table}%",)
-            ).fetchone()
-        return bool(row and row[0])
-
-    return ask
+# Fixtures that stand in the kit.
+simple = moving_kit.simple
+run = moving_kit.run
+at_source = moving_kit.at_source
+slow = moving_kit.slow
 
 
 MOVES = {
@@ -345,102 +215,3 @@ def test_a_full_copy_says_which_tables_are_of_a_later_moment(
     assert "public.small" in events(run)["COPY-MOVED"]
     assert run.snapshots[database.source_name] is opened
     assert opened.alive()
-
-
-STREAMED = "SELECT format('%s.%I', relnamespace::regnamespace, relname) FROM pg_class WHERE {} AND oid >= 16384"
-STREAMED = STREAMED.format("relkind = 'r' AND relpersistence = 'p'")
-UNPROVED = "SELECT conname FROM pg_constraint WHERE contype = 'f' AND NOT convalidated ORDER BY 1"
-
-
-def names(cluster: Cluster, database: str, query: str) -> list[str]:
-    with cluster.connect(database) as connection:
-        return [row[0] for row in connection.execute(query.encode()).fetchall()]
-
-
-def test_an_impatient_shop_never_waits_for_its_migration(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
-) -> None:
-    with source_cluster.connect(source_db) as connection:
-        load_shop(connection, 0.2)
-    unproved = names(source_cluster, source_db, UNPROVED)
-    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
-    with running(plan) as run:
-        with Writer(source_cluster.arguments(source_db), seed=5, rate=50, patient=True) as writer:
-            schema.run(run)
-            copy.run(run)
-            stats = writer.stop()
-        index.run(run)
-        catch_up(run, source_cluster)
-        foreign_keys.validate_pending(run, plan.databases[0])
-    assert stats.errors == ()
-    assert stats.slowest_seconds < PATIENCE_SECONDS, stats
-    assert names(target_cluster, target_db, UNPROVED) == unproved
-    tables = names(source_cluster, source_db, STREAMED)
-    with source_cluster.connect(source_db) as one, target_cluster.connect(target_db) as other:
-        assert differences(one, other, tables=tables) == []
-
-
-FAMILY = """
-CREATE TABLE parent (id int PRIMARY KEY);
-CREATE TABLE child (id int PRIMARY KEY, parent_id int CONSTRAINT to_parent REFERENCES parent);
-CREATE TABLE parted (id int PRIMARY KEY, parent_id int, CONSTRAINT parted_key FOREIGN KEY (parent_id) REFERENCES parent)
-  PARTITION BY RANGE (id);
-CREATE TABLE parted_all PARTITION OF parted DEFAULT;
-COMMENT ON CONSTRAINT parted_key ON parted IS 'comes late';
-INSERT INTO parent SELECT generate_series(1, 100);
-INSERT INTO child SELECT n, n FROM generate_series(1, 100) n;
-INSERT INTO parted SELECT n, n FROM generate_series(1, 9) n;
-"""
-
-
-@pytest.mark.parametrize(("not_valid_on_partitioned", "early"), [(180000, True), (990000, True), (990000, False)])
-def test_keys_between_tables_of_different_moments_are_proved_after_the_sync(
-    source_cluster: Cluster,
-    target_cluster: Cluster,
-    source_db: str,
-    target_db: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    not_valid_on_partitioned: int,
-    early: bool,
-) -> None:
-    monkeypatch.setattr(foreign_keys, "_NOT_VALID_ON_PARTITIONED", not_valid_on_partitioned)
-    execute(source_cluster, source_db, FAMILY)
-    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
-    with running(plan) as run:
-        schema.run(run)
-        execute(
-            source_cluster,
-            source_db,
-            "TRUNCATE child, parted; INSERT INTO parent VALUES (777); INSERT INTO child VALUES (1, 777);"
-            "INSERT INTO parted VALUES (1, 777)",
-        )
-        copy.run(run)
-        index.run(run)
-        assert "to_parent" in names(target_cluster, target_db, UNPROVED)
-        assert set(events(run)) == {"COPY-ASIDE"}
-        catch_up(run, source_cluster)
-        if early:
-            assert foreign_keys.validate_pending(run, plan.databases[0]) >= 2
-            assert foreign_keys.validate_pending(run, plan.databases[0]) == 0
-        postdata.restore_deferred(run, plan.databases[0])
-        assert set(events(run)) == {"COPY-ASIDE"}
-    with source_cluster.connect(source_db) as one, target_cluster.connect(target_db) as other:
-        assert differences(one, other) == []
-
-
-def test_a_key_that_the_sync_did_not_mend_is_reported(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
-) -> None:
-    execute(source_cluster, source_db, FAMILY)
-    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
-    with running(plan) as run:
-        schema.run(run)
-        execute(source_cluster, source_db, "TRUNCATE child; INSERT INTO child VALUES (1, 5)")
-        copy.run(run)
-        index.run(run)
-        catch_up(run, source_cluster)
-        execute(target_cluster, target_db, "SET session_replication_role = replica; DELETE FROM parent WHERE id = 5")
-        foreign_keys.validate_pending(run, plan.databases[0])
-        assert "to_parent" in events(run)["FK-NOT-VALID"]
-    assert names(target_cluster, target_db, UNPROVED) != []

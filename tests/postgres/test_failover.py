@@ -14,8 +14,8 @@ from migrations_app.demo.clusters import Cluster, _unprivileged, source_settings
 from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.ports import TableState
 from migrations_app.engine.snapshot import open_first
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair
 
 _SECONDS = 120

@@ -11,8 +11,8 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.replication.governed import SlotsLook, look_at, standing
 from migrations_app.engine.replication.governor import Bound, Kept, Level, Limits, judge
-from tests.conftest import public_folder
 from tests.fakes import wait_until
+from tests.folders import public_folder
 from tests.postgres.engine_runs import server
 
 _SLOT, _OTHER = "towpath_0badcafe_1", "towpath_0badcafe_2"

@@ -20,6 +20,7 @@ from . import (  # noqa: F401
     source_care,
     structure,
     sync,
+    sync_now,
     sync_tables,
     target,
 )

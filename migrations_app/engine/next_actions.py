@@ -1,0 +1,204 @@
+"""What the operator does next, by the code of a message: told where an error brings no hint that fits better.
+
+Every code is here: in NEXT when it tells of trouble, in SAID when there is nothing to do. Those of a failed login have
+their hints in `diagnoses`.
+"""
+
+from __future__ import annotations
+
+from .wording import NOTHING, Sentence, say, template
+
+_BY_ITSELF = template(
+    "Nothing has to be done: it is tried again by itself. Try now ends the wait, Cancel ends the task."
+)
+_PROTOCOL = template(
+    "Press Retry: the changes are read again from the last kept position. If it comes back, download the report and"
+    " look into the source's log."
+)
+_COPY_ANEW = template("Press Restart with new copy: nothing else helps, because the changes in between are gone.")
+_BY_HAND = template("Read which ones and why under Structure on the task page, and mend them there on the target.")
+_WAITS = template("Wait, or end the sessions that it names on the source. Everything goes on by itself then.")
+_NOT_COMPARED = template("Compare these tables by hand, or mend the reason and press Compare.")
+
+NEXT: dict[str, str] = {
+    # Errors.
+    "INT-UNKNOWN": template(
+        "Press Retry. If it comes back, download the report and look for the same time in the workers' log."
+    ),
+    "RUN-RETRY": _BY_ITSELF,
+    "RUN-DISK": template("Free space on the disk that the message names, then press Retry."),
+    "WORKER-FULL": template("Free space on the disk that the message names, then press Retry."),
+    "WORKER-GONE": _BY_ITSELF,
+    "PLAN-ERROR": template("Change what the message names in the settings of the task, then run the check again."),
+    "INSTANCE-GONE": template("Open the settings of the task, choose the instance again and save."),
+    "SRC-ERROR": template(
+        "Look into the source's log for the reason and mend it there, then press Retry; or press Cancel."
+    ),
+    "SRC-FULL": template("Free or add disk space on the source, then press Retry."),
+    "SRC-READONLY": template("Make the source writable again, or enter its primary, then press Retry."),
+    "SRC-DDL": template(
+        "Press Apply and resume where it is offered, or make the same change on the target and press Retry; or copy the"
+        " table again, or drop it from the task."
+    ),
+    "SRC-DUMP": template("Mend on the source what pg_dump says, or leave the object out, then press Retry."),
+    "SRC-CHANGED": template(
+        "Enter the address of the server that the task started with and press Retry; or press Cancel and start again."
+    ),
+    "SRC-PLUGIN": template("Install the plugin that the message names on the source, then press Retry."),
+    "SRC-PROTOCOL": _PROTOCOL,
+    "SRC-PUBLICATION": template("Press Cancel, then Start again: the publication is made anew."),
+    "SRC-SLOTBUSY": _BY_ITSELF,
+    "SRC-SLOTGONE": _COPY_ANEW,
+    "SRC-SLOTLOST": _COPY_ANEW,
+    "SRC-FAILOVER": template("Press Restart with new copy, or Cancel: changes may be missing otherwise."),
+    "WAL-GIVENUP": template("Press Start again, with the objects made on the target cleared, for a new copy."),
+    "ROW-TOOBIG": template(
+        "Shrink the row on the source and press Retry; or press Cancel and leave the table out of the selection."
+    ),
+    "ROW-ENCODING": template(
+        "Repair the text on the source and press Retry; or press Cancel and leave the table out of the selection."
+    ),
+    "DST-ERROR": template(
+        "Look into the target's log for the reason and mend it there, then press Retry; or press Cancel."
+    ),
+    "DST-FULL": template("Free or add disk space on the target, then press Retry: everything done so far is kept."),
+    "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
+    "DST-BOOKMARK": template(
+        "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."
+    ),
+    "DST-CONFLICT": template(
+        "Let nobody write into the target. Then press Retry, take the source's row, copy the table again, or set it"
+        " aside."
+    ),
+    "DST-DATABASE": template("Make the database on the target with a suitable account, then press Retry."),
+    "DST-EXISTS": template(
+        "Choose on the Objects step what happens to what the target has, or remove it there, then run the check again."
+    ),
+    "DST-PRIVILEGE": template("Give the target account the right that the message names, then press Retry."),
+    "DST-SCHEMA": template("Make on the target what the message says is missing, then press Retry; or press Cancel."),
+    "CMP-DIFF": template("Copy the tables that differ once more, then press Compare or Complete again."),
+    "ADDRESS-BAD": template("Correct the address in the settings of the task."),
+    "VERSION-OUT-OF-RANGE": template("Choose a server of a supported version; docs/compatibility.md lists them."),
+    "LOOK-ALIKE": template("Enter the address of a real PostgreSQL server."),
+    "CHECK-OVER": template("Run the check again."),
+    "CHECK-SLOW": template("Run this item again when the server has less to do."),
+    "CHECK-CHANGED": template("Read the items that changed on the check page, mend them and run the check again."),
+    "CHECK-COMPLETE": template("Mend what the items say, then press Complete again. The sync goes on meanwhile."),
+    "FIX-STALE": template("Load the check page again, read what the fix would run now, and press Fix again."),
+    "FIX-FAILED": template("Run the statements by hand with an account that may, then run this check item again."),
+    "READ-MOVED": template("Read the objects again: the settings lead to another server now."),
+    # Warnings of a task that goes on.
+    "SRC-LOCKED": _WAITS,
+    "SRC-OLDTX": _WAITS,
+    "SRC-WALLIMIT": template("Raise max_slot_wal_keep_size on the source at once, and free its disk if that is short."),
+    "SRC-FAILEDOVER": template("Nothing has to be done: the sync goes on at the server that took over."),
+    "WAL-LOST": template("Press Restart with new copy, or Cancel: the source has removed what the task still needed."),
+    "WAL-PAUSED": template("Nothing has to be done: it goes on by itself. Resume ends the pause now."),
+    "NEW-COPY-WAITS": template(
+        "Remove what is left, or mend what the check says is Failed. Then press Start again, or Start."
+    ),
+    "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
+    "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
+    "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
+    "COPY-LOCKED": template("Nothing has to be done: the lock ends with the copy of this table."),
+    "COPY-MOVED": template(
+        "Without incremental sync let nothing write to the source, or start the task again with it."
+    ),
+    "CMP-NEWTABLE": template("Make another task for the tables that are new on the source."),
+    "CMP-NOTRUN": _NOT_COMPARED,
+    "CMP-SKIPPED": _NOT_COMPARED,
+    "DATABASE-LOCALE": template("Compare how text sorts on both sides, before the application uses the target."),
+    "DATABASE-SETTINGS": _BY_HAND,
+    "EXTENSION-ROWS": template("Copy these rows by hand, with the way that the extension offers."),
+    "FK-NOT-VALID": template(
+        "Mend the rows without a parent, then run ALTER TABLE … VALIDATE CONSTRAINT on the target."
+    ),
+    "MATVIEW-EMPTY": template("Run REFRESH MATERIALIZED VIEW on the target when its cause is mended."),
+    "ROLES-NOTES": template("Make these roles, or give them what they lack, by hand on the target."),
+    "SCHEMA-BODIES": template("Change the bodies by hand on the target, before the application uses them."),
+    "SCHEMA-KEPT": template("Compare these objects with the source's by hand: they were left as they are."),
+    "SCHEMA-OWNER": template("Give the objects to their owners on the target with ALTER … OWNER TO."),
+    "SCHEMA-REFUSED": _BY_HAND,
+    "SCHEMA-RENAME": _BY_HAND,
+    "SCHEMA-RIGHTS": template("Run the grants by hand on the target, once the roles are there."),
+    "SCHEMA-TABLESPACE": _BY_HAND,
+    "SEQUENCES-BEHIND": template(
+        "Set these sequences by hand on the target with setval, before the application uses them."
+    ),
+    "SEQUENCES-UNREAD": template(
+        "Let the source account read the sequences, or set them by hand on the target with setval."
+    ),
+    "STRUCTURE-NOTES": _BY_HAND,
+    "SUBSET-KEYS": template("Select the parent tables too, or make the keys by hand when their parents are there."),
+    "SUBSET-OBJECTS": template("Select what they need too, or make them by hand on the target."),
+    "DST-DROPPED": template("Nothing has to be done: it was confirmed by the task's name."),
+    "DST-EMPTIED": template("Nothing has to be done: it was confirmed by the task's name."),
+    "TARGET-CLEARED": template("Remove by hand on the target what is left, then run the check again."),
+    "TABLE-QUARANTINED": template("Copy the table once more or drop it from the task: Complete waits for that."),
+    "TABLE-DROPPED": template("Make another task for this table, if it has to move."),
+    "CANCEL-LEFT": template(
+        "When the server answers, run there what the task page says beside each thing that is left."
+        " Then delete the task."
+    ),
+    "CHECK-FAILED": template("Mend what the items that are Failed say, then run the check again."),
+    "TASK-BEHIND": template("Nothing has to be done: the task is ready again once the target has caught up."),
+}
+SAID = frozenset(
+    {
+        "CHECK-ACKNOWLEDGED",
+        "CHECK-AGAIN",
+        "CHECK-PASSED",
+        "CHECK-STARTED",
+        "CHECK-WITHDRAWN",
+        "CMP-EQUAL",
+        "CMP-REQUESTED",
+        "CONFLICT-TAKE",
+        "CONFLICT-TAKEN",
+        "COPY-ASIDE",
+        "COPY-GAVEWAY",
+        "DDL-APPLY",
+        "FIX-ASKED",
+        "FIX-DONE",
+        "RECOPY-BEGUN",
+        "RECOPY-DONE",
+        "RECOPY-LATER",
+        "RECOPY-REQUESTED",
+        "ROLES-MADE",
+        "RUN-RESUMED",
+        "SRC-FAILOVERSLOT",
+        "SRC-PIECES",
+        "SSH-HOST-KEY-CONFIRMED",
+        "STRUCTURE-EQUAL",
+        "STRUCTURE-ONLY",
+        "TASK-ACCESS",
+        "TASK-AGAIN",
+        "TASK-CANCELLED",
+        "TASK-CANCELLING",
+        "TASK-CLONED",
+        "TASK-COMPLETED",
+        "TASK-COMPLETING",
+        "TASK-CREATED",
+        "TASK-EDITED",
+        "TASK-EXISTING",
+        "TASK-NEWCOPY",
+        "TASK-PAUSED",
+        "TASK-QUEUED",
+        "TASK-READY",
+        "TASK-REOPENED",
+        "TASK-RESUMED",
+        "TASK-RETRIED",
+        "TASK-RUNNING",
+        "TASK-SCHEDULED",
+        "TASK-TAGGED",
+        "TASK-TUNED",
+        "TASK-UNTAGGED",
+        "WAL-BUDGET",
+        "WAL-RESUMED",
+    }
+)
+"""Codes that tell what was done, by whom or by itself."""
+
+
+def next_action(code: str) -> Sentence:
+    """Return what to do after a message with this code; NOTHING for one that tells of no trouble."""
+    return say(NEXT[code]) if code in NEXT else NOTHING
