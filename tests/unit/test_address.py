@@ -38,6 +38,39 @@ def test_a_passfile_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "password"),
+    [
+        ("h:1:d:u:a\\:b", "a:b"),
+        ("h:1:d:u:a\\\\", "a\\"),
+        ("h:1:d:u:a\\", "a\\"),
+        ("h:1:d:u:a\\\\:more", "a\\"),
+        ("h:1:d:u:", ""),
+        ("h:1:d:u", ""),
+        ("h\\:1:d:u:p", ""),
+    ],
+)
+def test_a_passfile_is_read_as_libpq_reads_it(line: str, password: str, tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_text(line + "\n")
+    file.chmod(0o600)
+    assert password_from_file(file, ["h", "1", "d", "u"]) == password
+
+
+def test_a_passfile_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_bytes(b"*:*:*:*:\xff\n")
+    file.chmod(0o600)
+    with pytest.raises(CommandError, match="pass cannot be read: it is not text in UTF-8"):
+        password_from_file(file, ["h", "5432", "d", "u"])
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999999999999999999", "²", "a"])
+def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
+    with pytest.raises(CommandError, match=r"a number from 1 to 65535|not a connection URI"):
+        endpoint_from_uri(f"host=h port={port} dbname=d user=u", "source")
+
+
+@pytest.mark.parametrize(
     "uri",
     [
         "postgresql://u:s3cret@h/db?options=-csearch_path%3Dx",

@@ -15,6 +15,9 @@ from ...services import EndpointData
 
 _KNOWN = {"host", "port", "user", "password", "dbname", "sslmode", "passfile", "connect_timeout", "application_name"}
 _KNOWN |= {"require_auth", "sslrootcert", "sslcert", "sslkey"}
+_LONGEST_NAME = 63
+# A backslash takes the character after it as it is; what follows a fifth colon is not looked at.
+_PASSFILE_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*+\\?)"] * 5) + "(?::|$)")
 _TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
 
 
@@ -35,23 +38,21 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
     unknown = sorted(set(parts) - _KNOWN)
     if unknown:
         raise CommandError(f"The {side} URI holds settings that are not supported here: {', '.join(unknown)}.")
-    host, port = str(parts.get("host") or ""), str(parts.get("port") or "5432")
-    if not host or "," in host or host.startswith("/"):
-        raise CommandError(f"The {side} URI must name one host (no socket folder, no list).")
-    if not port.isdigit():
-        raise CommandError(f"The {side} URI must name one port.")
+    host, port = _place(str(parts.get("host") or ""), str(parts.get("port") or "5432"), side)
     tls = str(parts.get("sslmode") or "prefer")
     if tls not in _TLS_MODES:
         raise CommandError(f"The {side} URI asks for sslmode {tls}; known are {', '.join(sorted(_TLS_MODES))}.")
     user = str(parts.get("user") or getpass.getuser())
     database = str(parts.get("dbname") or user)
+    if max(len(user), len(database)) > _LONGEST_NAME:
+        raise CommandError(f"The {side} URI holds a name of more than {_LONGEST_NAME} characters.")
     password = str(parts.get("password") or os.environ.get(f"TOWPATH_{side.upper()}_PASSWORD", ""))
     file = passfile or str(parts.get("passfile") or "") or os.environ.get("PGPASSFILE", "")
     if not password and file:
-        password = password_from_file(Path(file), [host, port, database, user])
+        password = password_from_file(Path(file), [host, str(port), database, user])
     return EndpointData(
         host=host,
-        port=int(port),
+        port=port,
         account=user,
         password=password,
         database=database,
@@ -61,6 +62,14 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
         client_cert_pem=_file(parts.get("sslcert"), side),
         client_key_pem=_file(parts.get("sslkey"), side),
     )
+
+
+def _place(host: str, port: str, side: str) -> tuple[str, int]:
+    if not host or "," in host or host.startswith("/"):
+        raise CommandError(f"The {side} URI must name one host (no socket folder, no list).")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise CommandError(f"The {side} URI must name one port, a number from 1 to 65535; 5432 is usual.")
+    return host, int(port)
 
 
 def _sign_in(wanted: str, with_password: bool, side: str) -> str:
@@ -89,17 +98,23 @@ def _file(name: object, side: str) -> str | None:
 def password_from_file(path: Path, wanted: list[str]) -> str:
     """Return the password of the first matching line `host:port:database:user:password`; empty when none matches.
 
-    Raises CommandError when the file is missing or open to others.
+    Raises CommandError when the file is missing, open to others or cannot be read.
     """
-    if not path.is_file():
-        raise CommandError(f"The passfile {path} does not exist.")
-    if path.stat().st_mode & 0o077:
-        raise CommandError(f"The passfile {path} can be read by others; run: chmod 600 {path}")
-    for line in path.read_text().splitlines():
+    try:
+        if not path.is_file():
+            raise CommandError(f"The passfile {path} does not exist.")
+        if path.stat().st_mode & 0o077:
+            raise CommandError(f"The passfile {path} can be read by others; run: chmod 600 {path}")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise CommandError(f"The passfile {path} cannot be read: {why}.") from None
+    for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
-        fields = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", line)]
-        if len(fields) == 5 and all(field in ("*", value) for field, value in zip(fields, wanted, strict=False)):
+        match = _PASSFILE_LINE.match(line)
+        fields = [re.sub(r"\\(.)", r"\1", part) for part in match.groups()] if match else []
+        if match and all(field in ("*", value) for field, value in zip(fields, wanted, strict=False)):
             return fields[4]
     return ""
 

@@ -20,6 +20,21 @@ class Out(Protocol):
         """Print; every text that is passed ends with a newline."""
 
 
+class _Visible:
+    """Writes what a terminal would obey, such as an escape sequence in a table's name, as text; lines stay lines."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+
+    def write(self, text: str, /) -> Any:
+        """Print, control and invisible characters as escapes."""
+        return self._out.write("\n".join(_visible(line) for line in text.split("\n")))
+
+
+def _visible(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def report(task: MigrationTask) -> dict[str, Any]:
     """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
     comparisons = list(selectors.comparisons(task))
@@ -62,6 +77,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
             for row in comparisons
             for difference in row.differences
         ],
+        "left": _left(task),
     }
 
 
@@ -77,6 +93,14 @@ def _tables(task: MigrationTask) -> list[dict[str, Any]]:
         }
         for table in TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
     ]
+
+
+def _left(task: MigrationTask) -> dict[str, list[dict[str, str]]]:
+    left = selectors.left_behind(task, limit=10_000)
+    return {
+        side: [{"kind": line.kind, "name": line.name, "database": line.database, "removal": line.sql} for line in lines]
+        for side, lines in (("source", left.source), ("target", left.target))
+    }
 
 
 def _databases(task: MigrationTask) -> list[dict[str, Any]]:
@@ -105,6 +129,7 @@ def _comparison(row: ComparisonResult) -> dict[str, Any]:
 
 def print_report(task: MigrationTask, out: Out) -> None:
     """Print the report for people."""
+    out = _Visible(out)
     data = report(task)
     out.write(f"\n{data['name']}  {data['status']}  {data['id']}\n")
     for step in data["steps"]:
@@ -124,11 +149,10 @@ def print_report(task: MigrationTask, out: Out) -> None:
         )
     if not data["compared"]:
         out.write("  comparison: not compared (--no-compare)\n")
-    for difference in data["differences"][:50]:
-        place = f"{difference['schema']}.{difference['name']}".strip(".")
-        keys = ", ".join(difference["sample_keys"][:5])
-        out.write(f"    {difference['database']} {place}: {difference['verdict']} {difference['reason']} {keys}\n")
+    _print_differences(data["differences"], out)
     _print_structure(data["structure"], out)
+    if task.status == Status.CANCELLED:
+        print_left(task, out)
     if data["error"]:
         out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
     print_conflict(task, out)
@@ -137,8 +161,24 @@ def print_report(task: MigrationTask, out: Out) -> None:
             out.write(f"  {table['status']}: {table['schema']}.{table['name']} of {table['database']}\n")
 
 
+def print_left(task: MigrationTask, out: Out) -> None:
+    """Print what of a task is on either server now, the source first, with the statement that removes it."""
+    out = _Visible(out)
+    for side, lines in _left(task).items():
+        if lines:
+            out.write(f"  left on the {side}: {len(lines):,}\n")
+        for line in lines[:50]:
+            place = f" in {_visible(line['database'])}" if line["database"] else ""
+            out.write(f"    {line['kind']} {_visible(line['name'])}{place}\n")
+            for text in line["removal"].split("\n") if line["removal"] else ():
+                out.write(f"      {text}\n")
+        if len(lines) > 50:
+            out.write(f"    … and {len(lines) - 50:,} more; --json lists all\n")
+
+
 def print_conflict(task: MigrationTask, out: Out) -> bool:
     """Print the conflict or changed table that stopped a task and how it is decided; False when there is none."""
+    out = _Visible(out)
     row = selectors.task_row(task)
     if row.conflict:
         view = row.conflict
@@ -165,6 +205,13 @@ def _print_drift(view: selectors.DriftView, out: Out) -> None:
         out.write(f"  {view.doubt}\n")
 
 
+def _print_differences(differences: list[dict[str, Any]], out: Out) -> None:
+    for difference in differences[:50]:
+        place = f"{difference['schema']}.{difference['name']}".strip(".")
+        keys = ", ".join(difference["sample_keys"][:5])
+        out.write(f"    {difference['database']} {place}: {difference['verdict']} {difference['reason']} {keys}\n")
+
+
 def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
     for line in lines:
         notes = line["notes"]
@@ -183,6 +230,7 @@ def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
 
 def print_check(task: MigrationTask, out: Out) -> None:
     """Print the check's items: all that are not passed, those that say the same once, and the counts."""
+    out = _Visible(out)
     items = list(CheckItem.objects.filter(task=task))
     alike: dict[tuple[str, ...], list[CheckItem]] = {}
     for item in items:
@@ -214,7 +262,7 @@ def progress_line(task: MigrationTask) -> str:
         parts.append(f"{bytes_text(row.bytes_per_second)}/s")
     if row.lag_bytes is not None:
         parts.append(f"lag {bytes_text(row.lag_bytes)}, {row.lag_seconds or 0:.1f} s")
-    return " · ".join(parts)
+    return _visible(" · ".join(parts))
 
 
 def bytes_text(size: float) -> str:

@@ -6,21 +6,21 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
-from ... import runner, services
+from ... import runner, selectors, services
 from ...checks import COMMAND_LINE
 from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
+from ...engine.states import WORKED
 from ...models import MigrationTask
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
-from ..cli.output import print_check, print_conflict, print_report, progress_line, report
+from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
+from ..cli.values import knob, size, start_time, task_name
 
 _CHOICES: dict[str, Callable[..., MigrationTask]] = {
     "--retry": services.retry_task,
@@ -185,7 +185,7 @@ class Command(BaseCommand):
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
         names = options["database"] or [source.database]
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
-        name = options["name"] or f"{', '.join(names)} to {target.host}"[:120]
+        name = task_name(options["name"]) or f"{', '.join(names)} to {target.host}"[:120]
         if options["existing"] in DESTRUCTIVE and options["yes_destroy"] != name:
             raise CommandError(
                 f"--existing {options['existing']} takes data of the target away. Confirm it with --yes-destroy and the"
@@ -217,7 +217,7 @@ class Command(BaseCommand):
         task = services.create_draft(
             actor=None,
             name=wanted.name,
-            scheduled_at=_time(options["at"]),
+            scheduled_at=start_time(options["at"]),
             incremental=wanted.incremental,
             source=wanted.source,
             target=wanted.target,
@@ -283,14 +283,17 @@ class Command(BaseCommand):
         return CHECK_FAILED if exit_code(task) == CHECK_FAILED and task.status != "check_passed" else 0
 
     def _start(self, options: dict[str, Any]) -> int:
-        return self._say(services.start_task(task_id=_find(options["id"]).pk, actor=None))
+        return self._said_or_json(services.start_task(task_id=_find(options["id"]).pk, actor=None), options)
 
     def _cancel(self, options: dict[str, Any]) -> int:
         task = services.cancel_task(task_id=_find(options["id"]).pk, actor=None)
         if not services.workers_alive():  # nobody else would clean up
             runner.drive_foreground(str(task.pk), waiting=time.sleep)
             task.refresh_from_db()
-        return self._say(task)
+        code = self._said_or_json(task, options)
+        if not options["json"]:
+            print_left(task, self.stdout)
+        return code
 
     def _recopy(self, options: dict[str, Any]) -> int:
         return self._about_table(services.recopy_table, options)
@@ -321,14 +324,14 @@ class Command(BaseCommand):
         return self._say(decide(task_id=task.pk, actor=None, database=database, schema=path[0], name=path[1]))
 
     def _complete(self, options: dict[str, Any]) -> int:
-        return self._say(services.complete_task(task_id=_find(options["id"]).pk, actor=None))
+        return self._said_or_json(services.complete_task(task_id=_find(options["id"]).pk, actor=None), options)
 
     def _tune(self, options: dict[str, Any]) -> int:
         task = _find(options["id"])
         if options["jobs"] is None and options["max_rate"] is None:
             raise CommandError("Give --jobs, --max-rate, or both.")
-        jobs = _knob(options["jobs"], "--jobs", "usual", task.copy_jobs)
-        rate = _knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
+        jobs = knob(options["jobs"], "--jobs", "usual", task.copy_jobs)
+        rate = knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
         return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
 
     def _wal(self, options: dict[str, Any]) -> int:
@@ -336,15 +339,20 @@ class Command(BaseCommand):
         task = services.set_wal_budget(
             task_id=task.pk,
             actor=None,
-            budget_bytes=_bytes(options["budget"], task.wal_budget_bytes),
+            budget_bytes=size(options["budget"], task.wal_budget_bytes),
             policy=options["policy"] or task.wal_policy,
-            disk_bytes=_bytes(options["disk"], task.wal_disk_bytes),
+            disk_bytes=size(options["disk"], task.wal_disk_bytes),
         )
         return self._say(task)
 
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(f"{task.name}: {progress_line(task)}")
         return 0
+
+    def _said_or_json(self, task: MigrationTask, options: dict[str, Any]) -> int:
+        if not task.foreground and task.status in WORKED and (problem := selectors.health().problem):
+            self.stderr.write(problem)  # or everybody would wait for a worker that nobody has started
+        return self._print(task, options) if options["json"] else self._say(task)
 
     def _print(self, task: MigrationTask, options: dict[str, Any]) -> int:
         if options["json"]:
@@ -362,32 +370,3 @@ def _find(prefix: str) -> MigrationTask:
         count = "No task has" if not found else f"{len(found)} tasks have"
         raise CommandError(f"{count} an id that begins with {prefix}. See: manage.py task list")
     return found[0]
-
-
-def _knob(text: str | None, option: str, nothing: str, before: int | None) -> int | None:
-    """Return what an option sets: `nothing` takes the setting back, and without the option it stays."""
-    if text is None:
-        return before
-    if text == nothing:
-        return None
-    if not text.isdecimal():
-        raise CommandError(f"{option} takes a whole number, or {nothing}.")
-    return int(text)
-
-
-def _bytes(text: str | None, before: int | None) -> int | None:
-    """Return what an option sets: `none` takes the size back, and without the option it stays."""
-    return before if text is None else services.parse_bytes("" if text == "none" else text)
-
-
-def _time(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError("--at takes a time such as 2026-12-24T23:00.") from error
-    value = value if value.tzinfo else timezone.make_aware(value)
-    if value <= timezone.now():
-        raise CommandError("--at is in the past. Give a later time, or leave it out to start at once.")
-    return value

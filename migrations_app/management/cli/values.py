@@ -1,0 +1,48 @@
+"""Single values of the command line's options."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from ... import services
+
+_LONGEST_NAME = 120
+
+
+def task_name(text: str) -> str:
+    """Return the name of a task. Raises CommandError when it is longer than the console takes."""
+    if len(text) > _LONGEST_NAME:
+        raise CommandError(f"--name takes at most {_LONGEST_NAME} characters; this name has {len(text)}.")
+    return text
+
+
+def knob(text: str | None, option: str, nothing: str, before: int | None) -> int | None:
+    """Return what an option sets: `nothing` takes the setting back, and without the option it stays."""
+    if text is None:
+        return before
+    if text == nothing:
+        return None
+    if not text.isdecimal():
+        raise CommandError(f"{option} takes a whole number, or {nothing}.")
+    return int(text)
+
+
+def size(text: str | None, before: int | None) -> int | None:
+    """Return what an option sets: `none` takes the size back, and without the option it stays."""
+    return before if text is None else services.parse_bytes("" if text == "none" else text)
+
+
+def start_time(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError("--at takes a time such as 2026-12-24T23:00.") from error
+    value = value if value.tzinfo else timezone.make_aware(value)
+    if value <= timezone.now():
+        raise CommandError("--at is in the past. Give a later time, or leave it out to start at once.")
+    return value

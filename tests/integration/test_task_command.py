@@ -1,0 +1,102 @@
+"""`manage.py task`: what it prints for people and for scripts, without any server."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from migrations_app.management.cli.output import print_check
+from migrations_app.models import MigrationTask
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+ENDS = ("--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d")
+
+
+def task(*words: str) -> tuple[str, str]:
+    """Run the command; return what it printed and what it warned of."""
+    out, err = StringIO(), StringIO()
+    call_command("task", *words, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def left() -> MigrationTask:
+    """A cancelled task whose source could not be reached, with a table that it made on the target."""
+    made = factories.running_task("sync", status="cancelled")
+    factories.ledger_entry(made)
+    factories.ledger_entry(made, side="target", kind="table", schema="sales", name="\x1b[2Jorders\n")
+    return made
+
+
+def test_what_a_cancelled_task_left_is_listed_with_the_statement_that_removes_it() -> None:
+    said, _ = task("show", str(left().pk))
+    assert "left on the source: 1\n    Slot towpath_ab12cd34_16400 in shop\n" in said
+    assert "      SELECT pg_drop_replication_slot('towpath_ab12cd34_16400');\n" in said
+    assert "left on the target: 1\n    Table sales.\\x1b[2Jorders\\n in shop\n" in said
+
+
+def test_what_is_left_is_told_to_scripts_too() -> None:
+    (source,), (target,) = json.loads(task("show", str(left().pk), "--json")[0])["left"].values()
+    assert (source["kind"], source["database"], target["name"]) == ("Slot", "shop", "sales.\x1b[2Jorders\n")
+    assert source["removal"] == "SELECT pg_drop_replication_slot('towpath_ab12cd34_16400');"
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
+    made = factories.task(status="check_failed")
+    comparison = {"schema": "s", "name": "\x1b[2J", "verdict": "differs", "sample_keys": ["\x9b1m"], "reason": ""}
+    factories.comparison(made, equal=False, differences=[comparison])
+    said, _ = task("show", str(made.pk))
+    assert "s.\\x1b[2J: differs" in said
+    assert all(char.isprintable() for line in said.split("\n") for char in line)
+
+
+def test_a_check_prints_nothing_that_a_terminal_would_obey() -> None:
+    made, out = factories.task(status="check_failed"), StringIO()
+    factories.check_item(made, "keys", "failed", found="Table \x1b]0;x\x07 has no key.\nNor has \u202eyek.")
+    print_check(made, out)
+    assert "Table \\x1b]0;x\\x07 has no key.\nNor has \\u202eyek." in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("action", "made", "status"),
+    [
+        ("start", factories.checked_task, "queued"),
+        ("complete", lambda: factories.running_task("sync", status="ready"), "completing"),
+        ("cancel", lambda: factories.checked_task(status="scheduled"), "cancelled"),
+    ],
+)
+def test_an_action_answers_a_script_with_the_report(action: str, made: Any, status: str) -> None:
+    factories.workers()
+    row = made()
+    said = json.loads(task(action, str(row.pk), "--json")[0])
+    assert (said["id"], said["status"]) == (str(row.pk), status)
+
+
+def test_a_start_without_workers_says_who_is_missing() -> None:
+    made = factories.checked_task()
+    _, warned = task("start", str(made.pk))
+    assert "No worker answers for console, migrate, sync" in warned
+    assert "manage.py up" in warned
+
+
+def test_a_start_with_workers_warns_of_nothing() -> None:
+    factories.workers()
+    assert task("start", str(factories.checked_task().pk))[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*ENDS, "--name", "n" * 121), "at most 120 characters; this name has 121"),
+        (("--source", f"postgresql://u@h/{'d' * 64}", *ENDS[2:]), "source URI holds a name of more than 63 characters"),
+        (("--source", "postgresql://u@h:65536/d", *ENDS[2:]), "a number from 1 to 65535"),
+    ],
+)
+def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        task("create", *words)
+    assert not MigrationTask.objects.exists()
