@@ -5,23 +5,23 @@ The cases come from the engine's table: an action without a line here fails a te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from migrations_app.engine.states import RULES, Action, Status
 from migrations_app.models import CheckItem, ConnectionTest, MigrationTask, Recopy, TableCopy
 from tests import factories
+from tests.acceptance import buttons_kit
+from tests.acceptance.buttons_kit import PATIENCE, address, in_status
 
-PATIENCE = 20_000  # milliseconds; a busy machine, not a busy page
+# Fixtures that stand in the kit.
+tab = buttons_kit.tab
+signed_in = buttons_kit.signed_in
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
@@ -80,62 +80,6 @@ PRESSES = [(action, status) for action in CASES for status in Status if status i
 EDITED_FROM_THE_LIST = {Status.DRAFT}  # the others are opened first: their check is what they are about
 
 
-def in_status(status: Status) -> MigrationTask:
-    """A task as it stands in a status."""
-    tomorrow = timezone.now() + timedelta(days=1)
-    made: dict[Status, Callable[[], MigrationTask]] = {
-        Status.DRAFT: factories.task,
-        Status.CHECKING: lambda: factories.task(status="checking"),
-        Status.CHECK_FAILED: lambda: factories.task(status="check_failed"),
-        Status.CHECK_PASSED: factories.checked_task,
-        Status.SCHEDULED: lambda: factories.task(status="scheduled", scheduled_at=tomorrow),
-        Status.QUEUED: lambda: factories.task(status="queued", queued_at=timezone.now()),
-        Status.READY: lambda: factories.running_task("sync", status="ready"),
-        Status.COMPLETING: lambda: factories.running_task("complete", status="completing"),
-    }
-    task = made.get(status, lambda: factories.running_task("copy", status=status.value))()
-    assert task.status == status
-    return task
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One page for all cases: a new one for each would cost more than the cases themselves."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    yield page
-    context.close()
-
-
-@pytest.fixture
-def signed_in(tab: Page, live_server: Any, transactional_db: None) -> Iterator[Callable[..., Page]]:
-    """Sign the tab in as somebody of a role; a script error or a dialog of the browser's own fails the test."""
-    seen: list[str] = []
-
-    def note(error: object) -> None:
-        seen.append(str(error))
-
-    def perform(role: str = "operator") -> Page:
-        client = Client()
-        client.force_login(factories.user("anna", role=role))
-        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
-        context: BrowserContext = tab.context
-        context.clear_cookies()
-        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-        return tab
-
-    tab.on("pageerror", note)
-    yield perform
-    tab.goto("about:blank")  # a poll that is on its way must not meet the next test's rows
-    tab.remove_listener("pageerror", note)
-    assert seen == []
-
-
-def _address(server: Any, page: str, task: MigrationTask) -> str:
-    return str(server.url) + (reverse("tasks:list") if page == "list" else reverse(f"tasks:{page}", args=[task.pk]))
-
-
 def _selector(action: Action, task: MigrationTask) -> str:
     button = CASES[action].button or action.value
     return "#check-all" if action is Action.CHECK else f"#{button}-{task.pk}"
@@ -171,7 +115,7 @@ def test_pages_show_exactly_the_buttons_that_the_status_allows(
     item = _warned(task)
     for name in ("detail", "check"):
         actions = {action for action, case in CASES.items() if case.page == name}
-        page.goto(_address(live_server, name, task))
+        page.goto(address(live_server, name, task))
         assert _shown(page, task, actions) == _allowed(status) & actions, name
         assert page.get_by_role("button", name="Clone").count() == (name == "detail")
     open_items = {
@@ -185,7 +129,7 @@ def test_the_list_shows_exactly_the_buttons_that_each_status_allows(
     signed_in: Callable[..., Page], live_server: Any
 ) -> None:
     page, tasks = signed_in(), [in_status(status) for status in Status]
-    page.goto(_address(live_server, "list", tasks[0]))
+    page.goto(address(live_server, "list", tasks[0]))
     for task in tasks:
         wanted = {action for action in _allowed(Status(task.status)) if CASES[action].listed}
         if task.status not in EDITED_FROM_THE_LIST:
@@ -198,18 +142,18 @@ def test_a_failed_task_that_made_something_changes_access_instead_of_everything(
 ) -> None:
     page, task = signed_in(), in_status(Status.FAILED)
     _has_made_something(task)
-    page.goto(_address(live_server, "detail", task))
+    page.goto(address(live_server, "detail", task))
     assert _shown(page, task, {Action.REOPEN, Action.ACCESS}) == {Action.ACCESS}
 
 
 def test_somebody_who_only_looks_sees_no_button_in_any_status(signed_in: Callable[..., Page], live_server: Any) -> None:
     page = signed_in("viewer")
     tasks = [in_status(status) for status in Status]
-    page.goto(_address(live_server, "list", tasks[0]))
+    page.goto(address(live_server, "list", tasks[0]))
     assert [task.status for task in tasks if _shown(page, task, set(CASES))] == []
     for task in tasks:
         if task.status in (Status.CHECK_PASSED, Status.READY, Status.FAILED):
-            page.goto(_address(live_server, "detail", task))
+            page.goto(address(live_server, "detail", task))
             assert _shown(page, task, set(CASES)) == set()
 
 
@@ -219,10 +163,10 @@ def test_a_press_does_what_the_button_says(
 ) -> None:
     page, task, case = signed_in(), in_status(status), CASES[action]
     case.only_if(task)
-    page.goto(_address(live_server, case.page, task))
+    page.goto(address(live_server, case.page, task))
     page.locator(_selector(action, task)).click()
     if case.leads:
-        expect(page).to_have_url(_address(live_server, case.leads.partition(":")[2], task))
+        expect(page).to_have_url(address(live_server, case.leads.partition(":")[2], task))
         return
     if case.asks:
         dialog = page.get_by_role("dialog")
@@ -266,7 +210,7 @@ def test_a_table_can_be_copied_again_exactly_while_the_status_allows_it(
     page, task = signed_in(), in_status(status)
     MigrationTask.objects.filter(pk=task.pk).update(current_step="sync")
     table = factories.table_copy(task, status="done")
-    page.goto(_address(live_server, "detail", task))
+    page.goto(address(live_server, "detail", task))
     button = page.locator(f"#recopy-t{table.pk}")
     assert button.count() == (status in RULES[Action.RECOPY].allowed_from)
     if button.count():
@@ -283,7 +227,7 @@ def test_a_table_is_set_aside_exactly_while_the_status_allows_it(
     page, task = signed_in(), in_status(status)
     MigrationTask.objects.filter(pk=task.pk).update(current_step="sync")
     table = factories.table_copy(task, status=table_state)
-    page.goto(_address(live_server, "detail", task))
+    page.goto(address(live_server, "detail", task))
     quarantine, drop = page.locator(f"#quarantine-t{table.pk}"), page.locator(f"#drop-t{table.pk}")
     may_quarantine = status in RULES[Action.QUARANTINE].allowed_from and table_state == "done"
     may_drop = status in RULES[Action.DROP].allowed_from and table_state == "quarantined"
@@ -305,7 +249,7 @@ def test_each_choice_at_a_conflict_is_asked_in_words_and_lets_the_task_go_on(
     name: str, page_name: str, signed_in: Callable[..., Page], live_server: Any
 ) -> None:
     page, task = signed_in(), factories.conflict(factories.running_task("sync"))
-    page.goto(_address(live_server, page_name, task))
+    page.goto(address(live_server, page_name, task))
     page.locator(f"#conflict-{name}-{task.pk}").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
@@ -323,7 +267,7 @@ def test_each_choice_at_a_changed_table_is_asked_with_old_and_new_and_lets_the_t
     name: str, page_name: str, signed_in: Callable[..., Page], live_server: Any
 ) -> None:
     page, task = signed_in(), factories.drift(factories.running_task("sync"))
-    page.goto(_address(live_server, page_name, task))
+    page.goto(address(live_server, page_name, task))
     page.locator(f"#drift-{name}-{task.pk}").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
@@ -338,7 +282,7 @@ def test_each_choice_at_a_changed_table_is_asked_with_old_and_new_and_lets_the_t
 @pytest.mark.parametrize("status", [Status.DRAFT, Status.RUNNING, Status.COMPLETED])
 def test_a_task_is_cloned_whatever_it_does(status: Status, signed_in: Callable[..., Page], live_server: Any) -> None:
     page, task = signed_in(), in_status(status)
-    page.goto(_address(live_server, "detail", task))
+    page.goto(address(live_server, "detail", task))
     page.get_by_role("button", name="Clone").click()
     expect(page.get_by_text("This is a copy with the same servers")).to_be_visible()
     copy = MigrationTask.objects.get(cloned_from=task)
@@ -422,7 +366,7 @@ def test_a_press_at_an_item_does_what_the_button_says(
 ) -> None:
     page, task, case = signed_in(), in_status(status), ITEM_CASES[name]
     item = _warned(task, acknowledged=case.acknowledged)
-    page.goto(_address(live_server, "check", task))
+    page.goto(address(live_server, "check", task))
     case.press(page, item)
     expect(page.get_by_role("dialog")).to_be_hidden(timeout=PATIENCE)
     expect(page.locator("#check")).to_be_visible()
