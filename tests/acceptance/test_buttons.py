@@ -329,6 +329,7 @@ def test_each_choice_at_a_changed_table_is_asked_with_old_and_new_and_lets_the_t
     expect(dialog.get_by_role("heading", name=RULES[Action(name)].label)).to_be_visible()
     expect(dialog.get_by_text('ADD COLUMN "note" text')).to_be_visible()
     assert MigrationTask.objects.get(pk=task.pk).status == Status.FAILED, "it only asks"
+    _type_the_name(dialog, task, wanted=name == "drop")
     dialog.locator("form button").click()
     expect(dialog).to_be_hidden(timeout=PATIENCE)
     assert MigrationTask.objects.get(pk=task.pk).status == Status.RUNNING
