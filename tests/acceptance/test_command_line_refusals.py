@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests import impostors
 from tests.acceptance import terminal_kit
 from tests.acceptance.places import Place
 from tests.acceptance.terminal_kit import Terminal
+from tests.installation import Installation
 
 # Fixtures that stand in the kit.
 terminal = terminal_kit.terminal
@@ -72,6 +74,12 @@ def _refused(terminal: Terminal, words: str, *more: str, source: str = "", targe
 )
 def test_a_wrong_address_is_told(terminal: Terminal, side: str, words: str, uri: str) -> None:
     _refused(terminal, words, **{side: uri})
+
+
+def test_a_console_that_was_never_started_has_no_tasks(tmp_path: Path) -> None:
+    listed = Installation(tmp_path).manage("task", "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert Installation(tmp_path).manage("task", "show", "1").stderr.startswith("CommandError: ")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

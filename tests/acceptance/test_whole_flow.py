@@ -274,7 +274,7 @@ def test_an_operator_cancels_and_starts_again_with_a_cleared_target(
     page.get_by_role("link", name="Start again").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("checkbox", name=re.compile("Clear the .* made on the target first")).check()
-    dialog.get_by_label("To clear objects, type the name of the task").fill("Second try")
+    dialog.get_by_role("textbox", name=re.compile("type the name of the task")).fill("Second try")
     dialog.get_by_role("button", name="Start again").click()
     expect(page.get_by_role("heading", name="Check task")).to_be_visible()
     expect(page.get_by_role("link", name="Start", exact=True)).to_be_visible(timeout=PATIENCE)

@@ -143,7 +143,8 @@ def test_each_choice_is_asked_in_words_then_done_and_audited(task: MigrationTask
     assert "public.orders" in asked
     assert "ADD COLUMN &quot;note&quot; text;" in asked
     assert MigrationTask.objects.get(pk=task.pk).status == "failed"
-    assert anna.post(reverse("tasks:action", args=[task.pk, choice])).status_code == 302
+    typed = {"typed": task.name} if choice == "drop" else {}
+    assert anna.post(reverse("tasks:action", args=[task.pk, choice]), typed).status_code == 302
     assert MigrationTask.objects.get(pk=task.pk).status == "running"
     entry = AuditEntry.objects.get(action=f"tasks:action-{choice}")
     assert (entry.actor, "public.orders" in entry.message) == ("the-operator", True)

@@ -72,6 +72,10 @@ class Wires:
         buffers = bytearray(BUFFER), bytearray(BUFFER)
         return Passage(self.source, self.target, buffers, Patience(FakeControl().check), lambda count: None)
 
+    def keep_coming(self) -> None:
+        """From now on the source's descriptor shows that there is more, as that of a server does within its rows."""
+        self._pairs[0][1].sendall(b"more")
+
     def run(self, pieces: list[bytes]) -> int:
         return self.stream(pieces).run(Ending(NONCE), "copying a.b")
 
@@ -164,6 +168,7 @@ def test_random_streams_in_random_pieces_arrive_whole(wires: Wires) -> None:
     seed = random.randrange(1 << 32)  # noqa: S311 - a test's dice
     print("seed", seed)
     dice = random.Random(seed)  # noqa: S311 - a test's dice
+    wires.keep_coming()  # a row that looks like an error's message, and then silence, would be one
     tricky = [b"Z\x00\x00\x00\x05I", b"E", b"c\x00\x00\x00\x04", NONCE[:16], b"C", STATUS, error()]
     for _ in range(60):
         rows = b""

@@ -169,6 +169,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
         runner.trust_command_line()
+        if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
+            ensure_tables()
         try:
             code = getattr(self, f"_{options['action']}")(options)
         except services.Refused as refused:

@@ -1,0 +1,136 @@
+"""Each choice at a changed table, with all steps around: what the target holds in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.drift import Drift
+from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import NEVER, Ports, TableState, TableStatus
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.drift_kit import ROOT, ROWS, TABLE, leave
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(f"{TABLE}; {ROOT}; {ROWS}".encode())
+    return plan_for(
+        server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
+    )
+
+
+@pytest.fixture
+def ports(plan: Plan) -> Iterator[Ports]:
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+    cast(FakeControl, ports.control).complete = True
+    yield ports
+    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
+        clean_up(run, keep_target_objects=True)
+
+
+def stop(plan: Plan, ports: Ports, source: Cluster, *statements: str) -> Drift:
+    with source.connect(plan.databases[0].source_name) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+    with Executor(plan, ports) as executor, pytest.raises(SchemaChanged) as caught:
+        executor.run(StepName.COMPLETE)
+    assert caught.value.drift is not None
+    return caught.value.drift
+
+
+def complete(plan: Plan, ports: Ports) -> FakeStore:
+    store = cast(FakeStore, ports.store)
+    with Executor(replace(plan, epoch=plan.epoch + 1), ports) as executor:
+        if store.recopies(plan.databases[0].source_name):
+            assert executor.recopy().done
+        for step in (StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    assert ports.ledger.items() == []
+    return store
+
+
+def test_a_statement_that_is_applied_leads_to_an_equal_comparison(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    drift = stop(
+        plan, ports, source_cluster, "ALTER TABLE t ADD COLUMN c int DEFAULT 3", "INSERT INTO t VALUES (200, 'x', 4)"
+    )
+    cast(FakeStore, ports.store).may_change[plan.databases[0].source_name] = [leave(drift)]
+    store = complete(plan, ports)
+    assert {comparison.equal for comparison in store.comparisons} == {True}
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        "ALTER TABLE t ADD COLUMN c float NOT NULL DEFAULT random()",
+        "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN c text DEFAULT 'x'",
+        "ALTER TABLE t ALTER v TYPE date USING date '2026-01-01' + v::int",
+        "ALTER TABLE t ADD COLUMN c int GENERATED ALWAYS AS IDENTITY",
+        "ALTER TABLE t ADD COLUMN c serial",
+    ],
+)
+def test_a_table_that_is_copied_again_gets_the_new_shape_and_is_equal_in_the_end(
+    ddl: str, plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    stop(plan, ports, source_cluster, "INSERT INTO other VALUES (1)", ddl, "UPDATE t SET id = id + 500 WHERE id < 9")
+    store = cast(FakeStore, ports.store)
+    store.asked_again[plan.databases[0].source_name] = [("public", "t")]
+    complete(plan, ports)
+    assert {comparison.equal for comparison in store.comparisons} == {True}
+    assert "DDL-APPLIED" in [code for _, code, _ in store.events]
+
+
+def test_a_changed_table_that_is_dropped_from_the_task_lets_the_others_go_on(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    stop(plan, ports, source_cluster, "ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (200)")
+    store = cast(FakeStore, ports.store)
+    (state,) = [state for state in store.tables(plan.databases[0].source_name) if state.name == "t"]
+    store.save_tables(replace(state, status=TableStatus.DROPPED, watermark=NEVER))
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute("INSERT INTO other VALUES (7)")
+    complete(plan, ports)
+    verdicts = {item.name: item.verdict for comparison in store.comparisons for item in comparison.tables}
+    assert verdicts["other"] == "equal"
+
+
+def test_an_attached_partition_is_made_and_copied_when_that_is_asked_for(
+    source_cluster: Cluster, target_cluster: Cluster, plan: Plan, ports: Ports
+) -> None:
+    drift = stop(
+        plan,
+        ports,
+        source_cluster,
+        "CREATE TABLE p2 (id int PRIMARY KEY); INSERT INTO p2 SELECT generate_series(100, 150)",
+        "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (100) TO (200); INSERT INTO p VALUES (160)",
+    )
+    name, store = plan.databases[0].source_name, cast(FakeStore, ports.store)
+    state = TableState(
+        database=name,
+        schema="public",
+        name="p2",
+        oid=drift.oid,
+        status=TableStatus.QUARANTINED,
+        watermark=NEVER,
+    )
+    store.save_tables(state)  # what the operator's choice does
+    store.asked_again[name] = [("public", "p2")]
+    complete(plan, ports)
+    assert {comparison.equal for comparison in store.comparisons} == {True}
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT count(*) FROM ONLY p2").fetchone() == (52,)
