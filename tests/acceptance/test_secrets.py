@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import threading
@@ -25,6 +26,13 @@ from tests.installation import descendants
 CANARY = "canarybird7f3c91"
 PASSWORD = f"%s{{0}}\"'\\ :@/{CANARY}%(x)s$$"
 WRONG = f'%d"\'{CANARY}wrong%%"x'
+
+# A worker deletes a message as it takes it: each is kept from the moment at which it is put into the queue.
+_KEEP_MESSAGES = (
+    "CREATE TABLE kept_messages (payload text)",
+    "CREATE TRIGGER keep_messages AFTER INSERT ON django_q_ormq BEGIN"
+    " INSERT INTO kept_messages VALUES (new.payload); END",
+)
 
 
 @dataclass
@@ -185,6 +193,9 @@ def uri(cluster: Cluster, user: str = "canary", password: str = "") -> str:
 def watched(world: World, pair: tuple[Place, Place]) -> Watch:
     """A whole migration with the canary on both sides, a failing login before, and a source that goes away within."""
     source, target = pair
+    world.operator.do(
+        f"from django.db import connection\nfor sql in {_KEEP_MESSAGES!r}: connection.cursor().execute(sql)"
+    )
     with Watch(world, world.installation.folder) as watch:
         _fail_to_log_in(watch, source)
         migration = Migration(world, source, target)
@@ -213,7 +224,7 @@ def _by_hand(watch: Watch, words: list[str], *, code: int, **passwords: str) -> 
 
 
 def _fail_to_log_in(watch: Watch, source: Place) -> None:
-    """By the command line, where the address is typed in by hand, and by the button of the form."""
+    """By the command line, where the address is typed in by hand: with a wrong password, and as no address at all."""
     world, target = watch.world, uri(watch.world.target)
     right = {"TOWPATH_SOURCE_PASSWORD": WRONG, "TOWPATH_TARGET_PASSWORD": PASSWORD}
     words = ["task", "run", "--source", uri(world.source), "--target", target, "--database", source.name]
@@ -263,6 +274,20 @@ def test_no_row_of_our_database_holds_the_password(watched: Watch, world: World)
     assert dump.returncode == 0
     assert '"migrations_app.migrationtask"' in dump.stdout
     assert CANARY not in dump.stdout
+
+
+def _opened(payload: str) -> bytes:
+    """Return the pickle inside a signed message, whose letters are not those of what it holds."""
+    text = payload.partition(":")[0]
+    assert not text.startswith("."), "compressed: it has to be unpacked first"
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_no_message_in_the_queue_held_the_password(watched: Watch, world: World) -> None:
+    messages = [_opened(str(payload)) for (payload,) in world.installation.query("SELECT payload FROM kept_messages")]
+    for job in (b"migrations_app.jobs.check", b"migrations_app.jobs.migrate", b"migrations_app.jobs.sync"):
+        assert any(job in message for message in messages), f"{job!r}: what is looked at must be messages"
+    assert [message for message in messages if holds_canary(message)] == []
 
 
 def test_a_dump_of_our_database_can_be_loaded_again(watched: Watch, world: World) -> None:
