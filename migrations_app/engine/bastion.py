@@ -174,6 +174,7 @@ def _login(bastion: Bastion) -> dict[str, Any]:
         "client_host_keys": None,
         "gss_host": None,
         "x509_trusted_certs": None,
+        "x509_trusted_cert_paths": [],  # else it looks into the home folder, which a service may not read
     }
     if bastion.private_key:
         try:
