@@ -175,9 +175,8 @@ def _run(connection: Connection, statements: Sequence[str], defaults: Sequence[s
             connection.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:
             connection.execute(statement.encode("utf-8", "surrogateescape"))
-        for (
-            statement
-        ) in defaults:  # rows are copied without them; what is missing is told with the structure at the end
+        # Rows are copied without defaults; one that is missing is told with the structure at the end.
+        for statement in defaults:
             with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
                 connection.execute(statement.encode("utf-8", "surrogateescape"))
 

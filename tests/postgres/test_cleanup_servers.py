@@ -107,6 +107,20 @@ def test_what_is_not_found_on_another_server_stays_listed(
     assert "another server than the one that the migration started with" in left_event(ports)
 
 
+def test_a_server_that_does_not_tell_who_it_is_is_cleaned_up_all_the_same(
+    plan: Plan, ports: Ports, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_: object) -> str:
+        raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(side, "read_system_id", silent)
+    state = ports.store.database(plan.databases[0].source_name)
+    ports.store.save_database(replace(state, system_id="7000000000000000001"))
+    ports.ledger.intend(item(plan, Kind.SLOT, make_slot(source, plan)))
+    assert cleaned(plan, ports) == []
+    assert (slots(source), ports.ledger.items()) == ([], [])
+
+
 def test_everything_on_the_source_goes_and_strangers_stay(plan: Plan, ports: Ports, source: psycopg.Connection) -> None:
     source.execute("CREATE TABLE t (a int); CREATE TABLE u (a int); ALTER TABLE t REPLICA IDENTITY FULL")
     source.execute("ALTER TABLE u REPLICA IDENTITY FULL")
