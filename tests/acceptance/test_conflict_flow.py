@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from migrations_app.demo.clusters import Cluster
-from tests.acceptance.places import Place, drop_database
+from tests.acceptance.stopped_kit import Stopped, printed, syncing_goods, until
 from tests.acceptance.test_whole_flow import PATIENCE, Console, console, operator
 from tests.fakes import wait_until
 
@@ -19,52 +16,14 @@ pytestmark = pytest.mark.browser
 __all__ = ["console", "operator"]  # fixtures
 
 
-@dataclass
-class Stopped:
-    """A task that a conflict stopped: somebody removed row 3 on the target before the source changed it."""
-
-    task: str
-    source: Place
-    target: Place
-
-
-def _printed(console: Console, *arguments: str) -> str:
-    done = console.installation.manage("task", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def _until(console: Console, task: str, status: str) -> None:
-    one = "SELECT status FROM migrations_app_migrationtask WHERE id = ?"
-    wait_until(
-        lambda: console.installation.query(one, task.replace("-", "")) == [(status,)], 90, f"{status} of the task"
-    )
-
-
 @pytest.fixture
 def stopped(console: Console, source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Stopped]:
-    name = f"conflict_{secrets.token_hex(3)}"
-    source, target = Place(source_cluster, name), Place(target_cluster, name)
-    with source_cluster.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    source.run("CREATE TABLE goods (id int PRIMARY KEY, v text); INSERT INTO goods VALUES (1, 'a'), (2, 'b'), (3, 'c')")
-    addresses = ("--source", source_cluster.uri(), "--target", target_cluster.uri(), "--database", name)
-    task = json.loads(_printed(console, "create", *addresses, "--name", name, "--json"))["id"]
-    try:
-        _printed(console, "check", task)
-        _printed(console, "start", task)
-        _until(console, task, "ready")
-        target.run("DELETE FROM goods WHERE id = 3")
-        source.run("UPDATE goods SET v = 'new' WHERE id = 3")
-        _until(console, task, "failed")
-        yield Stopped(task, source, target)
-    finally:
-        console.installation.manage("task", "cancel", task)  # refused when it has completed
-        one = "SELECT status FROM migrations_app_migrationtask WHERE id = ?"
-        ended = [("cancelled",)], [("completed",)]
-        wait_until(lambda: console.installation.query(one, task.replace("-", "")) in ended, 60, "the end of the task")
-        for place in (source, target):
-            drop_database(place)
+    """Somebody removed row 3 on the target before the source changed it."""
+    with syncing_goods(console, source_cluster, target_cluster, "(1, 'a'), (2, 'b'), (3, 'c')") as task:
+        task.target.run("DELETE FROM goods WHERE id = 3")
+        task.source.run("UPDATE goods SET v = 'new' WHERE id = 3")
+        until(console, task.task, "failed")
+        yield task
 
 
 def decide(page: Page, console: Console, stopped: Stopped, choice: str, label: str) -> None:
@@ -86,7 +45,7 @@ def test_taking_the_row_of_the_source_leads_from_failed_to_in_sync(
 ) -> None:
     decide(operator, console, stopped, "take_source", "Take the source's row")
     assert stopped.target.value("SELECT v FROM goods WHERE id = 3") == "new"
-    told = [line for line in _printed(console, "show", stopped.task, "--json").splitlines() if '"error"' in line]
+    told = [line for line in printed(console, "show", stopped.task, "--json").splitlines() if '"error"' in line]
     assert told == [' "error": null,']
     codes = "SELECT code FROM migrations_app_event WHERE task_id = ? AND code LIKE 'CONFLICT-%' ORDER BY id"
     found = console.installation.query(codes, stopped.task.replace("-", ""))
@@ -107,5 +66,5 @@ def test_a_quarantined_table_is_settled_by_copying_it_again(operator: Page, cons
     operator.get_by_role("button", name="Copy again").click()
     expect(operator.locator("#quarantined")).to_have_count(0, timeout=PATIENCE)
     wait_until(lambda: stopped.target.value("SELECT v FROM goods WHERE id = 3") == "new", what="the copy")
-    _printed(console, "complete", stopped.task)
-    _until(console, stopped.task, "completed")
+    printed(console, "complete", stopped.task)
+    until(console, stopped.task, "completed")

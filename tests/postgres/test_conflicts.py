@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.conflicts import Conflict, ConflictKind, Obstacle, Use
 from migrations_app.engine.errors import CompareDiffers, ConflictError
 from migrations_app.engine.executor import Executor
@@ -19,10 +18,11 @@ from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.replication.apply import Applier
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import sync
-from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
+from tests.fakes import FakeStore, wait_until
 from tests.postgres import conflicts_kit
-from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.conflicts_kit import TABLE, allow, permission, stopped
+from tests.postgres.steps_kit import copied
 from tests.postgres.sync_kit import Pair
 
 # A fixture that stands in the kit.
@@ -59,14 +59,8 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
 
 @pytest.fixture
 def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    with Executor(plan, ports) as executor:
-        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
-            assert executor.run(step).done
-    cast(FakeControl, ports.control).complete = True
-    yield ports
-    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
+    with copied(plan) as made:
+        yield made
 
 
 def stop_at(kind: str, plan: Plan, ports: Ports, source: Cluster, target: Cluster) -> Conflict:

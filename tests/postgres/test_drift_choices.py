@@ -9,16 +9,16 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import Drift
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import NEVER, Ports, TableState, TableStatus
 from migrations_app.engine.states import StepName
-from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, running, server
+from tests.fakes import FakeStore
+from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.drift_kit import ROOT, ROWS, TABLE, leave
+from tests.postgres.steps_kit import copied
 
 
 @pytest.fixture
@@ -32,14 +32,8 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
 
 @pytest.fixture
 def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    with Executor(plan, ports) as executor:
-        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
-            assert executor.run(step).done
-    cast(FakeControl, ports.control).complete = True
-    yield ports
-    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
+    with copied(plan) as made:
+        yield made
 
 
 def stop(plan: Plan, ports: Ports, source: Cluster, *statements: str) -> Drift:
