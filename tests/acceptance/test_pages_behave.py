@@ -185,7 +185,7 @@ def test_the_check_page_fills_while_items_run_and_keeps_what_was_opened(sign_in:
     expect(page.get_by_text("1 Failed", exact=True)).to_be_visible()
     expect(page.get_by_text("Source answers")).to_be_visible()
     expect(page.get_by_role("button", name="Start")).to_be_disabled()
-    page.get_by_role("button", name="What this item looks at: wal_level is logical", exact=True).focus()
+    page.get_by_role("button", name="What was found: wal_level is logical", exact=True).focus()
     expect(page.get_by_role("tooltip").first).to_contain_text("Set it to logical.")
     _accessible(page)
 
