@@ -82,6 +82,25 @@ def test_a_console_that_was_never_started_has_no_tasks(tmp_path: Path) -> None:
     assert Installation(tmp_path).manage("task", "show", "1").stderr.startswith("CommandError: ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "{target}", "--jobs", "many"], "argument --jobs: takes a whole number from 1 to 64, not 'many'"),
+        (["--target", "{target}", "--jbos", "2"], "unrecognized arguments: --jbos"),
+        (["--jobs", "2"], "Both --source and --target are needed."),
+    ],
+)
+def test_an_option_that_is_wrong_or_missing_ends_with_1_and_makes_nothing(
+    terminal: Terminal, words: list[str], said: str
+) -> None:
+    before, tasks = _state(terminal), terminal.task("list").stdout
+    words = [word.format(target=terminal.target.uri()) for word in words]
+    done = terminal.task("run", "--source", terminal.source.uri(), *words)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert said in done.stderr
+    assert (_state(terminal), terminal.task("list").stdout) == (before, tasks)
+
+
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_wrong_password_is_told(terminal: Terminal, side: str) -> None:
     cluster = terminal.source if side == "source" else terminal.target
