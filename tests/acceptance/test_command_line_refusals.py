@@ -146,6 +146,22 @@ def test_something_else_at_the_port_is_told(terminal: Terminal) -> None:
         _refused(terminal, "not.* PostgreSQL", source=f"postgresql://u:p@127.0.0.1:{port}/postgres")
 
 
+@pytest.mark.parametrize(
+    ("side", "version", "words"),
+    [
+        ("source", "9.2.24", r"The source 127\.0\.0\.1:\d+ is PostgreSQL 9\.2\.24"),
+        ("source", "19.1", r"The source 127\.0\.0\.1:\d+ is PostgreSQL 19\.1"),
+        ("target", "9.6.24", r"The target 127\.0\.0\.1:\d+ is PostgreSQL 9\.6\.24"),
+        ("target", "19.1", r"The target 127\.0\.0\.1:\d+ is PostgreSQL 19\.1"),
+    ],
+)
+def test_a_version_out_of_range_is_told(terminal: Terminal, side: str, version: str, words: str) -> None:
+    with impostors.listening(impostors.pretending(version)) as port:
+        uri = f"postgresql://u@127.0.0.1:{port}/postgres?sslmode=disable"  # this server asks for no password
+        said = _refused(terminal, words, **{side: uri})  # type: ignore[arg-type]
+    assert "FAILED" in said
+
+
 def test_a_host_that_never_answers_is_told_after_the_timeout(terminal: Terminal) -> None:
     with impostors.listening(impostors.silent) as port:
         _refused(terminal, "answer", target=f"postgresql://u:p@127.0.0.1:{port}/postgres")
