@@ -159,7 +159,7 @@ def test_a_refusal_shows_in_the_dialog(sign_in: SignIn, live_server: Any) -> Non
     expect(button).to_be_visible()
     _change(task, status="paused")
     button.click()
-    expect(page.get_by_role("dialog")).to_contain_text("Complete is not possible while the task is paused.")
+    expect(page.get_by_role("dialog")).to_contain_text("“Complete” is not possible: the task's status is “paused”.")
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(sign_in: SignIn, live_server: Any) -> None:

@@ -249,7 +249,7 @@ def test_every_refusal_has_its_words_collected_for_translation() -> None:
 
 def test_a_refusal_speaks_the_language_of_the_reader(olga: User) -> None:
     task = factories.task(status="running")
-    with override("zh-hans"), pytest.raises(services.Refused, match="任务处于“进行中”状态时无法执行“启动”"):
+    with override("zh-hans"), pytest.raises(services.Refused, match="无法执行“启动”：任务的状态为“进行中”"):
         services.start_task(task_id=task.pk, actor=olga)
 
 
