@@ -201,9 +201,9 @@ def test_a_finding_is_told_in_the_language_of_the_reader(olga: User) -> None:
     assert "25 个表没有键：public.t0、public.t1" in chinese
     assert "等另外 5 个" in chinese
     assert "请授予该数据库的 CREATE 权限。" in chinese
-    hint = re.sub(r"<[^>]+>|\s+", "", chinese.partition('role="tooltip"')[2].partition("</div>")[0])
-    assert "发现shop:25个表没有键：public.t0" in hint
-    assert "处理办法请授予该数据库的CREATE权限。" in hint
+    tip = re.sub(r"<[^>]+>|\s+", "", chinese.partition('role="tooltip"')[2].partition("</div>")[0])
+    assert "发现shop:25个表没有键：public.t0" in tip
+    assert "处理办法请授予该数据库的CREATE权限。" in tip
     assert "25 个表没有键" in page(client, f"/tasks/{task.pk}/check/report.html")
     assert "25 tables without a key" in page(client, f"/tasks/{task.pk}/check/report.json")
 
