@@ -11,12 +11,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from migrations_app.demo.clusters import Cluster, source_settings
+from tests import items_seen
 from tests.folders import public_folder
 
 # How long an example takes says how busy the machine is, nothing else.
 settings.register_profile("towpath", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("towpath")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A run of all of tests/postgres shows each item of the check passed and not passed, or fails."""
+    config.pluginmanager.register(items_seen.ItemsSeen(), items_seen.NAME)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

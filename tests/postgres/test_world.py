@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from migrations_app.demo import clusters
 from migrations_app.demo.clusters import ClusterError, require_own
 from migrations_app.demo.fingerprint import fingerprint, unlike
 from migrations_app.demo.shop import table_counts
@@ -127,6 +128,21 @@ def test_removing_leaves_nothing(data_dir: Path) -> None:
         servers = world.source.folder.parent
     clean(data_dir)
     assert not data_dir.exists()
+    assert not servers.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another account")
+def test_a_copy_of_the_servers_programs_goes_with_the_demo(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "reachable_by_others", lambda folder: False)
+    monkeypatch.setattr(clusters, "_shared", lambda: pytest.fail("the copy is the demo's own"))
+    with World(data_dir / "world", 0.001) as world:
+        servers = world.source.folder.parent
+        running = [cluster.process for cluster in (world.source, world.target)]
+        programs = [Path(f"/proc/{process.pid}/exe").resolve() for process in running if process]
+        assert [servers in program.parents for program in programs] == [True, True]
+    with World(data_dir / "world", 0.001) as world:
+        assert [path.name for path in servers.glob("towpath-servers-*")] == [world.source.bin().parents[3].name]
+    clean(data_dir)
     assert not servers.exists()
 
 
