@@ -294,6 +294,14 @@ def test_settings_of_the_source_role_do_not_change_values(pair: Pair) -> None:
     assert pair.value(query, "target") == pair.value(query)
 
 
+def test_a_setting_of_the_target_does_not_make_texts_of_nulls_in_arrays(pair: Pair) -> None:
+    pair.build("CREATE TYPE mood AS ENUM ('NULL', 'ok'); CREATE TABLE t (id int PRIMARY KEY, m mood[])")
+    pair.at_target(f'ALTER DATABASE "{pair.target_db}" SET array_nulls = off')
+    pair.at_source("INSERT INTO t VALUES (1, '{\"NULL\", NULL, ok}')", "UPDATE t SET m = m || NULL::mood")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_triggers_and_rules_of_the_target_keep_silent(pair: Pair) -> None:
     noisy = (
         "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE log (id int);"
