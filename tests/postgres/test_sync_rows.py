@@ -211,6 +211,22 @@ def test_rows_move_between_partitions(pair: Pair) -> None:
     pair.assert_equal()
 
 
+def test_rows_written_to_a_partition_while_it_is_detached_arrive(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10); CREATE TABLE mx PARTITION OF m DEFAULT"
+    )
+    pair.at_source(
+        "INSERT INTO m SELECT generate_series(1, 20)",
+        "ALTER TABLE m DETACH PARTITION m1",
+        "INSERT INTO m1 VALUES (0); DELETE FROM m1 WHERE id = 5",
+        "ALTER TABLE m ATTACH PARTITION m1 FOR VALUES FROM (0) TO (10)",
+        "DELETE FROM m WHERE id IN (6, 12)",
+    )
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_parent_of_plain_inheritance_keeps_its_childs_rows_apart(pair: Pair) -> None:
     pair.build("CREATE TABLE p (id int PRIMARY KEY, x text); CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p)")
     pair.at_source(
