@@ -200,11 +200,21 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
+        """Return what was asked for. Raises CommandError with the exit code that wrong options have with argparse."""
+        try:
+            return self._understood(options)
+        except CommandError as error:
+            error.returncode = CHECK_FAILED
+            raise
+
+    def _understood(self, options: dict[str, Any]) -> RunOptions:
         if not options["source"] or not options["target"]:
             raise CommandError("Both --source and --target are needed.")
         source = endpoint_from_uri(options["source"], "source", options["passfile"])
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
-        names = options["database"] or [source.database]
+        names = list(dict.fromkeys(options["database"])) or [source.database]
+        if "" in names:
+            raise CommandError("--database takes the name of a database of the source.")
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
         name = task_name(options["name"]) or f"{', '.join(names)} to {target.host}"[:120]
         if options["existing"] in DESTRUCTIVE and options["yes_destroy"] != name:
