@@ -103,7 +103,7 @@ def test_a_start_with_workers_warns_of_nothing() -> None:
 def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(CommandError, match=said) as refused:
         task("create", *words)
-    assert refused.value.returncode == 2
+    assert refused.value.returncode == 1
     assert not MigrationTask.objects.exists()
 
 

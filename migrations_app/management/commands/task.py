@@ -200,14 +200,6 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
-        """Return what was asked for. Raises CommandError with the exit code that wrong options have with argparse."""
-        try:
-            return self._understood(options)
-        except CommandError as error:
-            error.returncode = CHECK_FAILED
-            raise
-
-    def _understood(self, options: dict[str, Any]) -> RunOptions:
         if not options["source"] or not options["target"]:
             raise CommandError("Both --source and --target are needed.")
         source = endpoint_from_uri(options["source"], "source", options["passfile"])
