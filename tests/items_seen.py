@@ -62,7 +62,8 @@ class ItemsSeen:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         own = (item for item in items if self.room in item.path.parents)
-        self.left_out |= {item.nodeid for item in own if not item.get_closest_marker("slow")}
+        apart = ("slow", "long")  # `make test` is a whole run without them
+        self.left_out |= {item.nodeid for item in own if not any(map(item.get_closest_marker, apart))}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         files = {item.path for item in session.items}

@@ -25,7 +25,7 @@ from tests import factories
 from tests.acceptance import gallery, hostile, surroundings
 from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20_000  # milliseconds
 # Number the stops, and note each element that gets the focus, whether it can be seen, and how it shows the focus.
 WATCH = """() => {

@@ -18,7 +18,7 @@ from migrations_app.models import CheckItem, MigrationTask, Sample, TableCopy
 from tests import factories
 from tests.acceptance.conftest import questions
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
 PATIENCE = 20_000
 

@@ -96,11 +96,14 @@ def test_a_start_with_workers_warns_of_nothing() -> None:
         ((*ENDS, "--name", "n" * 121), "at most 120 characters; this name has 121"),
         (("--source", f"postgresql://u@h/{'d' * 64}", *ENDS[2:]), "source URI holds a name of more than 63 characters"),
         (("--source", "postgresql://u@h:65536/d", *ENDS[2:]), "a number from 1 to 65535"),
+        ((*ENDS, "--database", ""), "takes the name of a database"),
+        ((*ENDS, "--include", "a.b.c"), "Not an object name"),
     ],
 )
 def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=said) as refused:
         task("create", *words)
+    assert refused.value.returncode == 1
     assert not MigrationTask.objects.exists()
 
 

@@ -69,6 +69,7 @@ def test_the_source_is_ready_for_incremental_sync_and_the_target_is_empty(runnin
         assert connection.execute(query).fetchall() == [("postgres",)]
 
 
+@pytest.mark.long
 def test_a_load_that_was_cut_short_begins_anew(data_dir: Path) -> None:
     with World(data_dir / "world", 0.001) as world, world.source.connect("shop") as connection:
         connection.execute("DROP TABLE public.settings")
@@ -114,6 +115,7 @@ def test_a_killed_demo_leaves_no_server_and_starts_again(data_dir: Path) -> None
         assert table_counts(connection)
 
 
+@pytest.mark.long
 def test_a_running_demo_cannot_be_removed(running: World) -> None:
     home = Path(running.writer_child().argv[-1]).parent
     with pytest.raises(ClusterError, match="runs already"):
@@ -152,6 +154,7 @@ def test_what_a_demo_leaves_that_ended_well_is_removed(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.long
 def test_servers_start_whatever_the_umask_is(data_dir: Path) -> None:
     before = os.umask(0o077)
     try:

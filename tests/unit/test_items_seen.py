@@ -51,12 +51,14 @@ def _run(folder: Path, rules: list[tuple[str, str]], more: list[str], *, skip: b
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("processes", [_ALONE, _FOUR], ids=["plain", "xdist"])
 def test_a_whole_run_in_which_every_item_was_seen_both_ways_passes(processes: list[str], tmp_path: Path) -> None:
     code, said = _run(tmp_path, [("rules", "passed"), ("rules", "warning")], processes)
     assert (code, "4 passed" in said, "never seen" in said) == (0, True, False), said
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("processes", [_ALONE, _FOUR], ids=["plain", "xdist"])
 def test_a_whole_run_that_did_not_see_an_item_fail_fails_and_names_it(processes: list[str], tmp_path: Path) -> None:
     code, said = _run(tmp_path, [("rules", "passed")], processes)
@@ -65,6 +67,7 @@ def test_a_whole_run_that_did_not_see_an_item_fail_fails_and_names_it(processes:
     assert "wal-level: " not in said
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("part", [["-k", "wal"], ["--deselect", "postgres/test_rules.py"], ["--collect-only"]], ids=str)
 def test_a_part_of_the_tests_is_not_judged(part: list[str], tmp_path: Path) -> None:
     code, said = _run(tmp_path, [("rules", "passed")], part)

@@ -204,7 +204,9 @@ class Command(BaseCommand):
             raise CommandError("Both --source and --target are needed.")
         source = endpoint_from_uri(options["source"], "source", options["passfile"])
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
-        names = options["database"] or [source.database]
+        names = list(dict.fromkeys(options["database"])) or [source.database]
+        if "" in names:
+            raise CommandError("--database takes the name of a database of the source.")
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
         name = task_name(options["name"]) or f"{', '.join(names)} to {target.host}"[:120]
         if options["existing"] in DESTRUCTIVE and options["yes_destroy"] != name:
