@@ -52,6 +52,8 @@ class ItemsSeen:
         self.seen: Seen = set()
         self.left_out: set[str] = set()
         """Tests and files of the room that this run has nothing to say about."""
+        self.apart: set[Path] = set()
+        """Files with long tests that were not asked for: `make test` is a whole run without them."""
         self.skipped: set[str] = set()
         self.faults: list[str] = []
         self._codes = codes
@@ -61,12 +63,14 @@ class ItemsSeen:
         self.seen.add((code, PASSED if status == PASSED else FOUND))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        own = (item for item in items if self.room in item.path.parents)
-        apart = ("slow", "long")  # `make test` is a whole run without them
-        self.left_out |= {item.nodeid for item in own if not any(map(item.get_closest_marker, apart))}
+        for item in items:
+            if any(map(item.get_closest_marker, ("slow", "long"))):
+                self.apart.add(item.path)
+            elif self.room in item.path.parents:
+                self.left_out.add(item.nodeid)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        files = {item.path for item in session.items}
+        files = {item.path for item in session.items} | self.apart
         self.left_out |= {path.name for path in self.room.rglob("test_*.py") if path not in files}
         self.left_out |= {word for word in session.config.args if "::" in word}
 

@@ -131,17 +131,17 @@ def test_removing_leaves_nothing(data_dir: Path) -> None:
     assert not servers.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another account")
 def test_a_copy_of_the_servers_programs_goes_with_the_demo(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "reachable_by_others", lambda folder: False)
     monkeypatch.setattr(clusters, "_shared", lambda: pytest.fail("the copy is the demo's own"))
+    needed = os.geteuid() == 0  # only root's servers run as another account
     with World(data_dir / "world", 0.001) as world:
         servers = world.source.folder.parent
         running = [cluster.process for cluster in (world.source, world.target)]
         programs = [Path(f"/proc/{process.pid}/exe").resolve() for process in running if process]
-        assert [servers in program.parents for program in programs] == [True, True]
-    with World(data_dir / "world", 0.001) as world:
-        assert [path.name for path in servers.glob("towpath-servers-*")] == [world.source.bin().parents[3].name]
+        assert [servers in program.parents for program in programs] == [needed, needed]
+    with World(data_dir / "world", 0.001):
+        assert len(list(servers.glob("towpath-servers-*"))) == int(needed)  # the one that was there
     clean(data_dir)
     assert not servers.exists()
 

@@ -31,14 +31,14 @@ _ALONE: list[str] = []
 _FOUR = ["-n", "2", "--dist", "loadfile"]
 
 
-def _run(folder: Path, rules: list[tuple[str, str]], more: list[str], *, skip: bool = False) -> tuple[int, str]:
-    """Run a small suite of two files, one for each item. Returns its exit code and what it printed."""
+def _run(folder: Path, rules: list[tuple[str, str]], more: list[str], *, mark: str = "") -> tuple[int, str]:
+    """Run a small suite: two files, one for each item, and one with a mark. Returns exit code and what it printed."""
     (folder / "postgres").mkdir(exist_ok=True)
     (folder / "conftest.py").write_text(_CONFTEST)
     for name, results in (("wal", _WAL), ("rules", rules)):
         (folder / "postgres" / f"test_{name}.py").write_text(_TEST.format(results=results))
-    if skip:
-        (folder / "postgres" / "test_more.py").write_text("import pytest\n@pytest.mark.skip\ndef test_it(): pass\n")
+    if mark:
+        (folder / "postgres" / "test_more.py").write_text(f"import pytest\n@pytest.mark.{mark}\ndef test_it(): pass\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder)]
     done = subprocess.run(
         [*command, *more, str(folder)],
@@ -75,8 +75,15 @@ def test_a_part_of_the_tests_is_not_judged(part: list[str], tmp_path: Path) -> N
 
 
 def test_a_run_with_skipped_tests_is_not_judged_and_says_so(tmp_path: Path) -> None:
-    code, said = _run(tmp_path, [("rules", "passed")], _FOUR, skip=True)
+    code, said = _run(tmp_path, [("rules", "passed")], _FOUR, mark="skip")
     assert (code, "Items of the check are not judged: 1 tests were skipped." in said) == (0, True), said
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("mark", ["slow", "long"])
+def test_a_run_without_the_long_tests_is_judged_also_when_a_file_has_no_others(mark: str, tmp_path: Path) -> None:
+    code, said = _run(tmp_path, [("rules", "passed")], [*_FOUR, "-m", f"not {mark}"], mark=mark)
+    assert (code, "3 passed" in said, "rules: never seen failed or warning" in said) == (1, True, True), said
 
 
 def test_what_is_listed_as_impossible_and_seen_all_the_same_has_to_leave_the_list() -> None:
