@@ -63,13 +63,14 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
             states = states if run.plan.incremental else _start_over(run, database, states)
             snapshot = open_again(run, database)
     source, target = _catalogs(run, database, snapshot)
-    made = made_tables(run, database)
+    made, there_before = made_tables(run, database), adopted(run, database)
     work = DatabaseWork(database, snapshot, large_objects=not again and large_objects.selected(run, database))
     for state in states:
         if state.status is TableStatus.DONE:
             work.done.append(state)
             continue
         one = _table_work(run, database, state, source, target, made)
+        one.adopted = one.place in there_before
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
     return work
 
@@ -93,7 +94,6 @@ def _table_work(
     renaming = renaming_of(run, database)
     place = renaming.place(name)
     work = TableWork(database, state, source[name], target.get(place), ours=place in made, place=place)
-    work.adopted = place in adopted(run, database)
     if state.status in _TO_COPY and work.ours and work.target and _shape(work.table, renaming) != _shape(work.target):
         raise shape_changed(work)
     return work

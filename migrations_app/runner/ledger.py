@@ -13,6 +13,8 @@ from ..models import LedgerEntry
 from ..services import work
 from .recorder import Recorder
 
+_AT_ONCE = 500
+
 
 class OrmLedger:
     """engine.ports.Ledger on LedgerEntry rows."""
@@ -41,7 +43,7 @@ class OrmLedger:
                     for item in items
                 ],
                 ignore_conflicts=True,
-                batch_size=500,
+                batch_size=_AT_ONCE,
             )
 
         if items:
@@ -51,11 +53,12 @@ class OrmLedger:
         """See the port."""
 
         def write() -> None:
-            now = timezone.now()
-            for item in items:
-                self._open().filter(
-                    side=item.side, database=item.database, kind=item.kind, schema=item.schema, name=item.name
-                ).update(removed_at=now)
+            now, keys = timezone.now(), {(i.side, i.database, i.kind, i.schema, i.name) for i in items}
+            named = self._open().filter(database__in={item.database for item in items})
+            rows = named.values_list("pk", "side", "database", "kind", "schema", "name")
+            gone = [pk for pk, *key in rows if tuple(key) in keys]
+            for start in range(0, len(gone), _AT_ONCE):
+                LedgerEntry.objects.filter(pk__in=gone[start : start + _AT_ONCE]).update(removed_at=now)
 
         if items:
             self._recorder.call(write)

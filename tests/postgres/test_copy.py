@@ -73,6 +73,15 @@ def test_progress_ends_at_everything(run: Run) -> None:
     assert note == "10 of 10 tables"
 
 
+def test_the_plan_reads_the_ledger_no_more_often_for_many_tables(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot.open_first(run, run.plan.databases[0])
+    asked, items = [], run.ports.ledger.items
+    monkeypatch.setattr(run.ports.ledger, "items", lambda *of: [asked.append(of), items(*of)][1])
+    planned = copy_plan.plan_database(run, run.plan.databases[0])
+    assert len(planned.to_copy) == 10
+    assert len(asked) == 2
+
+
 def test_an_interrupted_copy_goes_on_under_a_new_snapshot(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, built: list[str]
 ) -> None:

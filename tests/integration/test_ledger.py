@@ -1,0 +1,56 @@
+"""The ledger on our rows: what is crossed off, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from migrations_app.engine.plan import Side
+from migrations_app.engine.ports import Kind, LedgerItem
+from migrations_app.models import LedgerEntry, MigrationTask
+from migrations_app.runner.ledger import OrmLedger
+from migrations_app.runner.recorder import Recorder
+from migrations_app.services import work
+
+T = TypeVar("T")
+
+
+class AtOnce:
+    """A recorder without a thread: the test's own transaction sees what it writes."""
+
+    def call(self, function: Callable[[], T]) -> T:
+        return function()
+
+    def start(self, function: Callable[[], T]) -> Future[T]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def ledger(draft: MigrationTask) -> OrmLedger:
+    claim = work.Claim(task_id=str(draft.pk), worker="w", epoch=1)
+    return OrmLedger(claim, cast("Recorder", AtOnce()))
+
+
+def _table(name: str, **changes: Any) -> LedgerItem:
+    values = {"side": Side.TARGET, "database": "shop", "kind": Kind.TABLE, "schema": "public", "name": name}
+    return LedgerItem(**{**values, **changes})
+
+
+def test_only_what_is_named_is_crossed_off(ledger: OrmLedger) -> None:
+    other_side, other_database = _table("a", side=Side.SOURCE), _table("a", database="crm")
+    other_kind, other_schema = _table("a", kind=Kind.OBJECT), _table("a", schema="sales")
+    ledger.intend(_table("a"), _table("b"), other_side, other_database, other_kind, other_schema)
+    ledger.removed(_table("a"), _table("never made"))
+    assert ledger.items() == [_table("b"), other_side, other_database, other_kind, other_schema]
+
+
+def test_many_are_crossed_off_by_few_statements(ledger: OrmLedger, django_assert_max_num_queries: Any) -> None:
+    made = [_table(f"t{number}") for number in range(1200)]
+    ledger.intend(*made)
+    with django_assert_max_num_queries(4):
+        ledger.removed(*made)
+    assert ledger.items() == []
+    assert LedgerEntry.objects.exclude(removed_at=None).count() == 1200
