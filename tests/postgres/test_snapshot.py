@@ -131,6 +131,7 @@ def test_names_with_quotes_and_percent_signs_are_published(run: Run, source_clus
     [
         ("CREATE TABLE keyless (a int)", "d"),
         ("CREATE TABLE keyless (a int PRIMARY KEY DEFERRABLE)", "d"),
+        ("CREATE TABLE keyless (a int, b int GENERATED ALWAYS AS (a) STORED PRIMARY KEY)", "d"),
         ("CREATE TABLE keyless (a int PRIMARY KEY); ALTER TABLE keyless REPLICA IDENTITY NOTHING", "n"),
     ],
 )
