@@ -108,7 +108,11 @@ def test_a_partition_that_is_detached_stays_published(run: Run, source_cluster: 
         "CREATE TABLE leaf PARTITION OF root FOR VALUES FROM (0) TO (10)",
     )
     snapshot.open_first(run, run.plan.databases[0])
-    sql(source_cluster, source_db, "ALTER TABLE root DETACH PARTITION leaf; CREATE TABLE later PARTITION OF root DEFAULT")
+    sql(
+        source_cluster,
+        source_db,
+        "ALTER TABLE root DETACH PARTITION leaf; CREATE TABLE later PARTITION OF root DEFAULT",
+    )
     rows = sql(source_cluster, source_db, "SELECT tablename FROM pg_publication_tables ORDER BY 1")
     assert [row[0] for row in rows] == ["later", "leaf", "orders"]
 

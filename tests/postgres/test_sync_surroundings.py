@@ -140,8 +140,7 @@ def no_encoding(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Pa
 def test_bytes_of_no_encoding_pass_as_they_are(no_encoding: Pair) -> None:
     pair = no_encoding
     pair.build(
-        'CREATE TABLE "café" (id int PRIMARY KEY, v text); CREATE TABLE k (v text);'
-        "ALTER TABLE k REPLICA IDENTITY FULL"
+        'CREATE TABLE "café" (id int PRIMARY KEY, v text); CREATE TABLE k (v text);ALTER TABLE k REPLICA IDENTITY FULL'
     )
     pair.at_source(
         "INSERT INTO \"café\" VALUES (1, convert_from('\\xe9ff80', 'SQL_ASCII'))",

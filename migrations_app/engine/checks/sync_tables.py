@@ -11,7 +11,6 @@ from ..wording import count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
-
 _REFUSES_GENERATED_SINCE = 180000
 
 
@@ -118,8 +117,8 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
             ),
             say(
                 "They have generated columns, and from 18 on the application's own updates of such a table would fail "
-                "once it is published with all its columns as identity. Add a primary key over ordinary columns, or leave "
-                "these tables out of the sync."
+                "once it is published with all its columns as identity. Add a primary key over ordinary columns, or "
+                "leave these tables out of the sync."
             ),
         )
     bare = [table for table in context.moving(database.source_name) if not table.has_identity]

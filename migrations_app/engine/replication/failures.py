@@ -172,8 +172,8 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
         hint = say("An object or a right on the target was changed. Put it back and retry.")
     if state == _WITHOUT_IDENTITY:
         hint = say(
-            "A publication of the target publishes the table, which has no replica identity there. Drop that publication "
-            "until Complete, or run on the target ALTER TABLE … REPLICA IDENTITY FULL; then retry."
+            "A publication of the target publishes the table, which has no replica identity there. Drop that "
+            "publication until Complete, or run on the target ALTER TABLE … REPLICA IDENTITY FULL; then retry."
         )
     if state in _UNKNOWN_VALUE:
         hint = say(
