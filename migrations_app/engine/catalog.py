@@ -63,14 +63,12 @@ class Table:
 
     @property
     def has_identity(self) -> bool:
-        """True when updates and deletes can be published as the table stands."""
+        """True when updates and deletes can be published as the table stands: generated columns are not sent."""
         if self.replica_identity == "f":
             return True
-        return (
-            bool(self.primary_key)
-            if self.replica_identity == "d"
-            else bool(self.replica_identity == "i" and self.identity_index_key)
-        )
+        keys = {"d": self.primary_key, "i": self.identity_index_key}
+        key = keys.get(self.replica_identity, ())
+        return bool(key) and {column.name for column in self.copied_columns}.issuperset(key)
 
     @property
     def copied_columns(self) -> tuple[Column, ...]:

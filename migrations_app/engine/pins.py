@@ -14,6 +14,8 @@ _PINS = {
     "lc_monetary": "C",
     "xmloption": "content",
     "search_path": "",
+    # An account may be set to act as another role, which mostly may not replicate. Rights are judged for the account.
+    "role": "none",
     # Off, a NULL in an array that goes as text would become the text "NULL".
     "array_nulls": "on",
     # What our statements mean.

@@ -28,6 +28,7 @@ from .restore import (
     remember,
     run_entries,
     run_one,
+    set_owners,
 )
 from .rights import restore_rights
 from .sequences import carry_over, read_sequences
@@ -60,6 +61,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, say("indexes"))
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
+        set_owners(run, connection, archive.of_type("STATISTICS"))
         remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
         carry_extension_rows(run, database)
         _stage(run, database, 2, say("statistics of partitioned tables"))
@@ -124,9 +126,9 @@ def _retry_failed(run: Run, database: DatabasePlan, connection: Connection, arch
         and not state.done
         and (state.type, state.name) == (entry.type, entry.tag)
     ]
-    for entry in waiting:
-        if run_one(run, connection, entry, _LISTED) is None:
-            run.ports.store.save_entries(entry_state(database, entry))
+    made = [entry for entry in waiting if run_one(run, connection, entry, _LISTED) is None]
+    set_owners(run, connection, made)
+    run.ports.store.save_entries(*(entry_state(database, entry) for entry in made))
 
 
 def _indexes(archive: Archive, *, of_matviews: bool) -> list[Entry]:

@@ -28,9 +28,9 @@ _SOME_LISTED = (
 def published(tables: list[Table], version: int) -> list[Table]:
     """Return what the publication lists: what holds rows, and topmost partitioned tables where servers allow it.
 
-    Those bring partitions that are made later. The partitions of today are listed themselves as well, or changes of one
-    that is detached would be lost without a word. Unlogged tables cannot be published; they are copied once more at the
-    end.
+    Those bring partitions that are made later. The partitions of today are listed themselves as well, or changes of
+    one that is detached would be lost without a word. Unlogged tables cannot be published; they are copied again at
+    the end.
     """
     known = {table.oid for table in tables}
     return [

@@ -34,7 +34,10 @@ SELECT c.oid::bigint, c.relreplident::text,
    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index x
                     WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
                       AND CASE c.relreplident WHEN 'd' THEN x.indisprimary
-                                              WHEN 'i' THEN x.indisreplident ELSE false END)
+                                              WHEN 'i' THEN x.indisreplident ELSE false END
+                      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a
+                                       WHERE a.attrelid = x.indrelid AND a.attnum = ANY(x.indkey)
+                                         AND pg_catalog.row_to_json(a) ->> 'attgenerated' <> ''))
  ORDER BY c.oid
 """
 

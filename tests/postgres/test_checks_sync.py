@@ -361,3 +361,21 @@ def test_more_tables_than_the_server_can_lock_are_read_in_pieces(poor: Cluster, 
         assert "read in 3 pieces" in result.found
         for number in range(260):
             connection.execute(f"DROP TABLE many_{number}")
+
+
+def test_a_table_that_an_18_would_refuse_updates_of_once_it_is_published_fails(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    back = plan(login(target_cluster), login(source_cluster), [(target_db, source_db)])
+    with target_cluster.connect(target_db) as connection:
+        connection.execute("CREATE TABLE fine (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id) STORED)")
+        assert check(back, "table-keys").status == "passed"
+        connection.execute(
+            "CREATE TABLE bare (a int, g int GENERATED ALWAYS AS (a) STORED);"
+            "CREATE TABLE computed (a int, g int GENERATED ALWAYS AS (a) STORED PRIMARY KEY);"
+            "CREATE TABLE whole (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id));"
+            "ALTER TABLE whole REPLICA IDENTITY FULL"
+        )
+    result = check(back, "table-keys")
+    assert result.status == "failed"
+    assert "public.bare, public.computed, public.whole" in result.found

@@ -50,6 +50,21 @@ def test_owners_rights_and_policies_arrive_where_the_role_exists(source_cluster,
             assert [str(it).replace("tm/", "t/") for it in column(other, text)] == [str(it) for it in column(one, text)]
 
 
+def test_statistics_objects_belong_to_their_owner(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE public.measured (a int, b int); CREATE STATISTICS public.both ON a, b FROM public.measured;"
+            "ALTER TABLE public.measured OWNER TO awkward_owner; ALTER STATISTICS public.both OWNER TO awkward_owner"
+        )
+    with running(plan) as run:
+        migrate(run)
+    with target_cluster.connect(database.target_name) as connection:
+        assert column(connection, "SELECT stxowner::regrole::text FROM pg_statistic_ext WHERE stxname = 'both'") == [
+            "awkward_owner"
+        ]
+
+
 def test_a_grant_to_a_missing_role_is_named_and_costs_no_other_grant(target_cluster, plan):
     with running(plan) as run:
         migrate(run)

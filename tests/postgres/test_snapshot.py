@@ -108,8 +108,11 @@ def test_a_partition_that_is_detached_stays_published(run: Run, source_cluster: 
         "CREATE TABLE leaf PARTITION OF root FOR VALUES FROM (0) TO (10)",
     )
     snapshot.open_first(run, run.plan.databases[0])
-    changes = "ALTER TABLE root DETACH PARTITION leaf; CREATE TABLE later PARTITION OF root DEFAULT"
-    sql(source_cluster, source_db, changes)
+    sql(
+        source_cluster,
+        source_db,
+        "ALTER TABLE root DETACH PARTITION leaf; CREATE TABLE later PARTITION OF root DEFAULT",
+    )
     rows = sql(source_cluster, source_db, "SELECT tablename FROM pg_publication_tables ORDER BY 1")
     assert [row[0] for row in rows] == ["later", "leaf", "orders"]
 
@@ -132,6 +135,7 @@ def test_names_with_quotes_and_percent_signs_are_published(run: Run, source_clus
     [
         ("CREATE TABLE keyless (a int)", "d"),
         ("CREATE TABLE keyless (a int PRIMARY KEY DEFERRABLE)", "d"),
+        ("CREATE TABLE keyless (a int, b int GENERATED ALWAYS AS (a) STORED PRIMARY KEY)", "d"),
         ("CREATE TABLE keyless (a int PRIMARY KEY); ALTER TABLE keyless REPLICA IDENTITY NOTHING", "n"),
     ],
 )

@@ -66,6 +66,19 @@ def test_a_label_that_an_enum_got_on_the_source_is_told_and_the_sync_goes_on_onc
     pair.assert_equal()
 
 
+def test_a_publication_of_the_target_that_wants_an_identity_is_told(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE k (v int); INSERT INTO k VALUES (1); ALTER TABLE k REPLICA IDENTITY FULL",
+        target="CREATE TABLE k (v int); INSERT INTO k VALUES (1); CREATE PUBLICATION everything FOR ALL TABLES",
+    )
+    pair.at_source("UPDATE k SET v = 2")
+    error = failure(pair, TargetError)
+    assert "REPLICA IDENTITY FULL" in error.hint
+    pair.at_target("ALTER TABLE k REPLICA IDENTITY FULL")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_check_that_only_the_target_has_is_a_conflict(pair: Pair) -> None:
     pair.build(TABLE, target=TABLE + "; ALTER TABLE t ADD CONSTRAINT short CHECK (length(v) < 3)")
     pair.at_source("INSERT INTO t VALUES (1, 'long one')")

@@ -211,6 +211,20 @@ def test_rows_move_between_partitions(pair: Pair) -> None:
     pair.assert_equal()
 
 
+def test_rows_whose_key_is_computed_are_found_by_their_other_columns(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE t (a int, b text, k int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);"
+        "ALTER TABLE t REPLICA IDENTITY FULL"
+    )
+    pair.at_source(
+        "INSERT INTO t SELECT g, 'x' FROM generate_series(1, 9) g",
+        "UPDATE t SET b = NULL WHERE k = 4; UPDATE t SET a = a + 100 WHERE k = 6; DELETE FROM t WHERE k = 8",
+        "DELETE FROM t WHERE b IS NULL",
+    )
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_rows_written_to_a_partition_while_it_is_detached_arrive(pair: Pair) -> None:
     pair.build(
         "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id);"

@@ -12,6 +12,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import EngineError
 from migrations_app.engine.outcome import Run
+from migrations_app.engine.plan import Side
 from migrations_app.engine.replication.session import SyncSession
 from tests.postgres.sync_kit import Pair
 
@@ -75,6 +76,22 @@ def test_an_account_that_may_not_take_the_replica_role_is_told_so(pair: Pair, ow
     with pytest.raises(EngineError) as caught:
         catch_up_as(pair, owner)
     assert "session_replication_role" in caught.value.message + caught.value.hint
+
+
+def test_an_account_that_acts_as_another_role_by_itself_replicates_as_what_it_is(pair: Pair, owner: str) -> None:
+    acting = f"acting_{secrets.token_hex(4)}"
+    pair.at_source(f"CREATE ROLE {owner}; CREATE ROLE {acting} LOGIN REPLICATION PASSWORD 'own' IN ROLE {owner}")
+    pair.at_source(f"ALTER ROLE {acting} SET role = {owner}")
+    plan = pair.plan()
+    plan = replace(plan, source=replace(plan.source, user=acting, password="own"))
+    try:
+        with Sessions(plan, pair.control) as sessions:
+            with sessions.session(Side.SOURCE, pair.source_db) as connection:
+                assert connection.execute("SELECT current_user::text").fetchone() == (acting,)
+            with sessions.open(Side.SOURCE, pair.source_db, replication=True) as connection:
+                connection.execute("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL pgoutput")
+    finally:
+        pair.at_source(f"DROP ROLE {acting}; DROP ROLE {owner}")
 
 
 @pytest.fixture

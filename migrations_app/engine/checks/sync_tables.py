@@ -11,6 +11,8 @@ from ..wording import count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
+_REFUSES_GENERATED_SINCE = 180000
+
 
 def _names(tables: list[Table]) -> str:
     return listing(f"{table.schema}.{table.name}" for table in tables)
@@ -106,6 +108,19 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
 )
 def table_keys(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables without a primary key or a replica identity of their own."""
+    if closed := _closed_to_writers(context, database.source_name):
+        return failed(
+            say(
+                "{number} without a key that this server can publish: {names}.",
+                number=count(len(closed), "{number} table", "{number} tables"),
+                names=_names(closed),
+            ),
+            say(
+                "They have generated columns, and from 18 on the application's own updates of such a table would fail "
+                "once it is published with all its columns as identity. Add a primary key over ordinary columns, or "
+                "leave these tables out of the sync."
+            ),
+        )
     bare = [table for table in context.moving(database.source_name) if not table.has_identity]
     if not bare:
         return passed(say("Every selected table has a primary key or a replica identity."))
@@ -141,6 +156,20 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
     indexes = _unique_indexes(context, database.source_name, mendable)
     tables = [[t.schema, t.name, indexes.get(t.oid, ""), t.replica_identity] for t in mendable]
     return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
+
+
+def _closed_to_writers(context: Context, database: str) -> list[Table]:
+    """Return the tables whose writers a server from 18 on would refuse once all their columns are the identity."""
+    if context.version(Side.SOURCE) < _REFUSES_GENERATED_SINCE:
+        return []
+    return [
+        table
+        for table in context.moving(database)
+        if table.has_rows
+        and table.persistence == "p"
+        and len(table.copied_columns) < len(table.columns)
+        and (table.replica_identity == "f" or not table.has_identity)
+    ]
 
 
 def _unique_indexes(context: Context, database: str, tables: list[Table]) -> dict[int, str]:

@@ -38,6 +38,7 @@ _OBSTACLES = {
 }
 
 _UNKNOWN_VALUE = ("22P02", "22P03")
+_WITHOUT_IDENTITY = "55000"  # nothing else that row statements do is refused with it
 
 _KINDS: dict[type, str] = {
     Insert: template("insert of {row}"),
@@ -169,6 +170,11 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
     hint: Sentence = general.hint
     if state.startswith("42"):
         hint = say("An object or a right on the target was changed. Put it back and retry.")
+    if state == _WITHOUT_IDENTITY:
+        hint = say(
+            "A publication of the target publishes the table, which has no replica identity there. Drop that "
+            "publication until Complete, or run on the target ALTER TABLE … REPLICA IDENTITY FULL; then retry."
+        )
     if state in _UNKNOWN_VALUE:
         hint = say(
             "A type of the target does not take this value, so it is another than on the source: mostly a label was "

@@ -2,7 +2,7 @@
 -- :parameters $1 schema, $2 table   :versions 10+   (no row: the table is not there; one row of NULLs: it has no columns)
 -- element_type = the type below all domains, when unnest of an array of it gives its values back; spelled = casting its text explicitly is its input.
 -- uniques = JSON: names of the unique, total indexes over columns alone that this column is a key column of.
--- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns.
+-- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns; of none with a generated column, which no stream tells.
 WITH rel AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p')
@@ -12,7 +12,8 @@ WITH rel AS (
    CROSS JOIN LATERAL (SELECT coalesce((pg_catalog.row_to_json(x) ->> 'indnkeyatts')::int, x.indnatts) AS indnkeyatts) w
    WHERE x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL
      AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
-                      WHERE q.n <= w.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum AND NOT b.attnotnull)
+                      WHERE q.n <= w.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum
+                         AND (NOT b.attnotnull OR coalesce(to_jsonb(b) ->> 'attgenerated', '') <> ''))
    ORDER BY NOT x.indisprimary, w.indnkeyatts, x.indexrelid LIMIT 1
 )
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,

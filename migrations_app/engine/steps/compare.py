@@ -18,8 +18,8 @@ from ..structure import look_at_structure
 from ..wording import say
 
 _SYNC_GOES_ON = say(
-    "The sync goes on and nothing was changed for good. Repair the differing rows on the "
-    "target, or cancel and start again with a new copy; then press Complete again."
+    "The sync goes on and nothing was changed for good. Copy the tables that differ once more (on the command line: "
+    "task recopy), or repair their rows on the target; then press Complete again."
 )
 _LATER_WRITES = say(
     "The source was read after the copy had ended, so rows that were written on it in "

@@ -16,7 +16,8 @@ from ..wording import say
 from .compare import prove_equal
 
 _STILL_WRITTEN = say(
-    "Stop whatever still writes on the source: these are not in the stream of changes. Then press Complete again."
+    "Stop whatever still writes on the source: these are not in the stream of changes. What is missing on the target, "
+    "such as a sequence that is new on the source, has to be made there by hand. Then press Complete again."
 )
 
 
