@@ -42,8 +42,7 @@ def _found(endpoint: Endpoint) -> tuple[CheckStatus, Sentence, Sentence]:
         return CheckStatus.FAILED, verbatim(gone.message), verbatim(gone.hint)
     except sources.ProviderError as error:
         said = say(
-            "Nobody could say whether {instance_id} is still at {host}:{port}: "
-            "the provider answered {code}: {message}",
+            "Nobody could say whether {instance_id} is still at {host}:{port}: the provider answered {code}: {message}",
             **where,
             code=error.code,
             message=error.message if error.message.endswith(".") else together([error.message, "."], ""),

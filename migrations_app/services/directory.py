@@ -122,7 +122,14 @@ def _store_found(kind: str, region: str, found: list[sources.Found]) -> None:
         provider=PROVIDER,
         kind=kind,
         region=region,
-        defaults={"refreshed_at": now, "failed_at": None, "error_code": "", "error_message": "", "words": {}, "request_id": ""},
+        defaults={
+            "refreshed_at": now,
+            "failed_at": None,
+            "error_code": "",
+            "error_message": "",
+            "words": {},
+            "request_id": "",
+        },
     )
 
 

@@ -243,7 +243,9 @@ class Tencent:
             pages.request_id = _text(answer, "RequestId")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise ProviderError(
-                    "UnexpectedAnswer", say("{action}: the answer holds no list.", action=listing.action), pages.request_id
+                    "UnexpectedAnswer",
+                    say("{action}: the answer holds no list.", action=listing.action),
+                    pages.request_id,
                 )
             yield from items
             offset += len(items)
@@ -314,5 +316,7 @@ def _refuse_forbidden(account: ProviderAccount, product: str) -> None:
         allowed_addresses(name.strip("[]"), int(port) if colon and port.isdecimal() else 443, policy, TIMEOUT_SECONDS)
     except HandshakeEnded as ended:
         if ended.answer.reason is Reason.POLICY:
-            said = say("The address {host} is not allowed by the policy of this console, so it was not asked.", host=host)
+            said = say(
+                "The address {host} is not allowed by the policy of this console, so it was not asked.", host=host
+            )
             raise ProviderError("AddressNotAllowed", said, "") from ended

@@ -93,7 +93,7 @@ def drift() -> MigrationTask:
     task = _syncing("Customer care", "care.example.net")
     old = [
         Column(name="customer_id", type_name="bigint", not_null=True),
-        Column(name="name", type_name="character varying(80)", not_null=True),
+        Column(name="full_name", type_name="character varying(80)", not_null=True),
     ]
     new = [
         old[0],
