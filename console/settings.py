@@ -101,7 +101,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    # Parts of pages, each under the name of everything that it shows: never out of date, so kept as long as there is room.
+    # Parts of pages, each under the name of all that it shows: never out of date, kept as long as there is room.
     "template_fragments": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "fragments",

@@ -48,16 +48,15 @@ _TEXTS = """
 _CODE = re.compile(r"\b[A-Z]+(?:-[A-Z0-9]+)+\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4,12})+\b|\b\d{4}-\d\d-\d\dT[\d:+]+")
 
 # Products, protocols, units, keywords and names of settings, which are the same in every language.
-ALLOWED = frozenset(
-    """
-    Towpath PostgreSQL WAL TLS SSH VPN CVM IDC IP ID PEM SCRAM HTTPS HTML JSON CSV YAML SQL UTC LSN Ctrl SecretId
-    SecretKey scram sha ICU PID MB GB kB TB ms min TLSv1 TLSv md5 md
-    NULL TRUNCATE ALWAYS REPLICA IDENTITY FULL UNLOGGED NOTIFY VACUUM DEFAULT vacuum money oid xid character varying
-    wal_level replica logical rds logical_replication report_user pg_hba conf pg_dump postgresql auto lc_monetary
-    session_replication_role search_path shared_preload_libraries manage py up console migrate sync dispatcher
-    tencentcloudapi com intl require verify full app_ t_ app button script alert egnp u202egnp
-    """.split()
-)
+_SAME_EVERYWHERE = """
+    Towpath PostgreSQL WAL TLS SSH VPN CVM IDC IP ID PEM SCRAM scram sha HTTPS HTML JSON CSV YAML SQL UTC LSN Ctrl
+    SecretId SecretKey ICU PID MB GB kB TB ms min TLSv1 TLSv md5 md NULL TRUNCATE ALWAYS REPLICA IDENTITY FULL UNLOGGED
+    NOTIFY VACUUM DEFAULT vacuum money oid xid character varying wal_level replica logical rds logical_replication
+    report_user pg_hba conf pg_dump postgresql auto lc_monetary session_replication_role search_path
+    shared_preload_libraries manage py up console migrate sync dispatcher tencentcloudapi com intl require verify full
+    app_ t_ app button script alert egnp u202egnp
+"""
+ALLOWED = frozenset(_SAME_EVERYWHERE.split())
 # What a server said is never translated: it is what people search for.
 SERVERS_SAID = ("could not extend file: No space left on device", "server closed the connection", "unknown account")
 
@@ -78,7 +77,7 @@ _IN_TEXTS = (
 
 
 def _words(text: str) -> Iterator[str]:
-    for word in re.findall(r"[A-Za-z][A-Za-z0-9_'’]+", _CODE.sub(" ", text)):
+    for word in re.findall(r"[A-Za-z][A-Za-z0-9_']+", _CODE.sub(" ", text)):
         if word not in ALLOWED:
             yield word
 
