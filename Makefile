@@ -18,9 +18,10 @@ CLEAN = env -u DJANGO_SETTINGS_MODULE -u PYTHONPATH -u PYTHONHOME -u PYTHONDONTW
 	-u PGCLIENTENCODING -u PGTZ -u PGDATESTYLE -u PGAPPNAME
 # Most tests wait for servers: four at a time, each file in one process, because its tests share servers.
 PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
+SHORT = not slow and not long and not matrix
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test lint gates test-faults test-matrix screenshots bench bench-copy bench-sync bench-console lock
+.PHONY: messages help demo demo-clean up test test-long lint gates test-faults test-matrix screenshots bench bench-copy bench-sync bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -52,12 +53,16 @@ gates:
 	$(CLEAN) -u DATABASE_URL $(PY) manage.py check --fail-level WARNING; \
 	$(CLEAN) -u DATABASE_URL $(PY) manage.py makemigrations --check --dry-run
 
-test: ## All gates and all tests, on SQLite and again on PostgreSQL
+test: ## All gates and the tests, on SQLite and again on PostgreSQL
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); started=$$SECONDS; trap 'echo "total: $$((SECONDS - started)) s"' EXIT; \
 	$(MAKE) -f "$(ROOT)/Makefile" gates; \
-	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" $(ARGS); \
-	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "not slow and not matrix" tests/integration $(ARGS)
+	$(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "$(SHORT)" $(ARGS); \
+	$(CLEAN) $(PY) -m tests.with_postgres $(PY) -m pytest $(PARALLEL) -m "$(SHORT)" tests/integration $(ARGS)
+
+test-long: ## The tests that `make test` leaves out: every page and button in a browser, every moment of a crash
+	@$(IN_ROOT); .ci/setup test
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m pytest $(PARALLEL) -m "long and not slow and not matrix" $(ARGS)
 
 test-faults: ## The long tests: kills, cuts and restarts in every step; writes docs/faults.md
 	@$(IN_ROOT); .ci/setup test

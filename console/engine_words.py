@@ -36,7 +36,7 @@ STANDS: dict[str, Promise] = {
     "failed": pgettext_lazy("where a task stands", "failed"),
 }
 REFUSALS = (
-    _("Only a task that has not been started can be edited. Cancel it first."),
+    _("Only a task that has not been started can be edited. Clone it, and edit the clone."),
     _("The check runs before the start. This task is past it, or a check is running now."),
     _("Start is possible when the check has run and nothing is Failed. Run the check first."),
     _("Only a task that waits for its scheduled time can be started now."),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from migrations_app.demo.clusters import Cluster, source_settings
+from tests import items_seen
 from tests.folders import public_folder
 
 # How long an example takes says how busy the machine is, nothing else.
@@ -19,8 +20,36 @@ settings.load_profile("towpath")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's thread
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """A run of all of tests/postgres shows each item of the check passed and not passed, or fails."""
+    config.pluginmanager.register(items_seen.ItemsSeen(), items_seen.NAME)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Leave the greater part of what stands under `sample(n)` to `make test-long`, and order the rest."""
+    cases: dict[tuple[Path, str], list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("sample"):
+            cases.setdefault((item.path, item.originalname), []).append(item)
+    for group in cases.values():
+        _leave_to_the_long_run(group)
+    yield
+    _order(items)
+
+
+def _leave_to_the_long_run(group: list[pytest.Function]) -> None:
+    """Mark all but n cases of one test as long: always the same n, spread over all of them."""
+    marker = group[0].get_closest_marker("sample")
+    assert marker is not None
+    group.sort(key=lambda item: tuple(item.callspec.indices.values()))
+    kept = {index * len(group) // marker.args[0] for index in range(marker.args[0])}
+    for index, item in enumerate(group):
+        if index not in kept:
+            item.add_marker(pytest.mark.long)
+
+
+def _order(items: list[pytest.Item]) -> None:
     """Begin with what takes long, in random order: a file is one process's, and the last ones should be short."""
     rooms = {"acceptance": 0, "faults": 1, "postgres": 2, "integration": 3}
     here = Path(__file__).parent
@@ -93,6 +122,14 @@ def _static_root() -> None:
     from django.conf import settings
 
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_when_asked_for() -> None:
+    """Whitenoise reads all files again for each client of a test, which is a quarter of what a test of a page costs."""
+    from django.conf import settings
+
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(scope="session", autouse=True)

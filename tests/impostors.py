@@ -16,6 +16,7 @@ from pathlib import Path
 from migrations_app.engine.forwarder_process import pump
 
 Talk = Callable[[socket.socket], None]
+_listening: list[Talk] = []
 
 
 @contextlib.contextmanager
@@ -40,9 +41,11 @@ def listening(talk: Talk) -> Iterator[int]:
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
+    _listening.append(talk)
     try:
         yield server.getsockname()[1]
     finally:
+        _listening.remove(talk)
         done.set()
         thread.join()
         server.close()
@@ -79,6 +82,11 @@ def pretending(version: str) -> Talk:
         client.recv(4096)
 
     return talk
+
+
+def one_pretends() -> bool:
+    """Say whether a server that only pretends to be PostgreSQL is there: what it answers, no real one has said."""
+    return any(talk.__qualname__.startswith(f"{pretending.__name__}.") for talk in list(_listening))
 
 
 def silent(client: socket.socket) -> None:

@@ -49,7 +49,8 @@ def _judge_time(certificate: x509.Certificate, now: datetime) -> None:
         )
     if certificate.not_valid_before_utc > now:
         raise forms.ValidationError(
-            _("This certificate is not valid before %(day)s.") % {"day": f"{certificate.not_valid_before_utc:%Y-%m-%d}"}
+            _("This certificate is not valid before %(day)s. Choose one that is valid now.")
+            % {"day": f"{certificate.not_valid_before_utc:%Y-%m-%d}"}
         )
 
 

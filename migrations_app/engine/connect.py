@@ -16,6 +16,8 @@ from dataclasses import replace
 
 import psycopg
 from psycopg import pq
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
 from .forwarder import Forwarder, offers_tls
@@ -30,6 +32,28 @@ from .sql import query
 from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
+
+_TEXTS = (25, 19, 1043, 1042, 18, 705, 0)
+"""Oids of text, name, varchar, bpchar, "char" and what has no type."""
+
+
+class _Text(Loader):
+    """Reads text of a session without an encoding as `str`, of which any byte can be made again."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def _read_texts(connection: Connection) -> None:
+    """Have a session whose encoding is SQL_ASCII answer as all others do: psycopg gives bytes there."""
+    if connection.info.encoding == "ascii":
+        for oid in _TEXTS:
+            connection.adapters.register_loader(oid, _Text)
+
+
+def codec_of(connection: Connection) -> str:
+    """Return the codec of a session's names and messages; with `surrogateescape` it takes every byte of SQL_ASCII."""
+    return "utf-8" if connection.info.encoding == "ascii" else connection.info.encoding
 
 
 class Sessions:
@@ -139,6 +163,7 @@ class Sessions:
         except psycopg.OperationalError as error:
             self.control.check()
             raise self._failure(side, str(arguments["dbname"]), error, started, replication=replication) from error
+        _read_texts(connection)
         if known is None:
             self._versions[side] = connection.info.server_version
             self._pin_late(connection)

@@ -14,6 +14,14 @@ _PINS = {
     "lc_monetary": "C",
     "xmloption": "content",
     "search_path": "",
+    # Off, a NULL in an array that goes as text would become the text "NULL".
+    "array_nulls": "on",
+    # What our statements mean.
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+    # On, any error would end the session, also one that is answered by trying again.
+    "exit_on_error": "off",
     # A role or database may carry timeouts that would kill a long copy or a snapshot holder.
     "statement_timeout": "0",
     "lock_timeout": "0",

@@ -26,15 +26,18 @@ _SOME_LISTED = (
 
 
 def published(tables: list[Table], version: int) -> list[Table]:
-    """Return what the publication lists: topmost partitioned tables for their partitions where servers allow it.
+    """Return what the publication lists: what holds rows, and topmost partitioned tables where servers allow it.
 
-    Unlogged tables cannot be published; they are copied again at the end.
+    Those bring partitions that are made later. The partitions of today are listed themselves as well, or changes of one
+    that is detached would be lost without a word. Unlogged tables cannot be published; they are copied once more at the
+    end.
     """
-    if version < _ROOTS_SINCE:
-        return [table for table in tables if table.has_rows and table.persistence == "p"]
     known = {table.oid for table in tables}
     return [
-        table for table in tables if table.persistence == "p" and not (table.is_partition and table.parent_oid in known)
+        table
+        for table in tables
+        if table.persistence == "p"
+        and (table.has_rows or (version >= _ROOTS_SINCE and not (table.is_partition and table.parent_oid in known)))
     ]
 
 

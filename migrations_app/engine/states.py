@@ -86,7 +86,7 @@ RULES: dict[Action, Rule] = {
         "Edit",
         {_S.DRAFT, _S.CHECK_FAILED, _S.CHECK_PASSED},
         _S.DRAFT,
-        "Only a task that has not been started can be edited. Cancel it first.",
+        "Only a task that has not been started can be edited. Clone it, and edit the clone.",
     ),
     Action.CHECK: _rule(
         "Next: Check Task",

@@ -160,7 +160,7 @@ def retell(
         return (
             filled(one("{names} and {number} more"), {"names": text, "number": data["more"]}) if data["more"] else text
         )
-    return filled(many(data["one"], data["many"], data["number"]), {"number": data["number"]})
+    return filled(many(data["one"], data["many"], data["number"]), {"number": f"{data['number']:,}"})
 
 
 def filled(template: str, values: Mapping[str, object]) -> str:

@@ -83,6 +83,16 @@ class CheckEntry:
         return self.problems[SHOWN_DATABASES:]
 
     @property
+    def told(self) -> list[CheckRow]:
+        """The rows whose findings the hint repeats, worst first; the page holds those of further databases."""
+        return [row for row in self.rows if row.item.status != "waiting" and row.item.found][:SHOWN_DATABASES]
+
+    @property
+    def advised(self) -> CheckRow | None:
+        """The row whose advice the hint repeats: the worst that has one."""
+        return next((row for row in self.rows if row.item.status != "waiting" and row.item.hint), None)
+
+    @property
     def acknowledgeable(self) -> int:
         """In how many databases somebody could acknowledge the warning."""
         return sum(1 for row in self.rows if row.acknowledgeable)

@@ -12,6 +12,7 @@ from .wording import told_in
 _ENDED = (Status.COMPLETED, Status.CANCELLING)
 _HOLDING = (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED)
 _TONES = {"warning": "warn", "alarm": "bad", "reached": "bad"}
+_SOON_SECONDS = 86_400.0
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
@@ -19,11 +20,15 @@ _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 class WalView:
     """`text`: what is kept and when a limit is reached, '' while nothing is known; `tone` is '' while it is not urgent.
 
+    `note`: it is more than a figure, because a level is reached, a limit is less than a day away at the rate of the
+    last minutes, or nobody works on the task while the source keeps every change.
+
     `budget` and `disk` are sizes as they can be typed, '' without one. `policies` are (value, label, chosen).
     """
 
     text: str
     tone: str
+    note: bool
     may_set: bool
     budget: str
     disk: str
@@ -36,11 +41,17 @@ def wal(task: MigrationTask) -> WalView:
     return WalView(
         text=told_in(task.wal_state, "text") if holds else "",
         tone=_TONES.get(task.wal_level, ""),
+        note=task.wal_level in _TONES or task.status in (Status.PAUSED, Status.FAILED) or _soon(task),
         may_set=task.incremental and Status(task.status) not in _ENDED,
         budget=_typed(task.wal_budget_bytes),
         disk=_typed(task.wal_disk_bytes),
         policies=[(name, str(label), name == task.wal_policy) for name, label in labels.WAL_POLICIES.items()],
     )
+
+
+def _soon(task: MigrationTask) -> bool:
+    seconds = task.wal_state.get("seconds")
+    return isinstance(seconds, int | float) and seconds < _SOON_SECONDS
 
 
 def wal_mark(task: MigrationTask) -> str:

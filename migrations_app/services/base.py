@@ -72,7 +72,7 @@ def actor_name(actor: Actor) -> str:
 def refusal(action: Action, task: MigrationTask) -> Refused:
     """Return the one refusal text of a wrong action: what was asked, where the task stands, what to do."""
     rule = RULES[action]
-    said = _("%(action)s is not possible while the task is %(status)s. %(why)s")
+    said = _("“%(action)s” is not possible: the task's status is “%(status)s”. %(why)s")
     label = Status(task.status).value.replace("_", " ")
     return Refused(
         said % {"action": _(rule.label), "status": pgettext("where a task stands", label), "why": _(rule.refusal)}

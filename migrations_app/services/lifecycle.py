@@ -269,6 +269,24 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool, typed: str
     require(Action.START_AGAIN, task)
     if clear_target:
         require_typed(task, typed)
+    _forget_the_run(task)
+    left = say("Start again: objects made on the target are cleared first, then the check runs.")
+    keep = say("Start again: the check runs; objects made before stay on the target.")
+    move(
+        task,
+        Status.CHECKING,
+        actor=actor,
+        code="TASK-AGAIN",
+        message=left if clear_target else keep,
+        clear_target=clear_target,
+        **_as_before_its_start(),
+    )
+    queue.wake("check", str(task.pk), "")
+    return task
+
+
+def _forget_the_run(task: MigrationTask) -> None:
+    """Delete what a cancelled run did and found; the events stay, and so does the ledger."""
     Step.objects.filter(task=task).delete()
     task.tables.all().delete()
     task.entries.all().delete()
@@ -279,36 +297,30 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool, typed: str
     task.permissions.all().delete()
     task.shape_leaves.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
-    left = say("Start again: objects made on the target are cleared first, then the check runs.")
-    keep = say("Start again: the check runs; objects made before stay on the target.")
-    move(
-        task,
-        Status.CHECKING,
-        actor=actor,
-        code="TASK-AGAIN",
-        message=left if clear_target else keep,
-        clear_target=clear_target,
-        wal_level="",
-        wal_state={},
-        recopy_requested=False,
-        notes_count=0,
-        current_step="",
-        queued_at=None,
-        started_at=None,
-        finished_at=None,
-        error_code="",
-        error_message="",
-        error_hint="",
-        conflict={},
-        drift={},
-        lag_bytes=None,
-        lag_seconds=None,
-        rows_per_second=None,
-        bytes_per_second=None,
-        eta_at=None,
-    )
-    queue.wake("check", str(task.pk), "")
-    return task
+
+
+def _as_before_its_start() -> dict[str, Any]:
+    """Return the columns of a task as they are before its first start."""
+    return {
+        "wal_level": "",
+        "wal_state": {},
+        "recopy_requested": False,
+        "notes_count": 0,
+        "current_step": "",
+        "queued_at": None,
+        "started_at": None,
+        "finished_at": None,
+        "error_code": "",
+        "error_message": "",
+        "error_hint": "",
+        "conflict": {},
+        "drift": {},
+        "lag_bytes": None,
+        "lag_seconds": None,
+        "rows_per_second": None,
+        "bytes_per_second": None,
+        "eta_at": None,
+    }
 
 
 @transaction.atomic

@@ -287,62 +287,75 @@ def _passed() -> MigrationTask:
 
 def _problems() -> MigrationTask:
     task = factories.task(name="Legacy ERP", status="check_failed", source=_source("erp.example.net"), target=_target())
-    keys = [["app", "log", "", "d"], ["app", "audit", "audit_key", "d"]]
     _checks(
         task,
-        wal_level={
-            "status": "failed",
-            "found": say("wal_level is {level}; incremental sync needs logical.", level="replica"),
-            "hint": say(
-                "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication."
-            ),
-            "sql": "ALTER SYSTEM SET wal_level = 'logical';",
-            "needs_restart": True,
-            "fix": "settings",
-            "fix_arguments": {"settings": [["wal_level", "logical", "replica"]], "restart": True},
-        },
-        table_keys={
-            "status": "warning",
-            "database": "erp",
-            "found": say(
-                "{number} without a key: {names}.",
-                number=count(2, "{number} table", "{number} tables"),
-                names=listing(["app.log", "app.audit"]),
-            ),
-            "hint": say(
-                "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and"
-                " deletes there write more WAL and are slower to follow; a primary key avoids that."
-            ),
-            "sql": 'ALTER TABLE "app"."log" REPLICA IDENTITY FULL;\nALTER TABLE "app"."audit" REPLICA IDENTITY FULL;',
-            "fix": "replica-identity",
-            "fix_arguments": {"database": "erp", "tables": keys},
-        },
-        long_transactions={
-            "status": "warning",
-            "found": say(
-                "{number} with writes open on the source: {names}.",
-                number=count(1, "{number} long transaction", "{number} long transactions"),
-                names=listing([say("PID {pid} of {user}, {minutes} min", pid=20417, user="report_user", minutes=47)]),
-            ),
-            "hint": say("The start waits until they end. Let them end, or end them if the application allows it."),
-            "sql": "SELECT pg_terminate_backend(20417);",
-        },
-        target_disk={
-            "status": "warning",
-            "found": say(
-                "The selected tables take {size}; with indexes and WAL about {size_2} may be needed.",
-                size="12 GB",
-                size_2="24 GB",
-            ),
-            "hint": say(
-                "PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."
-            ),
-            "acknowledged_by": "anna",
-            "acknowledged_reason": "The volume has 200 GB, asked the platform team.",
-            "acknowledged_at": timezone.now(),
-        },
+        wal_level=_wal_is_replica(),
+        table_keys=_two_without_a_key(),
+        long_transactions=_a_long_transaction(),
+        target_disk=_disk_unknown(),
     )
     return task
+
+
+def _wal_is_replica() -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "found": say("wal_level is {level}; incremental sync needs logical.", level="replica"),
+        "hint": say(
+            "Set it and restart the source. On managed servers it is a parameter, such as rds.logical_replication."
+        ),
+        "sql": "ALTER SYSTEM SET wal_level = 'logical';",
+        "needs_restart": True,
+        "fix": "settings",
+        "fix_arguments": {"settings": [["wal_level", "logical", "replica"]], "restart": True},
+    }
+
+
+def _two_without_a_key() -> dict[str, Any]:
+    return {
+        "status": "warning",
+        "database": "erp",
+        "found": say(
+            "{number} without a key: {names}.",
+            number=count(2, "{number} table", "{number} tables"),
+            names=listing(["app.log", "app.audit"]),
+        ),
+        "hint": say(
+            "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and"
+            " deletes there write more WAL and are slower to follow; a primary key avoids that."
+        ),
+        "sql": 'ALTER TABLE "app"."log" REPLICA IDENTITY FULL;\nALTER TABLE "app"."audit" REPLICA IDENTITY FULL;',
+        "fix": "replica-identity",
+        "fix_arguments": {"database": "erp", "tables": [["app", "log", "", "d"], ["app", "audit", "audit_key", "d"]]},
+    }
+
+
+def _a_long_transaction() -> dict[str, Any]:
+    return {
+        "status": "warning",
+        "found": say(
+            "{number} with writes open on the source: {names}.",
+            number=count(1, "{number} long transaction", "{number} long transactions"),
+            names=listing([say("PID {pid} of {user}, {minutes} min", pid=20417, user="report_user", minutes=47)]),
+        ),
+        "hint": say("The start waits until they end. Let them end, or end them if the application allows it."),
+        "sql": "SELECT pg_terminate_backend(20417);",
+    }
+
+
+def _disk_unknown() -> dict[str, Any]:
+    return {
+        "status": "warning",
+        "found": say(
+            "The selected tables take {size}; with indexes and WAL about {size_2} may be needed.",
+            size="12 GB",
+            size_2="24 GB",
+        ),
+        "hint": say("PostgreSQL does not tell its free disk space. Compare with the target's disk before the start."),
+        "acknowledged_by": "anna",
+        "acknowledged_reason": "The volume has 200 GB, asked the platform team.",
+        "acknowledged_at": timezone.now(),
+    }
 
 
 def prepared(task: MigrationTask) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from migrations_app import services
 from migrations_app.models import AuditEntry, User
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 GOOD = "a boat under the old bridge"
 
 

@@ -69,6 +69,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     installation.stop()
 
 
+@pytest.mark.long
 def test_a_migration_with_sync_goes_through_bastions_on_both_sides(
     source_cluster: Cluster,
     target_cluster: Cluster,

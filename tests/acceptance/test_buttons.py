@@ -22,7 +22,7 @@ from tests.acceptance.buttons_kit import PATIENCE, address, in_status
 # Fixtures that stand in the kit.
 tab = buttons_kit.tab
 signed_in = buttons_kit.signed_in
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

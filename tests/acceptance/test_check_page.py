@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -100,20 +101,47 @@ def test_the_check_page_folds_filters_and_is_accessible(sign_in: SignIn, live_se
     page, task = sign_in(), _checked()
     _open(page, live_server, "check", task)
     expect(page.get_by_text("2 Warning", exact=True)).to_be_visible()
-    expect(page.get_by_text("wal_level is replica", exact=False)).to_be_visible()
+    expect(page.locator("p.found", has_text="wal_level is replica")).to_be_visible()
     expect(page.get_by_text("Source can be reached", exact=True)).to_be_hidden()
     page.locator("#g-connection > summary").click()
     expect(page.get_by_text("Source can be reached", exact=True)).to_be_visible()
-    page.get_by_role("button", name="What this item looks at: wal_level is logical", exact=True).focus()
-    expect(page.locator("#tip-wal-level")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.locator("#tip-wal-level")).to_be_hidden()
     _accessible(page)
     _shots(page, "check")
     page.get_by_role("link", name="Problems only 3", exact=True).click()
     expect(page.locator("#g-connection")).to_have_count(0)
     expect(page.get_by_text("Free replication slots", exact=True)).to_have_count(0)
     _shots(page, "check-problems")
+
+
+def test_the_hint_says_what_was_found_and_then_how_to_fix_it_by_keyboard(sign_in: SignIn, live_server: Any) -> None:
+    page, task = sign_in(), _checked()
+    _open(page, live_server, "check", task)
+    page.get_by_role("button", name="What was found: wal_level is logical", exact=True).focus()
+    tip = page.locator("#tip-wal-level")
+    expect(tip).to_be_visible()
+    expect(tip).to_have_text(
+        re.compile(r"Found\s+wal_level is replica; .*What to do\s+Set it and restart .* SQL stands below", re.DOTALL)
+    )
+    _accessible(page)
+    _shots(page, "check-hint")
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.locator("#mark-table-keys").focus()
+    tip = page.locator("#tip-table-keys")
+    expect(tip).to_have_text(
+        re.compile(r"Found\s+crm: 2 tables .*erp: 2 tables .*logs: Every table .*What to do", re.DOTALL)
+    )
+    _accessible(page)
+    _shots(page, "check-hint-databases")
+
+
+def test_the_hint_of_what_passed_says_what_was_found(sign_in: SignIn, live_server: Any) -> None:
+    page, task = sign_in(), _checked()
+    _open(page, live_server, "check", task)
+    page.locator("#g-connection > summary").click()
+    page.get_by_role("button", name="What was found: Source can be reached", exact=True).focus()
+    expect(page.locator("#tip-source-reachable")).to_contain_text("Found PostgreSQL answers.")
+    expect(page.locator("#tip-source-reachable")).not_to_contain_text("What to do")
 
 
 def test_a_fix_is_read_before_it_is_asked_for(sign_in: SignIn, live_server: Any) -> None:

@@ -49,6 +49,7 @@ def test_a_run_to_complete_ends_equal_and_tells_everything_as_json(
     nothing_of_ours(*shop, seconds=0)
 
 
+@pytest.mark.long
 def test_without_a_comparison_nothing_is_called_equal_and_a_screen_gets_one_line_that_changes(
     terminal: Terminal, small: tuple[Place, Place]
 ) -> None:
@@ -65,6 +66,7 @@ def test_without_a_comparison_nothing_is_called_equal_and_a_screen_gets_one_line
     nothing_of_ours(*small, seconds=0)
 
 
+@pytest.mark.long
 def test_a_copy_under_way_is_made_faster(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     source.run("CREATE TABLE big AS SELECT n, repeat('x', 1000) AS filler FROM generate_series(1, 150000) n")
@@ -89,6 +91,7 @@ def test_only_what_is_included_is_migrated(terminal: Terminal, small: tuple[Plac
     assert target.value("SELECT to_regclass('public.things')") is None
 
 
+@pytest.mark.long
 def test_a_single_table_can_be_included(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     done = terminal.run("--database", source.name, "--include", "public.things", "--complete")
@@ -98,6 +101,7 @@ def test_a_single_table_can_be_included(terminal: Terminal, small: tuple[Place, 
     nothing_of_ours(source, target, seconds=0)
 
 
+@pytest.mark.long
 def test_schemas_get_other_names_and_structure_comes_alone(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     words = ["--map-schema", f"{source.name}.sales=public", "--map-schema", 'public="Odd.1"']

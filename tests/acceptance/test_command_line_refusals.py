@@ -82,6 +82,25 @@ def test_a_console_that_was_never_started_has_no_tasks(tmp_path: Path) -> None:
     assert Installation(tmp_path).manage("task", "show", "1").stderr.startswith("CommandError: ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "{target}", "--jobs", "many"], "argument --jobs: takes a whole number from 1 to 64, not 'many'"),
+        (["--target", "{target}", "--jbos", "2"], "unrecognized arguments: --jbos"),
+        (["--jobs", "2"], "Both --source and --target are needed."),
+    ],
+)
+def test_an_option_that_is_wrong_or_missing_ends_with_1_and_makes_nothing(
+    terminal: Terminal, words: list[str], said: str
+) -> None:
+    before, tasks = _state(terminal), terminal.task("list").stdout
+    words = [word.format(target=terminal.target.uri()) for word in words]
+    done = terminal.task("run", "--source", terminal.source.uri(), *words)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert said in done.stderr
+    assert (_state(terminal), terminal.task("list").stdout) == (before, tasks)
+
+
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_wrong_password_is_told(terminal: Terminal, side: str) -> None:
     cluster = terminal.source if side == "source" else terminal.target
@@ -125,6 +144,22 @@ def test_something_else_at_the_port_is_told(terminal: Terminal) -> None:
 
     with impostors.listening(web) as port:
         _refused(terminal, "not.* PostgreSQL", source=f"postgresql://u:p@127.0.0.1:{port}/postgres")
+
+
+@pytest.mark.parametrize(
+    ("side", "version", "words"),
+    [
+        ("source", "9.2.24", r"The source 127\.0\.0\.1:\d+ is PostgreSQL 9\.2\.24"),
+        ("source", "19.1", r"The source 127\.0\.0\.1:\d+ is PostgreSQL 19\.1"),
+        ("target", "9.6.24", r"The target 127\.0\.0\.1:\d+ is PostgreSQL 9\.6\.24"),
+        ("target", "19.1", r"The target 127\.0\.0\.1:\d+ is PostgreSQL 19\.1"),
+    ],
+)
+def test_a_version_out_of_range_is_told(terminal: Terminal, side: str, version: str, words: str) -> None:
+    with impostors.listening(impostors.pretending(version)) as port:
+        uri = f"postgresql://u@127.0.0.1:{port}/postgres?sslmode=disable"  # this server asks for no password
+        said = _refused(terminal, words, **{side: uri})  # type: ignore[arg-type]
+    assert "FAILED" in said
 
 
 def test_a_host_that_never_answers_is_told_after_the_timeout(terminal: Terminal) -> None:

@@ -12,7 +12,7 @@ from tests.acceptance.stopped_kit import Stopped, printed, syncing_goods, until
 from tests.acceptance.test_whole_flow import PATIENCE, Console, console, operator
 from tests.fakes import wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 __all__ = ["console", "operator"]  # fixtures
 
 

@@ -25,7 +25,7 @@ from tests import factories
 from tests.acceptance import gallery, hostile, surroundings
 from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES, show
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20_000  # milliseconds
 # Number the stops, and note each element that gets the focus, whether it can be seen, and how it shows the focus.
 WATCH = """() => {
@@ -297,9 +297,10 @@ def test_hints_and_folds_of_the_check_take_no_mouse(tab: Page, live_server: Any)
     factories.check_item(task, "reach", title="Source answers", group="Connectivity")
     _sign_in(tab, live_server.url, factories.user("anna"))
     tab.goto(live_server.url + reverse("tasks:check", args=[task.pk]))
-    mark = tab.get_by_role("button", name="What this item looks at: wal_level is logical", exact=True)
+    mark = tab.get_by_role("button", name="What was found: wal_level is logical", exact=True)
     mark.focus()
-    expect(tab.get_by_role("tooltip").first).to_contain_text("Set it to logical.")
+    expect(tab.get_by_role("tooltip").first).to_contain_text("Found Found replica.")
+    expect(tab.get_by_role("tooltip").first).to_contain_text("What to do Set it to logical.")
     tab.keyboard.press("Escape")
     expect(tab.get_by_role("tooltip").first).to_be_hidden()
     fold = tab.locator("summary", has_text="Connectivity")

@@ -67,6 +67,7 @@ def test_a_worker_killed_again_and_again_in_the_sync_is_replaced(migration: Migr
     finish(migration, writer)
 
 
+@pytest.mark.long
 def test_a_worker_killed_while_it_copies_a_table_again_is_replaced(migration: Migration, writer: Writer) -> None:
     migration.start()
     migration.until("ready")

@@ -79,6 +79,7 @@ def _unequal_rows(source: Place, target: Place) -> list[str]:
         return differences(one, other, tables=table_counts(one))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("in_copy", "in_sync"),
     [
@@ -103,6 +104,7 @@ def test_a_clean_stop_gives_the_task_back_and_a_later_start_takes_it_to_the_end(
     finish(migration, writer)
 
 
+@pytest.mark.long
 def test_a_sync_that_is_killed_goes_on_and_cancel_leaves_nothing(
     migration: Migration, writer: Writer, pair: tuple[Place, Place]
 ) -> None:

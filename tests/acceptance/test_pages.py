@@ -18,7 +18,7 @@ from migrations_app.models import MigrationTask, TaskDatabase
 from migrations_app.services.drafts import draft_hash
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
 def _list_rows() -> None:

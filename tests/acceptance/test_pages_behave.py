@@ -159,7 +159,7 @@ def test_a_refusal_shows_in_the_dialog(sign_in: SignIn, live_server: Any) -> Non
     expect(button).to_be_visible()
     _change(task, status="paused")
     button.click()
-    expect(page.get_by_role("dialog")).to_contain_text("Complete is not possible while the task is paused.")
+    expect(page.get_by_role("dialog")).to_contain_text("“Complete” is not possible: the task's status is “paused”.")
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(sign_in: SignIn, live_server: Any) -> None:
@@ -185,7 +185,7 @@ def test_the_check_page_fills_while_items_run_and_keeps_what_was_opened(sign_in:
     expect(page.get_by_text("1 Failed", exact=True)).to_be_visible()
     expect(page.get_by_text("Source answers")).to_be_visible()
     expect(page.get_by_role("button", name="Start")).to_be_disabled()
-    page.get_by_role("button", name="What this item looks at: wal_level is logical", exact=True).focus()
+    page.get_by_role("button", name="What was found: wal_level is logical", exact=True).focus()
     expect(page.get_by_role("tooltip").first).to_contain_text("Set it to logical.")
     _accessible(page)
 

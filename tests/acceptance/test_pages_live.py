@@ -18,7 +18,7 @@ from migrations_app.models import CheckItem, MigrationTask, Sample, TableCopy
 from tests import factories
 from tests.acceptance.conftest import questions
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
 PATIENCE = 20_000
 
@@ -95,7 +95,9 @@ def test_a_check_that_runs_changes_its_items_and_leaves_the_rest_where_it_is(sig
     )
     page.locator("#mark-wal").focus()
     CheckItem.objects.filter(pk=waiting.pk).update(status="warning", found="One has none.")
-    expect(page.get_by_text("One has none.")).to_be_visible(timeout=PATIENCE)  # its group has opened by itself
+    expect(page.locator("p.found", has_text="One has none.")).to_be_visible(
+        timeout=PATIENCE
+    )  # its group has opened by itself
     expect(page.locator("#mark-wal")).to_be_focused()
     assert page.evaluate("[...document.querySelectorAll('.item')].every((item) => item.marked)")
     assert page.evaluate("spoken") == []

@@ -56,6 +56,7 @@ def test_a_cluster_whose_idle_workers_were_killed_still_stops_when_told(installa
     assert main.wait(30) == 0
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("victim", ["main", "sentinel"])
 def test_no_orphans_take_work_after_a_kill(installation: Installation, victim: str) -> None:
     main = installation.processes[0].pid

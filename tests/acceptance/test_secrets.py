@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +16,23 @@ from urllib.parse import quote as percent_encoded
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser, Error, Locator, Response, expect
 
-from migrations_app.demo.clusters import Cluster
+from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.demo.shop import load_shop
 from tests.acceptance.kit import Migration, World, open_world
 from tests.acceptance.places import Place, database_pair, drop_database
 from tests.fakes import wait_until
 from tests.installation import descendants
 
+pytestmark = pytest.mark.browser
+
 # The letters survive every way of quoting; what surrounds them breaks every careless one.
 CANARY = "canarybird7f3c91"
 PASSWORD = f"%s{{0}}\"'\\ :@/{CANARY}%(x)s$$"
 WRONG = f'%d"\'{CANARY}wrong%%"x'
+
+OPERATORS = "a password of the console"  # not one of a server
 
 # A worker deletes a message as it takes it: each is kept from the moment at which it is put into the queue.
 _KEEP_MESSAGES = (
@@ -43,6 +50,8 @@ class Watch:
     folder: Path
     hits: set[str] = field(default_factory=set)
     looks: int = 0
+    pages: dict[str, str] = field(default_factory=dict)
+    """Everything that the web server answered, and what the browser made of it."""
     seen: set[str] = field(default_factory=set)
     users_own: set[int] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -190,14 +199,15 @@ def uri(cluster: Cluster, user: str = "canary", password: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def watched(world: World, pair: tuple[Place, Place]) -> Watch:
-    """A whole migration with the canary on both sides, a failing login before, and a source that goes away within."""
+def watched(world: World, pair: tuple[Place, Place], browser: Browser) -> Watch:
+    """A whole migration with the canary on both sides, failing logins before, and a source that goes away within."""
     source, target = pair
     world.operator.do(
         f"from django.db import connection\nfor sql in {_KEEP_MESSAGES!r}: connection.cursor().execute(sql)"
     )
     with Watch(world, world.installation.folder) as watch:
         _fail_to_log_in(watch, source)
+        _fail_on_the_page(watch, browser)
         migration = Migration(world, source, target)
         for side in ("source", "target"):
             world.operator.do(
@@ -235,6 +245,56 @@ def _fail_to_log_in(watch: Watch, source: Place) -> None:
     _by_hand(watch, ["task", "create", "--source", broken, "--target", target], code=1)
 
 
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - http
+        return bool(answer.status == 200)
+    return False
+
+
+@contextlib.contextmanager
+def _web_server(world: World) -> Iterator[str]:
+    port = free_port()
+    logs = str(world.installation.folder / "logs")
+    process = world.installation.start("up", "--only", "web", "--port", str(port), "--logs", logs)
+    wait_until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), 60, "the web server")
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def _fail_on_the_page(watch: Watch, browser: Browser) -> None:
+    """A wrong password, typed into a browser and tried by *Test connection*; then every page that could repeat it."""
+    watch.world.operator.do(f"User.objects.create_superuser('operator', password={OPERATORS!r})")
+    answers: list[Response] = []
+    with _web_server(watch.world) as base, browser.new_page() as page:
+        page.on("response", lambda answer: answers.append(answer))
+        page.goto(base)
+        page.get_by_label("Account").fill("operator")
+        page.get_by_label("Password").fill(OPERATORS)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name="Create Task").first.click()
+        _press_test_connection(page.get_by_role("region", name="Source"), watch.world.source.port)
+        watch.pages["after the press"] = page.content()
+        for answer in answers:  # those of earlier pages are gone: the browser keeps them as long as it shows the page
+            with contextlib.suppress(Error):
+                watch.pages[f"answer of {answer.url.removeprefix(base)}, {len(watch.pages)}"] = answer.text()
+        draft = page.url
+        for url in (draft, draft.replace("settings/", ""), f"{base}/", f"{base}/endpoints/", f"{base}/audit/"):
+            page.goto(url)
+            watch.pages[url.removeprefix(base)] = page.content()
+
+
+def _press_test_connection(side: Locator, port: int) -> None:
+    side.get_by_label("Server address").fill("127.0.0.1")
+    side.get_by_role("textbox", name="Port").fill(str(port))
+    side.get_by_label("Account").fill("canary")
+    side.get_by_label(re.compile(r"^\s*Password")).fill(WRONG)
+    side.get_by_label("TLS").select_option("disable")
+    side.get_by_role("button", name="Test connection").click()
+    expect(side.locator(".test .state")).to_have_text("Failed", timeout=60_000)
+    expect(side.locator(".test")).to_contain_text("canary")  # the account whose password was refused
+
+
 def _lose_the_password(migration: Migration) -> None:
     """A wrong password while the task runs: the sessions are cut, so the next login fails."""
     change = f"Endpoint.objects.filter(source_of={migration.id!r}).get()"
@@ -253,6 +313,12 @@ def test_no_process_and_no_session_shows_the_password(watched: Watch) -> None:
     assert watched.hits == set()
     assert watched.looks > 50
     assert watched.seen >= {"pg_dump", "qcluster", "session"}, "the watch must have seen something"
+
+
+def test_no_page_repeats_the_password_that_a_test_of_a_connection_was_refused_with(watched: Watch) -> None:
+    polled = [text for name, text in watched.pages.items() if "answer of /tests/" in name]
+    assert "password" in polled[-1], "the answer that tells of the failed test must have been looked at"
+    assert [name for name, text in watched.pages.items() if CANARY in text] == []
 
 
 def test_no_file_of_the_installation_holds_the_password(watched: Watch, world: World) -> None:
@@ -285,7 +351,12 @@ def _opened(payload: str) -> bytes:
 
 def test_no_message_in_the_queue_held_the_password(watched: Watch, world: World) -> None:
     messages = [_opened(str(payload)) for (payload,) in world.installation.query("SELECT payload FROM kept_messages")]
-    for job in (b"migrations_app.jobs.check", b"migrations_app.jobs.migrate", b"migrations_app.jobs.sync"):
+    for job in (
+        b"migrations_app.jobs.test",
+        b"migrations_app.jobs.check",
+        b"migrations_app.jobs.migrate",
+        b"migrations_app.jobs.sync",
+    ):
         assert any(job in message for message in messages), f"{job!r}: what is looked at must be messages"
     assert [message for message in messages if holds_canary(message)] == []
 

@@ -21,7 +21,7 @@ from migrations_app.demo.inventory import inventory_text
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
 WAIT = 30_000  # milliseconds; only a machine with much else to do needs them
 

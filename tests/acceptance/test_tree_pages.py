@@ -149,6 +149,7 @@ def test_two_tabs_see_each_other_after_a_toggle(sign_in: SignIn, live_server: An
     second.close()
 
 
+@pytest.mark.long
 def test_fifty_thousand_tables_are_paged_searched_and_toggled(
     sign_in: SignIn, live_server: Any, task: MigrationTask
 ) -> None:

@@ -54,6 +54,7 @@ def grow_past_the_budget(migration: Migration, policy: str) -> None:
     migration.press("set_wal_budget", budget_bytes=_BUDGET, policy=policy, disk_bytes=None)
 
 
+@pytest.mark.long
 def test_the_alarm_is_told_while_the_task_is_paused_and_ends_when_it_has_caught_up(migration: Migration) -> None:
     paused(migration)
     grow_past_the_budget(migration, "alarm")
@@ -82,6 +83,7 @@ def test_drop_leaves_nothing_on_the_source_and_says_so(migration: Migration) -> 
     nothing_of_ours(migration.source, migration.target)
 
 
+@pytest.mark.long
 def test_a_new_copy_begins_and_ends_by_itself(migration: Migration) -> None:
     paused(migration)
     grow_past_the_budget(migration, "new_copy")
@@ -92,6 +94,7 @@ def test_a_new_copy_begins_and_ends_by_itself(migration: Migration) -> None:
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_workers_killed_between_the_record_and_the_drop_leave_nothing(world: World, migration: Migration) -> None:
     paused(migration)
     main = world.clusters()["sync"]

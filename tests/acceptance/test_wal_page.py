@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 _PATIENCE = 60_000
 
 

@@ -252,6 +252,7 @@ def unequal(source: Place, target: Place) -> list[str]:
         return differences(here, there)
 
 
+@pytest.mark.long
 def test_an_operator_cancels_and_starts_again_with_a_cleared_target(
     operator: Page, shop: tuple[Place, Place], source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

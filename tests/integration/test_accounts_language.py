@@ -201,6 +201,9 @@ def test_a_finding_is_told_in_the_language_of_the_reader(olga: User) -> None:
     assert "25 个表没有键：public.t0、public.t1" in chinese
     assert "等另外 5 个" in chinese
     assert "请授予该数据库的 CREATE 权限。" in chinese
+    tip = re.sub(r"<[^>]+>|\s+", "", chinese.partition('role="tooltip"')[2].partition("</div>")[0])
+    assert "发现shop:25个表没有键：public.t0" in tip
+    assert "处理办法请授予该数据库的CREATE权限。" in tip
     assert "25 个表没有键" in page(client, f"/tasks/{task.pk}/check/report.html")
     assert "25 tables without a key" in page(client, f"/tasks/{task.pk}/check/report.json")
 
@@ -246,7 +249,7 @@ def test_every_refusal_has_its_words_collected_for_translation() -> None:
 
 def test_a_refusal_speaks_the_language_of_the_reader(olga: User) -> None:
     task = factories.task(status="running")
-    with override("zh-hans"), pytest.raises(services.Refused, match="任务处于“进行中”状态时无法执行“启动”"):
+    with override("zh-hans"), pytest.raises(services.Refused, match="无法执行“启动”：任务的状态为“进行中”"):
         services.start_task(task_id=task.pk, actor=olga)
 
 

@@ -69,7 +69,7 @@ def test_a_rolled_back_start_wakes_nobody(checked: MigrationTask, alice: User) -
 def test_a_second_start_is_refused_and_changes_nothing(checked: MigrationTask, alice: User) -> None:
     services.start_task(task_id=checked.pk, actor=alice)
     events = Event.objects.count()
-    with pytest.raises(services.Refused, match="Start is not possible while the task is queued"):
+    with pytest.raises(services.Refused, match="“Start” is not possible: the task's status is “queued”"):
         services.start_task(task_id=checked.pk, actor=alice)
     assert Event.objects.count() == events
 

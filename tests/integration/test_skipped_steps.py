@@ -28,7 +28,7 @@ def anna(client: Client) -> Client:
 def test_what_comes_after_the_check_is_refused_for_a_draft(action: str, anna: Client) -> None:
     task = factories.task()
     answer = anna.post(url("action", task, action), follow=True)
-    assertContains(answer, "while the task is draft" if action != "new_copy" else "Only a failed task")
+    assertContains(answer, "is not possible: the task" if action != "new_copy" else "Only a failed task")
     task.refresh_from_db()
     assert (task.status, Event.objects.filter(task=task).count()) == ("draft", 0)
 

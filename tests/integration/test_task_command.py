@@ -10,11 +10,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migrations_app.management.cli.output import print_check
+from migrations_app.management.commands.task import Command
 from migrations_app.models import MigrationTask
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 ENDS = ("--source", "postgresql://u@h/d", "--target", "postgresql://u@h/d")
+ONE_TASK = ("show", "check", "start", "cancel", "complete", "tune", "wal", "conflict")
 
 
 def task(*words: str) -> tuple[str, str]:
@@ -94,9 +96,62 @@ def test_a_start_with_workers_warns_of_nothing() -> None:
         ((*ENDS, "--name", "n" * 121), "at most 120 characters; this name has 121"),
         (("--source", f"postgresql://u@h/{'d' * 64}", *ENDS[2:]), "source URI holds a name of more than 63 characters"),
         (("--source", "postgresql://u@h:65536/d", *ENDS[2:]), "a number from 1 to 65535"),
+        ((*ENDS, "--database", ""), "takes the name of a database"),
+        ((*ENDS, "--include", "a.b.c"), "Not an object name"),
     ],
 )
 def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=said) as refused:
         task("create", *words)
+    assert refused.value.returncode == 1
     assert not MigrationTask.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "ACTION"),
+        (["fly"], "invalid choice: 'fly'"),
+        *[([action, "0" * 32, "--nope"], "unrecognized arguments: --nope") for action in ONE_TASK],
+        *[([action], "the following arguments are required: id") for action in ONE_TASK],
+        (["recopy", "1"], "SCHEMA.TABLE"),
+        (["quarantine", "1"], "SCHEMA.TABLE"),
+        (["drop", "1"], "SCHEMA.TABLE"),
+        (["list", "--nope"], "unrecognized arguments: --nope"),
+        (["wal", "1", "--policy", "hope"], "invalid choice: 'hope'"),
+        (["conflict", "1", "--drop", "--retry"], "not allowed with argument"),
+        (["create", *ENDS[:2]], "the following arguments are required: --target"),
+        (["create", *ENDS, "--nope"], "unrecognized arguments: --nope"),
+        (["run", *ENDS, "--nope"], "unrecognized arguments: --nope"),
+        (["run", *ENDS, "--mode", "half"], "invalid choice: 'half'"),
+        (["run", *ENDS, "--jobs", "many"], "--jobs: takes a whole number from 1 to 64, not 'many'"),
+        (["run", *ENDS, "--jobs", "65"], "--jobs: takes a whole number from 1 to 64, not '65'"),
+        (["run", *ENDS, "--max-rate", "-1"], "--max-rate: takes a whole number from 1 to 100000, not '-1'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_that_make_no_sense_end_with_1_for_2_means_that_a_check_failed(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "task", *words])
+    assert ended.value.code == 1
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.out == ""
+    assert not MigrationTask.objects.exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]], ids=" ".join)
+def test_help_tells_the_exit_codes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "task", *words])
+    assert ended.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for code, meaning in (
+        (0, "done"),
+        (1, "an option or value is wrong"),
+        (2, "the check failed"),
+        (4, "the comparison"),
+    ):
+        assert f"{code} = {meaning}" in told

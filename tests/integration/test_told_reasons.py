@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 
 from migrations_app import services
 from migrations_app.draft_facts import draft_hash
@@ -175,3 +176,21 @@ def test_a_pattern_that_cannot_be_read(client: Client) -> None:
     factories.inventory(task)
     answer = client.get(reverse("tasks:tree", args=[task.pk]), {"q": "/(/"})
     assert "有一个括号没有闭合。" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        (
+            "en",
+            "“Pause” is not possible: the task's status is “check failed”. "
+            "Only a running or syncing task can be paused.",
+        ),
+        ("zh-hans", "无法执行“暂停”：任务的状态为“校验失败”。只有进行中或正在同步的任务可以暂停。"),
+    ],
+)
+def test_a_refusal_says_what_was_asked_where_the_task_stands_and_when_it_is_possible(language: str, words: str) -> None:
+    task = factories.task(status="check_failed")
+    with translation.override(language), pytest.raises(services.Refused) as refused:
+        services.pause_task(task_id=task.pk, actor=None)
+    assert refused.value.message == words

@@ -266,12 +266,40 @@ def test_the_page_sets_the_budget_and_shows_it(client: Client) -> None:
     assert "WAL alarm" in client.get(reverse("tasks:list")).content.decode()
 
 
+def _places(client: Client, task: MigrationTask) -> tuple[bool, bool]:
+    """Say whether the WAL that is kept stands at the top of the page, and whether it stands below the figures."""
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    return 'id="wal"' in page, 'id="wal-kept"' in page
+
+
+def test_wal_is_told_at_the_top_only_when_there_is_something_to_do(client: Client) -> None:
+    client.force_login(factories.user())
+    well = look(holding(), 10)
+    assert "The source keeps 10 MB of WAL" in client.get(reverse("tasks:detail", args=[well.pk])).content.decode()
+    assert _places(client, well) == (False, True)
+    assert _places(client, look(holding(wal_budget_bytes=None), 10)) == (False, True)
+    assert _places(client, look(holding(), 70)) == (True, False)
+    MigrationTask.objects.filter(pk=well.pk).update(status="paused")
+    assert _places(client, well) == (True, False)
+
+
+@pytest.mark.parametrize(("seconds", "at_the_top"), [(3600.0, True), (200_000.0, False), (None, False)])
+def test_a_limit_that_is_less_than_a_day_away_is_told_at_the_top(
+    seconds: float | None, at_the_top: bool, client: Client
+) -> None:
+    client.force_login(factories.user())
+    task = look(holding(), 10)
+    MigrationTask.objects.filter(pk=task.pk).update(wal_state=task.wal_state | {"seconds": seconds})
+    assert _places(client, task) == (at_the_top, not at_the_top)
+
+
 def test_a_task_that_has_ended_shows_nothing_of_it(client: Client) -> None:
     task = look(holding(), 90)
     MigrationTask.objects.filter(pk=task.pk).update(status="completed")
     client.force_login(factories.user())
     page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
-    assert 'id="wal"' not in page  # the history still tells it
+    assert _places(client, task) == (False, False)
+    assert "of WAL for this task" not in page.partition('id="events"')[0]  # the history still tells it
     assert "WAL alarm" not in client.get(reverse("tasks:list")).content.decode()
 
 

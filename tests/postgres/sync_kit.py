@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import names
+from migrations_app.engine import names, publishing
 from migrations_app.engine.catalog import Table, read_tables, selected_tables
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.lsn import parse_lsn
@@ -91,13 +91,8 @@ class Pair:
 
     def open_slot(self) -> None:
         tables = self.tables()
-        known = {table.oid for table in tables}
-        listed = [
-            table
-            for table in tables
-            if table.persistence == "p" and not (table.is_partition and table.parent_oid in known)
-        ]
         with self.source.connect(self.source_db) as connection:
+            listed = publishing.published(tables, connection.info.server_version)
             oid = int(self.value("SELECT oid::bigint FROM pg_database WHERE datname = current_database()"))
             publication, slot = names.publication_name(self.key, oid), names.slot_name(self.key, oid)
             only = ", ".join("ONLY " + names.qualified(table.schema, table.name) for table in listed)

@@ -138,6 +138,7 @@ def test_equal_structures_of_two_versions_raise_no_alarm(look: Look) -> None:
     assert look("") == []
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_object_is_found_and_named(look: Look, change: str) -> None:
     assert CHANGES[change].replace("public.", "") in titles(look(change))

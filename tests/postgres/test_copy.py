@@ -269,6 +269,21 @@ def test_hostile_date_styles_do_not_change_values(
     assert row == ("2024-03-04", 0.1 + 0.2)
 
 
+def test_settings_of_the_target_do_not_change_what_is_read(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    table = "CREATE TABLE listed (m mood, a text[])"  # with a type of its own it goes as text
+    execute(source_cluster, source_db, f"{table}; INSERT INTO listed VALUES ('sad', ARRAY['NULL', NULL, E'\\\\'])")
+    execute(target_cluster, target_db, table)
+    for setting in ("array_nulls = off", "standard_conforming_strings = off", "transform_null_equals = on"):
+        execute(target_cluster, target_db, f"ALTER DATABASE {target_db} SET {setting}")
+    register_tables(run, source_cluster)
+    copy.run(run)
+    with target_cluster.connect(target_db) as connection:
+        row = connection.execute("SELECT a FROM listed").fetchone()
+    assert row == (["NULL", None, "\\"],)
+
+
 def test_unlogged_tables_are_copied_again_over_their_indexes_and_keys(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:

@@ -31,6 +31,7 @@ def names(cluster: Cluster, database: str, query: str) -> list[str]:
         return [row[0] for row in connection.execute(query.encode()).fetchall()]
 
 
+@pytest.mark.long
 def test_an_impatient_shop_never_waits_for_its_migration(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("path", ["rows", "batches"])
 @pytest.mark.parametrize("kind", CHANGES)
 def test_a_changed_table_is_told_old_and_new_and_goes_on_when_the_statement_is_allowed(

@@ -190,6 +190,7 @@ class Died(BaseException):
     """Stands for the death of the process."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("point", ["copy_over", "_fill", "_meet", "recopied"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(

@@ -62,6 +62,7 @@ def test_running_everything_twice_changes_nothing(source_cluster, target_cluster
     assert compare(source_cluster, target_cluster, plan) == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("module", "name", "count"),
     [

@@ -120,6 +120,7 @@ def test_the_oracle_finds_no_difference_after_dump_and_restore(
         assert differences(here, there) == []
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [

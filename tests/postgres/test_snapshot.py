@@ -78,7 +78,7 @@ def test_slot_and_publication_are_in_the_ledger(run: Run, source_db: str) -> Non
     assert made == {(Kind.SLOT, state.slot), (Kind.PUBLICATION, state.publication)}
 
 
-def test_only_selected_tables_are_published_and_roots_stand_for_their_partitions(
+def test_only_selected_tables_are_published_with_the_roots_of_their_partitions(
     run: Run, source_cluster: Cluster, source_db: str
 ) -> None:
     sql(
@@ -95,9 +95,23 @@ def test_only_selected_tables_are_published_and_roots_stand_for_their_partitions
     run.plan = replace(run.plan, selection=selection.toggle((source_db, "public", "child"), False))
     snapshot.open_first(run, run.plan.databases[0])
     rows = sql(source_cluster, source_db, "SELECT prrelid::regclass::text FROM pg_publication_rel ORDER BY 1")
-    assert [row[0] for row in rows] == ["orders", "parent", "root"]
+    assert [row[0] for row in rows] == ["leaf", "orders", "parent", "root"]
     leaves = sql(source_cluster, source_db, "SELECT tablename FROM pg_publication_tables ORDER BY 1")
     assert [row[0] for row in leaves] == ["leaf", "orders", "parent"]
+
+
+def test_a_partition_that_is_detached_stays_published(run: Run, source_cluster: Cluster, source_db: str) -> None:
+    sql(
+        source_cluster,
+        source_db,
+        "CREATE TABLE root (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE leaf PARTITION OF root FOR VALUES FROM (0) TO (10)",
+    )
+    snapshot.open_first(run, run.plan.databases[0])
+    changes = "ALTER TABLE root DETACH PARTITION leaf; CREATE TABLE later PARTITION OF root DEFAULT"
+    sql(source_cluster, source_db, changes)
+    rows = sql(source_cluster, source_db, "SELECT tablename FROM pg_publication_tables ORDER BY 1")
+    assert [row[0] for row in rows] == ["later", "leaf", "orders"]
 
 
 def test_names_with_quotes_and_percent_signs_are_published(run: Run, source_cluster: Cluster, source_db: str) -> None:

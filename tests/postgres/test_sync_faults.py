@@ -54,6 +54,18 @@ def test_a_missing_row_stops_the_sync(pair: Pair, change: str) -> None:
     pair.assert_equal()
 
 
+def test_a_label_that_an_enum_got_on_the_source_is_told_and_the_sync_goes_on_once_the_target_has_it(pair: Pair) -> None:
+    pair.build("CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE TABLE moody (id int PRIMARY KEY, m mood)")
+    pair.catch_up()
+    pair.at_source("ALTER TYPE mood ADD VALUE 'glad' BEFORE 'sad'", "INSERT INTO moody VALUES (1, 'glad')")
+    error = failure(pair, TargetError)
+    assert "public.moody (id=1)" in error.message
+    assert "ALTER TYPE" in error.hint
+    pair.at_target("ALTER TYPE mood ADD VALUE 'glad' BEFORE 'sad'")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_check_that_only_the_target_has_is_a_conflict(pair: Pair) -> None:
     pair.build(TABLE, target=TABLE + "; ALTER TABLE t ADD CONSTRAINT short CHECK (length(v) < 3)")
     pair.at_source("INSERT INTO t VALUES (1, 'long one')")

@@ -211,6 +211,22 @@ def test_rows_move_between_partitions(pair: Pair) -> None:
     pair.assert_equal()
 
 
+def test_rows_written_to_a_partition_while_it_is_detached_arrive(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10); CREATE TABLE mx PARTITION OF m DEFAULT"
+    )
+    pair.at_source(
+        "INSERT INTO m SELECT generate_series(1, 20)",
+        "ALTER TABLE m DETACH PARTITION m1",
+        "INSERT INTO m1 VALUES (0); DELETE FROM m1 WHERE id = 5",
+        "ALTER TABLE m ATTACH PARTITION m1 FOR VALUES FROM (0) TO (10)",
+        "DELETE FROM m WHERE id IN (6, 12)",
+    )
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_parent_of_plain_inheritance_keeps_its_childs_rows_apart(pair: Pair) -> None:
     pair.build("CREATE TABLE p (id int PRIMARY KEY, x text); CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p)")
     pair.at_source(
@@ -292,6 +308,14 @@ def test_settings_of_the_source_role_do_not_change_values(pair: Pair) -> None:
         " || encode(b, 'hex') || extract(epoch FROM z) FROM t"
     )
     assert pair.value(query, "target") == pair.value(query)
+
+
+def test_a_setting_of_the_target_does_not_make_texts_of_nulls_in_arrays(pair: Pair) -> None:
+    pair.build("CREATE TYPE mood AS ENUM ('NULL', 'ok'); CREATE TABLE t (id int PRIMARY KEY, m mood[])")
+    pair.at_target(f'ALTER DATABASE "{pair.target_db}" SET array_nulls = off')
+    pair.at_source("INSERT INTO t VALUES (1, '{\"NULL\", NULL, ok}')", "UPDATE t SET m = m || NULL::mood")
+    pair.catch_up()
+    pair.assert_equal()
 
 
 def test_triggers_and_rules_of_the_target_keep_silent(pair: Pair) -> None:

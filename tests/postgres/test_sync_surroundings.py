@@ -103,6 +103,39 @@ def test_another_encoding_of_the_source_is_converted(
     pair.assert_equal()
 
 
+@pytest.fixture
+def no_encoding(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Pair]:
+    """Two databases that take every byte."""
+    name = f"bytes_{secrets.token_hex(4)}"
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'")
+            connection.execute(f"ALTER DATABASE {name} SET client_encoding = 'UTF8'")  # for this test's own statements
+    yield Pair(source_cluster, target_cluster, name, name)
+    with source_cluster.connect() as connection:
+        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
+        connection.execute(slots, (name,))
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_bytes_of_no_encoding_pass_as_they_are(no_encoding: Pair) -> None:
+    pair = no_encoding
+    pair.build(
+        'CREATE TABLE "café" (id int PRIMARY KEY, v text); CREATE TABLE k (v text);ALTER TABLE k REPLICA IDENTITY FULL'
+    )
+    pair.at_source(
+        "INSERT INTO \"café\" VALUES (1, convert_from('\\xe9ff80', 'SQL_ASCII'))",
+        "INSERT INTO k VALUES (convert_from('\\xfe5c0a09', 'SQL_ASCII')), ('x')",
+        "UPDATE k SET v = v || v; DELETE FROM k WHERE v = 'xx'",
+    )
+    pair.catch_up()
+    assert pair.value("SELECT encode(convert_to(v, 'SQL_ASCII'), 'hex') FROM k", "target") == "fe5c0a09fe5c0a09"
+    query = "SELECT encode(convert_to(v, 'SQL_ASCII'), 'hex') FROM \"café\""
+    assert pair.value(query, "target") == "e9ff80"
+
+
 def test_huge_values_pass(pair: Pair) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY, big text, raw bytea)")
     pair.at_source(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from migrations_app.demo import clusters
 from migrations_app.demo.clusters import ClusterError, require_own
 from migrations_app.demo.fingerprint import fingerprint, unlike
 from migrations_app.demo.shop import table_counts
@@ -68,6 +69,7 @@ def test_the_source_is_ready_for_incremental_sync_and_the_target_is_empty(runnin
         assert connection.execute(query).fetchall() == [("postgres",)]
 
 
+@pytest.mark.long
 def test_a_load_that_was_cut_short_begins_anew(data_dir: Path) -> None:
     with World(data_dir / "world", 0.001) as world, world.source.connect("shop") as connection:
         connection.execute("DROP TABLE public.settings")
@@ -113,6 +115,7 @@ def test_a_killed_demo_leaves_no_server_and_starts_again(data_dir: Path) -> None
         assert table_counts(connection)
 
 
+@pytest.mark.long
 def test_a_running_demo_cannot_be_removed(running: World) -> None:
     home = Path(running.writer_child().argv[-1]).parent
     with pytest.raises(ClusterError, match="runs already"):
@@ -128,6 +131,21 @@ def test_removing_leaves_nothing(data_dir: Path) -> None:
     assert not servers.exists()
 
 
+def test_a_copy_of_the_servers_programs_goes_with_the_demo(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "reachable_by_others", lambda folder: False)
+    monkeypatch.setattr(clusters, "_shared", lambda: pytest.fail("the copy is the demo's own"))
+    needed = os.geteuid() == 0  # only root's servers run as another account
+    with World(data_dir / "world", 0.001) as world:
+        servers = world.source.folder.parent
+        running = [cluster.process for cluster in (world.source, world.target)]
+        programs = [Path(f"/proc/{process.pid}/exe").resolve() for process in running if process]
+        assert [servers in program.parents for program in programs] == [needed, needed]
+    with World(data_dir / "world", 0.001):
+        assert len(list(servers.glob("towpath-servers-*"))) == int(needed)  # the one that was there
+    clean(data_dir)
+    assert not servers.exists()
+
+
 def test_what_a_demo_leaves_that_ended_well_is_removed(tmp_path: Path) -> None:
     home = tmp_path / "demo"
     home.mkdir()
@@ -136,6 +154,7 @@ def test_what_a_demo_leaves_that_ended_well_is_removed(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.long
 def test_servers_start_whatever_the_umask_is(data_dir: Path) -> None:
     before = os.umask(0o077)
     try:

@@ -69,6 +69,10 @@ def test_a_pair_is_joined_by_and() -> None:
     assert pair(["a", "b"]) == "a and b"
 
 
+def test_a_large_number_is_counted_in_groups_of_three() -> None:
+    assert str(count(1_522_694, "{number} row", "{number} rows")) == "1,522,694 rows"
+
+
 @given(st.text())
 def test_a_value_is_never_read_as_a_template(value: str) -> None:
     sentence = say("It said: {words}", words=value)

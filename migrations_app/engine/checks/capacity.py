@@ -167,8 +167,8 @@ def timeouts(context: Context, database: DatabasePlan) -> Finding:
             say("Something changes our sessions at login: {names}.", names=listing(found)),
             say(
                 "A long copy could be ended by it. The migration overrides what servers, databases and "
-                "accounts set, but an event trigger ON login has the last word: let it leave the "
-                "migration's account alone, or disable it."
+                "accounts set, but an event trigger ON login acts after that: exempt the migration's account "
+                "there, or disable it."
             ),
             lines(statements),
         )

@@ -180,7 +180,10 @@ def _same_server(context: Context) -> Finding:
     same = [plan.source_name for plan in context.plan.databases if plan.source_name == plan.target_name]
     if same:
         return failed(
-            say("Source and target are the same server, and {names} would be copied onto itself.", names=listing(same)),
+            say(
+                "Source and target are the same server, and these databases would be copied onto themselves: {names}.",
+                names=listing(same),
+            ),
             say("Enter another target server, or another target database name."),
         )
     return warning(
@@ -235,8 +238,7 @@ def target_writable(context: Context) -> Finding:
             say("Transactions on the target are read-only."),
             say(
                 "The migration overrides default_transaction_read_only of servers, databases and "
-                "accounts, but an event trigger ON login or a pooler has the last word. Let it leave "
-                "this account alone."
+                "accounts, but an event trigger ON login or a pooler acts after that. Exempt this account there."
             ),
         )
     return passed(say("The target is a primary server and accepts writes."))

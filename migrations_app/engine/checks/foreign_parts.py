@@ -163,10 +163,10 @@ def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
         return passed(say("The target account may create {names} in a system schema.", names=listing(inside)))
     return warning(
         say(
-            "{names} lives in a system schema, where only a superuser of the target can create it.",
+            "Only a superuser of the target can create extensions in a system schema: {names}.",
             names=listing(inside),
         ),
-        say("Let a superuser of the target create it in the target database before the start."),
+        say("Let a superuser run this in the target database before the start."),
         lines(f"CREATE EXTENSION {quote(name)} SCHEMA pg_catalog;" for name in inside),
     )
 

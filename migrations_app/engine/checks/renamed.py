@@ -37,7 +37,7 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
             say(
                 "The source has no {names}.", names=listing(say("schema {schema}", schema=schema) for schema in unknown)
             ),
-            say("A new name was given for it. Look for a slip of the pen in the objects step."),
+            say("A new name was given for what is not there. Check the spelling on the objects step."),
         )
     origins: dict[str, list[str]] = defaultdict(list)
     for schema in there:

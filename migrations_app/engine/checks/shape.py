@@ -152,7 +152,7 @@ def called_functions(context: Context, database: DatabasePlan) -> Finding:
     if found:
         return warning(
             say(
-                "{number} called by table definitions depends on the caller's search_path: {names}.",
+                "Table definitions call {number} whose result depends on the caller's search_path: {names}.",
                 number=count(len(found), "{number} function", "{number} functions"),
                 names=listing(found),
             ),
@@ -209,7 +209,7 @@ def table_families(context: Context, database: DatabasePlan) -> Finding:
     if roots:
         return passed(
             say(
-                "{number} with {number_2}, at any depth, is complete.",
+                "Complete: {number} with {number_2}, at any depth.",
                 number=count(roots, "{number} partitioned table", "{number} partitioned tables"),
                 number_2=count(leaves, "{number} partition", "{number} partitions"),
             )

@@ -37,6 +37,8 @@ _OBSTACLES = {
     ),
 }
 
+_UNKNOWN_VALUE = ("22P02", "22P03")
+
 _KINDS: dict[type, str] = {
     Insert: template("insert of {row}"),
     Update: template("update of {row}"),
@@ -167,4 +169,9 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
     hint: Sentence = general.hint
     if state.startswith("42"):
         hint = say("An object or a right on the target was changed. Put it back and retry.")
+    if state in _UNKNOWN_VALUE:
+        hint = say(
+            "A type of the target does not take this value, so it is another than on the source: mostly a label was "
+            "added to an enum type there. Add it to the target's type as well (ALTER TYPE … ADD VALUE …), then retry."
+        )
     return TargetError(general.message, hint=hint, code=general.code)

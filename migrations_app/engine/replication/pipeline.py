@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import pq
 
-from ..connect import Connection
+from ..connect import Connection, codec_of
 from ..patience import patience_with
 
 _STATEMENTS_UNDER_WAY = 512
@@ -67,7 +67,7 @@ class Pipeline:
     @property
     def encoding(self) -> str:
         """The codec of the session."""
-        return self._connection.info.encoding
+        return codec_of(self._connection)
 
     def send(
         self,

@@ -14,7 +14,7 @@ import psycopg
 
 from .. import truncate_log
 from ..conflicts import Permission
-from ..connect import Connection, end_older_sessions, translate
+from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged
 from ..mapping import renaming_of
@@ -185,7 +185,7 @@ class SyncSession:
             applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=binary)
-            codec = applying.info.encoding
+            codec = codec_of(applying)
         with self._speaking_to(Side.SOURCE):
             self._stream = self._translated(stack, self._stream, state, ordinary, codec)
         self._intake = Intake(self._applier, self._stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from datetime import datetime
 
 from django.core.management.base import CommandError
@@ -17,6 +19,17 @@ def task_name(text: str) -> str:
     if len(text) > _LONGEST_NAME:
         raise CommandError(f"--name takes at most {_LONGEST_NAME} characters; this name has {len(text)}.")
     return text
+
+
+def number_to(most: int) -> Callable[[str], int]:
+    """Return what reads an option's whole number from 1 to `most`, for argparse."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"takes a whole number from 1 to {most}, not {text!r}")
+        return int(text)
+
+    return number
 
 
 def knob(text: str | None, option: str, nothing: str, before: int | None) -> int | None:

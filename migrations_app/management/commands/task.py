@@ -20,8 +20,14 @@ from ..cli.choosing import selection_of
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
-from ..cli.values import knob, size, start_time, task_name
+from ..cli.values import knob, number_to, size, start_time, task_name
 
+_WRONG_WORDS = 2  # argparse's own exit code; ours says that a check failed
+_EXIT_CODES = (
+    "Exit codes: 0 = done; 1 = an option or value is wrong, the action is not possible, or something unexpected "
+    "happened; 2 = the check failed; 3 = the migration failed or was cancelled; 4 = the comparison found differences; "
+    "130 = interrupted, the position is kept."
+)
 _CHOICES: dict[str, Callable[..., MigrationTask]] = {
     "--retry": services.retry_task,
     "--take-source": services.take_source_row,
@@ -38,14 +44,27 @@ class Command(BaseCommand):
     help = "Create, check, start, complete and cancel migration tasks, or run one in the foreground."
     stealth_options = ("func",)
     requires_system_checks = [COMMAND_LINE]  # noqa: RUF012 - what the base class calls it
+    _understood = False
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command as it was typed. Words that make no sense end with 1, as all that is refused."""
+        try:
+            super().run_from_argv(argv)
+        except SystemExit as left:
+            if left.code == _WRONG_WORDS and not self._understood:
+                raise SystemExit(1) from None
+            raise
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the subcommands."""
+        parser.epilog = _EXIT_CODES
         subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         create = subparsers.add_parser("create", help="create a task for the queue workers")
         self._endpoint_arguments(create)
         create.add_argument("--at", metavar="TIME", help="start time, such as 2026-12-24T23:00")
-        run = subparsers.add_parser("run", help="create, check, start and drive one task in this process")
+        run = subparsers.add_parser(
+            "run", help="create, check, start and drive one task in this process", epilog=_EXIT_CODES
+        )
         self._endpoint_arguments(run, required=False)
         run.add_argument("--complete", action="store_true", help="press Complete as soon as the target is in sync")
         run.add_argument("--resume", metavar="ID", help="go on with a task that an earlier run left")
@@ -119,8 +138,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--mode", choices=["full", "full+sync"], help="default: full+sync with --complete and for create, else full"
         )
-        parser.add_argument("--jobs", type=int, default=None, metavar="N", help="tables copied at the same time")
-        parser.add_argument("--max-rate", type=int, default=None, metavar="MB", help="most MB read a second")
+        jobs, rate = number_to(services.MOST_JOBS), number_to(services.MOST_MB_PER_SECOND)
+        parser.add_argument("--jobs", type=jobs, default=None, metavar="N", help="tables copied at the same time")
+        parser.add_argument("--max-rate", type=rate, default=None, metavar="MB", help="most MB read a second")
         parser.add_argument(
             "--no-compare",
             action="store_true",
@@ -168,6 +188,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
+        self._understood = True
         runner.trust_command_line()
         if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
             ensure_tables()
@@ -181,11 +202,11 @@ class Command(BaseCommand):
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
         if not options["source"] or not options["target"]:
             raise CommandError("Both --source and --target are needed.")
-        if options["jobs"] is not None and not 1 <= options["jobs"] <= 64:
-            raise CommandError("--jobs takes a number from 1 to 64.")
         source = endpoint_from_uri(options["source"], "source", options["passfile"])
         target = endpoint_from_uri(options["target"], "target", options["passfile"])
-        names = options["database"] or [source.database]
+        names = list(dict.fromkeys(options["database"])) or [source.database]
+        if "" in names:
+            raise CommandError("--database takes the name of a database of the source.")
         selection = selection_of(options, names, {} if options["database"] else {source.database: target.database})
         name = task_name(options["name"]) or f"{', '.join(names)} to {target.host}"[:120]
         if options["existing"] in DESTRUCTIVE and options["yes_destroy"] != name:
@@ -197,8 +218,6 @@ class Command(BaseCommand):
         mode = options["mode"] or ("full+sync" if complete else "full")
         if options["no_compare"] and mode != "full":
             raise CommandError("--no-compare needs --mode full: what Complete closes is always compared.")
-        if options["max_rate"] is not None and not 1 <= options["max_rate"] <= services.MOST_MB_PER_SECOND:
-            raise CommandError(f"--max-rate takes a number of MB from 1 to {services.MOST_MB_PER_SECOND}.")
         return RunOptions(
             source=source,
             target=target,
