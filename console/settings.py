@@ -101,6 +101,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Parts of pages, each under the name of all that it shows: never out of date, kept as long as there is room.
+    "template_fragments": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "fragments",
+        "TIMEOUT": None,
+    },
     # django-q2 writes its statistics here; in-process memory would be invisible to other processes.
     "queue": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",

@@ -43,6 +43,7 @@ def task_list(request: HtmxRequest) -> HttpResponse:
         "page": page,
         "wanted": wanted,
         "total": total,
+        "counts": counts,
         "groups": selectors.group_counts(counts),
         "tags": selectors.all_tags(),
         "query": _query(wanted),

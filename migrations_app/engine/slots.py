@@ -212,7 +212,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
                 slot=state.slot,
                 what=what,
             ),
-            hint=say("Cancel the task and start it again: it needs a new copy."),
+            hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
             code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
         )
 

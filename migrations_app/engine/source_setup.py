@@ -98,7 +98,7 @@ def _publish(
                     name=name,
                     source_name=database.source_name,
                 ),
-                hint=say("Cancel the task and start it again: it needs a new copy."),
+                hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
                 code="SRC-SLOTLOST",
             )
         for locked, text in publishing.making(name, wanted, connection.info.server_version):

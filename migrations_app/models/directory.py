@@ -60,6 +60,7 @@ class ResourceListing(models.Model):
     failed_at = models.DateTimeField(null=True, blank=True)  # of the last answer, when that was an error
     error_code = models.CharField(max_length=120, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
+    words = models.JSONField(default=dict, blank=True)  # what the message was made from
     request_id = models.CharField(max_length=80, blank=True, default="")
 
     class Meta:

@@ -6,7 +6,7 @@ from .. import sources
 from ..engine.checks.registry import CheckResult, CheckStatus, Group
 from ..engine.errors import EngineError
 from ..engine.plan import Side
-from ..engine.wording import NOTHING, Sentence, say, template, verbatim
+from ..engine.wording import NOTHING, Sentence, say, template, together, verbatim
 from ..models import Endpoint, MigrationTask
 
 _INSTANCES = ("cvm", "tencentdb")
@@ -42,11 +42,10 @@ def _found(endpoint: Endpoint) -> tuple[CheckStatus, Sentence, Sentence]:
         return CheckStatus.FAILED, verbatim(gone.message), verbatim(gone.hint)
     except sources.ProviderError as error:
         said = say(
-            "Nobody could say whether {instance_id} is still at {host}:{port}: "
-            "the provider answered {code}: {message}.",
+            "Nobody could say whether {instance_id} is still at {host}:{port}: the provider answered {code}: {message}",
             **where,
             code=error.code,
-            message=error.message.rstrip("."),
+            message=error.message if error.message.endswith(".") else together([error.message, "."], ""),
         )
         request = say(" Request: {request_id}.", request_id=error.request_id) if error.request_id else NOTHING
         hint = say(

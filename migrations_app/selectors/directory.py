@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from .. import sources
 from ..models import ProviderAccount, Resource, ResourceListing
 from ..sources.verify import find, known
+from .wording import told
 
 RESOURCES_A_PAGE = 50
 MOST_OPTIONS = 1000
@@ -152,7 +153,7 @@ def listing_problem(listing: ResourceListing) -> str:
     """Return what the provider said, with its code and the id that its support asks for."""
     said = _("The provider answered %(code)s: %(message)s") % {
         "code": listing.error_code,
-        "message": listing.error_message,
+        "message": told(listing, "error_message"),
     }
     return f"{said} ({listing.request_id})" if listing.request_id else said
 

@@ -276,11 +276,13 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed -= {Action.COMPARE, Action.COMPLETE}
     if Action.REOPEN in allowed:
         allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
+    # Where only a new copy helps, Retry would fail again.
+    first = _PRIMARY - {Action.RETRY} | {Action.NEW_COPY} if Action.NEW_COPY in allowed else _PRIMARY
     return [
         ActionButton(
             name=action.value,
             label=str(labels.ACTIONS[action]),
-            tone="pri" if action in _PRIMARY else "danger" if action in _DANGER else "",
+            tone="pri" if action in first else "danger" if action in _DANGER else "",
             confirm=str(labels.CONFIRM.get(action, "")),
         )
         for action in _OFFERED

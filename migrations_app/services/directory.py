@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import sources
-from ..engine.wording import say, together
+from ..engine.wording import as_data, say, together
 from ..models import ProviderAccount, Resource, ResourceListing
 from .audit import record
 from .base import Actor, NotFound, Refused, actor_name
@@ -103,6 +103,7 @@ def _store_error(kind: str, region: str, error: sources.ProviderError) -> None:
             "failed_at": timezone.now(),
             "error_code": error.code[:120],
             "error_message": error.message[:2000],
+            "words": as_data(error_message=error.message),
             "request_id": error.request_id[:80],
         },
     )
@@ -121,7 +122,14 @@ def _store_found(kind: str, region: str, found: list[sources.Found]) -> None:
         provider=PROVIDER,
         kind=kind,
         region=region,
-        defaults={"refreshed_at": now, "failed_at": None, "error_code": "", "error_message": "", "request_id": ""},
+        defaults={
+            "refreshed_at": now,
+            "failed_at": None,
+            "error_code": "",
+            "error_message": "",
+            "words": {},
+            "request_id": "",
+        },
     )
 
 

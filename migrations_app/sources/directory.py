@@ -106,5 +106,5 @@ def directory_of(provider: str) -> Directory:
         return local.LocalDirectory()
     account = ProviderAccount.objects.filter(provider=provider).first()
     if account is None:
-        raise ProviderError("NoAccount", "There is no account of this provider.", "")
+        raise ProviderError("NoAccount", say("There is no account of this provider."), "")
     return Tencent(account)

@@ -14,6 +14,7 @@ from django.conf import settings
 
 from ..engine.dialling import HandshakeEnded, Reason, allowed_addresses
 from ..engine.policy import AddressPolicy, parse_networks
+from ..engine.wording import Sentence, say, verbatim
 from ..models import ProviderAccount
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ Answer = dict[str, Any]
 
 
 class ProviderError(Exception):
-    """The API refused, did not answer, or answered nonsense; as it said it."""
+    """The API refused, did not answer, or answered nonsense. `message`: as it said it, or what we found wrong."""
 
-    def __init__(self, code: str, message: str, request_id: str) -> None:
+    def __init__(self, code: str, message: Sentence, request_id: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.request_id = code, message, request_id
 
@@ -218,7 +219,12 @@ class Tencent:
                     found[one.external_id] = one
             if len(found) >= pages.total:
                 return list(found.values())
-        said = f"{listing.action}: {pages.total} are announced, {len(found)} were listed. Refresh to ask again."
+        said = say(
+            "{action}: {announced} are announced, {listed} were listed. Refresh to ask again.",
+            action=listing.action,
+            announced=pages.total,
+            listed=len(found),
+        )
         raise ProviderError("InconsistentPages", said, pages.request_id)
 
     def find(self, kind: str, region: str, external_id: str) -> Found | None:
@@ -236,7 +242,11 @@ class Tencent:
             items = answer.get(listing.items) or []
             pages.request_id = _text(answer, "RequestId")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise ProviderError("UnexpectedAnswer", f"{listing.action}: not a list.", pages.request_id)
+                raise ProviderError(
+                    "UnexpectedAnswer",
+                    say("{action}: the answer holds no list.", action=listing.action),
+                    pages.request_id,
+                )
             yield from items
             offset += len(items)
             total = answer.get("TotalCount")
@@ -259,13 +269,17 @@ class Tencent:
             answer = self._client(listing, region).call_json(listing.action, parameters)
         except TencentCloudSDKException as error:
             raise ProviderError(
-                str(error.get_code() or "Unknown"), str(error.get_message() or ""), str(error.get_request_id() or "")
+                str(error.get_code() or "Unknown"),
+                verbatim(str(error.get_message() or "")),
+                str(error.get_request_id() or ""),
             ) from error
         except (ValueError, KeyError, TypeError) as error:  # the SDK lets an answer that is not JSON through like this
-            raise ProviderError("UnexpectedAnswer", f"{listing.action}: {type(error).__name__}.", "") from error
+            said = say("{action}: the answer is not JSON, or not what it should be.", action=listing.action)
+            raise ProviderError("UnexpectedAnswer", said, "") from error
         body = answer.get("Response") if isinstance(answer, dict) else None
         if not isinstance(body, dict):
-            raise ProviderError("UnexpectedAnswer", f"{listing.action}: {json.dumps(answer)[:200]}", "")
+            said = say("{action} answered {answer}.", action=listing.action, answer=json.dumps(answer)[:200])
+            raise ProviderError("UnexpectedAnswer", said, "")
         return body
 
     def _client(self, listing: _Listing, region: str) -> CommonClient:
@@ -302,5 +316,7 @@ def _refuse_forbidden(account: ProviderAccount, product: str) -> None:
         allowed_addresses(name.strip("[]"), int(port) if colon and port.isdecimal() else 443, policy, TIMEOUT_SECONDS)
     except HandshakeEnded as ended:
         if ended.answer.reason is Reason.POLICY:
-            said = f"The address {host} is not allowed by the policy of this console, so it was not asked."
+            said = say(
+                "The address {host} is not allowed by the policy of this console, so it was not asked.", host=host
+            )
             raise ProviderError("AddressNotAllowed", said, "") from ended

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from migrations_app import services
 from migrations_app.demo.inventory import inventory_text
-from migrations_app.engine.wording import as_data, say
+from migrations_app.engine.wording import as_data, noun, say
 from migrations_app.models import (
     AuditEntry,
     Endpoint,
@@ -49,9 +49,9 @@ def around(anna: User) -> None:
 
 
 _TRAIL = [
-    ("anna", "user-created", "ben", "Role operator."),
+    ("anna", "user-created", "ben", say("Role {role}.", role=noun("operator"))),
     ("ben", "sign-in", "ben", ""),
-    ("ben", "tasks:create", "Human resources", say("Task created.")),
+    ("ben", "tasks:create", "Human resources", say("Task {name} created.", name="Human resources")),
     ("ben", "tasks:action-start", "Human resources", say("Start pressed; the task waits for its turn.")),
     (
         "ben",

@@ -23,7 +23,7 @@ from console import access
 from migrations_app.models import MigrationTask, User, WorkerBeat
 from tests import factories
 from tests.acceptance import gallery, hostile, surroundings
-from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES
+from tests.acceptance.every_page import ANSWERS, NO_PAGES, PAGES, show
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20_000  # milliseconds
@@ -152,18 +152,8 @@ def _walked(tab: Page, url: str, said: list[str]) -> Iterator[Walked]:
     for name, (status, get) in ANSWERS.items():
         response = get(anna, made)
         assert response.status_code == status, name
-        _show(tab, f"{url}/-/", response)
+        show(tab, f"{url}/-/", response)
         yield _look(name, tab, said)
-
-
-def _show(tab: Page, url: str, response: Any) -> None:
-    """Open what the console answered, as it came."""
-    file = "attachment" in response.get("Content-Disposition", "")  # read from a disk, without the console's headers
-    headers = {"Content-Type": response["Content-Type"]} if file else dict(response.items())
-    body = b"".join(response.streaming_content) if response.streaming else response.content
-    tab.route(url, lambda route: route.fulfill(status=200, headers=headers, body=body))
-    tab.goto(url)
-    tab.unroute(url)
 
 
 def _walk(page: Page) -> tuple[list[str], list[dict[str, Any]]]:

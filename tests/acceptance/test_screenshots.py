@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect
 from migrations_app import services
 from migrations_app.models import MigrationTask, User, WorkerBeat
 from tests import factories
-from tests.acceptance import gallery, surroundings
+from tests.acceptance import gallery, stopped_gallery, surroundings
 from tests.pictures import folder, take
 
 pytestmark = [
@@ -251,3 +251,21 @@ def test_tasks(camera: Camera, anna: User, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     report.write_bytes(camera.page.request.get(camera.url + _url("report", made["completed"])).body())
     camera.shoot("report", report.as_uri())
+
+
+def test_tasks_that_need_somebody(camera: Camera, anna: User) -> None:
+    camera.sign_in(anna)
+    stopped = {"conflict": stopped_gallery.conflict(), "drift": stopped_gallery.drift()}
+    for name, task in stopped.items():
+        camera.shoot(f"task-{name}", _url("detail", task))
+    camera.shoot("confirm-take-source", _url("detail", stopped["conflict"]), _press("Take the source's row"))
+    camera.shoot("confirm-apply", _url("detail", stopped["drift"]), _press("Apply and resume"))
+    aside = stopped_gallery.quarantined(anna)
+    camera.shoot("task-quarantined", _url("detail", aside))
+    camera.shoot("task-quarantined-tables", _url("detail", aside), lambda page: _show(page, "#h-tables"))
+    lost = stopped_gallery.slot_lost()
+    camera.shoot("task-slot-lost", _url("detail", lost))
+    camera.shoot("confirm-new-copy", _url("detail", lost), _press("Restart with new copy"))
+    for level in ("warning", "alarm", "reached"):
+        camera.shoot(f"task-wal-{level}", _url("detail", stopped_gallery.wal(level)))
+    camera.shoot("list-attention", "/")

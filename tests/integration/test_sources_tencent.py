@@ -162,6 +162,26 @@ def test_pages_that_never_fit_together_are_refused_and_the_old_list_stays(
     assert (listing.error_code, listing.request_id) == ("InconsistentPages", "r-odd")
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"VpcSet": [{"VpcId": "vpc-1"}], "TotalCount": 500, "RequestId": "r-odd"}, "声明有 500 项，实际列出 1 项"),
+        ({"VpcSet": {"a": 1}, "RequestId": "r-odd"}, "应答中没有列表"),
+        ("<html>busy</html>", "应答不是 JSON"),
+    ],
+)
+def test_what_we_find_wrong_with_an_answer_is_told_in_the_language_of_the_reader(
+    answer: Any, words: str, account: ProviderAccount, cloud: Cloud
+) -> None:
+    cloud.answers["DescribeVpcs"] = lambda asked: answer
+    services.freshen([("region", ""), ("vpc", "ap-guangzhou")])
+    client = Client()
+    client.force_login(factories.user("lin", role="admin", language="zh-hans"))
+    response = client.get(reverse("resources:list"))
+    assertContains(response, words)
+    assertContains(response, "DescribeVpcs")
+
+
 def test_an_endless_list_ends(account: ProviderAccount, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tencent, "MOST_PAGES", 5)
     cloud.answers["DescribeVpcs"] = lambda asked: {"VpcSet": _vpcs(1), "TotalCount": 10**9, "RequestId": "r"}

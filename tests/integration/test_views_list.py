@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains, assertNotContains
 
 from console.views.listing import ROWS_PER_PAGE
-from migrations_app.models import MigrationTask
+from migrations_app import services
+from migrations_app.models import MigrationTask, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -244,3 +245,19 @@ def test_a_task_that_stopped_at_a_conflict_offers_retry_once(anna: Client) -> No
     assertContains(page, f'href="/tasks/{stopped.id}/retry/', count=1)
     assertContains(page, f'id="conflict-retry-{stopped.id}"', count=1)
     assertContains(page, f'id="retry-{failed.id}"', count=1)
+
+
+def test_what_is_kept_of_the_frame_follows_counts_filter_language_and_role(anna: Client) -> None:
+    factories.task()
+    assertContains(anna.get("/"), '<form id="many"')
+    other = factories.running_task()
+    services.add_tag(task_id=other.pk, name="night", actor=None)
+    page = anna.get("/")
+    assertContains(page, 'All <span class="num">2</span>')
+    assertContains(page, "night</a>")
+    assertContains(anna.get("/?status=running"), 'href="?status=running" aria-current="true">')
+    User.objects.update(language="zh-hans")
+    assertContains(anna.get("/"), '全部 <span class="num">2</span>')
+    viewer = Client()
+    viewer.force_login(factories.user("clara", role="viewer"))
+    assertNotContains(viewer.get("/"), '<form id="many"')
