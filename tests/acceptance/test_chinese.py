@@ -26,7 +26,7 @@ from tests import factories
 from tests.acceptance import gallery, stopped_gallery, surroundings
 from tests.acceptance.every_page import ANSWERS, PAGES, show
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 _PATIENCE = 60_000
 _OUTSIDE = ("login", "setup")
 

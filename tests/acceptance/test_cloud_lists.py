@@ -16,7 +16,7 @@ from migrations_app.models import MigrationTask
 from tests import factories
 from tests.cloud import SECRET_ID, SECRET_KEY, Cloud, cloud_server, error
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
 WAIT = 60_000  # milliseconds
 _GUANGZHOU = "ap-guangzhou"
