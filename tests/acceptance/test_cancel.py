@@ -130,6 +130,7 @@ def test_a_task_cancelled_before_its_sync_can_start_again(migration: Migration, 
         to_the_end(migration)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("state", ["syncing", "paused", "failed"])
 def test_a_task_cancelled_after_its_copy_can_start_again(migration: Migration, state: str) -> None:
     theirs = objects(migration.target)
@@ -167,6 +168,7 @@ def held_up(place: Place) -> None:
     wait_until(lambda: place.value(waits) > 0, 60, "a session of ours waiting")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("asked", ["compare_task", "complete_task"])
 def test_a_task_cancelled_in_its_comparison_can_start_again(migration: Migration, asked: str) -> None:
     theirs = objects(migration.target)
@@ -188,6 +190,7 @@ _COMPLETE = {
 }
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("stage", _COMPLETE)
 def test_a_task_cancelled_in_complete_can_start_again(migration: Migration, stage: str) -> None:
     theirs = objects(migration.target)

@@ -23,6 +23,7 @@ shop = terminal_kit.shop
 small = terminal_kit.small
 
 
+@pytest.mark.long
 def test_a_full_migration_ends_equal_with_exit_code_0(terminal: Terminal, shop: tuple[Place, Place]) -> None:
     done = terminal.run("--database", shop[0].name, "--mode", "full")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -176,6 +177,7 @@ def test_passwords_may_come_from_the_environment(terminal: Terminal, small: tupl
     assert different(*small) == []
 
 
+@pytest.mark.long
 def test_passwords_may_come_from_a_passfile(terminal: Terminal, small: tuple[Place, Place], tmp_path: Path) -> None:
     file = tmp_path / "passfile"
     ends = (terminal.source, terminal.target)
@@ -201,6 +203,7 @@ def trusting() -> Iterator[Cluster]:
         cluster.stop()
 
 
+@pytest.mark.long
 def test_a_server_that_asks_for_no_password_gets_none(terminal: Terminal, trusting: Cluster) -> None:
     here = Terminal(terminal.installation, trusting, terminal.target)
     with database_pair(here, TABLES) as (source, target):

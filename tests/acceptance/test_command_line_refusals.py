@@ -65,6 +65,7 @@ def _refused(terminal: Terminal, words: str, *more: str, source: str = "", targe
     return said
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("side", "words", "uri"),
     [
@@ -82,6 +83,7 @@ def test_a_console_that_was_never_started_has_no_tasks(tmp_path: Path) -> None:
     assert Installation(tmp_path).manage("task", "show", "1").stderr.startswith("CommandError: ")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

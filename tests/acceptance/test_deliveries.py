@@ -84,6 +84,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     made.installation.stop()
 
 
+@pytest.mark.long
 def test_a_job_killed_after_its_message_lock_has_run_out_is_not_delivered_again(queue: Queue) -> None:
     queue.send("long", held=True)
     queue.began("long")
@@ -94,6 +95,7 @@ def test_a_job_killed_after_its_message_lock_has_run_out_is_not_delivered_again(
     assert queue.ran()["long"] == 1
 
 
+@pytest.mark.long
 def test_messages_that_outlive_their_lock_in_the_cluster_run_once(queue: Queue) -> None:
     queue.send("one", "two", held=True)
     queue.began("one", "two")

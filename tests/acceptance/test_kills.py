@@ -95,6 +95,7 @@ def test_a_worker_killed_in_complete_is_replaced(migration: Migration, writer: W
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_a_whole_cluster_that_is_killed_comes_back(world: World, migration: Migration, writer: Writer) -> None:
     migration.start()
     worker = migration.until_step("sync")

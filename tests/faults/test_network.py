@@ -32,6 +32,7 @@ def through(scene: Scene, proxies: Proxies) -> Driver:
 
 
 @pytest.mark.quick
+@pytest.mark.sample(1)
 @pytest.mark.fault("N2", "both directions held in the sync, patience shortened")
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_frozen_line_in_the_sync_is_given_up(

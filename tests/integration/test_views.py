@@ -119,9 +119,9 @@ def test_a_started_task_refuses_in_words(name: str, anna: Client) -> None:
     before = _snapshot()
     plain = anna.post(url, data)
     assert plain.status_code == 302
-    assertContains(anna.get(plain["Location"]), "not possible while the task is running")
+    assertContains(anna.get(plain["Location"]), "is not possible: the task&#x27;s status is “running”")
     fragment = anna.post(url, data, **HTMX)
-    assertContains(fragment, "not possible while the task is running", status_code=409)
+    assertContains(fragment, "is not possible: the task&#x27;s status is “running”", status_code=409)
     assert fragment["HX-Retarget"] == "#dialog-body"
     assert _snapshot() == before
 

@@ -262,6 +262,7 @@ def test_a_locked_table_keeps_its_identity_and_is_listed(
     assert identity_of(source, "t") == "d"
 
 
+@pytest.mark.long
 def test_many_locked_tables_cost_no_more_than_a_few(
     plan: Plan,
     ports: Ports,

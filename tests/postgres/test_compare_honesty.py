@@ -84,6 +84,7 @@ def watcher(target_cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
+@pytest.mark.long
 def test_every_random_corruption_is_found_and_no_clean_run_raises_an_alarm(
     plan: Plan, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:

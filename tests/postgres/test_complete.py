@@ -178,6 +178,7 @@ def test_complete_of_a_full_only_task_sets_sequences(
     assert ports.ledger.items() == []
 
 
+@pytest.mark.long
 def test_several_databases_complete_together(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str
 ) -> None:

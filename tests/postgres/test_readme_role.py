@@ -74,6 +74,7 @@ def prepared_target(target_cluster: Cluster) -> Iterator[Cluster]:
         connection.execute("DROP ROLE shop_owner")
 
 
+@pytest.mark.long
 def test_the_accounts_of_the_readme_are_enough_for_a_whole_task(
     prepared_source: Cluster, prepared_target: Cluster, tmp_path: Path
 ) -> None:

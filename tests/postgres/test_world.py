@@ -131,6 +131,7 @@ def test_removing_leaves_nothing(data_dir: Path) -> None:
     assert not servers.exists()
 
 
+@pytest.mark.long
 def test_a_copy_of_the_servers_programs_goes_with_the_demo(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "reachable_by_others", lambda folder: False)
     monkeypatch.setattr(clusters, "_shared", lambda: pytest.fail("the copy is the demo's own"))
