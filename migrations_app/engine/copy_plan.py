@@ -69,14 +69,19 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
         if state.status is TableStatus.DONE:
             work.done.append(state)
             continue
-        one = _table_work(run, database, state, source, target, made)
-        one.adopted = one.place in there_before
+        one = _table_work(run, database, state, source, target, made, there_before)
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
     return work
 
 
 def _table_work(
-    run: Run, database: DatabasePlan, state: TableState, source: _ByName, target: _ByName, made: set[TableName]
+    run: Run,
+    database: DatabasePlan,
+    state: TableState,
+    source: _ByName,
+    target: _ByName,
+    made: set[TableName],
+    there_before: set[TableName],
 ) -> TableWork:
     """Put together what is known of a table. Raises SchemaChanged when it is not what the target was made from."""
     name = (state.schema, state.name)
@@ -94,6 +99,7 @@ def _table_work(
     renaming = renaming_of(run, database)
     place = renaming.place(name)
     work = TableWork(database, state, source[name], target.get(place), ours=place in made, place=place)
+    work.adopted = place in there_before
     if state.status in _TO_COPY and work.ours and work.target and _shape(work.table, renaming) != _shape(work.target):
         raise shape_changed(work)
     return work
@@ -173,7 +179,7 @@ def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snaps
     """
     source, target = _catalogs(run, database, snapshot)
     waiting = replace(state, status=TableStatus.WAITING)
-    work = _table_work(run, database, waiting, source, target, made_tables(run, database))
+    work = _table_work(run, database, waiting, source, target, made_tables(run, database), adopted(run, database))
     if not work.ours or work.target is None:
         raise TargetError(
             say(
@@ -193,6 +199,7 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
     indexes are left to do. Raises SchemaChanged for a table that is gone or has other columns now.
     """
     states = [state for state in run.ports.store.tables(database.source_name) if state.status in _TO_COPY]
+    made, there_before = made_tables(run, database), adopted(run, database)
     for state in states:
         label = f"{state.schema}.{state.name}"
         run.ports.store.event(
@@ -208,7 +215,7 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
         snapshot = open_locked(run, database, (state.schema, state.name))
         try:
             source, target = _catalogs(run, database, snapshot)
-            work = _table_work(run, database, state, source, target, made_tables(run, database))
+            work = _table_work(run, database, state, source, target, made, there_before)
             lane = Lane(run, database, snapshot, run.ports.control.check, held=True)
             try:
                 lane.copy_whole([work])

@@ -14,7 +14,7 @@ from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import ConflictError, ConnectionLost, SourceError
 from migrations_app.engine.outcome import DONE, Run
 from migrations_app.engine.plan import Side
-from migrations_app.engine.ports import Kind, TableStatus
+from migrations_app.engine.ports import Kind, LedgerItem, TableStatus
 from migrations_app.engine.steps import copy
 from tests.postgres import copy_kit
 from tests.postgres.copy_kit import assert_equal, contents, execute, states
@@ -80,6 +80,17 @@ def test_the_plan_reads_the_ledger_no_more_often_for_many_tables(run: Run, monke
     planned = copy_plan.plan_database(run, run.plan.databases[0])
     assert len(planned.to_copy) == 10
     assert len(asked) == 2
+
+
+def test_every_plan_knows_which_tables_were_there_before(run: Run, target_db: str) -> None:
+    there = LedgerItem(side=Side.TARGET, database=target_db, kind=Kind.ADOPTED, schema="public", name="moods")
+    run.ports.ledger.intend(there)
+    database = run.plan.databases[0]
+    opened = snapshot.open_first(run, database)
+    planned = copy_plan.plan_database(run, database).to_copy
+    alone = [copy_plan.work_on(run, database, one.state, opened) for one in planned]
+    for works in (planned, alone):
+        assert [one.state.name for one in works if one.adopted] == ["moods"]
 
 
 def test_an_interrupted_copy_goes_on_under_a_new_snapshot(
