@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,32 +57,38 @@ class Watch:
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a process is looked at, and while one of the user's own begins, until it is known as such."""
     _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Watch:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        looking = (self._look_at_processes, self._look_at_sessions_and_files)
+        self._threads = [threading.Thread(target=self._run, args=(look,), daemon=True) for look in looking]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        if self._thread:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _run(self, look: Callable[[], None]) -> None:
         try:
-            self._look()
+            look()
         except Exception as error:
             self.hits.add(f"the watch itself broke: {error!r}")
 
-    def _look(self) -> None:
+    def _look_at_processes(self) -> None:
+        """Alone, because a dump of a small database is over before a busy server has answered."""
+        while not self._end.wait(0.01):
+            self.looks += 1
+            self._processes()
+
+    def _look_at_sessions_and_files(self) -> None:
         sessions = [cluster.connect() for cluster in (self.world.source, self.world.target)]
         for connection in sessions:
             connection.execute("SET application_name = 'watch'")
         try:
             while not self._end.wait(0.02):
-                self.looks += 1
-                self._processes()
                 self._files()
                 for connection in sessions:
                     self._sessions(connection)
