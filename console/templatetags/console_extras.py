@@ -58,6 +58,12 @@ def said(text: str) -> str:
 
 
 @register.filter
+def deed(code: str) -> str:
+    """An action of the audit trail in words: `entry.action|deed`."""
+    return selectors.deed(code)
+
+
+@register.filter
 def next_action(code: str) -> str:
     """What to do after a message with this code: `event.code|next_action`; nothing where nothing is to be done."""
     return selectors.next_action(code)

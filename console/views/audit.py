@@ -40,7 +40,7 @@ def trail(request: HtmxRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form,
         "page": page,
-        "actions": selectors.audit_actions(),
+        "actions": selectors.audit_actions(wanted.action),
         "query": urlencode(asked),
         "filtered": bool(asked),
     }

@@ -23,6 +23,7 @@ from .checkview import (
 from .choice import ChoiceLine, chosen_tasks
 from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_counts, selection_summary
 from .conflicts import ActionButton, Aside, ConflictView, aside, button, may_drop, may_quarantine, rows_taken
+from .deeds import deed
 from .directory import (
     FieldList,
     ResourceCount,
@@ -161,6 +162,7 @@ __all__ = [
     "connection_test",
     "databases",
     "deciding_fields",
+    "deed",
     "endpoint_kind",
     "endpoint_mark",
     "endpoint_test",

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..models import AuditEntry, MigrationTask, User
+from .deeds import alike, deed
 from .rows import NotFound
 
 
@@ -48,7 +49,7 @@ def audit_entries(wanted: AuditFilter) -> QuerySet[AuditEntry]:
     if wanted.actor:
         found = found.filter(actor__icontains=wanted.actor)
     if wanted.action:
-        found = found.filter(action=wanted.action)
+        found = found.filter(action__in=alike(wanted.action))
     if wanted.first_day and wanted.first_day > date.min:
         found = found.filter(at__gte=_midnight(wanted.first_day))
     if wanted.last_day and wanted.last_day < date.max:
@@ -60,9 +61,16 @@ def _midnight(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time()))
 
 
-def audit_actions() -> list[str]:
-    """Return every action that the trail knows."""
-    return list(AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct())
+def audit_actions(chosen: str = "") -> list[tuple[str, str]]:
+    """Return every action that the trail knows, in words and sorted by them: what is called alike comes once.
+
+    `chosen` is the code that stands for its like, if the trail knows one of them.
+    """
+    codes = AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct()
+    named = {deed(code): code for code in codes}
+    if deed(chosen) in named:
+        named[deed(chosen)] = chosen
+    return [(code, words) for words, code in sorted(named.items())]
 
 
 def task_name(task_id: uuid.UUID | str) -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from console import access
+from console.views.actions import _OF_TABLES, _PERFORM
 from console.views.audit import harmless
-from migrations_app import services
+from migrations_app import selectors, services
 from migrations_app.models import AuditEntry, User
 from migrations_app.services import audit
 from tests import factories
 
 pytestmark = pytest.mark.django_db
+
+_WITH_A_BUTTON = ("tasks:action", "tasks:table", "tasks:many")  # which one is pressed is part of the action
 
 
 @pytest.fixture
@@ -167,3 +174,37 @@ def test_the_address_behind_a_proxy_is_the_one_that_the_proxy_wrote(settings: Se
     Client().post("/login/", data, **forged)
     addresses = list(AuditEntry.objects.order_by("id").values_list("address", flat=True))
     assert addresses == ["127.0.0.1", "198.51.100.4"]
+
+
+def _codes() -> Iterator[str]:
+    """Yield every action that the trail can hold: of addresses that change something, and of services."""
+    for name, rule in access.RULES.items():
+        if rule.audited and "POST" in rule.roles and name not in _WITH_A_BUTTON:
+            yield name
+    yield from (f"tasks:action-{action}" for action in _PERFORM)
+    yield from (f"tasks:table-{action}" for action in _OF_TABLES)
+    yield from (f"tasks:many-{action}" for action in services.BULK_ACTIONS)
+    for path in Path(services.__file__).parent.glob("*.py"):
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        keywords = [word for call in calls if "record" in ast.unparse(call.func) for word in call.keywords]
+        yield from (
+            word.value.value
+            for word in keywords
+            if word.arg == "action" and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str)
+        )
+
+
+def test_every_action_has_words_on_the_page() -> None:
+    codes = set(_codes())
+    assert {"user-created", "tasks:toggle", "tasks:action-pause", "tasks:table-drop", "tasks:many-start"} <= codes
+    assert not [code for code in sorted(codes) if selectors.deed(code) == code]
+
+
+def test_the_page_tells_actions_in_words_and_filters_what_is_called_alike_together(admin: Client) -> None:
+    for action in ("user-role", "users:role", "sign-in"):
+        audit.record(actor="root", action=action)
+    page = admin.get("/audit/?action=user-role").content.decode()
+    assert page.count("<tr><td") == 2
+    assert page.count("<option") == 3  # all of them, and two kinds
+    assert '<option value="user-role" selected>Role changed</option>' in page
+    assert '<td data-label="Action" title="users:role">Role changed</td>' in page
