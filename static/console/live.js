@@ -55,6 +55,9 @@
     return Boolean(busy) && busy !== target && target.contains(busy) && busy.matches("a, button") && controls(target) !== controls(next);
   }
 
+  // What was said of a pressed button is over once the task stands elsewhere.
+  const standing = () => (document.getElementById("status") || {}).textContent;
+
   const held = new Set();
   document.addEventListener("htmx:beforeRequest", (event) => {
     const poll = event.detail.elt.closest("[data-poll]");
@@ -70,7 +73,9 @@
     if (!group || !next) return;
     event.detail.shouldSwap = false;
     if (inTheWay(target, next)) { held.add(group); return; }
+    const before = standing();
     patch(target, next);
+    if (standing() !== before) document.querySelectorAll("main > .note.success").forEach((note) => note.remove());
     window.htmx.process(target);
   });
   // A part that asks for itself as a whole, such as the check: it stays, and what differs in it is changed.

@@ -83,6 +83,23 @@ def test_only_a_new_status_is_spoken(sign_in: SignIn, live_server: Any) -> None:
     assert set(page.evaluate("spoken")) == {"In sync, ready to complete"}
 
 
+def test_what_was_said_of_a_pressed_button_goes_once_the_task_stands_elsewhere(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page, task = sign_in(), factories.running_task("sync", status="paused", name="billing move")
+    page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
+    page.locator(f"#resume-{task.id}").click()
+    page.locator("#dialog").get_by_role("button", name="Resume").click()
+    said = page.locator("main > .note.success")
+    expect(said).to_have_count(1)
+    with page.expect_response(lambda answer: "progress" in answer.url and answer.status == 200, timeout=PATIENCE):
+        _change(task, lag_seconds=9.0)
+    expect(said).to_have_count(1)
+    _change(task, status="failed", error_message="The source is gone.")
+    expect(page.locator("#status")).to_have_text("Failed", timeout=PATIENCE)
+    expect(said).to_have_count(0)
+
+
 def test_a_check_that_runs_changes_its_items_and_leaves_the_rest_where_it_is(sign_in: SignIn, live_server: Any) -> None:
     page, task = sign_in(), factories.task(status="checking")
     waiting = factories.check_item(task, "keys", "waiting", title="Keys", group="Tables")
