@@ -159,11 +159,17 @@ def of_roots(task: MigrationTask, selection: Selection, pairs: list[Edge]) -> li
     """Return the pairs with the tables that partitions among the parents belong to, where those are left out too."""
     if not pairs:
         return []
-    partitions = SourceObject.objects.filter(task=task, level=Level.PARTITION, name__in={pair[1][2] for pair in pairs})
-    roots = {
-        (row.database, row.schema, row.name): (row.database, row.root_schema, row.root)
-        for row in partitions.only("database", "schema", "name", "root_schema", "root")
-        if row.root
-    }
+    roots = of_reading(task, "roots", lambda: _roots(task))
     found = [(child, roots.get(parent, parent)) for child, parent in pairs]
     return [pair for pair in found if not selection.includes(*pair[1])]
+
+
+def _roots(task: MigrationTask) -> dict[_Table, _Table]:
+    """Return for each partition the table that it belongs to in the end."""
+    rows = SourceObject.objects.filter(task=task, level=Level.PARTITION).exclude(root="").order_by()
+    return {
+        (intern(database), intern(schema), name): (intern(database), intern(root_schema), intern(root))
+        for database, schema, name, root_schema, root in rows.values_list(
+            "database", "schema", "name", "root_schema", "root"
+        )
+    }

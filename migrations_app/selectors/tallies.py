@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 
 _NAMES_AT_ONCE = 500
+_PATH = ("database", "schema", "name")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -123,27 +124,33 @@ def _covered(rule: PatternRule) -> Q:
 
 def _named(task: MigrationTask, paths: list[Path]) -> Iterable[tuple[Path, int]]:
     """Yield the tables that have rules of their own, with their sizes."""
-    by_schema: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for database, schema, name in paths:
-        by_schema[database, schema].append(name)
-    for (database, schema), names in by_schema.items():
-        rows = _tables(task).filter(database=database, schema=schema)
-        for at in range(0, len(names), _NAMES_AT_ONCE):
-            for name, size in rows.filter(name__in=names[at : at + _NAMES_AT_ONCE]).values_list("name", "bytes"):
-                yield (database, schema, name), size
+    for some in _at(_tables(task), paths):
+        for database, schema, name, size in some.values_list(*_PATH, "bytes"):
+            yield (database, schema, name), size
 
 
 def sizes_of(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     """Return size, rows and whether it can move for each of some tables."""
-    by_schema: dict[tuple[str, str], list[str]] = defaultdict(list)
+    facts = ("bytes", "rows_estimate", "selectable", "reason", "words", "fk_parents")
+    tables = SourceObject.objects.filter(task=task, level=Level.TABLE).order_by()
+    rows = (row for some in _at(tables, paths) for row in some.values(*_PATH, *facts))
+    return {(row["database"], row["schema"], row["name"]): row for row in rows}
+
+
+def _at(tables: QuerySet[SourceObject], paths: Iterable[Path]) -> Iterator[QuerySet[SourceObject]]:
+    """Yield queries that together find exactly the tables at these paths.
+
+    Those of one schema are asked for together, or those of one name, whichever makes fewer questions: thousands of
+    schemas often hold the same tables.
+    """
+    by_schema: dict[Path, list[str]] = defaultdict(list)
+    by_name: dict[Path, list[str]] = defaultdict(list)
     for database, schema, name in paths:
         by_schema[database, schema].append(name)
-    found: dict[Path, dict[str, Any]] = {}
-    for (database, schema), names in by_schema.items():
-        for at in range(0, len(names), _NAMES_AT_ONCE):
-            rows = SourceObject.objects.filter(
-                task=task, level=Level.TABLE, database=database, schema=schema, name__in=names[at : at + _NAMES_AT_ONCE]
-            )
-            for row in rows.values("name", "bytes", "rows_estimate", "selectable", "reason", "words", "fk_parents"):
-                found[database, schema, row["name"]] = dict(row)
-    return found
+        by_name[database, name].append(schema)
+    few, one, many = by_schema, "schema", "name__in"
+    if len(by_name) < len(by_schema):
+        few, one, many = by_name, "name", "schema__in"
+    for (database, same), others in few.items():
+        for at in range(0, len(others), _NAMES_AT_ONCE):
+            yield tables.filter(**{"database": database, one: same, many: others[at : at + _NAMES_AT_ONCE]})
