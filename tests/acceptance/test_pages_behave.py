@@ -132,6 +132,26 @@ def test_remaining_steps_open_by_hover_and_by_keyboard_and_escape_closes_them(
     expect(tip).to_be_hidden()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("step", ["schema", "sync", "complete"])
+def test_the_tip_of_the_task_page_can_be_read_and_stays_on_the_page(
+    sign_in: SignIn, live_server: Any, width: int, scheme: Any, step: str
+) -> None:
+    page, task = sign_in(), factories.running_task(step, name="billing move")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
+    page.get_by_role("button", name="Remaining steps").hover()
+    expect(page.get_by_role("tooltip").filter(has_text="What comes next")).to_be_visible()
+    _accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    box = page.locator(f"#tip-{task.id}").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+
+
 def test_an_operation_is_confirmed_in_a_dialog_and_then_done(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.checked_task(name="warehouse")
