@@ -253,7 +253,7 @@ class OrmStore:
         self._recorder.call(write)
 
     def save_comparison(self, comparison: Comparison) -> None:
-        """See the port. Only what is not equal is kept in detail."""
+        """See the port. Only what is not equal is kept in detail; the same comparison, told further, is one row."""
         differences = [
             {
                 name: getattr(item, name)
@@ -265,16 +265,18 @@ class OrmStore:
         ]
 
         def write() -> None:
-            ComparisonResult.objects.create(
+            ComparisonResult.objects.update_or_create(
                 task_id=self._task_id,
                 database=comparison.database,
-                lsn=comparison.lsn,
                 started_at=comparison.started_at,
-                finished_at=comparison.finished_at,
-                equal=comparison.equal,
-                tables_count=sum(item.verdict not in NOT_MOVED for item in comparison.tables),
-                source_rows=sum(item.source_rows for item in comparison.tables),
-                differences=differences,
+                defaults={
+                    "lsn": comparison.lsn,
+                    "finished_at": comparison.finished_at,
+                    "equal": comparison.equal,
+                    "tables_count": sum(item.verdict not in NOT_MOVED for item in comparison.tables),
+                    "source_rows": sum(item.source_rows for item in comparison.tables),
+                    "differences": differences,
+                },
             )
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
 

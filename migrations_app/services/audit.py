@@ -56,6 +56,21 @@ def say(message: str) -> None:
         origin.said.append(message)
 
 
+@contextmanager
+def apart(*, actor: str, action: str, subject: str, task: MigrationTask | None) -> Iterator[None]:
+    """Write an entry of its own for what is done inside, with what services say there; none if that fails."""
+    origin = _origin.get()
+    before = list(origin.said) if origin else []
+    try:
+        if origin is not None:
+            origin.said.clear()
+        yield
+        record(actor=actor, action=action, subject=subject, message=together(origin.said) if origin else "", task=task)
+    finally:
+        if origin is not None:
+            origin.said[:] = before
+
+
 def record(
     *, actor: str, action: str, subject: str = "", message: str = "", task: MigrationTask | None = None
 ) -> AuditEntry:

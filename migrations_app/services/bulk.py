@@ -9,7 +9,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .base import Actor, NotFound, Refused
+from ..models import MigrationTask
+from . import audit
+from .base import Actor, NotFound, Refused, actor_name
 from .lifecycle import cancel_task, start_task
 
 BULK_ACTIONS: dict[str, Callable[..., Any]] = {"start": start_task, "cancel": cancel_task}
@@ -33,12 +35,15 @@ def apply_to_many(*, action: str, task_ids: Iterable[uuid.UUID], actor: Actor) -
         raise Refused(_("Only Start and Cancel can be done for many tasks at once."))
     if not keys or len(keys) > MOST_TASKS:
         raise Refused(_("Tick 1 to %(most)d tasks first.") % {"most": MOST_TASKS})
-    return [_one(perform, key, actor) for key in keys]
+    return [_one(action, perform, key, actor) for key in keys]
 
 
-def _one(perform: Callable[..., Any], key: uuid.UUID, actor: Actor) -> BulkResult:
+def _one(action: str, perform: Callable[..., Any], key: uuid.UUID, actor: Actor) -> BulkResult:
+    task = MigrationTask.objects.filter(pk=key).first()
+    subject = task.name if task else ""
     try:
-        perform(task_id=key, actor=actor)
+        with audit.apart(actor=actor_name(actor), action=f"tasks:many-{action}", subject=subject, task=task):
+            perform(task_id=key, actor=actor)
     except Refused as refused:
         return BulkResult(task_id=key, done=False, reason=refused.message)
     except NotFound:

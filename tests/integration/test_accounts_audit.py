@@ -208,3 +208,16 @@ def test_the_page_tells_actions_in_words_and_filters_what_is_called_alike_togeth
     assert page.count("<option") == 3  # all of them, and two kinds
     assert '<option value="user-role" selected>Role changed</option>' in page
     assert '<td data-label="Action" title="users:role">Role changed</td>' in page
+
+
+def test_many_tasks_have_an_entry_each_and_what_was_refused_has_none(admin: Client) -> None:
+    ready, other = factories.checked_task(name="shop to 18"), factories.checked_task(name="billing to 18")
+    refused = factories.task(name="a draft")
+    admin.post("/tasks/many/start/", {"pick": [str(task.pk) for task in (ready, other, refused)]})
+    entries = AuditEntry.objects.filter(action="tasks:many-start").order_by("id")
+    assert [(entry.subject, entry.task, entry.actor) for entry in entries] == [
+        ("shop to 18", ready, "root"),
+        ("billing to 18", other, "root"),
+    ]
+    assert all("Start" in entry.message for entry in entries)
+    assert AuditEntry.objects.count() == 2

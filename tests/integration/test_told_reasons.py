@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -194,3 +195,16 @@ def test_a_refusal_says_what_was_asked_where_the_task_stands_and_when_it_is_poss
     with translation.override(language), pytest.raises(services.Refused) as refused:
         services.pause_task(task_id=task.pk, actor=None)
     assert refused.value.message == words
+
+
+def test_a_comparison_that_is_told_further_is_shown_once(ended: MigrationTask) -> None:
+    first = ended.comparisons.get()
+    told = Comparison(
+        database=first.database,
+        lsn=None,
+        started_at=first.started_at,
+        finished_at=datetime.now(UTC),
+        tables=(*DIFFERENCES, replace(DIFFERENCES[0], name="one_more")),
+    )
+    store(ended).save_comparison(told)
+    assert [item["name"] for item in ended.comparisons.get().differences][-1] == "one_more"
