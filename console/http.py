@@ -14,11 +14,12 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect, reselect, reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
-from migrations_app import selectors
+from migrations_app import selectors, services
 from migrations_app.models import MigrationTask, User
 
 UNPROCESSABLE = 422
@@ -90,6 +91,17 @@ def refuse(request: HtmxRequest, message: str, url: str) -> HttpResponseBase:
         return reselect(retarget(reswap(answer, "innerHTML"), "#dialog-body"), ".ask")
     messages.error(request, message)
     return HttpResponseRedirect(url)
+
+
+def closed(request: HtmxRequest, task: MigrationTask) -> HttpResponseBase | None:
+    """Lead away from a step of the wizard that can no longer be edited, and say why. None while it can be."""
+    reason = services.why_closed(task)
+    if not reason:
+        return None
+    if not len(messages.get_messages(request)):  # a refused form has led here, and its reason is told already
+        messages.error(request, reason)
+    url = reverse("tasks:check" if task.status == "checking" else "tasks:detail", args=[task.id])
+    return HttpResponseClientRedirect(url) if request.htmx else HttpResponseRedirect(url)
 
 
 def live(request: HtmxRequest, template: str, context: dict[str, Any], *, seen: str) -> HttpResponse:

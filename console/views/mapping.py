@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, seen, task_or_404
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, closed, from_json, go, is_text, refuse, seen, task_or_404
 
 _MOST_FIELDS = 500
 _LONGEST = 300
@@ -28,6 +28,8 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """One page of names, and the form that changes them."""
     task = task_or_404(request, task_id)
     if request.method == "GET":
+        if shut := closed(request, task):
+            return shut
         return _page(request, task, {}, {})
     typed = _typed(request)
     if typed is None:

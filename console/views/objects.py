@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from migrations_app import selectors, services
 from migrations_app.models import MigrationTask
 
-from ..http import UNPROCESSABLE, HtmxRequest, from_json, go, is_text, refuse, task_or_404
+from ..http import UNPROCESSABLE, HtmxRequest, closed, from_json, go, is_text, refuse, task_or_404
 
 _LONGEST_SEARCH = 130
 _MODES = ("data", "structure", "")
@@ -75,9 +75,11 @@ def _level(
 
 
 @require_GET
-def page(request: HtmxRequest, task_id: UUID) -> HttpResponse:
+def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
+    if shut := closed(request, task):
+        return shut
     path = _path(request)
     counts = selectors.selection_counts(task)
     summary = selectors.selection_summary(task, counts)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from migrations_app import selectors, services
 
-from ..http import HtmxRequest, go, refuse, task_or_404
+from ..http import HtmxRequest, closed, go, refuse, task_or_404
 
 
 def _ask(
@@ -36,9 +36,11 @@ def _ask(
 
 
 @require_GET
-def closure(request: HtmxRequest, task_id: UUID) -> HttpResponse:
+def closure(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """What the selection needs beyond itself, listed before it is added."""
     task = task_or_404(request, task_id)
+    if shut := closed(request, task):
+        return shut
     context = {"task": task, "row": selectors.task_row(task), "closure": selectors.closure(task)}
     return render(request, "console/closure.html", context)
 

@@ -21,7 +21,7 @@ from migrations_app import selectors, services
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
 
 from ..forms import SettingsForms
-from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, go, refuse, seen, task_or_404
+from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, closed, go, refuse, seen, task_or_404
 from .endpoints import as_public, freshen, shown_values
 
 SIDES = ("source", "target")
@@ -41,7 +41,9 @@ def create(request: HtmxRequest) -> HttpResponseBase:
 @require_http_methods(["GET", "POST"])
 def edit(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """A draft taken up again."""
-    return _step(request, task_or_404(request, task_id))
+    task = task_or_404(request, task_id)
+    shut = closed(request, task) if request.method == "GET" else None
+    return shut or _step(request, task)
 
 
 def _uuid_or_404(text: str) -> UUID:

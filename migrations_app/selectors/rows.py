@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
+from ..engine.states import LIVE, RULES, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
 from ..models import LedgerEntry, MigrationTask, Step, User
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
@@ -105,6 +105,11 @@ class TaskRow:
     conflict: ConflictView | None = None
     drift: DriftView | None = None
     live: bool = False
+
+    @property
+    def editable(self) -> bool:
+        """Whether the steps of the wizard can be edited."""
+        return Status(self.status) in RULES[Action.EDIT].allowed_from
 
     @property
     def choices(self) -> list[ActionButton]:

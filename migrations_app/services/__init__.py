@@ -21,7 +21,7 @@ from .accounts import (
     setup_token_is_open,
 )
 from .audit import answering, record_request
-from .base import Changed, NotFound, Refused, Untyped
+from .base import Changed, NotFound, Refused, Untyped, why_closed
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import (
     acknowledge,
@@ -205,6 +205,7 @@ __all__ = [
     "try_now",
     "try_side",
     "tune_task",
+    "why_closed",
     "withdraw_acknowledgement",
     "workers_alive",
 ]

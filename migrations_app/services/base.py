@@ -79,6 +79,12 @@ def refusal(action: Action, task: MigrationTask) -> Refused:
     )
 
 
+def why_closed(task: MigrationTask) -> str:
+    """Return why the steps of the wizard cannot be edited any more; nothing while they can be."""
+    editable = Status(task.status) in RULES[Action.EDIT].allowed_from
+    return "" if editable else refusal(Action.EDIT, task).message
+
+
 def require(action: Action, task: MigrationTask) -> None:
     """Raise Refused unless the table of states allows `action` now."""
     if Status(task.status) not in RULES[action].allowed_from:

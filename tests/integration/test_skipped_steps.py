@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
-from pytest_django.asserts import assertContains
+from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app.models import Event, MigrationTask
 from tests import factories
@@ -64,3 +64,30 @@ def test_a_check_that_has_expired_allows_no_start_and_says_so(anna: Client, sett
     assertContains(page, 'id="start" disabled')
     assertContains(page, "The check is too old; run it again.")
     assertContains(anna.post(url("action", task, "start"), follow=True), "The check is older than")
+
+
+WIZARD = ("settings", "objects", "mapping", "closure")
+
+
+@pytest.mark.parametrize("page", WIZARD)
+@pytest.mark.parametrize("status", ["queued", "running", "ready", "completed", "cancelled", "failed"])
+def test_a_step_of_the_wizard_that_can_no_longer_be_edited_is_not_shown_as_if_it_could(
+    page: str, status: str, anna: Client
+) -> None:
+    task = factories.running_task("sync", status=status)
+    answer = anna.get(url(page, task), follow=True)
+    assert answer.redirect_chain == [(url("detail", task), 302)]
+    assertContains(answer, "Only a task that has not been started can be edited. Clone it, and edit the clone.")
+
+
+@pytest.mark.parametrize("page", WIZARD)
+def test_while_the_check_runs_the_other_steps_lead_to_it(page: str, anna: Client) -> None:
+    task = factories.task(status="checking")
+    assert anna.get(url(page, task)).headers["Location"] == url("check", task)
+
+
+def test_the_check_of_a_started_task_offers_no_way_back_into_the_wizard(anna: Client) -> None:
+    checked, started = factories.checked_task(), factories.running_task("sync", status="ready")
+    assertContains(anna.get(url("check", checked)), url("objects", checked))
+    for page in ("settings", "objects"):
+        assertNotContains(anna.get(url("check", started)), url(page, started))
