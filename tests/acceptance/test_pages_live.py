@@ -100,6 +100,17 @@ def test_what_was_said_of_a_pressed_button_goes_once_the_task_stands_elsewhere(
     expect(said).to_have_count(0)
 
 
+def test_the_page_of_a_failed_task_follows_what_another_tab_does(sign_in: SignIn, live_server: Any) -> None:
+    page, task = sign_in(), factories.running_task("sync", status="failed", name="billing move")
+    page.goto(live_server.url + reverse("tasks:detail", args=[task.id]))
+    expect(page.locator("#status")).to_have_text("Failed")
+    _change(task, status="running")
+    expect(page.locator("#status")).to_have_text("Running", timeout=PATIENCE)
+    _change(task, status="ready")
+    with page.expect_response(lambda answer: "progress" in answer.url, timeout=4_000):  # it polls quickly again
+        expect(page.locator("#status")).to_have_text("In sync, ready to complete", timeout=PATIENCE)
+
+
 def test_a_check_that_runs_changes_its_items_and_leaves_the_rest_where_it_is(sign_in: SignIn, live_server: Any) -> None:
     page, task = sign_in(), factories.task(status="checking")
     waiting = factories.check_item(task, "keys", "waiting", title="Keys", group="Tables")

@@ -104,11 +104,19 @@ def test_its_poll_is_empty_while_nothing_changes(anna: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "polls"), [("running", True), ("paused", True), ("completed", False), ("draft", False)]
+    ("status", "seconds"),
+    [("running", 2), ("paused", 2), ("failed", 10), ("check_passed", 10), ("cancelled", 10), ("draft", 10)],
 )
-def test_it_polls_only_while_something_can_change(status: str, polls: bool, anna: Client) -> None:
+def test_it_polls_quickly_while_workers_change_it_and_slowly_while_only_operators_can(
+    status: str, seconds: int, anna: Client
+) -> None:
     task = factories.task(status=status)
-    assert ("every 2s" in anna.get(reverse("tasks:detail", args=[task.id])).text) is polls
+    assertContains(anna.get(reverse("tasks:detail", args=[task.id])), f'hx-trigger="every {seconds}s, back"')
+
+
+def test_a_completed_task_is_not_asked_for_again(anna: Client) -> None:
+    task = factories.task(status="completed", finished_at=timezone.now())
+    assertNotContains(anna.get(reverse("tasks:detail", args=[task.id])), "data-poll")
 
 
 def test_a_cancelled_task_lists_what_is_left_with_the_statement(anna: Client) -> None:
