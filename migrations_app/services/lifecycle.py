@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -38,7 +38,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     for position, name in enumerate(steps_for(incremental=task.incremental), start=1):
         Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
     if task.scheduled_at and task.scheduled_at > timezone.now():
-        when = timezone.localtime(task.scheduled_at).strftime("%Y-%m-%d %H:%M %Z")
+        when = task.scheduled_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         move(
             task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=say("Scheduled for {when}.", when=when)
         )

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
+from migrations_app import services
 from migrations_app.models import MigrationTask, ResourceListing, Sample
 from tests import factories
 
@@ -70,3 +71,9 @@ def test_every_time_of_a_chart_and_a_list_of_resources_tells_the_local_one_on_ho
     ResourceListing.objects.create(provider="tencent", kind="region", region="", refreshed_at=AT)
     fields = anna.get(reverse("endpoints:fields", args=["source"]), {"source-kind": "cvm"})
     assertContains(fields, 'Lists as of <time datetime="2099-03-01T22:30:00Z"')
+
+
+def test_an_event_tells_a_time_in_utc() -> None:
+    task = factories.checked_task(scheduled_at=AT)
+    services.start_task(task_id=task.id, actor=None)
+    assert task.events.get(code="TASK-SCHEDULED").message == "Scheduled for 2099-03-01 22:30 UTC."

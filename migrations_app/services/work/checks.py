@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -263,7 +263,7 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
     task = held_task(claim)
     if task is None:
         return
-    when = timezone.localtime(task.checked_at or timezone.now()).strftime("%Y-%m-%d %H:%M")
+    when = (task.checked_at or timezone.now()).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     message = say("Not started. Since the check of {when} this changed: {changes}", when=when, changes=_listed(changed))
     hint = say("Nothing was made on either server. Mend what is Failed, check again, and press Start.")
     Step.objects.filter(task=task).delete()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -238,7 +238,7 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
     """Give the lease back, and say when the task is tried again; an event tells only some of many tries."""
     now = timezone.now()
     delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
-    gives_up = timezone.localtime(since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).strftime("%H:%M")
+    gives_up = (since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).astimezone(UTC).strftime("%H:%M UTC")
     said = error.public_message
     text = (said if said.endswith((".", "!", "?")) else say("{text}.", text=said)) + say(
         " Trying again in {seconds} s (try {number}, gives up {gives_up}). Nothing is lost: the position is kept.",
