@@ -18,7 +18,7 @@ _PROTOCOL = template(
 _COPY_ANEW = template("Press Restart with new copy: nothing else helps, because the changes in between are gone.")
 _BY_HAND = template("Read which ones and why under Structure on the task page, and mend them there on the target.")
 _WAITS = template("Wait, or end the sessions that it names on the source. Everything goes on by itself then.")
-_NOT_COMPARED = template("Compare these tables by hand, or mend the reason and press Compare.")
+_NOT_COMPARED = template("Compare these tables by hand, or mend the reason and press Compare now.")
 
 NEXT: dict[str, str] = {
     # Errors.
@@ -76,7 +76,7 @@ NEXT: dict[str, str] = {
     ),
     "DST-PRIVILEGE": template("Give the target account the right that the message names, then press Retry."),
     "DST-SCHEMA": template("Make on the target what the message says is missing, then press Retry; or press Cancel."),
-    "CMP-DIFF": template("Copy the tables that differ once more, then press Compare or Complete again."),
+    "CMP-DIFF": template("Copy the tables that differ once more, then press Compare now, or Complete again."),
     "ADDRESS-BAD": template("Correct the address in the settings of the task."),
     "VERSION-OUT-OF-RANGE": template("Choose a server of a supported version; docs/compatibility.md lists them."),
     "LOOK-ALIKE": template("Enter the address of a real PostgreSQL server."),

@@ -12,6 +12,7 @@ _DEEDS = {
     "first-administrator": _("First administrator made"),
     "sign-in": _("Signed in"),
     "sign-in-failed": _("Sign-in failed"),
+    "sign-in-refused": _("Sign-ins refused"),
     "sign-out": _("Signed out"),
     "logout": _("Signed out"),
     "sessions-ended": _("Other sessions ended"),

@@ -12,12 +12,14 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from ..models import SignInFailure, User
+from ..engine.wording import say
+from ..models import AuditEntry, SignInFailure, User
 from . import audit
 
 WINDOW_MINUTES = 15
 PER_ACCOUNT_AND_ADDRESS = 10
 PER_ADDRESS = 50
+_REFUSED = "sign-in-refused"
 
 
 def may_sign_in(*, address: str, account: str) -> bool:
@@ -32,7 +34,17 @@ def may_sign_in(*, address: str, account: str) -> bool:
     allowed = recent.count() <= PER_ADDRESS and recent.filter(account=name).count() <= PER_ACCOUNT_AND_ADDRESS
     if not allowed:
         attempt.delete()  # who is refused is not kept out for longer by trying
+        _record_refusal(origin)
     return allowed
+
+
+def _record_refusal(origin: str) -> None:
+    """Write down that sign-ins are refused, once a minute for each origin: nobody fills the trail by trying."""
+    lately = timezone.now() - timedelta(minutes=1)
+    if not AuditEntry.objects.filter(action=_REFUSED, subject=origin, at__gt=lately).exists():
+        audit.record(
+            actor="", action=_REFUSED, subject=origin, message=say("Too many wrong passwords from this address.")
+        )
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from migrations_app import services
-from migrations_app.models import SignInFailure, User
+from migrations_app.models import AuditEntry, SignInFailure, User
 from migrations_app.services.sign_in import PER_ACCOUNT_AND_ADDRESS, PER_ADDRESS, WINDOW_MINUTES
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +84,13 @@ def test_who_is_refused_is_not_kept_out_for_longer_by_trying(guessed: User) -> N
     before = SignInFailure.objects.count()
     assert attempt("wrong") == 429
     assert SignInFailure.objects.count() == before
+
+
+def test_refused_tries_are_written_down_once_a_minute(guessed: User) -> None:
+    for _ in range(5):
+        attempt(RIGHT)
+    entry = AuditEntry.objects.get(action="sign-in-refused")
+    assert (entry.subject, entry.message) == ("192.0.2.7", "Too many wrong passwords from this address.")
 
 
 def test_a_missing_password_is_no_attempt(alice: User) -> None:

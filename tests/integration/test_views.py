@@ -192,7 +192,7 @@ def test_the_way_back_is_one_of_our_own_pages(anna: Client) -> None:
     ("action", "words"),
     [
         ("cancel", "Tables that were made on the target stay there and are listed."),
-        ("complete", "Nobody has written into the target"),
+        ("complete", "Make sure that nobody has written into the target"),
         ("compare", "the sync goes on"),
         ("pause", "disk space"),
     ],

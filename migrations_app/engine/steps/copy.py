@@ -63,12 +63,12 @@ def _tell(run: Run, aside: list[TableWork]) -> None:
         names=names,
     )
     if run.plan.incremental:
-        run.ports.store.event("info", "COPY-ASIDE", what + say(" They are copied under a newer snapshot."))
+        run.ports.store.event("info", "COPY-ASIDE", what + say(" That copy is made under a newer snapshot."))
     else:
         run.ports.store.event(
             "warning",
             "COPY-MOVED",
-            what + say(" They are copied now, so their rows are of a later moment than all others."),
+            what + say(" That copy is made now, so its rows are of a later moment than all others."),
         )
 
 
