@@ -60,8 +60,14 @@ def setting_label(name: str) -> str:
 
 @register.filter
 def setting_value(value: object, name: str) -> str:
-    """The value of a setting of an endpoint in a report: the type of a server in words, everything else as it is."""
-    return selectors.endpoint_kind(str(value)) if name == "kind" else str(value)
+    """The value of a setting of an endpoint in a report: in words where it is one of a few, else as it is."""
+    return selectors.setting_words(name, value)
+
+
+@register.filter
+def plain_time(exact: str | None) -> str:
+    """A time of a report for people, 2030-01-31 23:00:05; the report says that all are UTC."""
+    return exact.replace("T", " ").removesuffix("Z") if exact else "–"
 
 
 @register.filter

@@ -215,12 +215,6 @@ def measure(value: float | None, chart: Any) -> str:
 
 
 @register.filter
-def as_json(value: object) -> str:
-    """A plain value as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-@register.filter
 def inert(text: object) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
     words = str(text)

@@ -54,6 +54,7 @@ from .endpoints import (
     place_of,
     saved_endpoint,
     saved_endpoints,
+    setting_words,
 )
 from .listing import (
     GroupCount,
@@ -214,6 +215,7 @@ __all__ = [
     "selection_of",
     "selection_states",
     "selection_summary",
+    "setting_words",
     "settings_mark",
     "somebody_exists",
     "status_counts",

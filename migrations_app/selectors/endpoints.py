@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count
 from django.utils.translation import gettext as _
@@ -75,6 +76,20 @@ def certificate_words(pem: str) -> str:
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     name = str(names[0].value) if names else certificate.subject.rfc4514_string()
     return _("%(name)s, valid until %(day)s") % {"name": name, "day": f"{certificate.not_valid_after_utc:%Y-%m-%d}"}
+
+
+_CHOICES: dict[str, Any] = {
+    "kind": Endpoint.KINDS,
+    "tls_mode": Endpoint.TLS_MODES,
+    "network": Endpoint.NETWORKS,
+    "vpn_type": Endpoint.VPN_TYPES,
+    "require_auth": Endpoint.SIGN_INS,
+}
+
+
+def setting_words(name: str, value: object) -> str:
+    """Return the value of a setting of an endpoint in the reader's language, where it is one of a few."""
+    return str(dict(_CHOICES.get(name, [])).get(str(value), value))
 
 
 def endpoint_kind(kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
@@ -118,3 +119,31 @@ def test_a_file_name_holds_plain_characters_only(anna: Client) -> None:
 @pytest.mark.parametrize("kind", ["report", "report-json"])
 def test_a_task_that_has_not_begun_has_a_report_too(kind: str, anna: Client) -> None:
     assert anna.get(reverse(f"tasks:{kind}", args=[factories.task().id])).status_code == 200
+
+
+def test_people_read_words_and_times_where_programs_read_values(anna: Client) -> None:
+    rules = {
+        "rules": [[[], True], [["shop", "sales"], "structure"], [["shop", "sales", "old"], False]],
+        "patterns": [[["shop"], "log_*", ""]],
+        "targets": {"shop": "store"},
+        "schema_targets": [["shop", "sales", "vente"]],
+        "foreign_keys": "without",
+    }
+    at = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+    task = _full()
+    MigrationTask.objects.filter(pk=task.pk).update(selection=rules, started_at=at)
+    page = anna.get(reverse("tasks:report", args=[task.id]))
+    for words in (
+        "Whole instance: with data",
+        "shop.sales: structure only",
+        "shop.sales.old: left out",
+        "<code>log_*</code> (shop): left out",
+        "shop → store",
+        "shop.sales → vente",
+        "Foreign keys to tables that are left out are not made on the target.",
+        "2031-05-06 07:08:09",
+        "Required (certificate not verified)",
+    ):
+        assertContains(page, words)
+    assertNotContains(page, "&quot;rules&quot;")
+    assert json.loads(anna.get(reverse("tasks:report-json", args=[task.id])).text)["settings"]["selection"] == rules
