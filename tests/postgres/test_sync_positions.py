@@ -99,6 +99,37 @@ def test_the_source_is_told_only_durable_positions(pair: Pair) -> None:
     assert confirmed(pair) >= position
 
 
+def test_what_has_arrived_is_not_confirmed_before_it_has_committed(pair: Pair) -> None:
+    pair.build(TABLE)
+    answered = (
+        "SELECT s.reply_time > %s FROM pg_stat_replication s JOIN pg_replication_slots r ON r.active_pid = s.pid"
+        f" WHERE r.slot_name = '{pair.state.slot}'"
+    )
+    seen: list[int] = []
+
+    def look() -> None:
+        waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        wait_until(lambda: pair.value(waiting, "target"), 20, "the change waiting for the lock")
+        with pair.source.connect(pair.source_db) as connection:
+            since = connection.execute("SELECT clock_timestamp()").fetchone()
+            wait_until(lambda: connection.execute(answered, since).fetchone() == (True,), 30, "an answer to the source")
+        seen.append(confirmed(pair))
+        pair.control.cancel()
+
+    with pair.target.connect(pair.target_db, autocommit=False) as blocker:
+        blocker.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        with pair.syncing() as session:
+            watcher = threading.Thread(target=look)
+            watcher.start()
+            before = pair.insert_lsn()
+            pair.at_source("INSERT INTO t VALUES (1)")
+            with pytest.raises(CancelRequested):
+                session.advance()
+            watcher.join()
+    assert len(seen) == 1
+    assert seen[0] <= before
+
+
 def test_an_idle_database_does_not_hold_back_a_busy_server(pair: Pair) -> None:
     pair.build(TABLE)
     before = confirmed(pair)
@@ -140,6 +171,17 @@ def test_changes_older_than_a_tables_watermark_are_skipped(pair: Pair) -> None:
     pair.store.save_tables(replace(state, watermark=pair.insert_lsn()))
     pair.at_target("INSERT INTO t VALUES (2)")
     pair.at_source("INSERT INTO t VALUES (3); INSERT INTO u VALUES (3)")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_rows_that_a_later_copy_holds_are_not_applied_again(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int, v text); ALTER TABLE t REPLICA IDENTITY FULL")
+    pair.at_source("INSERT INTO t VALUES (1), (2)", "UPDATE t SET v = 'x' WHERE id = 1")
+    state = pair.store.table_rows[(pair.source_db, "public", "t")]
+    pair.store.save_tables(replace(state, watermark=pair.insert_lsn()))
+    pair.at_target("INSERT INTO t VALUES (1, 'x'), (2, NULL)")
+    pair.at_source("INSERT INTO t VALUES (3)")
     pair.catch_up()
     pair.assert_equal()
 
