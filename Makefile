@@ -21,7 +21,7 @@ PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
 SHORT = not slow and not long and not matrix
 DEMO_DATA = $${TOWPATH_DEMO_DIR:-$(ROOT)/var/demo}
 
-.PHONY: messages help demo demo-clean up test test-long lint gates test-faults test-matrix screenshots bench bench-copy bench-sync bench-console lock
+.PHONY: messages help demo demo-clean up test test-long lint gates test-faults test-matrix fuzz screenshots bench bench-copy bench-sync bench-console lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' "$(ROOT)/Makefile"
@@ -77,6 +77,10 @@ screenshots: ## Take the pictures of docs/img anew: a whole migration, and every
 	@$(IN_ROOT); .ci/setup test
 	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL TOWPATH_SHOTS=docs/img $(PY) -m pytest \
 		tests/acceptance/test_whole_flow.py tests/acceptance/test_screenshots.py -k "moves or test_screenshots" $(ARGS)
+
+fuzz: ## Feed what reads the source's stream with bytes, guided by coverage. ARGS="--seconds 600"
+	@$(IN_ROOT); .ci/setup test; $(PY) -m pip install --quiet "$$(sed -n 's/^  "\(atheris==[^"]*\)".*/\1/p' pyproject.toml)"
+	@$(IN_ROOT); $(CLEAN) -u DATABASE_URL $(PY) -m tests.fuzz $(ARGS)
 
 bench: ## Measure throughput and lag on this machine
 	@$(IN_ROOT); .ci/setup test
