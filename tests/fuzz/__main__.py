@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 READERS = ("test_decoding", "pgoutput", "tuples")
 
 
-def seeds(folder: Path) -> None:
+def seeds(reader: str, folder: Path) -> None:
     """Write each recorded message into a file: the beginnings from which others are made."""
-    for path in sorted((ROOT / "tests" / "unit" / "data").glob("test_decoding-*.jsonl")):
+    for path in sorted((ROOT / "tests" / "unit" / "data").glob(f"{reader}-*.jsonl")):
         for number, line in enumerate(path.read_text().splitlines()):
             (folder / f"{path.stem}-{number}").write_bytes(json.loads(line).encode("latin-1"))
 
@@ -34,8 +34,7 @@ def main() -> int:
     for reader in options.readers or READERS:
         corpus = ROOT / "var" / "fuzz" / reader
         corpus.mkdir(parents=True, exist_ok=True)
-        if reader == "test_decoding":
-            seeds(corpus)
+        seeds(reader, corpus)
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.fuzz.reader", reader, str(corpus)),

@@ -1,6 +1,7 @@
 """Statements whose changes hold every trap of test_decoding's text, and how to record what a server says of them.
 
-`python -m tests.matrix.stream_corpus HOST PORT PASSWORD FILE` records the stream of a server for the unit tests.
+`python -m tests.matrix.stream_corpus VERSION FOLDER` starts a server of that version and records its streams for the
+unit tests: test_decoding before 10, pgoutput from 10 on, from 14 on with values in binary form as well.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.folders import public_folder
+from tests.servers import Server, server
 
 SLOT = "corpus"
 STATEMENTS = (
@@ -65,37 +69,68 @@ CHANGES = (
 )  # fmt: skip
 
 
-def record(connection: psycopg.Connection[Any]) -> list[bytes]:
+def _statements(version: int) -> list[str]:
+    """Return what makes the tables on a server of this version (as server_version_num)."""
+    return [text.removesuffix(" WITH OIDS") if version >= 120000 else text for text in STATEMENTS]
+
+
+def _changes(version: int) -> list[str]:
+    """Return the changes that this server lets through: one that publishes asks for an identity, and empties tables."""
+    if version < 100000:
+        return list(CHANGES)
+    published = [text for text in CHANGES if text not in ("UPDATE x.bare SET b = 'c'", "DELETE FROM x.bare")]
+    return [*published, "TRUNCATE x.bare, x.plain RESTART IDENTITY CASCADE"] if version >= 110000 else published
+
+
+def record(connection: psycopg.Connection[Any], *, binary: bool = False) -> list[bytes]:
     """Run the statements in an empty database and return the messages of the changes."""
-    for statement in STATEMENTS:
+    version = connection.info.server_version
+    plugin = "pgoutput" if version >= 100000 else "test_decoding"
+    for statement in _statements(version):
         connection.execute(statement.encode())
-    connection.execute(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'test_decoding')".encode())
+    options = "'include-timestamp', 'on', 'skip-empty-xacts', 'on'"
+    if plugin == "pgoutput":
+        connection.execute("CREATE PUBLICATION corpus FOR ALL TABLES")
+        options = "'proto_version', '1', 'publication_names', 'corpus'" + (", 'binary', 'true'" if binary else "")
+    connection.execute(f"SELECT pg_create_logical_replication_slot('{SLOT}', '{plugin}')".encode())
     try:
-        for statement in CHANGES:
+        for statement in _changes(version):
             connection.execute(statement.encode())
         rows = connection.execute(
-            f"SELECT data FROM pg_logical_slot_get_binary_changes('{SLOT}', NULL, NULL, 'include-timestamp', 'on',"
-            " 'skip-empty-xacts', 'on')".encode()
+            f"SELECT data FROM pg_logical_slot_get_binary_changes('{SLOT}', NULL, NULL, {options})".encode()
         ).fetchall()
     finally:
         connection.execute(f"SELECT pg_drop_replication_slot('{SLOT}')".encode())
     return [bytes(row[0]) for row in rows]
 
 
-def main(host: str, port: str, password: str, file: str) -> None:
-    """Record into `file`: one JSON string a line, each character one byte."""
-    login = {"host": host, "port": port, "user": "postgres", "password": password, "autocommit": True}
-    with psycopg.connect(dbname="postgres", **login) as admin:  # type: ignore[arg-type]
+def _record_into(cluster: Server, path: Path, *, binary: bool = False) -> None:
+    """Record into a file: one JSON string a line, each character one byte."""
+    with cluster.connect() as admin:
         admin.execute("DROP DATABASE IF EXISTS corpus")
         admin.execute("CREATE DATABASE corpus TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
-        with psycopg.connect(
-            dbname="corpus", client_encoding="UTF8", options="-c search_path= -c timezone=UTC", **login
-        ) as one:  # type: ignore[arg-type]
-            messages = record(one)
+        login = cluster.arguments("corpus") | {"options": "-c search_path= -c timezone=UTC", "client_encoding": "UTF8"}
+        with psycopg.connect(**login, autocommit=True) as one:
+            messages = record(one, binary=binary)
         admin.execute("DROP DATABASE corpus")
-    Path(file).write_text(
-        "".join(json.dumps(message.decode("latin-1"), ensure_ascii=True) + "\n" for message in messages)
-    )
+    path.write_text("".join(json.dumps(message.decode("latin-1"), ensure_ascii=True) + "\n" for message in messages))
+
+
+def main(version: str, folder: str) -> None:
+    """Start a server and record everything that it can send."""
+    with public_folder("corpus") as place:
+        cluster = server(place / version, version, {"wal_level": "logical"}, package=True)
+        cluster.create()
+        cluster.start()
+        try:
+            with cluster.connect() as connection:
+                number = connection.info.server_version
+            plugin = "pgoutput" if number >= 100000 else "test_decoding"
+            _record_into(cluster, Path(folder) / f"{plugin}-{version}.jsonl")
+            if number >= 140000:
+                _record_into(cluster, Path(folder) / f"{plugin}-binary-{version}.jsonl", binary=True)
+        finally:
+            cluster.stop()
 
 
 if __name__ == "__main__":
