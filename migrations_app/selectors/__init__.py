@@ -42,6 +42,7 @@ from .directory import (
     resource_counts,
     resource_regions,
     resources,
+    why_no_host,
 )
 from .drawing import Chart, charts
 from .drift import ChangeLine, DriftView
@@ -236,4 +237,5 @@ __all__ = [
     "user",
     "users",
     "wal",
+    "why_no_host",
 ]

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from .. import sources
 from ..models import ProviderAccount, Resource, ResourceListing
 from ..sources.verify import find, known
+from ..telling import tell
 from .wording import told
 
 RESOURCES_A_PAGE = 50
@@ -185,6 +186,12 @@ def region_advice(values: dict[str, str], target: dict[str, str]) -> str:
     """Return the manual's advice when the source has to stand in the target's region and does not; else ''."""
     choice = _choice("source", values)
     return sources.advice(choice.kind) if sources.is_elsewhere(choice, _choice("target", target)) else ""
+
+
+def why_no_host(text: str) -> str:
+    """Return what is wrong with the name or address of one server, with the remedy; else ''."""
+    reason = sources.why_no_host(text)
+    return tell(reason) if reason else ""
 
 
 def public_address(values: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ The resource directory behind the lists has two providers: rows of our own (`loc
 from __future__ import annotations
 
 from .directory import Resolved, Vanished, directory_of, look_up, resolve
+from .hosts import why_no_host
 from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
 from .local import Change, Plan, missing_parents, plan_import
@@ -39,4 +40,5 @@ __all__ = [
     "plan_import",
     "read_inventory",
     "resolve",
+    "why_no_host",
 ]
