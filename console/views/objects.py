@@ -116,7 +116,8 @@ def _toggled(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -
     if not request.htmx:
         return go(request, reverse("tasks:objects", args=[task.id]))
     summary, boxes = selectors.after_change(task, path)
-    context = {"task": task, "urls": _urls(task), "summary": summary, "boxes": boxes}
+    names = selectors.route_names(task)
+    context = {"task": task, "urls": _urls(task), "summary": summary, "boxes": boxes, "names": names}
     return render(request, "console/partials/_toggled.html", context)
 
 

@@ -93,6 +93,7 @@ from .rows import (
     get_task,
     may_recopy,
     may_tune,
+    route_names,
     task_row,
 )
 from .searching import BadSearch, matching_tables
@@ -207,6 +208,7 @@ __all__ = [
     "resource_regions",
     "resources",
     "roles_mark",
+    "route_names",
     "rows_of",
     "rows_taken",
     "saved_endpoint",

@@ -28,8 +28,12 @@ MOST_SHOWN = 200
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSummary:
-    """The counter under the tree, and what is missing. `foreign_keys`: require or without."""
+    """The counter under the tree, and what is missing. `foreign_keys`: require or without.
 
+    `anything`: whether anything is selected at all; it may hold no table and still move functions and types.
+    """
+
+    anything: bool
     selected_tables: int
     structure_tables: int
     total_tables: int
@@ -62,6 +66,7 @@ def selection_summary(task: MigrationTask, counts: dict[Path, Tally] | None = No
     selection, reading = Selection.from_json(task.selection), reading_of(task)
     tally = (tallies(task, selection) if counts is None else counts).get((), Tally())
     return SelectionSummary(
+        anything=selection.touches(),
         selected_tables=tally.chosen,
         structure_tables=tally.structure,
         total_tables=tally.total,
