@@ -36,6 +36,7 @@ _LABELS = {
     "subnet_id": gettext_lazy("Subnet"),
     "instance_id": gettext_lazy("Instance ID"),
 }
+_NETWORK = gettext_lazy("CVM network")
 _DIRECT_CONNECT = gettext_lazy("Direct Connect gateway")
 
 
@@ -106,7 +107,7 @@ def place_fields() -> dict[str, forms.Field]:
         for name, label in _LABELS.items()
     }
     made["network"] = forms.ChoiceField(
-        label=gettext_lazy("CVM network"),
+        label=_NETWORK,
         required=False,
         widget=Segments({"basic": _BASIC, "vpc": _VPC}),
         choices=Endpoint.NETWORKS,
@@ -159,6 +160,8 @@ def arrange(
         if name in deciding:
             fields[name].widget.attrs.update(swapping(side, "lists"))
     fields["kind"].widget.attrs.update(swapping(side, "where"))
+    if kind == "cvm":  # its port may be known, and stands beside the lists
+        fields["instance_id"].widget.attrs.update(swapping(side, "where"))
     _word(fields, side, kind)
     problems = [note.problem for note in notes if note.problem]
     ages = [note.as_of for note in notes if note.as_of]
@@ -188,6 +191,8 @@ def _fill(
 
 
 def _label(kind: str, name: str) -> Any:
+    if name == "network":
+        return _NETWORK
     return _DIRECT_CONNECT if (kind, name) == ("direct_connect", "gateway_id") else _LABELS[name]
 
 

@@ -134,8 +134,25 @@ def option_label(row: Resource, *, with_region: bool = False) -> str:
     if row.kind == "region":
         return label
     address = f"{row.address}:{row.port}" if row.address and row.port else row.address
-    more = [row.region if with_region else "", str(row.attrs.get("cidr") or address)]
+    more = [row.region if with_region else "", str(row.attrs.get("cidr") or address), _state(row)]
     return " · ".join([label, *(part for part in more if part)])
+
+
+def _state(row: Resource) -> str:
+    """Return how a machine stands, unless it runs: as far as the cloud has told."""
+    state = str(row.attrs.get("state") or "RUNNING") if row.kind == "cvm" else "RUNNING"
+    known = {
+        "RUNNING": "",
+        "PENDING": _("being created"),
+        "LAUNCH_FAILED": _("creation failed"),
+        "STARTING": _("starting"),
+        "REBOOTING": _("restarting"),
+        "STOPPING": _("stopping"),
+        "STOPPED": _("stopped"),
+        "SHUTDOWN": _("stopped, to be destroyed"),
+        "TERMINATING": _("being destroyed"),
+    }
+    return known.get(state, state)
 
 
 def _with_age(answer: FieldList, kind: str, region: str | None) -> FieldList:
@@ -161,6 +178,8 @@ def listing_problem(listing: ResourceListing) -> str:
 
 def _what_to_do(kind: str) -> str:
     label = dict(Resource.KINDS)[kind]
+    if Resource.objects.filter(kind=kind).exists():
+        return _("Nothing of this kind there: %(kind)s. Choose another place above.") % {"kind": label}
     if ProviderAccount.objects.exists():
         return _("Nothing of this kind was found: %(kind)s. Refresh, or add it to the inventory under Resources.") % {
             "kind": label
@@ -186,6 +205,11 @@ def region_advice(values: dict[str, str], target: dict[str, str]) -> str:
     """Return the manual's advice when the source has to stand in the target's region and does not; else ''."""
     choice = _choice("source", values)
     return sources.advice(choice.kind) if sources.is_elsewhere(choice, _choice("target", target)) else ""
+
+
+def known_port(side: str, values: dict[str, str]) -> int | None:
+    """Return the port that the directory knows of the chosen instance, or None."""
+    return judge(side, values).port
 
 
 def why_no_host(text: str) -> str:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from console.forms import SavedEndpointForm, SettingsForms, SourceForm, TargetForm
 from migrations_app import services
 from migrations_app.demo.inventory import inventory_text
-from migrations_app.models import Endpoint
+from migrations_app.models import Endpoint, Resource
 from tests import factories
 from tests.integration.test_forms import settings_data
 
@@ -216,6 +216,29 @@ def test_what_is_not_offered_any_more_is_not_chosen(inventory: None) -> None:
     form = SourceForm(typed_in={**chosen, "source-subnet_id": "subnet-west"})
     assert form.values["vpc_id"] == ""
     assert "Choose first: VPC" in str(form["subnet_id"])
+
+
+def _machines(**chosen: str) -> SourceForm:
+    return SourceForm(typed_in={"source-kind": "cvm", "source-region": "demo-east"} | chosen)
+
+
+def test_machines_are_listed_once_their_network_is_chosen(inventory: None) -> None:
+    assert "Choose first: CVM network" in str(_machines()["instance_id"])
+    assert "ins-classic" in str(_machines(**{"source-network": "basic"})["instance_id"])
+
+
+def test_an_empty_branch_says_that_nothing_is_there(inventory: None) -> None:
+    Resource.objects.filter(external_id="ins-classic").delete()
+    said = str(_machines(**{"source-network": "basic"}).fields["instance_id"].help_text)
+    assert "Nothing of this kind there: CVM instance." in said
+
+
+def test_a_machine_that_does_not_run_is_marked(inventory: None) -> None:
+    basic = {"source-network": "basic"}
+    Resource.objects.filter(external_id="ins-classic").update(attrs={"state": "RUNNING"})
+    assert "running" not in str(_machines(**basic)["instance_id"]).lower()
+    Resource.objects.filter(external_id="ins-classic").update(attrs={"state": "STOPPED"})
+    assert "· stopped" in str(_machines(**basic)["instance_id"])
 
 
 def test_an_empty_list_says_what_to_do() -> None:

@@ -358,3 +358,14 @@ def test_a_name_that_somebody_takes_in_the_same_moment_is_refused(monkeypatch: p
     data = services.EndpointData(host="db9.internal", port=5432, account="mover", password="p")
     with pytest.raises(services.Refused, match="shop already"):
         services.save_endpoint(actor=None, name="shop", data=data)
+
+
+def test_choosing_a_machine_fills_in_the_port_that_the_directory_knows(anna: Client, inventory: None) -> None:
+    chosen = {"source-kind": "cvm", "source-region": "demo-east", "source-network": "basic", "source-port": "5432"}
+    asked = chosen | {"source-instance_id": "ins-classic"}
+    url = reverse("endpoints:fields", args=["source"])
+    named = anna.get(url, asked, **HTMX, HTTP_HX_TRIGGER_NAME="source-instance_id")
+    assertContains(named, 'name="source-port" value="5431"')
+    assertContains(
+        anna.get(url, asked, **HTMX, HTTP_HX_TRIGGER_NAME="source-region"), 'name="source-port" value="5432"'
+    )
