@@ -96,6 +96,15 @@ class EndpointForm(AccessFields):
         if self.stored.ssh_private_key:
             self.fields["ssh_key"].help_text = _("A key is stored. No passphrase.")
 
+    def tell_what_to_type_again(self) -> None:
+        """Say at secrets, once the form was refused, what has to be typed again: no page carries one back."""
+        for name in SECRETS:
+            attrs = self.fields[name].widget.attrs
+            if name in self.errors:
+                attrs.pop("placeholder", None)  # that nothing has to be typed
+            elif self.is_bound and self.data.get(self.add_prefix(name)):
+                attrs["placeholder"] = _("type it again")
+
     # What templates ask.
 
     @property

@@ -78,6 +78,8 @@ def _page(request: HtmxRequest, stored: Endpoint | None) -> HttpResponseBase:
     if stored is not None:
         now = selectors.endpoint_mark(_saved_or_404(stored.pk) if stale else stored)
         context["seen"] = seen(request, now, stale=stale)
+    if stale or form.errors:
+        form.tell_what_to_type_again()
     status = CONFLICT if stale else UNPROCESSABLE if form.errors else 200
     return render(request, "console/endpoints_edit.html", context, status=status)
 

@@ -84,6 +84,19 @@ def test_a_targets_region_brings_the_advice_for_the_source(anna: Client, invento
     assertContains(answer, 'hx-swap-oob="true"')
 
 
+def test_the_advice_stands_once_under_the_region(anna: Client, inventory: None) -> None:
+    west = {"source__region": "demo-west", "source__vpc_id": "vpc-west", "source__subnet_id": "subnet-west"}
+    east = {"target__kind": "tencentdb", "target__region": "demo-east", "target__instance_id": "postgres-target"}
+    page = anna.post(
+        reverse("tasks:create"), settings_data(**(CVM | west | east | {"source__instance_id": "ins-west"}))
+    )
+    for words in ("can be migrated to a TencentDB instance only in the same region", "Use public IP instead"):
+        assertContains(page, words, count=1, status_code=422)
+    under, after = page.text.split("Use public IP instead")
+    assert 'name="source-region"' in under
+    assert 'name="source-network"' in after
+
+
 def test_a_machine_is_saved_with_its_address(anna: Client, inventory: None) -> None:
     anna.post(reverse("tasks:create"), settings_data(**CVM))
     source = MigrationTask.objects.get().source
