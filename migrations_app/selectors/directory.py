@@ -168,7 +168,9 @@ def _with_age(answer: FieldList, kind: str, region: str | None) -> FieldList:
 
 
 def listing_problem(listing: ResourceListing) -> str:
-    """Return what the provider said, with its code and the id that its support asks for."""
+    """Return what the provider said, with its code and the id that its support asks for; or why nothing was said."""
+    if listing.error_code in sources.NETWORK_CODES:
+        return told(listing, "error_message")
     said = _("The provider answered %(code)s: %(message)s") % {
         "code": listing.error_code,
         "message": told(listing, "error_message"),
@@ -263,10 +265,10 @@ def provider_account() -> ProviderAccount | None:
 def listing_problems() -> list[str]:
     """Return what the provider answered last, for each list that it refused; repeated answers once."""
     rows = ResourceListing.objects.exclude(error_code="").order_by("kind", "region")[:200]
-    found = {
-        listing_problem(row).split(" (")[0]: f"{row.get_kind_display()} {row.region}: {listing_problem(row)}"
-        for row in rows
-    }
+    found = {}
+    for row in rows:
+        said = listing_problem(row)
+        found[said.split(" (")[0]] = f"{row.get_kind_display()} {row.region}".rstrip() + f": {said}"
     return list(found.values())[:5]
 
 
