@@ -44,7 +44,9 @@ class EndpointForm(AccessFields):
         self._offer_tls()
         self._start(typed_in)
         values = typed(data, self.side) if data is not None else {n: str(self._now(n)) for n in ("kind", *PLACE)}
-        self.place, self.list_note, self.values = arrange(self.fields, self.side, values, forget=data is None)
+        kept = stored_values(self.stored) if self.stored else None
+        arranged = arrange(self.fields, self.side, values, forget=data is None, stored=kept)
+        self.place, self.list_note, self.values = arranged
         if data is None:
             self.initial.update({name: self.values[name] for name in LISTED})
         self._tell_what_is_stored()

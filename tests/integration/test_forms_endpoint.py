@@ -218,6 +218,19 @@ def test_what_is_not_offered_any_more_is_not_chosen(inventory: None) -> None:
     assert "Choose first: VPC" in str(form["subnet_id"])
 
 
+def test_what_was_chosen_and_is_gone_is_named_at_its_field(inventory: None) -> None:
+    place = {"region": "demo-east", "network": "vpc", "vpc_id": "vpc-shop", "subnet_id": "subnet-data"}
+    stored = factories.endpoint(kind="cvm", instance_id="ins-<b>old", **place)
+    said = str(SourceForm(stored=stored).fields["instance_id"].help_text)
+    assert "ins-&lt;b&gt;old was chosen, and is not there any more." in said
+    moved = {f"source-{name}": value for name, value in place.items()} | {"source-kind": "cvm"}
+    moved |= {"source-instance_id": "ins-<b>old", "source-subnet_id": "subnet-other"}
+    form = SourceForm(stored=stored, typed_in=moved)
+    assert "any more" not in str(form.fields["instance_id"].help_text)
+    stored.instance_id = "ins-shop"
+    assert "any more" not in SourceForm(stored=stored).as_p()
+
+
 def _machines(**chosen: str) -> SourceForm:
     return SourceForm(typed_in={"source-kind": "cvm", "source-region": "demo-east"} | chosen)
 
