@@ -81,6 +81,11 @@ class Entry:
     port: int | None = None
     attrs: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What its kind is called."""
+        return str(dict(Resource.KINDS)[self.kind])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:

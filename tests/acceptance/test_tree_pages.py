@@ -133,7 +133,7 @@ def test_a_wrong_name_on_the_target_is_said_beside_its_field(
     _accessible(page)
     page.get_by_label("Name of shop.public on the target", exact=True).fill("app")
     page.get_by_role("button", name="Save names", exact=True).click()
-    expect(page.locator("#target-side")).to_contain_text("1 name is another one there.")
+    expect(page.locator("#target-side")).to_contain_text("1 name is different there.")
     assert _selection(task).target_schema("shop", "public") == "app"
 
 

@@ -114,6 +114,16 @@ def test_a_search_looks_through_the_whole_instance(search: str, found: set[str],
     assert {node.label for node in selectors.tree(task, (), search=search).nodes} == found
 
 
+@pytest.mark.parametrize("search", ["events", "events*", "/^events/"])
+def test_a_search_counts_tables_and_names_partitions_beside_them(
+    search: str, anna: Client, task: MigrationTask
+) -> None:
+    found = level(anna, task, q=search)
+    assertContains(found, f"1 table matches “{search}”")
+    assertContains(found, "2 partitions as well; they move with their tables")
+    assertNotContains(level(anna, task, q="app_orders"), "as well")
+
+
 @pytest.mark.parametrize("search", ["/(a/", "/a**/", "/[z-a]/", "/(?=x)/", r"/(a)\1/", "/", "//", "a.b.*", ".*"])
 def test_a_pattern_that_cannot_be_read_is_answered_with_the_reason(
     search: str, anna: Client, task: MigrationTask
