@@ -236,9 +236,11 @@ def test_next_is_shut_while_nothing_is_selected(anna: Client) -> None:
     task = _unchosen()
     assertContains(anna.get(_url("objects", task)), "Nothing is selected yet.")
     opened = _pick(anna, task, "shop", "public", "table_000", selected=True, **HTMX)
-    assert re.search(r'id="next" hx-swap-oob="true".*<button class="btn btn-primary">Next: Check Task', opened.text)
+    assert re.search(
+        r'id="next" hx-swap-oob="true".*<button class="btn btn-primary" id="onward">Next: Check Task', opened.text
+    )
     shut = _pick(anna, task, "shop", "public", "table_000", selected=False, **HTMX)
-    assertContains(shut, '<button class="btn btn-primary" disabled aria-describedby="why-next">', count=1)
+    assertContains(shut, '<button class="btn btn-primary" id="onward" disabled aria-describedby="why-next">', count=1)
     assert anna.post(_url("check-run", task), **HTMX).status_code == 409
     task.refresh_from_db()
     assert task.status == "draft"
