@@ -88,7 +88,7 @@ class AccessFields(forms.Form):
     )
     ca_remove = forms.BooleanField(label=gettext_lazy("Remove the stored certificate authority"), required=False)
     client_certificate = _upload(gettext_lazy("Client certificate (PEM file)"))
-    client_key = _upload(gettext_lazy("Key of the client certificate (PEM file)"))
+    client_key = _upload(gettext_lazy("Its key (PEM file)"))
     client_remove = forms.BooleanField(
         label=gettext_lazy("Remove the stored client certificate and its key"), required=False
     )

@@ -44,7 +44,9 @@ class EndpointForm(AccessFields):
         self._offer_tls()
         self._start(typed_in)
         values = typed(data, self.side) if data is not None else {n: str(self._now(n)) for n in ("kind", *PLACE)}
-        self.place, self.list_note, self.values = arrange(self.fields, self.side, values, forget=data is None)
+        kept = stored_values(self.stored) if self.stored else None
+        arranged = arrange(self.fields, self.side, values, forget=data is None, stored=kept)
+        self.place, self.list_note, self.values = arranged
         if data is None:
             self.initial.update({name: self.values[name] for name in LISTED})
         self._tell_what_is_stored()
@@ -95,6 +97,15 @@ class EndpointForm(AccessFields):
             self.fields["client_key"].help_text = _("A key is stored.")
         if self.stored.ssh_private_key:
             self.fields["ssh_key"].help_text = _("A key is stored. No passphrase.")
+
+    def tell_what_to_type_again(self) -> None:
+        """Say at secrets, once the form was refused, what has to be typed again: no page carries one back."""
+        for name in SECRETS:
+            attrs = self.fields[name].widget.attrs
+            if name in self.errors:
+                attrs.pop("placeholder", None)  # that nothing has to be typed
+            elif self.is_bound and self.data.get(self.add_prefix(name)):
+                attrs["placeholder"] = _("type it again")
 
     # What templates ask.
 

@@ -12,11 +12,11 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from migrations_app import selectors
 from migrations_app.models import Endpoint
 
 NAME_BYTES = 63
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-_HOST = r"[A-Za-z0-9_\u00a1-\uffff]([A-Za-z0-9_.:%\u00a1-\uffff-]*[A-Za-z0-9_.\u00a1-\uffff])?|::[0-9A-Fa-f:.]*"
 
 
 def tls_choices(stored: str = "") -> list[tuple[str, Any]]:
@@ -72,16 +72,23 @@ def port_field(label: Any, *, usual: int = 5432, required: bool = True) -> forms
 
 
 def clean_host(value: str) -> str:
-    """Accept one host name or address: no path, no list, no blank, no credentials. Raises ValidationError."""
-    host = value.strip().removeprefix("[").removesuffix("]")
-    if not re.fullmatch(_HOST, host):
-        raise forms.ValidationError(
-            _(
-                "Enter one host name or IP address alone, without blanks, path, port or account; "
-                "the port has its own field."
-            )
-        )
+    """Accept one host name or address, an IPv6 address in brackets too. Raises ValidationError."""
+    host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if reason := selectors.why_no_host(host):
+        raise forms.ValidationError(reason)
     return host
+
+
+def clean_host_and_port(value: str) -> str:
+    """Accept one host name or address, with a port or without. Raises ValidationError."""
+    text = value.strip()
+    parts = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?", text)
+    clean_host(parts[1] if parts else text)
+    if parts and parts[2] and not 1 <= int(parts[2]) <= 65535:
+        raise forms.ValidationError(_("A port lies between 1 and 65535."))
+    return text
 
 
 def clean_name(value: str) -> str:

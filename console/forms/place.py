@@ -36,6 +36,7 @@ _LABELS = {
     "subnet_id": gettext_lazy("Subnet"),
     "instance_id": gettext_lazy("Instance ID"),
 }
+_NETWORK = gettext_lazy("CVM network")
 _DIRECT_CONNECT = gettext_lazy("Direct Connect gateway")
 
 
@@ -106,7 +107,7 @@ def place_fields() -> dict[str, forms.Field]:
         for name, label in _LABELS.items()
     }
     made["network"] = forms.ChoiceField(
-        label=gettext_lazy("CVM network"),
+        label=_NETWORK,
         required=False,
         widget=Segments({"basic": _BASIC, "vpc": _VPC}),
         choices=Endpoint.NETWORKS,
@@ -138,11 +139,17 @@ def place_fields() -> dict[str, forms.Field]:
 
 
 def arrange(
-    fields: dict[str, forms.Field], side: str, values: Mapping[str, str], *, forget: bool
+    fields: dict[str, forms.Field],
+    side: str,
+    values: Mapping[str, str],
+    *,
+    forget: bool,
+    stored: Mapping[str, str] | None = None,
 ) -> tuple[tuple[str, ...], ListNote, dict[str, str]]:
     """Drop the fields that the chosen type lacks and fill the lists of the others.
 
-    `forget`: a value that its list does not offer (any more) counts as not chosen, and so does what hangs below it.
+    `forget`: a value that its list does not offer (any more) counts as not chosen, and so does what hangs below it;
+    of what is `stored`, the field says so.
     Returns the fields in order, the note about the lists, and the values that are left.
     """
     kept = dict(values)
@@ -153,12 +160,19 @@ def arrange(
     for name in PLACE:
         if name not in names:
             fields.pop(name, None)
-    notes = [_fill(fields[name], side, kind, name, kept, forget) for name in names if name in LISTED]
+    notes = []
+    for name in (name for name in names if name in LISTED):
+        former = kept.get(name, "") if stored and _is_as_stored(name, kept, stored) else ""
+        notes.append(_fill(fields[name], side, kind, name, kept, forget))
+        if former and not kept[name] and not notes[-1].problem:
+            fields[name].help_text = _gone(former, str(fields[name].help_text))
     deciding = selectors.deciding_fields(side, kind)
     for name in names:
         if name in deciding:
             fields[name].widget.attrs.update(swapping(side, "lists"))
     fields["kind"].widget.attrs.update(swapping(side, "where"))
+    if kind == "cvm":  # its port may be known, and stands beside the lists
+        fields["instance_id"].widget.attrs.update(swapping(side, "where"))
     _word(fields, side, kind)
     problems = [note.problem for note in notes if note.problem]
     ages = [note.as_of for note in notes if note.as_of]
@@ -187,7 +201,20 @@ def _fill(
     return listed
 
 
+def _is_as_stored(name: str, values: Mapping[str, str], stored: Mapping[str, str]) -> bool:
+    """Say whether a field and everything above it still are what is stored."""
+    above = ("kind", *PLACE[: PLACE.index(name) + 1])
+    return all(values.get(each, "") == stored.get(each, "") for each in above)
+
+
+def _gone(former: str, more: str) -> SafeString:
+    said = _("%(id)s was chosen, and is not there any more. Choose again.") % {"id": former}
+    return format_html('<span class="gone">{}</span> {}', said, more)
+
+
 def _label(kind: str, name: str) -> Any:
+    if name == "network":
+        return _NETWORK
     return _DIRECT_CONNECT if (kind, name) == ("direct_connect", "gateway_id") else _LABELS[name]
 
 

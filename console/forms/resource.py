@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from migrations_app import services
 from migrations_app.models import ProviderAccount, Resource
 
-from .fields import PLAIN, clean_host, helper, port_field
+from .fields import PLAIN, clean_host, clean_host_and_port, helper, port_field
 
 _FILE_BYTES = 2_000_000
 _NEEDED = {
@@ -178,7 +178,7 @@ class AccountForm(forms.Form):
     def clean_endpoint(self) -> str:
         """Accept a host with or without a port, or none."""
         value: str = self.cleaned_data["endpoint"].strip()
-        return clean_host(value) if value else ""
+        return clean_host_and_port(value) if value else ""
 
     def clean(self) -> dict[str, Any]:
         """Ask for the key when none is stored, or the stored one would go elsewhere."""

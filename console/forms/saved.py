@@ -33,6 +33,7 @@ class SavedEndpointForm(EndpointForm):
                 "max_length": gettext_lazy("Use at most 120 characters."),
             },
         )
+        self.fields["database"].help_text = gettext_lazy("Any one that this account may connect to.")
         self.fields["kind"].label = gettext_lazy("Database type")
 
     def clean_saved_name(self) -> str:

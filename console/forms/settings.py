@@ -55,6 +55,11 @@ class SettingsForms:
         """How many fields need another look."""
         return sum(len(form.errors) for form in self.judged)
 
+    def tell_what_to_type_again(self) -> None:
+        """Say at secrets of both sides what has to be typed again, once something was refused."""
+        for form in (self.source, self.target):
+            form.tell_what_to_type_again()
+
     def values(self) -> dict[str, Any]:
         """Return the keyword arguments that create_draft and save_settings share."""
         data = self.task.cleaned_data

@@ -78,6 +78,8 @@ def _page(request: HtmxRequest, stored: Endpoint | None) -> HttpResponseBase:
     if stored is not None:
         now = selectors.endpoint_mark(_saved_or_404(stored.pk) if stale else stored)
         context["seen"] = seen(request, now, stale=stale)
+    if stale or form.errors:
+        form.tell_what_to_type_again()
     status = CONFLICT if stale else UNPROCESSABLE if form.errors else 200
     return render(request, "console/endpoints_edit.html", context, status=status)
 
@@ -150,11 +152,19 @@ def fields(request: HtmxRequest, side: str) -> HttpResponse:
     if "public" in request.GET and side == "source":
         values = as_public(values)
     freshen(side, values, force="refresh" in request.GET)
+    if request.htmx.trigger_name == f"{side}-instance_id":
+        values = _with_port(side, values)
     form = FORMS[side](typed_in=values, other=other)
     context = {"form": form, "side": side, "swapped": True}
     if side == "target":
         context["source"] = SourceForm(typed_in=values, other=form.values)
     return render(request, "console/partials/_where.html", context)
+
+
+def _with_port(side: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what was chosen with the port of an instance that was just chosen, when the directory knows it."""
+    port = selectors.known_port(side, typed(values, side))
+    return {**values, f"{side}-port": str(port)} if port else values
 
 
 def shown_values(request: HtmxRequest, side: str, stored: Endpoint | None) -> dict[str, Any]:

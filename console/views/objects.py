@@ -78,14 +78,18 @@ def _level(
 def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """The tree, or how the reading of it stands. Without scripts a level opens as a page of its own (`path`)."""
     task = task_or_404(request, task_id)
-    if shut := closed(request, task):
-        return shut
+    return closed(request, task) or drawn(request, task)
+
+
+def drawn(request: HtmxRequest, task: MigrationTask, **refused: str) -> HttpResponse:
+    """Draw the step. `refused`: `policy` and `problem` of a choice for what the target has that was not taken."""
     path = _path(request)
     counts = selectors.selection_counts(task)
     summary = selectors.selection_summary(task, counts)
     options = selectors.selection_of(task)
     context: dict[str, Any] = {
         "options": options,
+        "existing": {"policy": options.existing, **refused},
         "seen": {
             "roles": selectors.roles_mark(options),
             "existing": selectors.existing_mark(options),
@@ -99,7 +103,8 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     }
     if summary.read_at:
         context |= {"root": selectors.boxes(task, (), counts)[0], **_level(request, task, path, counts)}
-    return render(request, "console/objects.html", context, status=UNPROCESSABLE if "problem" in context else 200)
+    status = UNPROCESSABLE if refused or "problem" in context else 200
+    return render(request, "console/objects.html", context, status=status)
 
 
 @require_GET
@@ -116,7 +121,8 @@ def _toggled(request: HtmxRequest, task: MigrationTask, path: tuple[str, ...]) -
     if not request.htmx:
         return go(request, reverse("tasks:objects", args=[task.id]))
     summary, boxes = selectors.after_change(task, path)
-    context = {"task": task, "urls": _urls(task), "summary": summary, "boxes": boxes}
+    names = selectors.route_names(task)
+    context = {"task": task, "urls": _urls(task), "summary": summary, "boxes": boxes, "names": names}
     return render(request, "console/partials/_toggled.html", context)
 
 

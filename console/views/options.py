@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from migrations_app import selectors, services
 
 from ..http import HtmxRequest, closed, go, refuse, task_or_404
+from .objects import drawn
 
 
 def _ask(
@@ -25,11 +26,16 @@ def _ask(
     told: Callable[[Any], str] = lambda result: "",
     **values: Any,
 ) -> HttpResponseBase:
-    """Ask a service for something and lead back to the tree: with what `told` says of its result, or why not."""
+    """Ask a service for something and lead back to the tree: with what `told` says of its result, or why not.
+
+    Raises Untyped: that is told beside its field.
+    """
     task = task_or_404(request, task_id)
     url = reverse("tasks:objects", args=[task.id])
     try:
         result = service(task_id=task.id, actor=request.user, **values)
+    except services.Untyped:
+        raise
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url, said=told(result))
@@ -80,7 +86,11 @@ def existing(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Say what happens to what the target has already; emptying and dropping take the task's name."""
     values = {"policy": request.POST.get("policy", "")[:20], "typed": request.POST.get("typed", "")[:200]}
     said = _("Saved. The check lists what will be done to what the target has.")
-    return _ask(request, task_id, services.set_existing, lambda task: said, seen=request.POST.get("seen"), **values)
+    try:
+        return _ask(request, task_id, services.set_existing, lambda task: said, seen=request.POST.get("seen"), **values)
+    except services.Untyped as untyped:
+        request.refused = True
+        return drawn(request, task_or_404(request, task_id), policy=values["policy"], problem=untyped.message)
 
 
 @require_POST

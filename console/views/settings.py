@@ -147,6 +147,10 @@ def _page(
     `saved`: what the page was drawn from has just been saved by itself.
     """
     shown = {**_shown_tests(request, task), **(tests or {})}
+    if forms.error_count:  # what was tested is not what stands in these fields
+        shown |= dict.fromkeys([forms.only] if forms.only else SIDES)
+    if forms.error_count or stale:
+        forms.tell_what_to_type_again()
     context: dict[str, Any] = {"forms": forms, "task": task, "tests": shown, "stale": stale}
     context["saved_source"] = selectors.saved_endpoints(side="source")
     context["saved_target"] = selectors.saved_endpoints(side="target")

@@ -72,7 +72,12 @@ class _Builder:
     def _take(self) -> str:
         char = self._peek()
         if not char:
-            raise PatternError(say("The expression ends too early."))
+            raise PatternError(
+                say(
+                    "The expression ends too early. Close every bracket, and put a character behind a backslash "
+                    "at its end."
+                )
+            )
         self.at += 1
         return char
 

@@ -41,11 +41,11 @@ def _found(endpoint: Endpoint) -> tuple[CheckStatus, Sentence, Sentence]:
     except sources.Vanished as gone:
         return CheckStatus.FAILED, verbatim(gone.message), verbatim(gone.hint)
     except sources.ProviderError as error:
+        message = error.message if error.message.endswith(".") else together([error.message, "."], "")
+        if error.code not in sources.NETWORK_CODES:
+            message = say("the provider answered {code}: {message}", code=error.code, message=message)
         said = say(
-            "Nobody could say whether {instance_id} is still at {host}:{port}: the provider answered {code}: {message}",
-            **where,
-            code=error.code,
-            message=error.message if error.message.endswith(".") else together([error.message, "."], ""),
+            "Nobody could say whether {instance_id} is still at {host}:{port}: {message}", **where, message=message
         )
         request = say(" Request: {request_id}.", request_id=error.request_id) if error.request_id else NOTHING
         hint = say(

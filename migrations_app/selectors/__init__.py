@@ -31,6 +31,7 @@ from .directory import (
     field_list,
     judge,
     kinds_of,
+    known_port,
     last_answer,
     listing_problems,
     lists_of,
@@ -42,6 +43,7 @@ from .directory import (
     resource_counts,
     resource_regions,
     resources,
+    why_no_host,
 )
 from .drawing import Chart, charts
 from .drift import ChangeLine, DriftView
@@ -93,6 +95,7 @@ from .rows import (
     get_task,
     may_recopy,
     may_tune,
+    route_names,
     task_row,
 )
 from .searching import BadSearch, matching_tables
@@ -181,6 +184,7 @@ __all__ = [
     "is_of_this_draft",
     "judge",
     "kinds_of",
+    "known_port",
     "last_answer",
     "left_behind",
     "listing_problems",
@@ -207,6 +211,7 @@ __all__ = [
     "resource_regions",
     "resources",
     "roles_mark",
+    "route_names",
     "rows_of",
     "rows_taken",
     "saved_endpoint",
@@ -238,4 +243,5 @@ __all__ = [
     "user",
     "users",
     "wal",
+    "why_no_host",
 ]

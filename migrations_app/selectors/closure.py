@@ -28,8 +28,12 @@ MOST_SHOWN = 200
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSummary:
-    """The counter under the tree, and what is missing. `foreign_keys`: require or without."""
+    """The counter under the tree, and what is missing. `foreign_keys`: require or without.
 
+    `anything`: whether anything is selected at all; it may hold no table and still move functions and types.
+    """
+
+    anything: bool
     selected_tables: int
     structure_tables: int
     total_tables: int
@@ -62,6 +66,7 @@ def selection_summary(task: MigrationTask, counts: dict[Path, Tally] | None = No
     selection, reading = Selection.from_json(task.selection), reading_of(task)
     tally = (tallies(task, selection) if counts is None else counts).get((), Tally())
     return SelectionSummary(
+        anything=selection.touches(),
         selected_tables=tally.chosen,
         structure_tables=tally.structure,
         total_tables=tally.total,
@@ -98,6 +103,8 @@ class Closure:
     keys: list[Edge]
     along: dict[str, list[str]] = field(default_factory=dict)
     along_counts: dict[str, int] = field(default_factory=dict)
+    with_parents: dict[str, list[str]] = field(default_factory=dict)  # comes along only once the parents are added
+    with_parents_counts: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     foreign_keys: str = "require"
 
@@ -123,11 +130,14 @@ def closure(task: MigrationTask) -> Closure:
         for path in sorted(children)
     ]
     along = _along(task, selection)
+    more = _along_with(task, selection, facts) if facts else _Along({}, {})
     return Closure(
         tables=tables,
         keys=keys,
         along=along.names,
         along_counts=along.counts,
+        with_parents=more.names,
+        with_parents_counts=more.counts,
         bytes=sum(table.bytes for table in tables),
         foreign_keys=selection.foreign_keys,
     )
@@ -179,20 +189,39 @@ class _Along:
 
 def _along(task: MigrationTask, selection: Selection) -> _Along:
     """Return names and counts by kind of what selected tables need: types, sequences, functions, extensions."""
+    return of_reading(task, ("along", _rules_of(selection)), lambda: _shown(_by_kind(_needs(task, selection))))
+
+
+def _along_with(task: MigrationTask, selection: Selection, parents: dict[Path, dict[str, Any]]) -> _Along:
+    """Return what these parents need and no selected table does. They follow from reading and rules too."""
+
+    def read() -> _Along:
+        needed = _by_kind(_needs(task, selection))
+        listed = _by_kind({json.dumps(facts["needs"]) for facts in parents.values()})
+        more = {kind: names - needed.get(kind, set()) for kind, names in listed.items()}
+        return _shown({kind: names for kind, names in more.items() if names})
+
+    return of_reading(task, ("along with parents", _rules_of(selection)), read)
+
+
+def _rules_of(selection: Selection) -> str:
     rules = json.dumps([*selection.to_json()["rules"], *selection.to_json().get("patterns", [])])
-    key = hashlib.sha256(rules.encode()).hexdigest()
-    return of_reading(task, ("along", key), lambda: _read_along(task, selection))
+    return hashlib.sha256(rules.encode()).hexdigest()
 
 
-def _read_along(task: MigrationTask, selection: Selection) -> _Along:
+def _by_kind(lists: set[str]) -> dict[str, set[str]]:
     names: dict[str, set[str]] = defaultdict(set)
     # One document is read much quicker than tens of thousands; equal lists are read once.
-    for listed in json.loads(f"[{','.join(_needs(task, selection))}]"):
+    for listed in json.loads(f"[{','.join(lists)}]"):
         for kind, schema, name in listed:
             names[kind].add(f"{schema}.{name}" if schema else name)
+    return names
+
+
+def _shown(names: dict[str, set[str]]) -> _Along:
     return _Along(
         {kind: nsmallest(MOST_SHOWN, found) for kind, found in sorted(names.items())},
-        {kind: len(found) for kind, found in names.items()},
+        {kind: len(found) for kind, found in sorted(names.items())},
     )
 
 

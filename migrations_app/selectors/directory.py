@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from .. import sources
 from ..models import ProviderAccount, Resource, ResourceListing
 from ..sources.verify import find, known
+from ..telling import tell
 from .wording import told
 
 RESOURCES_A_PAGE = 50
@@ -133,8 +134,25 @@ def option_label(row: Resource, *, with_region: bool = False) -> str:
     if row.kind == "region":
         return label
     address = f"{row.address}:{row.port}" if row.address and row.port else row.address
-    more = [row.region if with_region else "", str(row.attrs.get("cidr") or address)]
+    more = [row.region if with_region else "", str(row.attrs.get("cidr") or address), _state(row)]
     return " · ".join([label, *(part for part in more if part)])
+
+
+def _state(row: Resource) -> str:
+    """Return how a machine stands, unless it runs: as far as the cloud has told."""
+    state = str(row.attrs.get("state") or "RUNNING") if row.kind == "cvm" else "RUNNING"
+    known = {
+        "RUNNING": "",
+        "PENDING": _("being created"),
+        "LAUNCH_FAILED": _("creation failed"),
+        "STARTING": _("starting"),
+        "REBOOTING": _("restarting"),
+        "STOPPING": _("stopping"),
+        "STOPPED": _("stopped"),
+        "SHUTDOWN": _("stopped, to be destroyed"),
+        "TERMINATING": _("being destroyed"),
+    }
+    return known.get(state, state)
 
 
 def _with_age(answer: FieldList, kind: str, region: str | None) -> FieldList:
@@ -150,7 +168,9 @@ def _with_age(answer: FieldList, kind: str, region: str | None) -> FieldList:
 
 
 def listing_problem(listing: ResourceListing) -> str:
-    """Return what the provider said, with its code and the id that its support asks for."""
+    """Return what the provider said, with its code and the id that its support asks for; or why nothing was said."""
+    if listing.error_code in sources.NETWORK_CODES:
+        return told(listing, "error_message")
     said = _("The provider answered %(code)s: %(message)s") % {
         "code": listing.error_code,
         "message": told(listing, "error_message"),
@@ -160,6 +180,8 @@ def listing_problem(listing: ResourceListing) -> str:
 
 def _what_to_do(kind: str) -> str:
     label = dict(Resource.KINDS)[kind]
+    if Resource.objects.filter(kind=kind).exists():
+        return _("Nothing of this kind there: %(kind)s. Choose another place above.") % {"kind": label}
     if ProviderAccount.objects.exists():
         return _("Nothing of this kind was found: %(kind)s. Refresh, or add it to the inventory under Resources.") % {
             "kind": label
@@ -185,6 +207,17 @@ def region_advice(values: dict[str, str], target: dict[str, str]) -> str:
     """Return the manual's advice when the source has to stand in the target's region and does not; else ''."""
     choice = _choice("source", values)
     return sources.advice(choice.kind) if sources.is_elsewhere(choice, _choice("target", target)) else ""
+
+
+def known_port(side: str, values: dict[str, str]) -> int | None:
+    """Return the port that the directory knows of the chosen instance, or None."""
+    return judge(side, values).port
+
+
+def why_no_host(text: str) -> str:
+    """Return what is wrong with the name or address of one server, with the remedy; else ''."""
+    reason = sources.why_no_host(text)
+    return tell(reason) if reason else ""
 
 
 def public_address(values: dict[str, str]) -> str:
@@ -232,10 +265,10 @@ def provider_account() -> ProviderAccount | None:
 def listing_problems() -> list[str]:
     """Return what the provider answered last, for each list that it refused; repeated answers once."""
     rows = ResourceListing.objects.exclude(error_code="").order_by("kind", "region")[:200]
-    found = {
-        listing_problem(row).split(" (")[0]: f"{row.get_kind_display()} {row.region}: {listing_problem(row)}"
-        for row in rows
-    }
+    found = {}
+    for row in rows:
+        said = listing_problem(row)
+        found[said.split(" (")[0]] = f"{row.get_kind_display()} {row.region}".rstrip() + f": {said}"
     return list(found.values())[:5]
 
 

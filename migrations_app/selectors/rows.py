@@ -181,7 +181,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         status_label=_("Completed, with notes") if with_notes else str(label),
         tone="warn" if with_notes else tone,
         since=task.finished_at or task.started_at or task.created_at,
-        route_names=_route_names(task),
+        route_names=route_names(task),
         route_hosts=f"{task.source or _('not filled in')} → {task.target or _('not filled in')}",
         tags=[tag.name for tag in task.tags.all()],
         step_label=current.label if current else "",
@@ -215,7 +215,8 @@ def _rows_per_second(task: MigrationTask) -> float | None:
     return task.rows_per_second or None if task.current_step == StepName.COPY else task.rows_per_second
 
 
-def _route_names(task: MigrationTask) -> str:
+def route_names(task: MigrationTask) -> str:
+    """Return which databases move, three by name; before the start what the rules of the selection name."""
     databases = list(task.databases.all())
     names = [database.source_name for database in databases]
     if not names:

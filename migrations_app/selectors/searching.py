@@ -62,8 +62,11 @@ def found_rows(task: MigrationTask, path: Path, search: Search) -> QuerySet[Sour
     return rows
 
 
-def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[int]:
-    """Return the keys of the rows that a regular expression finds. Raises BadSearch when it needs too much work."""
+def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[tuple[int, bool]]:
+    """Return the rows that a regular expression finds: key, and whether it is a partition.
+
+    Raises BadSearch when it needs too much work.
+    """
     if search.pattern is None:
         return []
     names = of_reading(task, "names", lambda: _names(task))
@@ -71,16 +74,17 @@ def regex_matches(task: MigrationTask, path: Path, search: Search) -> list[int]:
         names = [row for row in names if row[1 : 1 + len(path)] == path]
     matches = search.pattern.matches
     try:
-        return [pk for pk, _database, schema, name in names if matches(schema, name)]
+        return [(pk, part) for pk, _database, schema, name, part in names if matches(schema, name)]
     except PatternError as error:
         raise BadSearch(tell(error.args[0])) from error
 
 
-def _names(task: MigrationTask) -> list[tuple[int, str, str, str]]:
-    """Return key, database, schema and name of all tables and partitions, in the order of the tree."""
-    rows = found_rows(task, (), Search()).values_list("pk", *_FIELDS)
+def _names(task: MigrationTask) -> list[tuple[int, str, str, str, bool]]:
+    """Return key, database, schema, name and whether it is a partition of all tables, in the order of the tree."""
+    rows = found_rows(task, (), Search()).values_list("pk", *_FIELDS, "level")
     return [
-        (pk, intern(database), intern(schema), name) for pk, database, schema, name in rows.iterator(chunk_size=5000)
+        (pk, intern(database), intern(schema), name, level == Level.PARTITION)
+        for pk, database, schema, name, level in rows.iterator(chunk_size=5000)
     ]
 
 
@@ -89,7 +93,7 @@ def matching_tables(task: MigrationTask, path: Path, text: str) -> list[Path]:
     search = read_search(text)
     if search.kind != "regex":
         raise BadSearch(_("This is not a regular expression between slashes."))
-    keys = regex_matches(task, path, search)
+    keys = [pk for pk, _part in regex_matches(task, path, search)]
     if len(keys) > MOST_LISTED:
         said = _("%(found)s tables match; at most %(most)s can be selected so. Use a pattern: app_*")
         raise BadSearch(said % {"found": f"{len(keys):,}", "most": f"{MOST_LISTED:,}"})

@@ -130,8 +130,8 @@ def _named(task: MigrationTask, paths: list[Path]) -> Iterable[tuple[Path, int]]
 
 
 def sizes_of(task: MigrationTask, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """Return size, rows and whether it can move for each of some tables."""
-    facts = ("bytes", "rows_estimate", "selectable", "reason", "words", "fk_parents")
+    """Return size, rows, what it needs and whether it can move for each of some tables."""
+    facts = ("bytes", "rows_estimate", "selectable", "reason", "words", "fk_parents", "needs")
     tables = SourceObject.objects.filter(task=task, level=Level.TABLE).order_by()
     rows = (row for some in _at(tables, paths) for row in some.values(*_PATH, *facts))
     return {(row["database"], row["schema"], row["name"]): row for row in rows}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from ..engine.selection import Path, Selection
 from ..models import ConnectionTest, Level, MigrationTask, SourceObject
@@ -52,7 +52,10 @@ class TreeNode:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeLevel:
-    """One page of the children of a node. `along` counts by kind what comes along with a schema."""
+    """One page of the children of a node. `along` counts by kind what comes along with a schema.
+
+    `partitions`: how many of `total` are partitions; counted for a search alone.
+    """
 
     path: Path
     nodes: list[TreeNode]
@@ -61,6 +64,12 @@ class TreeLevel:
     total: int
     search: Search = field(default_factory=Search)
     along: dict[str, int] = field(default_factory=dict)
+    partitions: int = 0
+
+    @property
+    def tables(self) -> int:
+        """How many of them are tables."""
+        return self.total - self.partitions
 
     @property
     def along_total(self) -> int:
@@ -79,19 +88,29 @@ def tree(
 ) -> TreeLevel:
     """Return one page of the children of `path`; with `search` the tables below it that match; with `along` what
     comes along with a schema. `counts`: the tallies, if known. Raises BadSearch."""
-    wanted, selection = read_search(search), Selection.from_json(task.selection)
+    wanted, selection, partitions = read_search(search), Selection.from_json(task.selection), 0
     if wanted.kind == "regex":
-        keys = regex_matches(task, path, wanted)
-        total, page, pages = _pages(len(keys), page)
-        shown = keys[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE]
+        found = regex_matches(task, path, wanted)
+        partitions = sum(part for _pk, part in found)
+        total, page, pages = _pages(len(found), page)
+        shown = [pk for pk, _part in found[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE]]
         chosen = list(_Row.objects.filter(pk__in=shown).order_by(*_FIELDS))
     else:
         rows = found_rows(task, path, wanted) if wanted.text else _children(task, path, along)
-        total, page, pages = _pages(rows.count(), page)
+        number, partitions = _counts(rows) if wanted.text else (rows.count(), 0)
+        total, page, pages = _pages(number, page)
         chosen = list(rows[(page - 1) * NODES_A_PAGE : page * NODES_A_PAGE])
     nodes = _nodes(task, selection, chosen, counts)
     kinds = _along_counts(task, path) if len(path) == 2 and page == 1 and not wanted.text and not along else {}
-    return TreeLevel(path=path, nodes=nodes, page=page, pages=pages, total=total, search=wanted, along=kinds)
+    counted = {"page": page, "pages": pages, "total": total, "partitions": partitions}
+    return TreeLevel(path=path, nodes=nodes, **counted, search=wanted, along=kinds)
+
+
+def _counts(rows: QuerySet[SourceObject]) -> tuple[int, int]:
+    """Return how many rows there are, and how many of them are partitions."""
+    parts = Count("pk", filter=Q(level=Level.PARTITION))
+    found = rows.order_by().aggregate(all=Count("pk"), parts=parts)
+    return found["all"], found["parts"]
 
 
 def _pages(total: int, page: int) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from .. import queue
 from ..draft_facts import draft_hash
 from ..engine.checks.fixes import Fix, fix_of, is_offered
 from ..engine.errors import PlanError
+from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, together
 from ..models import CheckItem, ConnectionTest, MigrationTask
@@ -24,13 +25,16 @@ _BUSY = ("waiting", "running")
 
 @transaction.atomic
 def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str = "") -> None:
-    """Ask a worker to run all items, the one named, or those of a group. Raises Refused: the task is past its check.
+    """Ask a worker to run all items, the one named, or those of a group.
 
+    Raises Refused: the task is past its check, or has nothing yet that could be checked.
     Some items alone are run only while the others still hold: after an edit, or when they are too old, all are run.
     """
     task = locked(task_id)
     require(Action.CHECK, task)
     require_filled(task, "source", "target")
+    if not _moves_anything(task):
+        raise Refused(_("Nothing is selected. Select at least one table in the objects step."))
     items = CheckItem.objects.filter(task=task)
     if code and not items.filter(code=code).exists():
         raise Refused(_("There is no check item %(code)s.") % {"code": code})
@@ -53,6 +57,10 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
     )
     if not task.foreground:
         queue.wake("check", str(task.pk), ",".join(codes))
+
+
+def _moves_anything(task: MigrationTask) -> bool:
+    return Selection.from_json(task.selection).touches()
 
 
 def _still_holds(task: MigrationTask) -> bool:
@@ -183,7 +191,8 @@ def fix_done(test: ConnectionTest, fix: Fix) -> None:
         undo=[one.sql for one in fix.undo],
     )
     task.refresh_from_db()
-    if Status(task.status) in (Status.CHECK_FAILED, Status.CHECK_PASSED, Status.DRAFT):
+    editable = Status(task.status) in (Status.CHECK_FAILED, Status.CHECK_PASSED, Status.DRAFT)
+    if editable and _moves_anything(task):
         code = str(test.detail.get("code", ""))
         known = CheckItem.objects.filter(task=task, code=code).exists()
         request_check(task_id=task.pk, actor=None, code=code if known else "")

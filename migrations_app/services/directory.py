@@ -236,11 +236,11 @@ def import_inventory(*, actor: Actor, text: str, apply: bool) -> sources.Plan:
     Rows are found by (kind, region, id); rows that the file does not name stay. Raises InventoryError with every
     problem and its line.
     """
-    entries = sources.read_inventory(text)
-    problems = sources.missing_parents(entries)
+    read = sources.read_inventory(text)
+    problems = [*read.problems, *sources.missing_parents(read.entries, doubtful=read.doubtful)]
     if problems:
         raise sources.InventoryError(problems)
-    plan = sources.plan_import(entries)
+    plan = sources.plan_import(read.entries)
     if not apply:
         return plan
     for change in (*plan.added, *plan.changed):

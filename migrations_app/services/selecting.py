@@ -17,7 +17,7 @@ from ..engine.states import Action
 from ..engine.wording import say
 from ..models import Level, MigrationTask, SourceObject
 from ..telling import tell_kept
-from .base import Actor, Refused, TaskId, locked, note, refuse_stale, require, touch
+from .base import Actor, Refused, TaskId, Untyped, locked, note, refuse_stale, require, touch
 from .drafts import void_check
 from .renaming import refuse_bad_targets
 
@@ -170,7 +170,7 @@ def set_existing(
     """Say what happens to objects of the target that are in the way.
 
     What empties or drops them has to be confirmed by the task's name (`typed`). `seen`: the `existing_mark` that the
-    form was drawn from. Raises Refused, and Changed when it is another one by now.
+    form was drawn from. Raises Refused, Untyped without that name, and Changed when it is another one by now.
     """
     if policy not in EXISTING:
         raise Refused(_("Choose what happens to what the target has already."))
@@ -178,7 +178,7 @@ def set_existing(
     def change(task: MigrationTask, now: Selection) -> Selection:
         refuse_stale(seen, existing_mark(now), _stale_choice())
         if policy in DESTRUCTIVE and typed.strip() != task.name.strip():
-            raise Refused(_("Type the task's name to confirm that objects of the target are emptied or dropped."))
+            raise Untyped(_("Type the task's name to confirm that objects of the target are emptied or dropped."))
         if now.existing != policy:
             level = "warning" if policy in DESTRUCTIVE else "info"
             note(task, _EXISTING_SAID[policy], actor=actor, code="TASK-EXISTING", level=level)

@@ -6,16 +6,18 @@ The resource directory behind the lists has two providers: rows of our own (`loc
 from __future__ import annotations
 
 from .directory import Resolved, Vanished, directory_of, look_up, resolve
+from .hosts import why_no_host
 from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
 from .local import Change, Plan, missing_parents, plan_import
-from .tencent import Found, ProviderError, Tencent
+from .tencent import NETWORK_CODES, Found, ProviderError, Tencent
 from .verify import Choice, Judgement, advice, is_elsewhere, judge
 
 __all__ = [
     "DIRECTORY_FIELDS",
     "KINDS_OF",
     "LISTS",
+    "NETWORK_CODES",
     "Change",
     "Choice",
     "Entry",
@@ -39,4 +41,5 @@ __all__ = [
     "plan_import",
     "read_inventory",
     "resolve",
+    "why_no_host",
 ]

@@ -13,6 +13,7 @@ import yaml
 
 from ..engine.wording import Sentence, say
 from ..models import Resource
+from .hosts import why_no_host, why_no_network
 
 MOST_BYTES = 2_000_000
 MOST_ENTRIES = 20_000
@@ -42,6 +43,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 _COLUMNS = {"vpc": "vpc_id", "subnet": "subnet_id", "gateway": "gateway_id", "id": "external_id"}
 _ATTRS = ("cidr", "zone", "version", "public_address")
+_JUDGES = {"address": why_no_host, "public_address": why_no_host, "cidr": why_no_network}
 _LONGEST = {"id": 120, "name": 200, "region": 60, "vpc": 120, "subnet": 120, "gateway": 120, "address": 255}
 
 
@@ -79,32 +81,49 @@ class Entry:
     port: int | None = None
     attrs: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What its kind is called."""
+        return str(dict(Resource.KINDS)[self.kind])
 
-def read_inventory(text: str) -> list[Entry]:
-    """Return the entries of a file. Raises InventoryError with everything that is wrong in it."""
-    items = _items(_compose(text))
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a file says. With `problems`, `entries` hold only what could be read, and nothing of them is to be used.
+
+    `doubtful`: the ids of what is wrong; who refers to one of these is not to blame for that.
+    """
+
+    entries: list[Entry]
+    problems: list[Problem]
+    doubtful: frozenset[str] = frozenset()
+
+
+def read_inventory(text: str) -> Reading:
+    """Return what a file says, with everything that is wrong in it. Raises InventoryError for what is no such file."""
     problems: list[Problem] = []
     entries: list[Entry] = []
+    doubtful: set[str] = set()
     seen: dict[tuple[str, str, str], int] = {}
-    for node in items:
+    for node in _items(_compose(text)):
+        before = len(problems)
         entry = _entry(node, problems)
+        if len(problems) > before:
+            doubtful.add(_raw_id(node))
         if entry is None:
             continue
         key = (entry.kind, entry.region, entry.external_id)
-        if key in seen:
-            problems.append(
-                Problem(
-                    entry.line,
-                    say(
-                        "{name} stands in line {line} already", name=f"{entry.kind} {entry.external_id}", line=seen[key]
-                    ),
-                )
-            )
+        if entry.external_id and key in seen:
+            said = say("{name} stands in line {line} already", name=f"{entry.kind} {entry.external_id}", line=seen[key])
+            problems.append(Problem(entry.line, said))
         seen.setdefault(key, entry.line)
         entries.append(entry)
-    if problems:
-        raise InventoryError(problems)
-    return entries
+    return Reading(entries=entries, problems=problems, doubtful=frozenset(doubtful))
+
+
+def _raw_id(node: yaml.Node) -> str:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((str(value.value) for key, value in pairs if key.value == "id"), "")
 
 
 def _compose(text: str) -> yaml.Node:
@@ -183,11 +202,11 @@ def _kind(node: yaml.MappingNode, problems: list[Problem]) -> str:
 
 
 def _entry(node: yaml.Node, problems: list[Problem]) -> Entry | None:
-    """Return what one item says, or None after adding what is wrong with it."""
+    """Return what one item says as far as it can be read, after adding what is wrong with it; None without a kind."""
     if not isinstance(node, yaml.MappingNode):
         problems.append(Problem(_line(node), say("each resource has to be a mapping that begins with kind and id")))
         return None
-    kind, before = _kind(node, problems), len(problems)
+    kind = _kind(node, problems)
     if not kind:
         return None
     pairs = _pairs(node, (*_COMMON, *_KEYS[kind]), problems)
@@ -199,11 +218,10 @@ def _entry(node: yaml.Node, problems: list[Problem]) -> Entry | None:
     ]
     if values.get("subnet") and not values.get("vpc"):
         problems.append(Problem(_line(node), say("{kind}: a subnet needs its vpc", kind=kind)))
-    if len(problems) > before:
-        return None
     columns: dict[str, Any] = {
         _COLUMNS.get(name, name): value for name, value in values.items() if name not in _ATTRS and name != "kind"
     }
+    columns.setdefault("external_id", "")
     attrs = {name: str(values[name]) for name in _ATTRS if values.get(name)}
     return Entry(line=_line(node), kind=kind, attrs=attrs, **columns)
 
@@ -222,6 +240,8 @@ def _value(name: str, node: yaml.Node, problems: list[Problem]) -> str | int:
     if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text):
         problems.append(Problem(_line(node), say("{name} holds a character that cannot be stored", name=name)))
         return ""
+    if text and name in _JUDGES and (why := _JUDGES[name](text)):
+        problems.append(Problem(_line(node), say("{name}: {why}", name=name, why=why)))
     return text
 
 

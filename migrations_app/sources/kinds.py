@@ -29,7 +29,7 @@ LISTS: dict[tuple[str, str], dict[str, ListOf]] = {
         "region": _REGION,
         "vpc_id": ListOf(resource="vpc", within=("region",)),
         "subnet_id": ListOf(resource="subnet", within=("region", "vpc_id")),
-        "instance_id": ListOf(resource="cvm", within=("region", "vpc_id", "subnet_id")),
+        "instance_id": ListOf(resource="cvm", within=("region", "network", "vpc_id", "subnet_id")),
     },
     ("source", "direct_connect"): {
         "gateway_id": ListOf(resource="direct_connect_gateway"),

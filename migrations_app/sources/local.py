@@ -70,14 +70,19 @@ def plan_import(entries: Iterable[Entry]) -> Plan:
     return Plan(added=added, changed=changed, same=same)
 
 
-def missing_parents(entries: Iterable[Entry]) -> list[Problem]:
-    """Return one problem for each entry whose region, network or gateway neither the file nor our rows hold."""
+def missing_parents(entries: Iterable[Entry], *, doubtful: frozenset[str] = frozenset()) -> list[Problem]:
+    """Return one problem for each entry whose region, network or gateway neither the file nor our rows hold.
+
+    `doubtful`: ids that are not asked for, because what the file says of them is wrong in itself.
+    """
     entries = list(entries)
     there = {_key(row) for row in Resource.objects.filter(provider=PROVIDER)} | {_key(entry) for entry in entries}
     rows: list[Entry | Resource] = [*Resource.objects.filter(provider=PROVIDER, kind="subnet"), *entries]
     subnets = {(row.region, row.external_id): row.vpc_id for row in rows if row.kind == "subnet"}
     problems = []
     for entry in entries:
+        if not entry.region and entry.external_id in doubtful:  # nobody knows where to look for its parents
+            continue
         problems += [
             Problem(
                 entry.line,
@@ -89,10 +94,10 @@ def missing_parents(entries: Iterable[Entry]) -> list[Problem]:
                 ),
             )
             for kind, region, value in _parents(entry)
-            if (kind, region, value) not in there
+            if (kind, region, value) not in there and value not in doubtful
         ]
         home = subnets.get((entry.region, entry.subnet_id), entry.vpc_id)
-        if entry.subnet_id and home != entry.vpc_id:
+        if entry.subnet_id and home != entry.vpc_id and not {entry.subnet_id, entry.external_id} & doubtful:
             text = say(
                 "{name}: subnet {subnet} is in {home}, not in {vpc}",
                 name=f"{entry.kind} {entry.external_id}",

@@ -24,6 +24,9 @@ PROVIDER = "tencent"
 TIMEOUT_SECONDS = 5
 PAGE = 100
 MOST_PAGES = 100
+_NO_ANSWER = "ClientNetworkError"
+NETWORK_CODES = (_NO_ANSWER, "ServerNetworkError")
+"""Codes of the SDK for what the provider has not said: nothing answered, or something else than its API."""
 
 Answer = dict[str, Any]
 
@@ -268,6 +271,10 @@ class Tencent:
         try:
             answer = self._client(listing, region).call_json(listing.action, parameters)
         except TencentCloudSDKException as error:
+            if error.get_code() in NETWORK_CODES:  # what the SDK says then is Python's, and names no remedy
+                raise ProviderError(
+                    error.get_code(), _unreached(self._account, listing, error.get_code()), ""
+                ) from error
             raise ProviderError(
                 str(error.get_code() or "Unknown"),
                 verbatim(str(error.get_message() or "")),
@@ -301,15 +308,36 @@ class Tencent:
         return CommonClient(listing.product, _VERSION, credential, region, profile)
 
 
+def _host(account: ProviderAccount, product: str) -> str:
+    return account.endpoint or f"{product}.{account.root_domain or 'tencentcloudapi.com'}"
+
+
+def _unreached(account: ProviderAccount, listing: _Listing, code: str) -> Sentence:
+    """Return what is to be said of an address that does not answer, or that answers something else."""
+    host = _host(account, listing.product)
+    if code == _NO_ANSWER:
+        return say(
+            "{host} could not be reached, or did not answer within {seconds} seconds. Check the addresses of the "
+            "provider account under Resources, and that the machine of this console may reach them.",
+            host=host,
+            seconds=TIMEOUT_SECONDS,
+        )
+    return say(
+        "{host} answers, but not as the provider's API does. Check the addresses of the provider account under "
+        "Resources, and what stands between.",
+        host=host,
+    )
+
+
 def _refuse_forbidden(account: ProviderAccount, product: str) -> None:
     """Raise ProviderError when an address of our own choice leads where nothing is ever dialled (`engine.policy`).
 
     The list of what databases may be dialled does not count here; loopback does no harm: a gateway may stand there.
     A name that cannot be looked up is left to the SDK, which may have a proxy that knows it.
     """
-    host = account.endpoint or (f"{product}.{account.root_domain}" if account.root_domain else "")
-    if not host:
+    if not account.endpoint and not account.root_domain:
         return
+    host = _host(account, product)
     name, colon, port = host.rpartition(":") if host.count(":") == 1 or "]:" in host else (host, "", "")
     policy = AddressPolicy(deny=parse_networks(settings.DENY_ADDRESSES), loopback=True)
     try:

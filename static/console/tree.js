@@ -56,6 +56,9 @@
     fetching.forEach((list, xhr) => forget(xhr, list));
     // The box changes at once to what the next click would ask for: what this one asks for is taken now.
     waiting.push({ button, value: button.value, issue: () => event.detail.issueRequest(false) });
+    // Nobody has to wait for the answer to go on; whether there is anything to go on with is seen when it is there.
+    const onward = document.getElementById("onward");
+    if (onward) onward.disabled = false;
     if (!running) next();
   });
   document.addEventListener("htmx:configRequest", (event) => {
@@ -89,7 +92,11 @@
   document.addEventListener("submit", (event) => {
     if (!running || event.submitter?.hasAttribute("data-again")) return;
     event.preventDefault();
-    leave = () => event.target.requestSubmit(event.submitter);
+    const { target: form, submitter } = event;
+    leave = () => {  // the answers may have brought another button, or a shut one
+      const button = submitter?.isConnected === false ? form.querySelector("button:enabled") : submitter;
+      if (button || !submitter) form.requestSubmit(button);
+    };
   }, true);
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element && event.target.closest("a[href]:not([hx-get])");

@@ -87,6 +87,15 @@ def _cvm(source: Locator) -> None:
     _text(source, "Port").fill("5431")
 
 
+def _cvm_in_the_basic_network(source: Locator) -> None:
+    expect(_list(source, "CVM instance ID")).to_contain_text("Choose first: Region", timeout=WAIT)
+    _list(source, "Region").select_option("demo-east")
+    expect(_list(source, "CVM instance ID")).to_contain_text("Choose first: CVM network", timeout=WAIT)
+    source.get_by_role("radio", name=re.compile("^Basic network")).check()
+    _list(source, "CVM instance ID").select_option("ins-classic")
+    expect(_text(source, "Port")).not_to_have_value("5432", timeout=WAIT)  # the directory knows a closer one
+
+
 def _direct_connect(source: Locator) -> None:
     _list(source, "Direct Connect gateway").select_option("dcg-office")
     _list(source, "VPC").select_option("vpc-office")
@@ -102,14 +111,24 @@ def _vpn(source: Locator) -> None:
     _text(source, "Server address").fill("127.0.0.1")
 
 
+def _vpn_on_a_cvm(source: Locator) -> None:
+    source.get_by_role("radio", name=re.compile("^CVM-based self-created VPN")).check()
+    _list(source, "Region").select_option("demo-east")
+    _list(source, "VPC").select_option("vpc-office")
+    expect(_list(source, "VPN gateway")).to_have_count(0)
+    _text(source, "Server address").fill("127.0.0.1")
+
+
 TYPES: dict[str, tuple[str, Callable[[Locator], object]]] = {
     "public_ip": (
         "PostgreSQL with public IP",
         lambda source: _text(source, "Server address").fill("127.0.0.1"),
     ),
     "cvm": ("CVM-based self-created PostgreSQL", _cvm),
+    "cvm, basic network": ("CVM-based self-created PostgreSQL", _cvm_in_the_basic_network),
     "direct_connect": ("Direct Connect-based PostgreSQL", _direct_connect),
     "vpn": ("VPN-based PostgreSQL", _vpn),
+    "vpn, on a CVM": ("VPN-based PostgreSQL", _vpn_on_a_cvm),
     "tencentdb": (
         "TencentDB for PostgreSQL",
         lambda source: _list(source, "Instance ID").select_option("postgres-source"),
@@ -117,14 +136,15 @@ TYPES: dict[str, tuple[str, Callable[[Locator], object]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", TYPES)
 def test_a_source_type_leads_to_a_checked_task(
-    kind: str, sign_in: SignIn, live_server: Any, source_cluster: Cluster, target_cluster: Cluster
+    name: str, sign_in: SignIn, live_server: Any, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
     text = inventory_text(source_port=source_cluster.port, target_port=target_cluster.port)
     services.import_inventory(actor=None, text=text, apply=True)
     page = sign_in()
-    label, fill = TYPES[kind]
+    label, fill = TYPES[name]
+    kind = name.partition(",")[0]
     source = _begin(page, live_server, label)
     fill(source)
     target = _side(page, "Target")
@@ -137,7 +157,7 @@ def test_a_source_type_leads_to_a_checked_task(
         _text(side, "Account").fill("postgres")
         side.locator("input[type=password]").first.fill(cluster.password)
         _list(side, "TLS").select_option("disable")
-    _shot(page, f"source-{kind}")
+    _shot(page, f"source-{name}")
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
     page.get_by_role("button", name="Next: Objects", exact=True).click()

@@ -133,7 +133,7 @@ def test_a_wrong_name_on_the_target_is_said_beside_its_field(
     _accessible(page)
     page.get_by_label("Name of shop.public on the target", exact=True).fill("app")
     page.get_by_role("button", name="Save names", exact=True).click()
-    expect(page.locator("#target-side")).to_contain_text("1 name is another one there.")
+    expect(page.locator("#target-side")).to_contain_text("1 name is different there.")
     assert _selection(task).target_schema("shop", "public") == "app"
 
 
@@ -201,3 +201,22 @@ def test_who_goes_on_at_once_takes_the_last_click_along(sign_in: SignIn, live_se
     expect(page.get_by_role("heading", name="Select objects", exact=True)).to_be_hidden()
     selection = _selection(task)
     assert (selection.state("shop"), selection.state("analytics")) == ("all", "all")
+
+
+def test_who_goes_on_after_the_last_box_was_emptied_stays(
+    sign_in: SignIn, live_server: Any, task: MigrationTask
+) -> None:
+    page = _open(sign_in, live_server, task)
+    onward = page.get_by_role("button", name="Next: Check Task", exact=True)
+    expect(onward).to_be_disabled()
+    page.get_by_role("checkbox", name="shop", exact=True).click()
+    expect(page.locator("#wizard-names")).to_have_text("shop")
+    held: list[Route] = []
+    page.route("**/objects/toggle/", lambda route: held.append(route))
+    page.get_by_role("checkbox", name="shop", exact=True).click()
+    onward.click()
+    wait_until(lambda: bool(held), 30, "the change on its way")
+    held[0].continue_()
+    expect(page.locator("#why-next")).to_have_text("Nothing is selected yet.")
+    expect(onward).to_be_disabled()
+    assert MigrationTask.objects.get(pk=task.pk).status == "draft"

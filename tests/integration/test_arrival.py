@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django.asserts import assertContains, assertNotContains
+from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 from migrations_app import selectors, services
 from migrations_app.engine.selection import Selection
@@ -112,6 +112,20 @@ def test_emptying_and_dropping_take_the_name_of_the_task(anna: Client) -> None:
     assert Selection.from_json(task.selection).existing == "truncate"
     assert Event.objects.get(task=task, code="TASK-EXISTING").actor == "anna"
     assert "Confirmed by the task's name" in AuditEntry.objects.filter(action="tasks:existing").latest("id").message
+
+
+def test_a_wrong_name_is_told_at_its_field_and_the_choice_is_kept(anna: Client) -> None:
+    task = factories.task(name="shop to 18")
+    factories.inventory(task)
+    url = reverse("tasks:existing", args=[task.pk])
+    answer = anna.post(url, {"policy": "recreate", "typed": "shop to 17"})
+    assertContains(answer, '<option value="recreate" selected>', status_code=422)
+    assertContains(answer, 'value="shop to 17" aria-invalid="true" aria-describedby="typed-error"', status_code=422)
+    assertContains(answer, "Type the task&#x27;s name to confirm", status_code=422)
+    assert not AuditEntry.objects.filter(action="tasks:existing").exists()
+    assertRedirects(
+        anna.post(url, {"policy": "recreate", "typed": "shop to 18"}), reverse("tasks:objects", args=[task.pk])
+    )
 
 
 def test_keeping_what_is_there_needs_no_confirmation(anna: Client) -> None:

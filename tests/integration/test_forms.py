@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from console.access_forms import AccessForm
-from console.forms import SettingsForms, SourceForm, TargetForm, TaskForm
+from console.forms import AccountForm, SettingsForms, SourceForm, TargetForm, TaskForm
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -114,10 +114,58 @@ def test_one_host_name_or_address_is_accepted(host: str) -> None:
         "x" * 256,
         "a'b",
         "host=x",
+        "db.example.com:5432",
+        "127.0.0.1:5432",
+        "[::1]:5432",
+        "db1:",
+        "::g",
+        "2001:db8:::1",
+        "a..b",
+        ".a",
+        "1.2.3",
+        "999.1.1.1",
+        "127.1",
+        "2130706433",
+        "a.-b",
+        f"{'x' * 64}.example.com",
+        "[db1",
+        "fe80::1%a b",
+        "a\u3000b",
+        "a\u200bb",
     ],
 )
 def test_anything_else_is_refused_as_a_host(host: str) -> None:
     assert "host" in _source(host=host).errors
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("db.example.com:5432", "Leave the port out here"),
+        ("::g", "no IPv6 address"),
+        ("999.1.1.1", "no IPv4 address"),
+        ("a..b", "no two in a row"),
+        ("db1/x", "Enter one host name or IP address alone"),
+    ],
+)
+def test_what_is_wrong_with_a_host_is_said_with_the_remedy(host: str, said: str) -> None:
+    assert said in _source(host=host).errors["host"][0]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "taken"),
+    [
+        ("cloud.internal:8443", True),
+        ("[::1]:8443", True),
+        ("cloud.internal", True),
+        ("127.0.0.1:70000", False),
+        ("999.1.1.1:443", False),
+        ("::1:x", False),
+    ],
+)
+def test_the_endpoint_of_a_cloud_may_have_a_port(endpoint: str, taken: bool) -> None:
+    form = AccountForm({"secret_id": "id", "secret_key": "key", "endpoint": endpoint})
+    assert ("endpoint" not in form.errors) == taken
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "-1", "5432x", "1e3", "99999999999999999999"])

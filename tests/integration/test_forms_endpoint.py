@@ -17,7 +17,7 @@ from django.utils import timezone
 from console.forms import SavedEndpointForm, SettingsForms, SourceForm, TargetForm
 from migrations_app import services
 from migrations_app.demo.inventory import inventory_text
-from migrations_app.models import Endpoint
+from migrations_app.models import Endpoint, Resource
 from tests import factories
 from tests.integration.test_forms import settings_data
 
@@ -216,6 +216,42 @@ def test_what_is_not_offered_any_more_is_not_chosen(inventory: None) -> None:
     form = SourceForm(typed_in={**chosen, "source-subnet_id": "subnet-west"})
     assert form.values["vpc_id"] == ""
     assert "Choose first: VPC" in str(form["subnet_id"])
+
+
+def test_what_was_chosen_and_is_gone_is_named_at_its_field(inventory: None) -> None:
+    place = {"region": "demo-east", "network": "vpc", "vpc_id": "vpc-shop", "subnet_id": "subnet-data"}
+    stored = factories.endpoint(kind="cvm", instance_id="ins-<b>old", **place)
+    said = str(SourceForm(stored=stored).fields["instance_id"].help_text)
+    assert "ins-&lt;b&gt;old was chosen, and is not there any more." in said
+    moved = {f"source-{name}": value for name, value in place.items()} | {"source-kind": "cvm"}
+    moved |= {"source-instance_id": "ins-<b>old", "source-subnet_id": "subnet-other"}
+    form = SourceForm(stored=stored, typed_in=moved)
+    assert "any more" not in str(form.fields["instance_id"].help_text)
+    stored.instance_id = "ins-shop"
+    assert "any more" not in SourceForm(stored=stored).as_p()
+
+
+def _machines(**chosen: str) -> SourceForm:
+    return SourceForm(typed_in={"source-kind": "cvm", "source-region": "demo-east"} | chosen)
+
+
+def test_machines_are_listed_once_their_network_is_chosen(inventory: None) -> None:
+    assert "Choose first: CVM network" in str(_machines()["instance_id"])
+    assert "ins-classic" in str(_machines(**{"source-network": "basic"})["instance_id"])
+
+
+def test_an_empty_branch_says_that_nothing_is_there(inventory: None) -> None:
+    Resource.objects.filter(external_id="ins-classic").delete()
+    said = str(_machines(**{"source-network": "basic"}).fields["instance_id"].help_text)
+    assert "Nothing of this kind there: CVM instance." in said
+
+
+def test_a_machine_that_does_not_run_is_marked(inventory: None) -> None:
+    basic = {"source-network": "basic"}
+    Resource.objects.filter(external_id="ins-classic").update(attrs={"state": "RUNNING"})
+    assert "running" not in str(_machines(**basic)["instance_id"]).lower()
+    Resource.objects.filter(external_id="ins-classic").update(attrs={"state": "STOPPED"})
+    assert "· stopped" in str(_machines(**basic)["instance_id"])
 
 
 def test_an_empty_list_says_what_to_do() -> None:

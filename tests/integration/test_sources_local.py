@@ -255,6 +255,31 @@ def test_a_missing_parent_refuses_the_whole_file(text: str, said: str, inventory
     assert Resource.objects.count() == before
 
 
+WRONG_AND_MISSING = """\
+resources:
+- {kind: region, id: r}
+- {kind: vpc, region: r, id: v, cidr: hello}
+- {kind: subnet, region: r, vpc: v, id: s}
+- {kind: cvm, region: r, vpc: v, subnet: s, id: i, address: a b}
+- {kind: cvm, region: mars, id: j, address: c d}
+- {kind: vpc, id: w}
+- {kind: subnet, region: r, vpc: w, id: t}
+"""
+
+
+def test_missing_parents_are_told_together_with_what_else_is_wrong() -> None:
+    with pytest.raises(services.InventoryError) as refused:
+        services.import_inventory(actor=None, text=WRONG_AND_MISSING, apply=True)
+    said = [str(problem).split(",")[0][:40] for problem in refused.value.problems]
+    assert said == [
+        "line 3: cidr: This is no range of addres",
+        "line 5: address: Enter one host name or ",
+        "line 6: address: Enter one host name or ",
+        "line 6: cvm j: there is no region mars",
+        "line 7: vpc: region is missing",
+    ]
+
+
 def test_the_command_shows_then_applies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "inventory.yaml"
     file.write_text(DEMO)

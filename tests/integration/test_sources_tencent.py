@@ -207,11 +207,22 @@ def test_a_directory_that_does_not_answer_is_given_up(
     services.freshen([("region", "")])
     listing = ResourceListing.objects.get(kind="region")
     assert listing.error_code == "ClientNetworkError"
+    said = f"{cloud.address} could not be reached, or did not answer within 0.3 seconds."
+    (shown,) = selectors.listing_problems()
+    assert shown.startswith(f"Region: {said}")
+    assert "HTTPConnectionPool" not in shown
     asked = len(cloud.calls)
     cloud.hang.set()
     services.freshen([("region", "")])  # not asked again at once: pages stay quick
     assert len(cloud.calls) <= asked + 1
     assert ResourceListing.objects.get(kind="region").refreshed_at is None
+
+
+def test_a_directory_that_refuses_the_connection_is_told_with_the_remedy(account: ProviderAccount) -> None:
+    account.endpoint = "127.0.0.1:9"
+    with pytest.raises(sources.ProviderError) as failed:
+        sources.Tencent(account).listed("region", "")
+    assert str(failed.value.message).startswith("127.0.0.1:9 could not be reached")
 
 
 def test_answers_are_kept_for_five_minutes(account: ProviderAccount, cloud: Cloud) -> None:

@@ -84,6 +84,19 @@ def test_a_targets_region_brings_the_advice_for_the_source(anna: Client, invento
     assertContains(answer, 'hx-swap-oob="true"')
 
 
+def test_the_advice_stands_once_under_the_region(anna: Client, inventory: None) -> None:
+    west = {"source__region": "demo-west", "source__vpc_id": "vpc-west", "source__subnet_id": "subnet-west"}
+    east = {"target__kind": "tencentdb", "target__region": "demo-east", "target__instance_id": "postgres-target"}
+    page = anna.post(
+        reverse("tasks:create"), settings_data(**(CVM | west | east | {"source__instance_id": "ins-west"}))
+    )
+    for words in ("can be migrated to a TencentDB instance only in the same region", "Use public IP instead"):
+        assertContains(page, words, count=1, status_code=422)
+    under, after = page.text.split("Use public IP instead")
+    assert 'name="source-region"' in under
+    assert 'name="source-network"' in after
+
+
 def test_a_machine_is_saved_with_its_address(anna: Client, inventory: None) -> None:
     anna.post(reverse("tasks:create"), settings_data(**CVM))
     source = MigrationTask.objects.get().source
@@ -358,3 +371,14 @@ def test_a_name_that_somebody_takes_in_the_same_moment_is_refused(monkeypatch: p
     data = services.EndpointData(host="db9.internal", port=5432, account="mover", password="p")
     with pytest.raises(services.Refused, match="shop already"):
         services.save_endpoint(actor=None, name="shop", data=data)
+
+
+def test_choosing_a_machine_fills_in_the_port_that_the_directory_knows(anna: Client, inventory: None) -> None:
+    chosen = {"source-kind": "cvm", "source-region": "demo-east", "source-network": "basic", "source-port": "5432"}
+    asked = chosen | {"source-instance_id": "ins-classic"}
+    url = reverse("endpoints:fields", args=["source"])
+    named = anna.get(url, asked, **HTMX, HTTP_HX_TRIGGER_NAME="source-instance_id")
+    assertContains(named, 'name="source-port" value="5431"')
+    assertContains(
+        anna.get(url, asked, **HTMX, HTTP_HX_TRIGGER_NAME="source-region"), 'name="source-port" value="5432"'
+    )

@@ -160,3 +160,28 @@ def test_pages_of_a_draft_with_one_side_say_that_the_other_is_missing(name: str,
     page = anna.get(reverse(f"tasks:{name}", args=[MigrationTask.objects.get().id]))
     assertContains(page, "not filled in")
     assertNotContains(page, "None")
+
+
+def test_a_result_does_not_outlive_the_fields_that_it_was_of(anna: Client) -> None:
+    task = factories.task()
+    for side in ("source", "target"):
+        factories.connection_test(task, side, state="failed", message=f"{side} said no")
+    shown = {f"test_{test.side}": str(test.pk) for test in ConnectionTest.objects.all()}
+    refused = _press(anna, "next", task, source__host="a b", **shown)
+    assert refused.status_code == 422
+    assertNotContains(refused, "said no", status_code=422)
+    one_side = _press(anna, "test-source", task, source__host="a b", **shown)
+    assertNotContains(one_side, "source said no", status_code=422)
+    assertContains(one_side, "target said no", status_code=422)
+
+
+def test_a_typed_password_has_to_be_typed_again_after_a_refusal_and_the_page_says_so(anna: Client) -> None:
+    page = _press(anna, "next", source__port="0")
+    assertContains(page, 'placeholder="type it again"', count=2, status_code=422)
+    assertNotContains(page, factories.CANARY, status_code=422)
+
+
+def test_a_password_that_is_asked_for_again_is_not_called_stored(anna: Client) -> None:
+    page = _press(anna, "next", factories.task(), source__host="db2.internal", source__password="")
+    assertContains(page, "Enter the password again", status_code=422)
+    assertNotContains(page, "stored, leave empty to keep", status_code=422)

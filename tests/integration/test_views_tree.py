@@ -114,6 +114,16 @@ def test_a_search_looks_through_the_whole_instance(search: str, found: set[str],
     assert {node.label for node in selectors.tree(task, (), search=search).nodes} == found
 
 
+@pytest.mark.parametrize("search", ["events", "events*", "/^events/"])
+def test_a_search_counts_tables_and_names_partitions_beside_them(
+    search: str, anna: Client, task: MigrationTask
+) -> None:
+    found = level(anna, task, q=search)
+    assertContains(found, f"1 table matches “{search}”")
+    assertContains(found, "2 partitions as well; they move with their tables")
+    assertNotContains(level(anna, task, q="app_orders"), "as well")
+
+
 @pytest.mark.parametrize("search", ["/(a/", "/a**/", "/[z-a]/", "/(?=x)/", r"/(a)\1/", "/", "//", "a.b.*", ".*"])
 def test_a_pattern_that_cannot_be_read_is_answered_with_the_reason(
     search: str, anna: Client, task: MigrationTask
@@ -227,6 +237,31 @@ def test_parents_of_parents_are_listed_before_they_are_added(anna: Client, task:
     assertRedirects(anna.post(url("parents", task)), url("objects", task))
     assert selection(task).includes("shop", "public", "table_000")
     assert selectors.selection_summary(task).missing_parents == []
+
+
+def test_what_comes_along_with_parents_is_listed_before_they_are_added(anna: Client, task: MigrationTask) -> None:
+    needs = [["sequence", "public", "orders_seq"], ["type", "hr", "grade"]]
+    SourceObject.objects.filter(task=task, name="table_000").update(needs=needs)
+    SourceObject.objects.filter(task=task, name="app_orders").update(fk_parents=[["public", "table_001"]])
+    task = services.set_selected(task_id=task.pk, actor=None, path=("shop", "public", "app_orders"), selected=True)
+    listed = selectors.closure(task)
+    assert listed.along == {"sequence": ["public.orders_seq"], "type": ["public.mood"]}
+    assert listed.with_parents == {"type": ["hr.grade"]}
+    page = anna.get(url("closure", task))
+    for words in ("And with the parents", "hr.grade"):
+        assertContains(page, words)
+    services.include_parents(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert selectors.closure(task).along["type"] == ["hr.grade", "public.mood"]
+    assertNotContains(anna.get(url("closure", task)), "And with the parents")
+
+
+def test_what_comes_along_can_be_looked_at_while_no_parent_is_missing(anna: Client, task: MigrationTask) -> None:
+    pick = {"path": ["shop", "public", "app_orders"], "selected": True}
+    link = f'href="{url("closure", task)}"'
+    assertNotContains(anna.get(url("objects", task)), link)
+    assertContains(anna.post(url("toggle", task), {"pick": json.dumps(pick)}, **HTMX), link, count=1)
+    assertContains(anna.get(url("objects", task)), link, count=1)
 
 
 def test_going_without_the_keys_is_kept_and_can_be_taken_back(anna: Client, task: MigrationTask) -> None:

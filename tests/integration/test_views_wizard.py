@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -223,3 +224,41 @@ def test_parents_left_out_are_named_and_can_be_included(anna: Client) -> None:
     assertContains(anna.get(_url("objects", task)), "shop.public.table_001 → shop.public.table_000")
     assertContains(anna.post(_url("parents", task), follow=True), "1 parent table included.")
     assertNotContains(anna.get(_url("objects", task)), "Include parents")
+
+
+def _unchosen() -> MigrationTask:
+    task = factories.task(selection={"rules": [], "targets": {}})
+    factories.inventory(task)
+    return task
+
+
+def test_next_is_shut_while_nothing_is_selected(anna: Client) -> None:
+    task = _unchosen()
+    assertContains(anna.get(_url("objects", task)), "Nothing is selected yet.")
+    opened = _pick(anna, task, "shop", "public", "table_000", selected=True, **HTMX)
+    assert re.search(
+        r'id="next" hx-swap-oob="true".*<button class="btn btn-primary" id="onward">Next: Check Task', opened.text
+    )
+    shut = _pick(anna, task, "shop", "public", "table_000", selected=False, **HTMX)
+    assertContains(shut, '<button class="btn btn-primary" id="onward" disabled aria-describedby="why-next">', count=1)
+    assert anna.post(_url("check-run", task), **HTMX).status_code == 409
+    task.refresh_from_db()
+    assert task.status == "draft"
+
+
+def test_a_selection_without_a_table_may_go_on(anna: Client) -> None:
+    """Functions and types move as well; the check has a warning for it."""
+    task = _unchosen()
+    _pick(anna, task, "analytics", selected=True, **HTMX)
+    page = anna.get(_url("objects", task))
+    assertContains(page, "No table is selected.")
+    assertNotContains(page, "Nothing is selected")
+    assert anna.post(_url("check-run", task)).status_code == 302
+    task.refresh_from_db()
+    assert task.status == "checking"
+
+
+def test_the_head_of_the_wizard_follows_a_toggle(anna: Client) -> None:
+    task = _unchosen()
+    assertContains(anna.get(_url("objects", task)), 'id="wizard-names">nothing selected<')
+    assertContains(_pick(anna, task, "shop", selected=True, **HTMX), 'id="wizard-names" hx-swap-oob="true">shop<')
