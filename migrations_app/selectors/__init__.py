@@ -92,6 +92,7 @@ from .rows import (
     get_task,
     may_recopy,
     may_tune,
+    refused,
     task_row,
 )
 from .searching import BadSearch, matching_tables
@@ -200,6 +201,7 @@ __all__ = [
     "public_address",
     "readiness",
     "reading_of",
+    "refused",
     "region_advice",
     "resource",
     "resource_counts",

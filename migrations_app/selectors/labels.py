@@ -172,6 +172,15 @@ ASIDE: dict[str, Promise] = {
     "quarantined": _("Its changes are skipped. Copy it again, or drop it from the task."),
     "dropped": _("Not synced and not compared. Its rows on the target stayed as they were."),
 }
+SYNCS: dict[str, tuple[Promise, str]] = {
+    "none": (_("Not asked for"), ""),
+    "waiting": (_("Not begun"), ""),
+    "in_sync": (_("In sync"), "ok"),
+    "catching_up": (_("Catching up"), "run"),
+    "failing": (_("Trying again"), "warn"),
+    "stopped": (_("Stopped"), "warn"),
+    "closed": (_("Closed"), ""),
+}
 TABLES: dict[str, tuple[Promise, str]] = {
     "waiting": (_("Waiting"), ""),
     "copying": (_("Copying"), "run"),

@@ -7,12 +7,12 @@ from typing import Any
 
 from ..engine.lsn import format_lsn
 from ..engine.selection import Selection
-from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission, TaskDatabase
+from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission
 from .checkview import check_view
 from .conflicts import conflict, rows_taken
 from .drift import drift
 from .notes import StructureLine, structure
-from .pages import LedgerLine, databases, left_behind
+from .pages import DatabaseLine, LedgerLine, databases, left_behind
 from .rows import StepLine, step_lines, task_row
 from .tables import TableLine, TableView
 from .wording import Tell, in_english, told_difference
@@ -119,15 +119,15 @@ def _step(line: StepLine) -> dict[str, Any]:
     }
 
 
-def _database(state: TaskDatabase) -> dict[str, Any]:
+def _database(state: DatabaseLine) -> dict[str, Any]:
     return {
-        "source": state.source_name,
-        "target": state.target_name,
+        "source": state.source,
+        "target": state.target,
         "in_sync": state.in_sync,
         "rows_applied": state.rows_applied,
         "lag_bytes": state.lag_bytes,
         "lag_seconds": state.lag_seconds,
-        "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
+        "position": format_lsn(state.position) if state.position is not None else None,
     }
 
 

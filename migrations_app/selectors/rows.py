@@ -15,8 +15,9 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
-from ..models import LedgerEntry, MigrationTask, Step, User
+from ..engine.states import LIVE, WORKED, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
+from ..models import LedgerEntry, MigrationTask, Sample, Step, User
+from ..refusals import why_not
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
 from .drift import DriftView, drift
@@ -69,6 +70,15 @@ class StepLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownLag:
+    """How far the target was behind at the last look, where nobody looks now."""
+
+    seconds: float
+    bytes: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskRow:
     """Everything that the list shows about a task."""
 
@@ -93,6 +103,7 @@ class TaskRow:
     eta_at: datetime | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    known_lag: KnownLag | None = None
     queue_place: int | None = None
     scheduled_at: datetime | None = None
     error_code: str = ""
@@ -100,7 +111,9 @@ class TaskRow:
     error_hint: str = ""
     wal_mark: str = ""  # what the list shows when much WAL is kept for the task
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
+    failing: bool = False  # tries fail at the moment: what was known of the sync may not hold any more
     waits_for_try: bool = False
+    held: str = ""  # why Complete is not possible though the status allows it
     actions: list[ActionButton] = field(default_factory=list)
     conflict: ConflictView | None = None
     drift: DriftView | None = None
@@ -190,6 +203,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         eta_at=task.eta_at,
         lag_bytes=task.lag_bytes,
         lag_seconds=task.lag_seconds,
+        known_lag=_known_lag(task) if alone else None,
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,
         error_code=task.error_code,
@@ -197,12 +211,28 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_hint=told(task, "error_hint"),
         wal_mark=wal_mark(task),
         turn=turn_of(task, places),
-        waits_for_try=task.failing_since is not None and task.not_before is not None,
+        failing=is_failing(task),
+        waits_for_try=is_failing(task) and task.not_before is not None,
+        held=why_not(Action.COMPLETE, task) if status == Status.READY else "",
         actions=action_buttons(task, ledger=alone),
         conflict=conflict(task),
         drift=drift(task),
         live=status in LIVE,
     )
+
+
+def is_failing(task: MigrationTask) -> bool:
+    """Say whether a worker's tries at the task fail at the moment."""
+    return task.failing_since is not None and Status(task.status) in WORKED
+
+
+def _known_lag(task: MigrationTask) -> KnownLag | None:
+    """Return the last lag that was seen, of a task whose sync stands still."""
+    stands = is_failing(task) or task.status in (Status.PAUSED, Status.FAILED)
+    if not stands or not task.incremental or task.lag_seconds is not None:
+        return None
+    seen = Sample.objects.filter(task=task, lag_seconds__isnull=False).order_by("-at").first()
+    return KnownLag(seconds=seen.lag_seconds or 0.0, bytes=seen.lag_bytes, at=seen.at) if seen else None
 
 
 def _rows_per_second(task: MigrationTask) -> float | None:
@@ -272,6 +302,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed.discard(Action.NEW_COPY)
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
+    allowed -= {action for action in allowed if why_not(action, task)}
     if not task.incremental:
         allowed -= {Action.COMPARE, Action.COMPLETE}
     if Action.REOPEN in allowed:
@@ -288,6 +319,11 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         for action in _OFFERED
         if action in allowed
     ]
+
+
+def refused(task: MigrationTask, action: str) -> str:
+    """Return why a button cannot be pressed now; '' where nothing but its absence says so."""
+    return why_not(Action(action), task) if action in set(Action) else ""
 
 
 def may_recopy(task: MigrationTask) -> bool:

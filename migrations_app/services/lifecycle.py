@@ -16,6 +16,7 @@ from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
+from .figures import UNKNOWN
 from .quarantine import refuse_quarantined
 from .selecting import planned_databases
 
@@ -315,11 +316,7 @@ def _as_before_its_start() -> dict[str, Any]:
         "error_hint": "",
         "conflict": {},
         "drift": {},
-        "lag_bytes": None,
-        "lag_seconds": None,
-        "rows_per_second": None,
-        "bytes_per_second": None,
-        "eta_at": None,
+        **UNKNOWN,
     }
 
 

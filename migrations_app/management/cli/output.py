@@ -107,11 +107,11 @@ def _databases(task: MigrationTask) -> list[dict[str, Any]]:
     selection = Selection.from_json(task.selection)
     return [
         {
-            "source": row.source_name,
-            "target": row.target_name,
-            "schemas": renamed_schemas(selection, row.source_name),
+            "source": row.source,
+            "target": row.target,
+            "schemas": renamed_schemas(selection, row.source),
             "rows_applied": row.rows_applied,
-            "position": format_lsn(row.bookmark) if row.bookmark else None,
+            "position": format_lsn(row.position) if row.position else None,
         }
         for row in selectors.databases(task)
     ]

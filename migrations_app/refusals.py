@@ -1,0 +1,22 @@
+"""Why an action is not possible now: what services refuse it with, and what pages say before anybody asks."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .engine.states import RULES, Action, Status
+from .models import MigrationTask
+
+
+def why_not(action: Action, task: MigrationTask) -> str:
+    """Return in the reader's language why the task does not allow `action` and what to do; '' when it does."""
+    if Status(task.status) not in RULES[action].allowed_from:
+        return _(RULES[action].refusal)
+    if action is Action.COMPLETE and task.failing_since is not None:
+        at = timezone.localtime(task.failing_since).strftime("%H:%M")
+        return _(
+            "The sync has been interrupted since %(at)s, so nobody knows whether the target is in sync. Mend what the "
+            "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
+        ) % {"at": at}
+    return ""
