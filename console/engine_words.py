@@ -18,6 +18,7 @@ RESULTS: dict[str, Promise] = {
     "running": gettext_lazy("running"),
     "pending": gettext_lazy("pending"),
     "stopped": gettext_lazy("stopped"),
+    "paused": gettext_lazy("paused"),
 }
 STANDS: dict[str, Promise] = {
     "draft": pgettext_lazy("where a task stands", "draft"),

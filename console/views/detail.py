@@ -40,6 +40,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "aside": selectors.aside(task) if _ASIDE & counts.states.keys() else None,
         "begun": task.status not in _NOT_BEGUN,
         "counts": counts,
+        "pills": view.pills(counts),
         "states": selectors.table_states(),
         "charts": selectors.charts(task),
         "comparisons": selectors.comparisons(task),

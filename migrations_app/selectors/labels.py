@@ -169,6 +169,8 @@ DOUBTS: dict[Doubt, Promise] = {
 }
 CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
 ASIDE: dict[str, Promise] = {
+    "conflict": _("The sync stopped at a change of this table. Decide at the top of the page."),
+    "changed": _("The sync stopped just before the first row of its new form. Decide at the top of the page."),
     "quarantined": _("Its changes are skipped. Copy it again, or drop it from the task."),
     "dropped": _("Not synced and not compared. Its rows on the target stayed as they were."),
 }
@@ -191,6 +193,8 @@ TABLES: dict[str, tuple[Promise, str]] = {
     "done": (_("Done"), "ok"),
     "mismatch": (_("Mismatch"), "bad"),
     "stopped": (_("Stopped"), "warn"),
+    "conflict": (_("Conflict"), "bad"),
+    "changed": (_("Changed on the source"), "bad"),
     "quarantined": (_("Quarantined"), "bad"),
     "dropped": (_("Dropped from task"), "mute"),
     "excluded": (_("Excluded"), "mute"),

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, WORKED, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
+from ..engine.states import LIVE, STOPPED, WORKED, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
 from ..models import LedgerEntry, MigrationTask, Sample, Step, User
 from ..refusals import why_not
 from . import labels
@@ -51,7 +51,7 @@ class NotFound(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StepLine:
-    """One step as pages show it. `state`: done, running, pending, failed, or stopped before its end."""
+    """One step as pages show it. `state`: done, running, pending, failed, or paused or stopped before its end."""
 
     name: str
     label: str
@@ -179,7 +179,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
     current = next((line for line in steps if line.name == task.current_step), None)
     position = next((number for number, line in enumerate(steps, start=1) if line is current), None)
     with_notes = status == Status.COMPLETED and task.notes_count > 0
-    alone = places is None
+    alone, moves = places is None, status not in STOPPED
     places = queue_places([task]) if places is None else places
     return TaskRow(
         id=task.pk,
@@ -198,11 +198,11 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         percent=100 if status == Status.COMPLETED else current.percent if current else None,
         note=current.note if current else "",
         remaining=[line for line in steps if line.state != "done"],
-        rows_per_second=_rows_per_second(task),
-        bytes_per_second=task.bytes_per_second,
-        eta_at=task.eta_at,
-        lag_bytes=task.lag_bytes,
-        lag_seconds=task.lag_seconds,
+        rows_per_second=_rows_per_second(task) if moves else None,
+        bytes_per_second=task.bytes_per_second if moves else None,
+        eta_at=task.eta_at if moves else None,
+        lag_bytes=task.lag_bytes if moves else None,
+        lag_seconds=task.lag_seconds if moves else None,
         known_lag=_known_lag(task) if alone else None,
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,
@@ -228,8 +228,8 @@ def is_failing(task: MigrationTask) -> bool:
 
 def _known_lag(task: MigrationTask) -> KnownLag | None:
     """Return the last lag that was seen, of a task whose sync stands still."""
-    stands = is_failing(task) or task.status in (Status.PAUSED, Status.FAILED)
-    if not stands or not task.incremental or task.lag_seconds is not None:
+    stopped = task.status in (Status.PAUSED, Status.FAILED)
+    if not task.incremental or not (stopped or (is_failing(task) and task.lag_seconds is None)):
         return None
     seen = Sample.objects.filter(task=task, lag_seconds__isnull=False).order_by("-at").first()
     return KnownLag(seconds=seen.lag_seconds or 0.0, bytes=seen.lag_bytes, at=seen.at) if seen else None
@@ -273,6 +273,8 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
     state, note, percent = row.state, row.note, row.percent
     if state == "pending" and row.started_at:
         state = "stopped"
+    if state == "running" and task.status in STOPPED:
+        state = "paused" if task.status == Status.PAUSED else "stopped"
     if state == "done" and not note[:1].isdecimal():
         note = ""  # what it was busy with last, not what it has done
     if row.name == StepName.SYNC and not (task.compare_requested or task.recopy_requested):

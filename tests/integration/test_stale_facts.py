@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 
@@ -13,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
-from migrations_app import services
-from migrations_app.engine.errors import ConnectionLost
+from migrations_app import selectors, services
+from migrations_app.engine.errors import ConnectionLost, TargetError
 from migrations_app.engine.ports import DatabaseState
 from migrations_app.engine.states import Status, StepName
 from migrations_app.engine.wording import say
@@ -40,7 +41,7 @@ def anna() -> User:
 
 
 @pytest.fixture
-def page(client: Client, anna: User) -> Client:
+def console(client: Client, anna: User) -> Client:
     client.force_login(anna)
     return client
 
@@ -135,34 +136,34 @@ def test_complete_is_refused_while_a_task_is_failing_and_says_what_to_do(ready: 
     assert task.status == Status.READY
 
 
-def test_the_page_of_a_failing_task_offers_no_complete_and_says_why(ready: MigrationTask, page: Client) -> None:
+def test_the_page_of_a_failing_task_offers_no_complete_and_says_why(ready: MigrationTask, console: Client) -> None:
     task = failing(ready)
-    shown = page.get(reverse("tasks:detail", args=[task.id]))
+    shown = console.get(reverse("tasks:detail", args=[task.id]))
     assertNotContains(shown, f'id="complete-{task.id}"')
     assertContains(shown, "Complete is not possible now")
-    assertNotContains(page.get(reverse("tasks:list")), f'id="complete-{task.id}"')
-    asked = page.get(reverse("tasks:confirm", args=[task.id, "complete"]))
+    assertNotContains(console.get(reverse("tasks:list")), f'id="complete-{task.id}"')
+    asked = console.get(reverse("tasks:confirm", args=[task.id, "complete"]))
     assert asked.status_code == 409
     assertContains(asked, "interrupted since", status_code=409)
 
 
-def test_the_page_of_a_failing_task_tells_its_lag_as_the_last_known_one(ready: MigrationTask, page: Client) -> None:
-    shown = page.get(reverse("tasks:detail", args=[failing(ready).id]))
+def test_the_page_of_a_failing_task_tells_its_lag_as_the_last_known_one(ready: MigrationTask, console: Client) -> None:
+    shown = console.get(reverse("tasks:detail", args=[failing(ready).id]))
     facts = shown.text.partition('<dl class="facts">')[2].partition("</dl>")[0]
     assert "last known 0 s at" in facts
     databases = shown.text.partition('id="h-databases"')[2].partition("</section>")[0]
     assert "Trying again" in databases
     assert "In sync" not in databases
-    listed = page.get(reverse("tasks:list")).text.partition(f'id="lag-{ready.id}"')[2].partition("</td>")[0]
+    listed = console.get(reverse("tasks:list")).text.partition(f'id="lag-{ready.id}"')[2].partition("</td>")[0]
     assert "–" in listed
     assertNotContains(shown, 'class="state ok">Synced')
 
 
-def test_a_failing_task_is_not_green_in_the_list(ready: MigrationTask, page: Client) -> None:
-    step = page.get(reverse("tasks:list")).text.partition(f'id="step-{ready.id}"')[2].partition("</td>")[0]
+def test_a_failing_task_is_not_green_in_the_list(ready: MigrationTask, console: Client) -> None:
+    step = console.get(reverse("tasks:list")).text.partition(f'id="step-{ready.id}"')[2].partition("</td>")[0]
     assert '<progress class="ok"' in step
     failing(ready)
-    step = page.get(reverse("tasks:list")).text.partition(f'id="step-{ready.id}"')[2].partition("</td>")[0]
+    step = console.get(reverse("tasks:list")).text.partition(f'id="step-{ready.id}"')[2].partition("</td>")[0]
     assert '<progress class="ok"' not in step
 
 
@@ -170,3 +171,79 @@ def test_the_report_of_a_failing_task_says_that_nothing_is_known(ready: Migratio
     out = StringIO()
     call_command("task", "show", failing(ready).pk.hex[:8], "--json", stdout=out)
     assert json.loads(out.getvalue())["lag"] == {"bytes": None, "seconds": None}
+
+
+def conflicting(task: MigrationTask) -> MigrationTask:
+    return factories.conflict(task)
+
+
+def broken(task: MigrationTask) -> MigrationTask:
+    """Let a worker have met an error that waiting does not mend."""
+    work.fail(claimed(task), StepName.SYNC, TargetError(say("No space."), code="DST-FULL"))
+    task.refresh_from_db()
+    return task
+
+
+def paused(task: MigrationTask) -> MigrationTask:
+    return services.pause_task(task_id=task.pk, actor=None)
+
+
+def cancelled(task: MigrationTask) -> MigrationTask:
+    services.cancel_task(task_id=task.pk, actor=None)
+    work.cancelled(claimed(task), left=0)
+    task.refresh_from_db()
+    return task
+
+
+def test_a_failed_task_is_behind_by_nobody_knows_how_much(ready: MigrationTask) -> None:
+    task = broken(ready)
+    assert (task.status, task.lag_bytes, task.lag_seconds) == (Status.FAILED, None, None)
+    assert not task.databases.get().in_sync
+
+
+def test_what_a_worker_sees_after_a_pause_is_not_told_as_present(ready: MigrationTask, anna: User) -> None:
+    claim = claimed(ready)
+    task = paused(ready)
+    store_of(claim).save_database(state())
+    task.refresh_from_db()
+    assert (task.lag_bytes, task.lag_seconds, task.rows_per_second) == (None, None, None)
+    (line,) = selectors.databases(task)
+    assert (line.in_sync, line.lag_seconds) == (False, None)
+    assert not services.resume_task(task_id=task.pk, actor=anna).databases.get().in_sync
+
+
+def test_a_pause_ends_what_was_said_of_the_next_try(ready: MigrationTask) -> None:
+    task = paused(failing(ready))
+    assert (task.error_message, task.failing_since, task.not_before) == ("", None, None)
+
+
+@pytest.mark.parametrize("stop", [conflicting, broken, paused, cancelled])
+def test_nothing_of_a_task_that_stands_is_green_or_moving(
+    stop: Callable[[MigrationTask], MigrationTask], ready: MigrationTask, console: Client
+) -> None:
+    shown = console.get(reverse("tasks:detail", args=[stop(ready).id])).text
+    assert 'class="state ok"' not in shown
+    assert "rows/s" not in shown.partition('id="charts"')[0]
+    assert '<li class="running"' not in shown
+    assert "In sync" not in shown.partition('id="rest"')[2].partition('id="h-events"')[0]
+    facts = shown.partition('<dl class="facts">')[2].partition("</dl>")[0]
+    assert "0 s<" not in facts.replace("last known 0 s", "")
+
+
+@pytest.mark.parametrize(("stop", "known"), [(conflicting, True), (paused, True), (cancelled, False)])
+def test_the_last_known_lag_is_told_while_the_sync_can_go_on(
+    stop: Callable[[MigrationTask], MigrationTask], known: bool, ready: MigrationTask, console: Client
+) -> None:
+    assert ("last known 0 s at" in console.get(reverse("tasks:detail", args=[stop(ready).id])).text) == known
+
+
+def test_the_step_of_a_paused_task_is_paused(ready: MigrationTask, console: Client) -> None:
+    task = paused(ready)
+    assert [line.state for line in selectors.steps(task)][3] == "paused"
+    assertContains(console.get(reverse("tasks:detail", args=[task.id])), '<li class="paused" aria-current="step">')
+
+
+def test_the_step_of_a_task_that_is_being_cancelled_is_stopped(ready: MigrationTask) -> None:
+    services.cancel_task(task_id=ready.pk, actor=None)
+    ready.refresh_from_db()
+    assert [line.state for line in selectors.steps(ready)][3] == "stopped"
