@@ -5,14 +5,16 @@ from __future__ import annotations
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from .engine.refusing import refusal_at
 from .engine.states import RULES, Action, Status
 from .models import MigrationTask
 
 
 def why_not(action: Action, task: MigrationTask) -> str:
     """Return in the reader's language why the task does not allow `action` and what to do; '' when it does."""
-    if Status(task.status) not in RULES[action].allowed_from:
-        return _(RULES[action].refusal)
+    status = Status(task.status)
+    if status not in RULES[action].allowed_from:
+        return _(refusal_at(action, status))
     if action is Action.COMPLETE and task.failing_since is not None:
         at = timezone.localtime(task.failing_since).strftime("%H:%M")
         return _(
