@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
+from datetime import UTC
+
 from django.utils.translation import gettext as _
 
 from .engine.refusing import refusal_at
@@ -16,7 +17,7 @@ def why_not(action: Action, task: MigrationTask) -> str:
     if status not in RULES[action].allowed_from:
         return _(refusal_at(action, status))
     if action is Action.COMPLETE and task.failing_since is not None:
-        at = timezone.localtime(task.failing_since).strftime("%H:%M")
+        at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
         return _(
             "The sync has been interrupted since %(at)s, so nobody knows whether the target is in sync. Mend what the "
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -16,7 +17,7 @@ from django.utils.translation import ngettext
 from ..engine.ports import Kind
 from ..engine.selection import Selection
 from ..engine.states import LIVE, STOPPED, WORKED, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
-from ..models import LedgerEntry, MigrationTask, Sample, Step, User
+from ..models import Event, LedgerEntry, MigrationTask, Sample, Step, User
 from ..refusals import why_not
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
@@ -137,8 +138,35 @@ def visible_tasks(user: Viewer) -> QuerySet[MigrationTask]:
 
 
 def with_rows(tasks: QuerySet[MigrationTask]) -> QuerySet[MigrationTask]:
-    """Read with the tasks what `task_row` looks at: a fixed number of queries for any number of tasks."""
-    return tasks.select_related("source", "target").prefetch_related("steps", "databases", "tags")
+    """Read with the tasks what `task_row` looks at: a fixed number of queries for any number of tasks.
+
+    `moved_at`: when each came to its status, None where its history does not say.
+    """
+    moved = _last_moves(OuterRef("pk"), OuterRef("status")).values("at")[:1]
+    found = tasks.select_related("source", "target").prefetch_related("steps", "databases", "tags")
+    return found.annotate(moved_at=Subquery(moved))
+
+
+def _last_moves(task: Any, status: Any) -> QuerySet[Event]:
+    """Return the events that led a task into a status, the newest first."""
+    return Event.objects.filter(task=task, to_status=status).exclude(from_status=F("to_status")).order_by("-id")
+
+
+def _since(task: MigrationTask) -> datetime:
+    """Return since when the task stands where it does; of a draft and of one that has ended what the page says."""
+    if task.status == Status.DRAFT:
+        return task.created_at
+    if task.status in (Status.COMPLETED, Status.CANCELLED) and task.finished_at:
+        return task.finished_at
+    if task.status in (Status.CHECK_PASSED, Status.CHECK_FAILED) and task.checked_at:
+        return task.checked_at
+    moved: datetime | None
+    if hasattr(task, "moved_at"):
+        moved = task.moved_at
+    else:
+        moved = _last_moves(task.pk, task.status).values_list("at", flat=True).first()
+    queued = task.queued_at if task.status == Status.QUEUED else None
+    return moved or queued or task.started_at or task.created_at
 
 
 def get_task(*, user: Viewer, task_id: uuid.UUID | str) -> MigrationTask:
@@ -188,7 +216,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         status=status.value,
         status_label=_("Completed, with notes") if with_notes else str(label),
         tone="warn" if with_notes else tone,
-        since=task.finished_at or task.started_at or task.created_at,
+        since=_since(task),
         route_names=_route_names(task),
         route_hosts=f"{task.source or _('not filled in')} → {task.target or _('not filled in')}",
         tags=[tag.name for tag in task.tags.all()],

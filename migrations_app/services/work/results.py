@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -267,7 +267,7 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
 def _leave_ready(task: MigrationTask) -> None:
     """A task that has been failing for long is not ready any more; a try that succeeds makes it so again."""
     if task.status == Status.READY and task.failing_since is not None:
-        at = timezone.localtime(task.failing_since).strftime("%H:%M")
+        at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
         text = say("The sync has been interrupted since {at}: the target may be behind. It is tried again.", at=at)
         move(task, Status.RUNNING, code="TASK-BEHIND", message=text)
 
