@@ -266,6 +266,7 @@ class OrmStore:
                 task_id=self._task_id,
                 database=comparison.database,
                 lsn=comparison.lsn,
+                rows_applied=comparison.rows_applied,
                 started_at=comparison.started_at,
                 finished_at=comparison.finished_at,
                 equal=comparison.equal,

@@ -160,6 +160,16 @@ def comparisons(task: MigrationTask) -> list[ComparisonResult]:
     return sorted(latest.values(), key=lambda row: row.database)
 
 
+def applied_since(task: MigrationTask, found: Iterable[ComparisonResult]) -> dict[int, int]:
+    """Return by the key of a comparison how many changes its database has had since; none where that is not known."""
+    now = dict(TaskDatabase.objects.filter(task=task).values_list("source_name", "rows_applied"))
+    return {
+        row.pk: max(0, now[row.database] - row.rows_applied)
+        for row in found
+        if row.rows_applied is not None and row.database in now
+    }
+
+
 def left_behind(task: MigrationTask, limit: int = 200) -> LeftBehind:
     """Return what of ours is on either server now, by the ledger."""
     rows = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE)

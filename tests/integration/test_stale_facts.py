@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -247,3 +248,43 @@ def test_the_step_of_a_task_that_is_being_cancelled_is_stopped(ready: MigrationT
     services.cancel_task(task_id=ready.pk, actor=None)
     ready.refresh_from_db()
     assert [line.state for line in selectors.steps(ready)][3] == "stopped"
+
+
+def compared(task: MigrationTask, applied_then: int | None, applied_now: int, **fields: Any) -> str:
+    """Let a comparison have been taken when so many changes were applied; return its part of the page."""
+    factories.comparison(task, rows_applied=applied_then, lsn=0x2_00000000, **fields)
+    task.databases.update(rows_applied=applied_now)
+    return comparison_part(task)
+
+
+def comparison_part(task: MigrationTask) -> str:
+    client = Client()
+    client.force_login(factories.user())
+    shown = client.get(reverse("tasks:detail", args=[task.id])).text
+    return shown.partition('id="h-comparison"')[2].partition("</section>")[0]
+
+
+def test_a_comparison_that_saw_the_last_change_is_equal_in_green(ready: MigrationTask) -> None:
+    shown = compared(ready, 1200, 1200)
+    assert '<span class="state ok">Equal' in shown
+    assert "CMP-STALE" not in shown
+
+
+def test_a_comparison_before_the_last_change_says_so(ready: MigrationTask) -> None:
+    shown = compared(ready, 1200, 2404)
+    assert '<span class="state">Equal' in shown
+    assert "Older than the last change: 1,204 changes have been applied since" in shown
+    assert "Compare now does it without closing" in shown
+    assert "2/0" in shown
+
+
+def test_of_a_comparison_that_counted_nothing_nothing_is_said(ready: MigrationTask) -> None:
+    assert "CMP-STALE" not in compared(ready, None, 2404)
+
+
+def test_the_report_says_how_many_changes_a_comparison_has_not_seen(ready: MigrationTask) -> None:
+    compared(ready, 1, 3)
+    out = StringIO()
+    call_command("task", "show", ready.pk.hex[:8], "--json", stdout=out)
+    assert json.loads(out.getvalue())["comparisons"][0]["applied_since"] == 2
+    assert selectors.task_report(ready)["comparisons"][0]["applied_since"] == 2
