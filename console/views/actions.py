@@ -97,6 +97,7 @@ def _ask(
         "row": row,
         "button": button,
         "action": action,
+        "why_not": "" if button else selectors.refused(task, action),
         "back": _back(request, task),
         "proof_problem": proof_problem,
         "for_good": action in _FOR_GOOD,

@@ -23,7 +23,7 @@ _LEVELS = ("warning", "error", "people")
 def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     tables, events = _table_filter(request), _event_filter(request)
     steps, view = selectors.steps(task), selectors.TableView(task)
-    counts = view.counts()
+    counts, comparisons = view.counts(), selectors.comparisons(task)
     return {
         "task": task,
         "row": selectors.task_row(task),
@@ -40,9 +40,11 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "aside": selectors.aside(task) if _ASIDE & counts.states.keys() else None,
         "begun": task.status not in _NOT_BEGUN,
         "counts": counts,
+        "pills": view.pills(counts),
         "states": selectors.table_states(),
         "charts": selectors.charts(task),
-        "comparisons": selectors.comparisons(task),
+        "comparisons": comparisons,
+        "since": selectors.applied_since(task, comparisons),
         "structure": selectors.structure(task),
         "left": selectors.left_behind(task),
         "events": selectors.event_page(task, events),

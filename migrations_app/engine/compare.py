@@ -76,6 +76,7 @@ class _Rounds:
         self._run, self._database, self._check = run, database, check
         self._started = datetime.now(UTC)
         self._lsn: int | None = None
+        self._rows_applied: int | None = None
         self._scope: _Scope | None = None
         self._pending: list[Work] = []
         self._verdicts: list[TableDifference] = []
@@ -88,6 +89,7 @@ class _Rounds:
                 if self._scope is None:
                     self._scope = _scope(self._run, self._database, moment, without)
                     self._lsn, self._pending = moment.lsn, self._scope.work
+                    self._rows_applied = moment.rows_applied
                 done = TableComparer(self._run, self._database, moment, self._check).run(self._pending)
         except psycopg.errors.LockNotAvailable:
             return False
@@ -112,6 +114,7 @@ class _Rounds:
             finished_at=datetime.now(UTC),
             tables=tuple(sorted(tables, key=lambda item: (item.schema, item.name))),
             other=tuple(self._scope.other),
+            rows_applied=self._rows_applied,
         )
 
 

@@ -203,6 +203,8 @@ class Comparison:
     tables: tuple[TableDifference, ...]
     other: tuple[TableDifference, ...] = ()
     """Sequences, large objects, foreign keys that are left out: same verdicts, `schema.name` is the object."""
+    rows_applied: int | None = None
+    """`DatabaseState.rows_applied` at `lsn`: whatever the sync has applied since, this comparison has not seen."""
 
     @property
     def equal(self) -> bool:

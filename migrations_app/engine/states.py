@@ -219,6 +219,9 @@ LIVE = frozenset({_S.CHECKING, _S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.READY, _S
 WORKED = frozenset({_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING, _S.CANCELLING})
 """Statuses in which a worker may hold the task."""
 
+STOPPED = frozenset({_S.PAUSED, _S.FAILED, _S.CANCELLING, _S.CANCELLED})
+"""Statuses in which a task that had begun moves no rows: what its sync was like before may not hold any more."""
+
 
 def allowed_actions(status: Status) -> list[Action]:
     """Return the actions that an operator may take now, in the order in which they are offered."""

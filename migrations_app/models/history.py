@@ -113,6 +113,7 @@ class ComparisonResult(models.Model):
     task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="comparisons")
     database = models.CharField(max_length=63)
     lsn = models.BigIntegerField(null=True, blank=True)
+    rows_applied = models.BigIntegerField(null=True, blank=True)  # of its database at `lsn`; null = not known
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
     equal = models.BooleanField()

@@ -26,7 +26,7 @@ from ..engine.ports import (
     TableState,
     TableStatus,
 )
-from ..engine.states import StepName
+from ..engine.states import WORKED, Status, StepName
 from ..engine.wording import as_data, changed, how, say
 from ..models import (
     ArchiveEntry,
@@ -109,17 +109,14 @@ class OrmStore:
         known = [row for row in rows if row.lag_bytes is not None]
         self._applied[state.source_name] = state.rows_applied
         rate = self._rate.update("rows", float(sum(row.rows_applied for row in rows)))
-        MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
-            lag_bytes=max((row.lag_bytes or 0 for row in known), default=None),
-            lag_seconds=max((row.lag_seconds or 0.0 for row in known), default=None),
-            rows_per_second=rate,
-            version=F("version") + 1,
+        lag_bytes = max((row.lag_bytes or 0 for row in known), default=None)
+        lag_seconds = max((row.lag_seconds or 0.0 for row in known), default=None)
+        held = MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch)
+        # A worker learns up to a second later that the task was paused or cancelled: what it saw is then the past.
+        held.filter(status__in=sorted(WORKED - {Status.CANCELLING})).update(
+            lag_bytes=lag_bytes, lag_seconds=lag_seconds, rows_per_second=rate, version=F("version") + 1
         )
-        self._sampler.sync(
-            lag_bytes=max((row.lag_bytes or 0 for row in known), default=None),
-            lag_seconds=max((row.lag_seconds or 0.0 for row in known), default=None),
-            rows_per_second=rate,
-        )
+        self._sampler.sync(lag_bytes=lag_bytes, lag_seconds=lag_seconds, rows_per_second=rate)
         in_sync = bool(rows) and all(row.in_sync for row in rows)
         if in_sync:
             self._behind_since = None
@@ -271,6 +268,7 @@ class OrmStore:
                 started_at=comparison.started_at,
                 defaults={
                     "lsn": comparison.lsn,
+                    "rows_applied": comparison.rows_applied,
                     "finished_at": comparison.finished_at,
                     "equal": comparison.equal,
                     "tables_count": sum(item.verdict not in NOT_MOVED for item in comparison.tables),

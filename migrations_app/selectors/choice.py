@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from ..engine.states import RULES, Action, Status, StepName
+from ..engine.states import Action, Status, StepName
 from ..models import MigrationTask
+from ..refusals import why_not
 from . import labels
 from .checkview import check_view
 from .rows import Viewer, visible_tasks
@@ -46,8 +47,8 @@ def _why_not(task: MigrationTask, action: Action) -> str:
     status = Status(task.status)
     if action == Action.START and status in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED):
         return check_view(task).why_not
-    if status not in RULES[action].allowed_from:
-        return _(RULES[action].refusal)
+    if why := why_not(action, task):
+        return why
     if action == Action.CANCEL and status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         return _("Complete is past the point where it can be cancelled.")
     return ""

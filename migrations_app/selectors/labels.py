@@ -169,8 +169,19 @@ DOUBTS: dict[Doubt, Promise] = {
 }
 CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
 ASIDE: dict[str, Promise] = {
+    "conflict": _("The sync stopped at a change of this table. Decide at the top of the page."),
+    "changed": _("The sync stopped just before the first row of its new form. Decide at the top of the page."),
     "quarantined": _("Its changes are skipped. Copy it again, or drop it from the task."),
     "dropped": _("Not synced and not compared. Its rows on the target stayed as they were."),
+}
+SYNCS: dict[str, tuple[Promise, str]] = {
+    "none": (_("Not asked for"), ""),
+    "waiting": (_("Not begun"), ""),
+    "in_sync": (_("In sync"), "ok"),
+    "catching_up": (_("Catching up"), "run"),
+    "failing": (_("Trying again"), "warn"),
+    "stopped": (_("Stopped"), "warn"),
+    "closed": (_("Closed"), ""),
 }
 TABLES: dict[str, tuple[Promise, str]] = {
     "waiting": (_("Waiting"), ""),
@@ -182,6 +193,8 @@ TABLES: dict[str, tuple[Promise, str]] = {
     "done": (_("Done"), "ok"),
     "mismatch": (_("Mismatch"), "bad"),
     "stopped": (_("Stopped"), "warn"),
+    "conflict": (_("Conflict"), "bad"),
+    "changed": (_("Changed on the source"), "bad"),
     "quarantined": (_("Quarantined"), "bad"),
     "dropped": (_("Dropped from task"), "mute"),
     "excluded": (_("Excluded"), "mute"),

@@ -18,7 +18,7 @@ from ..crypto import UnreadableSecret
 from ..engine.cleaning.side import by_hand
 from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
-from ..engine.states import WORKED
+from ..engine.states import STOPPED, WORKED, Status
 from ..models import (
     ComparisonResult,
     ConnectionTest,
@@ -29,7 +29,8 @@ from ..models import (
     TaskDatabase,
     WorkerBeat,
 )
-from .rows import NotFound, StepLine, Viewer, get_task, step_lines
+from . import labels
+from .rows import NotFound, StepLine, Viewer, get_task, is_failing, step_lines
 
 EVENTS_A_PAGE = 25
 
@@ -98,9 +99,57 @@ def event_page(task: MigrationTask, wanted: EventFilter) -> Page[Event]:
     return Paginator(rows, EVENTS_A_PAGE).get_page(wanted.page)
 
 
-def databases(task: MigrationTask) -> list[TaskDatabase]:
-    """Return the databases of a task with lag and position."""
-    return list(TaskDatabase.objects.filter(task=task))
+@dataclass(frozen=True, kw_only=True)
+class DatabaseLine:
+    """One database of a task. Its lag is None where nobody looks at it now; `position` where the sync has not begun."""
+
+    key: str
+    source: str
+    target: str
+    label: str
+    tone: str
+    in_sync: bool
+    lag_bytes: int | None
+    lag_seconds: float | None
+    rows_applied: int
+    position: int | None
+
+
+def databases(task: MigrationTask) -> list[DatabaseLine]:
+    """Return the databases of a task with what is known of their sync now."""
+    status, failing = Status(task.status), is_failing(task)
+    moves = status in WORKED and status not in STOPPED and not failing
+    lines = []
+    for row in TaskDatabase.objects.filter(task=task):
+        label, tone = labels.SYNCS[_sync_state(task, row, moves=moves)]
+        lines.append(
+            DatabaseLine(
+                key=f"d{row.pk}",
+                source=row.source_name,
+                target=row.target_name,
+                label=str(label),
+                tone=tone,
+                in_sync=row.in_sync and moves,
+                lag_bytes=row.lag_bytes if moves else None,
+                lag_seconds=row.lag_seconds if moves else None,
+                rows_applied=row.rows_applied,
+                position=row.bookmark,
+            )
+        )
+    return lines
+
+
+def _sync_state(task: MigrationTask, row: TaskDatabase, *, moves: bool) -> str:
+    """Return where the sync of a database stands: one of labels.SYNCS."""
+    if not task.incremental:
+        return "none"
+    if row.bookmark is None and row.lag_bytes is None:
+        return "waiting"
+    if task.status in (Status.COMPLETED, Status.CANCELLED):
+        return "closed"
+    if moves:
+        return "in_sync" if row.in_sync else "catching_up"
+    return "stopped" if Status(task.status) in STOPPED else "failing"
 
 
 def comparisons(task: MigrationTask) -> list[ComparisonResult]:
@@ -109,6 +158,16 @@ def comparisons(task: MigrationTask) -> list[ComparisonResult]:
     for row in ComparisonResult.objects.filter(task=task).order_by("-id")[:200]:
         latest.setdefault(row.database, row)
     return sorted(latest.values(), key=lambda row: row.database)
+
+
+def applied_since(task: MigrationTask, found: Iterable[ComparisonResult]) -> dict[int, int]:
+    """Return by the key of a comparison how many changes its database has had since; none where that is not known."""
+    now = dict(TaskDatabase.objects.filter(task=task).values_list("source_name", "rows_applied"))
+    return {
+        row.pk: max(0, now[row.database] - row.rows_applied)
+        for row in found
+        if row.rows_applied is not None and row.database in now
+    }
 
 
 def left_behind(task: MigrationTask, limit: int = 200) -> LeftBehind:

@@ -7,12 +7,12 @@ from typing import Any
 
 from ..engine.lsn import format_lsn
 from ..engine.selection import Selection
-from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission, TaskDatabase
+from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask, RowPermission
 from .checkview import check_view
 from .conflicts import conflict, rows_taken
 from .drift import drift
 from .notes import StructureLine, structure
-from .pages import LedgerLine, databases, left_behind
+from .pages import DatabaseLine, LedgerLine, applied_since, databases, left_behind
 from .rows import StepLine, step_lines, task_row
 from .tables import TableLine, TableView
 from .wording import Tell, in_english, told_difference
@@ -51,6 +51,8 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
     view = TableView(task)
     counts = view.counts()
     left = left_behind(task, limit=10_000)
+    comparisons = list(task.comparisons.all()[:_MOST_COMPARISONS])
+    since = applied_since(task, comparisons)
     return {
         "format": 1,
         "task": _task(task, tell),
@@ -75,7 +77,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         "conflict": _conflict(task),
         "drift": _drift(task),
         "rows_taken": [_taken(row) for row in rows_taken(task)],
-        "comparisons": [_comparison(result, tell) for result in task.comparisons.all()[:_MOST_COMPARISONS]],
+        "comparisons": [_comparison(result, since.get(result.pk), tell) for result in comparisons],
         "comparisons_total": task.comparisons.count(),
         "structure": [_structure(line, tell) for line in structure(task, limit=_MOST_NOTES)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
@@ -119,15 +121,15 @@ def _step(line: StepLine) -> dict[str, Any]:
     }
 
 
-def _database(state: TaskDatabase) -> dict[str, Any]:
+def _database(state: DatabaseLine) -> dict[str, Any]:
     return {
-        "source": state.source_name,
-        "target": state.target_name,
+        "source": state.source,
+        "target": state.target,
         "in_sync": state.in_sync,
         "rows_applied": state.rows_applied,
         "lag_bytes": state.lag_bytes,
         "lag_seconds": state.lag_seconds,
-        "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
+        "position": format_lsn(state.position) if state.position is not None else None,
     }
 
 
@@ -214,7 +216,7 @@ def _item(item: CheckItem, tell: Tell) -> dict[str, Any]:
     }
 
 
-def _comparison(result: ComparisonResult, tell: Tell) -> dict[str, Any]:
+def _comparison(result: ComparisonResult, applied_since: int | None, tell: Tell) -> dict[str, Any]:
     return {
         "database": result.database,
         "equal": result.equal,
@@ -223,6 +225,7 @@ def _comparison(result: ComparisonResult, tell: Tell) -> dict[str, Any]:
         "position": format_lsn(result.lsn) if result.lsn is not None else None,
         "tables": result.tables_count,
         "rows": result.source_rows,
+        "applied_since": applied_since,
         "differences": [told_difference(item, tell) for item in result.differences],
     }
 

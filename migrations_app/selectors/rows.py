@@ -6,17 +6,30 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..engine.ports import Kind
 from ..engine.selection import Selection
-from ..engine.states import LIVE, RULES, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
-from ..models import LedgerEntry, MigrationTask, Step, User
+from ..engine.states import (
+    LIVE,
+    RULES,
+    STOPPED,
+    WORKED,
+    Action,
+    Status,
+    StepName,
+    allowed_actions,
+    may_still_copy,
+    steps_for,
+)
+from ..models import Event, LedgerEntry, MigrationTask, Sample, Step, User
+from ..refusals import why_not
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
 from .drift import DriftView, drift
@@ -50,7 +63,7 @@ class NotFound(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StepLine:
-    """One step as pages show it. `state`: done, running, pending, failed, or stopped before its end."""
+    """One step as pages show it. `state`: done, running, pending, failed, or paused or stopped before its end."""
 
     name: str
     label: str
@@ -66,6 +79,15 @@ class StepLine:
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownLag:
+    """How far the target was behind at the last look, where nobody looks now."""
+
+    seconds: float
+    bytes: int | None
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +115,7 @@ class TaskRow:
     eta_at: datetime | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    known_lag: KnownLag | None = None
     queue_place: int | None = None
     scheduled_at: datetime | None = None
     error_code: str = ""
@@ -100,7 +123,9 @@ class TaskRow:
     error_hint: str = ""
     wal_mark: str = ""  # what the list shows when much WAL is kept for the task
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
+    failing: bool = False  # tries fail at the moment: what was known of the sync may not hold any more
     waits_for_try: bool = False
+    held: str = ""  # why Complete is not possible though the status allows it
     actions: list[ActionButton] = field(default_factory=list)
     conflict: ConflictView | None = None
     drift: DriftView | None = None
@@ -129,8 +154,35 @@ def visible_tasks(user: Viewer) -> QuerySet[MigrationTask]:
 
 
 def with_rows(tasks: QuerySet[MigrationTask]) -> QuerySet[MigrationTask]:
-    """Read with the tasks what `task_row` looks at: a fixed number of queries for any number of tasks."""
-    return tasks.select_related("source", "target").prefetch_related("steps", "databases", "tags")
+    """Read with the tasks what `task_row` looks at: a fixed number of queries for any number of tasks.
+
+    `moved_at`: when each came to its status, None where its history does not say.
+    """
+    moved = _last_moves(OuterRef("pk"), OuterRef("status")).values("at")[:1]
+    found = tasks.select_related("source", "target").prefetch_related("steps", "databases", "tags")
+    return found.annotate(moved_at=Subquery(moved))
+
+
+def _last_moves(task: Any, status: Any) -> QuerySet[Event]:
+    """Return the events that led a task into a status, the newest first."""
+    return Event.objects.filter(task=task, to_status=status).exclude(from_status=F("to_status")).order_by("-id")
+
+
+def _since(task: MigrationTask) -> datetime:
+    """Return since when the task stands where it does; of a draft and of one that has ended what the page says."""
+    if task.status == Status.DRAFT:
+        return task.created_at
+    if task.status in (Status.COMPLETED, Status.CANCELLED) and task.finished_at:
+        return task.finished_at
+    if task.status in (Status.CHECK_PASSED, Status.CHECK_FAILED) and task.checked_at:
+        return task.checked_at
+    moved: datetime | None
+    if hasattr(task, "moved_at"):
+        moved = task.moved_at
+    else:
+        moved = _last_moves(task.pk, task.status).values_list("at", flat=True).first()
+    queued = task.queued_at if task.status == Status.QUEUED else None
+    return moved or queued or task.started_at or task.created_at
 
 
 def get_task(*, user: Viewer, task_id: uuid.UUID | str) -> MigrationTask:
@@ -171,7 +223,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
     current = next((line for line in steps if line.name == task.current_step), None)
     position = next((number for number, line in enumerate(steps, start=1) if line is current), None)
     with_notes = status == Status.COMPLETED and task.notes_count > 0
-    alone = places is None
+    alone, moves = places is None, status not in STOPPED
     places = queue_places([task]) if places is None else places
     return TaskRow(
         id=task.pk,
@@ -180,7 +232,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         status=status.value,
         status_label=_("Completed, with notes") if with_notes else str(label),
         tone="warn" if with_notes else tone,
-        since=task.finished_at or task.started_at or task.created_at,
+        since=_since(task),
         route_names=route_names(task),
         route_hosts=f"{task.source or _('not filled in')} → {task.target or _('not filled in')}",
         tags=[tag.name for tag in task.tags.all()],
@@ -190,11 +242,12 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         percent=100 if status == Status.COMPLETED else current.percent if current else None,
         note=current.note if current else "",
         remaining=[line for line in steps if line.state != "done"],
-        rows_per_second=_rows_per_second(task),
-        bytes_per_second=task.bytes_per_second,
-        eta_at=task.eta_at,
-        lag_bytes=task.lag_bytes,
-        lag_seconds=task.lag_seconds,
+        rows_per_second=_rows_per_second(task) if moves else None,
+        bytes_per_second=task.bytes_per_second if moves else None,
+        eta_at=task.eta_at if moves else None,
+        lag_bytes=task.lag_bytes if moves else None,
+        lag_seconds=task.lag_seconds if moves else None,
+        known_lag=_known_lag(task) if alone else None,
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,
         error_code=task.error_code,
@@ -202,12 +255,28 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_hint=told(task, "error_hint"),
         wal_mark=wal_mark(task),
         turn=turn_of(task, places),
-        waits_for_try=task.failing_since is not None and task.not_before is not None,
+        failing=is_failing(task),
+        waits_for_try=is_failing(task) and task.not_before is not None,
+        held=why_not(Action.COMPLETE, task) if status == Status.READY else "",
         actions=action_buttons(task, ledger=alone),
         conflict=conflict(task),
         drift=drift(task),
         live=status in LIVE,
     )
+
+
+def is_failing(task: MigrationTask) -> bool:
+    """Say whether a worker's tries at the task fail at the moment."""
+    return task.failing_since is not None and Status(task.status) in WORKED
+
+
+def _known_lag(task: MigrationTask) -> KnownLag | None:
+    """Return the last lag that was seen, of a task whose sync stands still."""
+    stopped = task.status in (Status.PAUSED, Status.FAILED)
+    if not task.incremental or not (stopped or (is_failing(task) and task.lag_seconds is None)):
+        return None
+    seen = Sample.objects.filter(task=task, lag_seconds__isnull=False).order_by("-at").first()
+    return KnownLag(seconds=seen.lag_seconds or 0.0, bytes=seen.lag_bytes, at=seen.at) if seen else None
 
 
 def _rows_per_second(task: MigrationTask) -> float | None:
@@ -249,6 +318,8 @@ def _step_line(task: MigrationTask, row: Step) -> StepLine:
     state, note, percent = row.state, row.note, row.percent
     if state == "pending" and row.started_at:
         state = "stopped"
+    if state == "running" and task.status in STOPPED:
+        state = "paused" if task.status == Status.PAUSED else "stopped"
     if state == "done" and not note[:1].isdecimal():
         note = ""  # what it was busy with last, not what it has done
     if row.name == StepName.SYNC and not (task.compare_requested or task.recopy_requested):
@@ -278,6 +349,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed.discard(Action.NEW_COPY)
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
+    allowed -= {action for action in allowed if why_not(action, task)}
     if not task.incremental:
         allowed -= {Action.COMPARE, Action.COMPLETE}
     if Action.REOPEN in allowed:
@@ -294,6 +366,11 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         for action in _OFFERED
         if action in allowed
     ]
+
+
+def refused(task: MigrationTask, action: str) -> str:
+    """Return why a button cannot be pressed now; '' where nothing but its absence says so."""
+    return why_not(Action(action), task) if action in set(Action) else ""
 
 
 def may_recopy(task: MigrationTask) -> bool:

@@ -18,9 +18,10 @@ from django.db.models import Case, Count, Exists, F, OrderBy, OuterRef, Q, Query
 from django.utils import timezone
 
 from ..engine.ports import SET_ASIDE, TableStatus
-from ..engine.states import LIVE, Status, StepName
+from ..engine.states import LIVE, STOPPED, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
+from .rows import is_failing
 from .wording import told
 
 TABLES_A_PAGE = 25
@@ -32,6 +33,9 @@ STATES = (
     "catching_up",
     "synced",
     "done",
+    "stopped",
+    "conflict",
+    "changed",
     "mismatch",
     "quarantined",
     "dropped",
@@ -45,9 +49,16 @@ SORTS = {
     "state": ("place",),
 }
 _MOST_MISMATCHES = 300
+_LASTING = timedelta(seconds=30)
+"""A connection that is back sooner stops no table."""
 _FINISHED = (TableStatus.DONE, TableStatus.COPIED, TableStatus.INDEXING, *SET_ASIDE)
 _ASIDE = Q(status__in=[status.value for status in SET_ASIDE])
+_PLACE = ("database", "schema", "name")
+_HALTS = ("conflict", "changed")
 _SYNC_STEPS = {StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP}
+
+Place = tuple[str, str, str]
+"""(database, schema, name)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,28 +116,40 @@ class TableView:
     def __init__(self, task: MigrationTask) -> None:
         self._task = task
         self._rows = TableCopy.objects.filter(task=task)
-        self._stopped = Status(task.status) not in LIVE
-        self._differing = _mismatches(task)
-        self._mismatch = (
-            _either(Q(database=database, schema=schema, name=name) for database, schema, name in self._differing)
-            & ~_ASIDE
-        )  # what somebody decided about a table counts more than what a comparison found before
+        broken = is_failing(task) and timezone.now() - (task.failing_since or timezone.now()) > _LASTING
+        self._stopped = broken or Status(task.status) not in LIVE or task.status in STOPPED
+        # What somebody decided about a table counts more than where the sync stopped, and that more than what a
+        # comparison found before.
+        self._at, self._halt = _halted_at(task)
+        self._halted = (_named([self._at]) if self._at else Q(pk=None)) & ~_ASIDE
+        self._differing = _mismatches(task) - {self._at}
+        self._mismatch = _named(self._differing) & ~_ASIDE
         self._syncs = task.incremental and task.current_step in _SYNC_STEPS
-        following = self._syncs and task.status != Status.COMPLETED
+        self._stands = self._syncs and self._stopped and task.status != Status.COMPLETED
+        following = self._syncs and not self._stopped
         databases = list(task.databases.all()) if following else []
         self._late = {row.source_name for row in databases if not row.in_sync}
         self._behind = Q(database__in=sorted(self._late))
+
+    def _called(self, status: str) -> str:
+        """Return the state of the tables of a status about which nothing else is known."""
+        if status == TableStatus.DONE:
+            return "stopped" if self._stands else "synced" if self._syncs else "done"
+        stops = self._stopped and status != TableStatus.WAITING and status not in SET_ASIDE
+        return "stopped" if stops else status
 
     def _of(self, state: str) -> Q:
         """The condition of a state that copies can have."""
         if state == "mismatch":
             return self._mismatch
-        fine = ~self._mismatch if self._differing else Q()
+        if state in _HALTS:
+            return self._halted if state == self._halt else Q(pk=None)
+        fine = (~self._mismatch if self._differing else Q()) & (~self._halted if self._at else Q())
+        late = Q(status=TableStatus.DONE) & self._behind
         if state == "catching_up":
-            return fine & Q(status="done") & self._behind
-        if state in ("synced", "done"):
-            return fine & Q(status="done") & ~self._behind if (state == "synced") is self._syncs else Q(pk=None)
-        return fine & Q(status=state)
+            return fine & late
+        statuses = [status.value for status in TableStatus if self._called(status) == state]
+        return fine & Q(status__in=statuses) & ~late if statuses else Q(pk=None)
 
     def counts(self) -> TableCounts:
         """Return totals, and the number of tables in each state that a copy can have."""
@@ -155,16 +178,17 @@ class TableView:
         Few tables differ and few databases are behind: they are looked up, so that not every table is asked.
         """
         found: Counter[str] = Counter()
-        finished = "synced" if self._syncs else "done"
         for status, number in statuses.items():
-            found[finished if status == TableStatus.DONE else status.value] += number
+            found[self._called(status)] += number
         if self._late:
             late = self._rows.filter(Q(status=TableStatus.DONE) & self._behind).count()
-            found.update({"catching_up": late, finished: -late})
-        if self._differing:
-            for state, database in self._rows.filter(self._mismatch).values_list("status", "database"):
-                done = "catching_up" if database in self._late else finished
-                found.update({"mismatch": 1, done if state == TableStatus.DONE else state: -1})
+            found.update({"catching_up": late, self._called(TableStatus.DONE): -late})
+        apart = self._halted | self._mismatch
+        if self._differing or self._at:
+            for database, schema, name, status in self._rows.filter(apart).values_list(*_PLACE, "status"):
+                late_too = status == TableStatus.DONE and database in self._late
+                found["catching_up" if late_too else self._called(status)] -= 1
+                found[self._halt if (database, schema, name) == self._at else "mismatch"] += 1
         return {state: found[state] for state in STATES if found[state]}
 
     def page(self, wanted: TableFilter, *, size: int = TABLES_A_PAGE, counts: TableCounts | None = None) -> Page[Any]:
@@ -190,7 +214,7 @@ class TableView:
         down = sort.startswith("-")
         if not fields or "place" in fields:
             place = [("copying", 1), ("indexing", 2), ("copied", 3), ("waiting", 4)]
-            first = [When(self._mismatch, then=Value(0))] if self._differing else []
+            first = [When(self._halted | self._mismatch, then=Value(0))] if self._differing or self._at else []
             rows = rows.annotate(
                 place=Case(*first, *(When(status=name, then=Value(n)) for name, n in place), default=Value(5))
             )
@@ -202,24 +226,24 @@ class TableView:
         return rows.order_by(*keys, "id")
 
     def _state(self, row: TableCopy) -> str:
+        place = (row.database, row.schema, row.name)
         if row.status in SET_ASIDE:
             return row.status
-        if (row.database, row.schema, row.name) in self._differing:
+        if place == self._at:
+            return self._halt
+        if place in self._differing:
             return "mismatch"
-        if row.status == "done":
-            finished = "synced" if self._syncs else "done"
-            return "catching_up" if row.database in self._late else finished
-        if self._stopped and row.status != "waiting":
-            return "stopped"
-        return row.status
+        if row.status == TableStatus.DONE and row.database in self._late:
+            return "catching_up"
+        return self._called(row.status)
 
     def _line(self, row: TableCopy) -> TableLine:
         state = self._state(row)
         label, tone = labels.TABLES[state]
         now = timezone.now()
         seconds = ((row.finished_at or now) - row.started_at).total_seconds() if row.started_at else None
-        if seconds is not None and (state == "stopped" or seconds <= 0):
-            seconds = None
+        if seconds is not None and (seconds <= 0 or (self._stopped and row.finished_at is None)):
+            seconds = None  # nobody knows when it would have ended
         rate = row.bytes_done / seconds if seconds and seconds > 0.5 and row.bytes_done else None
         left = max(0, row.bytes_total - row.bytes_done)
         eta = now + timedelta(seconds=left / rate) if rate and state == "copying" and left else None
@@ -240,6 +264,11 @@ class TableView:
             eta_at=eta,
             reason=str(labels.ASIDE.get(state, "")),
         )
+
+    def pills(self, counts: TableCounts) -> dict[str, int]:
+        """Return what the states are counted by on the page: those of copies, and what is not copied."""
+        excluded = self.excluded()
+        return counts.states | ({"excluded": excluded} if excluded else {})
 
     def _left_out(self) -> QuerySet[SourceObject]:
         """What the source holds and the task does not copy, of the databases that it moves."""
@@ -289,11 +318,21 @@ def _searched(rows: QuerySet[Any], search: str) -> QuerySet[Any]:
     return rows.filter(either | both if after else either)
 
 
-def _either(conditions: Iterable[Q]) -> Q:
+def _named(places: Iterable[Place]) -> Q:
+    """Return the condition of these tables."""
+    conditions = (Q(database=database, schema=schema, name=name) for database, schema, name in places)
     return functools.reduce(operator.or_, conditions, Q(pk=None))
 
 
-def _mismatches(task: MigrationTask) -> set[tuple[str, str, str]]:
+def _halted_at(task: MigrationTask) -> tuple[Place | None, str]:
+    """Return the table at which the sync of a failed task stopped, and what it is called; None and '' without one."""
+    facts = task.drift or task.conflict
+    if task.status != Status.FAILED or not facts:
+        return None, ""
+    return (facts["database"], facts["schema"], facts["name"]), "changed" if task.drift else "conflict"
+
+
+def _mismatches(task: MigrationTask) -> set[Place]:
     """Return the tables that the last comparison of each database found different."""
     latest: dict[str, ComparisonResult] = {}
     for row in ComparisonResult.objects.filter(task=task).order_by("-id")[:50]:

@@ -14,6 +14,7 @@ from django.utils.translation import pgettext
 from ..engine.states import RULES, Action, Status, may_move
 from ..engine.wording import as_data
 from ..models import Event, MigrationTask, User
+from ..refusals import why_not
 from ..telling import tell
 from . import audit
 
@@ -71,12 +72,13 @@ def actor_name(actor: Actor) -> str:
 
 def refusal(action: Action, task: MigrationTask) -> Refused:
     """Return the one refusal text of a wrong action: what was asked, where the task stands, what to do."""
-    rule = RULES[action]
+    rule, status = RULES[action], Status(task.status)
+    parts = {"action": _(rule.label), "why": why_not(action, task)}
+    if status in rule.allowed_from:
+        return Refused(_("“%(action)s” is not possible now. %(why)s") % parts)
     said = _("“%(action)s” is not possible: the task's status is “%(status)s”. %(why)s")
-    label = Status(task.status).value.replace("_", " ")
-    return Refused(
-        said % {"action": _(rule.label), "status": pgettext("where a task stands", label), "why": _(rule.refusal)}
-    )
+    label = pgettext("where a task stands", status.value.replace("_", " "))
+    return Refused(said % (parts | {"status": label}))
 
 
 def why_closed(task: MigrationTask) -> str:
@@ -86,8 +88,8 @@ def why_closed(task: MigrationTask) -> str:
 
 
 def require(action: Action, task: MigrationTask) -> None:
-    """Raise Refused unless the table of states allows `action` now."""
-    if Status(task.status) not in RULES[action].allowed_from:
+    """Raise Refused unless the table of states allows `action` now, and the task moves where that takes it."""
+    if why_not(action, task):
         raise refusal(action, task)
 
 

@@ -21,6 +21,7 @@ from ..engine.states import Status, StepName
 from ..engine.wording import NOTHING, Sentence, as_data, listing, say, together
 from ..models import MigrationTask, Sample, TaskDatabase
 from .base import locked, move, note, touch
+from .figures import UNKNOWN, no_more_tries
 from .lifecycle import begin_cancel, go_on
 
 _HOLDING = (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED)
@@ -231,7 +232,16 @@ def _pause_others(task: MigrationTask) -> None:
             "itself when that has fallen below the warning level.",
             name=task.name,
         )
-        move(other, Status.PAUSED, code="WAL-PAUSED", level="warning", message=text, paused_for=task)
+        move(
+            other,
+            Status.PAUSED,
+            code="WAL-PAUSED",
+            level="warning",
+            message=text,
+            paused_for=task,
+            **no_more_tries(other),
+            **UNKNOWN,
+        )
         names.append(other.name)
     if names:
         note(task, say("Paused for this task's WAL budget: {names}.", names=listing(names)), code="WAL-PAUSED")

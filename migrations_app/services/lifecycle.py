@@ -16,6 +16,7 @@ from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
+from .figures import UNKNOWN, forget_sync, no_more_tries
 from .quarantine import refuse_quarantined
 from .selecting import planned_databases
 
@@ -96,6 +97,8 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         code="TASK-PAUSED",
         message=say("Paused. The source keeps the changes for us meanwhile, which takes disk space there."),
         paused_for=None,
+        **no_more_tries(task),
+        **UNKNOWN,
     )
     return task
 
@@ -132,6 +135,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         "paused_for": None,
     }
     now = timezone.now()
+    forget_sync(task)  # what a worker saw last, maybe after it was told to stop
     Step.objects.filter(task=task, state="failed").update(state="pending")
     if task.current_step in _MIGRATE_STEPS or not task.incremental:
         move(
@@ -231,13 +235,12 @@ def begin_cancel(task: MigrationTask, *, actor: Actor, code: str, message: str, 
         code=code,
         message=message,
         **{
-            "not_before": None,
             "woken_at": timezone.now(),
             "compare_requested": False,
             "foreground": False,
-            "failing_since": None,
-            "tries": 0,
             "paused_for": None,
+            **no_more_tries(task),
+            **UNKNOWN,
             **fields,
         },
     )
@@ -315,11 +318,7 @@ def _as_before_its_start() -> dict[str, Any]:
         "error_hint": "",
         "conflict": {},
         "drift": {},
-        "lag_bytes": None,
-        "lag_seconds": None,
-        "rows_per_second": None,
-        "bytes_per_second": None,
-        "eta_at": None,
+        **UNKNOWN,
     }
 
 

@@ -12,6 +12,7 @@ from ..engine.states import Action, Status
 from ..engine.wording import noun, say
 from ..models import CheckItem, Endpoint, LedgerEntry, MigrationTask, TaskDatabase
 from .base import Actor, Refused, TaskId, locked, move, note, require
+from .figures import UNKNOWN
 
 _TLS_STRENGTH = ["disable", "prefer", "require", "verify-ca", "verify-full"]
 TYPED_ADDRESS = ("public_ip", "direct_connect", "vpn")
@@ -78,11 +79,7 @@ def reopen_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         failing_since=None,
         tries=0,
         not_before=None,
-        lag_bytes=None,
-        lag_seconds=None,
-        rows_per_second=None,
-        bytes_per_second=None,
-        eta_at=None,
+        **UNKNOWN,
     )
     return task
 

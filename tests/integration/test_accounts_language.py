@@ -22,7 +22,8 @@ from migrations_app.engine.checks.registry import CheckResult, CheckStatus, Grou
 from migrations_app.engine.connect import server_error
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind
-from migrations_app.engine.states import RULES, Status
+from migrations_app.engine.refusing import all_refusals
+from migrations_app.engine.states import Status
 from migrations_app.engine.wording import as_data, count, listing, say
 from migrations_app.models import Event, User
 from migrations_app.selectors import labels
@@ -243,7 +244,7 @@ def test_what_people_did_is_told_in_the_language_of_the_reader() -> None:
 
 
 def test_every_refusal_has_its_words_collected_for_translation() -> None:
-    assert set(engine_words.REFUSALS) == {rule.refusal for rule in RULES.values()}
+    assert set(engine_words.REFUSALS) == all_refusals()
     assert {str(words) for words in engine_words.STANDS.values()} == {each.replace("_", " ") for each in Status}
 
 

@@ -28,7 +28,7 @@ def anna(client: Client) -> Client:
 def test_what_comes_after_the_check_is_refused_for_a_draft(action: str, anna: Client) -> None:
     task = factories.task()
     answer = anna.post(url("action", task, action), follow=True)
-    assertContains(answer, "is not possible: the task" if action != "new_copy" else "Only a failed task")
+    assertContains(answer, "is not possible: the task" if action != "new_copy" else "It has not been started yet")
     task.refresh_from_db()
     assert (task.status, Event.objects.filter(task=task).count()) == ("draft", 0)
 
@@ -36,7 +36,9 @@ def test_what_comes_after_the_check_is_refused_for_a_draft(action: str, anna: Cl
 @pytest.mark.parametrize("action", ["start", "complete"])
 def test_the_question_before_it_is_refused_as_well(action: str, anna: Client) -> None:
     answer = anna.get(url("confirm", factories.task(), action))
-    assertContains(answer, "The status of this task does not allow this.", status_code=409)
+    assertContains(
+        answer, {"start": "Run the check first.", "complete": "It has not been started yet."}[action], status_code=409
+    )
 
 
 def test_a_check_without_a_target_is_refused(anna: Client) -> None:

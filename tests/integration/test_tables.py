@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +49,45 @@ def test_states_follow_copy_sync_and_comparison() -> None:
     assert _states(_syncing(in_sync=True, incremental=False)) == {"fine": "done", "wrong": "mismatch"}
 
 
+@pytest.mark.parametrize("status", ["paused", "failed", "cancelling", "cancelled"])
+def test_a_sync_that_stands_leaves_no_table_synced(status: str) -> None:
+    assert _states(_syncing(in_sync=True, status=status)) == {"fine": "stopped", "wrong": "mismatch"}
+    assert _states(_syncing(in_sync=False, status=status)) == {"fine": "stopped", "wrong": "mismatch"}
+
+
+def test_what_was_copied_before_the_sync_stays_done_where_the_task_stands() -> None:
+    task = factories.running_task("copy", status="paused")
+    factories.table_copy(task, "there", status="done")
+    assert _states(task) == {"there": "done"}
+
+
+def test_an_outage_that_lasts_stops_the_tables() -> None:
+    ago = timezone.now() - timedelta(seconds=5)
+    assert _states(_syncing(in_sync=False, failing_since=ago))["fine"] == "catching_up"
+    assert _states(_syncing(in_sync=False, failing_since=ago - timedelta(minutes=1)))["fine"] == "stopped"
+
+
+@pytest.mark.parametrize(("stop", "state"), [(factories.conflict, "conflict"), (factories.drift, "changed")])
+def test_the_table_at_which_the_sync_stopped_says_so(stop: Callable[[MigrationTask], Any], state: str) -> None:
+    task = _syncing(in_sync=True)
+    stop(task)
+    view = TableView(task)
+    assert _states(task) == {"fine": "stopped", "wrong": "mismatch", "orders": state}
+    (line,) = view.page(TableFilter(state=state))
+    assert (line.name, line.tone) == ("orders", "bad")
+    assert line.reason
+    assert view.lines(1)[0].name in ("orders", "wrong")
+    task.tables.filter(name="orders").update(status="quarantined")
+    assert _states(task)["orders"] == "quarantined"
+
+
+def test_a_conflict_counts_more_than_a_comparison_before_it() -> None:
+    task = _syncing(in_sync=True)
+    factories.conflict(task, name="wrong")
+    assert _states(task)["wrong"] == "conflict"
+    assert TableView(task).counts().states == {"conflict": 1, "stopped": 2}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -54,14 +95,21 @@ def test_states_follow_copy_sync_and_comparison() -> None:
         {"in_sync": False},
         {"in_sync": False, "status": "completed"},
         {"in_sync": True, "incremental": False},
+        {"in_sync": True, "status": "paused"},
+        {"in_sync": False, "status": "failed"},
+        {"in_sync": True, "status": "cancelled", "incremental": False},
     ],
 )
-def test_the_numbers_by_state_are_those_of_the_tables_one_by_one(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("stop", [None, factories.conflict, factories.drift])
+def test_the_numbers_by_state_are_those_of_the_tables_one_by_one(
+    fields: dict[str, Any], stop: Callable[[MigrationTask], Any] | None
+) -> None:
     task = _syncing(**fields)
+    if stop:
+        stop(task)
     task.databases.create(source_name="behind", target_name="behind", in_sync=False)
     for database in ("shop", "behind"):
-        ended = "status" in fields  # what such a task has not done is called stopped in a line
-        for name in ("done",) if ended else ("waiting", "copying", "copied", "indexing", "done"):
+        for name in ("waiting", "copying", "copied", "indexing", "done", "quarantined", "dropped"):
             factories.table_copy(task, f"more_{name}", status=name, database=database)
     differing = [DIFFERENCE | {"name": name} for name in ("more_done", "more_copied", "gone")]
     factories.comparison(task, equal=False, database="behind", differences=differing)
@@ -111,6 +159,17 @@ def test_tables_that_are_left_out_are_listed_as_excluded(anna: Client) -> None:
     page = anna.get(reverse("tasks:detail", args=[task.id]), {"state": "excluded", "q": "table_002"})
     assertContains(page, "Excluded")
     assertNotContains(page, "public.table_000")
+
+
+def test_excluded_tables_have_a_pill_as_every_other_state(anna: Client) -> None:
+    task = factories.running_task("copy", status="failed")
+    factories.inventory(task, tables=3)
+    factories.table_copy(task, "table_001", status="copying")
+    pills = (
+        anna.get(reverse("tasks:detail", args=[task.id])).text.partition('class="state-line"')[2].partition("</p>")[0]
+    )
+    shown = re.findall(r'state=(\w+)#h-tables">[\w ]+ <span class="num">(\d+)<', pills)
+    assert shown == [("stopped", "1"), ("excluded", "2")]
 
 
 def test_rate_and_time_left_come_from_the_copy_so_far() -> None:

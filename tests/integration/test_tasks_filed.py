@@ -132,6 +132,7 @@ def test_one_confirmation_lists_what_will_and_will_not_be_done(anna: Client) -> 
     assertContains(page, "Start 1 task")
     assertContains(page, "The check has not run yet.")
     assert page.text.count('name="pick"') == 1
+    assertContains(page, "It was started already, and is at work.", 1)
     page = anna.get(reverse("tasks:many-confirm", args=["cancel"]), picks)
     assertContains(page, "Cancel 1 task")
     assertContains(page, "Only a task that was started and has not ended can be cancelled.", 2)

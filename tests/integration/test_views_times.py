@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
-from migrations_app import services
+from console.templatetags.console_extras import clock
+from migrations_app import selectors, services
 from migrations_app.models import MigrationTask, ResourceListing, Sample
 from tests import factories
 
@@ -77,3 +79,40 @@ def test_an_event_tells_a_time_in_utc() -> None:
     task = factories.checked_task(scheduled_at=AT)
     services.start_task(task_id=task.id, actor=None)
     assert task.events.get(code="TASK-SCHEDULED").message == "Scheduled for 2099-03-01 22:30 UTC."
+
+
+def _shown(client: Client, task: MigrationTask) -> str:
+    """Return what stands below the name of a task in the list, without its markup."""
+    part = client.get(reverse("tasks:list")).text.partition(f'id="since-{task.id}"')[2].partition("</span>")[0]
+    return re.sub("<[^>]*>", "", part.partition(">")[2])
+
+
+NOW = timezone.now()
+
+
+def _ago(hours: int) -> datetime:
+    return NOW - timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("status", "column"), [("check_passed", "checked_at"), ("check_failed", "checked_at"), ("queued", "queued_at")]
+)
+def test_a_status_before_the_start_is_as_old_as_what_led_to_it(status: str, column: str, anna: Client) -> None:
+    task = factories.task(status=status, created_at=_ago(5), **{column: _ago(2)})
+    assert _shown(anna, task) == f"since {clock(_ago(2))}"
+
+
+@pytest.mark.parametrize("status", ["paused", "failed", "ready", "completing", "cancelling", "running", "queued"])
+def test_a_status_is_as_old_as_the_move_into_it(status: str, anna: Client) -> None:
+    task = factories.running_task("sync", status=status, started_at=_ago(5), queued_at=_ago(6))
+    factories.event(task, "Moved.", from_status="x", to_status=status, at=_ago(3))
+    factories.event(task, "Moved elsewhere.", from_status=status, to_status="x", at=_ago(2))
+    factories.event(task, "A note.", at=_ago(1))
+    assert _shown(anna, task) == f"since {clock(_ago(3))}"
+    assert selectors.task_row(MigrationTask.objects.get(pk=task.pk)).since == _ago(3)
+
+
+@pytest.mark.parametrize(("status", "words"), [("draft", "created"), ("completed", "ended"), ("cancelled", "ended")])
+def test_a_draft_tells_its_making_and_a_task_that_has_ended_its_end(status: str, words: str, anna: Client) -> None:
+    task = factories.task(status=status, created_at=_ago(4), finished_at=_ago(2))
+    assert _shown(anna, task) == f"{words} {clock(_ago(4 if status == 'draft' else 2))}"

@@ -100,6 +100,19 @@ def test_a_written_source_is_equal_at_each_consistent_point(
     assert names == {"accounts", "big", "log", "staging"}
 
 
+def test_a_comparison_knows_how_many_changes_it_has_seen(
+    plan: Plan, ports: Ports, syncing: Run, source_cluster: Cluster, source_db: str
+) -> None:
+    first = compared(plan, ports)
+    with source_cluster.connect(source_db) as source:
+        source.execute("DELETE FROM accounts WHERE id IN (1, 2, 3)")
+    second = compared(plan, ports)
+    assert first.rows_applied is not None
+    assert second.rows_applied == first.rows_applied + 3
+    assert isinstance(ports.store, FakeStore)
+    assert ports.store.database(source_db).rows_applied == second.rows_applied
+
+
 def test_a_write_on_the_target_is_found_while_the_source_is_written(
     plan: Plan,
     ports: Ports,

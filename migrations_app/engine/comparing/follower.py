@@ -33,6 +33,11 @@ class Follower:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="follow")
         self._going: Future[int] | None = None
 
+    @property
+    def rows_applied(self) -> int:
+        """Changes that are on the target for good, in all sessions of the sync. Exact while paused."""
+        return self._applied_before + self.session.rows_applied
+
     def resume(self) -> None:
         """Let the sync go on. Idempotent."""
         if self._going is None:
@@ -82,7 +87,7 @@ class Follower:
                 bookmark=session.position,
                 lag_bytes=session.lag_bytes,
                 lag_seconds=session.lag_seconds,
-                rows_applied=self._applied_before + session.rows_applied,
+                rows_applied=self.rows_applied,
             )
         )
 

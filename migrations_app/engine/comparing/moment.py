@@ -30,6 +30,8 @@ class Moment:
     """The source position that both snapshots stand for; None when nothing is synced."""
     source_snapshot: str
     target_snapshot: str
+    rows_applied: int | None = None
+    """Changes that the sync had applied at `lsn`, in all its sessions."""
     locked: tuple[Connection, Connection] | None = None
     """Sessions (source, target) that hold the tables' locks. These tables must be read by these sessions: any other
     one would queue behind a TRUNCATE that waits for our lock."""
@@ -84,12 +86,13 @@ def while_syncing(
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
         target.execute(_BEGIN)
         _lock(target, _there(run, database, lock))
-        target_snapshot = _export(target)
+        target_snapshot, rows_applied = _export(target), follower.rows_applied
         follower.resume()
         yield Moment(
             lsn=lsn,
             source_snapshot=source_snapshot,
             target_snapshot=target_snapshot,
+            rows_applied=rows_applied,
             locked=(source, target) if lock else None,
         )
 

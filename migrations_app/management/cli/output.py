@@ -38,6 +38,7 @@ def _visible(text: str) -> str:
 def report(task: MigrationTask) -> dict[str, Any]:
     """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
     comparisons = list(selectors.comparisons(task))
+    since = selectors.applied_since(task, comparisons)
     error = {"code": task.error_code, "message": task.error_message, "hint": task.error_hint}
     return {
         "id": str(task.pk),
@@ -71,7 +72,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
             }
             for line in selectors.structure(task, limit=10_000)
         ],
-        "comparisons": [_comparison(row) for row in comparisons],
+        "comparisons": [_comparison(row, since.get(row.pk)) for row in comparisons],
         "differences": [
             {"database": row.database, **selectors.told_difference(difference, selectors.in_english)}
             for row in comparisons
@@ -107,22 +108,23 @@ def _databases(task: MigrationTask) -> list[dict[str, Any]]:
     selection = Selection.from_json(task.selection)
     return [
         {
-            "source": row.source_name,
-            "target": row.target_name,
-            "schemas": renamed_schemas(selection, row.source_name),
+            "source": row.source,
+            "target": row.target,
+            "schemas": renamed_schemas(selection, row.source),
             "rows_applied": row.rows_applied,
-            "position": format_lsn(row.bookmark) if row.bookmark else None,
+            "position": format_lsn(row.position) if row.position else None,
         }
         for row in selectors.databases(task)
     ]
 
 
-def _comparison(row: ComparisonResult) -> dict[str, Any]:
+def _comparison(row: ComparisonResult, applied_since: int | None) -> dict[str, Any]:
     return {
         "database": row.database,
         "equal": row.equal,
         "tables": row.tables_count,
         "rows": row.source_rows,
+        "applied_since": applied_since,
         "seconds": (row.finished_at - row.started_at).total_seconds(),
     }
 
@@ -141,12 +143,7 @@ def print_report(task: MigrationTask, out: Out) -> None:
         out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
         for old, new in database["schemas"].items():
             out.write(f"    schema {old} → {new}\n")
-    for comparison in data["comparisons"]:
-        verdict = "equal" if comparison["equal"] else "DIFFERS"
-        out.write(
-            f"  comparison of {comparison['database']}: {verdict}, "
-            f"{comparison['tables']} tables, {comparison['rows']:,} rows\n"
-        )
+    _print_comparisons(data["comparisons"], out)
     if not data["compared"]:
         out.write("  comparison: not compared (--no-compare)\n")
     _print_differences(data["differences"], out)
@@ -159,6 +156,17 @@ def print_report(task: MigrationTask, out: Out) -> None:
     for table in data["tables"]:
         if table["status"] in SET_ASIDE:
             out.write(f"  {table['status']}: {table['schema']}.{table['name']} of {table['database']}\n")
+
+
+def _print_comparisons(comparisons: list[dict[str, Any]], out: Out) -> None:
+    for comparison in comparisons:
+        verdict = "equal" if comparison["equal"] else "DIFFERS"
+        out.write(
+            f"  comparison of {comparison['database']}: {verdict}, "
+            f"{comparison['tables']} tables, {comparison['rows']:,} rows\n"
+        )
+        if comparison["applied_since"]:
+            out.write(f"    older than the last change: {comparison['applied_since']:,} changes applied since\n")
 
 
 def print_left(task: MigrationTask, out: Out) -> None:

@@ -1,4 +1,4 @@
-"""The dispatcher's tick: scheduled times, tasks that wait without a worker, requests that nobody answered."""
+"""The dispatcher's tick: set times, outages that last, tasks that wait without a worker, requests without an answer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .. import governing
 from ..base import move
 from ..sampling import thin_samples
 from .claims import full_phase, sync_phase, waiting, wake_task
+from .results import leave_stale_ready
 
 _REWAKE_SECONDS = 5
 _THIN_SECONDS = 60.0
@@ -41,6 +42,7 @@ def dispatch(now: datetime | None = None) -> int:
             queued_at=now,
         )
     _expire_dead_leases(now)
+    leave_stale_ready(now)
     stale = Q(woken_at=None) | Q(woken_at__lt=now - timedelta(seconds=_REWAKE_SECONDS))
     due = list(waiting(now).filter(stale).filter(full_phase() | sync_phase()))
     for task in due:

@@ -17,10 +17,13 @@ from ...engine.states import Status, StepName, steps_for
 from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
+from ..figures import UNKNOWN, forget_sync
 from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
+_STAYS_READY = timedelta(seconds=30)
+"""A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
 
 
 @transaction.atomic
@@ -60,12 +63,10 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         finished_at=now,
         lease_until=None,
         worker="",
-        lag_bytes=None,
-        lag_seconds=None,
-        rows_per_second=None,
         error_code="",
         error_message="",
         error_hint="",
+        **UNKNOWN,
     )
     return None
 
@@ -110,13 +111,9 @@ def cancelled(claim: Claim, left: int) -> None:
         finished_at=timezone.now(),
         lease_until=None,
         worker="",
-        lag_bytes=None,
-        lag_seconds=None,
-        rows_per_second=None,
-        bytes_per_second=None,
-        eta_at=None,
         wal_level="",
         wal_state={},
+        **UNKNOWN,
     )
     if task.new_copy:
         _begin_new_copy(task, left)
@@ -227,10 +224,9 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         words=as_data(error_message=error.public_message, error_hint=hint),
         lease_until=None,
         worker="",
-        rows_per_second=None,
-        bytes_per_second=None,
-        eta_at=None,
+        **UNKNOWN,
     )
+    forget_sync(task)
     return False
 
 
@@ -260,7 +256,30 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
         worker="",
         not_before=now + timedelta(seconds=delay),
         woken_at=now,
+        **UNKNOWN,
     )
+    forget_sync(task)
+    if now + timedelta(seconds=delay) - since > _STAYS_READY:
+        task.refresh_from_db()
+        _leave_ready(task)
+
+
+def _leave_ready(task: MigrationTask) -> None:
+    """A task that has been failing for long is not ready any more; a try that succeeds makes it so again."""
+    if task.status == Status.READY and task.failing_since is not None:
+        at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
+        text = say("The sync has been interrupted since {at}: the target may be behind. It is tried again.", at=at)
+        move(task, Status.RUNNING, code="TASK-BEHIND", message=text)
+
+
+def leave_stale_ready(now: datetime) -> None:
+    """Do so for every task whose tries have been failing for half a minute: one that hangs says nothing by itself.
+
+    Must run inside a transaction.
+    """
+    late = MigrationTask.objects.select_for_update().filter(status=Status.READY, failing_since__lte=now - _STAYS_READY)
+    for task in late:
+        _leave_ready(task)
 
 
 def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
