@@ -218,6 +218,16 @@ def test_nonsense_in_the_address_is_no_error(query: str, anna: Client) -> None:
     assert anna.get(f"{reverse('tasks:list')}?{query}").status_code == 200
 
 
+@pytest.mark.parametrize(("level", "tone", "word"), [("warning", "warn", "Warning"), ("error", "bad", "Error")])
+def test_an_event_says_how_bad_it_is_in_a_word(anna: Client, level: str, tone: str, word: str) -> None:
+    task = factories.running_task()
+    factories.event(task, "lost the line", level=level)
+    factories.event(task, "pressed")
+    page = anna.get(reverse("tasks:detail", args=[task.id]))
+    assertContains(page, f'<p><span class="state {tone}">{word}</span> lost the line</p>')
+    assertContains(page, "<p>pressed</p>")
+
+
 def test_events_are_filtered_and_paged(anna: Client) -> None:
     task = factories.running_task()
     Event.objects.bulk_create(Event(task=task, message=f"event {number}") for number in range(60))
