@@ -28,6 +28,8 @@ _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
+    Action.RESCHEDULE,
+    Action.UNSCHEDULE,
     Action.COMPLETE,
     Action.RESUME,
     Action.NEW_COPY,
@@ -105,6 +107,11 @@ class TaskRow:
     conflict: ConflictView | None = None
     drift: DriftView | None = None
     live: bool = False
+
+    @property
+    def starts_later(self) -> bool:
+        """Whether Start lets the task wait for a set time, which has not passed."""
+        return self.scheduled_at is not None and self.scheduled_at > timezone.now()
 
     @property
     def choices(self) -> list[ActionButton]:

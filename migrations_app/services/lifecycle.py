@@ -17,6 +17,7 @@ from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .quarantine import refuse_quarantined
+from .scheduling import time_in_words
 from .selecting import planned_databases
 
 _MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
@@ -38,7 +39,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     for position, name in enumerate(steps_for(incremental=task.incremental), start=1):
         Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
     if task.scheduled_at and task.scheduled_at > timezone.now():
-        when = timezone.localtime(task.scheduled_at).strftime("%Y-%m-%d %H:%M %Z")
+        when = time_in_words(task.scheduled_at)
         move(
             task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=say("Scheduled for {when}.", when=when)
         )
