@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, QuerySet, Subquery, Value, When, Window
+from django.db.models.functions import Lower
 from django.utils.functional import Promise
 
 from ..engine.states import LIVE, Status, StepName
@@ -172,16 +173,16 @@ def _sorted(tasks: QuerySet[MigrationTask], sort: str) -> QuerySet[MigrationTask
     column, down = sort.removeprefix("-"), sort.startswith("-")
     if column == "created" or column not in SORTS:
         return tasks.order_by("created_at" if sort == "created" else "-created_at", "pk")
-    key: F | Case | Subquery
+    key: F | Lower | Case | Subquery
     if column == "name":
-        key = F("name")
+        key = Lower("name")
     elif column == "lag":
         key = F("lag_seconds")
     elif column == "status":
         key = Case(*(When(status=status, then=Value(n)) for n, status in enumerate(_STATUS_ORDER)), default=Value(99))
     else:
         key = _progress()
-    # Saying where NULLs go keeps SQLite from using the index of names, and only these two can be NULL.
+    # Only these two can be NULL.
     last = True if column in ("lag", "progress") else None
     return tasks.order_by(OrderBy(key, descending=down, nulls_last=last), "-created_at", "pk")
 

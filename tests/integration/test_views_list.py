@@ -90,6 +90,13 @@ def test_each_column_sorts_the_list_both_ways(anna: Client, sort: str, names: st
     assert "".join(task.name for task in _found(anna, sort=sort)) == names
 
 
+def test_names_are_sorted_whatever_their_case(anna: Client) -> None:
+    for name in ("Demo", "analytics", "billing", "Crm"):
+        factories.task(name=name)
+    assert [task.name for task in _found(anna, sort="name")] == ["analytics", "billing", "Crm", "Demo"]
+    assert [task.name for task in _found(anna, sort="-name")] == ["Demo", "Crm", "billing", "analytics"]
+
+
 @pytest.mark.parametrize(
     ("status", "names"),
     [("", "acbd"), ("draft", "d"), ("ready", "c"), ("completed", "a"), ("failed", ""), ("nonsense", "")],
