@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from ..engine.ports import Kind
 from ..engine.selection import Selection
 from ..engine.states import LIVE, Action, Status, StepName, allowed_actions, may_still_copy, steps_for
-from ..models import LedgerEntry, MigrationTask, Step, User
+from ..models import CheckItem, LedgerEntry, MigrationTask, Step, User
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
 from .drift import DriftView, drift
@@ -71,6 +71,15 @@ class StepLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckCounts:
+    """How many items of a check there are, and how many of them found something."""
+
+    total: int
+    failed: int
+    warnings: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskRow:
     """Everything that the list shows about a task."""
 
@@ -100,6 +109,7 @@ class TaskRow:
     error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
+    check: CheckCounts | None = None  # of a failed check, in the list
     wal_mark: str = ""  # what the list shows when much WAL is kept for the task
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
     waits_for_try: bool = False
@@ -154,6 +164,29 @@ def queue_places(tasks: Iterable[MigrationTask]) -> dict[uuid.UUID, int]:
         waiting = waiting.filter(queued_at__lte=last)
     order = {key: place for place, key in enumerate(waiting.values_list("pk", flat=True), start=1)}
     return {key: order[key] for key in wanted if key in order}
+
+
+def list_rows(tasks: list[MigrationTask]) -> list[TaskRow]:
+    """Return the rows of these tasks as the list shows them."""
+    places, checks = queue_places(tasks), _failed_checks(tasks)
+    return [replace(task_row(task, places), check=checks.get(task.pk)) for task in tasks]
+
+
+def _failed_checks(tasks: list[MigrationTask]) -> dict[uuid.UUID, CheckCounts]:
+    wanted = [task.pk for task in tasks if task.status == Status.CHECK_FAILED]
+    if not wanted:
+        return {}
+    counted = (
+        CheckItem.objects.filter(task__in=wanted)
+        .order_by()
+        .values_list("task")
+        .annotate(
+            total=Count("*"),
+            failed=Count("pk", filter=Q(status="failed")),
+            warned=Count("pk", filter=Q(status="warning")),
+        )
+    )
+    return {key: CheckCounts(total=total, failed=failed, warnings=warned) for key, total, failed, warned in counted}
 
 
 def turn_of(task: MigrationTask, places: dict[uuid.UUID, int]) -> str:
@@ -220,10 +253,12 @@ def _rows_per_second(task: MigrationTask) -> float | None:
 def _route_names(task: MigrationTask) -> str:
     databases = list(task.databases.all())
     names = [database.source_name for database in databases]
+    renamed = [database.target_name for database in databases]
     if not names:
         selection = Selection.from_json(task.selection)
         chosen = {path[0] for path, value in selection.rules.items() if path and value}
         names = sorted(chosen | {rule.scope[0] for rule in selection.patterns if rule.mode})
+        renamed = [selection.targets.get(name, name) for name in names]
         names = names or ([_("whole instance")] if selection.includes() else [_("nothing selected")])
     shown = ", ".join(names[:3])
     if len(names) > 3:
@@ -232,8 +267,7 @@ def _route_names(task: MigrationTask) -> str:
             "names": shown,
             "more": more,
         }
-    same = all(database.source_name == database.target_name for database in databases)
-    return shown if same else shown + " → " + ", ".join(database.target_name for database in databases[:3])
+    return shown if not renamed or renamed == names else shown + " → " + ", ".join(renamed[:3])
 
 
 def step_lines(task: MigrationTask) -> list[StepLine]:

@@ -294,6 +294,27 @@ def test_each_kind_of_status_says_what_comes_next(anna: Client) -> None:
     assertContains(page, reverse("tasks:create"))
 
 
+def test_a_failed_check_says_how_much_it_found(anna: Client) -> None:
+    task = factories.task(status="check_failed")
+    for number, status in enumerate(["failed", "failed", "warning", "passed", "passed"]):
+        factories.check_item(task, f"item{number}", status)
+    assertContains(anna.get("/"), "2 failed, 1 warning of 5 · <a")
+
+
+def test_the_step_of_a_cancelled_task_says_where_it_ended(anna: Client) -> None:
+    factories.task(status="cancelled")
+    factories.running_task("copy", status="cancelled")
+    page = anna.get("/")
+    assertContains(page, "Ended before its first step")
+    assertContains(page, "Ended at: Copy data")
+
+
+def test_a_new_name_on_the_target_shows_before_the_start(anna: Client) -> None:
+    rules = {"rules": [[["shop"], True]], "targets": {"shop": "shop_new"}}
+    factories.task(status="check_passed", selection=rules)
+    assertContains(anna.get("/"), "shop → shop_new")
+
+
 def test_a_task_that_stopped_at_a_conflict_offers_retry_once(anna: Client) -> None:
     stopped = factories.conflict(factories.running_task("sync"))
     failed = factories.running_task("copy", status="failed")
