@@ -41,6 +41,8 @@ REFUSALS = (
     _("The check runs before the start. This task is past it, or a check is running now."),
     _("Start is possible when the check has run and nothing is Failed. Run the check first."),
     _("Only a task that waits for its scheduled time can be started now."),
+    _("Only the time of a task that still waits for it can be changed."),
+    _("Only a task that waits for its scheduled time can be unscheduled. Cancel it instead."),
     _("Only a running or syncing task can be paused."),
     _("Only a paused task can be resumed."),
     _("Only a failed task can be retried."),

@@ -1,4 +1,4 @@
-"""Task settings: name, when to run, whether changes follow until Complete."""
+"""Task settings: name, when to run, whether changes follow until Complete; and another time later."""
 
 from __future__ import annotations
 
@@ -17,6 +17,42 @@ from .fields import Segments, helper, segments
 
 _LAST_YEAR = 9000
 """Later times end beyond the calendar in another time zone."""
+
+
+def _start_at(*, required: bool) -> forms.DateTimeField:
+    invalid = gettext_lazy("Enter a date and a time that exist here, for example 2030-01-31 23:00.")
+    return forms.DateTimeField(
+        label=gettext_lazy("Start at"),
+        required=required,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        error_messages={"invalid": invalid, "required": gettext_lazy("Enter the time at which the task may start.")},
+    )
+
+
+def _problem(moment: datetime, passed: str) -> str:
+    """Return why a task cannot start then; '' when it can. `passed`: for a time before now, which is its %(clock)s."""
+    if moment.year > _LAST_YEAR:
+        return str(_start_at(required=True).error_messages["invalid"])
+    if moment <= timezone.now():
+        return passed % {"clock": timezone.localtime().strftime("%H:%M on %Y-%m-%d")}
+    return ""
+
+
+class TimeForm(forms.Form):
+    """Another time for a task that waits for one."""
+
+    scheduled_at = _start_at(required=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["scheduled_at"].help_text = _("Times are in %(zone)s.") % {"zone": selectors.time_zone_name()}
+
+    def clean_scheduled_at(self) -> datetime:
+        """Refuse a past time."""
+        moment: datetime = self.cleaned_data["scheduled_at"]
+        if problem := _problem(moment, _("This time has passed: it is %(clock)s here. Choose a later time.")):
+            raise forms.ValidationError(problem)
+        return moment
 
 
 class TaskForm(forms.Form):
@@ -45,14 +81,7 @@ class TaskForm(forms.Form):
             "invalid_choice": gettext_lazy("Choose one of the two: now, or at a set time."),
         },
     )
-    scheduled_at = forms.DateTimeField(
-        label=gettext_lazy("Start at"),
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        error_messages={
-            "invalid": gettext_lazy("Enter a date and a time that exist here, for example 2030-01-31 23:00.")
-        },
-    )
+    scheduled_at = _start_at(required=False)
     incremental = forms.BooleanField(
         label=gettext_lazy("Incremental sync"),
         required=False,
@@ -87,11 +116,5 @@ class TaskForm(forms.Form):
     def _judge_time(self, moment: datetime | None) -> None:
         if moment is None:
             self.add_error("scheduled_at", _("Enter the time at which the task may start, or choose Now."))
-        elif moment.year > _LAST_YEAR:
-            self.add_error("scheduled_at", self.fields["scheduled_at"].error_messages["invalid"])
-        elif moment <= timezone.now():
-            clock = timezone.localtime().strftime("%H:%M on %Y-%m-%d")
-            self.add_error(
-                "scheduled_at",
-                _("This time has passed: it is %(clock)s here. Choose a later time, or Now.") % {"clock": clock},
-            )
+        elif problem := _problem(moment, _("This time has passed: it is %(clock)s here. Choose a later time, or Now.")):
+            self.add_error("scheduled_at", problem)

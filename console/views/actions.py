@@ -20,12 +20,15 @@ from migrations_app.models import MigrationTask
 
 from .. import proof
 from ..forms.speed import SpeedForm
+from ..forms.task import TimeForm
 from ..http import CONFLICT, UNPROCESSABLE, HtmxRequest, go, refuse, task_or_404
-from ..templatetags.console_extras import visible
+from ..templatetags.console_extras import clock, visible
 
 _PERFORM: dict[str, Callable[..., Any]] = {
     "start": services.start_task,
     "start_now": services.start_now,
+    "reschedule": services.reschedule_task,
+    "unschedule": services.unschedule_task,
     "pause": services.pause_task,
     "resume": services.resume_task,
     "retry": services.retry_task,
@@ -46,6 +49,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
 _SAID: dict[str, Promise] = {
     "start": gettext_lazy("Start pressed. The task runs when its turn comes."),
     "start_now": gettext_lazy("The task waits for its turn now instead of its scheduled time."),
+    "unschedule": gettext_lazy("The start is taken back. The task waits for Start."),
     "pause": gettext_lazy("Pause pressed. The position is kept."),
     "resume": gettext_lazy("Resumed. The task goes on where it was."),
     "retry": gettext_lazy("Retry pressed. The task goes on from where it stopped."),
@@ -88,7 +92,13 @@ def confirm(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponse:
 
 
 def _ask(
-    request: HtmxRequest, task: MigrationTask, action: str, *, proof_problem: str = "", typed_problem: str = ""
+    request: HtmxRequest,
+    task: MigrationTask,
+    action: str,
+    *,
+    proof_problem: str = "",
+    typed_problem: str = "",
+    time_form: TimeForm | None = None,
 ) -> HttpResponse:
     row = selectors.task_row(task)
     button = next((item for item in row.choices if item.name == action), None)
@@ -106,10 +116,12 @@ def _ask(
         "at_drift": row.drift if row.drift and button in row.drift.choices else None,
         "over_warnings": action == "complete" and selectors.unacknowledged_warnings(task) > 0,
     }
+    if action == "reschedule":
+        context["time_form"] = time_form or TimeForm(initial={"scheduled_at": task.scheduled_at})
     if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):
         context["left"] = selectors.left_behind(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
-    if proof_problem or typed_problem:
+    if proof_problem or typed_problem or time_form:
         status = proof.FORBIDDEN if proof_problem else UNPROCESSABLE
         return reswap(render(request, template, context, status=status), "innerHTML")
     return render(request, template, context, status=200 if button else CONFLICT)
@@ -134,10 +146,16 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
     if _is_risky(request, task, action) and (problem := proof.problem(request, request.user)):
         return _ask(request, task, action, proof_problem=problem)
     extra: dict[str, Any] = {"clear_target": "clear_target" in request.POST} if action == "start_again" else {}
+    if action == "reschedule":
+        form = TimeForm(request.POST)
+        if not form.is_valid():
+            request.refused = True
+            return _ask(request, task, action, time_form=form)
+        extra = form.cleaned_data
     if action in _FOR_GOOD or extra.get("clear_target"):
         extra["typed"] = _typed(request, task)
     try:
-        _PERFORM[action](task_id=task.id, actor=request.user, **extra)
+        done = _PERFORM[action](task_id=task.id, actor=request.user, **extra)
     except services.Untyped as untyped:
         request.refused = True
         return _ask(request, task, action, typed_problem=untyped.message)
@@ -147,7 +165,14 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
         back = reverse("tasks:list")
     if action in _LEADS_TO:
         back = reverse(_LEADS_TO[action], args=[task.id])
-    return go(request, back, said=str(_SAID[action]))
+    return go(request, back, said=_said(action, done))
+
+
+def _said(action: str, task: MigrationTask) -> str:
+    """Return what is said of an action that was done. `task`: as it stands after it."""
+    if action in ("start", "reschedule") and task.status == "scheduled":
+        return _("Scheduled for %(time)s UTC.") % {"time": clock(task.scheduled_at)}
+    return str(_SAID[action])
 
 
 @require_POST

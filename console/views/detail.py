@@ -24,6 +24,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     tables, events = _table_filter(request), _event_filter(request)
     steps, view = selectors.steps(task), selectors.TableView(task)
     counts, comparisons = view.counts(), selectors.comparisons(task)
+    begun = task.status not in _NOT_BEGUN
     return {
         "task": task,
         "row": selectors.task_row(task),
@@ -38,9 +39,10 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "may_quarantine": selectors.may_quarantine(task),
         "may_drop": selectors.may_drop(task),
         "aside": selectors.aside(task) if _ASIDE & counts.states.keys() else None,
-        "begun": task.status not in _NOT_BEGUN,
+        "begun": begun,
         "counts": counts,
         "pills": view.pills(counts),
+        "planned": selectors.planned(task) if begun and not counts.total else None,
         "states": selectors.table_states(),
         "charts": selectors.charts(task),
         "comparisons": comparisons,

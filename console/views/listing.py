@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import Any, cast
 
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.template.loader import get_template
 from django.utils import timezone
@@ -24,33 +25,42 @@ ROWS_PER_PAGE = 30
 _MOST_KEPT = 3000
 _KEPT: dict[tuple[object, ...], SafeString] = {}
 _DEFAULT_SORT = "-created"
-_ENDED = ("completed", "cancelled")
-_WAITING_FOR_TIME = ("queued", "scheduled")
-_WAITING_FOR_OPERATOR = ("ready", "check_failed", "check_passed", "paused", "failed", "draft")
 
 
 @require_GET
 def task_list(request: HtmxRequest) -> HttpResponse:
     """The list, newest first, by search text, status and tag, sorted by any column."""
-    wanted = _wanted(request)
-    counts = selectors.status_counts(user=request.user)
-    total = sum(counts.values())
+    wanted = _wanted(request.GET)
+    numbers = _numbers(selectors.status_counts(user=request.user), wanted)
     page, marks = selectors.task_page(
-        user=request.user, wanted=wanted, page=request.GET.get("page"), size=ROWS_PER_PAGE, known=total
+        user=request.user, wanted=wanted, page=request.GET.get("page"), size=ROWS_PER_PAGE, known=numbers["total"]
     )
     context: dict[str, Any] = {
         "rows": _drawn(request, marks),
         "page": page,
-        "wanted": wanted,
-        "total": total,
-        "counts": counts,
-        "groups": selectors.group_counts(counts),
-        "tags": selectors.all_tags(),
-        "query": _query(wanted),
-        "summary": _summary(counts),
         "live": any(mark.live for mark in marks),
     }
-    return render(request, "console/list.html", context)
+    return render(request, "console/list.html", context | numbers)
+
+
+def _numbers(counts: dict[str, int], wanted: selectors.ListFilter) -> dict[str, Any]:
+    """Return what the summary and the filters are drawn from."""
+    groups = selectors.group_counts(counts)
+    return {
+        "wanted": wanted,
+        "query": _query(wanted),
+        "counts": counts,
+        "counted": _counted(counts),
+        "total": sum(counts.values()),
+        "groups": groups,
+        "tags": selectors.all_tags(),
+        "summary": _summary(groups),
+    }
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Return a short mark of how many tasks stand in each status, by which a page tells which numbers it shows."""
+    return f"{zlib.crc32(repr(sorted(counts.items())).encode()):x}"
 
 
 def _drawn(request: HtmxRequest, marks: list[selectors.RowMark]) -> list[SafeString]:
@@ -79,8 +89,7 @@ def _keep(name: tuple[object, ...], drawn: SafeString) -> None:
     _KEPT[name] = drawn
 
 
-def _wanted(request: HtmxRequest) -> selectors.ListFilter:
-    get = request.GET
+def _wanted(get: QueryDict) -> selectors.ListFilter:
     sort = get.get("sort", "")
     known = sort.removeprefix("-") in ("created", "name", "status", "lag", "progress")
     return selectors.ListFilter(
@@ -100,34 +109,40 @@ def _query(wanted: selectors.ListFilter) -> dict[str, str]:
     return {"q": wanted.search, "status": wanted.status, "tag": wanted.tag, "sort": sort}
 
 
-def _summary(counts: dict[str, int]) -> str:
-    queued = sum(counts.get(status, 0) for status in _WAITING_FOR_TIME)
-    waiting = sum(counts.get(status, 0) for status in _WAITING_FOR_OPERATOR)
-    ended = sum(counts.get(status, 0) for status in _ENDED)
-    running = sum(counts.values()) - queued - waiting - ended
+def _summary(groups: list[selectors.GroupCount]) -> str:
+    """Tell the numbers of the filters in a line: the same ones, in the same order; what has ended when there is no
+    other."""
+    counts = {group.name: group.count for group in groups}
     if not counts:
         return _("No tasks")
-    parts = [
-        ngettext("%(n)s running", "%(n)s running", running) % {"n": f"{running:,}"} if running else "",
-        ngettext("%(n)s queued", "%(n)s queued", queued) % {"n": f"{queued:,}"} if queued else "",
-        ngettext("%(n)s waits for you", "%(n)s wait for you", waiting) % {"n": f"{waiting:,}"} if waiting else "",
-    ]
-    over = ngettext("%(n)s ended", "%(n)s ended", ended) % {"n": f"{ended:,}"}
-    return ", ".join(part for part in parts if part) or over
+    told = {
+        "running": ngettext("%(n)s running", "%(n)s running", counts.get("running", 0)),
+        "queued": ngettext("%(n)s queued", "%(n)s queued", counts.get("queued", 0)),
+        "waiting": ngettext("%(n)s waits for you", "%(n)s wait for you", counts.get("waiting", 0)),
+        "failed": ngettext("%(n)s failed", "%(n)s failed", counts.get("failed", 0)),
+        "draft": ngettext("%(n)s draft", "%(n)s drafts", counts.get("draft", 0)),
+        "ended": ngettext("%(n)s ended", "%(n)s ended", counts.get("ended", 0)),
+    }
+    named = [name for name in counts if name != "ended"] or ["ended"]
+    return ", ".join(told[name] % {"n": f"{counts[name]:,}"} for name in named)
 
 
 @require_GET
 def live_rows(request: HtmxRequest) -> HttpResponse:
-    """Rows that changed since the page saw them, as out-of-band cells; 204 when none did.
+    """Rows that changed since the page saw them, as out-of-band cells, and the filters when their numbers did; 204
+    when nothing did.
 
-    `known` holds id:version:status of each row that the page shows, with :turn for one that waits for its turn.
+    `known` holds id:version:status of each row that the page shows, with :turn for one that waits for its turn, and
+    `counts` the mark of the numbers; what is filtered says the page's own address.
     When nothing can change any more the poller comes back without its trigger, which ends the polling.
     """
     known = _known(request.GET.getlist("known")[:ROWS_PER_PAGE])
     versions = {task_id: version for task_id, (version, _status, _turn) in known.items()}
     turns = {task_id: turn for task_id, (_version, _status, turn) in known.items()}
     rows, can_change = selectors.changed_rows(user=request.user, known=versions, turns=turns)
-    if not rows and can_change:
+    counts = selectors.status_counts(user=request.user)
+    stale = request.GET.get("counts", _counted(counts)) != _counted(counts)
+    if not rows and can_change and not stale:
         return HttpResponse(status=204)
     moved = [row for row in rows if known[str(row.id)][1] != row.status]
     context: dict[str, Any] = {
@@ -135,9 +150,14 @@ def live_rows(request: HtmxRequest) -> HttpResponse:
         "moved": moved,
         "live": can_change,
     }
-    if moved:
-        context["summary"] = _summary(selectors.status_counts(user=request.user))
+    if stale:
+        context |= _numbers(counts, _wanted(_page_query(request)))
     return render(request, "console/partials/_live.html", context)
+
+
+def _page_query(request: HtmxRequest) -> QueryDict:
+    """Return the query of the page that asks: it says what its filters keep."""
+    return QueryDict((request.htmx.current_url or "").partition("?")[2].partition("#")[0])
 
 
 def _known(values: list[str]) -> dict[str, tuple[int, str, str]]:

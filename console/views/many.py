@@ -27,6 +27,8 @@ def confirm(request: HtmxRequest, action: str) -> HttpResponse:
     context: dict[str, Any] = {
         "action": action,
         "will": [line for line in lines if not line.why_not],
+        "now": [line for line in lines if not line.why_not and not line.later],
+        "later": [line for line in lines if not line.why_not and line.later],
         "wont": [line for line in lines if line.why_not],
         "back": reverse("tasks:list"),
     }
@@ -46,10 +48,13 @@ def perform(request: HtmxRequest, action: str) -> HttpResponseBase:
         return refuse(request, refused.message, reverse("tasks:list"))
     names = {line.id: line for line in selectors.chosen_tasks(user=request.user, action=action, keys=keys)}
     told = [{"line": names.get(result.task_id), "done": result.done, "reason": result.reason} for result in results]
+    done = [names.get(result.task_id) for result in results if result.done]
+    scheduled = sum(1 for line in done if line and line.later)
     context: dict[str, Any] = {
         "action": action,
         "told": told,
-        "done": sum(1 for result in results if result.done),
+        "done": len(done) - scheduled,
+        "scheduled": scheduled,
         "refused": sum(1 for result in results if not result.done),
         "back": reverse("tasks:list"),
         "lost": _("This task no longer exists."),

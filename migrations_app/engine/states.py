@@ -48,6 +48,8 @@ class Action(StrEnum):
     CHECK = "check"
     START = "start"
     START_NOW = "start_now"
+    RESCHEDULE = "reschedule"
+    UNSCHEDULE = "unschedule"
     PAUSE = "pause"
     RESUME = "resume"
     RETRY = "retry"
@@ -102,6 +104,15 @@ RULES: dict[Action, Rule] = {
     ),
     Action.START_NOW: _rule(
         "Start now", {_S.SCHEDULED}, _S.QUEUED, "Only a task that waits for its scheduled time can be started now."
+    ),
+    Action.RESCHEDULE: _rule(
+        "Change time", {_S.SCHEDULED}, None, "Only the time of a task that still waits for it can be changed."
+    ),
+    Action.UNSCHEDULE: _rule(
+        "Unschedule",
+        {_S.SCHEDULED},
+        _S.CHECK_PASSED,
+        "Only a task that waits for its scheduled time can be unscheduled. Cancel it instead.",
     ),
     Action.PAUSE: _rule(
         "Pause",

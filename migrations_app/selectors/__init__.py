@@ -102,6 +102,7 @@ from .rows import (
 )
 from .searching import BadSearch, matching_tables
 from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
+from .tallies import planned
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
 from .wal import WalView, wal
 from .wording import Worded, in_english, next_action, told, told_difference, told_in, told_list
@@ -203,6 +204,7 @@ __all__ = [
     "next_action",
     "place_fields",
     "place_of",
+    "planned",
     "preparation",
     "provider_account",
     "public_address",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ..engine.states import Action, Status, StepName
@@ -18,13 +20,14 @@ from .rows import Viewer, visible_tasks
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceLine:
-    """One ticked task. `why_not` is empty when the action is possible now."""
+    """One ticked task. `why_not` is empty when the action is possible now; `later`: when it would start, if not now."""
 
     id: uuid.UUID
     name: str
     status_label: str
     tone: str
     why_not: str
+    later: datetime | None = None
 
 
 def chosen_tasks(*, user: Viewer, action: str, keys: Iterable[uuid.UUID]) -> list[ChoiceLine]:
@@ -38,9 +41,14 @@ def chosen_tasks(*, user: Viewer, action: str, keys: Iterable[uuid.UUID]) -> lis
             status_label=str(labels.STATUSES[Status(task.status)][0]),
             tone=labels.STATUSES[Status(task.status)][1],
             why_not=_why_not(task, wanted),
+            later=task.scheduled_at if wanted == Action.START and _is_later(task) else None,
         )
         for task in tasks
     ]
+
+
+def _is_later(task: MigrationTask) -> bool:
+    return task.scheduled_at is not None and task.scheduled_at > timezone.now()
 
 
 def _why_not(task: MigrationTask, action: Action) -> str:

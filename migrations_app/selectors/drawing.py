@@ -18,8 +18,10 @@ WIDTH, HEIGHT = 600, 120
 _POINTS = 240
 _VALUES = 12
 _LONGEST_GAP = 30.0
+_DOT = 6  # how wide a point without neighbours is drawn
 
 Value = Callable[[Sample], float | None]
+Point = tuple[datetime, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +66,24 @@ _CHARTS: list[tuple[str, Promise, str, bool, Value]] = [
 
 
 def charts(task: MigrationTask) -> list[Chart]:
-    """Return the charts for which there are at least two points, over the task's whole life."""
+    """Return the charts for which there is a point, all from the first to the last point of the task's life.
+
+    One span for all of them: what stands above each other happened at the same time.
+    """
     samples = list(Sample.objects.filter(task=task).order_by("at", "pk"))
-    drawn = [_chart(samples, name, str(title), unit, rate, value) for name, title, unit, rate, value in _CHARTS]
-    return [chart for chart in drawn if chart is not None]
+    drawn = [(chart, points) for chart in _CHARTS if (points := _points(samples, chart[-1]))]
+    if not drawn:
+        return []
+    begin, end = min(points[0][0] for _, points in drawn), max(points[-1][0] for _, points in drawn)
+    return [_chart(points, begin, end, name, str(title), unit, rate) for (name, title, unit, rate, _), points in drawn]
 
 
-def _chart(samples: list[Sample], name: str, title: str, unit: str, rate: bool, value: Value) -> Chart | None:
-    points = [(sample.at, float(found)) for sample in samples if (found := value(sample)) is not None]
-    if len(points) < 2:
-        return None
+def _points(samples: list[Sample], value: Value) -> list[Point]:
+    return [(sample.at, float(found)) for sample in samples if (found := value(sample)) is not None]
+
+
+def _chart(points: list[Point], begin: datetime, end: datetime, name: str, title: str, unit: str, rate: bool) -> Chart:
     points = _fewer(points, _POINTS)
-    begin, end = points[0][0], points[-1][0]
     highest = max(number for _, number in points)
     top = highest or 1.0
     return Chart(
@@ -93,7 +101,7 @@ def _chart(samples: list[Sample], name: str, title: str, unit: str, rate: bool, 
     )
 
 
-def _fewer(points: list[tuple[datetime, float]], most: int) -> list[tuple[datetime, float]]:
+def _fewer(points: list[Point], most: int) -> list[Point]:
     """Return at most `most` points: the highest of each stretch, and always the last."""
     if len(points) <= most:
         return points
@@ -102,7 +110,7 @@ def _fewer(points: list[tuple[datetime, float]], most: int) -> list[tuple[dateti
     return [*kept, points[-1]] if kept[-1] != points[-1] else kept
 
 
-def _parts(points: list[tuple[datetime, float]]) -> list[list[tuple[datetime, float]]]:
+def _parts(points: list[Point]) -> list[list[Point]]:
     """Split where no worker looked: a line across a pause would claim to know what nobody measured."""
     now, parts = timezone.now(), [[points[0]]]
     usual = (points[-1][0] - points[0][0]) / max(1, len(points) - 1)
@@ -114,13 +122,15 @@ def _parts(points: list[tuple[datetime, float]]) -> list[list[tuple[datetime, fl
     return parts
 
 
-def _line(points: list[tuple[datetime, float]], begin: datetime, end: datetime, top: float) -> ChartLine:
+def _line(points: list[Point], begin: datetime, end: datetime, top: float) -> ChartLine:
     span = (end - begin).total_seconds() or 1.0
     spots = [
         (round(WIDTH * (at - begin).total_seconds() / span, 1), round(HEIGHT - (HEIGHT - 4) * number / top, 1))
         for at, number in points
     ]
     if len(spots) == 1:
-        spots.append((min(WIDTH, spots[0][0] + 1), spots[0][1]))
+        (x, y) = spots[0]
+        x = min(x, WIDTH - _DOT)
+        spots = [(x, y), (x + _DOT, y)]
     drawn = " ".join(f"{x:g},{y:g}" for x, y in spots)
     return ChartLine(points=drawn, area=f"{spots[0][0]:g},{HEIGHT} {drawn} {spots[-1][0]:g},{HEIGHT}")

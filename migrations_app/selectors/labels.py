@@ -52,6 +52,8 @@ ACTIONS: dict[Action, Promise] = {
     Action.CHECK: _("Next: Check Task"),
     Action.START: _("Start"),
     Action.START_NOW: _("Start now"),
+    Action.RESCHEDULE: _("Change time"),
+    Action.UNSCHEDULE: _("Unschedule"),
     Action.PAUSE: _("Pause"),
     Action.RESUME: _("Resume"),
     Action.RETRY: _("Retry"),
@@ -72,6 +74,10 @@ ACTIONS: dict[Action, Promise] = {
 CONFIRM: dict[Action, Promise] = {
     Action.START: _("Start this migration? The target is filled with the selected objects."),
     Action.START_NOW: _("Start now instead of waiting for the scheduled time?"),
+    Action.RESCHEDULE: _("When may this task start? It begins queuing at that time; its check is kept."),
+    Action.UNSCHEDULE: _(
+        "Take the start back? The task has no time any more and can be edited; it begins when you press Start again."
+    ),
     Action.PAUSE: _("Pause? The source keeps the changes for us meanwhile, which takes disk space there."),
     Action.RESUME: _("Resume where the task was paused?"),
     Action.RETRY: _("Try again from where the task stopped? Everything that was done is kept."),

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, QuerySet, Subquery, Value, When, Window
+from django.db.models.functions import Lower
 from django.utils.functional import Promise
 
 from ..engine.states import LIVE, Status, StepName
 from ..models import Level, MigrationTask, SourceObject, Step, Tag, TaskDatabase
 from . import labels
-from .rows import TaskRow, Viewer, queue_places, task_row, turn_of, visible_tasks, with_rows
+from .rows import TaskRow, Viewer, list_rows, queue_places, turn_of, visible_tasks, with_rows
 
 BEFORE_START = frozenset(
     {Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED, Status.QUEUED}
@@ -119,9 +120,7 @@ def rows_of(*, user: Viewer, keys: Iterable[uuid.UUID]) -> dict[uuid.UUID, TaskR
     wanted = list(keys)
     if not wanted:  # as most often: making queries that cannot find anything costs as much as half of the others
         return {}
-    tasks = list(with_rows(visible_tasks(user)).filter(pk__in=wanted))
-    places = queue_places(tasks)
-    return {task.pk: task_row(task, places) for task in tasks}
+    return {row.id: row for row in list_rows(list(with_rows(visible_tasks(user)).filter(pk__in=wanted)))}
 
 
 def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[MigrationTask]:
@@ -172,16 +171,16 @@ def _sorted(tasks: QuerySet[MigrationTask], sort: str) -> QuerySet[MigrationTask
     column, down = sort.removeprefix("-"), sort.startswith("-")
     if column == "created" or column not in SORTS:
         return tasks.order_by("created_at" if sort == "created" else "-created_at", "pk")
-    key: F | Case | Subquery
+    key: F | Lower | Case | Subquery
     if column == "name":
-        key = F("name")
+        key = Lower("name")
     elif column == "lag":
         key = F("lag_seconds")
     elif column == "status":
         key = Case(*(When(status=status, then=Value(n)) for n, status in enumerate(_STATUS_ORDER)), default=Value(99))
     else:
         key = _progress()
-    # Saying where NULLs go keeps SQLite from using the index of names, and only these two can be NULL.
+    # Only these two can be NULL.
     last = True if column in ("lag", "progress") else None
     return tasks.order_by(OrderBy(key, descending=down, nulls_last=last), "-created_at", "pk")
 
@@ -246,9 +245,7 @@ def changed_rows(
     moved += _turned([key for key, _, status in states if status in _TURNS and key not in moved], turns or {})
     if not moved:
         return [], live
-    tasks = list(with_rows(visible_tasks(user)).filter(pk__in=moved))
-    places = queue_places(tasks)
-    return [task_row(task, places) for task in tasks], live
+    return list_rows(list(with_rows(visible_tasks(user)).filter(pk__in=moved))), live
 
 
 def _turned(waiting: list[uuid.UUID], turns: Mapping[str, str]) -> list[uuid.UUID]:

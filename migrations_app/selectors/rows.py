@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -28,7 +28,7 @@ from ..engine.states import (
     may_still_copy,
     steps_for,
 )
-from ..models import Event, LedgerEntry, MigrationTask, Sample, Step, User
+from ..models import CheckItem, Event, LedgerEntry, MigrationTask, Sample, Step, User
 from ..refusals import why_not
 from . import labels
 from .conflicts import ActionButton, ConflictView, conflict
@@ -41,6 +41,8 @@ _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
+    Action.RESCHEDULE,
+    Action.UNSCHEDULE,
     Action.COMPLETE,
     Action.RESUME,
     Action.NEW_COPY,
@@ -91,6 +93,15 @@ class KnownLag:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckCounts:
+    """How many items of a check there are, and how many of them found something."""
+
+    total: int
+    failed: int
+    warnings: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskRow:
     """Everything that the list shows about a task."""
 
@@ -121,6 +132,7 @@ class TaskRow:
     error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
+    check: CheckCounts | None = None  # of a failed check, in the list
     wal_mark: str = ""  # what the list shows when much WAL is kept for the task
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
     failing: bool = False  # tries fail at the moment: what was known of the sync may not hold any more
@@ -135,6 +147,11 @@ class TaskRow:
     def editable(self) -> bool:
         """Whether the steps of the wizard can be edited."""
         return Status(self.status) in RULES[Action.EDIT].allowed_from
+
+    @property
+    def starts_later(self) -> bool:
+        """Whether Start lets the task wait for a set time, which has not passed."""
+        return self.scheduled_at is not None and self.scheduled_at > timezone.now()
 
     @property
     def choices(self) -> list[ActionButton]:
@@ -204,6 +221,29 @@ def queue_places(tasks: Iterable[MigrationTask]) -> dict[uuid.UUID, int]:
         waiting = waiting.filter(queued_at__lte=last)
     order = {key: place for place, key in enumerate(waiting.values_list("pk", flat=True), start=1)}
     return {key: order[key] for key in wanted if key in order}
+
+
+def list_rows(tasks: list[MigrationTask]) -> list[TaskRow]:
+    """Return the rows of these tasks as the list shows them."""
+    places, checks = queue_places(tasks), _failed_checks(tasks)
+    return [replace(task_row(task, places), check=checks.get(task.pk)) for task in tasks]
+
+
+def _failed_checks(tasks: list[MigrationTask]) -> dict[uuid.UUID, CheckCounts]:
+    wanted = [task.pk for task in tasks if task.status == Status.CHECK_FAILED]
+    if not wanted:
+        return {}
+    counted = (
+        CheckItem.objects.filter(task__in=wanted)
+        .order_by()
+        .values_list("task")
+        .annotate(
+            total=Count("*"),
+            failed=Count("pk", filter=Q(status="failed")),
+            warned=Count("pk", filter=Q(status="warning")),
+        )
+    )
+    return {key: CheckCounts(total=total, failed=failed, warnings=warned) for key, total, failed, warned in counted}
 
 
 def turn_of(task: MigrationTask, places: dict[uuid.UUID, int]) -> str:
@@ -288,10 +328,12 @@ def route_names(task: MigrationTask) -> str:
     """Return which databases move, three by name; before the start what the rules of the selection name."""
     databases = list(task.databases.all())
     names = [database.source_name for database in databases]
+    renamed = [database.target_name for database in databases]
     if not names:
         selection = Selection.from_json(task.selection)
         chosen = {path[0] for path, value in selection.rules.items() if path and value}
         names = sorted(chosen | {rule.scope[0] for rule in selection.patterns if rule.mode})
+        renamed = [selection.targets.get(name, name) for name in names]
         names = names or ([_("whole instance")] if selection.includes() else [_("nothing selected")])
     shown = ", ".join(names[:3])
     if len(names) > 3:
@@ -300,8 +342,7 @@ def route_names(task: MigrationTask) -> str:
             "names": shown,
             "more": more,
         }
-    same = all(database.source_name == database.target_name for database in databases)
-    return shown if same else shown + " → " + ", ".join(database.target_name for database in databases[:3])
+    return shown if not renamed or renamed == names else shown + " → " + ", ".join(renamed[:3])
 
 
 def step_lines(task: MigrationTask) -> list[StepLine]:

@@ -22,6 +22,7 @@ from ..engine.states import LIVE, STOPPED, Status, StepName
 from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
 from . import labels
 from .rows import is_failing
+from .table_order import with_key
 from .wording import told
 
 TABLES_A_PAGE = 25
@@ -45,8 +46,8 @@ SORTS = {
     "name": ("database", "schema", "name"),
     "rows": ("rows_done", "rows_estimate"),
     "size": ("bytes_total",),
-    "took": ("took",),
     "state": ("place",),
+    **dict.fromkeys(("progress", "rate", "eta", "took"), ("key",)),
 }
 _MOST_MISMATCHES = 300
 _LASTING = timedelta(seconds=30)
@@ -210,7 +211,8 @@ class TableView:
         return [self._line(row) for row in self._sorted(self._rows, "")[:limit]]
 
     def _sorted(self, rows: QuerySet[TableCopy], sort: str) -> QuerySet[TableCopy]:
-        fields = SORTS.get(sort.removeprefix("-"), ())
+        column = sort.removeprefix("-")
+        fields = SORTS.get(column, ())
         down = sort.startswith("-")
         if not fields or "place" in fields:
             place = [("copying", 1), ("indexing", 2), ("copied", 3), ("waiting", 4)]
@@ -219,10 +221,10 @@ class TableView:
                 place=Case(*first, *(When(status=name, then=Value(n)) for name, n in place), default=Value(5))
             )
             return rows.order_by("-place" if down else "place", "-bytes_total", "id")
-        if "took" in fields:
-            rows = rows.annotate(took=F("finished_at") - F("started_at"))
-        # Saying where NULLs go keeps SQLite from using an index; only one column can be NULL.
-        keys = [OrderBy(F(name), descending=down, nulls_last=name == "took" or None) for name in fields]
+        if "key" in fields:
+            rows = with_key(rows, column, stopped=self._stopped)
+        # Saying where NULLs go keeps SQLite from using an index; only what is computed can be NULL.
+        keys = [OrderBy(F(name), descending=down, nulls_last=name == "key" or None) for name in fields]
         return rows.order_by(*keys, "id")
 
     def _state(self, row: TableCopy) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Sum, Value, When
 
 from ..engine.selection import Mode, Path, PatternRule, Selection
+from ..engine.states import TERMINAL, Status
 from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 
@@ -64,6 +65,15 @@ def tallies(task: MigrationTask, selection: Selection) -> dict[Path, Tally]:
         found[path[:1]].include(tally)
         found[()].include(tally)
     return found
+
+
+def planned(task: MigrationTask) -> Tally | None:
+    """Return what a task will copy, by its selection and the last reading of its source: known before its tables are
+    listed. None once it has ended or there was no reading."""
+    if Status(task.status) in TERMINAL:
+        return None
+    found = tallies(task, Selection.from_json(task.selection))[()]
+    return found if found.chosen else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,6 +76,7 @@ from .recopying import recopy_table
 from .renaming import BadTargets
 from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
 from .sampling import thin_samples
+from .scheduling import reschedule_task, unschedule_task
 from .selecting import (
     drop_pattern,
     include_parents,
@@ -174,6 +175,7 @@ __all__ = [
     "request_inventory",
     "request_preparation",
     "request_test",
+    "reschedule_task",
     "reset_password",
     "restart_with_new_copy",
     "resume_task",
@@ -205,6 +207,7 @@ __all__ = [
     "try_now",
     "try_side",
     "tune_task",
+    "unschedule_task",
     "why_closed",
     "withdraw_acknowledgement",
     "workers_alive",

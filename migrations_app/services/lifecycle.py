@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, 
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, forget_sync, no_more_tries
 from .quarantine import refuse_quarantined
+from .scheduling import time_in_words
 from .selecting import planned_databases
 
 _MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
@@ -39,7 +40,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     for position, name in enumerate(steps_for(incremental=task.incremental), start=1):
         Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
     if task.scheduled_at and task.scheduled_at > timezone.now():
-        when = task.scheduled_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        when = time_in_words(task.scheduled_at)
         move(
             task, Status.SCHEDULED, actor=actor, code="TASK-SCHEDULED", message=say("Scheduled for {when}.", when=when)
         )

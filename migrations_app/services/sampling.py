@@ -12,6 +12,7 @@ from ..engine.states import Status
 from ..models import MigrationTask, Sample
 from ..sample_ages import spacing
 
+_FIGURES = ("lag_bytes", "lag_seconds", "apply_rows_per_second", "copy_bytes_per_second", "wal_kept_bytes")
 _GROWING = [Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED]
 
 
@@ -28,14 +29,32 @@ def thin_samples(now: datetime | None = None) -> int:
 
 @transaction.atomic
 def _thin(task: UUID, now: datetime) -> int:
-    taken: set[tuple[float, int]] = set()
+    """Leave the first sample of each slot, with the highest of each figure in it: charts are read for peaks."""
+    kept: dict[tuple[float, int], Sample] = {}
+    grown: set[Sample] = set()
     spare = []
-    for key, at in Sample.objects.filter(task_id=task).order_by("at", "pk").values_list("pk", "at"):
-        seconds = spacing((now - at).total_seconds())
-        place = (seconds, int(at.timestamp() // seconds)) if seconds else (0.0, key)
-        if place in taken:
-            spare.append(key)
-        taken.add(place)
+    for sample in Sample.objects.filter(task_id=task).order_by("at", "pk"):
+        seconds = spacing((now - sample.at).total_seconds())
+        place = (seconds, int(sample.at.timestamp() // seconds)) if seconds else (0.0, sample.pk)
+        first = kept.setdefault(place, sample)
+        if first is not sample:
+            spare.append(sample.pk)
+            if _folded(first, sample):
+                grown.add(first)
+    Sample.objects.bulk_update(grown, _FIGURES, batch_size=100)
     for start in range(0, len(spare), 500):
         Sample.objects.filter(pk__in=spare[start : start + 500]).delete()
     return len(spare)
+
+
+def _folded(first: Sample, spare: Sample) -> bool:
+    """Put the higher figures of `spare` into `first`. Returns whether there were any."""
+    higher = {
+        name: value
+        for name in _FIGURES
+        if (value := getattr(spare, name)) is not None
+        and (getattr(first, name) is None or value > getattr(first, name))
+    }
+    for name, value in higher.items():
+        setattr(first, name, value)
+    return bool(higher)

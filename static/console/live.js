@@ -48,11 +48,15 @@
     children(node, next);
   }
 
-  // What the operator is about to press must not move, or turn into something else, under the hand.
-  const controls = (part) => [...part.querySelectorAll("a, button")].map((one) => `${one.id} ${one.textContent.trim()} ${one.getAttribute("href") || ""}`).join("|");
+  // What the operator is about to press must not move, or turn into something else, under the hand. `data-called`: what
+  // something is called whatever number stands in it.
+  const controls = (part) => [...part.querySelectorAll("a, button")].map((one) => `${one.id} ${one.dataset.called || one.textContent.trim()} ${one.getAttribute("href") || ""}`).join("|");
   function inTheWay(target, next) {
     const busy = document.activeElement;
-    return Boolean(busy) && busy !== target && target.contains(busy) && busy.matches("a, button") && controls(target) !== controls(next);
+    if (!busy || busy === target || !target.contains(busy) || !busy.matches("a, button")) return false;
+    // What leads to the same place wherever it stands is in the way only when it goes.
+    if (busy.dataset.called) return !next.querySelector(`#${CSS.escape(busy.id)}`);
+    return controls(target) !== controls(next);
   }
 
   // What was said of a pressed button is over once the task stands elsewhere.

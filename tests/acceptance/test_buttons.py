@@ -60,6 +60,8 @@ CASES: dict[Action, Case] = {
     Action.CHECK: Case(page="check", button="check-all", listed=False, asks=False),
     Action.START: Case(),
     Action.START_NOW: Case(),
+    Action.RESCHEDULE: Case(listed=False),
+    Action.UNSCHEDULE: Case(listed=False),
     Action.PAUSE: Case(listed=False),
     Action.RESUME: Case(),
     Action.RETRY: Case(),
@@ -193,6 +195,9 @@ def _is_done(action: Action, task: MigrationTask) -> None:
     elif action is Action.COMPARE:
         assert now is not None
         assert now.compare_requested
+    elif action is Action.RESCHEDULE:
+        assert now is not None
+        assert now.events.filter(code="TASK-RESCHEDULED").exists()
     elif action is Action.CANCEL and task.started_at is None:
         assert now is not None
         assert now.status == Status.CANCELLED, "nothing had been made anywhere"

@@ -83,6 +83,33 @@ def test_only_a_new_status_is_spoken(sign_in: SignIn, live_server: Any) -> None:
     assert set(page.evaluate("spoken")) == {"In sync, ready to complete"}
 
 
+def test_the_filters_follow_their_numbers_under_the_focus(sign_in: SignIn, live_server: Any) -> None:
+    factories.running_task("sync", name="billing move")
+    other = factories.task(name="shop", status="check_passed")
+    page = sign_in()
+    page.locator("#filter-running").focus()
+    page.evaluate("document.querySelector('#filter-running').marked = true")
+    _change(other, status="running")
+    expect(page.locator("#filter-running .num")).to_have_text("2", timeout=PATIENCE)
+    expect(page.locator("#filter-running")).to_be_focused()
+    assert page.evaluate("document.querySelector('#filter-running').marked")
+    expect(page.locator("#filter-waiting")).to_have_count(0)
+    expect(page.locator("#summary")).to_have_text("2 running")
+    _accessible(page)
+
+
+def test_what_many_started_tasks_do_next_shows_without_a_reload(sign_in: SignIn) -> None:
+    task = factories.checked_task(name="shop")
+    page = sign_in()
+    page.locator(f"input[name='pick'][value='{task.pk}']").check()
+    page.get_by_role("button", name="Start ticked").click()
+    page.locator("#dialog").get_by_role("button", name="Start 1 task").click()
+    expect(page.locator("#dialog")).to_contain_text("1 task started")
+    page.keyboard.press("Escape")
+    expect(page.locator(f"#status-{task.pk}")).to_have_text("Queued", timeout=PATIENCE)
+    expect(page.locator("#filter-queued .num")).to_have_text("1")
+
+
 def test_what_was_said_of_a_pressed_button_goes_once_the_task_stands_elsewhere(
     sign_in: SignIn, live_server: Any
 ) -> None:

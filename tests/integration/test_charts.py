@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -11,8 +11,10 @@ from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app import selectors, services
+from migrations_app.engine.replication.governor import WINDOW_SECONDS
 from migrations_app.models import MigrationTask, Sample
 from migrations_app.runner.samples import Sampler
+from migrations_app.sample_ages import spacing
 from migrations_app.services import work
 from migrations_app.services.work import dispatching
 from tests import factories
@@ -37,13 +39,46 @@ def test_four_weeks_stay_a_few_hundred_points_and_the_last_minutes_stay_whole() 
     assert services.thin_samples(now) == 0
 
 
+_FIGURES = ("lag_bytes", "lag_seconds", "apply_rows_per_second", "copy_bytes_per_second", "wal_kept_bytes")
+
+
+def test_points_over_which_the_growth_of_wal_is_measured_stay_as_they_were_measured() -> None:
+    assert spacing(WINDOW_SECONDS) == 0
+
+
+@pytest.mark.parametrize("figure", _FIGURES)
+def test_a_peak_outlives_all_thinning(figure: str) -> None:
+    task, now = factories.running_task("sync"), timezone.now()
+    _fill(task, now, seconds=1800, every=5, **{figure: 1})
+    Sample.objects.create(task=task, at=now - timedelta(seconds=28), **{figure: 421})
+    for later in (0, 600, 7_200, 50_000):
+        at = now + timedelta(seconds=later)
+        _fill(task, at, seconds=5, every=5, **{figure: 1})
+        services.thin_samples(at)
+    assert [row for row in Sample.objects.filter(task=task).values_list(figure, flat=True) if row == 421] == [421]
+
+
+def test_figures_of_other_samples_of_a_slot_are_kept_beside_each_other() -> None:
+    task, now = factories.running_task("sync"), timezone.now()
+    slot = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
+    for second, values in enumerate(
+        ({"copy_bytes_per_second": 7.0}, {"copy_bytes_per_second": 9.0}, {"lag_seconds": 3.0})
+    ):
+        Sample.objects.create(task=task, at=slot + timedelta(seconds=second * 5), **values)
+    Sample.objects.create(task=task, at=now, lag_seconds=0.0)
+    services.thin_samples(now)
+    kept = Sample.objects.filter(task=task).first()
+    assert kept is not None
+    assert (kept.at, kept.copy_bytes_per_second, kept.lag_seconds, kept.wal_kept_bytes) == (slot, 9.0, 3.0, None)
+
+
 def test_the_dispatcher_thins_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     task, now = factories.running_task("sync", status="ready", foreground=True), timezone.now()
     _fill(task, now, seconds=1800, every=5)
     monkeypatch.setattr(dispatching, "_thinned", [float("-inf")])
     work.dispatch()
     thinned = Sample.objects.filter(task=task).count()
-    assert thinned < 120
+    assert thinned < 180
     _fill(task, now - timedelta(seconds=900), seconds=100, every=5)
     work.dispatch()
     assert Sample.objects.filter(task=task).count() == thinned + 20
@@ -106,10 +141,22 @@ def test_flat_lines_are_drawn(value: float) -> None:
     assert chart.lines
 
 
-def test_one_point_is_no_chart() -> None:
+def test_a_single_point_is_drawn_wide_enough_to_be_seen() -> None:
     task = factories.running_task("copy")
     Sample.objects.create(task=task, copy_bytes_per_second=1.0)
-    assert selectors.charts(task) == []
+    (chart,) = selectors.charts(task)
+    first, last = [tuple(map(float, spot.split(","))) for spot in chart.lines[0].points.split()]
+    assert last[0] - first[0] >= 5
+    assert (chart.last, chart.highest, len(chart.values)) == (1.0, 1.0, 1)
+
+
+def test_all_charts_of_a_task_begin_and_end_together() -> None:
+    task, now = factories.running_task("sync"), timezone.now()
+    Sample.objects.create(task=task, at=now - timedelta(hours=1), copy_bytes_per_second=9.0)
+    _fill(task, now, seconds=120, every=5, lag_seconds=2.0)
+    lag, copy = selectors.charts(task)
+    assert (lag.begin, lag.end) == (copy.begin, copy.end) == (now - timedelta(hours=1), now)
+    assert all(float(spot.split(",")[0]) > 500 for line in lag.lines for spot in line.points.split())
 
 
 def test_the_page_draws_them_with_words_and_a_table(client: Client) -> None:

@@ -195,6 +195,61 @@ def test_every_column_sorts(sort: str, first: str) -> None:
     assert TableView(task).page(TableFilter(sort=sort)).object_list[0].name == first
 
 
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("progress", "waits slow quick done"),
+        ("-progress", "done quick slow waits"),
+        ("rate", "slow done quick waits"),
+        ("-rate", "quick done slow waits"),
+        ("eta", "quick slow done waits"),
+        ("-eta", "slow quick done waits"),
+        ("took", "done slow quick waits"),
+    ],
+)
+def test_what_is_computed_of_a_table_sorts_too_and_what_shows_nothing_comes_last(sort: str, names: str) -> None:
+    task = _moving()
+    assert [line.name for line in TableView(task).page(TableFilter(sort=sort))] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [("-rate", "done slow quick waits"), ("eta", "slow quick done waits"), ("-progress", "done quick slow waits")],
+)
+def test_a_stopped_task_sorts_by_what_it_still_shows(sort: str, names: str) -> None:
+    task = _moving()
+    MigrationTask.objects.filter(pk=task.pk).update(status="failed")
+    task.refresh_from_db()
+    assert [line.name for line in TableView(task).page(TableFilter(sort=sort))] == names.split()
+
+
+def _moving() -> MigrationTask:
+    task, now = factories.running_task("copy"), timezone.now()
+    begun = now - timedelta(seconds=10)
+    factories.table_copy(task, "slow", status="copying", bytes_total=9_000, bytes_done=500, started_at=begun)
+    factories.table_copy(task, "quick", status="copying", bytes_total=9_000, bytes_done=8_000, started_at=begun)
+    factories.table_copy(
+        task,
+        "done",
+        status="done",
+        bytes_total=700,
+        bytes_done=700,
+        started_at=begun,
+        finished_at=now - timedelta(seconds=3),
+    )
+    factories.table_copy(task, "waits", bytes_total=10)
+    return task
+
+
+def test_the_time_left_of_a_table_stands_under_its_own_head(anna: Client) -> None:
+    page = anna.get(reverse("tasks:detail", args=[_moving().id])).text
+    heads = re.findall(r'<th scope="col"[^>]*aria-sort[^>]*><a class="sort"[^>]*>([^<]+)', page)
+    assert heads == ["Table", "State", "Progress", "Rows", "Size", "Rate", "ETA", "Took"]
+    cells = re.findall(r'data-label="(ETA|Took)">([^<]+)', page[page.index(".slow<") :])
+    assert cells[0][1].endswith("left")
+    assert cells[1] == ("Took", "–")
+
+
 def test_search_takes_schema_and_name_together() -> None:
     task = factories.running_task("copy")
     for schema, name in (("app", "orders"), ("app", "lines"), ("other", "orders")):
@@ -219,6 +274,16 @@ def test_nonsense_in_the_address_is_no_error(query: str, anna: Client) -> None:
     task = _syncing(in_sync=True)
     assert anna.get(f"{reverse('tasks:detail', args=[task.id])}?{query}").status_code == 200
     assert anna.get(f"{reverse('tasks:list')}?{query}").status_code == 200
+
+
+@pytest.mark.parametrize(("level", "tone", "word"), [("warning", "warn", "Warning"), ("error", "bad", "Error")])
+def test_an_event_says_how_bad_it_is_in_a_word(anna: Client, level: str, tone: str, word: str) -> None:
+    task = factories.running_task()
+    factories.event(task, "lost the line", level=level)
+    factories.event(task, "pressed")
+    page = anna.get(reverse("tasks:detail", args=[task.id]))
+    assertContains(page, f'<p><span class="state {tone}">{word}</span> lost the line</p>')
+    assertContains(page, "<p>pressed</p>")
 
 
 def test_events_are_filtered_and_paged(anna: Client) -> None:

@@ -26,6 +26,10 @@ BUTTONS: dict[str, Callable[..., Any]] = {
     "check": services.request_check,
     "start": services.start_task,
     "start now": services.start_now,
+    "unschedule": services.unschedule_task,
+    "reschedule": lambda **who: services.reschedule_task(
+        scheduled_at=factories.timezone.now() + factories.timedelta(hours=2), **who
+    ),
     "pause": services.pause_task,
     "resume": services.resume_task,
     "retry": services.retry_task,

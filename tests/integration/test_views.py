@@ -131,6 +131,7 @@ def test_a_started_task_refuses_in_words(name: str, anna: Client) -> None:
     [
         ("start", "check_passed", "queued"),
         ("start_now", "scheduled", "queued"),
+        ("unschedule", "scheduled", "check_passed"),
         ("pause", "running", "paused"),
         ("resume", "paused", "queued"),
         ("retry", "failed", "queued"),

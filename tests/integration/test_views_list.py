@@ -15,6 +15,7 @@ from pytest_django.asserts import assertContains, assertNotContains
 
 from console.views.listing import ROWS_PER_PAGE
 from migrations_app import services
+from migrations_app.engine.states import Status
 from migrations_app.models import MigrationTask, User
 from tests import factories
 
@@ -87,6 +88,13 @@ def _sortable() -> None:
 def test_each_column_sorts_the_list_both_ways(anna: Client, sort: str, names: str) -> None:
     _sortable()
     assert "".join(task.name for task in _found(anna, sort=sort)) == names
+
+
+def test_names_are_sorted_whatever_their_case(anna: Client) -> None:
+    for name in ("Demo", "analytics", "billing", "Crm"):
+        factories.task(name=name)
+    assert [task.name for task in _found(anna, sort="name")] == ["analytics", "billing", "Crm", "Demo"]
+    assert [task.name for task in _found(anna, sort="-name")] == ["Demo", "Crm", "billing", "analytics"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +196,54 @@ def test_a_poll_announces_a_new_status(anna: Client) -> None:
     assertContains(anna.get(LIVE, {"known": known}), "first: Failed.")
 
 
+_ALL = {
+    "running": ["checking", "running", "completing", "cancelling"],
+    "queued": ["queued", "scheduled"],
+    "waiting": ["ready", "check_passed", "paused"],
+    "failed": ["failed", "check_failed"],
+    "draft": ["draft"],
+    "ended": ["completed", "cancelled"],
+}
+
+
+def test_the_summary_tells_the_numbers_of_the_filters(anna: Client) -> None:
+    for status in sorted(Status):
+        factories.task(status=status, scheduled_at=timezone.now())
+    page = anna.get("/")
+    assert {group.name: group.count for group in page.context["groups"]} == {
+        name: len(statuses) for name, statuses in _ALL.items()
+    }
+    assertContains(page, "4 running, 2 queued, 3 wait for you, 2 failed, 1 draft</span>")
+    MigrationTask.objects.exclude(status__in=_ALL["ended"]).delete()
+    assertContains(anna.get("/"), "2 ended</span>")
+
+
+def test_a_poll_brings_the_filters_when_their_numbers_changed(anna: Client) -> None:
+    running, other = factories.running_task(), factories.task(status="check_passed")
+    page = anna.get("/", {"q": "a", "status": "running"})
+    counts = re.search(r'name="counts" value="(\w+)"', page.text)
+    assert counts
+    asked = {"known": _known(running), "counts": counts[1]}
+    assert anna.get(LIVE, asked).status_code == 204
+    MigrationTask.objects.filter(pk=other.pk).update(status="queued")
+    answer = anna.get(LIVE, asked, headers={"hx-request": "true", "hx-current-url": "http://x/?q=a&status=running#top"})
+    assertContains(answer, '<nav class="filters" id="filters" data-guard="filters" hx-swap-oob="true"')
+    assertContains(answer, 'href="?q=a&amp;status=queued">Queued <span class="num">1</span>')
+    assertContains(answer, 'href="?q=a&amp;status=running" aria-current="true">')
+    assertContains(answer, "1 running, 1 queued")
+    assertNotContains(answer, str(running.id))
+    fresh = re.search(r'name="counts" value="(\w+)"', answer.text)
+    assert fresh
+    assert anna.get(LIVE, asked | {"counts": fresh[1]}).status_code == 204
+
+
+@pytest.mark.parametrize("url", ["", "http://[", "?status=\0", "http://x/?" + "&" * 50, "?sort=x&tag=%00"])
+def test_nonsense_as_the_address_of_the_page_is_no_filter(anna: Client, url: str) -> None:
+    factories.running_task()
+    answer = anna.get(LIVE, {"counts": "old"}, headers={"hx-request": "true", "hx-current-url": url})
+    assertContains(answer, 'href="?status=running"')
+
+
 def test_a_row_that_the_page_does_not_show_is_not_sent(anna: Client) -> None:
     shown = factories.running_task(name="shown")
     factories.running_task(name="elsewhere")
@@ -214,7 +270,7 @@ def test_a_long_list_is_paged_so_that_the_poll_fits_into_a_request_line(anna: Cl
     assert page.text.count('name="known"') == ROWS_PER_PAGE
     assertContains(page, f"1–{ROWS_PER_PAGE} of {ROWS_PER_PAGE + 1}")
     assert anna.get("/", {"page": "2"}).text.count('name="known"') == 1
-    longest = "/live/?" + "&".join(
+    longest = "/live/?counts=ffffffff&" + "&".join(
         f"known={'0' * 36}%3A{'9' * 7}%3Ascheduled%3A{'9' * 7}" for _ in range(ROWS_PER_PAGE)
     )
     assert len(longest) < 4094
@@ -236,6 +292,27 @@ def test_each_kind_of_status_says_what_comes_next(anna: Client) -> None:
     assertContains(page, "1st in the queue")
     assertContains(page, "Starts in 9 h 12 min")
     assertContains(page, reverse("tasks:create"))
+
+
+def test_a_failed_check_says_how_much_it_found(anna: Client) -> None:
+    task = factories.task(status="check_failed")
+    for number, status in enumerate(["failed", "failed", "warning", "passed", "passed"]):
+        factories.check_item(task, f"item{number}", status)
+    assertContains(anna.get("/"), "2 failed, 1 warning of 5 · <a")
+
+
+def test_the_step_of_a_cancelled_task_says_where_it_ended(anna: Client) -> None:
+    factories.task(status="cancelled")
+    factories.running_task("copy", status="cancelled")
+    page = anna.get("/")
+    assertContains(page, "Ended before its first step")
+    assertContains(page, "Ended at: Copy data")
+
+
+def test_a_new_name_on_the_target_shows_before_the_start(anna: Client) -> None:
+    rules = {"rules": [[["shop"], True]], "targets": {"shop": "shop_new"}}
+    factories.task(status="check_passed", selection=rules)
+    assertContains(anna.get("/"), "shop → shop_new")
 
 
 def test_a_task_that_stopped_at_a_conflict_offers_retry_once(anna: Client) -> None:
