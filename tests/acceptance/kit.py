@@ -217,8 +217,12 @@ class Migration:
             time.sleep(0.005)
 
     def complete(self, seconds: float = 60) -> None:
-        """Press Complete once the task is ready, and wait for the end."""
-        self.until("ready", seconds=seconds)
+        """Press Complete once the task is ready and no outage is under way, and wait for the end."""
+        wait_until(
+            lambda: self.until("ready", seconds=seconds) == "ready" and not self.column("failing_since"),
+            seconds,
+            "the task being in sync",
+        )
         self.press("complete_task")
         self.until("completed", seconds=seconds)
 
