@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..draft_facts import endpoint_mark, existing_mark, follow_mark, names_mark, roles_mark, settings_mark
 from ..telling import tell
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
+from .buttons import may_recopy, may_tune, refused
 from .checkreport import as_text, check_report
 from .checkview import (
     CheckEntry,
@@ -94,9 +95,6 @@ from .rows import (
     StepLine,
     TaskRow,
     get_task,
-    may_recopy,
-    may_tune,
-    refused,
     route_names,
     task_row,
 )

@@ -1,0 +1,83 @@
+"""What the operator can do with a task now."""
+
+from __future__ import annotations
+
+from ..engine.ports import Kind
+from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy
+from ..models import LedgerEntry, MigrationTask
+from ..refusals import why_not
+from . import labels
+from .conflicts import ActionButton
+
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER")
+_OFFERED = [
+    Action.START,
+    Action.START_NOW,
+    Action.RESCHEDULE,
+    Action.UNSCHEDULE,
+    Action.COMPLETE,
+    Action.RESUME,
+    Action.NEW_COPY,
+    Action.RETRY,
+    Action.START_AGAIN,
+    Action.COMPARE,
+    Action.PAUSE,
+    Action.REOPEN,
+    Action.ACCESS,
+    Action.CANCEL,
+    Action.DELETE,
+]
+_PRIMARY = {Action.START, Action.COMPLETE, Action.RESUME, Action.RETRY}
+_DANGER = {Action.CANCEL, Action.DELETE}
+
+
+def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionButton]:
+    """Return what the operator can do now, in the order in which it is offered.
+
+    How a failed task can be edited depends on what it has made; with `ledger` False neither form is offered.
+    """
+    allowed = set(allowed_actions(Status(task.status)))
+    if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
+        allowed.discard(Action.CANCEL)
+    if task.error_code not in _GONE or not task.incremental:
+        allowed.discard(Action.NEW_COPY)
+    if task.compare_requested:
+        allowed.discard(Action.COMPARE)
+    allowed -= {action for action in allowed if why_not(action, task)}
+    if not task.incremental:
+        allowed -= {Action.COMPARE, Action.COMPLETE}
+    if Action.REOPEN in allowed:
+        allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
+    # Where only a new copy helps, Retry would fail again.
+    first = _PRIMARY - {Action.RETRY} | {Action.NEW_COPY} if Action.NEW_COPY in allowed else _PRIMARY
+    return [
+        ActionButton(
+            name=action.value,
+            label=str(labels.ACTIONS[action]),
+            tone="pri" if action in first else "danger" if action in _DANGER else "",
+            confirm=str(labels.CONFIRM.get(action, "")),
+        )
+        for action in _OFFERED
+        if action in allowed
+    ]
+
+
+def refused(task: MigrationTask, action: str) -> str:
+    """Return why a button cannot be pressed now; '' where nothing but its absence says so."""
+    return why_not(Action(action), task) if action in set(Action) else ""
+
+
+def may_recopy(task: MigrationTask) -> bool:
+    """Say whether single tables can be copied once more now."""
+    step = StepName.SYNC if task.incremental else StepName.COMPARE
+    return task.current_step == step and Action.RECOPY in allowed_actions(Status(task.status))
+
+
+def _edits_not_possible(task: MigrationTask) -> set[Action]:
+    made = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE).exists()
+    return {Action.REOPEN} if made else {Action.ACCESS}
+
+
+def may_tune(task: MigrationTask) -> bool:
+    """Say whether the speed of the task's copy may be set."""
+    return may_still_copy(task.status, task.current_step)
