@@ -74,19 +74,6 @@ def test_a_second_start_is_refused_and_changes_nothing(checked: MigrationTask, a
     assert Event.objects.count() == events
 
 
-@pytest.mark.parametrize("status", ["running", "ready"])
-def test_a_start_of_what_runs_already_is_told_so(status: str, checked: MigrationTask, alice: User) -> None:
-    MigrationTask.objects.filter(pk=checked.pk).update(status=status)
-    with pytest.raises(services.Refused, match="It was started already, and is at work"):
-        services.start_task(task_id=checked.pk, actor=alice)
-
-
-def test_a_second_complete_is_told_that_it_was_pressed_already(checked: MigrationTask, alice: User) -> None:
-    MigrationTask.objects.filter(pk=checked.pk).update(status="completing")
-    with pytest.raises(services.Refused, match=r"“completing”\. Complete was pressed already"):
-        services.complete_task(task_id=checked.pk, actor=alice)
-
-
 def test_start_without_a_check_is_refused(draft: MigrationTask, alice: User) -> None:
     with pytest.raises(services.Refused, match="Run the check first"):
         services.start_task(task_id=draft.pk, actor=alice)

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
+from migrations_app import services
 from migrations_app.models import Event, MigrationTask
 from tests import factories
 from tests.integration.check_kit import url
@@ -93,3 +94,16 @@ def test_the_check_of_a_started_task_offers_no_way_back_into_the_wizard(anna: Cl
     assertContains(anna.get(url("check", checked)), url("objects", checked))
     for page in ("settings", "objects"):
         assertNotContains(anna.get(url("check", started)), url(page, started))
+
+
+@pytest.mark.parametrize("status", ["running", "ready"])
+def test_a_start_of_what_runs_already_is_told_so(status: str) -> None:
+    task = factories.task(status=status)
+    with pytest.raises(services.Refused, match="It was started already, and is at work"):
+        services.start_task(task_id=task.pk, actor=None)
+
+
+def test_a_second_complete_is_told_that_it_was_pressed_already() -> None:
+    task = factories.task(status="completing")
+    with pytest.raises(services.Refused, match=r"“completing”\. Complete was pressed already"):
+        services.complete_task(task_id=task.pk, actor=None)

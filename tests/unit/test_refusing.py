@@ -42,7 +42,7 @@ def test_what_a_refusal_advises_is_possible(action: Action, status: Status) -> N
         (Action.START, Status.DRAFT, "Run the check first"),
         (Action.START, Status.CHECKING, "check is running"),
         (Action.COMPLETE, Status.COMPLETING, "pressed already"),
-        (Action.COMPLETE, Status.COMPLETED, "completed already"),
+        (Action.COMPLETE, Status.COMPLETED, "It has completed"),
         (Action.COMPLETE, Status.RUNNING, "Wait until the task is ready"),
         (Action.COMPLETE, Status.PAUSED, "Resume it first"),
         (Action.CANCEL, Status.CANCELLING, "being cancelled already"),
