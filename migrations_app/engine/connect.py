@@ -28,6 +28,7 @@ from .pins import BLANKS, ESCAPES_SINCE, PINS_BY_VERSION, pinned_options
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
+from .spare import Spare
 from .sql import query
 from .wording import NOTHING, noun, say, template
 
@@ -77,6 +78,7 @@ class Sessions:
         self._forward_lock = threading.Lock()  # starting a process takes long: `interrupt` must not wait for it
         self._forwarders: dict[Side, Forwarder | None] = {}
         self._stopped = False
+        self.spare = Spare()
         control.on_stop(self.interrupt)
 
     def __enter__(self) -> Sessions:
@@ -146,6 +148,7 @@ class Sessions:
         bytes travel untouched. Raises ConnectFailed, or what `Control.check` raises when the run must stop.
         """
         self.control.check()
+        self.spare.close(side)  # takes its place: there are never more sessions than are in use at the same time
         known = self._versions.get(side)
         if known is None and replication:  # a walsender knows no set_config: learn the version from an ordinary session
             known = self.version(side)
@@ -184,7 +187,7 @@ class Sessions:
     def look(self, side: Side, database: str, pid: int) -> Vital | None:
         """Ask a server what it does for one of our sessions; None: nothing, it is gone or cannot be reached."""
         try:
-            with self.session(side, database) as asking:
+            with self.open(side, database) as asking:  # a new one: whether the server lets anybody in is the question
                 assert isinstance(asking, Session)  # noqa: S101 - for the type checker
                 asking.watcher = Watcher(self.control.check, None, seconds=_LOOK_SECONDS)
                 row = asking.execute(query("vitals"), {"pid": pid}).fetchone()
@@ -240,13 +243,27 @@ class Sessions:
             self.control.check()
 
     @contextlib.contextmanager
-    def session(self, side: Side, database: str = "", **arguments: object) -> Iterator[Connection]:
-        """Open a session for a `with` block and close it afterwards."""
-        connection = self.open(side, database, **arguments)  # type: ignore[arg-type]
+    def session(
+        self, side: Side, database: str = "", *, replication: bool = False, **settings: str
+    ) -> Iterator[Connection]:
+        """Give a session for a `with` block, as `open` does or one that was used before and is as new (`spare`)."""
+        self.control.check()
+        database = database or self._configured(side).database
+        # Only what all sessions log in with comes back by DISCARD ALL; so what one of them wants is set afterwards.
+        may_stay = not replication and self._versions.get(side, 0) >= ESCAPES_SINCE
+        given = {} if may_stay else settings
+        found = self.spare.take(side, database) if may_stay else None
+        connection = found or self.open(
+            side, database, autocommit=True, replication=replication, encoding="UTF8", **given
+        )
         try:
+            for name, value in settings.items() if may_stay else ():
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
             yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        self.spare.put(side, database, connection) if may_stay else connection.close()
 
     def interrupt(self) -> None:
         """Cancel whatever runs on every session. Called from another thread when the run must stop.

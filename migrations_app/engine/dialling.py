@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -80,6 +81,8 @@ def ended_by(reason: Reason, words: str = "", **more: object) -> HandshakeEnded:
 
 def resolve(host: str, port: int, seconds: float) -> list[str]:
     """Return the numeric addresses of a host. Raises HandshakeEnded (DNS) also when the resolver takes too long."""
+    with contextlib.suppress(OSError, UnicodeError):  # a number is its own address: nobody has to be asked
+        return [str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4][0])]
     found: list[str] = []
     failure: list[str] = []
 

@@ -66,6 +66,7 @@ class Executor:
             raise ValueError(f"{step} is not run by the executor")
         doing, work = _STEPS[step]
         run = self._opened()
+        run.sessions.spare.keep(step is not StepName.SYNC)  # which goes on for weeks, with sessions of its own
         with self._reporting(doing):
             self._ports.control.check()
             return work(run)
@@ -73,6 +74,7 @@ class Executor:
     def recopy(self) -> Outcome:
         """Copy once more the tables that somebody asked for, while the sync of all others goes on. Idempotent."""
         run = self._opened()
+        run.sessions.spare.keep(False)
         with self._reporting(say("copying tables once more")):
             return recopy.run(run)
 

@@ -112,7 +112,7 @@ class _Work:
     @contextlib.contextmanager
     def guard(self, side: Side, **settings: str) -> Iterator[Connection]:
         name = self.database.source_name if side is Side.SOURCE else self.database.target_name
-        with self.run.sessions.session(side, name, **settings) as connection:
+        with self.run.sessions.session(side, name, replication=False, **settings) as connection:
             try:
                 yield connection
             except psycopg.Error as error:

@@ -47,13 +47,22 @@ class Entry:
         return f"{self.type} {self.schema}.{self.tag}" if self.schema else f"{self.type} {self.tag}"
 
 
+_WIDTHS = {2: "H", 4: "I", 8: "Q"}
+
+
 class _Reader:
     """Walks over the bytes of an archive's head. Raises struct.error or IndexError at a premature end."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
-        self.int_size = 4
+        self.sizes_are(4)
+
+    def sizes_are(self, length: int) -> None:
+        """Read integers of this many bytes from now on, behind their sign. Raises ValueError when there are none."""
+        if length not in _WIDTHS:
+            raise ValueError(say("it is not a pg_dump archive"))
+        self._number = struct.Struct("<B" + _WIDTHS[length])
 
     def byte(self) -> int:
         value = self.data[self.at]
@@ -68,13 +77,14 @@ class _Reader:
         return piece
 
     def integer(self) -> int:
-        sign = self.byte()
-        value = int.from_bytes(self.take(self.int_size), "little")
-        return -value if sign else value
+        sign, value = self._number.unpack_from(self.data, self.at)
+        self.at += self._number.size
+        return -value if sign else int(value)
 
     def raw(self) -> bytes | None:
-        length = self.integer()
-        return None if length < 0 else self.take(length)
+        sign, length = self._number.unpack_from(self.data, self.at)
+        self.at += self._number.size
+        return None if sign and length else self.take(length)
 
     def text(self) -> str:
         return (self.raw() or b"").decode("utf-8", errors="replace")
@@ -110,7 +120,7 @@ def _read_head(reader: _Reader) -> tuple[tuple[int, int], int]:
     reader.byte()  # revision
     if not _OLDEST <= version <= _NEWEST:
         raise ValueError(say("archive version {version} is not known", version=f"{version[0]}.{version[1]}"))
-    reader.int_size = reader.byte()
+    reader.sizes_are(reader.byte())
     offset_size = reader.byte()
     if reader.byte() != _CUSTOM_FORMAT:
         raise ValueError(say("it is not in custom format"))

@@ -67,21 +67,14 @@ class OrmLedger:
         """See the port."""
 
         def read() -> list[LedgerItem]:
-            rows = self._open().order_by("id")
+            rows = self._open().order_by("id").values_list("side", "database", "kind", "schema", "name", "detail")
             if side is not None:
                 rows = rows.filter(side=side)
             if database is not None:
                 rows = rows.filter(database=database)
             return [
-                LedgerItem(
-                    side=Side(row.side),
-                    database=row.database,
-                    kind=Kind(row.kind),
-                    schema=row.schema,
-                    name=row.name,
-                    detail=row.detail,
-                )
-                for row in rows
+                LedgerItem(side=Side(where), database=base, kind=Kind(kind), schema=schema, name=name, detail=detail)
+                for where, base, kind, schema, name, detail in rows
             ]
 
         return self._recorder.call(read)

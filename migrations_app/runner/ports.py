@@ -132,12 +132,7 @@ class OrmStore:
 
         def read() -> list[TableState]:
             rows = TableCopy.objects.filter(task_id=self._task_id, database=database).order_by("id")
-            return [
-                TableState(
-                    **{**{name: getattr(row, name) for name in _TABLE_FIELDS}, "status": TableStatus(row.status)}
-                )
-                for row in rows
-            ]
+            return [TableState(**{**row, "status": TableStatus(row["status"])}) for row in rows.values(*_TABLE_FIELDS)]
 
         return self._recorder.call(read)
 

@@ -153,6 +153,12 @@ def test_the_refusal_is_the_same_whatever_the_reason(monkeypatch: pytest.MonkeyP
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize(("host", "address"), [("10.0.0.1", "10.0.0.1"), ("127.1", "127.0.0.1"), ("::1", "::1")])
+def test_a_number_is_read_without_asking_anybody(monkeypatch: pytest.MonkeyPatch, host: str, address: str) -> None:
+    monkeypatch.setattr(dialling.threading, "Thread", None)
+    assert dialling.resolve(host, 5432, 1) == [address]
+
+
 def test_one_forbidden_answer_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "resolve", lambda *_args: ["192.0.2.10", "127.0.0.1"])
     with pytest.raises(ConnectFailed) as caught:

@@ -33,15 +33,21 @@ def _text(name: str) -> LiteralString:
     return resources.files(__name__).joinpath(f"{name}.sql").read_text()
 
 
-@cache
-def _variants(name: str) -> tuple[tuple[int, str], ...]:
+def _variants(name: str) -> list[tuple[int, str]]:
     """Return (version before which it is meant, name of the file), oldest first."""
-    found = []
+    return _all_variants().get(name, [])
+
+
+@cache
+def _all_variants() -> dict[str, list[tuple[int, str]]]:
+    """Return the variants of each query that has some. The folder is looked through once, not for each query."""
+    found: dict[str, list[tuple[int, str]]] = {}
     for file in resources.files(__name__).iterdir():
         stem = file.name.removesuffix(".sql")
-        if stem.startswith(name + _VARIANT):
-            found.append((version_number(stem.partition(_VARIANT)[2]), stem))
-    return tuple(sorted(found))
+        name, variant, version = stem.partition(_VARIANT)
+        if variant:
+            found.setdefault(name, []).append((version_number(version), stem))
+    return {name: sorted(variants) for name, variants in found.items()}
 
 
 def version_number(words: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -146,11 +147,11 @@ def _stored(result: Result) -> dict[str, Any]:
 @transaction.atomic
 def forget_others(task: MigrationTask, results: Iterable[Result]) -> None:
     """Delete rows of the items that were just run for databases that are selected no more."""
-    seen: dict[str, set[str]] = {}
-    for result in results:
-        seen.setdefault(result.code, set()).add(result.database)
-    for code, databases in seen.items():
-        CheckItem.objects.filter(task=task, code=code).exclude(database__in=databases).delete()
+    seen = {(result.code, result.database) for result in results}
+    run = {code for code, _database in seen}
+    rows = CheckItem.objects.filter(task=task, code__in=run).values_list("pk", "code", "database")
+    if gone := [pk for pk, code, database in rows if (code, database) not in seen]:
+        CheckItem.objects.filter(pk__in=gone).delete()
 
 
 @transaction.atomic
@@ -193,10 +194,8 @@ def _go_on_with_new_copy(task: MigrationTask) -> None:
 
 def item_counts(task: MigrationTask) -> dict[str, int]:
     """Return how many items of the last check are failed, warning, passed and waiting."""
-    return {
-        status: CheckItem.objects.filter(task=task, status=status).count()
-        for status in ("failed", "warning", "passed", "waiting")
-    }
+    statuses = Counter(CheckItem.objects.filter(task=task).values_list("status", flat=True))
+    return {status: statuses[status] for status in ("failed", "warning", "passed", "waiting")}
 
 
 def wants_check_before_start(task: MigrationTask) -> bool:
