@@ -113,6 +113,7 @@ RULES: dict[str, Rule] = {
     "tasks:clone": act(),
     "tasks:recopy": act(),
     "tasks:table": form(),
+    "tasks:new-table": act(),
     "tasks:tags": act(),
     "tasks:tune": act(),
     "tasks:wal": act(),

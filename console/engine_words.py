@@ -52,6 +52,8 @@ REFUSALS = (
     _("A statement can be applied only where a table that changed on the source stopped the sync."),
     _("A table can be quarantined only while the task has failed, so that no change of it is under way."),
     _("A table can be dropped while the task has failed, a quarantined one also while the task syncs or is paused."),
+    _("A new table can be added while the task syncs, is paused or has failed."),
+    _("A new table can be ignored while the task syncs, is paused or has failed."),
     _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),
     _("Only a task that was started and has not ended can be cancelled."),
     _("Only a cancelled task can be started again."),

@@ -65,6 +65,7 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/access/", reach.page, name="access"),
     path("tasks/<uuid:task_id>/recopy-table/", actions.recopy, name="recopy"),
     path("tasks/<uuid:task_id>/table/<str:action>/", actions.table, name="table"),
+    path("tasks/<uuid:task_id>/new-table/<str:action>/", actions.new_table, name="new-table"),
     path("tasks/<uuid:task_id>/clone/", actions.clone, name="clone"),
     path("tasks/<uuid:task_id>/tags/", actions.tag, name="tags"),
     path("tasks/<uuid:task_id>/speed/", actions.tune, name="tune"),

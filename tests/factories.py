@@ -22,6 +22,7 @@ from migrations_app.models import (
     Event,
     LedgerEntry,
     MigrationTask,
+    NewTable,
     SourceObject,
     Step,
     TableCopy,
@@ -102,6 +103,12 @@ def steps(made: MigrationTask, current: str) -> None:
         if place == 0:
             step.progress_done, step.progress_total = 62, 100
         step.save()
+
+
+def new_table(made: MigrationTask, name: str = "later", **fields: Any) -> NewTable:
+    """A table that appeared on the source of a syncing task."""
+    defaults = {"database": "shop", "schema": "public", "name": name, "oid": 4242}
+    return NewTable.objects.create(task=made, **(defaults | fields))
 
 
 def table_copy(made: MigrationTask, name: str = "orders", **fields: Any) -> TableCopy:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrations_app.engine.conflicts import Permission, Use
-from migrations_app.engine.drift import Leave
+from migrations_app.engine.drift import Leave, NewTable, Place
 from migrations_app.engine.errors import CancelRequested, PauseRequested
 from migrations_app.engine.plan import Knobs, Side
 from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Note, Ports, TableState
+from migrations_app.engine.wording import Sentence
 
 
 class FakeControl:
@@ -114,6 +115,9 @@ class FakeStore:
     allowed: dict[str, list[Permission]] = field(default_factory=dict)
     used: list[tuple[Permission, Use]] = field(default_factory=list)
     may_change: dict[str, list[Leave]] = field(default_factory=dict)
+    newcomers: dict[str, dict[Place, NewTable]] = field(default_factory=dict)
+    to_add: dict[str, list[NewTable]] = field(default_factory=dict)
+    refusals: list[Sentence] = field(default_factory=list)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
 
@@ -160,7 +164,8 @@ class FakeStore:
         return list(self.asked_again.get(database, ()))
 
     def recopied(self, database: str, schema: str, name: str) -> None:
-        self.asked_again[database].remove((schema, name))
+        if (schema, name) in self.asked_again.get(database, ()):
+            self.asked_again[database].remove((schema, name))
 
     def permissions(self, database: str) -> list[Permission]:
         return list(self.allowed.get(database, ()))
@@ -178,6 +183,28 @@ class FakeStore:
         for waiting in self.may_change.values():
             if leave in waiting:
                 waiting.remove(leave)
+
+    def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
+        known = self.newcomers.setdefault(database, {})
+        fresh = [table for table in found if table.place not in known]
+        places = {table.place for table in found}
+        self.newcomers[database] = known = {
+            place: one for place, one in known.items() if place in places or one in self.to_add.get(database, ())
+        }
+        known.update((table.place, table) for table in found)
+        self.to_add.setdefault(database, []).extend(table for table in fresh if table.wanted)
+        return fresh
+
+    def additions(self, database: str) -> list[NewTable]:
+        return list(self.to_add.get(database, ()))
+
+    def added(self, database: str, table: NewTable) -> None:
+        self.to_add[database] = [one for one in self.to_add[database] if one.place != table.place]
+        self.newcomers.get(database, {}).pop(table.place, None)
+
+    def not_added(self, database: str, table: NewTable, why: Sentence) -> None:
+        self.to_add[database] = [one for one in self.to_add[database] if one.place != table.place]
+        self.refusals.append(why)
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         self.notes[database] = tuple(notes)

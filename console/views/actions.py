@@ -77,6 +77,16 @@ _OF_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
     "quarantine": (services.quarantine_table, gettext_lazy("The table is quarantined. Press Retry to go on.")),
     "drop": (services.drop_table, gettext_lazy("The table is dropped from the task.")),
 }
+_OF_NEW_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
+    "add_table": (
+        services.add_new_table,
+        gettext_lazy("The table will be copied and followed from then on; all others stay in sync meanwhile."),
+    ),
+    "ignore_table": (
+        services.ignore_new_table,
+        gettext_lazy("The table is ignored. It can be added later, for as long as the task syncs."),
+    ),
+}
 _FOR_GOOD = ("delete", "drop")
 """What cannot be undone takes the task's name, typed; so does clearing the target before Start again."""
 _LONGEST_SHOWN_NAME = 1200
@@ -186,6 +196,21 @@ def recopy(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     except services.Refused as refused:
         return refuse(request, refused.message, back)
     return go(request, back, said=_("The table will be copied once more; all others stay in sync meanwhile."))
+
+
+@require_POST
+def new_table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
+    """Add a table that is new on the source to the task, or ignore it."""
+    if action not in _OF_NEW_TABLES:
+        raise Http404("no such action")
+    task = task_or_404(request, task_id)
+    back = reverse("tasks:detail", args=[task.id])
+    perform, said = _OF_NEW_TABLES[action]
+    try:
+        perform(task_id=task.id, actor=request.user, **_table_of(request.POST))
+    except services.Refused as refused:
+        return refuse(request, refused.message, back)
+    return go(request, back, said=str(said))
 
 
 @require_http_methods(["GET", "POST"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import psycopg
 
@@ -18,7 +19,7 @@ from .occupied import adopted
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem, TableState
-from .shapes import Shape, as_on_target, read_partition, read_shapes
+from .shapes import Shape, as_on_target, read_lineage, read_shapes
 from .sql import query
 from .wording import listing, say
 
@@ -44,7 +45,7 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
     source = _read(run, database, Side.SOURCE, (state.schema, state.name))
     there = _read(run, database, Side.TARGET, place)
     if source is not None and there is None:
-        _make_partition(run, database, state, place)
+        _make_partition(run, database, state)
     if source is None or there is None or place not in made_tables(run, database):
         return  # whoever copies it says so
     new = as_on_target(source.stored, renaming_of(run, database))
@@ -118,22 +119,31 @@ def _sequences(run: Run, database: DatabasePlan, source: Shape, there: Shape) ->
     return before, after
 
 
-def _make_partition(run: Run, database: DatabasePlan, state: TableState, place: Place) -> None:
-    """Make a table of the target that is missing, where the source's is a partition of one that is there."""
+def _make_partition(run: Run, database: DatabasePlan, state: TableState) -> None:
+    """Make a table of the target that is missing, where the source's is a partition of one that is there.
+
+    Partitioned tables in between that are missing as well are made with it.
+    """
     renaming = renaming_of(run, database)
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-        found = read_partition(connection, state.oid, (state.schema, state.name))
-    if found is None or _read(run, database, Side.TARGET, renaming.place(found.parent)) is None:
+        lineage = read_lineage(connection, state.oid, renaming)
+    found = drifting.missing_partition(
+        [replace(one, born=True) for one in lineage],  # its rows are copied
+        renaming.place,
+        lambda place: _read(run, database, Side.TARGET, place) is not None,
+    )
+    if found is None:
         return
-    item = LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.TABLE, schema=place[0], name=place[1])
-    run.ports.ledger.intend(item)
-    statement = drifting.partition_statement(place, renaming.place(found.parent), found.bounds)
+    for schema, name in (renaming.place(one) for one in (*found.above, (state.schema, state.name))):
+        run.ports.ledger.intend(
+            LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.TABLE, schema=schema, name=name)
+        )
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            _run(connection, [statement], (), silent=False)
+            _run(connection, found.statements, (), silent=False)
         except psycopg.Error as error:
             run.ports.control.check()
-            raise _failed(error, state, [statement]) from error
+            raise _failed(error, state, found.statements) from error
 
 
 def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape | None:

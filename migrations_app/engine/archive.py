@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -121,6 +121,20 @@ def open_archive(run: Run, database: DatabasePlan, *, fresh: bool = False) -> Ar
     return _load(path, notes, stamp.st_mtime_ns, stamp.st_size, renaming_of(run, database))
 
 
+def archive_of_all(run: Run, database: DatabasePlan) -> Archive:
+    """Return the archive of a database with every table of the task that was restored from one.
+
+    One that lies on this worker from before a table was added is dumped again. Raises as `open_archive`.
+    """
+    archive = open_archive(run, database)
+    there = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
+    items = run.ports.ledger.items(Side.TARGET, database.target_name)
+    restored = {(one.schema, one.name) for one in items if one.kind is Kind.TABLE and one.detail.get("type") == "TABLE"}
+    states = [state for state in run.ports.store.tables(database.source_name) if not state.set_aside]
+    wanted = {archive.renaming.place((state.schema, state.name)) for state in states} & restored
+    return archive if wanted <= there else open_archive(run, database, fresh=True)
+
+
 def archive_path(run: Run, database: DatabasePlan) -> Path:
     """Return where the archive of this database lies on this worker."""
     number = [known.source_name for known in run.databases()].index(database.source_name)
@@ -157,9 +171,11 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
 def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str) -> str:
     """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell."""
     selection = run.plan.selection
-    whole = not leaves_any(selection, name)
-    tables = [] if whole else read_tables(connection)
-    wanted = {table.oid for table in selected_tables(tables, selection, name)}
+    tables = read_tables(connection, sizes=False)
+    new = _appeared_later(run, name, tables)
+    whole = not leaves_any(selection, name) and not new
+    tables = [] if whole else tables
+    wanted = {table.oid for table in selected_tables(tables, selection, name)} - new
     unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
     exclude = tuple(qualified(it.schema, it.name) for it in unreadable)
     dump_whole(run, connection, name, snapshot_id, path, exclude)
@@ -173,7 +189,7 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
 
     kept = {entry.dump_id for entry in entries}
     if not whole:
-        moving = moving_tables(tables, selection, name)
+        moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
         keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
         kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys)
     populated = [
@@ -185,6 +201,27 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     return json.dumps(
         {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
     )
+
+
+def _appeared_later(run: Run, name: str, tables: list[Table]) -> set[int]:
+    """Return the oids of tables that are no part of the task, because they came after its tables were listed."""
+    if not run.ports.store.database(name).schema_done:
+        return set()
+    database = next(one for one in run.databases() if one.source_name == name)
+    renaming, made = renaming_of(run, database), run.ports.ledger.items(Side.TARGET, database.target_name)
+    there = {(item.schema, item.name) for item in made if item.kind in (Kind.TABLE, Kind.ADOPTED)}
+    parents = {table.oid: table.parent_oid for table in tables if table.is_partition}
+    known: set[int | None] = set()
+    for state in run.ports.store.tables(name):
+        oid: int | None = state.oid
+        while oid is not None and oid not in known:
+            known.add(oid)
+            oid = parents.get(oid)
+    return {
+        table.oid
+        for table in tables
+        if table.oid not in known and renaming.place((table.schema, table.name)) not in there
+    }
 
 
 def _hanging_on(connection: Connection, tables: list[Table]) -> set[tuple[int, int]]:
@@ -269,6 +306,19 @@ def choose(
     `blocked` are (catalog, oid) of what cannot be restored because it hangs on something outside of the archive.
     """
     by_id = {entry.dump_id: entry for entry in entries}
+    needed = required(entries, is_wanted)
+    kept: set[int] = set()
+    for entry in entries:
+        if (entry.class_oid, entry.oid) in blocked:
+            continue
+        if entry.dump_id in needed or (entry.type not in TABLE_TYPES and _stands(entry, kept, by_id)):
+            kept.add(entry.dump_id)
+    return kept
+
+
+def required(entries: Sequence[Entry], is_wanted: Callable[[Entry], bool]) -> set[int]:
+    """Return the dump ids of the wanted tables, of their defaults, and of everything that has to exist before those."""
+    by_id = {entry.dump_id: entry for entry in entries}
     needed = {entry.dump_id for entry in entries if entry.type in TABLE_TYPES and is_wanted(entry)}
     while True:
         before = len(needed)
@@ -277,14 +327,7 @@ def choose(
             if entry.dump_id in needed:
                 needed.update(_hard(entry, by_id))
         if len(needed) == before:
-            break
-    kept: set[int] = set()
-    for entry in entries:
-        if (entry.class_oid, entry.oid) in blocked:
-            continue
-        if entry.dump_id in needed or (entry.type not in TABLE_TYPES and _stands(entry, kept, by_id)):
-            kept.add(entry.dump_id)
-    return kept
+            return needed
 
 
 def _on_needed_table(entry: Entry, needed: set[int], by_id: dict[int, Entry]) -> bool:

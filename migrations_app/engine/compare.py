@@ -16,6 +16,7 @@ from .catalog import Table, keys_without_rows, moving_tables, read_tables, selec
 from .comparing.moment import Moment, TableName, open_under
 from .comparing.tables import TableComparer, Work
 from .connect import Connection
+from .copy_plan import made_tables
 from .errors import CompareDiffers, ConnectionLost
 from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
@@ -165,20 +166,41 @@ def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
 def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tuple[list[Table], list[TableName]]:
     """Split the tables whose rows move into those that the task migrates and the names of those that appeared later.
 
-    A new partition of a migrated table belongs to the first: its rows are rows of that table.
+    A new partition of a migrated table belongs to the first: its rows are rows of that table. A new partitioned table
+    is a name of the second, and its partitions are in neither.
     """
     selected = moving_tables(tables, run.plan.selection, database.source_name)
     stored = {(state.schema, state.name) for state in run.ports.store.tables(database.source_name)}
     if not stored:
         return selected, []
     inside, newcomers = [], []
+    by_oid = {table.oid: table for table in tables}
+    new_tops = _new_tops(run, database, tables, stored)
     for table in selected:
-        known = (table.schema, table.name) in stored or not table.has_rows or table.is_partition
-        if known:
+        top = _top(table, by_oid)
+        if top.oid in new_tops:
+            newcomers += [(top.schema, top.name)] if table is top else []
+        elif (table.schema, table.name) in stored or not table.has_rows or table.is_partition:
             inside.append(table)
         else:
             newcomers.append((table.schema, table.name))
     return inside, newcomers
+
+
+def _new_tops(run: Run, database: DatabasePlan, tables: list[Table], stored: set[TableName]) -> set[int]:
+    """Return the oids of partitioned tables, topmost ones, that the task neither made nor copies a partition of."""
+    place = renaming_of(run, database).place
+    by_oid = {table.oid: table for table in tables}
+    tops = {table.oid for table in tables if not table.has_rows and not table.is_partition}
+    known = {_top(table, by_oid).oid for table in tables if (table.schema, table.name) in stored}
+    made = made_tables(run, database)
+    return {oid for oid in tops - known if place((by_oid[oid].schema, by_oid[oid].name)) not in made}
+
+
+def _top(table: Table, by_oid: dict[int, Table]) -> Table:
+    while table.is_partition and (above := by_oid.get(table.parent_oid or 0)) is not None:
+        table = above
+    return table
 
 
 def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[TableName]) -> _Scope:

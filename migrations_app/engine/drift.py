@@ -106,6 +106,8 @@ class Drift:
     database: str = ""
     oid: int = 0
     """Of a new partition, which the task does not know yet; 0 for any other drift."""
+    above: tuple[Place, ...] = ()
+    """Partitioned tables that are new too, and made with that partition: partitions of migrated ones, topmost first."""
     lsn: int = 0
     digest: str = field(default="")
 
@@ -122,9 +124,10 @@ def _digest(drift: Drift) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """A partition with rows of its own. `bounds` is SQL text; `parent` is what it is directly a partition of.
+    """A partition. `bounds` is SQL text; `parent` is what it is directly a partition of.
 
-    `born`: it was made as a partition, so that all its rows came through the stream; else it was attached.
+    `born`: it was made as a partition, so that all its rows came through the stream; else it was attached. `key`: SQL
+    text of what it is partitioned by itself, empty when it holds rows.
     """
 
     oid: int
@@ -132,6 +135,29 @@ class Partition:
     parent: Place
     bounds: str
     born: bool
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTable:
+    """A selected table of the source that the task does not know: an ordinary one, or a partitioned one as a whole.
+
+    `tables`: how many of it hold rows. `oid`: of the table itself on the source. `partition`: it is one of a table that
+    is migrated, whose rows the stream does not bring; it belongs to that table in any case. `wanted`: it is to be added
+    without being asked about.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    tables: int = 1
+    partition: bool = False
+    wanted: bool = False
+
+    @property
+    def place(self) -> Place:
+        """(schema, name) on the source."""
+        return self.schema, self.name
 
 
 @dataclass(frozen=True, kw_only=True)

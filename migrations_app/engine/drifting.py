@@ -8,7 +8,7 @@ says why, and only a new copy helps.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 
 from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
@@ -121,25 +121,51 @@ def gone_table(source: Place) -> Drift:
     return Drift(schema=source[0], name=source[1], changes=(change,), doubt=Doubt.GONE)
 
 
-def new_partition(one: Partition, target: Place, parent: Place) -> Drift:
-    """Return the drift of a partition that the task does not know; `target` and `parent`: their names on the target."""
-    told = f"PARTITION OF {'.'.join(one.parent)} {one.bounds}"
+def new_partition(one: Partition, target: Place, parent: Place, above: Drift | None = None) -> Drift:
+    """Return the drift of a partition that the task does not know; `target` and `parent`: their names on the target.
+
+    `above`: the drift of `parent`, when the target does not have that either.
+    """
+    told = f"PARTITION OF {'.'.join(one.parent)} {one.bounds}" + (f" PARTITION BY {one.key}" if one.key else "")
     change = Change(kind=ChangeKind.PARTITION, name=".".join(one.place), new=told)
-    statement = partition_statement(target, parent, one.bounds)
+    certain = one.born and not (above and above.doubt)
+    statements = (*(above.statements if above else ()), partition_statement(target, parent, one.bounds, one.key))
     return Drift(
         schema=one.place[0],
         name=one.place[1],
-        changes=(change,),
-        statements=(statement,) if one.born else (),
-        doubt=Doubt.NONE if one.born else Doubt.ATTACHED,
-        harmless=one.born,
+        changes=(*(above.changes if above else ()), change),
+        statements=statements if certain else (),
+        doubt=Doubt.NONE if certain else Doubt.ATTACHED,
+        harmless=certain,
         oid=one.oid,
+        above=(*above.above, (above.schema, above.name)) if above else (),
     )
 
 
-def partition_statement(target: Place, parent: Place, bounds: str) -> str:
-    """Return the statement that makes a partition."""
-    return f"CREATE TABLE {qualified(*target)} PARTITION OF {qualified(*parent)} {bounds}"
+def missing_partition(
+    lineage: Sequence[Partition], place: Callable[[Place], Place], there: Callable[[Place], bool]
+) -> Drift | None:
+    """Return the drift of a partition together with those above it that the target lacks; None when it lacks the top.
+
+    `lineage`: from the partition upwards. `place` gives names on the target, and `there` says whether it has a table.
+    """
+    missing: list[Partition] = []
+    for one in lineage:
+        missing.append(one)
+        if there(place(one.parent)):
+            break
+    else:
+        return None
+    found: Drift | None = None
+    for one in reversed(missing):
+        found = new_partition(one, place(one.place), place(one.parent), found)
+    return found
+
+
+def partition_statement(target: Place, parent: Place, bounds: str, key: str = "") -> str:
+    """Return the statement that makes a partition, with a `key` one that is partitioned itself."""
+    by = f" PARTITION BY {key}" if key else ""
+    return f"CREATE TABLE {qualified(*target)} PARTITION OF {qualified(*parent)} {bounds}{by}"
 
 
 def told_by_stream(columns: Iterable[tuple[str, str]], catalog: Iterable[Column]) -> list[Column]:

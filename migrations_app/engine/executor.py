@@ -17,7 +17,7 @@ from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
 from .states import StepName
-from .steps import cleanup, compare, complete, copy, index, recopy, schema, sync
+from .steps import adding, cleanup, compare, complete, copy, index, recopy, schema, sync
 from .wording import say
 
 _STEPS: dict[StepName, tuple[str, Callable[[Run], Outcome]]] = {
@@ -72,11 +72,16 @@ class Executor:
             return work(run)
 
     def recopy(self) -> Outcome:
-        """Copy once more the tables that somebody asked for, while the sync of all others goes on. Idempotent."""
+        """Copy once more the tables that somebody asked for, and add new ones, while the sync of all others goes on.
+
+        Idempotent.
+        """
         run = self._opened()
         run.sessions.spare.keep(False)
         with self._reporting(say("copying tables once more")):
-            return recopy.run(run)
+            recopy.run(run)
+        with self._reporting(say("adding new tables")):
+            return adding.run(run)
 
     def cancelled(self) -> list[LedgerItem]:
         """Remove everything of ours from both servers after Cancel, except the target objects that we made.

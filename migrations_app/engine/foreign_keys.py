@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import psycopg
 
-from .archive import Archive, Place, open_archive
+from .archive import Archive, Place, archive_of_all
 from .connect import Connection
 from .names import qualified, quote
 from .outcome import Run
@@ -49,7 +49,7 @@ def validate_pending(run: Run, database: DatabasePlan) -> int:
     """
     if run.plan.incremental and not run.ports.store.database(database.source_name).replica_role:
         return 0
-    archive = open_archive(run, database)
+    archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
         return restore_foreign_keys(run, database, connection, archive)

@@ -104,7 +104,9 @@ NEXT: dict[str, str] = {
     "COPY-MOVED": template(
         "Without incremental sync let nothing write to the source, or start the task again with it."
     ),
-    "CMP-NEWTABLE": template("Make another task for the tables that are new on the source."),
+    "CMP-NEWTABLE": template("Add or ignore these tables on the task page, while the task syncs."),
+    "SRC-NEWTABLE": template("Press Add or Ignore at the table on the task page: Complete waits for that."),
+    "TABLE-NOTADDED": template("Mend what the message says, then press Add again at the table; or press Ignore."),
     "CMP-NOTRUN": _NOT_COMPARED,
     "CMP-SKIPPED": _NOT_COMPARED,
     "DATABASE-LOCALE": template("Compare how text sorts on both sides, before the application uses the target."),
@@ -170,6 +172,9 @@ SAID = frozenset(
         "SSH-HOST-KEY-CONFIRMED",
         "STRUCTURE-EQUAL",
         "STRUCTURE-ONLY",
+        "TABLE-ADD",
+        "TABLE-ADDED",
+        "TABLE-IGNORED",
         "TASK-ACCESS",
         "TASK-AGAIN",
         "TASK-CANCELLED",

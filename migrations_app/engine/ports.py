@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from .conflicts import Permission, Use
-from .drift import Leave
+from .drift import Leave, NewTable
 from .plan import Knobs, Side
 from .wording import NOTHING, Sentence, noun, say
 
@@ -291,6 +291,22 @@ class Store(Protocol):
 
     def leave_used(self, leave: Leave) -> None:
         """Use a leave up durably; twice is once. Only when everything up to its place is on the target for good."""
+
+    def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
+        """Remember durably which new tables the source has now; return those that were not known yet.
+
+        What was decided about one stays, also when it is gone; undecided ones that are gone are forgotten. A wanted one
+        becomes an addition.
+        """
+
+    def additions(self, database: str) -> list[NewTable]:
+        """Return the new tables that are to be added, in the order of the requests."""
+
+    def added(self, database: str, table: NewTable) -> None:
+        """Take a request back durably: the table is one of the task's, and in sync."""
+
+    def not_added(self, database: str, table: NewTable, why: Sentence) -> None:
+        """Let somebody decide anew about a table that cannot be added; the task's unfinished tables of it go."""
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Store a finished comparison."""

@@ -6,10 +6,13 @@ called by Complete, for what must not stand while changes are applied.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import psycopg
 
 from .analyzing import analyze_matviews, analyze_parents
-from .archive import Archive, open_archive
+from .archive import Archive, archive_of_all, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .extension_rows import carry_extension_rows
 from .foreign_keys import of_one_moment, restore_foreign_keys
@@ -88,13 +91,47 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
     """Make what had to wait for the end of the sync: rights, policies, event triggers, the proof of foreign keys that
     lie between tables of different moments, and where the target account may not silence them, foreign keys, triggers
     and rules. Idempotent; refusals are listed in events."""
-    archive = open_archive(run, database)
+    archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
         _restore_access(run, database, connection, archive)
         remember(run, database, run_entries(run, connection, archive.of_type("COMMENT"), _LISTED))
+
+
+def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Collection[int]) -> None:
+    """Make what hangs on tables that were added later, as far as it may stand during the sync. Idempotent.
+
+    `tables`: their oids on the source; their rows are there, and the indexes of those that hold rows. Raises
+    TargetError when a key cannot be built; anything else that the target refuses is listed in an event.
+    """
+    ids = hanging_on(archive, tables)
+    active = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
+
+    def theirs(entries: list[Entry]) -> list[Entry]:
+        return [entry for entry in entries if entry.dump_id in ids]
+
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        connection.execute(archive.setup + build_settings(run, connection))
+        indexes = theirs(_indexes(archive, of_matviews=False))
+        remember(run, database, build_missing(run, connection, archive, indexes))
+        set_owners(run, connection, theirs(archive.of_type("STATISTICS")))
+        remember(run, database, run_entries(run, connection, theirs(_plain(archive)), _LISTED))
+        if not _defers_active(run, database):
+            remember(run, database, run_entries(run, connection, theirs(active), _LISTED))
+            restore_foreign_keys(run, database, connection, archive, prove=False)
+        remember(run, database, run_entries(run, connection, theirs(_comments(run, database, archive)), _LISTED))
+        _restore_identities(run, database, connection)
+
+
+def hanging_on(archive: Archive, tables: Collection[int]) -> set[int]:
+    """Return the dump ids of tables (their oids on the source) and of everything that hangs on them."""
+    found: set[int] = set()
+    for entry in sorted(archive.entries, key=lambda one: one.section == POST_DATA or one.type in ("COMMENT", "ACL")):
+        if (entry.type == "TABLE" and entry.oid in tables) or not found.isdisjoint(entry.depends_on):
+            found.add(entry.dump_id)
+    return found
 
 
 def _stage(run: Run, database: DatabasePlan, number: int, note: str) -> None:
@@ -118,17 +155,13 @@ def _defers_active(run: Run, database: DatabasePlan) -> bool:
 
 def _retry_failed(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Try once more what the target refused before the rows came: a view may only have missed another object."""
-    known = run.ports.store.entries(database.source_name)
-    waiting = [
-        entry
-        for entry in archive.section(PRE_DATA)
-        if (state := known.get(entry.dump_id))
-        and not state.done
-        and (state.type, state.name) == (entry.type, entry.tag)
-    ]
+    states = run.ports.store.entries(database.source_name).values()
+    known = {(state.type, state.schema, state.name): state for state in states if not state.done}
+    waiting = [entry for entry in archive.section(PRE_DATA) if (entry.type, entry.schema, entry.tag) in known]
     made = [entry for entry in waiting if run_one(run, connection, entry, _LISTED) is None]
     set_owners(run, connection, made)
-    run.ports.store.save_entries(*(entry_state(database, entry) for entry in made))
+    done = (known[entry.type, entry.schema, entry.tag] for entry in made)  # a later archive has other numbers
+    run.ports.store.save_entries(*(replace(state, done=True, error="") for state in done))
 
 
 def _indexes(archive: Archive, *, of_matviews: bool) -> list[Entry]:

@@ -28,17 +28,21 @@ _SOME_LISTED = (
 def published(tables: list[Table], version: int) -> list[Table]:
     """Return what the publication lists: what holds rows, and topmost partitioned tables where servers allow it.
 
-    Those bring partitions that are made later. The partitions of today are listed themselves as well, or changes of
-    one that is detached would be lost without a word. Unlogged tables cannot be published; they are copied again at
-    the end.
+    Those bring partitions that are made later. One without a primary key does not come along: its new partitions would
+    have no replica identity, and the source would refuse the application's updates of them. The partitions of today
+    are listed themselves as well, or changes of one that is detached would be lost without a word. Unlogged tables
+    cannot be published; they are copied again at the end.
     """
     known = {table.oid for table in tables}
-    return [
-        table
-        for table in tables
-        if table.persistence == "p"
-        and (table.has_rows or (version >= _ROOTS_SINCE and not (table.is_partition and table.parent_oid in known)))
-    ]
+
+    def brings_more(table: Table) -> bool:
+        return (
+            version >= _ROOTS_SINCE
+            and bool(table.primary_key)
+            and not (table.is_partition and table.parent_oid in known)
+        )
+
+    return [table for table in tables if table.persistence == "p" and (table.has_rows or brings_more(table))]
 
 
 def published_now(connection: Connection, name: str) -> set[int] | None:

@@ -216,7 +216,7 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
             )
 
         try:
-            failures = run_entries(run, connection, entries, Manner(text=_text, progress=progress))
+            failures = run_entries(run, connection, entries, Manner(text=entry_text, progress=progress))
         except Refused as refused:
             remember(run, database, refused.failures)
             run.ports.store.save_notes(database.source_name, 0, [_note(database, one) for one in refused.failures])
@@ -226,7 +226,7 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
         make_durable(connection)
 
 
-def _text(entry: Entry) -> bytes:
+def entry_text(entry: Entry) -> bytes:
     """Return the entry's SQL; a table's access method is a setting, not a part of its definition."""
     if entry.type == "USER MAPPING":
         return without_secrets(entry.definition)

@@ -45,12 +45,24 @@ def read_shapes(
     return {oid: Shape(oid=oid, place=at, columns=tuple(columns)) for oid, (at, columns) in found.items()}
 
 
-def read_partition(connection: Connection, oid: int, place: Place) -> Partition | None:
-    """Return what the catalog knows of a partition with rows of its own; None when it is none. Raises psycopg.Error."""
-    row = connection.execute(query("partition"), {"oid": oid}).fetchone()
-    if row is None:
-        return None
-    return Partition(oid=oid, place=place, parent=(str(row[0]), str(row[1])), bounds=str(row[2]), born=bool(row[3]))
+def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[Partition]:
+    """Return what the catalog knows of a partition, and of those above it that are partitions themselves.
+
+    From below; none when it is no partition. Bounds and keys are as the target calls what is in them. Raises
+    psycopg.Error.
+    """
+    rows = connection.execute(query("partitions"), {"oid": oid}).fetchall()
+    return [
+        Partition(
+            oid=int(str(found)),
+            place=(str(schema), str(name)),
+            parent=(str(parent_schema), str(parent)),
+            bounds=renaming.shown(str(bounds)),
+            born=bool(born),
+            key=renaming.shown(str(key)),
+        )
+        for found, schema, name, parent_schema, parent, bounds, born, key in rows
+    ]
 
 
 def _column(row: Sequence[object]) -> Column:

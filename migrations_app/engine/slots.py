@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from .connect import Connection, first_line, translate
-from .errors import SlotLost, SourceError
+from .errors import EngineError, SlotLost, SourceError
 from .failover import Identity, identity_of, offer
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
@@ -125,6 +125,20 @@ def drop_borrowed(run: Run, database: DatabasePlan) -> None:
         ).fetchall()
         for row in rows:
             drop_leftover(run, connection, database, str(row[0]))
+
+
+def give_back(run: Run, database: DatabasePlan, opened: OpenedSlot) -> None:
+    """Drop a borrowed slot that was streamed from, when its session is closed.
+
+    What cannot be dropped now is in the ledger. Raises only what `Control` raises.
+    """
+    if opened.borrowed is None:
+        return
+    with (
+        contextlib.suppress(EngineError, psycopg.Error),
+        run.sessions.session(Side.SOURCE, database.source_name) as connection,
+    ):
+        drop_leftover(run, connection, database, opened.borrowed.name)
 
 
 def _patiently(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...]:

@@ -205,6 +205,7 @@ def beside_the_stream(
             holder.close()
     finally:
         opened.connection.close()
+        slots.give_back(run, database, opened)
 
 
 def open_now(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:

@@ -59,6 +59,8 @@ class Action(StrEnum):
     APPLY = "apply"
     QUARANTINE = "quarantine"
     DROP = "drop"
+    ADD_TABLE = "add_table"
+    IGNORE_TABLE = "ignore_table"
     COMPLETE = "complete"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
@@ -161,6 +163,19 @@ RULES: dict[Action, Rule] = {
         {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
         None,
         "A table can be dropped while the task has failed, a quarantined one also while the task syncs or is paused.",
+    ),
+    # About a table that is new on the source.
+    Action.ADD_TABLE: _rule(
+        "Add",
+        {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
+        None,
+        "A new table can be added while the task syncs, is paused or has failed.",
+    ),
+    Action.IGNORE_TABLE: _rule(
+        "Ignore",
+        {_S.RUNNING, _S.READY, _S.PAUSED, _S.FAILED},
+        None,
+        "A new table can be ignored while the task syncs, is paused or has failed.",
     ),
     Action.COMPLETE: _rule(
         "Complete",

@@ -10,7 +10,7 @@ from .directory import ProviderAccount, Resource, ResourceListing
 from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
-from .notes import Recopy, RowPermission, ShapeLeave, StructureNote
+from .notes import NewTable, Recopy, RowPermission, ShapeLeave, StructureNote
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
 from .work import WorkerBeat
 
@@ -27,6 +27,7 @@ __all__ = [
     "LedgerEntry",
     "Level",
     "MigrationTask",
+    "NewTable",
     "ProviderAccount",
     "Recopy",
     "Resource",

@@ -113,3 +113,34 @@ class ShapeLeave(models.Model):
 
     def __str__(self) -> str:
         return f"{self.database}: {self.schema}.{self.name}"
+
+
+class NewTable(models.Model):
+    """A selected table that appeared on the source during the sync, and what was decided (engine.drift.NewTable).
+
+    It goes when the table has been added, and while nothing is decided also when the source has it no more.
+    """
+
+    CHOICES: ClassVar = [("", "undecided"), ("add", "to be added"), ("ignored", "ignored")]
+    task = models.ForeignKey(MigrationTask, on_delete=models.CASCADE, related_name="new_tables")
+    database = models.CharField(max_length=63)
+    schema = models.CharField(max_length=63)
+    name = models.CharField(max_length=63)
+    oid = models.BigIntegerField()
+    tables = models.PositiveIntegerField(default=1)
+    partition = models.BooleanField(default=False)
+    choice = models.CharField(max_length=10, choices=CHOICES, blank=True, default="")
+    found_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=150, blank=True, default="")
+    problem = models.TextField(blank=True, default="")  # why it could not be added
+    words = models.JSONField(default=dict, blank=True)  # what the text was made from (engine.wording.as_data)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task", "database", "schema", "name"], name="one_decision_of_a_new_table")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.database}: {self.schema}.{self.name}"

@@ -14,8 +14,6 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from ..engine.conflicts import Permission, Use
-from ..engine.drift import Leave
 from ..engine.ports import (
     NOT_MOVED,
     Comparison,
@@ -33,13 +31,13 @@ from ..models import (
     ComparisonResult,
     Event,
     MigrationTask,
-    Recopy,
     Step,
     StructureNote,
     TableCopy,
     TaskDatabase,
 )
 from ..services import work
+from .decisions import Decisions
 from .rate import Rate
 from .recorder import Recorder
 from .samples import Sampler
@@ -62,7 +60,7 @@ def _storable(data: dict[str, Any]) -> dict[str, Any]:
     return {name: changed(one, lambda text: text.replace("\0", "")) for name, one in data.items()}
 
 
-class OrmStore:
+class OrmStore(Decisions):
     """engine.ports.Store on our rows. Running counts are kept in memory and written about once a second."""
 
     def __init__(self, claim: work.Claim, recorder: Recorder, targets: dict[str, str]) -> None:
@@ -274,39 +272,6 @@ class OrmStore:
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
 
         self._recorder.call(write)
-
-    def recopies(self, database: str) -> list[tuple[str, str]]:
-        """See the port."""
-
-        def read() -> list[tuple[str, str]]:
-            rows = Recopy.objects.filter(task_id=self._task_id, database=database)
-            return [(row.schema, row.name) for row in rows]
-
-        return self._recorder.call(read)
-
-    def recopied(self, database: str, schema: str, name: str) -> None:
-        """See the port."""
-
-        def write() -> None:
-            Recopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).delete()
-
-        self._recorder.call(write)
-
-    def permissions(self, database: str) -> list[Permission]:
-        """See the port."""
-        return self._recorder.call(lambda: work.permissions(self._task_id, database))
-
-    def permission_used(self, permission: Permission, use: Use) -> None:
-        """See the port."""
-        self._recorder.call(lambda: work.permission_used(self._task_id, permission, use))
-
-    def leaves(self, database: str) -> list[Leave]:
-        """See the port."""
-        return self._recorder.call(lambda: work.leaves(self._task_id, database))
-
-    def leave_used(self, leave: Leave) -> None:
-        """See the port."""
-        self._recorder.call(lambda: work.leave_used(self._task_id, leave))
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         """See the port. The task shows how many there are in all its databases."""

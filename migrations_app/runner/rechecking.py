@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from ..engine import checks
 from ..engine.checks.moments import BEFORE_COMPLETE, UNREACHABLE
 from ..engine.checks.registry import CheckResult, CheckStatus
 from ..engine.errors import ConnectionLost, EngineError
 from ..engine.plan import Plan
-from ..engine.wording import Sentence, say, together
+from ..engine.wording import Sentence, listing, say, together
 from ..models import MigrationTask
 from ..services import work
 from .lease import Lease
 from .recorder import Recorder
 from .standing import standing
+
+_NAMED = 10
 
 
 class CompleteRefused(EngineError):
@@ -48,7 +52,14 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
 
 
 def before_complete(claim: work.Claim, plan: Plan, lease: Lease, recorder: Recorder) -> None:
-    """Check what Complete needs. Raises CompleteRefused, and then the sync goes on as before."""
+    """Check what Complete needs. Raises CompleteRefused, and then the sync goes on as before.
+
+    The last slice of the sync has looked for new tables on the source.
+    """
+    if names := recorder.call(lambda: work.undecided(UUID(claim.task_id))):
+        told = say("Nobody has decided about tables that are new on the source: {names}.", names=listing(names, _NAMED))
+        where = say("Add or ignore each of them on the task page, then press Complete again.")
+        raise CompleteRefused(told, hint=say("The sync goes on and nothing is lost. ") + where)
     results = checks.run_checks(plan, lease, only=BEFORE_COMPLETE, report=lambda result: None)
     recorder.call(lambda: work.store_again(claim, checks.items_for(plan), results))
     failed = [result for result in results if result.status is CheckStatus.FAILED]

@@ -71,6 +71,7 @@ from .listing import (
     task_page,
 )
 from .mapping import MappingRow, mapping
+from .new_tables import NewTableLine, NewTables, new_table_lines, new_tables
 from .notes import StructureLine, selection_of, structure
 from .pages import (
     EventFilter,
@@ -131,6 +132,8 @@ __all__ = [
     "LeftBehind",
     "ListFilter",
     "MappingRow",
+    "NewTableLine",
+    "NewTables",
     "NotFound",
     "ResourceCount",
     "RowMark",
@@ -199,6 +202,8 @@ __all__ = [
     "may_tune",
     "name_is_taken",
     "names_mark",
+    "new_table_lines",
+    "new_tables",
     "next_action",
     "place_fields",
     "place_of",

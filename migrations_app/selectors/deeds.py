@@ -73,6 +73,8 @@ _DEEDS = {
     "tasks:clone": _("Task cloned"),
     "tasks:action-try_now": _("Try now"),
     "tasks:recopy": ACTIONS[Action.RECOPY],
+    "tasks:new-table-add_table": _("New table added"),
+    "tasks:new-table-ignore_table": _("New table ignored"),
     "tasks:tags": _("Tags changed"),
     "tasks:tune": _("Speed changed"),
     "tasks:wal": _("WAL budget changed"),

@@ -63,6 +63,8 @@ ACTIONS: dict[Action, Promise] = {
     Action.APPLY: _("Apply and resume"),
     Action.QUARANTINE: _("Quarantine"),
     Action.DROP: _("Drop from task"),
+    Action.ADD_TABLE: _("Add"),
+    Action.IGNORE_TABLE: _("Ignore"),
     Action.COMPLETE: _("Complete"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),

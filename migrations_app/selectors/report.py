@@ -11,6 +11,7 @@ from ..models import CheckItem, ComparisonResult, Endpoint, Event, MigrationTask
 from .checkview import check_view
 from .conflicts import conflict, rows_taken
 from .drift import drift
+from .new_tables import NewTableLine, new_table_lines
 from .notes import StructureLine, structure
 from .pages import DatabaseLine, LedgerLine, applied_since, databases, left_behind
 from .rows import StepLine, step_lines, task_row
@@ -76,6 +77,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         "tables": [_table(line) for line in view.lines(tables)],
         "conflict": _conflict(task),
         "drift": _drift(task),
+        "new_tables": [_new_table(line) for line in new_table_lines(task)],
         "rows_taken": [_taken(row) for row in rows_taken(task)],
         "comparisons": [_comparison(result, since.get(result.pk), tell) for result in comparisons],
         "comparisons_total": task.comparisons.count(),
@@ -107,6 +109,11 @@ def _task(task: MigrationTask, tell: Tell) -> dict[str, Any]:
         "error": tell(task, "error_message"),
         "error_hint": tell(task, "error_hint"),
     }
+
+
+def _new_table(line: NewTableLine) -> dict[str, Any]:
+    names = ("database", "schema", "name", "tables", "partition", "choice", "decided_by")
+    return {name: getattr(line, name) for name in names}
 
 
 def _step(line: StepLine) -> dict[str, Any]:

@@ -71,6 +71,7 @@ from .lifecycle import (
     try_now,
     workers_alive,
 )
+from .new_tables import add_new_table, ignore_new_table
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 from .renaming import BadTargets
@@ -114,6 +115,7 @@ __all__ = [
     "ResourceData",
     "Untyped",
     "acknowledge",
+    "add_new_table",
     "add_tag",
     "administrator_exists",
     "answering",
@@ -146,6 +148,7 @@ __all__ = [
     "fix_for",
     "forget_failures",
     "freshen",
+    "ignore_new_table",
     "import_inventory",
     "include_parents",
     "keeps_password",

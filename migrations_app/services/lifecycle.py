@@ -17,6 +17,7 @@ from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, forget_sync, no_more_tries
+from .new_tables import refuse_undecided
 from .quarantine import refuse_quarantined
 from .scheduling import time_in_words
 from .selecting import planned_databases
@@ -183,10 +184,14 @@ def compare_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 @transaction.atomic
 def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Drain, compare, set sequences and close the sync. Raises Refused unless the task is in sync, all tables too."""
+    """Drain, compare, set sequences and close the sync.
+
+    Raises Refused unless the task is in sync, all tables too, and somebody has decided about new ones.
+    """
     task = locked(task_id)
     require(Action.COMPLETE, task)
     refuse_quarantined(task)
+    refuse_undecided(task)
     move(
         task,
         Status.COMPLETING,
@@ -300,6 +305,7 @@ def _forget_the_run(task: MigrationTask) -> None:
     task.recopies.all().delete()
     task.permissions.all().delete()
     task.shape_leaves.all().delete()
+    task.new_tables.all().delete()
     CheckItem.objects.filter(task=task).update(status="waiting")
 
 

@@ -97,4 +97,5 @@ def _set_aside(task: MigrationTask, row: TableCopy, status: TableStatus) -> None
     """Write it down; no worker changes this table meanwhile. Every session that begins from now on passes it by."""
     TableCopy.objects.filter(pk=row.pk).update(status=status, watermark=NEVER)
     task.recopies.filter(**_place(row)).delete()
-    touch(task, recopy_requested=task.recopies.exists())
+    task.new_tables.filter(**_place(row), choice="add").delete()
+    touch(task, recopy_requested=task.recopies.exists() or task.new_tables.filter(choice="add").exists())

@@ -32,6 +32,8 @@ def recopy_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, n
         raise Refused(_("This task does not copy such a table. Look at its list of tables."))
     if table.status == TableStatus.DROPPED:
         raise Refused(_("This table has been dropped from the task already."))
+    if table.status == TableStatus.WAITING:
+        raise Refused(_("This table is being added, which copies it. Wait until it is in sync."))
     _request, new = Recopy.objects.get_or_create(task=task, **place, defaults={"asked_by": actor_name(actor)})
     if new:
         label = f"{schema}.{name}"

@@ -77,7 +77,8 @@ CASES: dict[Action, Case] = {
     Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),
     Action.DELETE: Case(listed=False),
 }
-OF_TABLES = {Action.RECOPY, Action.DROP}  # a button at each table, and at a conflict: tried apart
+# A button at each table, at a conflict, or at a new table: tried apart.
+OF_TABLES = {Action.RECOPY, Action.DROP, Action.ADD_TABLE, Action.IGNORE_TABLE}
 PRESSES = [(action, status) for action in CASES for status in Status if status in RULES[action].allowed_from]
 EDITED_FROM_THE_LIST = {Status.DRAFT}  # the others are opened first: their check is what they are about
 

@@ -83,6 +83,26 @@ def test_a_worker_killed_while_it_copies_a_table_again_is_replaced(migration: Mi
     finish(migration, writer)
 
 
+@pytest.mark.long
+def test_a_worker_killed_while_it_adds_a_new_table_is_replaced(migration: Migration, writer: Writer) -> None:
+    migration.start()
+    migration.until("ready")
+    source, target = migration.source, migration.target
+    source.run(
+        "CREATE TABLE slow.later (LIKE slow.more INCLUDING ALL)", "INSERT INTO slow.later SELECT * FROM slow.more"
+    )
+    source.identities["slow.later"] = "d"
+    wait_until(lambda: "SRC-NEWTABLE" in [code for code, _ in migration.events()], 90, "the question about the table")
+    migration.press("add_new_table", database=source.name, schema="slow", name="later")
+    begun = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^COPY .*later'"
+    wait_until(lambda: target.value(begun), 30, "the copy of the table")
+    assert kill_at(migration, "sync", 0) < RECOVERY_SECONDS
+    assert "TABLE-ADDED" not in [code for code, _ in migration.events()]
+    wait_until(lambda: "TABLE-ADDED" in [code for code, _ in migration.events()], 60, "the end of the addition")
+    assert target.value("SELECT count(*) FROM slow.later") == 300
+    finish(migration, writer)
+
+
 @pytest.mark.parametrize("step", ["complete"])
 def test_a_worker_killed_in_complete_is_replaced(migration: Migration, writer: Writer, step: str) -> None:
     migration.start()

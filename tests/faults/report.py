@@ -43,7 +43,7 @@ ROWS = {
     "B11": ("column added", "stops before the first new row"),
     "B12": ("column dropped, renamed, retyped", "stops, names it"),
     "B13": ("table or schema renamed", "told; no row in a namesake"),
-    "B14": ("new table or partition", "told"),
+    "B14": ("new table or partition", "asked: Add or Ignore"),
     "B15": ("TRUNCATE in all its forms", "applied in order"),
     "B16": ("key or replica identity changed", "stops before a wrong row"),
     "B17": ("a huge transaction with savepoints", "under 512 MB, one commit, the source stays answered"),
@@ -153,6 +153,13 @@ ELSEWHERE = {
         "test_a_missing_row_stops_the_sync": ("C8", "a row deleted on the target"),
         "test_an_insert_that_the_target_swallows_stops_the_sync": ("C9", "an ALWAYS trigger that drops rows"),
         "test_a_table_missing_on_the_target_is_named": ("C9", "a table dropped on the target"),
+    },
+    "postgres/test_adding.py": {
+        "test_a_worker_that_dies_while_it_adds_is_followed_by_one_that_ends_it": ("B14", "kill -9 while one is added"),
+        "test_a_table_that_is_in_the_way_on_the_target_gives_the_decision_back_and_the_sync_goes_on": (
+            "B14",
+            "a new table whose name is taken",
+        ),
     },
     "postgres/test_sync_kills.py": {
         "test_kills_at_random_moments_lose_and_double_nothing": ("A5", "kill -9 of the engine at random moments"),

@@ -72,6 +72,8 @@ def known(db: None) -> dict[str, Any]:
     """A task with everything that a page could show, and the ids that lead to it."""
     task = factories.running_task("sync", status="ready", name="canary task")
     factories.table_copy(task)
+    factories.new_table(task)
+    factories.new_table(task, "passed_by", choice="ignored")
     factories.check_item(task, "slots", "warning")
     factories.event(task)
     factories.ledger_entry(task)

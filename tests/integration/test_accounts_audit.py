@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from console import access
-from console.views.actions import _OF_TABLES, _PERFORM
+from console.views.actions import _OF_NEW_TABLES, _OF_TABLES, _PERFORM
 from console.views.audit import harmless
 from migrations_app import selectors, services
 from migrations_app.models import AuditEntry, User
@@ -24,7 +24,12 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-_WITH_A_BUTTON = ("tasks:action", "tasks:table", "tasks:many")  # which one is pressed is part of the action
+_WITH_A_BUTTON = (
+    "tasks:action",
+    "tasks:table",
+    "tasks:new-table",
+    "tasks:many",
+)  # which one is pressed is part of the action
 
 
 @pytest.fixture
@@ -183,6 +188,7 @@ def _codes() -> Iterator[str]:
             yield name
     yield from (f"tasks:action-{action}" for action in _PERFORM)
     yield from (f"tasks:table-{action}" for action in _OF_TABLES)
+    yield from (f"tasks:new-table-{action}" for action in _OF_NEW_TABLES)
     yield from (f"tasks:many-{action}" for action in services.BULK_ACTIONS)
     for path in Path(services.__file__).parent.glob("*.py"):
         calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))

@@ -79,6 +79,80 @@ def test_a_partition_that_was_made_empty_is_followed_by_itself(
     following.assert_equal()
 
 
+SUB_TREE = (
+    "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2, 3) PARTITION BY RANGE (id);"
+    " CREATE TABLE m23 PARTITION OF m2 FOR VALUES FROM (2) TO (9) PARTITION BY LIST (id);"
+    " CREATE TABLE m2even PARTITION OF m23 FOR VALUES IN (2, 4); CREATE TABLE m2odd PARTITION OF m23 FOR VALUES IN (3)"
+)
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_new_partitions_that_are_partitioned_themselves_are_followed_by_themselves(
+    following: Pair, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    force_path(monkeypatch, path)
+    following.build(PARTED)
+    following.at_source(SUB_TREE, "INSERT INTO m VALUES (1, 'x'), (2, 'y'), (3, 'z')", "UPDATE m SET v = v || '!'")
+    following.catch_up()
+    following.assert_equal()
+    assert {state.name for state in following.store.tables(following.source_db)} == {"m1", "m2even", "m2odd"}
+    assert {item.name for item in following.ledger.items() if item.kind == "table"} == {"m2", "m23", "m2even", "m2odd"}
+    following.at_source("ALTER TABLE m ADD COLUMN c int", "UPDATE m SET c = id", "DELETE FROM m WHERE id = 3")
+    following.catch_up()
+    following.assert_equal()
+
+
+def test_a_sub_tree_is_applied_as_a_whole_when_that_is_allowed(pair: Pair) -> None:
+    pair.build(PARTED)
+    pair.at_source(SUB_TREE, "INSERT INTO m VALUES (2, 'y')")
+    drift = stopped(pair)
+    assert (drift.name, drift.above) == ("m2even", (("public", "m2"), ("public", "m23")))
+    assert [statement.split(" PARTITION OF ")[0] for statement in drift.statements] == [
+        f'CREATE TABLE "public"."{name}"' for name in ("m2", "m23", "m2even")
+    ]
+    allow(pair, drift)
+    pair.catch_up()
+    pair.at_source("INSERT INTO m VALUES (3, 'z')")
+    drift = stopped(pair)
+    assert (drift.name, drift.above) == ("m2odd", ())
+    allow(pair, drift)
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_sub_tree_that_a_worker_made_before_it_died_is_taken_for_what_it_is(following: Pair) -> None:
+    following.build(PARTED)
+    following.at_source(SUB_TREE, "INSERT INTO m VALUES (2, 'y')")
+    following.catch_up()
+    del following.store.table_rows[following.source_db, "public", "m2even"]  # it died before it wrote this down
+    following.at_source("INSERT INTO m VALUES (3, 'z')", "UPDATE m SET v = 'w' WHERE id = 2")
+    following.catch_up()
+    following.assert_equal()
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        (
+            "CREATE TABLE m2 (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+            " CREATE TABLE m23 PARTITION OF m2 FOR VALUES FROM (2) TO (9); INSERT INTO m2 VALUES (2, 'before')",
+            "ALTER TABLE m ATTACH PARTITION m2 FOR VALUES IN (2, 3)",
+        ),
+        (
+            "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2, 3) PARTITION BY RANGE (id);"
+            " CREATE TABLE m23 (id int PRIMARY KEY, v text); INSERT INTO m23 VALUES (2, 'before')",
+            "ALTER TABLE m2 ATTACH PARTITION m23 FOR VALUES FROM (2) TO (9)",
+        ),
+    ],
+    ids=["above", "below"],
+)
+def test_a_sub_tree_that_was_attached_at_any_level_stops_the_sync(following: Pair, ddl: tuple[str, str]) -> None:
+    following.build(PARTED)
+    following.at_source(*ddl, "INSERT INTO m VALUES (3, 'after')")
+    drift = stopped(following)
+    assert (drift.name, drift.doubt, drift.statements) == ("m23", Doubt.ATTACHED, ())
+
+
 def test_a_partition_that_was_attached_with_rows_stops_the_sync(following: Pair) -> None:
     following.build(PARTED)
     following.at_source(
@@ -120,6 +194,9 @@ def test_a_table_of_somebody_else_is_not_taken_for_the_new_partition(following: 
     assert following.value("SELECT count(*) FROM m2", "target") == 0
 
 
+_WARNINGS = {("warning", "SRC-DDL"), ("warning", "SRC-NEWTABLE")}
+
+
 def looked(pair: Pair) -> list[str]:
     """Sync a slice that looks at the source once, and return the warnings."""
     polling._looked.clear()
@@ -127,7 +204,7 @@ def looked(pair: Pair) -> list[str]:
     pair.control.yields = True
     with pair.running(slice_seconds=1.5) as run:
         sync.run(run)
-    return [message for level, code, message in pair.store.events[before:] if (level, code) == ("warning", "SRC-DDL")]
+    return [message for level, code, message in pair.store.events[before:] if (level, code) in _WARNINGS]
 
 
 def test_a_change_that_no_row_has_told_yet_is_warned_of_once_with_the_statement(pair: Pair) -> None:

@@ -14,6 +14,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copying
 from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.comparing.follower import Follower
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Knobs, Plan
@@ -122,6 +123,19 @@ def test_a_damaged_table_is_mended_under_load_while_the_others_stay_in_sync(
     complete(plan, ports)
 
 
+def test_a_copy_that_is_ahead_of_the_sync_of_the_others_takes_no_change_twice(
+    plan: Plan, ports: Ports, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    ask(plan, ports, "keyless", "broken")
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("INSERT INTO keyless VALUES (777); INSERT INTO broken VALUES (777)")
+    with monkeypatch.context() as behind, Executor(plan, ports) as executor:
+        behind.setattr(Follower, "resume", lambda _: None)
+        executor.recopy()
+    complete(plan, ports)
+
+
 WIDE_ROWS = 20_000
 
 
@@ -207,7 +221,7 @@ def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
     begin(plan, ports)
     damage(target_cluster, plan)
     store = ask(plan, ports, "broken")
-    place: Any = {"copy_over": copying.Lane, "recopied": FakeStore}.get(point, recopy._Table)
+    place: Any = {"copy_over": copying.Lane, "recopied": FakeStore}.get(point, recopy.OneTable)
     real = getattr(place, point)
 
     def dying(*arguments: Any) -> Any:

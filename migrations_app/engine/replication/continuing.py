@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..connect import Connection
 from ..errors import SourceError
 from ..failover import identity_of, require_continuation, took_over
-from ..ports import DatabaseState, Store, TableState
+from ..ports import NEVER, DatabaseState, Store, TableState
 from ..wording import NOTHING, listing, say
 from .explained import require_tables
 from .lag import SourceWatch
@@ -28,7 +28,7 @@ def require_same_server(
     """
     now = identity_of(connection)
     if took_over(ordinary, now, state):
-        marks = [table.watermark or 0 for table in tables if not table.set_aside]
+        marks = [mark for table in tables if (mark := table.watermark or 0) < NEVER]
         require_continuation(connection, ordinary, state, now, position, max([position, *marks]))
         store.save_database(replace(state, timeline=now.timeline))
         said = say(
@@ -58,7 +58,10 @@ def require_same_server(
 def require_publication(
     ordinary: Connection, state: DatabaseState, known: Sequence[TableState], watch: SourceWatch
 ) -> None:
-    """Raise SourceError when the publication is gone, or does not carry every change of every table any more."""
+    """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
+
+    Tables that the stream leaves out altogether do not count.
+    """
     row = ordinary.execute(
         "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((row_to_json(p) ->> 'pubtruncate')::bool, true)"
         " FROM pg_catalog.pg_publication p WHERE pubname = %s",
@@ -71,7 +74,7 @@ def require_publication(
     ).fetchall()
     # By oid: a renamed table is still published, and its first change says what happened.
     tables = {
-        table.oid: f"{table.schema}.{table.name}" for table in known if not table.unlogged and not table.set_aside
+        table.oid: f"{table.schema}.{table.name}" for table in known if not table.unlogged and table.watermark != NEVER
     }
     missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
     if row == (True,) and missing:

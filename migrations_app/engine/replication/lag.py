@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -17,7 +18,9 @@ from ..lsn import format_lsn, parse_lsn
 from ..names import literal
 from ..plan import Side
 from ..ports import Store
-from ..shapes import Shape, read_partition, read_shapes
+from ..publishing import published_now
+from ..renaming import Renaming
+from ..shapes import Shape, read_lineage, read_shapes
 from ..sql import query
 from ..wording import say
 from .named import NamedColumn, NamedTable
@@ -47,6 +50,31 @@ class SlotState(NamedTuple):
     def kept_bytes(self) -> int | None:
         """How much WAL the source keeps for the slot, or None without a slot."""
         return None if self.restart is None else max(0, self.insert_lsn - self.restart)
+
+
+class UnknownTable(NamedTuple):
+    """A table with rows of its own that the task does not know.
+
+    `top`, `top_place`: the topmost partitioned table above it, 0 when it is no partition. `among`: another partition
+    of that one is known.
+    """
+
+    oid: int
+    place: Place
+    top: int
+    top_place: Place
+    among: bool
+
+
+def _unknown(row: Sequence[object]) -> UnknownTable:
+    oid, schema, name, top, top_schema, top_name, among = row
+    return UnknownTable(
+        oid=int(str(oid)),
+        place=(str(schema), str(name)),
+        top=int(str(top or 0)),
+        top_place=(str(top_schema or ""), str(top_name or "")),
+        among=bool(among),
+    )
 
 
 def before_page_header(lsn: int) -> int:
@@ -224,11 +252,11 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("reading columns")) from error
 
-    def partition(self, oid: int, place: Place) -> Partition | None:
-        """Return what the catalog knows of a partition with rows of its own; None when it is none."""
+    def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
+        """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
         try:
             with self._lock:
-                return read_partition(self._connection, oid, place)
+                return read_lineage(self._connection, oid, renaming)
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("reading partitions")) from error
 
@@ -241,14 +269,24 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("reading columns")) from error
         return str(row[0]) if row else ""
 
-    def unknown_tables(self, known: list[int]) -> list[tuple[int, Place, bool]]:
-        """Return the user tables with rows of their own beside the known ones (oids): oid, name, is it a partition."""
+    def unknown_tables(self, known: list[int]) -> list[UnknownTable]:
+        """Return the user tables with rows of their own beside the known ones (oids)."""
         try:
             with self._lock:
                 rows = self._connection.execute(query("unknown_tables"), {"known": known}).fetchall()
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
-        return [(int(str(oid)), (str(schema), str(name)), bool(part)) for oid, schema, name, part in rows]
+        return [_unknown(row) for row in rows]
+
+    def published(self, publication: str) -> set[int]:
+        """Return the oids that a publication lists; none where there is no such publication, or it has no name."""
+        if not publication:
+            return set()
+        try:
+            with self._lock:
+                return published_now(self._connection, publication) or set()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("looking for new tables")) from error
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ import psycopg
 
 from .. import drifting
 from ..connect import translate
-from ..drift import ChangeKind, Drift, Place
+from ..copy_plan import made_tables
+from ..drift import ChangeKind, Drift, NewTable, Place
 from ..mapping import renaming_of
 from ..occupied import adopted
 from ..outcome import Run
@@ -21,7 +22,7 @@ from ..ports import DatabaseState, TableState
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
 from .explained import differences
-from .lag import SourceWatch
+from .lag import SourceWatch, UnknownTable
 
 _SECONDS = 30.0
 _MOST = 50
@@ -31,11 +32,10 @@ _STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, Ch
 _looked: dict[str, tuple[float, str]] = {}  # by slot: when this process looked last, and what it saw; slices are short
 
 
-class _New(NamedTuple):
-    """A selected table that the task does not know."""
+class _Partition(NamedTuple):
+    """A new partition of a table that the stream brings with all its partitions."""
 
     place: Place
-    is_partition: bool
 
 
 class Poll:
@@ -44,24 +44,28 @@ class Poll:
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
         self._run, self._database, self._watch = run, database, watch
 
-    def look(self, state: DatabaseState) -> DatabaseState:
+    def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
 
         Asks the source for one number, and reads tables of both sides only when it is another one than before, or
-        something that was told may have been settled. Nothing happens before the time has come. Raises EngineError.
+        something that was told may have been settled. Nothing happens before the time has come, unless it has to be
+        `now`. Raises EngineError.
         """
         at, seen = _looked.get(state.slot, (-_SECONDS, ""))
-        if time.monotonic() - at < _SECONDS:
+        if not now and time.monotonic() - at < _SECONDS:
             return state
-        now = self._watch.shapes_hash()
-        _looked[state.slot] = (time.monotonic(), now)
-        if now == seen and not state.told_drift:
+        shapes = self._watch.shapes_hash()
+        _looked[state.slot] = (time.monotonic(), shapes)
+        if shapes == seen and not state.told_drift:
             return state
-        found: dict[str, Drift | _New] = {self._key(one.digest): one for one in self._drifts()}
-        found |= {self._key("\0".join(one.place)): one for one in self._new_tables()}
+        partitions, tables = self._unknown()
+        found: dict[str, Drift | _Partition] = {self._key(one.digest): one for one in self._drifts()}
+        found |= {self._key("\0".join(one.place)): one for one in partitions}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
+        for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
+            self._tell(table)
         told = tuple(list(found)[:_MOST])
         return state if list(told) == list(state.told_drift) else replace(state, told_drift=told)
 
@@ -104,37 +108,73 @@ class Poll:
                 self._run.ports.control.check()
                 raise translate(error, Side.TARGET, say("reading columns")) from error
 
-    def _new_tables(self) -> Iterator[_New]:
+    def _unknown(self) -> tuple[list[_Partition], list[NewTable]]:
+        """Return the partitions that the stream will tell of, and the tables about which somebody has to decide."""
         selection, name = self._run.plan.selection, self._database.source_name
-        for oid, place, is_partition in self._watch.unknown_tables([state.oid for state in self._tables()]):
-            if is_partition and selection.follow != "ask":
+        published = self._watch.published(self._run.ports.store.database(name).publication)
+        told: list[_Partition] = []
+        groups: dict[int, NewTable] = {}
+        made: set[Place] | None = None
+        for one in self._watch.unknown_tables([state.oid for state in self._tables()]):
+            above = self._watch.ancestors(one.oid) if one.top else []
+            if selection.mode_of(name, one.place, *above) != "data":
                 continue
-            above = self._watch.ancestors(oid) if is_partition else []
-            if selection.mode_of(name, place, *above) == "data":
-                yield _New(place, is_partition)
+            if one.top in published:
+                told.append(_Partition(one.place))
+                continue
+            made = made_tables(self._run, self._database) if made is None else made
+            found = self._new_table(one, made)
+            before = groups.get(found.oid)
+            groups[found.oid] = replace(found, tables=before.tables + 1) if before else found
+        return told if selection.follow == "ask" else [], list(groups.values())
 
-    def _tell(self, one: Drift | _New) -> None:
-        database = self._database.source_name
-        told = _changed(database, one) if isinstance(one, Drift) else _new(database, one)
-        self._run.ports.store.event("warning", "SRC-DDL", told)
+    def _new_table(self, one: UnknownTable, made: Container[Place]) -> NewTable:
+        """Return what is decided about: the table, or the partitioned one as a whole when that is new as well."""
+        renaming = renaming_of(self._run, self._database)
+        follows = self._run.plan.selection.follow == "additions"
+        if one.among or (one.top and renaming.place(one.top_place) in made):
+            return NewTable(oid=one.oid, schema=one.place[0], name=one.place[1], partition=True, wanted=follows)
+        schema, name = one.top_place if one.top else one.place
+        return NewTable(oid=one.top or one.oid, schema=schema, name=name)
+
+    def _tell(self, one: Drift | _Partition | NewTable) -> None:
+        database, event = self._database.source_name, self._run.ports.store.event
+        if isinstance(one, NewTable):
+            event("info" if one.wanted else "warning", "SRC-NEWTABLE", _new(database, one))
+        else:
+            event(
+                "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
+            )
 
 
-def _new(database: str, one: _New) -> Sentence:
+def _announced(database: str, one: _Partition) -> Sentence:
     schema, name = one.place
-    if one.is_partition:
-        return say(
-            "Table {schema}.{name} of {database} is a new partition of a selected table. The sync will stop just "
-            "before its first row and ask what to do.",
-            schema=schema,
-            name=name,
-            database=database,
-        )
     return say(
-        "Table {schema}.{name} of {database} is new on the source and selected, but this task does not copy it: its "
-        "rows do not arrive on the target. Migrate it with a task of its own.",
+        "Table {schema}.{name} of {database} is a new partition of a selected table. The sync will stop just "
+        "before its first row and ask what to do.",
         schema=schema,
         name=name,
         database=database,
+    )
+
+
+def _new(database: str, one: NewTable) -> Sentence:
+    where = {"schema": one.schema, "name": one.name, "database": database}
+    if one.wanted:
+        return say(
+            "Table {schema}.{name} of {database} is a new partition of a migrated table: it is added by itself.",
+            **where,
+        )
+    if one.partition:
+        return say(
+            "Table {schema}.{name} of {database} is a new partition of a migrated table, and this source does not send "
+            "its rows by itself. Add it; Complete waits for that.",
+            **where,
+        )
+    return say(
+        "Table {schema}.{name} of {database} is new on the source and selected, but this task does not copy it: its "
+        "rows do not arrive on the target. Add it to the task, or ignore it; Complete waits for that.",
+        **where,
     )
 
 

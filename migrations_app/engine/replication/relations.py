@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from psycopg import pq
 
 from .. import drifting
-from ..drift import Column, Drift, Partition, Place
+from ..drift import Column, Drift, Partition
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
@@ -49,8 +49,8 @@ class Source(Protocol):
     def columns(self, oid: int) -> tuple[Column, ...]:
         """Return the columns of a table as its catalog has them now; none when it is gone."""
 
-    def partition(self, oid: int, place: Place) -> Partition | None:
-        """Return what the catalog knows of a partition with rows of its own; None when it is none."""
+    def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
+        """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables, and these types, may come in binary form."""
@@ -198,18 +198,21 @@ class Relations:
         self._members.pop(state.oid, None)
 
     def _new(self, relation: Relation) -> Member | None:
-        """Raise for a table that the task does not know, unless it is none of its business, or made already."""
+        """Raise for a table that the task does not know, unless it is none of its business, or made already.
+
+        A new table, or a partition of one, waits until somebody decides: if it is added, its copy holds this change.
+        """
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
         if not self._moves([place, *above]):
             return None
         known = any((table.schema, table.name) == place for table in self._tables.values())
-        partition = self._source.partition(relation.oid, place) if above and not known else None
-        parent = self._renaming.place(partition.parent) if partition else place
-        if partition is not None and self._read_target(*parent) is not None:
-            target = self._renaming.place(place)
-            found = drifting.new_partition(partition, target, parent)
-            if self._read_target(*target) is None:
+        if not known and (not above or self._read_target(*self._renaming.place(above[-1])) is None):
+            return None
+        lineage = [] if known else self._source.lineage(relation.oid, self._renaming)
+        found = drifting.missing_partition(lineage, self._renaming.place, lambda one: bool(self._read_target(*one)))
+        if found is not None:
+            if self._read_target(*self._renaming.place(place)) is None:
                 raise self._shapes.verdict(found)
             state = self._shapes.made(found)
             if state is not None:

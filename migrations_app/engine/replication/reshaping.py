@@ -8,8 +8,9 @@ the old shape and the bookmark stands before that row; after it both are new.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from ..drift import Drift, Leave
+from ..drift import Drift, Leave, Place
 from ..errors import SchemaChanged
 from ..mapping import renaming_of
 from ..outcome import Run
@@ -68,11 +69,11 @@ class Reshaping:
         )
 
     def _item(self, drift: Drift) -> LedgerItem:
-        schema, name = self._renaming.place((drift.schema, drift.name))
-        detail = {"partition": drift.oid}
-        return LedgerItem(
-            side=Side.TARGET, database=self._target, kind=Kind.TABLE, schema=schema, name=name, detail=detail
-        )
+        return replace(self._part((drift.schema, drift.name)), detail={"partition": drift.oid})
+
+    def _part(self, place: Place) -> LedgerItem:
+        schema, name = self._renaming.place(place)
+        return LedgerItem(side=Side.TARGET, database=self._target, kind=Kind.TABLE, schema=schema, name=name)
 
     def made(self, drift: Drift) -> TableState | None:
         """Return the state of a new partition that is on the target when a worker made it, and died before it could
@@ -95,7 +96,7 @@ class Reshaping:
         """
         self._done.add(drift.digest)
         if drift.oid:
-            self._ledger.intend(self._item(drift))
+            self._ledger.intend(*(self._part(place) for place in drift.above), self._item(drift))
         doing = say("changing the columns of {schema}.{name}", schema=drift.schema, name=drift.name)
         try:
             pipeline.command(_LOCK_TIMEOUT, context=doing)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..conflicts import Permission
-from ..connect import Connection
+from ..connect import Connection, codec_of
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged
 from ..outcome import Run
@@ -19,6 +19,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableState
 from ..wording import say
 from . import bookmark
+from .continuing import require_publication
 from .intake import Intake
 from .lag import SourceWatch
 from .prepare import open_for_changes
@@ -63,13 +64,18 @@ class TableSession(SyncSession):
             self.watch = SourceWatch(ordinary, self._slot, self._run.ports.store)
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
+            if state.publication:
+                require_publication(ordinary, state, self._tables(), self.watch)
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):
             applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=False)
-            self._intake = Intake(self._applier, self._stream)
+            codec = codec_of(applying)
+        with self._speaking_to(Side.SOURCE):
+            self._stream = self._translated(stack, self._stream, state, ordinary, codec)
+        self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
 

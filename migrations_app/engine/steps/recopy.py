@@ -19,7 +19,7 @@ from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
 from ..table_work import Busy, GaveWay, Moved, TableWork
-from ..wording import count, say
+from ..wording import Sentence, count, say
 
 _TRIES = 5
 _ROUNDS = 3
@@ -35,11 +35,13 @@ def run(run: Run) -> Outcome:
     store = run.ports.store
     for database in run.databases():
         _take_up(run, database)
+    if not any(store.recopies(database.source_name) for database in run.databases()):
+        return DONE
     store.step_progress(0, 1, say("looking at what is to be copied again"))
-    shown = _Shown(run)
+    shown = Shown(run)
     with following(run) as followers:
         tables = [
-            _Table(run, database, followers, shown, schema, name)
+            OneTable(run, database, followers, shown, schema, name)
             for database in run.databases()
             for schema, name in store.recopies(database.source_name)
         ]
@@ -55,7 +57,7 @@ def run(run: Run) -> Outcome:
 
 
 @dataclass
-class _Shown:
+class Shown:
     """What the step shows of all tables that were asked for, in bytes."""
 
     run: Run
@@ -89,15 +91,15 @@ def _take_up(run: Run, database: DatabasePlan) -> None:
             store.save_tables(replace(state, status=TableStatus.COPYING, watermark=NEVER))
 
 
-class _Table:
-    """One table on its second way."""
+class OneTable:
+    """One table on its way beside the main stream, which takes it up where both meet."""
 
     def __init__(
         self,
         run: Run,
         database: DatabasePlan,
         followers: dict[str, Follower],
-        shown: _Shown,
+        shown: Shown,
         schema: str,
         name: str,
     ) -> None:
@@ -188,7 +190,7 @@ class _Table:
                 )
                 self._shown.show(self.bytes, say("bringing {label} up to date", label=self._label))
                 with session:
-                    self._meet(session)
+                    self._meet(session, snapshot.lsn or 0)
             return
 
     def _excuse(self, error: Moved | Busy, *, last: bool) -> None:
@@ -218,14 +220,21 @@ class _Table:
             lane.close()
         self._state = replace(self._state, rows_done=work.rows_done, bytes_done=work.bytes_done)
 
-    def _meet(self, session: TableSession) -> None:
-        """Bring the table to exactly the place of the main stream, which stands still only for the last bit."""
+    def _meet(self, session: TableSession, since: int) -> None:
+        """Bring the table to exactly the place of the main stream, which stands still only for the last bit.
+
+        `since`: the place of the snapshot that it was copied under.
+        """
         for _ in range(_ROUNDS):
             session.advance(until=self._main.session.position)
         self._main.pause()
         here = self._main.session.position
         session.advance(until=here)
-        self._mark(TableStatus.DONE, here)
+        # The snapshot may be newer than the place of a main stream that is behind: that skips what the table has.
+        self._mark(TableStatus.DONE, max(here, session.position))
+        self._handed_over()
+
+    def _handed_over(self) -> None:
         self._main.resume()
 
     def _check(self) -> None:
@@ -239,4 +248,7 @@ class _Table:
         """Show how far the copy is: on the table's row, and on the step."""
         counted = replace(self._state, bytes_done=work.bytes_done, rows_done=lane.rows_passing)
         self._run.ports.store.table_progress(counted)
-        self._shown.show(min(work.bytes_done, work.table.bytes * 0.99), say("copying {label} again", label=self._label))
+        self._shown.show(min(work.bytes_done, work.table.bytes * 0.99), self._doing())
+
+    def _doing(self) -> Sentence:
+        return say("copying {label} again", label=self._label)

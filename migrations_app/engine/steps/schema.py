@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..archive import Archive, open_archive
 from ..catalog import Table, read_tables, selected_tables
 from ..connect import end_older_sessions
+from ..left_out import report_left_out
 from ..mapping import leaves_rows
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
@@ -19,8 +20,6 @@ from ..target_database import ensure_database, may_silence_triggers, own_like_so
 from ..target_objects import clear_for_restore, some
 from ..versions import exports_hold_transactions
 from ..wording import count, say
-
-_WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
 
 
 def run(run: Run) -> Outcome:
@@ -61,7 +60,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     clear_for_restore(run, database)
     snapshot = _open(run, database)
     archive = open_archive(run, database, fresh=True)
-    _report_left_out(run, database, archive)
+    report_left_out(run, database, archive)
     _report_names(run, database, archive)
     _report_bare(run, database, snapshot)
     restore_pre_data(run, database, archive)
@@ -80,44 +79,6 @@ def _table_state(database: DatabasePlan, table: Table) -> TableState:
         rows_estimate=table.rows_estimate,
         unlogged=table.persistence == "u",
     )
-
-
-def _report_left_out(run: Run, database: DatabasePlan, archive: Archive) -> None:
-    """Say what cannot come along because it hangs on rows or tables that do not move."""
-    tables = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
-    keys = [
-        entry
-        for entry in archive.left_out
-        if entry.type == "FK CONSTRAINT" and (place := archive.place(entry)) and (place.schema, place.table) in tables
-    ]
-    others = [entry for entry in archive.left_out if entry.type in _WORTH_TELLING]
-    what_keys = count(
-        len(keys),
-        "{number} foreign key to tables that are not selected with their rows",
-        "{number} foreign keys to tables that are not selected with their rows",
-    )
-    what_others = count(
-        len(others),
-        "{number} object that uses tables which are not selected",
-        "{number} objects that use tables which are not selected",
-    )
-    for code, what, entries in (("SUBSET-KEYS", what_keys, keys), ("SUBSET-OBJECTS", what_others, others)):
-        if entries:
-            labels = [entry.label for entry in entries]
-            detail = {"objects": labels[:500]}
-            if entries is keys:
-                detail["statements"] = [shown_sql(entry) for entry in keys[:500]]
-            run.ports.store.event(
-                "warning",
-                code,
-                say(
-                    "Left out of database {source_name}: {what}: {names}.",
-                    what=what,
-                    source_name=database.source_name,
-                    names=some(labels),
-                ),
-                **detail,
-            )
 
 
 def _report_names(run: Run, database: DatabasePlan, archive: Archive) -> None:

@@ -55,6 +55,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
             for line in selectors.steps(task)
         ],
         "tables": _tables(task),
+        "new_tables": _new_tables(task),
         "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
         "databases": _databases(task),
         "check": [
@@ -153,9 +154,25 @@ def print_report(task: MigrationTask, out: Out) -> None:
     if data["error"]:
         out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
     print_conflict(task, out)
+    _print_tables(task, data, out)
+
+
+def _print_tables(task: MigrationTask, data: dict[str, Any], out: Out) -> None:
+    """Print the tables that are set aside, and those that are new on the source."""
     for table in data["tables"]:
         if table["status"] in SET_ASIDE:
             out.write(f"  {table['status']}: {table['schema']}.{table['name']} of {table['database']}\n")
+    for table in data["new_tables"]:
+        said = {"": "undecided", "add": "being added", "ignored": "ignored"}[table["choice"]]
+        out.write(f"  new on the source: {table['schema']}.{table['name']} of {table['database']}, {said}\n")
+    if any(not table["choice"] for table in data["new_tables"]):
+        out.write(f"  decide: manage.py task add {task.pk} SCHEMA.TABLE, or ignore\n")
+
+
+def _new_tables(task: MigrationTask) -> list[dict[str, Any]]:
+    lines = selectors.new_table_lines(task)
+    names = ("database", "schema", "name", "tables", "choice", "problem")
+    return [{name: getattr(line, name) for name in names} for line in lines]
 
 
 def _print_comparisons(comparisons: list[dict[str, Any]], out: Out) -> None:

@@ -17,6 +17,7 @@ from ...engine.states import WORKED
 from ...models import MigrationTask
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
+from ..cli.deciding import CHOICES, OF_TABLES
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
@@ -28,14 +29,6 @@ _EXIT_CODES = (
     "happened; 2 = the check failed; 3 = the migration failed or was cancelled; 4 = the comparison found differences; "
     "130 = interrupted, the position is kept."
 )
-_CHOICES: dict[str, Callable[..., MigrationTask]] = {
-    "--retry": services.retry_task,
-    "--take-source": services.take_source_row,
-    "--apply": services.apply_drift,
-    "--recopy": services.recopy_conflict,
-    "--quarantine": services.quarantine_conflict,
-    "--drop": services.drop_conflict,
-}
 
 
 class Command(BaseCommand):
@@ -69,11 +62,7 @@ class Command(BaseCommand):
         run.add_argument("--complete", action="store_true", help="press Complete as soon as the target is in sync")
         run.add_argument("--resume", metavar="ID", help="go on with a task that an earlier run left")
         subparsers.add_parser("list", help="list all tasks").add_argument("--json", action="store_true")
-        for name, text in (
-            ("recopy", "copy one table of a started task once more, also while it syncs"),
-            ("quarantine", "have the sync of a failed task pass a table by until it is copied again or dropped"),
-            ("drop", "take a table out of a failed task for good, a quarantined one also while the task syncs"),
-        ):
+        for name, (text, _) in OF_TABLES.items():
             one = subparsers.add_parser(name, help=text)
             one.add_argument("id", help="the task's id, or its first characters")
             one.add_argument("table", metavar="SCHEMA.TABLE")
@@ -193,11 +182,17 @@ class Command(BaseCommand):
         if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
             ensure_tables()
         try:
-            code = getattr(self, f"_{options['action']}")(options)
+            code = self._do(options)
         except services.Refused as refused:
             raise CommandError(refused.message) from refused
         if code:
             raise SystemExit(code)
+
+    def _do(self, options: dict[str, Any]) -> int:
+        if options["action"] in OF_TABLES:
+            return self._about_table(OF_TABLES[options["action"]][1], options)
+        done: int = getattr(self, f"_{options['action']}")(options)
+        return done
 
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
         if not options["source"] or not options["target"]:
@@ -316,22 +311,13 @@ class Command(BaseCommand):
             print_left(task, self.stdout)
         return code
 
-    def _recopy(self, options: dict[str, Any]) -> int:
-        return self._about_table(services.recopy_table, options)
-
-    def _quarantine(self, options: dict[str, Any]) -> int:
-        return self._about_table(services.quarantine_table, options)
-
-    def _drop(self, options: dict[str, Any]) -> int:
-        return self._about_table(services.drop_table, options)
-
     def _conflict(self, options: dict[str, Any]) -> int:
         task = _find(options["id"])
         if options["choice"] is None:
             if not print_conflict(task, self.stdout):
                 self.stdout.write(f"{task.name}: no changed table and no conflict stopped this task.")
             return 0
-        self._say(_CHOICES[options["choice"]](task_id=task.pk, actor=None))
+        self._say(CHOICES[options["choice"]](task_id=task.pk, actor=None))
         if task.foreground:
             self.stdout.write(f"Go on with: manage.py task run --resume {task.pk}")
         return 0

@@ -29,6 +29,7 @@ from .claims import (
 )
 from .dispatching import dispatch
 from .leaves import leave_used, leaves
+from .new_tables import added, additions, new_tables_found, not_added, undecided
 from .permissions import permission_used, permissions
 from .results import (
     back_to_sync,
@@ -45,6 +46,8 @@ __all__ = [
     "CHECK_RUN",
     "Change",
     "Claim",
+    "added",
+    "additions",
     "back_to_sync",
     "begin_items",
     "cancelled",
@@ -61,6 +64,8 @@ __all__ = [
     "forget_others",
     "leave_used",
     "leaves",
+    "new_tables_found",
+    "not_added",
     "others_wait_for_sync",
     "permission_used",
     "permissions",
@@ -75,5 +80,6 @@ __all__ = [
     "start_refused",
     "store_again",
     "store_results",
+    "undecided",
     "wants_check_before_start",
 ]

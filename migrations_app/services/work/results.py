@@ -164,7 +164,7 @@ def recopies_done(claim: Claim) -> None:
     """Take back the request to copy tables once more, unless another one has come meanwhile."""
     task = held_task(claim)
     if task is not None:
-        touch(task, recopy_requested=task.recopies.exists())
+        touch(task, recopy_requested=task.recopies.exists() or task.new_tables.filter(choice="add").exists())
 
 
 @transaction.atomic

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('migrations_app', '0014_told_listings'),
+        ('migrations_app', '0015_new_tables'),
     ]
 
     operations = [

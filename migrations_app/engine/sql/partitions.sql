@@ -1,0 +1,22 @@
+-- A partition and the partitioned tables above it that are partitions themselves, from below: oid, schema and name, schema and name of
+-- what it is a partition of, its bounds, whether it was made as a partition, and by what it is partitioned itself ('': it holds rows).
+-- One that was attached may hold rows that the stream never told; whoever creates a partition writes all of its entries in one transaction.
+-- :parameters oid   :versions 10+   (no row: it is none)
+WITH RECURSIVE up(oid, n) AS (
+  SELECT c.oid, 1 FROM pg_catalog.pg_class c WHERE c.oid = %(oid)s AND c.relispartition
+  UNION ALL
+  SELECT i.inhparent, up.n + 1 FROM up
+    JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
+    JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relispartition
+)
+SELECT c.oid::bigint, m.nspname::text, c.relname::text, n.nspname::text, p.relname::text,
+       pg_catalog.pg_get_expr(c.relpartbound, c.oid), i.xmin = a.xmin, coalesce(pg_catalog.pg_get_partkeydef(c.oid), '')
+  FROM up
+  JOIN pg_catalog.pg_class c ON c.oid = up.oid
+  JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace
+  JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
+  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+  JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+ WHERE c.relkind IN ('r', 'p')
+ ORDER BY up.n
