@@ -38,11 +38,23 @@ def _holding() -> QuerySet[MigrationTask]:
     return MigrationTask.objects.filter(status__in=_HOLDING, incremental=True, pk__in=slots)
 
 
-def wake_looks(now: datetime) -> int:
-    """Ask for a look at every task that is due: once a minute, more often from the alarm level on."""
+def _due(now: datetime) -> QuerySet[MigrationTask]:
+    """Tasks that are to be looked at: once a minute, more often from the alarm level on."""
     due = Q(wal_looked_at=None) | Q(wal_looked_at__lt=now - timedelta(seconds=_LOOK_SECONDS))
     due |= Q(wal_level__in=_URGENT, wal_looked_at__lt=now - timedelta(seconds=_URGENT_SECONDS))
-    keys = list(_holding().filter(due).values_list("pk", flat=True))
+    return _holding().filter(due)
+
+
+def take_look(task_id: str, now: datetime) -> bool:
+    """Say whether a task is due, and count it as looked at: `task run` looks by itself, without a dispatcher."""
+    return bool(
+        MigrationTask.objects.filter(pk__in=_due(now).filter(pk=task_id).values("pk")).update(wal_looked_at=now)
+    )
+
+
+def wake_looks(now: datetime) -> int:
+    """Ask for a look at every task that is due."""
+    keys = list(_due(now).values_list("pk", flat=True))
     MigrationTask.objects.filter(pk__in=keys).update(wal_looked_at=now)
     for key in keys:
         queue.wake("wal", str(key))

@@ -216,6 +216,14 @@ def test_the_dispatcher_looks_once_a_minute_at_whatever_holds_a_slot(monkeypatch
     assert str(plain.pk) not in looks
 
 
+def test_a_run_in_the_foreground_takes_each_look_once() -> None:
+    task, plain = holding(status="running"), factories.running_task("copy")
+    now = timezone.now()
+    taken = [services.take_look(str(task.pk), now + timedelta(seconds=seconds)) for seconds in (0, 1, 59, 61)]
+    assert taken == [True, False, False, True]
+    assert not services.take_look(str(plain.pk), now)
+
+
 def test_from_the_alarm_on_it_is_looked_at_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     task = look(holding(status="paused"), 90)
     woken: list[str] = []
