@@ -128,6 +128,7 @@ def _database(state: TaskDatabase) -> dict[str, Any]:
         "lag_bytes": state.lag_bytes,
         "lag_seconds": state.lag_seconds,
         "position": format_lsn(state.bookmark) if state.bookmark is not None else None,
+        "spool_bytes": state.spool_bytes,
     }
 
 

@@ -23,7 +23,7 @@ from .drift import DriftView, drift
 from .wal import wal_mark
 from .wording import told
 
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER")
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SPOOL-GONE")
 _CATCHING_UP = ("waiting for", "applying")
 _OFFERED = [
     Action.START,

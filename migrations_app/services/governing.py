@@ -29,6 +29,7 @@ _AT_WORK = (Status.QUEUED, *_WORKING, Status.COMPLETING)
 _URGENT = (Level.ALARM, Level.REACHED)
 _FULL_STEPS = ("", StepName.SCHEMA, StepName.COPY, StepName.INDEX)
 _LOOK_SECONDS, _URGENT_SECONDS, _UNREACHABLE_SECONDS = 60, 15, 300
+_NEARLY_BYTES = 1_000_000  # a source that is written to all the time never lets a spool be quite empty
 _LEVELS = {Level.NORMAL: "info", Level.WARNING: "warning", Level.ALARM: "error", Level.REACHED: "error"}
 
 
@@ -153,11 +154,29 @@ def _what_now(task: MigrationTask, judged: Judgement) -> Sentence:
         if task.status not in _WORKING:
             return say(" The task itself is not at work, so pausing others would not help: let it go on, or cancel it.")
         return say(" Other tasks of the same source are paused until it has fallen below the warning level.")
+    if task.wal_policy == Policy.SPOOL:
+        return _spooling_now(task)
     if task.wal_policy in (Policy.DROP, Policy.NEW_COPY):
         return say(" The slot is given up now, as the task's policy says.")
     return say(
         " Nothing is done by itself, as the task's policy says: let the sync catch up, raise the budget, or cancel."
     )
+
+
+def _can_spool(task: MigrationTask) -> bool:
+    """Say whether a worker follows the source now, which could put what comes into a spool."""
+    return task.status in _WORKING and task.current_step == StepName.SYNC
+
+
+def _spooling_now(task: MigrationTask) -> Sentence:
+    if not _can_spool(task):
+        return say(" The task is not syncing, so nothing can be put into a spool: let it go on, or cancel it.")
+    if task.spooling:
+        return say(
+            " Changes go into a spool already: see whether it has room, and whether a long transaction of the source "
+            "itself holds its WAL."
+        )
+    return say(" Changes go into a spool on the worker's disk now, as the task's policy says.")
 
 
 def _advice(task: MigrationTask, judged: Judgement) -> Sentence:
@@ -189,12 +208,21 @@ def _without_slot(task: MigrationTask, seen: SlotsLook) -> None:
 def _act(task: MigrationTask, judged: Judgement) -> None:
     if judged.level is Level.NORMAL:
         release(task)
+        _end_spooling(task)
     if judged.level is not Level.REACHED or task.status == Status.COMPLETING:
         return
     if task.wal_policy in (Policy.DROP, Policy.NEW_COPY):
         _give_up(task, standing(judged))
     elif task.wal_policy == Policy.PAUSE_OTHERS and task.status in _WORKING:
         _pause_others(task)
+    elif task.wal_policy == Policy.SPOOL and _can_spool(task):
+        MigrationTask.objects.filter(pk=task.pk).update(spooling=True)  # its worker looks at the row each second
+
+
+def _end_spooling(task: MigrationTask) -> None:
+    """Let changes come from the source again once the target has nearly all that the spool holds."""
+    if task.spooling and not TaskDatabase.objects.filter(task=task, spool_bytes__gt=_NEARLY_BYTES).exists():
+        MigrationTask.objects.filter(pk=task.pk).update(spooling=False)
 
 
 def _give_up(task: MigrationTask, why: Sentence) -> None:

@@ -238,6 +238,7 @@ def begin_cancel(task: MigrationTask, *, actor: Actor, code: str, message: str, 
             "failing_since": None,
             "tries": 0,
             "paused_for": None,
+            "spooling": False,
             **fields,
         },
     )

@@ -37,6 +37,7 @@ class Policy(StrEnum):
 
     ALARM = "alarm"  # it is told, nothing else
     PAUSE_OTHERS = "pause_others"  # other tasks of the same source server are paused until it has fallen again
+    SPOOL = "spool"  # changes are received into a spool on the worker's disk, so that the source may forget them
     DROP = "drop"  # the slot is given up; somebody decides about a new copy
     NEW_COPY = "new_copy"  # the slot is given up, and the task starts again with a new copy by itself
 

@@ -112,6 +112,7 @@ def _databases(task: MigrationTask) -> list[dict[str, Any]]:
             "schemas": renamed_schemas(selection, row.source_name),
             "rows_applied": row.rows_applied,
             "position": format_lsn(row.bookmark) if row.bookmark else None,
+            "spool_bytes": row.spool_bytes,
         }
         for row in selectors.databases(task)
     ]
