@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from .. import queue
-from ..engine.replication.governed import LOST, SlotsLook, standing
+from ..engine.replication.governed import LOST, SlotsLook, safe_size, standing
 from ..engine.replication.governor import WINDOW_SECONDS, Bound, Judgement, Kept, Level, Limits, Policy, judge
 from ..engine.states import Status, StepName
 from ..engine.wording import NOTHING, Sentence, as_data, listing, say, together
@@ -123,6 +123,7 @@ def _limits(task: MigrationTask, seen: SlotsLook) -> Limits:
         disk_bytes=task.wal_disk_bytes,
         safe_bytes=seen.safe_bytes,
         wal_status=seen.wal_status,
+        wal_bytes=seen.wal_bytes,
     )
 
 
@@ -131,7 +132,7 @@ def _figures(judged: Judgement) -> dict[str, Any]:
 
 
 def _state(judged: Judgement, seen: SlotsLook) -> dict[str, Any]:
-    text = standing(judged)
+    text = standing(judged) + safe_size(judged, seen)
     return _figures(judged) | {
         "left": judged.left_bytes,
         "rate": judged.bytes_per_second,

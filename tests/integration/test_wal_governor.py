@@ -60,6 +60,11 @@ def test_the_text_says_kept_budget_and_forecast() -> None:
     assert "the budget is reached in 2 min" in text
 
 
+def test_the_source_s_own_limit_is_told_beside_a_nearer_budget() -> None:
+    task = look(holding(), 70, safe_bytes=900 * MB)
+    assert "The source may write 900 MB more before the slot is lost." in task.wal_state["text"]
+
+
 def test_the_alarm_policy_does_nothing_but_tell() -> None:
     task = look(holding(), 150)
     assert task.status == "ready"
