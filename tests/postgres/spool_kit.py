@@ -37,9 +37,9 @@ class SpoolPair(Pair):
         with self.running() as run, open_session(run, self.database) as session:
             yield session
 
-    def slice(self, seconds: float) -> None:
+    def slice(self, seconds: float, over: threading.Event | None = None) -> None:
         """Sync as the step does: until the time is over, or the session has to be opened anew."""
-        over = threading.Event()
+        over = over or threading.Event()
         timer = threading.Timer(seconds, over.set)
         timer.start()
         try:
@@ -71,6 +71,7 @@ class SpoolPair(Pair):
 
     def until_confirmed(self) -> None:
         """Wait until the source has been told to forget everything that is committed on it now."""
+        self.at_source("SELECT pg_logical_emit_message(true, 'test', 'last')")
         wanted = self.insert_lsn()
         self.at_source("SELECT pg_logical_emit_message(true, 'test', 'flush')")
         wait_until(lambda: self.confirmed() >= wanted, 30, "the source forgetting what is in the spool")
@@ -101,12 +102,14 @@ def standing_still(pair: Pair, table: str = "t") -> Iterator[None]:
 @contextlib.contextmanager
 def working(pair: SpoolPair) -> Iterator[list[BaseException]]:
     """Sync in the background, slice after slice, until the block ends. Yields what went wrong."""
-    over, failures = threading.Event(), list[BaseException]()
+    over, turn, failures = threading.Event(), threading.Event(), list[BaseException]()
 
     def work() -> None:
+        nonlocal turn
         while not over.is_set() and not failures:
+            turn = threading.Event()
             try:
-                pair.slice(0.5)
+                pair.slice(3, turn)
             except BaseException as error:
                 if not over.is_set():  # else it was cut
                     failures.append(error)
@@ -117,6 +120,7 @@ def working(pair: SpoolPair) -> Iterator[list[BaseException]]:
         yield failures
     finally:
         over.set()
+        turn.set()
         thread.join(1.5)
         if thread.is_alive():  # it waits for the target, which stands still
             pair.control.pause()

@@ -41,8 +41,8 @@ def worker(pair: SpoolPair, *arguments: str) -> Iterator[None]:
     assert process.stdout is not None
     pickle.dump((pair.plan(), pair.store.databases, pair.store.table_rows, pair.store.spools), process.stdin)
     process.stdin.close()
-    assert process.stdout.readline() == b"syncing\n"
     try:
+        assert process.stdout.readline() == b"syncing\n"
         yield
     finally:
         process.kill()

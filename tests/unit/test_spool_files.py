@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,19 @@ def test_files_that_are_applied_go_and_the_rest_is_read_by_the_next(tmp_path: Pa
     assert read(folder, into._files[0].begins, Source([[1]] * 6, into.ends or 0, [])) == [3, 4, 5]
     into.applied(into.ends or 0)
     assert (list(folder.iterdir()), into.size) == ([], 0)
+
+
+def test_files_stay_in_order_when_the_first_ones_have_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "FILE_BYTES", 1)
+    folder = tmp_path / "spool" / "towpath_1"
+    into, source = opened(folder), Source([[1]] * 9, 50, [150] * 12)
+    receiver = Receiver(cast(Any, source), into, 50, 1, wanted=lambda: True, tell=lambda: None)
+    for number in range(9):
+        into.applied(100 * number - 50)
+        while into.reached < 100 * number + 150:
+            receiver._take(source.take(0))
+    into.sync()
+    assert read(folder, 750, Source([], 0, [])) == [7, 8]
 
 
 def test_the_size_is_what_nobody_has_taken_yet(tmp_path: Path) -> None:

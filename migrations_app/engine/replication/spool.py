@@ -49,7 +49,7 @@ class Spool:
         self._lock = threading.Lock()
         self._files: list[File] = []
         self._handle: int | None = None
-        self._chain = 0
+        self._chain = self._number = 0
         self._given: tuple[Path, int] | None = None  # the file that is being read, and how far
         self.reached = 0
         """Up to where everything was ever written, whether it is here or applied already."""
@@ -141,14 +141,14 @@ class Spool:
         """
         self._end_file()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number = len(list(self.folder.glob("*.spool")))
         while True:
-            path = self.folder / f"{epoch:012d}-{number:08d}.spool"
+            self._number += 1  # never one that was used: the names are the order, also when the first files have gone
+            path = self.folder / f"{epoch:012d}-{self._number:08d}.spool"
             try:
                 self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 break
             except FileExistsError:
-                number += 1
+                continue
         head, self._chain = spool_form.pack_origin(Origin(slot=self._slot, system_id=self._system_id, begins=begins))
         file = File(path, begins)
         self._write_all(head)

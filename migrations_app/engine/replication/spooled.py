@@ -213,7 +213,7 @@ class SpooledSession(SyncSession):
 
     def _reach_target(self, stack: contextlib.ExitStack, state: DatabaseState) -> int:
         """Open the target, however long that takes, as long as changes are received and nobody waits for the worker."""
-        told = False
+        told, began = False, time.monotonic()
         while True:
             try:
                 position = self._claim()
@@ -221,7 +221,8 @@ class SpooledSession(SyncSession):
                 return position
             except EngineError as error:
                 self._check()
-                if not error.retryable or not self.receiving or self._run.ports.control.should_yield():
+                relieved = time.monotonic() - began >= self._run.plan.slice_seconds
+                if not error.retryable or not self.receiving or (relieved and self._run.ports.control.should_yield()):
                     raise
                 if not told:
                     told = True
