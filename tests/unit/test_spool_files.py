@@ -169,6 +169,17 @@ def test_files_stay_in_order_when_the_first_ones_have_gone(tmp_path: Path, monke
     assert read(folder, 750, Source([], 0, [])) == [7, 8]
 
 
+def test_a_second_session_of_the_same_epoch_goes_on_behind_the_files_of_the_first(tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / "towpath_1"
+    for upto in (2, 4):
+        into = opened(folder)
+        receive(Source([[1]] * upto, into.ends or 50, []), into, into.ends or 50, 1)
+    into.applied(into._files[0].ends)
+    last = opened(folder)
+    receive(Source([[1]] * 6, last.ends or 0, []), last, last.ends or 0, 1)
+    assert read(folder, 250, Source([], 0, [])) == [2, 3, 4, 5]
+
+
 def test_the_size_is_what_nobody_has_taken_yet(tmp_path: Path) -> None:
     into = opened(tmp_path / "spool" / "towpath_1")
     receive(Source([[1]] * 9, 50, [200, 200, 200]), into, 50, 1)

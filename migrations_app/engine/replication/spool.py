@@ -66,7 +66,9 @@ class Spool:
         """
         found: list[File] = []
         bound = (1 << 64) - 1
-        for path in sorted(self.folder.glob("*.spool"), reverse=True):
+        paths = sorted(self.folder.glob("*.spool"), reverse=True)
+        self._number = max((int(path.stem.rpartition("-")[2]) for path in paths), default=0)
+        for path in paths:
             file = self._recovered(path, bound)
             if file is None or (found and file.ends < found[-1].begins) or file.begins > bound:
                 continue
