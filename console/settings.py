@@ -195,6 +195,9 @@ LEASE_SECONDS = env.integer("TOWPATH_LEASE_SECONDS", 15, least=5)
 RETRY_WINDOW_MINUTES = env.integer("TOWPATH_RETRY_WINDOW", 120, least=1)
 CHECK_VALID_HOURS = env.integer("TOWPATH_CHECK_VALID_HOURS", 4, least=1)
 FAILOVER_SLOTS = env.flag("TOWPATH_FAILOVER_SLOTS", False)
+# How much of a worker's disk the spool of one database may take, and how much of it stays free for everybody else.
+SPOOL_MB = env.integer("TOWPATH_SPOOL_MB", 20_000, least=10)
+SPOOL_FREE_MB = env.integer("TOWPATH_SPOOL_FREE_MB", 2_000, least=0)
 CHECK_FRESH_MINUTES = env.integer("TOWPATH_CHECK_FRESH_MINUTES", 10, least=0)
 WORK_DIR = DATA_DIR / "work"
 

@@ -199,7 +199,12 @@ def _receive(queue: Any, *, beats: bool) -> Any:
 
 def host_name() -> str:
     """Return this host's name as leases write it, without colons."""
-    return socket.gethostname().replace(":", "-")[:80]
+    return as_host_name(socket.gethostname())
+
+
+def as_host_name(name: str) -> str:
+    """Return a host's name as leases and rows of spools write it."""
+    return name.replace(":", "-")[:80]
 
 
 def worker_name() -> str:

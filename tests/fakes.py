@@ -12,7 +12,16 @@ from migrations_app.engine.conflicts import Permission, Use
 from migrations_app.engine.drift import Leave, NewTable, Place
 from migrations_app.engine.errors import CancelRequested, PauseRequested
 from migrations_app.engine.plan import Knobs, Side
-from migrations_app.engine.ports import Comparison, DatabaseState, EntryState, LedgerItem, Note, Ports, TableState
+from migrations_app.engine.ports import (
+    Comparison,
+    DatabaseState,
+    EntryState,
+    LedgerItem,
+    Note,
+    Ports,
+    SpoolState,
+    TableState,
+)
 from migrations_app.engine.wording import Sentence
 
 
@@ -28,6 +37,7 @@ class FakeControl:
         self.yields = False
         self.turned: Knobs | None = None
         self.recopy = False
+        self.spool = False
 
     def _stop_with(self, reason: Exception) -> None:
         self._stop = reason
@@ -56,6 +66,9 @@ class FakeControl:
 
     def recopy_requested(self) -> bool:
         return self.recopy
+
+    def spool_wanted(self) -> bool:
+        return self.spool
 
     def sleep(self, seconds: float) -> None:
         self._event.wait(seconds)
@@ -120,6 +133,7 @@ class FakeStore:
     refusals: list[Sentence] = field(default_factory=list)
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
+    spools: dict[str, SpoolState] = field(default_factory=dict)
 
     def database(self, source_name: str) -> DatabaseState:
         known = self.databases.get(source_name)
@@ -127,6 +141,15 @@ class FakeStore:
 
     def save_database(self, state: DatabaseState) -> None:
         self.databases[state.source_name] = state
+
+    def spool(self, database: str) -> SpoolState | None:
+        return self.spools.get(database)
+
+    def save_spool(self, database: str, state: SpoolState | None) -> None:
+        if state is None:
+            self.spools.pop(database, None)
+        else:
+            self.spools[database] = replace(state, host="here")
 
     def tables(self, database: str) -> list[TableState]:
         return [state for state in self.table_rows.values() if state.database == database]

@@ -27,7 +27,7 @@ _NAMES: dict[str, Promise] = {
 _BOUNDS: dict[str, Promise] = {
     "budget": _("the task's WAL budget"),
     "slot": _("max_slot_wal_keep_size of the source"),
-    "disk": _("the size of the WAL disk, as stated"),
+    "disk": _("the room on the WAL disk of the stated size"),
 }
 _SIZES = ("kept", "limit")
 

@@ -51,6 +51,10 @@ NEXT: dict[str, str] = {
     "SRC-SLOTGONE": _COPY_ANEW,
     "SRC-SLOTLOST": _COPY_ANEW,
     "SRC-FAILOVER": template("Press Restart with new copy, or Cancel: changes may be missing otherwise."),
+    "SPOOL-GONE": template(
+        "Put the files of the spool back and press Retry, or press Restart with new copy: the source has forgotten what"
+        " was in it."
+    ),
     "WAL-GIVENUP": template("Press Start again, with the objects made on the target cleared, for a new copy."),
     "ROW-TOOBIG": template(
         "Shrink the row on the source and press Retry; or press Cancel and leave the table out of the selection."
@@ -93,6 +97,11 @@ NEXT: dict[str, str] = {
     "SRC-WALLIMIT": template("Raise max_slot_wal_keep_size on the source at once, and free its disk if that is short."),
     "SRC-FAILEDOVER": template("Nothing has to be done: the sync goes on at the server that took over."),
     "WAL-LOST": template("Press Restart with new copy, or Cancel: the source has removed what the task still needed."),
+    "SPOOL-BEGUN": template(
+        "See why the target does not keep up. Nothing else has to be done while the spool has room."
+    ),
+    "SPOOL-FULL": template("See why the target does not keep up, or free space on the worker's disk."),
+    "SPOOL-HOLDS": template("Bring the target back; the sync goes on by itself then."),
     "WAL-PAUSED": template("Nothing has to be done: it goes on by itself. Resume ends the pause now."),
     "NEW-COPY-WAITS": template(
         "Remove what is left, or mend what the check says is Failed. Then press Start again, or Start."
@@ -167,6 +176,7 @@ SAID = frozenset(
         "RECOPY-REQUESTED",
         "ROLES-MADE",
         "RUN-RESUMED",
+        "SPOOL-DRAINED",
         "SRC-FAILOVERSLOT",
         "SRC-PIECES",
         "SSH-HOST-KEY-CONFIRMED",

@@ -120,6 +120,10 @@ class Plan:
     connect_timeout_seconds: int = 5
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""
+    spool_bytes: int = 20 * 10**9
+    """Most bytes that the spool of one database may take on this machine's disk."""
+    spool_free_bytes: int = 2 * 10**9
+    """So much of that disk stays free of it."""
     ready_lag_bytes: int = 1 << 20
     ready_lag_seconds: float = 5.0
     neighbours: tuple[Neighbour, ...] = ()

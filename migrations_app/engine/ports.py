@@ -35,6 +35,9 @@ class Control(Protocol):
     def recopy_requested(self) -> bool:
         """Say whether tables are to be copied once more; a sync slice then ends with CONTINUE."""
 
+    def spool_wanted(self) -> bool:
+        """Say whether changes are to go through the spool of this machine, to relieve the source. Cheap."""
+
     def sleep(self, seconds: float) -> None:
         """Wait, but return at once (raising like `check`) when the run must stop."""
 
@@ -116,6 +119,18 @@ class DatabaseState:
     in_sync: bool = False
     told_drift: Sequence[str] = ()
     """Marks of what has been told of tables that changed on the source and on the target did not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolState:
+    """What is kept of a database's changes on a worker's disk and was confirmed to the source.
+
+    `ends`: it holds what committed before this LSN. `size`: bytes that are still to be applied. `host`: whose disk.
+    """
+
+    ends: int
+    size: int
+    host: str = ""
 
 
 class TableStatus(StrEnum):
@@ -246,6 +261,12 @@ class Store(Protocol):
 
     def save_database(self, state: DatabaseState) -> None:
         """Store it durably."""
+
+    def spool(self, database: str) -> SpoolState | None:
+        """Return what is known of the spool of a database, None when it has none."""
+
+    def save_spool(self, database: str, state: SpoolState | None) -> None:
+        """Store it durably, with this machine as the host; None: it is gone."""
 
     def tables(self, database: str) -> list[TableState]:
         """Return the stored tables in the order in which they were saved."""

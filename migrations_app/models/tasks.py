@@ -95,6 +95,7 @@ class MigrationTask(models.Model):
     # The governor's last look at the source's WAL.
     wal_level = models.CharField(max_length=8, blank=True, default="")  # '' = not looked at
     wal_state = models.JSONField(default=dict, blank=True)  # engine.replication.governor.Judgement, and what was done
+    spooling = models.BooleanField(default=False)  # changes go through a spool on the worker's disk
     wal_looked_at = models.DateTimeField(null=True, blank=True)
     paused_for = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="holds")
 
@@ -164,6 +165,9 @@ class TaskDatabase(models.Model):
     rows_applied = models.BigIntegerField(default=0)
     in_sync = models.BooleanField(default=False)
     told_drift = models.JSONField(default=list, blank=True)  # marks of changes of the source that were told
+    spool_host = models.CharField(max_length=80, blank=True, default="")  # whose disk holds the spool; '' = none
+    spool_ends = models.BigIntegerField(null=True, blank=True)  # everything before this LSN is in it, or applied
+    spool_bytes = models.BigIntegerField(default=0)  # of it, not applied yet
     structure_at = models.DateTimeField(null=True, blank=True)  # when the structures were compared last
     structure_count = models.PositiveIntegerField(default=0)  # how many objects that were
 

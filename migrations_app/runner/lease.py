@@ -47,6 +47,7 @@ class Lease:
         self._complete = False
         self._compare = False
         self._recopy = False
+        self._spool = False
         self._in_sync: bool | None = None
         self._knobs: Knobs | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -89,6 +90,10 @@ class Lease:
     def recopy_requested(self) -> bool:
         """See engine.ports.Control."""
         return self._recopy
+
+    def spool_wanted(self) -> bool:
+        """See engine.ports.Control. Not on the way to Complete: then the spool has to become empty."""
+        return self._spool
 
     def recopy_done(self) -> None:
         """Forget the requests at once, before the next look at the row."""
@@ -148,6 +153,7 @@ class Lease:
         self._complete = task.status == Status.COMPLETING
         self._compare = task.compare_requested
         self._recopy = task.recopy_requested
+        self._spool = task.spooling and task.status in (Status.RUNNING, Status.READY)
         self._yield = not task.foreground and work.others_wait_for_sync(self.claim)
         queue.beat()
 

@@ -20,12 +20,12 @@ from ..engine.ports import (
     DatabaseState,
     EntryState,
     Note,
-    TableDifference,
+    SpoolState,
     TableState,
     TableStatus,
 )
 from ..engine.states import WORKED, Status, StepName
-from ..engine.wording import as_data, changed, how, say
+from ..engine.wording import as_data, say
 from ..models import (
     ArchiveEntry,
     ComparisonResult,
@@ -41,23 +41,14 @@ from .decisions import Decisions
 from .rate import Rate
 from .recorder import Recorder
 from .samples import Sampler
+from .spools import read_spool, write_spool
+from .storable import storable, words_of
 
 _FLUSH_SECONDS = 1.0
 _BEHIND_SECONDS = 30.0
 _MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
 _TABLE_FIELDS = [field.name for field in fields(TableState)]
-
-
-def _words_of(item: TableDifference) -> dict[str, Any]:
-    """Return what the texts of a difference were made from."""
-    words = as_data(name=item.name, reason=item.reason)
-    return words | {"sample_keys": [how(key) for key in item.sample_keys]} if item.sample_keys else words
-
-
-def _storable(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data of texts without the character that no database keeps."""
-    return {name: changed(one, lambda text: text.replace("\0", "")) for name, one in data.items()}
 
 
 class OrmStore(Decisions):
@@ -124,6 +115,14 @@ class OrmStore(Decisions):
             self._behind_since = self._behind_since or time.monotonic()
             if time.monotonic() - self._behind_since > _BEHIND_SECONDS:
                 work.set_ready(self._claim, False)
+
+    def spool(self, database: str) -> SpoolState | None:
+        """See the port."""
+        return self._recorder.call(lambda: read_spool(self._task_id, database))
+
+    def save_spool(self, database: str, state: SpoolState | None) -> None:
+        """See the port."""
+        self._recorder.call(lambda: write_spool(self._claim, database, state))
 
     def tables(self, database: str) -> list[TableState]:
         """See the port."""
@@ -249,7 +248,7 @@ class OrmStore(Decisions):
                 name: getattr(item, name)
                 for name in ("schema", "name", "verdict", "source_rows", "target_rows", "reason")
             }
-            | {"sample_keys": [str(key) for key in item.sample_keys], "words": _words_of(item)}
+            | {"sample_keys": [str(key) for key in item.sample_keys], "words": words_of(item)}
             for item in (*comparison.tables, *comparison.other)
             if item.verdict != "equal"
         ]
@@ -279,7 +278,7 @@ class OrmStore(Decisions):
             StructureNote(
                 task_id=self._task_id,
                 title=note.title,
-                how=_storable(as_data(title=note.title, what=note.what, words=note.words)),
+                how=storable(as_data(title=note.title, what=note.what, words=note.words)),
                 **{field.name: getattr(note, field.name).replace("\0", "") for field in fields(Note)},
             )
             for note in notes[:_MOST_NOTES]

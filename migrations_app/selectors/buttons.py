@@ -9,7 +9,7 @@ from ..refusals import why_not
 from . import labels
 from .conflicts import ActionButton
 
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER")
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SPOOL-GONE")
 _OFFERED = [
     Action.START,
     Action.START_NOW,

@@ -127,6 +127,7 @@ CONFIRM: dict[Action, Promise] = {
 WAL_POLICIES: dict[str, Promise] = {
     "alarm": _("tell it, nothing else"),
     "pause_others": _("pause other tasks of this source"),
+    "spool": _("put changes into a spool on the worker's disk"),
     "drop": _("give up the slot and stop"),
     "new_copy": _("give up the slot and copy anew"),
 }

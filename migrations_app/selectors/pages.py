@@ -113,6 +113,7 @@ class DatabaseLine:
     lag_seconds: float | None
     rows_applied: int
     position: int | None
+    spool_bytes: int = 0
 
 
 def databases(task: MigrationTask) -> list[DatabaseLine]:
@@ -134,6 +135,7 @@ def databases(task: MigrationTask) -> list[DatabaseLine]:
                 lag_seconds=row.lag_seconds if moves else None,
                 rows_applied=row.rows_applied,
                 position=row.bookmark,
+                spool_bytes=row.spool_bytes,
             )
         )
     return lines

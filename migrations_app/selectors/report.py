@@ -137,6 +137,7 @@ def _database(state: DatabaseLine) -> dict[str, Any]:
         "lag_bytes": state.lag_bytes,
         "lag_seconds": state.lag_seconds,
         "position": format_lsn(state.position) if state.position is not None else None,
+        "spool_bytes": state.spool_bytes,
     }
 
 

@@ -23,6 +23,8 @@ class WalView:
     `note`: it is more than a figure, because a level is reached, a limit is less than a day away at the rate of the
     last minutes, or nobody works on the task while the source keeps every change.
 
+    `spooling`: changes go through a spool, or some wait in one; `spool_bytes` of them, on the disks of these hosts.
+
     `budget` and `disk` are sizes as they can be typed, '' without one. `policies` are (value, label, chosen).
     """
 
@@ -33,11 +35,15 @@ class WalView:
     budget: str
     disk: str
     policies: list[tuple[str, str, bool]]
+    spooling: bool
+    spool_bytes: int
+    spool_hosts: str
 
 
 def wal(task: MigrationTask) -> WalView:
     """Return what is known of the WAL that is kept for a task, and how its budget stands."""
     holds = task.status in _HOLDING
+    spools = [row for row in task.databases.all() if row.spool_host] if holds else []
     return WalView(
         text=told_in(task.wal_state, "text") if holds else "",
         tone=_TONES.get(task.wal_level, ""),
@@ -46,6 +52,9 @@ def wal(task: MigrationTask) -> WalView:
         budget=_typed(task.wal_budget_bytes),
         disk=_typed(task.wal_disk_bytes),
         policies=[(name, str(label), name == task.wal_policy) for name, label in labels.WAL_POLICIES.items()],
+        spooling=holds and (task.spooling or bool(spools)),
+        spool_bytes=sum(row.spool_bytes for row in spools),
+        spool_hosts=", ".join(sorted({row.spool_host for row in spools})),
     )
 
 

@@ -54,7 +54,7 @@ from .drafts import (
 )
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
-from .governing import could_not_look, record_look, slots_of
+from .governing import could_not_look, record_look, slots_of, take_look
 from .lifecycle import (
     cancel_task,
     compare_task,
@@ -204,6 +204,7 @@ __all__ = [
     "start_again",
     "start_now",
     "start_task",
+    "take_look",
     "take_source_row",
     "take_to_foreground",
     "thin_samples",

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from .. import queue
-from ..engine.replication.governed import LOST, SlotsLook, standing
+from ..engine.replication.governed import LOST, SlotsLook, safe_size, standing
 from ..engine.replication.governor import WINDOW_SECONDS, Bound, Judgement, Kept, Level, Limits, Policy, judge
 from ..engine.states import Status, StepName
 from ..engine.wording import NOTHING, Sentence, as_data, listing, say, together
@@ -30,6 +30,7 @@ _AT_WORK = (Status.QUEUED, *_WORKING, Status.COMPLETING)
 _URGENT = (Level.ALARM, Level.REACHED)
 _FULL_STEPS = ("", StepName.SCHEMA, StepName.COPY, StepName.INDEX)
 _LOOK_SECONDS, _URGENT_SECONDS, _UNREACHABLE_SECONDS = 60, 15, 300
+_NEARLY_BYTES = 1_000_000  # a source that is written to all the time never lets a spool be quite empty
 _LEVELS = {Level.NORMAL: "info", Level.WARNING: "warning", Level.ALARM: "error", Level.REACHED: "error"}
 
 
@@ -39,11 +40,23 @@ def _holding() -> QuerySet[MigrationTask]:
     return MigrationTask.objects.filter(status__in=_HOLDING, incremental=True, pk__in=slots)
 
 
-def wake_looks(now: datetime) -> int:
-    """Ask for a look at every task that is due: once a minute, more often from the alarm level on."""
+def _due(now: datetime) -> QuerySet[MigrationTask]:
+    """Tasks that are to be looked at: once a minute, more often from the alarm level on."""
     due = Q(wal_looked_at=None) | Q(wal_looked_at__lt=now - timedelta(seconds=_LOOK_SECONDS))
     due |= Q(wal_level__in=_URGENT, wal_looked_at__lt=now - timedelta(seconds=_URGENT_SECONDS))
-    keys = list(_holding().filter(due).values_list("pk", flat=True))
+    return _holding().filter(due)
+
+
+def take_look(task_id: str, now: datetime) -> bool:
+    """Say whether a task is due, and count it as looked at: `task run` looks by itself, without a dispatcher."""
+    return bool(
+        MigrationTask.objects.filter(pk__in=_due(now).filter(pk=task_id).values("pk")).update(wal_looked_at=now)
+    )
+
+
+def wake_looks(now: datetime) -> int:
+    """Ask for a look at every task that is due."""
+    keys = list(_due(now).values_list("pk", flat=True))
     MigrationTask.objects.filter(pk__in=keys).update(wal_looked_at=now)
     for key in keys:
         queue.wake("wal", str(key))
@@ -111,6 +124,7 @@ def _limits(task: MigrationTask, seen: SlotsLook) -> Limits:
         disk_bytes=task.wal_disk_bytes,
         safe_bytes=seen.safe_bytes,
         wal_status=seen.wal_status,
+        wal_bytes=seen.wal_bytes,
     )
 
 
@@ -119,7 +133,7 @@ def _figures(judged: Judgement) -> dict[str, Any]:
 
 
 def _state(judged: Judgement, seen: SlotsLook) -> dict[str, Any]:
-    text = standing(judged)
+    text = standing(judged) + safe_size(judged, seen)
     return _figures(judged) | {
         "left": judged.left_bytes,
         "rate": judged.bytes_per_second,
@@ -142,11 +156,29 @@ def _what_now(task: MigrationTask, judged: Judgement) -> Sentence:
         if task.status not in _WORKING:
             return say(" The task itself is not at work, so pausing others would not help: let it go on, or cancel it.")
         return say(" Other tasks of the same source are paused until it has fallen below the warning level.")
+    if task.wal_policy == Policy.SPOOL:
+        return _spooling_now(task)
     if task.wal_policy in (Policy.DROP, Policy.NEW_COPY):
         return say(" The slot is given up now, as the task's policy says.")
     return say(
         " Nothing is done by itself, as the task's policy says: let the sync catch up, raise the budget, or cancel."
     )
+
+
+def _can_spool(task: MigrationTask) -> bool:
+    """Say whether a worker follows the source now, which could put what comes into a spool."""
+    return task.status in _WORKING and task.current_step == StepName.SYNC
+
+
+def _spooling_now(task: MigrationTask) -> Sentence:
+    if not _can_spool(task):
+        return say(" The task is not syncing, so nothing can be put into a spool: let it go on, or cancel it.")
+    if task.spooling:
+        return say(
+            " Changes go into a spool already: see whether it has room, and whether a long transaction of the source "
+            "itself holds its WAL."
+        )
+    return say(" Changes go into a spool on the worker's disk now, as the task's policy says.")
 
 
 def _advice(task: MigrationTask, judged: Judgement) -> Sentence:
@@ -178,12 +210,21 @@ def _without_slot(task: MigrationTask, seen: SlotsLook) -> None:
 def _act(task: MigrationTask, judged: Judgement) -> None:
     if judged.level is Level.NORMAL:
         release(task)
+        _end_spooling(task)
     if judged.level is not Level.REACHED or task.status == Status.COMPLETING:
         return
     if task.wal_policy in (Policy.DROP, Policy.NEW_COPY):
         _give_up(task, standing(judged))
     elif task.wal_policy == Policy.PAUSE_OTHERS and task.status in _WORKING:
         _pause_others(task)
+    elif task.wal_policy == Policy.SPOOL and _can_spool(task):
+        MigrationTask.objects.filter(pk=task.pk).update(spooling=True)  # its worker looks at the row each second
+
+
+def _end_spooling(task: MigrationTask) -> None:
+    """Let changes come from the source again once the target has nearly all that the spool holds."""
+    if task.spooling and not TaskDatabase.objects.filter(task=task, spool_bytes__gt=_NEARLY_BYTES).exists():
+        MigrationTask.objects.filter(pk=task.pk).update(spooling=False)
 
 
 def _give_up(task: MigrationTask, why: Sentence) -> None:

@@ -60,7 +60,14 @@ def set_wal_budget(
     note(task, said, actor=actor, code="WAL-BUDGET")
     if actor is None:  # nobody signed in, and no request that the middleware writes down
         audit.record(actor=_COMMAND_LINE, action="tasks:wal", subject=task.name, message=said, task=task)
-    touch(task, wal_budget_bytes=budget_bytes, wal_policy=policy, wal_disk_bytes=disk_bytes, wal_looked_at=None)
+    touch(
+        task,
+        wal_budget_bytes=budget_bytes,
+        wal_policy=policy,
+        wal_disk_bytes=disk_bytes,
+        wal_looked_at=None,
+        spooling=task.spooling and policy == Policy.SPOOL and budget_bytes is not None,
+    )
     task.refresh_from_db()
     return task
 
@@ -68,6 +75,8 @@ def set_wal_budget(
 def _policy_words(policy: Policy) -> Sentence:
     if policy is Policy.PAUSE_OTHERS:
         return say("pause other tasks of the source")
+    if policy is Policy.SPOOL:
+        return say("put changes into a spool on the worker's disk")
     if policy is Policy.DROP:
         return say("give up the slot and stop")
     if policy is Policy.NEW_COPY:

@@ -84,6 +84,23 @@ def test_a_copy_under_way_is_made_faster(terminal: Terminal, small: tuple[Place,
     assert "any more" in terminal.task("tune", key[:8], "--jobs", "2").stderr
 
 
+@pytest.mark.long
+def test_a_run_watches_its_wal_budget_without_a_dispatcher(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    source, _ = small
+    ends = ["--source", terminal.source.uri(), "--target", terminal.target.uri(), "--database", source.name]
+    words = ["--mode", "full+sync", "--wal-budget", "1MB", "--wal-policy", "drop"]
+    task = terminal.installation.start("task", "run", *ends, *words)
+    ready = "SELECT id FROM migrations_app_migrationtask WHERE status = 'ready'"
+    wait_until(lambda: terminal.installation.query(ready), 60, "the sync")
+    with source.connect() as holding:
+        # While this transaction is open the source keeps what comes after it.
+        holding.execute("BEGIN; SELECT pg_logical_emit_message(true, 'test', 'held')")
+        source.run("SELECT pg_logical_emit_message(false, 'test', repeat('x', 3000000))")
+        assert task.wait(120) == 3, terminal.installation.logs()[-3000:]
+    told = [code for (code,) in terminal.installation.query("SELECT code FROM migrations_app_event")]
+    assert "WAL-GIVENUP" in told
+
+
 def test_only_what_is_included_is_migrated(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     done = terminal.run("--database", source.name, "--include", "sales", "--mode", "full")

@@ -98,6 +98,9 @@ def test_a_start_with_workers_warns_of_nothing() -> None:
         (("--source", "postgresql://u@h:65536/d", *ENDS[2:]), "a number from 1 to 65535"),
         ((*ENDS, "--database", ""), "takes the name of a database"),
         ((*ENDS, "--include", "a.b.c"), "Not an object name"),
+        ((*ENDS, "--wal-budget", "much"), "A size is a number with a unit"),
+        ((*ENDS, "--wal-policy", "drop"), "--wal-policy drop needs --wal-budget"),
+        ((*ENDS, "--mode", "full", "--wal-budget", "1GB"), "need --mode full\\+sync"),
     ],
 )
 def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: tuple[str, ...], said: str) -> None:
@@ -105,6 +108,18 @@ def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: 
         task("create", *words)
     assert refused.value.returncode == 1
     assert not MigrationTask.objects.exists()
+
+
+def test_a_task_is_made_with_a_wal_budget() -> None:
+    task("create", *ENDS, "--wal-budget", "20GB", "--wal-policy", "pause_others", "--wal-disk", "100GB")
+    task("create", *ENDS, "--wal-budget", "1GB")
+    task("create", *ENDS)
+    made = MigrationTask.objects.order_by("created_at")
+    assert [(one.wal_budget_bytes, one.wal_policy, one.wal_disk_bytes) for one in made] == [
+        (20 * 10**9, "pause_others", 10**11),
+        (10**9, "alarm", None),
+        (None, "alarm", None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,7 @@ def test_what_the_console_cannot_keep_is_refused_before_anything_is_made(words: 
         (["create", *ENDS, "--nope"], "unrecognized arguments: --nope"),
         (["run", *ENDS, "--nope"], "unrecognized arguments: --nope"),
         (["run", *ENDS, "--mode", "half"], "invalid choice: 'half'"),
+        (["run", *ENDS, "--wal-policy", "hope"], "invalid choice: 'hope'"),
         (["run", *ENDS, "--jobs", "many"], "--jobs: takes a whole number from 1 to 64, not 'many'"),
         (["run", *ENDS, "--jobs", "65"], "--jobs: takes a whole number from 1 to 64, not '65'"),
         (["run", *ENDS, "--max-rate", "-1"], "--max-rate: takes a whole number from 1 to 100000, not '-1'"),

@@ -60,6 +60,11 @@ def test_the_text_says_kept_budget_and_forecast() -> None:
     assert "the budget is reached in 2 min" in text
 
 
+def test_the_source_s_own_limit_is_told_beside_a_nearer_budget() -> None:
+    task = look(holding(), 70, safe_bytes=900 * MB)
+    assert "The source may write 900 MB more before the slot is lost." in task.wal_state["text"]
+
+
 def test_the_alarm_policy_does_nothing_but_tell() -> None:
     task = look(holding(), 150)
     assert task.status == "ready"
@@ -214,6 +219,14 @@ def test_the_dispatcher_looks_once_a_minute_at_whatever_holds_a_slot(monkeypatch
     assert sorted(looks) == sorted([str(paused.pk), str(failed.pk)] * 2)
     assert str(ended.pk) not in looks
     assert str(plain.pk) not in looks
+
+
+def test_a_run_in_the_foreground_takes_each_look_once() -> None:
+    task, plain = holding(status="running"), factories.running_task("copy")
+    now = timezone.now()
+    taken = [services.take_look(str(task.pk), now + timedelta(seconds=seconds)) for seconds in (0, 1, 59, 61)]
+    assert taken == [True, False, False, True]
+    assert not services.take_look(str(plain.pk), now)
 
 
 def test_from_the_alarm_on_it_is_looked_at_more_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,15 @@ def test_of_several_slots_the_one_that_holds_back_most_counts(tight: Cluster) ->
     assert both.kept_bytes == max(first.kept_bytes, second.kept_bytes) >= 5_000_000
 
 
+def test_all_wal_of_the_disk_is_counted_for_whoever_may_ask(tight: Cluster) -> None:
+    with tight.connect() as connection:
+        connection.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        _write(connection)
+    seen = look_at(server(tight), [_SLOT])
+    assert (seen.wal_bytes or 0) >= (seen.kept_bytes or 0) > 5_000_000
+    assert look_at(server(tight, "plain", "plain"), [_SLOT]).wal_bytes is None
+
+
 def test_slots_that_are_not_there_keep_nothing(tight: Cluster) -> None:
     assert look_at(server(tight), ["towpath_0badcafe_9"]).kept_bytes is None
 

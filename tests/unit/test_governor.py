@@ -73,6 +73,15 @@ def test_the_most_urgent_limit_is_the_one_that_is_told() -> None:
     assert (found.level, found.bound) == (Level.WARNING, Bound.DISK)
 
 
+def test_wal_that_others_keep_on_the_disk_leaves_less_room() -> None:
+    alone, beside = Limits(disk_bytes=1000, wal_bytes=300), Limits(disk_bytes=1000, wal_bytes=900)
+    assert judge(_kept((0, 300)), alone).limit_bytes == 1000
+    found = judge(_kept((0, 300)), beside)
+    assert (found.limit_bytes, found.left_bytes, found.level) == (400, 100, Level.WARNING)
+    full = judge(_kept((0, 0)), Limits(disk_bytes=1000, wal_bytes=5000))
+    assert (full.limit_bytes, full.level) == (0, Level.ALARM)
+
+
 @pytest.mark.parametrize(
     ("before", "kept", "level"),
     [

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..outcome import Run
 from ..plan import DatabasePlan
 from ..replication.session import SyncSession
+from ..replication.spooled import open_session
 
 _SAVE_SECONDS = 1.0
 
@@ -105,7 +106,7 @@ def following(run: Run) -> Iterator[dict[str, Follower]]:
     with contextlib.ExitStack() as stack:
         followers = {}
         for database in run.databases():
-            session = stack.enter_context(SyncSession(run, database))
+            session = stack.enter_context(open_session(run, database))
             followers[database.source_name] = follower = Follower(run, database, session)
             stack.callback(follower.close)
         yield followers

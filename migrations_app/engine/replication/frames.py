@@ -16,6 +16,7 @@ head = struct.Struct("!BIB24xBI")
 
 DATA, PLUGIN, KEEPALIVE = b"dwk"
 INSERT, UPDATE, DELETE, BEGIN, COMMIT = b"IUDBC"
+RELATION = ord("R")
 CHANGES = frozenset(b"IUD")
 
 begin = struct.Struct("!QqI")

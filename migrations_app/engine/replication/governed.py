@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
 from ..checks.registry import size
-from ..connect import translate
+from ..connect import Connection, translate
 from ..plan import Server, Side
 from ..probe import open_session
 from ..source_setup import age
@@ -16,6 +16,7 @@ from ..wording import NOTHING, Sentence, say
 from .governor import Bound, Judgement
 from .lag import read_slot
 
+_LISTS_WAL_SINCE = 100000
 _WORST = ("", "reserved", "extended", "unreserved", "lost")
 
 
@@ -23,12 +24,14 @@ _WORST = ("", "reserved", "extended", "unreserved", "lost")
 class SlotsLook:
     """What the source keeps for all slots of a task together: its WAL is one, so the slot that holds back most counts.
 
-    `kept_bytes` None: none of the slots exists. `safe_bytes` None: no limit, or a server before 13.
+    `kept_bytes` None: none of the slots exists. `safe_bytes` None: no limit, or a server before 13. `wal_bytes`: all
+    WAL on the disk of the source, whoever keeps it; None when the account may not ask (pg_monitor), or before 10.
     """
 
     kept_bytes: int | None
     safe_bytes: int | None = None
     wal_status: str = ""
+    wal_bytes: int | None = field(default=None, compare=False)
 
 
 def look_at(server: Server, slots: Sequence[str]) -> SlotsLook:
@@ -37,6 +40,7 @@ def look_at(server: Server, slots: Sequence[str]) -> SlotsLook:
     try:
         with connection:
             states = [read_slot(connection, slot) for slot in slots]
+            wal_bytes = _wal_bytes(connection)
     except psycopg.Error as error:
         raise translate(error, Side.SOURCE, say("reading its WAL position")) from error
     kept = [state.kept_bytes for state in states if state.kept_bytes is not None]
@@ -45,7 +49,19 @@ def look_at(server: Server, slots: Sequence[str]) -> SlotsLook:
         kept_bytes=max(kept, default=None),
         safe_bytes=min(safe, default=None),
         wal_status=max((state.wal_status for state in states), key=_rank, default=""),
+        wal_bytes=wal_bytes,
     )
+
+
+def _wal_bytes(connection: Connection) -> int | None:
+    """Return how much WAL lies on the disk of a server, None where that cannot be asked. Raises psycopg.Error."""
+    if connection.info.server_version < _LISTS_WAL_SINCE:
+        return None
+    may = "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')"
+    if connection.execute(may).fetchone() != (True,):
+        return None
+    row = connection.execute("SELECT coalesce(sum(size), 0)::bigint FROM pg_catalog.pg_ls_waldir()").fetchone()
+    return int(str(row[0])) if row else None
 
 
 def _rank(status: str) -> int:
@@ -69,12 +85,19 @@ def standing(judged: Judgement) -> Sentence:
     return told + forecast(judged)
 
 
+def safe_size(judged: Judgement, seen: SlotsLook) -> Sentence:
+    """Say how much more the source may write before it gives the slot up, where another limit is nearer."""
+    if not seen.safe_bytes or seen.safe_bytes < 0 or judged.bound is Bound.SLOT:
+        return NOTHING
+    return say(" The source may write {size} more before the slot is lost.", size=size(seen.safe_bytes))
+
+
 def _bound(bound: Bound) -> Sentence:
     if bound is Bound.BUDGET:
         return say("the task's WAL budget")
     if bound is Bound.SLOT:
         return say("max_slot_wal_keep_size of the source")
-    return say("the size of the WAL disk, as stated")
+    return say("the room on the WAL disk of the stated size")
 
 
 def forecast(judged: Judgement) -> Sentence:

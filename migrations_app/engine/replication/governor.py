@@ -1,7 +1,7 @@
 """Judges how near a task is to losing its slot, or to its own budget of WAL. Pure: samples in, one judgement out.
 
-What no server tells is told as unknown: how much room the disk of a source's WAL has left cannot be asked by SQL, so
-it counts only when an operator has stated the size of that disk.
+What no server tells is told as unknown: how large the disk of a source's WAL is cannot be asked by SQL, so it counts
+only when an operator has stated it; how much WAL lies there already is asked.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Policy(StrEnum):
 
     ALARM = "alarm"  # it is told, nothing else
     PAUSE_OTHERS = "pause_others"  # other tasks of the same source server are paused until it has fallen again
+    SPOOL = "spool"  # changes are received into a spool on the worker's disk, so that the source may forget them
     DROP = "drop"  # the slot is given up; somebody decides about a new copy
     NEW_COPY = "new_copy"  # the slot is given up, and the task starts again with a new copy by itself
 
@@ -64,12 +65,14 @@ class Limits:
 
     `safe_bytes`: how much more the source may write before it drops what the slot needs (servers since 13 with a
     max_slot_wal_keep_size; 0 or less: at its next checkpoint). `wal_status` is that of the slot, '' before 13.
+    `wal_bytes`: all WAL on the source's disk; what others keep of it is no room for this task.
     """
 
     budget_bytes: int | None = None
     disk_bytes: int | None = None
     safe_bytes: int | None = None
     wal_status: str = ""
+    wal_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,10 @@ def _limits(kept: int, limits: Limits) -> dict[Bound, int]:
     slot = kept + max(0, limits.safe_bytes) if limits.safe_bytes is not None else None
     if limits.wal_status in ("unreserved", "lost"):
         slot = kept + max(0, limits.safe_bytes or 0)
-    known = {Bound.BUDGET: limits.budget_bytes, Bound.SLOT: slot, Bound.DISK: limits.disk_bytes}
+    disk = limits.disk_bytes
+    if disk is not None and limits.wal_bytes is not None:
+        disk = max(0, disk - max(0, limits.wal_bytes - kept))
+    known = {Bound.BUDGET: limits.budget_bytes, Bound.SLOT: slot, Bound.DISK: disk}
     return {bound: limit for bound, limit in known.items() if limit is not None}
 
 

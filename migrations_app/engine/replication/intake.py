@@ -12,6 +12,7 @@ from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Folding, Unfit
 from .pgoutput import WRONG_LENGTH, malformed
+from .receiving import SpooledStream
 from .relations import ShapeAllowed
 from .stream import Stream, reported
 from .translated import Translated
@@ -29,7 +30,7 @@ class Intake:
     `urgent`: the source asked for an answer since it was last set to False.
     """
 
-    def __init__(self, applier: Applier, stream: Stream | Translated) -> None:
+    def __init__(self, applier: Applier, stream: Stream | Translated | SpooledStream) -> None:
         self._applier = applier
         self._stream = stream
         self._data = b""

@@ -34,6 +34,7 @@ from .lag import SourceWatch, before_page_header, read_slot, require_slot
 from .named import NamedChanges
 from .pipeline import Pipeline
 from .prepare import open_for_changes, prepare_target
+from .receiving import SpooledStream
 from .relations import NotBinary, Relations, target_reader
 from .reshaping import Reshaping
 from .stream import SlotBusy, Stream, open_stream
@@ -64,7 +65,7 @@ class SyncSession:
         self._exit = contextlib.ExitStack()
         self._pinged_at = self._stop_asked_at = 0.0
         self.watch: SourceWatch
-        self._stream: Stream | Translated
+        self._stream: Stream | Translated | SpooledStream
         self._applier: Applier
         self._intake: Intake
         self._relations: Relations
@@ -164,33 +165,47 @@ class SyncSession:
         return self._stream.take(_IDLE_SECONDS)
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
+        position = self._claim()
+        state = self._run.ports.store.database(self._database.source_name)
+        with self._speaking_to(Side.SOURCE):
+            ordinary, encoding = self._watch_source(stack, state)
+            binary = self._travels_binary(state)
+            stream = self._stream = self._start_stream(state, ordinary, position, encoding, binary=binary)
+            stack.callback(stream.close)
+        codec = self._open_target(stack, state, position, encoding, binary=binary)
+        with self._speaking_to(Side.SOURCE):
+            self._stream = self._translated(stack, stream, state, ordinary, codec)
+        self._intake = Intake(self._applier, self._stream)
+        self.watch.look()
+        self.watch.start()
+
+    def _claim(self) -> int:
+        """Shut out older workers on the target, make it ready, and return its position."""
         sessions, plan = self._run.sessions, self._run.plan
-        source, target = self._database.source_name, self._database.target_name
+        target = self._database.target_name
         with self._speaking_to(Side.TARGET), sessions.session(Side.TARGET, target) as setup:
             end_older_sessions(setup, plan.key, plan.epoch)
             prepare_target(self._run, self._database, setup)
-            position = bookmark.claim(setup, plan.key, plan.epoch)
-        state = self._run.ports.store.database(source)
-        with self._speaking_to(Side.SOURCE):
-            ordinary = sessions.open(Side.SOURCE, source)
-            self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
-            stack.callback(self.watch.close)
-            end_older_sessions(ordinary, plan.key, plan.epoch)
-            row = ordinary.execute("SHOW server_encoding").fetchone()
-            encoding = str(row[0]) if row else "UTF8"
-            binary = self._travels_binary(state)
-            self._stream = self._start_stream(state, ordinary, position, encoding, binary=binary)
-            stack.callback(self._stream.close)
+            return bookmark.claim(setup, plan.key, plan.epoch)
+
+    def _watch_source(self, stack: contextlib.ExitStack, state: DatabaseState) -> tuple[Connection, str]:
+        """Open the session beside the stream; return it, and the source's encoding."""
+        ordinary = self._run.sessions.open(Side.SOURCE, self._database.source_name)
+        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
+        stack.callback(self.watch.close)
+        end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
+        row = ordinary.execute("SHOW server_encoding").fetchone()
+        return ordinary, str(row[0]) if row else "UTF8"
+
+    def _open_target(
+        self, stack: contextlib.ExitStack, state: DatabaseState, position: int, encoding: str, *, binary: bool
+    ) -> str:
+        """Open the session that applies; return its codec."""
         with self._speaking_to(Side.TARGET):
             applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=binary)
-            codec = codec_of(applying)
-        with self._speaking_to(Side.SOURCE):
-            self._stream = self._translated(stack, self._stream, state, ordinary, codec)
-        self._intake = Intake(self._applier, self._stream)
-        self.watch.look()
-        self.watch.start()
+            return codec_of(applying)
 
     @contextlib.contextmanager
     def _speaking_to(self, side: Side) -> Iterator[None]:

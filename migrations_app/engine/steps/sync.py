@@ -13,6 +13,7 @@ from ..plan import DatabasePlan
 from ..ports import DatabaseState
 from ..replication.polling import Poll
 from ..replication.session import SyncSession
+from ..replication.spooled import Turns, open_session
 
 _SAVE_SECONDS = 1.0
 
@@ -64,11 +65,14 @@ class _Follower:
         self._poll: Poll
         self._applied_before = 0
         self._needed = 0
+        self._turns = Turns(run, database)
+        self._session: SyncSession | None = None
 
     def follow(self) -> None:
         """Sync until the slice is over. The position is durable and stored when this returns."""
         store = self._run.ports.store
-        with SyncSession(self._run, self._database, self._slice.check) as session:
+        with open_session(self._run, self._database, self._check) as session:
+            self._session = session
             self._slice.begin()
             self._state = store.database(self._database.source_name)
             self._applied_before = self._state.rows_applied
@@ -81,11 +85,16 @@ class _Follower:
                 self._state = self._poll.look(self._state, now=True)
             self._save(session)
 
+    def _check(self) -> None:
+        """Raise when the run must stop, another database failed, or changes have to go through the spool."""
+        self._slice.check()
+        self._turns.check(self._session)
+
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             self._state = self._poll.look(self._state)
             self._save(session)
-        return self._slice.over()
+        return self._slice.over() or self._turns.over(session)
 
     def _save(self, session: SyncSession) -> None:
         self._saved_at = time.monotonic()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from django.db import connection
+from django.utils import timezone
 
 from ... import runner, selectors, services
 from ...engine.selection import Selection
@@ -20,6 +21,7 @@ from ...engine.states import Status
 from ...models import MigrationTask
 from .output import Out, print_check, print_report, progress_line, report
 from .tables import ensure_tables
+from .wal import WalOptions, give_budget
 
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
@@ -42,6 +44,7 @@ class RunOptions:
     compare: bool = True
     as_json: bool
     existing: str = "refuse"
+    wal: WalOptions | None = None
 
 
 class ForegroundRun:
@@ -72,6 +75,7 @@ class ForegroundRun:
         )
         services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
+        give_budget(task, options.wal)
         self.task_id = str(task.pk)
         return self.task_id
 
@@ -121,6 +125,8 @@ class ForegroundRun:
         versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
             while not self._ended.wait(0.2 if live else 0.5):
+                if self.options.incremental and services.take_look(self.task_id, timezone.now()):
+                    runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
                 version = versions.get()
                 if version == seen and not self.options.complete:
                     continue  # every visible change grows it, and the whole line costs ten queries

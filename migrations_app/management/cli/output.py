@@ -114,6 +114,7 @@ def _databases(task: MigrationTask) -> list[dict[str, Any]]:
             "schemas": renamed_schemas(selection, row.source),
             "rows_applied": row.rows_applied,
             "position": format_lsn(row.position) if row.position else None,
+            "spool_bytes": row.spool_bytes,
         }
         for row in selectors.databases(task)
     ]

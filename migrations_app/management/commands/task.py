@@ -15,13 +15,14 @@ from ...checks import COMMAND_LINE
 from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...engine.states import WORKED
 from ...models import MigrationTask
+from ..cli import wal as wal_cli
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
 from ..cli.deciding import CHOICES, OF_TABLES
 from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
-from ..cli.values import knob, number_to, size, start_time, task_name
+from ..cli.values import knob, number_to, start_time, task_name
 
 _WRONG_WORDS = 2  # argparse's own exit code; ours says that a check failed
 _EXIT_CODES = (
@@ -86,9 +87,7 @@ class Command(BaseCommand):
         tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
         wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
         wal.add_argument("id", help="the task's id, or its first characters")
-        wal.add_argument("--budget", metavar="SIZE", help="such as 20GB; none = no budget")
-        wal.add_argument("--policy", choices=services.POLICIES, help="what is done at the budget")
-        wal.add_argument("--disk", metavar="SIZE", help="size of the source's WAL disk; none = not known")
+        wal_cli.change_arguments(wal)
 
     @staticmethod
     def _conflict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +129,7 @@ class Command(BaseCommand):
         jobs, rate = number_to(services.MOST_JOBS), number_to(services.MOST_MB_PER_SECOND)
         parser.add_argument("--jobs", type=jobs, default=None, metavar="N", help="tables copied at the same time")
         parser.add_argument("--max-rate", type=rate, default=None, metavar="MB", help="most MB read a second")
+        wal_cli.new_task_arguments(parser)
         parser.add_argument(
             "--no-compare",
             action="store_true",
@@ -225,6 +225,7 @@ class Command(BaseCommand):
             compare=not options["no_compare"],
             as_json=options["json"],
             existing=options["existing"],
+            wal=wal_cli.wal_options(options, incremental=mode == "full+sync"),
         )
 
     def _create(self, options: dict[str, Any]) -> int:
@@ -243,6 +244,7 @@ class Command(BaseCommand):
         )
         services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
+        wal_cli.give_budget(task, wanted.wal)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
@@ -342,15 +344,7 @@ class Command(BaseCommand):
         return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
 
     def _wal(self, options: dict[str, Any]) -> int:
-        task = _find(options["id"])
-        task = services.set_wal_budget(
-            task_id=task.pk,
-            actor=None,
-            budget_bytes=size(options["budget"], task.wal_budget_bytes),
-            policy=options["policy"] or task.wal_policy,
-            disk_bytes=size(options["disk"], task.wal_disk_bytes),
-        )
-        return self._say(task)
+        return self._say(wal_cli.change_budget(_find(options["id"]), options))
 
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(f"{task.name}: {progress_line(task)}")

@@ -17,9 +17,10 @@ from django.utils import timezone
 from ... import queue
 from ...engine.states import Status, StepName
 from ...engine.wording import noun, say
-from ...models import MigrationTask, Step
+from ...models import MigrationTask, Step, WorkerBeat
 from ..base import move, note
 
+_ALIVE_SECONDS = 60
 MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]
 
 
@@ -82,7 +83,19 @@ def claim_sync(task_id: str, worker: str) -> Claim | None:
     task = (
         MigrationTask.objects.select_for_update().filter(sync_phase(), _free(now), pk=task_id, foreground=False).first()
     )
-    return _claim(task, worker, now) if task else None
+    return _claim(task, worker, now) if task and not _waits_for_another_host(task, now) else None
+
+
+def _waits_for_another_host(task: MigrationTask, now: datetime) -> bool:
+    """Say whether a spool of the task lies on another host that has workers: one of those has to take the task.
+
+    When that host has none, whoever comes takes it, and the engine says what is missing.
+    """
+    hosts = set(task.databases.exclude(spool_host="").values_list("spool_host", flat=True)) - {queue.host_name()}
+    if not hosts:
+        return False
+    beats = WorkerBeat.objects.filter(cluster="sync", at__gt=now - timedelta(seconds=_ALIVE_SECONDS))
+    return not hosts.isdisjoint(queue.as_host_name(host) for host in beats.values_list("host", flat=True).distinct())
 
 
 @transaction.atomic

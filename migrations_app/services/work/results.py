@@ -48,6 +48,7 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
             tries=0,
         )
         return later[0]
+    _forget_spools(task)
     told = [_notes(task), _dropped(task)]
     move(
         task,
@@ -69,6 +70,11 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         **UNKNOWN,
     )
     return None
+
+
+def _forget_spools(task: MigrationTask) -> None:
+    """The work folder of the task is removed, and with it what was left of any spool."""
+    task.databases.exclude(spool_host="").update(spool_host="", spool_ends=None, spool_bytes=0)
 
 
 def _notes(task: MigrationTask) -> str:
@@ -115,6 +121,7 @@ def cancelled(claim: Claim, left: int) -> None:
         wal_state={},
         **UNKNOWN,
     )
+    _forget_spools(task)
     if task.new_copy:
         _begin_new_copy(task, left)
 
