@@ -8,6 +8,7 @@ from __future__ import annotations
 from .directory import Resolved, Vanished, directory_of, look_up, resolve
 from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
+from .local import PROVIDER as OWN
 from .local import Change, Plan, missing_parents, plan_import
 from .tencent import Found, ProviderError, Tencent
 from .verify import Choice, Judgement, advice, is_elsewhere, judge
@@ -16,6 +17,7 @@ __all__ = [
     "DIRECTORY_FIELDS",
     "KINDS_OF",
     "LISTS",
+    "OWN",
     "Change",
     "Choice",
     "Entry",

@@ -118,6 +118,7 @@ def source_connections(context: Context) -> Finding:
     Group.CAPACITY,
     "Enough connections are free for the copy.",
     sides=ON_TARGET,
+    counts_databases=True,
 )
 def target_connections(context: Context) -> Finding:
     """Compare the free connections of the target with what the copy opens."""

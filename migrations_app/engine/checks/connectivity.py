@@ -30,7 +30,7 @@ def reachable(context: Context, side: Side) -> Finding:
     """Look whether the port answers as PostgreSQL."""
     failure = context.failure(side)
     if failure is not None and failure.code in NETWORK_CODES:
-        return failed(failure.message, failure.hint)
+        return failed(failure.message, failure.hint).took(context.waited.get(side))
     return passed(say("PostgreSQL answers at {address}.", address=_address(context, side)))
 
 
