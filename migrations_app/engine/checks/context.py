@@ -30,6 +30,7 @@ ITEM_SECONDS = 15
 MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
 FACT_SECONDS = 45
 """How long one shared fact, such as the list of tables, may take."""
+Pins = Mapping[str, str | None]
 _T = TypeVar("_T")
 
 
@@ -200,7 +201,7 @@ class Context:
 
     @contextlib.contextmanager
     def fresh(
-        self, side: Side, database: str = "", *, replication: bool = False, settings: Mapping[str, str] | None = None
+        self, side: Side, database: str = "", *, replication: bool = False, settings: Pins | None = None
     ) -> Iterator[Connection]:
         """Open a session that nobody shares, with these settings, and close it.
 

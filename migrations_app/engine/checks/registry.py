@@ -51,6 +51,11 @@ class CheckInfo:
     counts_databases: bool = False
     """Whether it goes by the databases of the task although it is not about one of them."""
 
+    @property
+    def restarted(self) -> Side:
+        """The server that a finding of this item is about when it needs a restart."""
+        return self.sides[-1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
