@@ -166,6 +166,7 @@ def test_a_source_that_did_not_answer_the_reading_is_not_dialled_again(task: Pla
     assert results["source-reachable"].found == "No answer."
     assert results["source-reachable"].seconds == 5.2
     assert results["table-keys"].found == "This could not be looked at because: No answer."
+    assert (results["table-keys"].because, results["source-reachable"].because) == ("No answer.", "")
     assert results["target-reachable"].status == "passed"
 
 

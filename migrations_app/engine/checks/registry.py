@@ -69,6 +69,7 @@ class Finding:
     fix: str = ""
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None  # how long the look took, where another one has had the wait
+    because: Sentence = NOTHING  # why nobody could look, where a server or a fact cannot be had
 
     def fixed_by(self, fix: str, **arguments: Any) -> Finding:
         """Return this finding with what would mend it; the arguments must survive JSON."""
@@ -98,6 +99,7 @@ class CheckResult:
     fix: str = ""
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None  # how long the look took
+    because: str = ""  # why nobody could look: the cause is an item of its own, and many items may share it
 
 
 def passed(found: Sentence, hint: Sentence = NOTHING) -> Finding:

@@ -232,6 +232,7 @@ def _result(context: Context, job: _Job) -> CheckResult:
         fix=finding.fix,
         fix_arguments=finding.fix_arguments,
         seconds=round(time.monotonic() - started if finding.seconds is None else finding.seconds, 3),
+        because=finding.because,
     )
 
 
@@ -242,7 +243,8 @@ def _look(context: Context, job: _Job) -> Finding:
         raise
     except Unavailable as unavailable:
         failure = unavailable.failure
-        return failed(say("This could not be looked at because: {message}", message=failure.message), failure.hint)
+        found = say("This could not be looked at because: {message}", message=failure.message)
+        return replace(failed(found, failure.hint), because=failure.message)
     except psycopg.Error as error:
         context.control.check()  # a cancelled statement is an interruption, not a finding
         return _not_answered(context, error)
