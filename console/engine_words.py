@@ -89,6 +89,7 @@ FIXES = (
     _("Create the database"),
     _("Create the schemas"),
     _("Create the owners"),
+    _("Create the roles"),
     _("Write the setting"),
     _(
         "Changes on the source how PostgreSQL recognises rows of these tables in its WAL: by their unique "
@@ -108,6 +109,10 @@ FIXES = (
     _(
         "Makes the owning roles on the target, without login and without rights of their own, and lets the "
         "target account act for them. Objects then keep their owners. The roles stay after the migration."
+    ),
+    _(
+        "Makes the roles on the target, without login and without rights of their own, so that grants and "
+        "policies can name them. The roles stay after the migration."
     ),
     _(
         "Writes the setting into the source's postgresql.auto.conf. It takes effect when you restart the "

@@ -219,7 +219,7 @@ STATES: dict[str, tuple[str, str, str, bool]] = {
     ),
     "42501": (
         "RIGHTS-MISSING",
-        template("The account {user} may not connect to the database {database} on the {where} in this way: {words}"),
+        template("The account {user} may not connect to the database {database} on the {where}: {words}"),
         template("Grant the missing right on the {side}, or use another account."),
         False,
     ),

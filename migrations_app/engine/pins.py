@@ -46,15 +46,17 @@ PINS_BY_VERSION = {
 }
 
 
-def pinned_options(version: int, **extra: str) -> str:
+def pinned_options(version: int, **extra: str | None) -> str:
     """Return the `options` value with every pin that a server of this version knows (engine: settings beat roles).
 
-    Before 9.5 a server takes no value with blanks there; `Sessions.open` sets such pins itself.
+    None leaves a pin out: the server's own value is in force. Before 9.5 a server takes no value with blanks there;
+    `Sessions.open` sets such pins itself.
     """
-    pins = dict(_PINS)
+    pins: dict[str, str | None] = dict(_PINS)
     for since, more in PINS_BY_VERSION.items():
         if version >= since:
             pins.update(more)
     pins.update(extra)
     # The server splits at white space and takes a backslash as "the next character is meant".
-    return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in pins.items())
+    kept = {name: value for name, value in pins.items() if value is not None}
+    return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in kept.items())

@@ -9,16 +9,15 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .names import literal, qualified, quote
+from .names import literal, quote
 from .plan import Plan, TlsMode
-from .prepare_needs import large_object_grants, wanted_locks
-from .selection import Selection
-from .source_facts import DatabaseFacts, Setting, SourceFacts
+from .prepare_needs import wanted_locks
+from .prepare_role import SMALL, Block, for_psql, one_line, role_script
+from .source_facts import Setting, SourceFacts
 from .vendors import WORDS
 from .versions import can_decode, has_publications, version_words
 from .wording import Sentence, as_data, how, listing, say, template
 
-PLACEHOLDER = "choose one"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _SPECIAL = frozenset({"all", "sameuser", "samerole", "samegroup", "replication"})
 _MOST_NAMES = 12
@@ -44,14 +43,6 @@ class Line:
     ok: bool
     restart: bool
     waits: bool = False  # written already, but the server has not been restarted since
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """SQL to run in one database ('' = any)."""
-
-    database: str
-    sql: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +85,7 @@ class Preparation:
     @property
     def script(self) -> str:
         """The role script for psql, from database to database."""
-        return "\n".join(_for_psql(block) for block in self.role)
-
-
-def _for_psql(block: Block) -> str:
-    if not block.database:
-        return block.sql
-    if block.database.isprintable():
-        return f"\\connect {quote(block.database)}\n{block.sql}"
-    # A line break in the name would end the command there, and psql would run the rest of the name.
-    inside = "\n".join(f"-- {line}" for line in block.sql.splitlines())
-    return f"-- Connect to {_one_line(block.database)} by hand and run there, without the dashes:\n{inside}"
+        return "\n".join(for_psql(block) for block in self.role)
 
 
 def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
@@ -135,7 +116,7 @@ def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
         hba_known_to_work=not facts.failure
         and not facts.replication_refused
         and not any(database.unknown for database in facts.databases),
-        role=tuple(_role(plan, facts)),
+        role=tuple(role_script(plan, facts)),
         role_needed=not facts.superuser,
         notes=tuple(_notes(plan, facts)),
         restart=any(line.restart and not line.ok for line in settings),
@@ -228,9 +209,10 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
     method = "md5" if 0 < facts.version < 100000 else "scram-sha-256"
     kind = "hostssl" if encrypted else "host"
     rows = [("# type", "database", "account", "address", "method")]
-    rows.append((kind, databases, _hba_name(server.user), f"{address}/{mask}", method))
-    if 0 < facts.version < 100000:
-        rows.append((kind, "replication", _hba_name(server.user), f"{address}/{mask}", method))
+    for account in dict.fromkeys([server.user, *([SMALL] if facts.superuser else [])]):
+        rows.append((kind, databases, _hba_name(account), f"{address}/{mask}", method))
+        if 0 < facts.version < 100000:
+            rows.append((kind, "replication", _hba_name(account), f"{address}/{mask}", method))
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -238,107 +220,7 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
 
 
 def _hba_name(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(_one_line(name))
-
-
-def _role(plan: Plan, facts: SourceFacts) -> list[Block]:
-    # A superuser needs no script; what is shown then is the small account that could take its place.
-    exists = not facts.failure and not facts.superuser
-    account = quote("towpath" if facts.superuser else plan.source.user)
-    owners = _owners(facts) if plan.incremental else {}
-    first = [*_password_hash(facts, exists=exists), *_account(plan, facts, account, exists=exists)]
-    first += [f"GRANT {quote(owner)} TO {account};  -- owns {words}" for owner, words in owners.items()]
-    rights = "CONNECT, CREATE" if plan.incremental else "CONNECT"
-    first += [f"GRANT {rights} ON DATABASE {quote(database.name)} TO {account};" for database in facts.databases]
-    unknown = [database.name for database in facts.databases if database.unknown]
-    if unknown and plan.incremental:
-        named = ", ".join(_one_line(name) for name in unknown)
-        first.append(f"-- and for each role that owns tables in {named}: GRANT that_role TO {account};")
-    blocks = [Block(database="", sql="\n".join(first))]
-    for database in facts.databases:
-        if grants := _inside(plan, database, account, frozenset(owners)):
-            blocks.append(Block(database=database.name, sql="\n".join(grants)))
-    return blocks
-
-
-def _password_hash(facts: SourceFacts, *, exists: bool) -> list[str]:
-    now = facts.settings.get("password_encryption")
-    old = now is not None and now.shown != "scram-sha-256" and facts.version >= 100000
-    return ["SET password_encryption = 'scram-sha-256';"] if old and not exists else []
-
-
-def _account(plan: Plan, facts: SourceFacts, account: str, *, exists: bool) -> list[str]:
-    everything = [table for database in facts.databases for table in database.tables]
-    hidden = any(table.row_security for table in everything) and not plan.incremental
-    wanted = ["REPLICATION"] if plan.incremental and facts.vendor != "rds" else []
-    wanted += ["BYPASSRLS"] if hidden or any(database.forced_row_security for database in facts.databases) else []
-    lines = []
-    if not exists:
-        lines.append(" ".join([f"CREATE ROLE {account} LOGIN", *wanted, f"PASSWORD {literal(PLACEHOLDER)};"]))
-    elif missing := [word for word in wanted if word != "REPLICATION" or not facts.replication]:
-        lines.append(f"ALTER ROLE {account} {' '.join(missing)};")
-    if plan.incremental and facts.vendor == "rds":
-        lines.append(f"GRANT rds_replication TO {account};")
-    return lines
-
-
-def _owners(facts: SourceFacts) -> dict[str, str]:
-    """Return who owns selected tables, with words about what."""
-    found: dict[str, dict[str, int]] = {}
-    for database in facts.databases:
-        for table in database.tables:
-            counts = found.setdefault(table.owner, {})
-            counts[database.name] = counts.get(database.name, 0) + 1
-    return {
-        owner: ", ".join(f"{number} selected in {_one_line(name)}" for name, number in counts.items())
-        for owner, counts in sorted(found.items())
-    }
-
-
-def _one_line(name: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in name)
-
-
-def _inside(plan: Plan, database: DatabaseFacts, account: str, owners: frozenset[str]) -> list[str]:
-    """Return the grants inside one database that membership in the owners does not bring."""
-    if database.unknown:
-        return []
-    grants = [
-        f"GRANT USAGE ON SCHEMA {quote(schema)} TO {account};"
-        for schema, owner, everybody in database.schemas
-        if not everybody and owner not in owners
-    ]
-    grants += large_object_grants(database, account)
-    if not plan.incremental:
-        return [*grants, *_reading(plan.selection, database, account)]
-    grants += [
-        f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {account};"
-        for schema, name, owner in database.sequences
-        if owner not in owners
-    ]
-    return grants
-
-
-def _reading(selection: Selection, database: DatabaseFacts, account: str) -> list[str]:
-    grants = []
-    for schema, _owner, _everybody in database.schemas:
-        if selection.state(database.name, schema) == "all":
-            grants += [
-                f"GRANT SELECT ON ALL {kind} IN SCHEMA {quote(schema)} TO {account};"
-                for kind in ("TABLES", "SEQUENCES")
-            ]
-            continue
-        grants += [
-            f"GRANT SELECT ON TABLE {qualified(schema, table.name)} TO {account};"
-            for table in database.tables
-            if table.schema == schema
-        ]
-        grants += [
-            f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {account};"
-            for place, name, _ in database.sequences
-            if place == schema
-        ]
-    return grants
+    return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(one_line(name))
 
 
 def _notes(plan: Plan, facts: SourceFacts) -> list[Sentence]:
@@ -349,7 +231,7 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[Sentence]:
         notes.append(
             say(
                 "{user} is a superuser, which is enough. The script makes a smaller account, named towpath, that could"
-                " take its place.",
+                " take its place, and pg_hba.conf lets it in.",
                 user=plan.source.user,
             )
         )
@@ -357,8 +239,9 @@ def _notes(plan: Plan, facts: SourceFacts) -> list[Sentence]:
     if owned and plan.incremental:
         notes.append(
             say(
-                "Selected tables belong to the superuser {names}. A member of that role can become superuser: better"
-                " give the tables to an ordinary role first (ALTER TABLE … OWNER TO …).",
+                "Selected tables belong to the superuser {names}. A member of that role can become superuser: give the"
+                " tables to an ordinary role first, of which the account is a member. The script holds the lines as"
+                " comments.",
                 names=listing(owned),
             )
         )

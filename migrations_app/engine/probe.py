@@ -82,7 +82,7 @@ def open_session(
     seconds: float = CONNECT_SECONDS,
     replication: bool = False,
     name: str = "towpath:probe",
-    **settings: str,
+    **settings: str | None,
 ) -> Connection:
     """Open a short-lived autocommit session: straight to the server, or through a shared SSH connection to its bastion.
 

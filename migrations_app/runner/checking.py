@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
+from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
@@ -17,6 +19,7 @@ from ..draft_facts import draft_hash
 from ..engine import checks
 from ..engine.errors import EngineError, Interrupted
 from ..engine.executor import Executor
+from ..engine.plan import Plan
 from ..engine.ports import Ports
 from ..engine.states import StepName
 from ..engine.wording import as_data, say, template
@@ -29,7 +32,7 @@ from .planning import build_plan, neighbours
 from .ports import OrmStore
 from .reading import read_objects
 from .recorder import Recorder
-from .standing import standing
+from .standing import beside
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,6 @@ def run_check(task_id: str, codes: str = "") -> None:
         try:
             if task.clear_target:
                 _clear_target(task, claim, recorder, lease)
-            if _wants_objects(task):
-                _read_objects_for_check(task)
             _run_items(task, frozenset(filter(None, codes.split(","))), lease, recorder)
         except Interrupted:
             log.info("stopped")
@@ -87,29 +88,40 @@ def _wants_objects(task: MigrationTask) -> bool:
         return True
 
 
-def _read_objects_for_check(task: MigrationTask) -> None:
-    try:
-        read_objects(task)
-    except EngineError as error:
-        log.info("objects of %s could not be read: %s", task.pk, error)
-
-
 def _run_items(task: MigrationTask, only: frozenset[str], lease: Lease, recorder: Recorder) -> None:
-    try:
-        databases = planned_databases(task)
-    except Refused:
-        databases = []
-    plan = replace(build_plan(task, databases), neighbours=neighbours(task))
+    plan = _plan(task)
     infos = checks.items_for(plan)
     position = {info.code: number for number, info in enumerate(infos)}
     recorder.call(lambda: work.begin_items(task, infos, only))
     notes = _Notes(recorder, lambda known: work.store_results(task, [(position.get(r.code, 0), r) for r in known]))
-    places = standing(task, only)
-    for place in places:
-        notes.add(place)
-    results = places + list(checks.run_checks(plan, lease, only=only or None, report=notes.add))
+    later = (lambda: _read_first(task)) if _wants_objects(task) else None
+    with beside(task, only, notes.add) as places:
+        results = checks.run_checks(plan, lease, only=only or None, report=notes.add, later=later)
+    results = places() + results
     notes.write_all()
     recorder.call(lambda: work.forget_others(task, results))
+
+
+def _plan(task: MigrationTask) -> Plan:
+    try:
+        databases = planned_databases(task)
+    except Refused:
+        databases = []
+    return replace(build_plan(task, databases), neighbours=neighbours(task))
+
+
+def _read_first(task: MigrationTask) -> checks.Known:
+    """Read the object tree, in a thread of its own: what asks the target alone does not wait for it."""
+    began, unread = time.monotonic(), None
+    try:
+        read_objects(task)
+    except EngineError as error:
+        log.info("objects of %s could not be read: %s", task.pk, error)
+        unread = error
+    try:
+        return checks.Known(plan=_plan(task), unread=unread, seconds=time.monotonic() - began)
+    finally:
+        connections.close_all()
 
 
 class _Notes:

@@ -14,7 +14,7 @@ from ..models import MigrationTask
 from ..services import work
 from .lease import Lease
 from .recorder import Recorder
-from .standing import standing
+from .standing import beside
 
 _NAMED = 10
 
@@ -33,7 +33,9 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
     if not work.wants_check_before_start(task):
         return True
     recorder.call(lambda: work.say_checking(claim))
-    results = [*standing(task, frozenset()), *checks.run_checks(plan, lease, report=lambda result: None)]
+    with beside(task, frozenset(), lambda result: None) as places:
+        results = checks.run_checks(plan, lease, report=lambda result: None)
+    results = [*places(), *results]
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     for result in failed:
         if result.code in UNREACHABLE:

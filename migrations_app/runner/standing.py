@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connections
+
 from .. import sources
 from ..engine.checks.registry import CheckResult, CheckStatus, Group
 from ..engine.errors import EngineError
@@ -56,16 +63,49 @@ def _found(endpoint: Endpoint) -> tuple[CheckStatus, Sentence, Sentence]:
     return CheckStatus.PASSED, say("{instance_id} is at {host}:{port}, as it was saved.", **where), NOTHING
 
 
-def standing(task: MigrationTask, only: frozenset[str]) -> list[CheckResult]:
-    """Return one result for each side that was chosen by its instance; `only` names the items to run, empty = all."""
-    results = []
+@contextlib.contextmanager
+def beside(
+    task: MigrationTask, only: frozenset[str], report: Callable[[CheckResult], None]
+) -> Iterator[Callable[[], list[CheckResult]]]:
+    """Ask the directory about each side that was chosen by its instance while the block runs; it may ask the cloud.
+
+    `only` names the items to run, empty = all. `report` gets each result in the thread that asked. What is yielded
+    returns the results once the block has ended, source first, or raises what went wrong.
+    """
+    asked = []
     for side, endpoint in ((Side.SOURCE, task.source), (Side.TARGET, task.target)):
         code = f"instance-{side.value}"
-        if endpoint is None or endpoint.kind not in _INSTANCES or (only and code not in only):
-            continue
-        status, found, hint = _found(endpoint)
-        title = _TITLES[side]
-        results.append(
-            CheckResult(code=code, title=title, group=Group.CONNECTION, status=status, found=found, hint=hint)
-        )
-    return results
+        if endpoint is not None and endpoint.kind in _INSTANCES and (not only or code in only):
+            asked.append((side, code, endpoint))
+    with ThreadPoolExecutor(max_workers=len(Side)) as pool:
+        # Our own rows answer at once; only the cloud is worth a thread.
+        clouds = [pool.submit(_ask_cloud, *one, report) for one in asked if not _is_ours(one[2])]
+        ours = [_judge(*one, report) for one in asked if _is_ours(one[2])]
+        yield lambda: sorted([*ours, *(answer.result() for answer in clouds)], key=lambda result: result.code)
+
+
+def _is_ours(endpoint: Endpoint) -> bool:
+    return endpoint.provider in ("", sources.OWN)
+
+
+def _ask_cloud(side: Side, code: str, endpoint: Endpoint, report: Callable[[CheckResult], None]) -> CheckResult:
+    try:
+        return _judge(side, code, endpoint, report)
+    finally:
+        connections.close_all()
+
+
+def _judge(side: Side, code: str, endpoint: Endpoint, report: Callable[[CheckResult], None]) -> CheckResult:
+    began = time.monotonic()
+    status, found, hint = _found(endpoint)
+    result = CheckResult(
+        code=code,
+        title=_TITLES[side],
+        group=Group.CONNECTION,
+        status=status,
+        found=found,
+        hint=hint,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    report(result)
+    return result

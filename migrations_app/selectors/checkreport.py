@@ -43,7 +43,7 @@ def check_report(task: MigrationTask, tell: Tell = in_english) -> dict[str, Any]
 
 def _counts(view: CheckView) -> dict[str, int]:
     return {
-        "failed": view.failed,
+        "failed": view.failed + view.unseen,
         "warning": view.warnings,
         "acknowledged": view.acknowledged,
         "passed": view.passed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,11 +10,13 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from ..check_counts import count_items
 from ..draft_facts import draft_hash
 from ..engine.checks.fixes import Fix, fix_of, is_offered
-from ..engine.checks.registry import all_items
+from ..engine.checks.registry import CheckInfo, all_items
 from ..engine.errors import PlanError
 from ..engine.states import Status
+from ..engine.wording import retell
 from ..models import CheckItem, ConnectionTest, MigrationTask
 from .wording import told_in, told_list
 
@@ -44,6 +45,13 @@ class CheckRow:
     fix_label: str  # '' = nothing that we could do
     acknowledgeable: bool
     prepare: bool  # the page Prepare the source says how to get there
+    restarted: str = ""  # the server that its restart is about
+
+    @property
+    def because(self) -> str:
+        """Why nobody could look, '' where somebody did."""
+        words = self.item.words if self.item.status == "failed" else {}
+        return told_in({"words": words, "because": retell(words["because"])}, "because") if "because" in words else ""
 
     @property
     def problem(self) -> bool:
@@ -61,6 +69,12 @@ class CheckEntry:
     status: str  # the worst of its rows
     rows: list[CheckRow]
     seconds: float | None
+
+    @property
+    def because(self) -> str:
+        """Why nobody could look at it in any of its databases; '' where somebody did."""
+        found = {row.because for row in self.rows}
+        return found.pop() if len(found) == 1 else ""
 
     @property
     def single(self) -> CheckRow | None:
@@ -109,20 +123,38 @@ class CheckEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckFold:
+    """Items that nobody could look at for one cause, which is an item of its own."""
+
+    because: str
+    entries: list[CheckEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckGroup:
     """Items that belong together, worst first."""
 
     name: str
     entries: list[CheckEntry]
     failed: int
+    unseen: int  # Failed because nobody could look
     warnings: int
     passed: int
     waiting: int
 
     @property
     def problems(self) -> list[CheckEntry]:
-        """Entries that are not passed: failed, warned about, or still to come."""
-        return [entry for entry in self.entries if entry.status != "passed"]
+        """Entries that are not passed and not folded: failed, warned about, or still to come."""
+        return [entry for entry in self.entries if entry.status != "passed" and not entry.because]
+
+    @property
+    def folds(self) -> list[CheckFold]:
+        """What nobody could look at, one line for each cause."""
+        by_cause: dict[str, list[CheckEntry]] = {}
+        for entry in self.entries:
+            if entry.because:
+                by_cause.setdefault(entry.because, []).append(entry)
+        return [CheckFold(because=because, entries=entries) for because, entries in by_cause.items()]
 
     @property
     def fine(self) -> list[CheckEntry]:
@@ -131,8 +163,8 @@ class CheckGroup:
 
     @property
     def total(self) -> int:
-        """How many results the group has."""
-        return self.failed + self.warnings + self.passed + self.waiting
+        """How many items the group has."""
+        return self.failed + self.unseen + self.warnings + self.passed + self.waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +173,10 @@ class CheckView:
 
     groups: list[CheckGroup]
     items: int
+    results: int  # of all items, where several databases have one each
+    databases: int
     failed: int
+    unseen: int  # Failed because nobody could look
     warnings: int
     passed: int
     waiting: int
@@ -163,8 +198,8 @@ class CheckView:
 
     @property
     def problems(self) -> int:
-        """How many results somebody should look at."""
-        return self.failed + self.warnings
+        """How many items somebody should look at."""
+        return self.failed + self.unseen + self.warnings
 
     @property
     def done(self) -> int:
@@ -183,7 +218,7 @@ class FixView:
 def check_view(task: MigrationTask) -> CheckView:
     """Return the last check of a task as the page shows it."""
     items = list(CheckItem.objects.filter(task=task))
-    counts = _counts(items)
+    counts = count_items((item.code, item.status) for item in items)
     running = task.status == Status.CHECKING
     valid_until = task.checked_at + timedelta(hours=settings.CHECK_VALID_HOURS) if task.checked_at else None
     expired = valid_until is not None and valid_until < timezone.now()
@@ -191,14 +226,20 @@ def check_view(task: MigrationTask) -> CheckView:
     why_not = _why_not(task, counts, running=running, fresh=fresh, expired=expired)
     fix = _told_fix(task)
     editable = Status(task.status) in (Status.DRAFT, Status.CHECK_FAILED, Status.CHECK_PASSED)
+    groups = _groups(items, editable=editable)
+    unseen = sum(group.unseen for group in groups)
+    open_codes = {item.code for item in items if item.status == "warning" and not item.acknowledged_at}
     return CheckView(
-        groups=_groups(items, editable=editable),
-        items=len(items),
-        failed=counts["failed"],
+        groups=groups,
+        items=sum(counts.values()),
+        results=len(items),
+        databases=len({item.database for item in items if item.database}),
+        failed=counts["failed"] - unseen,
+        unseen=unseen,
         warnings=counts["warning"],
         passed=counts["passed"],
         waiting=counts["waiting"],
-        acknowledged=sum(1 for item in items if item.acknowledged_at and item.status == "warning"),
+        acknowledged=counts["warning"] - _counted(items, "warning", open_codes),
         running=running,
         valid=fresh and not expired,
         expired=expired,
@@ -211,11 +252,9 @@ def check_view(task: MigrationTask) -> CheckView:
     )
 
 
-def _counts(items: Iterable[CheckItem]) -> dict[str, int]:
-    found = dict.fromkeys(ORDER, 0)
-    for item in items:
-        found[item.status] += 1
-    return found
+def _counted(items: list[CheckItem], status: str, codes: set[str]) -> int:
+    """Return how many items among `codes` have this status as their worst."""
+    return count_items((item.code, item.status) for item in items if item.code in codes)[status]
 
 
 def _told_fix(task: MigrationTask) -> ConnectionTest | None:
@@ -248,25 +287,32 @@ def _why_not(task: MigrationTask, counts: dict[str, int], *, running: bool, fres
 
 def _groups(items: list[CheckItem], *, editable: bool) -> list[CheckGroup]:
     names = list(dict.fromkeys(item.group for item in items))
-    looks_at = {info.code: info.looks_at for info in all_items()}
+    infos = {info.code: info for info in all_items()}
     groups = []
     for name in names:
         own = [item for item in items if item.group == name]
-        counts = _counts(own)
+        counts = count_items((item.code, item.status) for item in own)
+        entries = _entries(own, infos, editable=editable)
+        unseen = sum(1 for entry in entries if entry.because)
         groups.append(
             CheckGroup(
                 name=name,
-                entries=_entries(own, looks_at, editable=editable),
-                failed=counts["failed"],
+                entries=entries,
+                failed=counts["failed"] - unseen,
+                unseen=unseen,
                 warnings=counts["warning"],
                 passed=counts["passed"],
                 waiting=counts["waiting"],
             )
         )
-    return sorted(groups, key=lambda group: (group.failed == 0, group.warnings == 0, names.index(group.name)))
+
+    def place(group: CheckGroup) -> tuple[bool, bool, bool, int]:
+        return group.failed == 0, group.unseen == 0, group.warnings == 0, names.index(group.name)
+
+    return sorted(groups, key=place)
 
 
-def _entries(items: list[CheckItem], looks_at: dict[str, str], *, editable: bool) -> list[CheckEntry]:
+def _entries(items: list[CheckItem], infos: dict[str, CheckInfo], *, editable: bool) -> list[CheckEntry]:
     by_code: dict[str, list[CheckItem]] = {}
     for item in items:
         by_code.setdefault(item.code, []).append(item)
@@ -274,20 +320,21 @@ def _entries(items: list[CheckItem], looks_at: dict[str, str], *, editable: bool
     for code, own in by_code.items():
         own.sort(key=lambda item: (ORDER[item.status], item.database))
         spent = [item.seconds for item in own if item.seconds is not None]
+        info = infos.get(code)
         entries.append(
             CheckEntry(
                 code=code,
                 title=own[0].title,
-                looks_at=looks_at.get(code, ""),
+                looks_at=info.looks_at if info else "",
                 status=own[0].status,
-                rows=[_row(item, editable=editable) for item in own],
+                rows=[_row(item, info, editable=editable) for item in own],
                 seconds=sum(spent) if spent else None,
             )
         )
     return sorted(entries, key=lambda entry: (ORDER[entry.status], entry.rows[0].item.position))
 
 
-def _row(item: CheckItem, *, editable: bool) -> CheckRow:
+def _row(item: CheckItem, info: CheckInfo | None, *, editable: bool) -> CheckRow:
     problem = item.status in ("failed", "warning")
     fix = _fix(item) if editable else None
     return CheckRow(
@@ -295,6 +342,7 @@ def _row(item: CheckItem, *, editable: bool) -> CheckRow:
         fix_label=fix.label if fix else "",
         acknowledgeable=editable and item.status == "warning" and item.acknowledged_at is None,
         prepare=editable and problem and item.code in _PREPARABLE,
+        restarted=str(info.restarted) if info and item.needs_restart else "",
     )
 
 
@@ -319,7 +367,8 @@ def fix_view(task: MigrationTask, item_id: int) -> FixView | None:
 
 def unacknowledged_warnings(task: MigrationTask) -> int:
     """Return how many warnings nobody has acknowledged; the start asks for no more than a look at them."""
-    return CheckItem.objects.filter(task=task, status="warning", acknowledged_at=None).count()
+    open_ones = CheckItem.objects.filter(task=task, status="warning", acknowledged_at=None).order_by()
+    return open_ones.values("code").distinct().count()
 
 
 def preparation(task: MigrationTask) -> ConnectionTest | None:

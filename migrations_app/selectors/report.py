@@ -202,7 +202,7 @@ def _check(task: MigrationTask, tell: Tell) -> dict[str, Any]:
     view = check_view(task)
     return {
         "checked_at": _time(task.checked_at),
-        "failed": view.failed,
+        "failed": view.failed + view.unseen,
         "warnings": view.warnings,
         "passed": view.passed,
         "results": [_item(item, tell) for item in CheckItem.objects.filter(task=task)],

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ..check_counts import count_items
 from ..engine.selection import Selection
 from ..engine.states import (
     LIVE,
@@ -211,17 +213,15 @@ def _failed_checks(tasks: list[MigrationTask]) -> dict[uuid.UUID, CheckCounts]:
     wanted = [task.pk for task in tasks if task.status == Status.CHECK_FAILED]
     if not wanted:
         return {}
-    counted = (
-        CheckItem.objects.filter(task__in=wanted)
-        .order_by()
-        .values_list("task")
-        .annotate(
-            total=Count("*"),
-            failed=Count("pk", filter=Q(status="failed")),
-            warned=Count("pk", filter=Q(status="warning")),
-        )
-    )
-    return {key: CheckCounts(total=total, failed=failed, warnings=warned) for key, total, failed, warned in counted}
+    results: dict[uuid.UUID, list[tuple[str, str]]] = defaultdict(list)
+    found = CheckItem.objects.filter(task__in=wanted).order_by().values_list("task", "code", "status").distinct()
+    for key, code, status in found:
+        results[key].append((code, status))
+    return {key: _counted(count_items(items)) for key, items in results.items()}
+
+
+def _counted(items: dict[str, int]) -> CheckCounts:
+    return CheckCounts(total=sum(items.values()), failed=items["failed"], warnings=items["warning"])
 
 
 def turn_of(task: MigrationTask, places: dict[uuid.UUID, int]) -> str:

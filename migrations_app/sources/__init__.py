@@ -9,6 +9,7 @@ from .directory import Resolved, Vanished, directory_of, look_up, resolve
 from .hosts import why_no_host
 from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
+from .local import PROVIDER as OWN
 from .local import Change, Plan, missing_parents, plan_import
 from .tencent import NETWORK_CODES, Found, ProviderError, Tencent
 from .verify import Choice, Judgement, advice, is_elsewhere, judge
@@ -18,6 +19,7 @@ __all__ = [
     "KINDS_OF",
     "LISTS",
     "NETWORK_CODES",
+    "OWN",
     "Change",
     "Choice",
     "Entry",

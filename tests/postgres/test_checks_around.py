@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
 from migrations_app.engine.replication import bookmark
@@ -141,6 +142,9 @@ def test_a_threshold_for_old_snapshots_is_a_warning(task: Plan, worn: Cluster) -
     result = check(replace(task, source=login(worn)), "old-snapshots")
     assert (result.status, result.needs_restart) == ("warning", True)
     assert "60 min" in result.found
+    fix = fix_of(result.fix, result.fix_arguments)
+    assert fix.statements[0].sql == "ALTER SYSTEM SET old_snapshot_threshold = '-1';"
+    assert (fix.undo[0].sql, fix.needs_restart) == ("ALTER SYSTEM SET old_snapshot_threshold = '60';", True)
 
 
 def test_old_transaction_ids_are_a_warning(task: Plan, worn: Cluster) -> None:

@@ -83,7 +83,12 @@ def test_a_target_database_that_cannot_be_created_fails(there: psycopg.Connectio
     missing = (DatabasePlan(source_name=task.databases[0].source_name, target_name="not yet there"),)
     result = check(replace(writer, databases=missing), "target-create")
     assert result.status == "failed"
-    assert 'CREATE DATABASE "not yet there" OWNER "check-writer"' in result.sql
+    assert 'CREATE DATABASE "not yet there" OWNER "check-writer" TEMPLATE template0 ENCODING ' in result.sql
+    there.execute(result.sql)
+    try:
+        assert check(replace(task, databases=missing), "encoding").found.startswith("Both databases use")
+    finally:
+        there.execute('DROP DATABASE "not yet there"')
     there.execute('ALTER ROLE "check-writer" CREATEDB')
     assert check(replace(writer, databases=missing), "target-create").status == "passed"
 
@@ -126,3 +131,14 @@ def test_owners_that_the_target_lacks_are_a_warning(
         assert check(task, "target-roles").status == "passed"
     finally:
         there.execute('DROP ROLE "check ""reader"""')
+
+
+def test_nobody_is_asked_to_hand_out_a_superuser(
+    shop: psycopg.Connection, there: psycopg.Connection, writer: Plan
+) -> None:
+    shop.execute("CREATE TABLE mine (i int)")
+    result = check(writer, "target-roles")
+    assert (result.status, result.sql, result.fix) == ("warning", "", "")
+    assert "hand objects over to postgres" in result.found
+    assert "will belong to check-writer" in result.hint
+    assert "whoever is a member of a superuser can become one" in result.hint

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import row_sizes
+from migrations_app.engine.checks.context import Context
+from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.selection import Selection
 from tests.postgres.checks_kit import check, login, plan
 
@@ -195,6 +198,29 @@ def test_money_is_a_warning_unless_both_ends_show_it_alike(
     result = check(task, "money-columns")
     assert result.status == "warning"
     assert "C on the source and POSIX on the target" in result.found
+    there.execute(result.sql)
+    assert check(task, "money-columns").status == "passed"
+
+
+def test_money_is_compared_for_ordinary_accounts_too(shop: Connection, task: Plan, writer: Plan) -> None:
+    shop.execute("CREATE TABLE t (price money)")
+    source, target = (cluster_setting(task, side) for side in Side)
+    result = check(writer, "money-columns")
+    assert result.status == ("passed" if source == target else "warning")
+    assert "unknown" not in result.found
+
+
+def cluster_setting(task: Plan, side: Side) -> str:
+    """The server's own lc_monetary."""
+    with psycopg.connect(
+        host="127.0.0.1",
+        port=(task.source if side is Side.SOURCE else task.target).port,
+        user="postgres",
+        password=(task.source if side is Side.SOURCE else task.target).password,
+        dbname="postgres",
+    ) as connection:
+        row = connection.execute("SHOW lc_monetary").fetchone()
+    return str(row[0] if row else "")
 
 
 def test_security_labels_are_a_warning(shop: Connection, task: Plan) -> None:
@@ -237,8 +263,39 @@ def test_an_extension_that_must_be_preloaded_is_a_warning(shop: Connection, task
     assert check(task, "extension-preload").status == "passed"
     renamed(shop, "pg_stat_statements")
     result = check(task, "extension-preload")
-    assert result.status == "warning"
+    assert (result.status, result.needs_restart) == ("warning", True)
     assert result.sql == "ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements';"
+
+
+def preloading(words: str) -> Any:
+    """Let the target say that this is its list of preloaded libraries."""
+    one = Context.one
+
+    def told(self: Context, side: Side, text: str, *more: Any, **options: Any) -> Any:
+        return words if "shared_preload_libraries" in text else one(self, side, text, *more, **options)
+
+    return told
+
+
+def test_what_the_target_preloads_already_stays(shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed(shop, "pg_stat_statements")
+    monkeypatch.setattr(Context, "one", preloading('auto_explain, "$libdir/pgaudit"'))
+    sql = "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', '$libdir/pgaudit', 'pg_stat_statements';"
+    assert check(task, "extension-preload").sql == sql
+    renamed(shop, "pgaudit")
+    assert check(task, "extension-preload").status == "passed"
+
+
+def test_a_list_of_libraries_that_the_account_may_not_see_is_not_written_anew(
+    shop: Connection, there: Connection, task: Plan, writer: Plan
+) -> None:
+    renamed(shop, "pg_stat_statements")
+    result = check(writer, "extension-preload")
+    assert result.status == "warning"
+    assert "may not see what it preloads" in result.found
+    assert "ALTER SYSTEM" not in result.sql
+    there.execute(result.sql)
+    assert "does not preload" in check(writer, "extension-preload").found
 
 
 def test_extensions_with_data_of_their_own_are_told_apart(shop: Connection, task: Plan) -> None:
@@ -300,6 +357,9 @@ def test_roles_that_the_target_lacks_are_a_warning_and_fail_for_policies(
         shop.execute("CREATE POLICY p ON t TO shape_clerk USING (true)")
         result = check(task, "named-roles")
         assert result.status == "failed"
+        assert "Roles on the objects step" in result.hint
+        fix = fix_of(result.fix, result.fix_arguments)
+        assert [one.sql for one in fix.statements] == [result.sql]
         there.execute(result.sql)
         assert check(task, "named-roles").status == "passed"
     finally:

@@ -11,7 +11,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.names import quote
-from migrations_app.engine.plan import DatabasePlan, Plan
+from migrations_app.engine.plan import DatabasePlan, Plan, Side
 from migrations_app.engine.selection import Selection
 from tests import impostors
 from tests.postgres.checks_kit import check, inflate, login, plan
@@ -217,7 +217,7 @@ def test_a_locale_that_the_target_does_not_know_is_a_warning(shop: Connection, t
         from tests.fakes import FakeControl
 
         with Context(task, FakeControl()) as context:
-            context.source_database = lambda name: context.databases("source")[name]  # type: ignore
+            context.source_database = lambda name: context.databases(Side.SOURCE)[name]  # type: ignore
             assert structure.locale(context, elsewhere).status == "warning"
     finally:
         shop.execute("UPDATE pg_database SET datcollate = 'C.UTF-8' WHERE datname = 'template0'")
@@ -253,21 +253,35 @@ def test_a_tablespace_is_a_warning(
         shop.execute("DROP TABLESPACE elsewhere")
 
 
-def test_few_free_connections_are_a_warning(task: Plan) -> None:
+def test_few_free_connections_are_a_warning_that_says_what_to_set(task: Plan) -> None:
     for code in ("source-connections", "target-connections"):
         assert check(task, code).status == "passed"
-        assert check(replace(task, copy_jobs=1000), code).status == "warning"
+        result = check(replace(task, copy_jobs=1000), code)
+        assert (result.status, result.needs_restart) == ("warning", True)
+        assert result.sql.startswith("ALTER SYSTEM SET max_connections = 1")
+        assert f"restart the {code.split('-')[0]}" in result.hint
+        assert bool(result.fix) == code.startswith("source")
 
 
 def test_a_connection_limit_of_the_account_counts(source_cluster: Cluster, task: Plan, shop: Connection) -> None:
     shop.execute("CREATE ROLE few LOGIN PASSWORD 'x' CONNECTION LIMIT 3")
+    modest = replace(task, source=replace(task.source, user="few", password="x"))
     try:
-        assert (
-            check(replace(task, source=replace(task.source, user="few", password="x")), "source-connections").status
-            == "warning"
-        )
+        result = check(modest, "source-connections")
+        assert (result.status, result.needs_restart) == ("warning", False)
+        shop.execute(result.sql)
+        assert check(modest, "source-connections").status == "passed"
     finally:
         shop.execute("DROP ROLE few")
+
+
+def test_fewer_connections_than_a_migration_needs_at_least_fail(task: Plan, shop: Connection) -> None:
+    shop.execute("CREATE ROLE two LOGIN PASSWORD 'x' CONNECTION LIMIT 2")
+    try:
+        modest = replace(task, source=replace(task.source, user="two", password="x"))
+        assert check(modest, "source-connections").status == "failed"
+    finally:
+        shop.execute("DROP ROLE two")
 
 
 @pytest.fixture

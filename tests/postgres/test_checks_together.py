@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.checks import CheckResult, all_items, context, run, run_checks
+from migrations_app.engine.checks import CheckResult, Known, all_items, context, run, run_checks
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.checks.registry import ITEMS, Finding, passed
-from migrations_app.engine.errors import CancelRequested
+from migrations_app.engine.errors import CancelRequested, ConnectFailed
 from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.wording import say
 from tests import impostors
 from tests.fakes import FakeControl, wait_until
 from tests.postgres.checks_kit import check_all, login, plan
@@ -101,8 +102,9 @@ def test_a_target_that_hangs_delays_only_its_own_items(
         at[result.code] = time.monotonic() - began
 
     def freeze(known: Context) -> Finding:
+        session = known.target()
         frozen.set()
-        known.target().execute("SELECT 1")
+        session.execute("SELECT 1")
         return passed("x")
 
     look_instead(monkeypatch, "target-reachable", freeze)
@@ -114,6 +116,66 @@ def test_a_target_that_hangs_delays_only_its_own_items(
     assert "longer than" in results["target-reachable"].found
     assert results["target-version"].found.startswith("This could not be looked at")
     assert time.monotonic() - began < 60
+
+
+@pytest.fixture
+def silent_source(task: Plan) -> Iterator[Plan]:
+    """The task with a source that takes every connection and never says a word."""
+    with impostors.listening(impostors.silent) as port:
+        yield replace(task, source=replace(task.source, port=port))
+
+
+def test_a_source_that_hangs_from_the_first_login_delays_no_item_of_the_target_alone(silent_source: Plan) -> None:
+    order: list[str] = []
+    results = run_checks(silent_source, FakeControl(), report=lambda result: order.append(result.code))
+    found = {result.code: result for result in results}
+    alone = [info.code for info in all_items() if info.sides == (Side.TARGET,)]
+    assert set(order[: len(alone)]) == set(alone)
+    assert all("could not be looked at" not in found[code].found for code in alone)
+    assert found["source-reachable"].status == "failed"
+    assert 2 <= (found["source-reachable"].seconds or 0) < 10
+
+
+def test_items_of_the_target_alone_do_not_wait_for_the_list_of_databases(task: Plan) -> None:
+    known, order = threading.Event(), []
+
+    def later() -> Known:
+        assert known.wait(60)
+        return Known(plan=task)
+
+    def report(result: CheckResult) -> None:
+        order.append(result.code)
+        if result.code == "target-writable":
+            known.set()
+
+    results = run_checks(replace(task, databases=()), FakeControl(), report=report, later=later)
+    assert [result.code for result in results] == [info.code for info in all_items()]
+    assert {result.database for result in results if result.code == "target-conflicts"} == {
+        task.databases[0].source_name
+    }
+    assert "target-connections" not in order[: order.index("target-writable")]
+
+
+def test_a_source_that_did_not_answer_the_reading_is_not_dialled_again(task: Plan) -> None:
+    unread = ConnectFailed(say("No answer."), hint=say("Look there."), code="CONNECT-TIMEOUT")
+
+    def later() -> Known:
+        return Known(plan=replace(task, databases=()), unread=unread, seconds=5.2)
+
+    results = {r.code: r for r in run_checks(task, FakeControl(), report=lambda result: None, later=later)}
+    assert results["source-reachable"].found == "No answer."
+    assert results["source-reachable"].seconds == 5.2
+    assert results["table-keys"].found == "This could not be looked at because: No answer."
+    assert (results["table-keys"].because, results["source-reachable"].because) == ("No answer.", "")
+    assert results["target-reachable"].status == "passed"
+
+
+def test_what_reading_the_databases_raises_ends_the_check(task: Plan) -> None:
+    def later() -> Known:
+        raise CancelRequested
+
+    with pytest.raises(CancelRequested):
+        run_checks(task, FakeControl(), report=lambda result: None, later=later)
 
 
 def test_a_check_that_must_stop_ends_what_runs_within_seconds(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

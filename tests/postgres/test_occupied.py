@@ -165,7 +165,15 @@ def test_tables_with_other_columns_cannot_take_the_rows(plan: Plan, target_clust
     there(target_cluster, plan, SHOP.replace("m mood DEFAULT 'ok'", "m text"))
     result = look(choose(plan, "truncate"))
     assert result.status is CheckStatus.FAILED
-    assert "public.a" in result.found
+    assert "public.a (m is text instead of public.mood)" in result.found
+
+
+def test_columns_that_only_one_side_has_are_named_up_to_a_few(plan: Plan, target_cluster: Cluster) -> None:
+    more = ", ".join(f"extra{number} int" for number in range(7))
+    there(target_cluster, plan, SHOP.replace("m mood DEFAULT 'ok'", more))
+    found = look(choose(plan, "truncate")).found
+    assert "public.a (without m public.mood; with extra0 integer, extra1 integer" in found
+    assert "extra4 integer and 2 more)" in found
 
 
 def test_cancel_never_drops_what_was_there_before(plan: Plan, target_cluster: Cluster) -> None:

@@ -11,7 +11,8 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import run_checks
 from migrations_app.engine.plan import Plan, TlsMode
-from migrations_app.engine.prepare import PLACEHOLDER, Preparation, prepare
+from migrations_app.engine.prepare import Preparation, prepare
+from migrations_app.engine.prepare_role import PLACEHOLDER
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.source_facts import read_facts
 from tests.fakes import FakeControl, wait_until

@@ -177,12 +177,36 @@ def test_tables_of_a_superuser_are_warned_about_and_names_cannot_break_out_of_a_
     prepared = prepare(plan(evil), facts(superusers=frozenset({"postgres"}), databases=(database,)))
     assert any("belong to the superuser postgres" in note for note in prepared.notes)
     for one in prepared.role[0].sql.splitlines():
-        assert one.startswith(("ALTER ROLE", "GRANT", '""; DROP TABLE x; --" TO'))
+        assert one.startswith(("ALTER ROLE", "GRANT", "--", '""; DROP TABLE x; --" TO'))
     assert "owns 1 selected in shop?" in prepared.role[0].sql
     inside = prepared.script.removeprefix(prepared.role[0].sql).strip().splitlines()
-    assert len(inside) == 2
+    assert len(inside) == 3
     assert all(one.startswith("-- ") for one in inside)
     assert len(prepared.hba.splitlines()) == 2
+
+
+def test_a_superusers_membership_is_not_handed_out() -> None:
+    tables = (table("orders", "postgres"), table("notes", "writer"))
+    database = DatabaseFacts(name="shop", tables=tables, schemas=(("inside", "postgres", False),))
+    prepared = prepare(plan(), facts(superusers=frozenset({"postgres"}), databases=(database,)))
+    lines = prepared.script.splitlines()
+    assert [one for one in lines if one.startswith("GRANT") and "postgres" in one] == []
+    assert 'GRANT "writer" TO "mover";  -- owns 1 selected in shop' in lines
+    assert '-- GRANT "postgres" TO "mover";  -- its members could become superuser' in lines
+    assert '-- ALTER TABLE "public"."orders" OWNER TO an_ordinary_role;' in lines
+    assert 'GRANT USAGE ON SCHEMA "inside" TO "mover";' in lines
+    assert "notes" not in prepared.script
+
+
+def test_an_account_in_a_superusers_place_is_let_in_too() -> None:
+    old = prepare(plan(user="postgres"), facts(superuser=True, version=90600)).hba
+    assert [one.split()[1:3] for one in old.splitlines()[1:]] == [
+        ["postgres,shop", "postgres"],
+        ["replication", "postgres"],
+        ["postgres,shop", "towpath"],
+        ["replication", "towpath"],
+    ]
+    assert "towpath" not in prepare(plan(), facts()).hba
 
 
 def test_row_security_that_binds_owners_too_is_passed_by() -> None:

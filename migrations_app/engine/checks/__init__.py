@@ -25,13 +25,14 @@ from . import (  # noqa: F401
     target,
 )
 from .registry import CheckInfo, CheckResult, CheckStatus, Group, all_items
-from .run import is_startable, items_for, run_checks
+from .run import Known, is_startable, items_for, run_checks
 
 __all__ = [
     "CheckInfo",
     "CheckResult",
     "CheckStatus",
     "Group",
+    "Known",
     "all_items",
     "is_startable",
     "items_for",

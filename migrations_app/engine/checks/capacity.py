@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..errors import ConnectFailed, EngineError
 from ..names import quote
 from ..pgtools import pg_dump_path, tool_version
@@ -11,6 +13,7 @@ from ..versions import set_setting
 from ..wording import count, listing, noun, printable, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
+from .settings import set_by_us
 
 _TIMEOUTS = {  # and the first version that knows each
     "statement_timeout": 0,
@@ -22,6 +25,8 @@ _TIMEOUTS = {  # and the first version that knows each
 _ASKED = {"row_security": ("off", 90500), "extra_float_digits": ("3", 0)}
 """Pins that differ from every server's own default, and the first version that knows each: when they are not in force,
 none of the pins has arrived."""
+_LEAST = 2
+"""Connections that a migration needs beside one for each database: it cannot work with fewer."""
 
 
 @item(
@@ -91,13 +96,22 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
     )
     if free >= needed:
         return passed(words)
-    return warning(
-        words,
-        say(
-            "The migration may have to wait for connections. Close idle sessions, raise "
-            "max_connections (or the account's limit), or lower the number of parallel jobs."
-        ),
+    too_few = free < len(context.plan.databases) + _LEAST
+    found = partial(failed if too_few else warning, words)
+    if limit - used >= needed:
+        hint = say(
+            "The account may have only {own} of them. Raise its limit, or lower the number of parallel jobs.", own=own
+        )
+        return found(hint, f"ALTER ROLE {quote(context.session(side).info.user)} CONNECTION LIMIT {needed};")
+    hint = say(
+        "Close idle sessions, lower the number of parallel jobs, or raise max_connections and restart the {side}."
+        " Until then the migration may have to wait for connections.",
+        side=noun(side),
     )
+    wanted = used + reserved + needed
+    sql = set_setting(context.version(side), "max_connections", str(wanted))
+    finding = found(hint, sql, needs_restart=True)
+    return set_by_us(context, finding, "max_connections", wanted) if side is Side.SOURCE else finding
 
 
 @item(
@@ -118,6 +132,7 @@ def source_connections(context: Context) -> Finding:
     Group.CAPACITY,
     "Enough connections are free for the copy.",
     sides=ON_TARGET,
+    counts_databases=True,
 )
 def target_connections(context: Context) -> Finding:
     """Compare the free connections of the target with what the copy opens."""

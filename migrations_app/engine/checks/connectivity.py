@@ -15,11 +15,6 @@ from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
 
 
-def _address(context: Context, side: Side) -> str:
-    server = context.plan.source if side is Side.SOURCE else context.plan.target
-    return f"{server.host}:{server.port}"
-
-
 @twins(
     "reachable",
     Group.CONNECTION,
@@ -30,8 +25,13 @@ def reachable(context: Context, side: Side) -> Finding:
     """Look whether the port answers as PostgreSQL."""
     failure = context.failure(side)
     if failure is not None and failure.code in NETWORK_CODES:
-        return failed(failure.message, failure.hint)
-    return passed(say("PostgreSQL answers at {address}.", address=_address(context, side)))
+        return failed(failure.message, failure.hint).took(context.waited.get(side))
+    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    address = f"{server.host}:{server.port}"
+    if server.bastion:
+        way = server.bastion.host
+        return passed(say("PostgreSQL answers at {address}, through the SSH host {way}.", address=address, way=way))
+    return passed(say("PostgreSQL answers at {address}.", address=address))
 
 
 @twins(

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,7 +21,7 @@ from ..probe import bounded, open_session, refuse_version
 from ..sql import query
 from ..versions import knows_alter_system
 from ..wording import noun, say
-from .pool import MOST_SESSIONS, Loan, Pool, Unavailable, stop
+from .pool import MOST_SESSIONS, OF_THE_WHOLE_SIDE, Loan, Pool, Unavailable, stop
 
 __all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
 
@@ -31,6 +30,7 @@ ITEM_SECONDS = 15
 MANAGED_ROLES = ("rds_replication", "rds_superuser", "pg_tencentdb_superuser", "cloudsqlsuperuser", "azure_pg_admin")
 FACT_SECONDS = 45
 """How long one shared fact, such as the list of tables, may take."""
+Pins = Mapping[str, str | None]
 _T = TypeVar("_T")
 
 
@@ -39,11 +39,13 @@ class Context:
 
     Thread-safe: each thread gets sessions of its own, and a fact is read once while the others wait for it. A
     connection that failed once is not tried again, so that an unreachable server costs its five seconds only once.
+    Nothing is dialled before an item asks for it: a server that hangs holds up only what needs it.
     """
 
     def __init__(self, plan: Plan, control: Control) -> None:
         self.plan = plan
         self.control = control
+        self.unread: EngineError | None = None  # why the source's databases are not known
         self._pool = Pool(control, self._connect)
         self._here = threading.local()
         self._lock = threading.Lock()
@@ -52,26 +54,60 @@ class Context:
         self._fact_locks: dict[object, threading.RLock] = {}
         self._asked_again: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
         self._answered: dict[Side, float] = {}
+        self._meeting: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
+        self._met: set[Side] = set()
+        self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
         control.on_stop(self.interrupt)
 
     def __enter__(self) -> Context:
-        with ThreadPoolExecutor(max_workers=2) as pool:  # two dead servers cost one wait
-            list(pool.map(self._meet, Side))
         self.control.check()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._pool.close()
 
-    def _meet(self, side: Side) -> None:
-        """Log in, and be modest where the server or the account has little room: a hint, so that no error counts."""
-        with contextlib.suppress(Unavailable, psycopg.Error), self.looking():
-            connection = self.session(side)
-            with bounded(connection, self.plan.connect_timeout_seconds):
-                row = connection.execute(query("check_room")).fetchone()
-            many = len(self.plan.databases) > MOST_SESSIONS // 2  # sessions that are opened in haste end at leisure
-            if many or (row and int(str(row[0])) < 2 * MOST_SESSIONS):
+    def complete(self, plan: Plan, unread: EngineError | None, seconds: float) -> None:
+        """Take over a plan that names the databases. `unread`: why they could not be read, after how many seconds.
+
+        A source that did not answer then is not dialled again.
+        """
+        self.plan, self.unread = plan, unread
+        if self._many:
+            for side in Side:
                 self._pool.spare(side)
+        if unread is not None and unread.code in OF_THE_WHOLE_SIDE:
+            self.waited.setdefault(Side.SOURCE, seconds)
+            self._pool.fail(Side.SOURCE, unread)
+
+    def _meet(self, side: Side) -> None:
+        """Log in, once for each side, before anybody else opens a session there; an unknown side is waited for."""
+        if side in self._met:
+            return
+        with self._meeting[side]:
+            if side not in self._met:
+                try:
+                    self._be_modest(side)
+                finally:
+                    self._met.add(side)
+
+    def _be_modest(self, side: Side) -> None:
+        """Share sessions where the server or the account has little room: a hint, so that no error counts."""
+        loan = Loan()
+        server = self.plan.source if side is Side.SOURCE else self.plan.target
+        try:
+            with contextlib.suppress(Unavailable, psycopg.Error):
+                connection = self._pool.take((side, server.database), loan)
+                with bounded(connection, self.plan.connect_timeout_seconds):
+                    row = connection.execute(query("check_room")).fetchone()
+                if self._many or (row and int(str(row[0])) < 2 * MOST_SESSIONS):
+                    self._pool.spare(side)
+        finally:
+            self._pool.give_back(loan)
+
+    @property
+    def _many(self) -> bool:
+        """Whether each database has to do with one session: what is opened in haste ends at leisure."""
+        return len(self.plan.databases) > MOST_SESSIONS // 2
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
@@ -159,14 +195,19 @@ class Context:
 
     def session(self, side: Side, database: str = "") -> Connection:
         """Return this thread's session on a side's database ('' = the one of the login). Raises Unavailable."""
+        self._meet(side)
         server = self.plan.source if side is Side.SOURCE else self.plan.target
         return self._pool.take((side, database or server.database), self._loan())
 
     @contextlib.contextmanager
     def fresh(
-        self, side: Side, database: str = "", *, replication: bool = False, settings: Mapping[str, str] | None = None
+        self, side: Side, database: str = "", *, replication: bool = False, settings: Pins | None = None
     ) -> Iterator[Connection]:
-        """Open a session that nobody shares, with these settings, and close it. Raises ConnectFailed."""
+        """Open a session that nobody shares, with these settings, and close it.
+
+        Raises ConnectFailed, or Unavailable when the server has not answered before.
+        """
+        self._pool.refuse(side)
         server = self.plan.source if side is Side.SOURCE else self.plan.target
         connection = open_session(
             server,
@@ -191,6 +232,14 @@ class Context:
         return f"{APPLICATION_PREFIX}:{self.plan.key}:check"
 
     def _connect(self, side: Side, database: str) -> Connection:
+        began = time.monotonic()
+        try:
+            return self._dial(side, database)
+        except EngineError:
+            self.waited.setdefault(side, time.monotonic() - began)
+            raise
+
+    def _dial(self, side: Side, database: str) -> Connection:
         server: Server = self.plan.source if side is Side.SOURCE else self.plan.target
         connection = open_session(
             server,

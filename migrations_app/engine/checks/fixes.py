@@ -31,10 +31,12 @@ _THERE_ALREADY = frozenset({"42710", "42P04", "42P06"})
 SETTINGS = frozenset(
     {
         "idle_replication_slot_timeout",
+        "max_connections",
         "max_locks_per_transaction",
         "max_replication_slots",
         "max_slot_wal_keep_size",
         "max_wal_senders",
+        "old_snapshot_threshold",
         "wal_level",
         "wal_sender_timeout",
     }
@@ -172,7 +174,8 @@ def _replica_identity(arguments: Mapping[str, Any]) -> Fix:
 
 def _extensions(arguments: Mapping[str, Any]) -> Fix:
     database = str(arguments["database"])
-    statements = list(_database_statements(database, arguments["create"])) if arguments.get("create") else []
+    create = arguments.get("create")
+    statements = [_on(Side.TARGET, create_database(database, create))] if create else []
     undo: list[Statement] = []
     for name, schema in arguments["extensions"]:
         place = ""
@@ -184,7 +187,7 @@ def _extensions(arguments: Mapping[str, Any]) -> Fix:
         sql = f"CREATE EXTENSION IF NOT EXISTS {quote(str(name))}{place};"
         statements.append(_on(Side.TARGET, sql, database))
         undo.insert(0, _on(Side.TARGET, f"DROP EXTENSION {quote(str(name))};", database))
-    if arguments.get("create"):
+    if create:
         undo = [_on(Side.TARGET, f"DROP DATABASE {quote(database)};")]
     return Fix(
         label="Create the extensions",
@@ -201,20 +204,21 @@ def _database(arguments: Mapping[str, Any]) -> Fix:
         label="Create the database",
         effect="Makes the target database, empty and with the source's encoding and sort order. It belongs to the"
         " target account; Cancel leaves it there.",
-        statements=tuple(_database_statements(name, arguments)),
+        statements=(_on(Side.TARGET, create_database(name, arguments)),),
         undo=(_on(Side.TARGET, f"DROP DATABASE {quote(name)};"),),
     )
 
 
-def _database_statements(name: str, options: Mapping[str, Any]) -> list[Statement]:
-    parts = [f"CREATE DATABASE {quote(name)} TEMPLATE template0"]
+def create_database(name: str, options: Mapping[str, Any], owner: str = "") -> str:
+    """Return the statement that makes a database with the encoding and sort order that `options` tell."""
+    parts = [f"CREATE DATABASE {quote(name)}", *([f"OWNER {quote(owner)}"] if owner else []), "TEMPLATE template0"]
     for word, key in (("ENCODING", "encoding"), ("LC_COLLATE", "collate"), ("LC_CTYPE", "ctype")):
         if options.get(key):
             parts.append(f"{word} {literal(str(options[key]))}")
     provider = _PROVIDERS.get(str(options.get("provider", "")))
     if provider and options.get("locale"):
         parts += [f"LOCALE_PROVIDER {provider.lower()}", f"{provider}_LOCALE {literal(str(options['locale']))}"]
-    return [_on(Side.TARGET, " ".join(parts) + ";")]
+    return " ".join(parts) + ";"
 
 
 def _schemas(arguments: Mapping[str, Any]) -> Fix:
@@ -229,14 +233,23 @@ def _schemas(arguments: Mapping[str, Any]) -> Fix:
 
 def _roles(arguments: Mapping[str, Any]) -> Fix:
     user, statements, undo = quote(str(arguments["user"])), [], []
+    members = bool(arguments.get("members", True))
     for name in (quote(str(role)) for role in arguments["roles"]):
         statements.append(_on(Side.TARGET, f"CREATE ROLE {name} NOLOGIN;"))
-        statements.append(_on(Side.TARGET, f"GRANT {name} TO {user};"))
+        if members:
+            statements.append(_on(Side.TARGET, f"GRANT {name} TO {user};"))
         undo.append(_on(Side.TARGET, f"DROP ROLE {name};"))
+    owners = (
+        "Makes the owning roles on the target, without login and without rights of their own, and lets the"
+        " target account act for them. Objects then keep their owners. The roles stay after the migration."
+    )
+    named = (
+        "Makes the roles on the target, without login and without rights of their own, so that grants and policies can"
+        " name them. The roles stay after the migration."
+    )
     return Fix(
-        label="Create the owners",
-        effect="Makes the owning roles on the target, without login and without rights of their own, and lets the"
-        " target account act for them. Objects then keep their owners. The roles stay after the migration.",
+        label="Create the owners" if members else "Create the roles",
+        effect=owners if members else named,
         statements=tuple(statements),
         undo=tuple(undo),
     )

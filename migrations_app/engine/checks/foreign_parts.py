@@ -9,7 +9,7 @@ from ..vendors import OWN_WAYS
 from ..wording import NOTHING, Sentence, count, listing, noun, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
-from .roles import made_roles
+from .roles import made_roles, may_make_roles
 
 PRELOADED = frozenset(
     {"anon", "citus", "pg_cron", "pg_net", "pg_squeeze", "pg_stat_statements", "pg_tle", "pgaudit", "pglogical"}
@@ -80,11 +80,18 @@ def _number(version: str) -> tuple[int, ...]:
 )
 def extension_preload(context: Context, database: DatabasePlan) -> Finding:
     """Compare the source's extensions with shared_preload_libraries of the target."""
-    loaded = [part.strip(' "') for part in _preloaded(context).split(",") if part.strip()]
     names = [name for name, *_rest in _facts(context, Side.SOURCE, database.source_name) if name in PRELOADED]
-    missing = [name for name in names if name not in loaded]
-    if not missing:
+    if not names:
         return passed(say("No extension of the source has to be preloaded on the target."))
+    text = context.one(
+        Side.TARGET, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
+    )
+    if text is None:
+        return _preload_unknown(context, names)
+    loaded = [part.strip(' "') for part in str(text).split(",") if part.strip(' "')]
+    missing = sorted(set(names) - {name.rpartition("/")[2] for name in loaded})
+    if not missing:
+        return passed(say("The target preloads {names}.", names=listing(names)))
     return warning(
         say("The target does not preload {names}.", names=listing(missing)),
         say(
@@ -92,12 +99,24 @@ def extension_preload(context: Context, database: DatabasePlan) -> Finding:
             "restart the target before the start."
         ),
         f"ALTER SYSTEM SET shared_preload_libraries = {', '.join(literal(name) for name in [*loaded, *missing])};",
+        needs_restart=True,
     )
 
 
-def _preloaded(context: Context) -> str:
-    """Return the target's list; ordinary accounts may not see it, and then nothing is known to be preloaded."""
-    return context.setting(Side.TARGET, "shared_preload_libraries")
+def _preload_unknown(context: Context, names: list[str]) -> Finding:
+    """Ordinary accounts do not see the list: a statement made without it would drop what stands there."""
+    return warning(
+        say(
+            "{names} must be preloaded on the target, and {user} may not see what it preloads.",
+            names=listing(names),
+            user=context.target().info.user,
+        ),
+        say(
+            "Let a superuser of the target look with SHOW shared_preload_libraries, or make the account a member of"
+            " pg_read_all_settings and check again."
+        ),
+        f"GRANT pg_read_all_settings TO {quote(context.target().info.user)};",
+    )
 
 
 @item(
@@ -274,13 +293,21 @@ def named_roles(context: Context, database: DatabasePlan) -> Finding:
     grants = sorted({str(role) for role, _what, _number in rows if str(role) not in known})
     if not grants:
         return passed(say("Every role that a grant or a policy names is on the target, or will be made there."))
+    finding = _roles_missing(policies, grants)
+    ordinary = [name for name in grants if not name.startswith("pg_")]
+    if not ordinary or not may_make_roles(context):
+        return finding
+    return finding.fixed_by("roles", roles=ordinary, user=context.target().info.user, members=False)
+
+
+def _roles_missing(policies: list[str], grants: list[str]) -> Finding:
     statements = lines(f"CREATE ROLE {quote(name)} NOLOGIN;" for name in grants)
     if policies:
         return failed(
             say("Row-security policies name roles that the target lacks: {names}.", names=listing(policies)),
             say(
-                "Without the role the policy cannot be created, and rows that it hides would be shown. "
-                "Create the roles on the target first."
+                "Without the role the policy cannot be created, and rows that it hides would be shown. Create the roles"
+                " on the target first, or let the task make them: Roles on the objects step."
             ),
             statements,
         )
@@ -291,8 +318,8 @@ def named_roles(context: Context, database: DatabasePlan) -> Finding:
             names=listing(grants),
         ),
         say(
-            "Their rights are not restored and are listed in the report. Create the roles on the "
-            "target first; roles of the source's vendor can be left out."
+            "Their rights are not restored and are listed in the report. Create the roles on the target first, or let"
+            " the task make them: Roles on the objects step. Roles of the source's vendor can be left out."
         ),
         statements,
     )

@@ -123,7 +123,7 @@ def minor(context: Context, side: Side) -> Finding:
                 names=listing(faults),
             ),
             say("Install the latest minor version, which needs a short restart and no migration, before the start."),
-            needs_restart=side is Side.SOURCE,
+            needs_restart=True,
         )
     return passed(say("PostgreSQL {words} has no known fault that matters here.", words=words))
 

@@ -24,7 +24,8 @@ MOST_SESSIONS = 10
 """Open sessions on one side beyond which idle ones are closed."""
 MOST_HELD = 3
 """Sessions on one side that an item holds at once: one that goes through all databases gives back the first ones."""
-_OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
+OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
+"""Failures of one login that every other login to the server would meet as well."""
 Key = tuple[Side, str]
 
 
@@ -85,6 +86,12 @@ class Pool:
             self._failures[side] = failure
             self._changed.notify_all()
 
+    def refuse(self, side: Side) -> None:
+        """Raise Unavailable when this side is known not to answer."""
+        with self._changed:
+            if failure := self._failures.get(side):
+                raise Unavailable(failure)
+
     def take(self, key: Key, loan: Loan) -> Connection:
         """Return the session of this loan on a database. Raises Unavailable, or what `Control.check` raises."""
         known = loan.held.get(key)
@@ -137,7 +144,7 @@ class Pool:
                     self._scarce.add(key[0])
                     return None
                 self._failures[key] = failure
-                if failure.code in _OF_THE_WHOLE_SIDE:
+                if failure.code in OF_THE_WHOLE_SIDE:
                     self._failures[key[0]] = failure
                 raise Unavailable(failure) from failure
         finally:

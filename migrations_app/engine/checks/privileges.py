@@ -9,9 +9,10 @@ from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import Sentence, count, listing, say
 from .context import Context
+from .fixes import create_database
 from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
-from .roles import made_roles
+from .roles import made_roles, may_make_roles
 
 
 def _user(context: Context, side: Side) -> str:
@@ -61,7 +62,7 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
         )
     return passed(
         say(
-            "The account can read all {number} and their sequences.",
+            "The account can read {number}, sequences included.",
             number=count(len(tables), "{number} selected table", "{number} selected tables"),
         )
     )
@@ -127,6 +128,7 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
                 "The database {target_name} will be created by {user}.", target_name=database.target_name, user=user
             )
             return _made_now(context, database, passed(made, _early()))
+        like = _like(context, database)
         return failed(
             say(
                 "The target has no database {target_name}, and {user} may not create one.",
@@ -134,7 +136,7 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
                 user=user,
             ),
             say("Create the database, owned by the account, or give the account the right to create databases."),
-            f"CREATE DATABASE {quote(database.target_name)} OWNER {quote(user)} TEMPLATE template0;",
+            create_database(database.target_name, like, user) if like else "",
         )
     if not context.databases(Side.TARGET)[database.target_name]["may_create"]:
         return failed(
@@ -155,16 +157,18 @@ def _early() -> Sentence:
 
 def _made_now(context: Context, database: DatabasePlan, finding: Finding) -> Finding:
     """Offer to create the target database now, like the source's, while the source can be looked at."""
+    like = _like(context, database)
+    return finding.fixed_by("database", **{**like, "database": database.target_name}) if like else finding
+
+
+def _like(context: Context, database: DatabasePlan) -> dict[str, object] | None:
+    """Return encoding and locale of the source database; None while the source cannot be looked at."""
     try:
         like = dict(context.source_database(database.source_name))
     except Unavailable:
-        return finding
+        return None
     if context.version(Side.TARGET) < 150000:
         like["provider"] = "c"
-    return finding.fixed_by("database", **{**_locale(like), "database": database.target_name})
-
-
-def _locale(like: dict[str, object]) -> dict[str, object]:
     return {name: like[name] for name in ("encoding", "collate", "ctype", "provider", "locale")}
 
 
@@ -244,19 +248,33 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
                 number=count(len(owners), "{number} owning role", "{number} owning roles"),
             )
         )
+    return _not_handed_over(context, missing, foreign)
+
+
+def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -> Finding:
+    """Offer roles that may be handed out; never a superuser's, whose members could become superusers."""
     user = _user(context, Side.TARGET)
+    superusers = {name for side in Side for name in _superusers(context, side)}
+    mighty = [name for name in (*missing, *foreign) if name in superusers]
+    missing = [name for name in missing if name not in superusers]
+    foreign = [name for name in foreign if name not in superusers]
     statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing]
     statements += [f"GRANT {quote(name)} TO {quote(user)};" for name in (*missing, *foreign)]
+    hint = say("Their objects will belong to {user} on the target.", user=user)
+    if statements:
+        hint += say(" Create or grant the roles first if ownership matters.")
+    if mighty:
+        hint += say(
+            " Nothing is offered for {names}: whoever is a member of a superuser can become one.", names=listing(mighty)
+        )
+    names = [*mighty, *missing, *foreign]
     finding = warning(
-        say("The target account cannot hand objects over to {names}.", names=listing([*missing, *foreign])),
-        say(
-            "Their objects will belong to {user} on the target. Create or grant the roles first if ownership matters.",
-            user=user,
-        ),
-        lines(statements),
+        say("The target account cannot hand objects over to {names}.", names=listing(names)), hint, lines(statements)
     )
-    able = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ordinary = [name for name in missing if not name.startswith("pg_")]
-    return (
-        finding.fixed_by("roles", roles=ordinary, user=user) if ordinary and context.one(Side.TARGET, able) else finding
-    )
+    return finding.fixed_by("roles", roles=ordinary, user=user) if ordinary and may_make_roles(context) else finding
+
+
+def _superusers(context: Context, side: Side) -> set[str]:
+    rows = context.session(side).execute("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper").fetchall()
+    return {str(row[0]) for row in rows}

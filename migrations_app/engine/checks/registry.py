@@ -48,6 +48,13 @@ class CheckInfo:
     per_database: bool = False
     sides: tuple[Side, ...] = ON_BOTH
     """Servers that it asks; another one that hangs does not hold it up."""
+    counts_databases: bool = False
+    """Whether it goes by the databases of the task although it is not about one of them."""
+
+    @property
+    def restarted(self) -> Side:
+        """The server that a finding of this item is about when it needs a restart."""
+        return self.sides[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +68,16 @@ class Finding:
     needs_restart: bool = False
     fix: str = ""
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None  # how long the look took, where another one has had the wait
+    because: Sentence = NOTHING  # why nobody could look, where a server or a fact cannot be had
 
     def fixed_by(self, fix: str, **arguments: Any) -> Finding:
         """Return this finding with what would mend it; the arguments must survive JSON."""
         return replace(self, fix=fix, fix_arguments=arguments)
+
+    def took(self, seconds: float | None) -> Finding:
+        """Return this finding with the seconds that it cost; None: those of the item itself."""
+        return replace(self, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +99,7 @@ class CheckResult:
     fix: str = ""
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None  # how long the look took
+    because: str = ""  # why nobody could look: the cause is an item of its own, and many items may share it
 
 
 def passed(found: Sentence, hint: Sentence = NOTHING) -> Finding:
@@ -123,6 +137,7 @@ def item(
     incremental_only: bool = False,
     per_database: bool = False,
     sides: tuple[Side, ...] = ON_BOTH,
+    counts_databases: bool = False,
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Register a function as a check item.
 
@@ -140,6 +155,7 @@ def item(
             incremental_only=incremental_only,
             per_database=per_database,
             sides=sides,
+            counts_databases=counts_databases,
         )
         ITEMS[code] = Item(info=info, look=look)
         return look

@@ -42,6 +42,11 @@ def made_roles(context: Context) -> set[str]:
     return {role.name for role in plan.created} if plan else set()
 
 
+def may_make_roles(context: Context) -> bool:
+    """Say whether the target account may create roles."""
+    return bool(context.one(Side.TARGET, _ABLE))
+
+
 @item(
     "roles",
     "Roles that will be made",
@@ -62,7 +67,7 @@ def roles(context: Context) -> Finding:
             *(one.sql for role in plan.created for one in further_statements(role) if not one.secret),
         ]
     )
-    if plan.created and not context.one(Side.TARGET, _ABLE):
+    if plan.created and not may_make_roles(context):
         return failed(
             say("The target account may not make roles. {shown}", shown=shown),
             say("Give it the right as a superuser, or leave roles out on the objects step."),

@@ -1,7 +1,8 @@
 """Runs the items: each one is looked at, whatever the others found, and no surprise in one ends the run.
 
 Items are looked at in lanes of a few threads each: those that ask only the source, those that ask only the target, and
-those that ask both. A server that hangs so holds up its own lanes, and not what can be known without it.
+those that ask both. A server that hangs so holds up its own lanes, and not what can be known without it. Which
+databases the source has may become known while the first items are looked at.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 
 import psycopg
 
 from ..connect import first_line
-from ..errors import Interrupted
+from ..errors import EngineError, Interrupted
 from ..plan import DatabasePlan, Plan
 from ..ports import Control
 from ..wording import say
 from .context import Context, Unavailable
-from .registry import ITEMS, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
+from .registry import ITEMS, ON_TARGET, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
 
 LANE_THREADS = 3
 _WATCH_SECONDS = 0.25
@@ -45,10 +47,13 @@ class _Job:
     database: DatabasePlan | None = None
 
 
+_Answers: TypeAlias = "SimpleQueue[tuple[_Job, CheckResult] | Known | BaseException]"
+
+
 class _Lane:
     """Jobs in their order, and the threads that do them."""
 
-    def __init__(self, context: Context, jobs: list[_Job], done: SimpleQueue[tuple[_Job, CheckResult] | BaseException]):
+    def __init__(self, context: Context, jobs: list[_Job], done: _Answers):
         self._context, self._done = context, done
         self._jobs = deque(jobs)
         number = min(LANE_THREADS, len(jobs))
@@ -71,64 +76,111 @@ class _Lane:
         self._jobs.clear()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A plan whose databases are known, as far as they can be. `unread`: why not, and after how many seconds."""
+
+    plan: Plan
+    unread: EngineError | None = None
+    seconds: float = 0.0
+
+
 def run_checks(
     plan: Plan,
     control: Control,
     *,
     only: frozenset[str] | None = None,
     report: Callable[[CheckResult], None],
+    later: Callable[[], Known] | None = None,
 ) -> list[CheckResult]:
     """Look at every item, or at those in `only`, and return the results in the order of the page.
 
-    `report` gets each result as soon as it is known, in this thread. Reads only: nothing is made or changed on either
-    server. Raises nothing but what `Control.check` raises; an item that cannot look, or that takes longer than it may,
-    is Failed with the reason.
+    `report` gets each result as soon as it is known, in this thread. `later` is called in another one and returns
+    the plan with its databases: until then only items are looked at that ask the target alone and no database.
+    Reads only: nothing is made or changed on either server. Raises nothing but what `Control.check` or `later` raises;
+    an item that cannot look, or that takes longer than it may, is Failed with the reason.
     """
-    jobs = _jobs(plan, only)
-    results: dict[tuple[int, int], CheckResult] = {}
-    done: SimpleQueue[tuple[_Job, CheckResult] | BaseException] = SimpleQueue()
     with Context(plan, control) as context:
-        sides = dict.fromkeys(job.entry.info.sides for job in jobs)
-        lanes = [_Lane(context, [job for job in jobs if job.entry.info.sides == key], done) for key in sides]
-        threads = [thread for lane in lanes for thread in lane.threads]
+        return _Run(context, only, report).all(later)
+
+
+class _Run:
+    """One check: its jobs in their lanes, and the results that have come."""
+
+    def __init__(self, context: Context, only: frozenset[str] | None, report: Callable[[CheckResult], None]) -> None:
+        self._context, self._only, self._report = context, only, report
+        self._done: _Answers = SimpleQueue()
+        self._results: dict[tuple[int, int], CheckResult] = {}
+        self._lanes: list[_Lane] = []
+        self._threads: list[threading.Thread] = []
+        self._begun: set[tuple[int, int]] = set()
+
+    def all(self, later: Callable[[], Known] | None) -> list[CheckResult]:
+        """Return all results in the order of the page."""
+        complete = later is None
         try:
-            for thread in threads:
-                thread.start()
-            while len(results) < len(jobs):
-                if (answer := _next(context, done)) is not None:
-                    results[answer[0].place] = answer[1]
-                    report(answer[1])
+            self._begin(early=not complete)
+            if later is not None:
+                self._start([threading.Thread(target=self._ask, args=(later,), name="check", daemon=True)])
+            while not complete or len(self._results) < len(self._begun):
+                answer = self._next()
+                if isinstance(answer, Known):
+                    self._context.complete(answer.plan, answer.unread, answer.seconds)
+                    self._begin()
+                    complete = True
+                elif answer is not None:
+                    self._results[answer[0].place] = answer[1]
+                    self._report(answer[1])
         finally:
-            _end(context, lanes, threads, cut_short=len(results) < len(jobs))
-    return [results[place] for place in sorted(results)]
+            self._end(cut_short=not complete or len(self._results) < len(self._begun))
+        return [self._results[place] for place in sorted(self._results)]
 
+    def _ask(self, later: Callable[[], Known]) -> None:
+        try:
+            self._done.put(later())
+        except BaseException as reason:  # as in the lanes
+            self._done.put(reason)
 
-def _next(
-    context: Context, done: SimpleQueue[tuple[_Job, CheckResult] | BaseException]
-) -> tuple[_Job, CheckResult] | None:
-    """Wait a moment for a result; look after the time of those who work. Raises what ended a thread."""
-    context.control.check()
-    context.watch()
-    try:
-        answer = done.get(timeout=_WATCH_SECONDS)
-    except Empty:
-        return None
-    if isinstance(answer, BaseException):
-        context.control.check()
-        raise answer
-    return answer
+    def _begin(self, *, early: bool = False) -> None:
+        """Let lanes work on what is not begun yet; `early`: what can be looked at before the databases are known."""
+        jobs = [job for job in _jobs(self._context.plan, self._only) if job.place not in self._begun]
+        jobs = [job for job in jobs if _is_early(job.entry.info)] if early else jobs
+        self._begun |= {job.place for job in jobs}
+        sides = dict.fromkeys(job.entry.info.sides for job in jobs)
+        lanes = [
+            _Lane(self._context, [job for job in jobs if job.entry.info.sides == key], self._done) for key in sides
+        ]
+        self._lanes += lanes
+        self._start([thread for lane in lanes for thread in lane.threads])
 
+    def _start(self, threads: list[threading.Thread]) -> None:
+        self._threads += threads
+        for thread in threads:
+            thread.start()
 
-def _end(context: Context, lanes: list[_Lane], threads: list[threading.Thread], *, cut_short: bool) -> None:
-    """Let the threads end; those that are cut short have a few seconds, and then nothing left to talk to."""
-    if cut_short:
-        for lane in lanes:
-            lane.drop()
-        context.interrupt()
-    until = time.monotonic() + _END_SECONDS
-    for thread in threads:
-        if thread.ident is not None:
-            thread.join(max(0.0, until - time.monotonic()))
+    def _next(self) -> tuple[_Job, CheckResult] | Known | None:
+        """Wait a moment for a result; look after the time of those who work. Raises what ended a thread."""
+        self._context.control.check()
+        self._context.watch()
+        try:
+            answer = self._done.get(timeout=_WATCH_SECONDS)
+        except Empty:
+            return None
+        if isinstance(answer, BaseException):
+            self._context.control.check()
+            raise answer
+        return answer
+
+    def _end(self, *, cut_short: bool) -> None:
+        """Let the threads end; those that are cut short have a few seconds, and then nothing left to talk to."""
+        if cut_short:
+            for lane in self._lanes:
+                lane.drop()
+            self._context.interrupt()
+        until = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 def _jobs(plan: Plan, only: frozenset[str] | None) -> list[_Job]:
@@ -146,7 +198,13 @@ def _jobs(plan: Plan, only: frozenset[str] | None) -> list[_Job]:
     return sorted(jobs, key=lambda job: (job.place[1], job.place[0]))
 
 
-def _nothing_selected(_context: Context) -> Finding:
+def _is_early(info: CheckInfo) -> bool:
+    return info.sides == ON_TARGET and not info.per_database and not info.counts_databases
+
+
+def _nothing_selected(context: Context) -> Finding:
+    if context.unread is not None:
+        raise Unavailable(context.unread)
     return failed(say("This could not be looked at because nothing is selected."), _SELECT)
 
 
@@ -173,7 +231,8 @@ def _result(context: Context, job: _Job) -> CheckResult:
         needs_restart=finding.needs_restart,
         fix=finding.fix,
         fix_arguments=finding.fix_arguments,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - started if finding.seconds is None else finding.seconds, 3),
+        because=finding.because,
     )
 
 
@@ -184,7 +243,8 @@ def _look(context: Context, job: _Job) -> Finding:
         raise
     except Unavailable as unavailable:
         failure = unavailable.failure
-        return failed(say("This could not be looked at because: {message}", message=failure.message), failure.hint)
+        found = say("This could not be looked at because: {message}", message=failure.message)
+        return replace(failed(found, failure.hint), because=failure.message)
     except psycopg.Error as error:
         context.control.check()  # a cancelled statement is an interruption, not a finding
         return _not_answered(context, error)

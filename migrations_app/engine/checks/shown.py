@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..names import qualified, quote
+from ..errors import ConnectFailed
+from ..names import literal, qualified, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import count, listing, noun, say
@@ -161,22 +162,18 @@ def money_columns(context: Context, database: DatabasePlan) -> Finding:
             "The numbers are migrated exactly, but shown with the target's currency and number of "
             "decimals. Make both settings alike."
         ),
-        f"ALTER DATABASE {quote(database.target_name)} SET lc_monetary = '...';",
+        f"ALTER DATABASE {quote(target)} SET lc_monetary = {literal(source_words)};" if target and source_words else "",
     )
 
 
 def _lc_monetary(context: Context, side: Side, database: str) -> str:
-    """Return the setting of a database or of the server's files; '' where the account may not read it."""
-    connection = context.session(side, database)
-    row = connection.execute(
-        "SELECT pg_catalog.substr(line, 13) FROM pg_catalog.pg_db_role_setting s"
-        " JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c(line)"
-        " WHERE s.setrole = 0 AND d.datname = pg_catalog.current_database() AND line LIKE 'lc\\_monetary=%'"
-    ).fetchone()
-    if row is None and connection.info.server_version >= 90500 and context.is_superuser(side):
-        row = connection.execute(
-            "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'lc_monetary' ORDER BY seqno DESC LIMIT 1"
-        ).fetchone()
+    """Return the setting as a session has it that does not pin it; '' where the server has no room for one."""
+    context.session(side, database)  # what stops an ordinary login is told by the items of the connection
+    try:
+        with context.fresh(side, database, settings={"lc_monetary": None}) as connection:
+            row = connection.execute("SELECT pg_catalog.current_setting('lc_monetary')").fetchone()
+    except ConnectFailed:
+        return ""
     return str(row[0]) if row else ""
 
 

@@ -8,6 +8,7 @@ from ..sql import query
 from ..wording import count, listing, noun, say
 from .context import Context
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, item, lines, passed, setting_size, size, warning
+from .settings import set_by_us
 
 DECODING_KILOBYTES = 64 << 10
 IDLE_SLOT_BYTES = 1 << 30
@@ -53,7 +54,7 @@ def old_snapshots(context: Context) -> Finding:
     minutes = int(context.setting(Side.SOURCE, "old_snapshot_threshold") or -1)
     if minutes < 0:
         return passed(say("The source keeps what an open snapshot needs."))
-    return warning(
+    finding = warning(
         say(
             "old_snapshot_threshold is {minutes} min: a copy that takes longer may fail with 'snapshot too old'.",
             minutes=minutes,
@@ -62,6 +63,7 @@ def old_snapshots(context: Context) -> Finding:
         "ALTER SYSTEM SET old_snapshot_threshold = -1;",
         needs_restart=True,
     )
+    return set_by_us(context, finding, "old_snapshot_threshold", -1)
 
 
 @item(
@@ -187,7 +189,8 @@ def target_tuning(context: Context) -> Finding:
     if total >= TUNED_BYTES and wal < 4 << 30:
         found.append(say("max_wal_size is {size}", size=setting_size(wal)))
         statements.append("ALTER SYSTEM SET max_wal_size = '16GB';")
-    if total >= LARGE_BYTES and buffers < 8 << 30:
+    small_buffers = total >= LARGE_BYTES and buffers < 8 << 30
+    if small_buffers:
         found.append(say("shared_buffers is {size}", size=setting_size(buffers)))
     if not found:
         return passed(say("Nothing stands out for a copy of {size}.", size=size(total)))
@@ -198,6 +201,7 @@ def target_tuning(context: Context) -> Finding:
             "or take a larger server, at least until the migration has completed."
         ),
         lines([*statements, "SELECT pg_reload_conf();"]) if statements else "",
+        needs_restart=small_buffers,
     )
 
 

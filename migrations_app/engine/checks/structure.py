@@ -10,7 +10,7 @@ from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import EXTENSIONS
-from ..wording import count, listing, say
+from ..wording import Sentence, count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
@@ -78,15 +78,26 @@ def _may_create(context: Context, database: DatabasePlan, names: list[str], offe
     if closed and not context.is_superuser(Side.TARGET):
         finding = warning(
             say("Only a superuser may create {names} on the target.", names=listing(closed)),
-            say(
-                "Create the database {target_name} and the extensions in it before the start, unless the "
-                "server's vendor lets this account create them.",
-                target_name=database.target_name,
-            ),
+            _create_first(context, database),
             lines(f"CREATE EXTENSION {quote(name)};" for name in closed),
         )
         return _created_by_us(context, database, closed, finding)
     return passed(say("The target offers {names}.", names=listing(names)))
+
+
+def _create_first(context: Context, database: DatabasePlan) -> Sentence:
+    name = database.target_name
+    if context.target_exists(database):
+        return say(
+            "Create the extensions in {target_name} before the start, unless the server's vendor lets this account"
+            " create them.",
+            target_name=name,
+        )
+    return say(
+        "Create the database {target_name} and the extensions in it before the start, unless the "
+        "server's vendor lets this account create them.",
+        target_name=name,
+    )
 
 
 def _created_by_us(context: Context, database: DatabasePlan, names: list[str], finding: Finding) -> Finding:

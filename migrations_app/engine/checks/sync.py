@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import psycopg
 
 from ..connect import first_line
@@ -14,6 +12,7 @@ from ..versions import can_decode, has_publications, version_words
 from ..wording import Sentence, noun, say
 from .context import MANAGED_ROLES, Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, setting_size, size, warning
+from .settings import set_by_us
 
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
 
@@ -85,22 +84,7 @@ def wal_level(context: Context) -> Finding:
         "ALTER SYSTEM SET wal_level = 'logical';",
         needs_restart=True,
     )
-    return _set_by_us(context, finding, "wal_level", "logical")
-
-
-def _set_by_us(context: Context, finding: Finding, name: str, value: object) -> Finding:
-    """Offer to write the setting, where our account may; one that is written already only waits for its restart."""
-    waits = "SELECT pending_restart FROM pg_catalog.pg_settings WHERE name = %s"
-    if finding.needs_restart and context.one(Side.SOURCE, waits, parameters=(name,)):
-        hint = say(
-            "A change of {name} is written and waits for a restart of the source. Restart it, then check again.",
-            name=name,
-        )
-        return replace(finding, hint=hint)
-    if not context.may_configure():
-        return finding
-    before = context.setting(Side.SOURCE, name)
-    return finding.fixed_by("settings", settings=[[name, str(value), before]], restart=finding.needs_restart)
+    return set_by_us(context, finding, "wal_level", "logical")
 
 
 def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
@@ -122,7 +106,7 @@ def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
         f"ALTER SYSTEM SET {setting} = {limit + needed - free};",
         needs_restart=True,
     )
-    return _set_by_us(context, finding, setting, limit + needed - free)
+    return set_by_us(context, finding, setting, limit + needed - free)
 
 
 @item(
@@ -215,8 +199,11 @@ def replication_login(context: Context, database: DatabasePlan) -> Finding:
     except ConnectFailed as failure:
         if failure.code == "CONNECT-FULL":
             return failed(failure.message, say("Raise max_wal_senders or max_connections, or close idle sessions."))
+        refused = say("The account {user} may open no replication connection.", user=context.plan.source.user)
         return failed(
-            failure.message, _replication_hint(failure.code, failure.hint), _replication_line(context, failure.code)
+            refused if failure.code == "RIGHTS-MISSING" else failure.message,
+            _replication_hint(failure.code, failure.hint),
+            _replication_line(context, failure.code),
         )
     return passed(
         say("A replication connection was opened; the server is {server}.", server=row[0] if row else noun("unknown"))
@@ -264,7 +251,7 @@ def slot_wal_limit(context: Context) -> Finding:
             ),
             "ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();",
         )
-        return _set_by_us(context, finding, "idle_replication_slot_timeout", 0)
+        return set_by_us(context, finding, "idle_replication_slot_timeout", 0)
     text = context.setting(Side.SOURCE, "max_slot_wal_keep_size")
     if text in ("", "-1"):
         return passed(
@@ -286,7 +273,7 @@ def slot_wal_limit(context: Context) -> Finding:
         ),
         f"ALTER SYSTEM SET max_slot_wal_keep_size = '{wanted}';\nSELECT pg_reload_conf();",
     )
-    return _set_by_us(context, finding, "max_slot_wal_keep_size", wanted)
+    return set_by_us(context, finding, "max_slot_wal_keep_size", wanted)
 
 
 def _selected_bytes(context: Context) -> int:
@@ -313,4 +300,4 @@ def wal_sender_timeout(context: Context) -> Finding:
         say("A short stall of the network would cut the sync, which then connects again. 60 s is the usual value."),
         "ALTER SYSTEM SET wal_sender_timeout = '60s';\nSELECT pg_reload_conf();",
     )
-    return _set_by_us(context, finding, "wal_sender_timeout", "60s")
+    return set_by_us(context, finding, "wal_sender_timeout", "60s")

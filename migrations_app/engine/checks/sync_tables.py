@@ -200,7 +200,7 @@ def keyless_types(context: Context, database: DatabasePlan) -> Finding:
     if found:
         return warning(
             say(
-                "{number} of tables without a key know no equality: {names}.",
+                "Tables without a key have {number} that cannot be compared for equality: {names}.",
                 number=count(len(found), "{number} column", "{number} columns"),
                 names=listing(found),
             ),

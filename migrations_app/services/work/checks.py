@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -12,9 +11,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from ...check_counts import count_items
 from ...draft_facts import draft_hash
 from ...engine.states import Status, StepName
-from ...engine.wording import NOTHING, Sentence, as_data, noun, say, together, verbatim
+from ...engine.wording import NOTHING, Sentence, as_data, how, noun, say, together, verbatim
 from ...models import CheckItem, MigrationTask, Step, TaskDatabase
 from ..base import Refused, move, note, touch
 from ..lifecycle import start_task
@@ -59,6 +59,8 @@ class Result(ItemInfo, Protocol):
     def fix_arguments(self) -> Mapping[str, Any]: ...
     @property
     def seconds(self) -> float | None: ...
+    @property
+    def because(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,8 @@ def store_results(task: MigrationTask, results: Iterable[tuple[int, Result]]) ->
 def _stored(result: Result) -> dict[str, Any]:
     return {name: getattr(result, name) for name in _STORED} | {
         "fix_arguments": dict(result.fix_arguments),
-        "words": as_data(found=result.found, hint=result.hint),
+        "words": as_data(found=result.found, hint=result.hint)
+        | ({"because": how(result.because)} if result.because else {}),
     }
 
 
@@ -193,9 +196,11 @@ def _go_on_with_new_copy(task: MigrationTask) -> None:
 
 
 def item_counts(task: MigrationTask) -> dict[str, int]:
-    """Return how many items of the last check are failed, warning, passed and waiting."""
-    statuses = Counter(CheckItem.objects.filter(task=task).values_list("status", flat=True))
-    return {status: statuses[status] for status in ("failed", "warning", "passed", "waiting")}
+    """Return how many items of the last check are failed, warning, passed and waiting.
+
+    An item counts once, with the worst of its results in several databases; one that still waits in one of them waits.
+    """
+    return count_items(CheckItem.objects.filter(task=task).order_by().values_list("code", "status"))
 
 
 def wants_check_before_start(task: MigrationTask) -> bool:
