@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from pytest_django.asserts import assertContains, assertNotContains
 from console.forms.resource import AccountForm
 from migrations_app import selectors, services, sources
 from migrations_app.engine.checks.registry import CheckStatus
+from migrations_app.engine.plan import Side
 from migrations_app.models import Endpoint, ProviderAccount, Resource, ResourceListing
-from migrations_app.runner.standing import standing
+from migrations_app.runner import standing
 from migrations_app.sources import tencent
 from tests import factories
 from tests.cloud import SECRET_ID, SECRET_KEY, Cloud, cloud_server, error
@@ -352,12 +354,14 @@ def test_an_instance_that_nobody_could_look_up_is_warned_about_and_never_passed(
 ) -> None:
     cloud.answers["DescribeDBInstances"] = lambda asked: error("InternalError", "busy")
     task = factories.task(source=_stored())
-    [result] = standing(task, frozenset())
+    assert task.source is not None
+    asked = partial(standing._judge, Side.SOURCE, "instance-source", task.source, lambda result: None)
+    result = asked()
     assert (result.code, result.status) == ("instance-source", CheckStatus.WARNING)
     assert "the provider answered InternalError: busy" in result.found
     assert "Request: " in result.found
     ProviderAccount.objects.all().delete()
-    [result] = standing(task, frozenset())
+    result = asked()
     assert (result.status, "NoAccount" in result.found) == (CheckStatus.WARNING, True)
 
 
