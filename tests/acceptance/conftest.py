@@ -61,8 +61,12 @@ def _ended(**_: object) -> None:
     _under_way.discard(threading.get_ident())
 
 
+# A request that a newer one has replaced is reported too, and is none; one that failed says sendError as well.
+_REPLACED = ("htmx:afterRequest,", "htmx:sendAbort,")
+
+
 def _is_fault(message: ConsoleMessage, asked: re.Pattern[str]) -> bool:
-    return message.type == "error" and not asked.search(message.text)
+    return message.type == "error" and not asked.search(message.text) and not message.text.startswith(_REPLACED)
 
 
 def questions(page: Page) -> list[str]:

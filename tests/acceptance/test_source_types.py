@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, Route, expect
 
 from migrations_app import runner, services
 from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.inventory import inventory_text
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
 from tests import factories
+from tests.fakes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
@@ -200,6 +202,31 @@ def test_another_region_is_advised_against_and_one_click_switches_to_the_public_
     expect(_text(source, "Port")).to_have_value("5431", timeout=WAIT)
     stored = _next(page)
     assert (stored.kind, stored.host, stored.port) == ("public_ip", "localhost", 5431)
+
+
+def test_the_public_address_is_taken_though_the_lists_are_still_on_their_way(sign_in: SignIn, live_server: Any) -> None:
+    page = sign_in()
+    source = _begin(page, live_server, "CVM-based self-created PostgreSQL")
+    target = _side(page, "Target")
+    target.get_by_role("radio", name=re.compile("^TencentDB")).check()
+    _list(target, "Region").select_option("demo-east")
+    _list(target, "Instance ID").select_option("postgres-target")
+    _list(source, "Region").select_option("demo-west")
+    source.get_by_role("radio", name=re.compile("^VPC")).check()
+    _list(source, "VPC").select_option("vpc-west")
+    _list(source, "Subnet").select_option("subnet-west")
+    expect(_list(source, "CVM instance ID").get_by_text("ins-west")).to_be_attached(timeout=WAIT)
+    page.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    page.route("**/fields/source/**", lambda route: held.append(route))
+    _list(source, "CVM instance ID").select_option("ins-west")
+    source.get_by_role("button", name="Use public IP instead", exact=True).click()
+    wait_until(lambda: (page.wait_for_timeout(20), len(held) == 2)[1], 20, "both questions")
+    for route in held:  # the answer to the first one would put away what the second one is to replace
+        with contextlib.suppress(Error):  # the page has given it up
+            route.continue_()
+        page.wait_for_timeout(500)
+    expect(_text(source, "Server address")).to_be_visible(timeout=WAIT)
 
 
 def test_what_was_typed_is_kept_when_the_type_changes_and_changes_back(sign_in: SignIn, live_server: Any) -> None:
