@@ -322,8 +322,7 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
     Waits at most `wait_seconds`; a session that does not end by then is left to the server.
     """
     pattern = "^" + re.escape(application_name(key, 0)[:-1]) + "[0-9]{1,18}$"
-    told = 0
-    deadline = time.monotonic() + wait_seconds
+    told, deadline = 0, time.monotonic() + wait_seconds
     while True:
         row = connection.execute(_OLDER, (pattern, epoch)).fetchone()
         left = int(str(row[0])) if row else 0

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Error, Locator, Page, Route, expect
+from playwright.sync_api import Error, Locator, Page, Request, Route, expect
 
 from migrations_app import runner, services
 from migrations_app.demo.clusters import Cluster
@@ -218,14 +218,17 @@ def test_the_public_address_is_taken_though_the_lists_are_still_on_their_way(sig
     expect(_list(source, "CVM instance ID").get_by_text("ins-west")).to_be_attached(timeout=WAIT)
     page.wait_for_load_state("networkidle")
     held: list[Route] = []
+    over: list[Request] = []
     page.route("**/fields/source/**", lambda route: held.append(route))
+    page.on("requestfinished", lambda request: over.append(request))
+    page.on("requestfailed", lambda request: over.append(request))
     _list(source, "CVM instance ID").select_option("ins-west")
     source.get_by_role("button", name="Use public IP instead", exact=True).click()
     wait_until(lambda: (page.wait_for_timeout(20), len(held) == 2)[1], 20, "both questions")
     for route in held:  # the answer to the first one would put away what the second one is to replace
         with contextlib.suppress(Error):  # the page has given it up
             route.continue_()
-        page.wait_for_timeout(500)
+        wait_until(lambda route=route: (page.wait_for_timeout(20), route.request in over)[1], 20, "its end")
     expect(_text(source, "Server address")).to_be_visible(timeout=WAIT)
 
 
