@@ -276,26 +276,26 @@ def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
     for work in works:
         for one in work.to_copy:
             if one.table.bytes > _SMALL_TABLE_BYTES:
-                large += _cut(work, one, size)
+                large += _cut(work, one, size, jobs)
         small += _batches(work, jobs)
     large.sort(key=lambda unit: unit.part.bytes if unit.part else unit.tables[0].table.bytes, reverse=True)
     return first + large + small
 
 
-def _cut(work: DatabaseWork, one: TableWork, size: int) -> list[Unit]:
+def _cut(work: DatabaseWork, one: TableWork, size: int, jobs: int) -> list[Unit]:
     if one.ours and work.snapshot:
-        parts = _parts(work.snapshot, one.table, size)
+        parts = _parts(work.snapshot, one.table, size, jobs)
         if len(parts) > 1:
             one.left = len(parts)
             return [Unit(database=work.database, tables=(one,), part=part) for part in parts]
     return [Unit(database=work.database, tables=(one,))]
 
 
-def _parts(snapshot: Snapshot, table: Table, size: int) -> list[Part]:
+def _parts(snapshot: Snapshot, table: Table, size: int, jobs: int) -> list[Part]:
     """Plan without keeping a lock: the holder lives as long as the whole copy, and a failure would end its snapshot."""
     try:
         with snapshot.holder.transaction(force_rollback=True):
-            return plan_parts(snapshot.holder, table, size)
+            return plan_parts(snapshot.holder, table, size, jobs)
     except psycopg.Error as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE or error.sqlstate in GONE:
             return []

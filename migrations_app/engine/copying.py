@@ -288,7 +288,10 @@ class Lane:
         before = work.bytes_done
         work.doubts.pop(part, None)
         self._enter([work])
-        self._command("BEGIN", doing)
+        with self._alone(work):
+            self._copy_alone(work, part, before, doing)
+
+    def _copy_alone(self, work: TableWork, part: Part, before: int, doing: str) -> None:
         row = self.target.execute("SELECT pg_catalog.txid_current()::text").fetchone()
         try:
             rows = self._copy(work, part, freeze=False)
@@ -298,6 +301,30 @@ class Lane:
         self._leave()
         work.doubts[part] = (str(row[0]) if row else "", rows)
         self._command("COMMIT", doing)
+
+    @contextlib.contextmanager
+    def _alone(self, work: TableWork) -> Iterator[None]:
+        """Begin the target's transaction for a part, and let one lane of the table keep autovacuum away meanwhile.
+
+        Rows that were committed a moment ago wake it; it would read the table beside its copy, and who wants to build
+        the first index then waits a second until it gives way. It leaves out what somebody has locked.
+        """
+        self._command("BEGIN", say("copying {label}", label=work.label))
+        if not work.guarding.acquire(blocking=False):
+            yield
+            return
+        try:
+            lock = f"LOCK TABLE ONLY {target_name(work)} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"
+            try:
+                self.target.execute(f"SAVEPOINT alone; {lock}".encode())
+            except psycopg.Error:
+                if self.target.closed:
+                    raise
+                self.target.execute(b"ROLLBACK TO SAVEPOINT alone")
+            self.target.execute(b"RELEASE SAVEPOINT alone")
+            yield
+        finally:
+            work.guarding.release()
 
     def _committed(self, transaction: str) -> bool:
         for _ in range(_IN_DOUBT_TRIES):

@@ -15,7 +15,14 @@ from .analyzing import BETTER, ROUGH, covers_partitions
 from .connect import Connection, translate
 from .copy_board import Board
 from .errors import EngineError
-from .indexes import SMALL_TABLE_BYTES, analyze_table, build_apart, build_indexes, build_table, to_build_apart
+from .indexes import (
+    SMALL_TABLE_BYTES,
+    analyze_table,
+    build_apart,
+    build_indexes,
+    build_table,
+    to_build_apart,
+)
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
@@ -132,7 +139,7 @@ class Indexer:
         self._board.index((work.table.bytes - _LAST, IndexUnit(work=work, statistics=True)))
 
     def _split(self, work: TableWork, session: Connection) -> bool:
-        """Queue the indexes of a large table one by one; what is left of the table comes after the last of them."""
+        """Queue the indexes of a large table one by one, the largest first; what is left of the table comes last."""
         entries = to_build_apart(self._run, work.database, work.table, session)
         if len(entries) < 2:
             return False

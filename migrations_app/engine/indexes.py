@@ -13,6 +13,7 @@ from .analyzing import analyze
 from .archive import Archive, Place, open_archive
 from .catalog import Table
 from .connect import Connection
+from .errors import EngineError
 from .mapping import renaming_of
 from .names import qualified
 from .outcome import Run
@@ -26,9 +27,16 @@ from .wording import say
 SMALL_TABLE_BYTES = 64 << 20
 _MANNER = Manner(is_fatal=lambda entry: is_key(entry), repeatable=True)
 _ADOPTING = Manner(is_fatal=lambda entry: is_key(entry), repeatable=True, text=lambda entry: _adopting(entry))
+# After that time of waiting a server ends an autovacuum that is in somebody's way; by itself after a second.
+_AUTOVACUUM_GIVES_WAY = "50ms"
 _MOST_MEMORY_KB = 2 << 20
 _WORKERS = 4
+_OF_ALL_WORKERS = 4
 _PARALLEL_SINCE = 110000
+_SIZES = (
+    "SELECT c.relname, pg_catalog.pg_relation_size(c.oid) FROM pg_catalog.pg_index x"
+    " JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid WHERE x.indrelid = %s"
+)
 _FACTS = (
     "SELECT (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'shared_buffers'),"
     " (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'effective_cache_size'),"
@@ -87,18 +95,33 @@ def _adopting(entry: Entry) -> bytes:
 
 
 def to_build_apart(run: Run, database: DatabasePlan, table: Table, connection: Connection) -> list[Entry]:
-    """Return the indexes of a table that do not stand yet and may be built at the same time, by `build_apart`."""
+    """Return the indexes of a table that do not stand yet and may be built at the same time, by `build_apart`.
+
+    The largest comes first: what is begun last must not be what takes longest.
+    """
     archive = open_archive(run, database)
     schema, name = archive.renaming.place((table.schema, table.name))
     standing = read_indexes(connection, schema, name)
-    found = []
+    found: list[tuple[str, Entry]] = []
     for entry in archive.by_table.get((schema, name), ()):
         place = archive.place(entry)
         single = entry.type == "INDEX" and entry.definition.rstrip().count(b";\n") == 0
         apart = single or _key_index(entry) is not None
         if place and apart and (place.schema, place.table, place.name) not in standing:
-            found.append(entry)
-    return found
+            found.append((place.name, entry))
+    sizes = _source_sizes(run, database, table) if len(found) > 1 else {}
+    return [entry for _, entry in sorted(found, key=lambda one: sizes.get(one[0], 0), reverse=True)]
+
+
+def _source_sizes(run: Run, database: DatabasePlan, table: Table) -> dict[str, int]:
+    """Return the bytes of each index of a table on the source by name; nothing when the source does not answer now."""
+    try:
+        with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+            rows = connection.execute(_SIZES, (table.oid,)).fetchall()
+    except (EngineError, psycopg.Error):
+        run.ports.control.check()
+        return {}
+    return {str(name): int(str(size)) for name, size in rows}
 
 
 def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
@@ -120,7 +143,8 @@ def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> 
 
     Memory: nobody but the server knows how much there is; its buffers are a quarter of it by custom, and the planner's
     idea of the cache three quarters. A quarter of that, shared by the lanes, is never less than the server's own
-    setting. Processors: as many as the server allows for one build; its share of them when builds go on `apart`.
+    setting. Processors: as many as the server allows for one build, or a quarter of those that it has for all queries;
+    when builds go on `apart`, they share what it allows for one, the process that leads each of them included.
     """
     known = run.building
     if not known:
@@ -128,11 +152,13 @@ def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> 
         buffers, cache, maintenance, parallel, own = (int(str(value)) for value in row)
         share = max(4 * buffers, cache * 4 // 3) // 4 // max(run.plan.index_jobs, 1)
         known["kilobytes"] = max(maintenance, min(share, _MOST_MEMORY_KB))
-        known["alone"] = min(max(own, _WORKERS), parallel)
-        known["apart"] = min(max(own // max(run.plan.index_jobs, 1), 1), parallel)
+        known["alone"] = min(max(own, min(_WORKERS, parallel // _OF_ALL_WORKERS)), parallel)
+        known["apart"] = min(max((own + 1) // max(run.plan.index_jobs, 1) - 1, 0), parallel)
     text = f"SET maintenance_work_mem = '{known['kilobytes']}kB'; SET synchronous_commit = off;"
     if connection.info.server_version >= _PARALLEL_SINCE:
         text += f" SET max_parallel_maintenance_workers = {known['apart' if apart else 'alone']};"
+    if connection.info.parameter_status("is_superuser") == "on":
+        text += f" SET deadlock_timeout = '{_AUTOVACUUM_GIVES_WAY}';"
     return text.encode() + b"\n"
 
 

@@ -32,13 +32,21 @@ def part_size(total_bytes: int, jobs: int, smallest: int = SMALLEST_PART_BYTES) 
     return max(smallest, total_bytes // (_PARTS_PER_LANE * max(jobs, 1)))
 
 
-def plan_parts(connection: Connection, table: Table, size: int) -> list[Part]:
+def part_count(table_bytes: int, size: int, jobs: int) -> int:
+    """Return into how many parts of about `size` a table is cut: a multiple of the lanes when it is cut at all."""
+    count = -(-table_bytes // size)
+    return -(-count // jobs) * jobs if count > 1 else 1
+
+
+def plan_parts(connection: Connection, table: Table, size: int, jobs: int = 1) -> list[Part]:
     """Return the parts of a table: one without condition when it is small or nothing cuts it well.
+
+    As many for each of the `jobs` lanes, so that none is left over for a single one at the end.
 
     `connection` is a source session under the snapshot. Pages stay where they are as long as nobody rewrites the table;
     who does makes every part void. Reads the catalog only, or the ends of the key's index.
     """
-    count = -(-table.bytes // size)
+    count = part_count(table.bytes, size, jobs)
     whole = [Part("", table.bytes)]
     if count < 2:
         return whole

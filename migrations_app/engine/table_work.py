@@ -39,6 +39,8 @@ class TableWork:
     bytes_done: int = 0
     rows_done: int = 0
     clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    guarding: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held by the lane whose transaction keeps the target's autovacuum away."""
 
     def __post_init__(self) -> None:
         if not self.place[0]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,57 @@ def test_a_large_table_is_copied_in_parts(
     copy.run(run)
     assert len(parts) >= 5
     assert ("ctid" in parts[0]) == (by == "pages")
+    assert_equal(source_cluster, source_db, target_cluster, target_db)
+
+
+def test_autovacuum_is_kept_away_from_a_table_whose_parts_are_copied(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, target_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
+    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    held: list[int] = []
+    original = Lane._copy
+
+    def noted(self: Lane, work: Any, part: Any, *, freeze: bool) -> int:
+        if part.where:
+            with target_cluster.connect(target_db) as connection:
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_locks WHERE relation = 'public.orders'::regclass AND granted"
+                    " AND mode = 'ShareUpdateExclusiveLock'"
+                ).fetchone()
+            held.append(int(row[0]) if row else -1)
+        return original(self, work, part, freeze=freeze)
+
+    monkeypatch.setattr(Lane, "_copy", noted)
+    copy.run(run)
+    assert max(held) == 1
+    assert held.count(0) < len(held) / 2, "most of the time nobody kept it away"
+
+
+def test_parts_are_copied_also_while_somebody_else_holds_that_lock(
+    run: Run,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    source_db: str,
+    target_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
+    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    original = Lane._alone
+    parts: list[str] = []
+
+    @contextlib.contextmanager
+    def beside(self: Lane, work: Any) -> Iterator[None]:
+        with target_cluster.connect(target_db, autocommit=False) as other:
+            other.execute("LOCK TABLE orders IN SHARE UPDATE EXCLUSIVE MODE")
+            with original(self, work):
+                parts.append(work.label)
+                yield
+
+    monkeypatch.setattr(Lane, "_alone", beside)
+    copy.run(run)
+    assert len(parts) >= 5
     assert_equal(source_cluster, source_db, target_cluster, target_db)
 
 

@@ -102,4 +102,30 @@ def test_memory_and_processors_follow_what_the_target_says(target_cluster, awkwa
         ).fetchone()
     buffers, cache, maintenance, parallel, own = facts
     share = max(4 * buffers, cache * 4 // 3) // 4
-    assert alone == (max(maintenance, min(share, 2 << 20)), min(max(own, 4), parallel))
+    assert alone == (max(maintenance, min(share, 2 << 20)), min(max(own, min(4, parallel // 4)), parallel))
+
+
+def test_builds_side_by_side_share_the_processors_of_one(target_cluster, awkward_plan):
+    for jobs, wanted in ((1, 2), (2, 0), (3, 0)):
+        with (
+            running(replace(awkward_plan, index_jobs=jobs)) as run,
+            run.sessions.session(Side.TARGET, awkward_plan.databases[0].target_name) as connection,
+        ):
+            connection.execute("SET max_parallel_maintenance_workers = 2")
+            connection.execute(indexes.build_settings(run, connection, apart=True))
+            assert connection.execute("SHOW max_parallel_maintenance_workers").fetchone() == (str(wanted),)
+
+
+def test_the_largest_index_of_a_table_is_built_first(source_cluster, awkward_plan, large):
+    (database,) = awkward_plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE ranked (id int PRIMARY KEY, flag boolean, words text);"
+            "INSERT INTO ranked SELECT i, true, repeat(md5(i::text), 8) FROM generate_series(1, 2000) i;"
+            "CREATE INDEX ranked_flag ON ranked (flag); CREATE INDEX ranked_words ON ranked (words)"
+        )
+    with running(replace(awkward_plan, index_jobs=1)) as run:
+        schema.run(run)
+        copy.run(run)
+    names = [entry.tag.split()[-1] for entry in large if entry.tag.startswith("ranked")]
+    assert names == ["ranked_words", "ranked_pkey", "ranked_flag"]

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrations_app.engine.parts import SMALLEST_PART_BYTES, page_conditions, part_size, range_conditions
+from migrations_app.engine.parts import SMALLEST_PART_BYTES, page_conditions, part_count, part_size, range_conditions
 
 
 def _holds(condition: str, value: int) -> bool:
@@ -42,3 +42,9 @@ def test_names_and_bounds_are_quoted() -> None:
 def test_one_giant_is_cut_for_all_lanes_and_small_tables_never() -> None:
     assert part_size(100 << 20, 4) == SMALLEST_PART_BYTES
     assert part_size(64 << 30, 4) == 4 << 30
+
+
+def test_every_lane_gets_as_many_parts() -> None:
+    assert [part_count(size, 100, 2) for size in (1, 100, 101, 200, 201, 650)] == [1, 1, 2, 2, 4, 8]
+    assert part_count(650, 100, 4) == 8
+    assert part_count(650, 100, 1) == 7
