@@ -161,7 +161,9 @@ class FakeStore:
     def table_progress(self, state: TableState) -> None:
         key = (state.database, state.schema, state.name)
         if key in self.table_rows:
-            self.table_rows[key] = replace(self.table_rows[key], bytes_done=state.bytes_done, rows_done=state.rows_done)
+            row = replace(self.table_rows[key], bytes_done=state.bytes_done, rows_done=state.rows_done)
+            begun = row.status == "waiting" and state.status == "copying"
+            self.table_rows[key] = replace(row, status=state.status) if begun else row
 
     def entries(self, database: str) -> dict[int, EntryState]:
         return {dump_id: state for (name, dump_id), state in self.entry_rows.items() if name == database}

@@ -6,6 +6,7 @@ The full statistics of large tables come when no index waits any more; rough one
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ from .indexes import (
     build_apart,
     build_indexes,
     build_table,
+    build_tables,
     to_build_apart,
 )
 from .outcome import Run
@@ -33,6 +35,8 @@ from .wording import say
 _TRIES = 3
 _SHOWN_BYTES = 16 << 20
 _LAST = 1 << 62
+_TOGETHER = 10
+_TOGETHER_BYTES = 1 << 20
 
 
 @dataclass(eq=False, kw_only=True)
@@ -40,6 +44,8 @@ class IndexUnit:
     """What an index lane takes at once: one index of a large table, what is left of a table, or its statistics."""
 
     work: TableWork
+    more: tuple[TableWork, ...] = ()
+    """Small tables of the same database that are built together with it."""
     entry: Entry | None = None
     statistics: bool = False
 
@@ -54,7 +60,16 @@ class Indexer:
 
     def queue(self, *works: TableWork) -> None:
         """Queue tables whose rows are all there."""
-        self._board.index(*((work.table.bytes, IndexUnit(work=work)) for work in works))
+        small: dict[str, list[TableWork]] = defaultdict(list)
+        for work in works:
+            if work.table.bytes <= _TOGETHER_BYTES:
+                small[work.database.source_name].append(work)
+            else:
+                self._board.index((work.table.bytes, IndexUnit(work=work)))
+        for those in small.values():
+            for start in range(0, len(those), _TOGETHER):
+                first, *more = those[start : start + _TOGETHER]
+                self._board.index((first.table.bytes, IndexUnit(work=first, more=tuple(more))))
 
     def lane(self, spare: Callable[[], bool]) -> None:
         """Build until nothing more can come, or this lane is one too many. Raises EngineError, or as `Board.check`."""
@@ -109,6 +124,12 @@ class Indexer:
         if unit.statistics:
             analyze_table(self._run, work.database, work.table, session)
             self._finish(work)
+            return
+        if unit.more:
+            together = (work, *unit.more)
+            build_tables(self._run, work.database, [one.table for one in together], session)
+            for one in together:
+                self._finish(one)
             return
         if work.table.bytes >= _SHOWN_BYTES and work.state.status is not TableStatus.INDEXING:
             work.state = replace(work.state, status=TableStatus.INDEXING)

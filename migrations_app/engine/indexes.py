@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -20,6 +20,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
+from .target_objects import some
 from .toc import Entry
 from .wording import say
 
@@ -162,6 +163,30 @@ def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> 
     return text.encode() + b"\n"
 
 
+def build_tables(run: Run, database: DatabasePlan, tables: Sequence[Table], session: Connection) -> None:
+    """Do what `build_table` does for several small tables in one round trip and one transaction. Otherwise the same."""
+    run.ports.control.check()
+    archive = open_archive(run, database)
+    texts = [build_settings(run, session), *(_all_of(archive, table) for table in tables)]
+    try:
+        session.execute(b"\n".join(texts))
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, say("building the indexes of {names}", names=some(_labels(tables))))
+        for table in tables:
+            build_table(run, database, table, session)
+
+
+def _labels(tables: Sequence[Table]) -> list[str]:
+    return [f"{table.schema}.{table.name}" for table in tables]
+
+
+def _all_of(archive: Archive, table: Table) -> bytes:
+    """Return the statements for everything that `build_table` makes."""
+    place = archive.renaming.place((table.schema, table.name))
+    texts = [entry.definition for entry in archive.by_table.get(place, ())]
+    return b"\n".join([*texts, b"ANALYZE " + qualified(*place).encode() + b";"])
+
+
 def build_table(run: Run, database: DatabasePlan, table: Table, session: Connection | None = None) -> None:
     """Build the indexes, keys and extended statistics of a copied table on the target, then ANALYZE it.
 
@@ -170,25 +195,18 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
     again. Raises TargetError when a key cannot be built; a plain index that fails is listed.
     """
     archive = open_archive(run, database)
-    schema, name = archive.renaming.place((table.schema, table.name))
-    entries = archive.by_table.get((schema, name), ())
     with _session(run, database, session) as connection:
         run.ports.control.check()
         if table.bytes <= SMALL_TABLE_BYTES:
             try:
-                settings = build_settings(run, connection)
-                texts = [
-                    *(entry.definition for entry in entries),
-                    b"ANALYZE " + qualified(schema, name).encode() + b";",
-                ]
-                connection.execute(settings + b"\n".join(texts))
+                connection.execute(build_settings(run, connection) + _all_of(archive, table))
                 return
             except psycopg.Error as error:
                 raise_unless_refused(
                     run, error, say("building the indexes of {schema}.{name}", schema=table.schema, name=table.name)
                 )
         build_indexes(run, database, table, connection)
-        analyze(run, connection, schema, name)
+        analyze_table(run, database, table, connection)
 
 
 def build_indexes(run: Run, database: DatabasePlan, table: Table, connection: Connection) -> None:

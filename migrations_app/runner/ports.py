@@ -143,6 +143,9 @@ class OrmStore(Decisions):
             beginning = [state for state in states if state.status == TableStatus.COPYING]
             self._upsert(beginning, started_at=now, finished_at=None)
             self._upsert([state for state in states if state.status != TableStatus.COPYING])
+            if any(state.status == TableStatus.COPIED for state in states):
+                begun = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.COPIED, started_at=None)
+                begun.update(started_at=now)
             if any(state.status == TableStatus.DONE for state in states):
                 ended = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.DONE, finished_at=None)
                 ended.update(finished_at=now)
@@ -325,9 +328,10 @@ class OrmStore(Decisions):
 
         def write() -> None:
             for (database, schema, name), state in counts.items():
-                TableCopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).update(
-                    bytes_done=state.bytes_done, rows_done=state.rows_done
-                )
+                row = TableCopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name)
+                row.update(bytes_done=state.bytes_done, rows_done=state.rows_done)
+                if state.status == TableStatus.COPYING:  # what was finished meanwhile stays so
+                    row.filter(status=TableStatus.WAITING).update(status=state.status, started_at=timezone.now())
             if step is not None:
                 self._show_step(*step)
 

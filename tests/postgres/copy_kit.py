@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,19 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(table.name)
         session.execute("SELECT 1")
 
-    monkeypatch.setattr(index_lanes, "build_table", build)
+    stand_in(monkeypatch, build)
     return names
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, build: Callable[[Run, DatabasePlan, Any, Any], None]) -> None:
+    """Let the index lanes call `build` for each table, also for those that are built together."""
+
+    def build_all(run: Run, database: DatabasePlan, tables: Any, session: Any) -> None:
+        for table in tables:
+            build(run, database, table, session)
+
+    monkeypatch.setattr(index_lanes, "build_table", build)
+    monkeypatch.setattr(index_lanes, "build_tables", build_all)
 
 
 @pytest.fixture

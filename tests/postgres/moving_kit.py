@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import index_lanes
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan
@@ -20,6 +19,7 @@ from migrations_app.engine.ports import TableStatus
 from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.steps import copy
 from migrations_app.engine.table_work import copy_statements
+from tests.postgres import copy_kit
 from tests.postgres.engine_runs import fakes, make_plan, register_tables, running
 
 SCHEMA = """
@@ -42,7 +42,7 @@ def simple(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
         session.execute("SELECT 1")
 
-    monkeypatch.setattr(index_lanes, "build_table", build)
+    copy_kit.stand_in(monkeypatch, build)
 
 
 @pytest.fixture

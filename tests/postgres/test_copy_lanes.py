@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import index_lanes
 from migrations_app.engine.errors import CancelRequested, TargetError
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan
@@ -32,7 +31,7 @@ def test_a_failing_index_ends_the_copy(run: Run, monkeypatch: pytest.MonkeyPatch
     def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
         raise TargetError("could not create unique index")
 
-    monkeypatch.setattr(index_lanes, "build_table", build)
+    copy_kit.stand_in(monkeypatch, build)
     with pytest.raises(TargetError, match="unique index"):
         copy.run(run)
 
@@ -131,7 +130,7 @@ def test_lanes_come_and_go_while_rows_are_copied(run: Run, source_cluster: Clust
 def test_cancel_stops_all_lanes_at_once(run: Run, source_cluster: Cluster) -> None:
     with pytest.raises(CancelRequested):
         _while_copying(run, source_cluster, fakes(run.ports)[2].cancel)
-    assert TableStatus.COPYING in states(run)
+    assert states(run) <= {TableStatus.WAITING, TableStatus.COPYING}
 
 
 @pytest.mark.usefixtures("endless")

@@ -36,8 +36,38 @@ def large(monkeypatch):
 
     monkeypatch.setattr(index_lanes, "SMALL_TABLE_BYTES", -1)
     monkeypatch.setattr(indexes, "SMALL_TABLE_BYTES", -1)
+    monkeypatch.setattr(index_lanes, "_TOGETHER_BYTES", -1)
     monkeypatch.setattr(index_lanes, "build_apart", noted)
     return built
+
+
+def test_small_tables_are_built_together_and_one_that_fails_does_not_hold_up_the_others(
+    source_cluster, target_cluster, awkward_plan, monkeypatch
+):
+    (database,) = awkward_plan.databases
+    together = []
+    original = index_lanes.build_tables
+
+    def noted(run, database, tables, session):
+        together.append([table.name for table in tables])
+        if "parcel" in together[-1] and len(together[-1]) > 1:
+            session.execute(b"CREATE INDEX parcel_stands_already ON public.parcel (id)")
+        original(run, database, tables, session)
+
+    with source_cluster.connect(database.source_name) as connection:
+        for name in ("parcel", "pallet", "crate"):
+            connection.execute(
+                f"CREATE TABLE {name} (id int PRIMARY KEY, words text);"
+                f"INSERT INTO {name} SELECT i, md5(i::text) FROM generate_series(1, 20) i;"
+                f"CREATE INDEX {name}_stands_already ON {name} (id); CREATE INDEX {name}_words ON {name} (words)"
+            )
+    monkeypatch.setattr(index_lanes, "build_tables", noted)
+    with running(awkward_plan) as run:
+        schema.run(run)
+        copy.run(run)
+        index.run(run)
+    assert any(len(names) > 1 and "parcel" in names for names in together), "it was built alone"
+    assert compare(source_cluster, target_cluster, awkward_plan) == []
 
 
 def test_every_index_and_key_arrives_when_they_are_built_side_by_side(

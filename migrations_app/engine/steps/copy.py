@@ -198,7 +198,8 @@ class _Copy:
         starting = [one for one in unit.tables if one.state.status is TableStatus.WAITING]
         for one in starting:
             one.state = replace(one.state, status=TableStatus.COPYING, bytes_done=0, rows_done=0)
-        self.store.save_tables(*(one.state for one in starting))
+        if len(unit.tables) == 1:  # small ones together are over before anybody could have read it
+            self.store.save_tables(*(one.state for one in starting))
         if unit.part is None:
             lane.copy_whole(unit.tables)
         else:
@@ -288,7 +289,7 @@ class _Copy:
         for work in self.works:
             for one in (*work.to_copy, *work.to_index):
                 total += one.table.bytes
-                if one.state.status is TableStatus.COPYING:
+                if one.state.status is TableStatus.COPYING and one.bytes_done + passing[one]:
                     rows = one.rows_done + passing[one]
                     self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=rows))
                     moved += min(one.bytes_done, one.table.bytes * 0.99)

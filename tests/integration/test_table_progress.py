@@ -1,0 +1,54 @@
+"""What is kept of a table's way through the copy: small ones write it down only when there is something to see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migrations_app import services
+from migrations_app.engine.ports import TableState, TableStatus
+from migrations_app.engine.states import StepName
+from migrations_app.models import MigrationTask, TableCopy, User
+from migrations_app.runner.ports import OrmStore
+from migrations_app.services import work
+
+from .test_retry_window import _Here
+
+pytestmark = pytest.mark.django_db
+ORDERS = TableState(database="shop", schema="public", name="orders", oid=1)
+
+
+@pytest.fixture
+def store(checked: MigrationTask, alice: User) -> OrmStore:
+    """The store of a task whose copy has begun, with one table."""
+    services.start_task(task_id=checked.pk, actor=alice)
+    claim = work.claim_migration("here:1:migrate")
+    assert claim
+    made = OrmStore(claim, _Here(), {})  # type: ignore[arg-type]
+    made.current = StepName.COPY
+    made.save_tables(ORDERS)
+    return made
+
+
+def test_a_table_whose_rows_move_is_shown_as_being_copied(store: OrmStore) -> None:
+    store.table_progress(replace(ORDERS, status=TableStatus.COPYING, rows_done=5, bytes_done=50))
+    store.flush()
+    row = TableCopy.objects.get()
+    assert (row.status, row.rows_done, row.bytes_done) == ("copying", 5, 50)
+    assert row.started_at is not None
+
+
+def test_counts_that_come_late_do_not_bring_a_finished_table_back(store: OrmStore) -> None:
+    store.save_tables(replace(ORDERS, status=TableStatus.COPIED, rows_done=9))
+    store.table_progress(replace(ORDERS, status=TableStatus.COPYING, rows_done=5))
+    store.flush()
+    assert TableCopy.objects.get().status == "copied"
+
+
+def test_a_table_that_was_over_before_anybody_looked_has_a_beginning_too(store: OrmStore) -> None:
+    store.save_tables(replace(ORDERS, status=TableStatus.COPIED, rows_done=9))
+    store.save_tables(replace(ORDERS, status=TableStatus.DONE, rows_done=9))
+    row = TableCopy.objects.get()
+    assert row.started_at is not None
+    assert row.finished_at is not None
