@@ -13,6 +13,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.ports import Kind, LedgerItem, Note
 from migrations_app.engine.selection import Selection
+from migrations_app.engine.truncate_log import log_name, trigger_sql
 from tests.fakes import FakeStore, fake_ports
 from tests.postgres.compare_kit import compare_now, plan_for, server, structure_now
 
@@ -364,6 +365,18 @@ def test_what_is_not_selected_is_not_asked_for(
     assert comparison.equal
     assert [item.name for item in comparison.tables] == ["parent"]
     assert structure_now(chosen) == []
+
+
+def test_what_the_task_itself_made_on_the_source_is_not_asked_for(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
+) -> None:
+    make("")
+    with source_cluster.connect(source_db) as connection:
+        log = f"towpath.{log_name(plan.key)}"
+        connection.execute("CREATE SCHEMA towpath")
+        connection.execute(f"CREATE FUNCTION {log}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        connection.execute(trigger_sql(plan.key, "public", "t").encode())
+    assert structure_now(plan) == []
 
 
 def test_what_complete_makes_is_not_asked_for_during_the_sync(make: Callable[[str], None], plan: Plan) -> None:

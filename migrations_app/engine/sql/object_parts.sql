@@ -69,7 +69,8 @@ SELECT 'constraint', t.nspname, t.relname, o.conname, 'pg_catalog.pg_constraint'
 UNION ALL
 SELECT 'trigger', t.nspname, t.relname, g.tgname, 'pg_catalog.pg_trigger'::regclass, g.oid, 0, true, NULL, NULL, NULL,
        jsonb_build_object('definition', pg_catalog.pg_get_triggerdef(g.oid), 'enabled', g.tgenabled)
-  FROM pg_catalog.pg_trigger g JOIN rel t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
+  FROM pg_catalog.pg_trigger g JOIN rel t ON t.oid = g.tgrelid
+ WHERE NOT g.tgisinternal AND g.tgname NOT LIKE 'towpath\_%%'
 UNION ALL
 SELECT 'rule', t.nspname, t.relname, r.rulename, 'pg_catalog.pg_rewrite'::regclass, r.oid, 0, true, NULL, NULL, NULL,
        jsonb_build_object('enabled', r.ev_enabled)
