@@ -12,6 +12,7 @@ import psycopg
 
 from .archive import Archive, Place, archive_of_all
 from .connect import Connection
+from .errors import ConnectFailed
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -167,13 +168,15 @@ def in_parallel(
 ) -> list[Result]:
     """Call `work(session, item)` for each item on `plan.index_jobs` target sessions; return the results in any order.
 
-    The first error ends the others after their current item, and is raised.
+    The first error ends the others after their current item, and is raised. A session that the target has no room for
+    is done without, as long as there is one.
     """
     queue: SimpleQueue[Item] = SimpleQueue()
     for item in items:
         queue.put(item)
     results: SimpleQueue[Result] = SimpleQueue()
     failed = threading.Event()
+    refusals: SimpleQueue[ConnectFailed] = SimpleQueue()
 
     def drain() -> None:
         try:
@@ -183,6 +186,10 @@ def in_parallel(
                     results.put(work(connection, queue.get_nowait()))
         except Empty:
             return
+        except ConnectFailed as error:
+            refusals.put(error)
+            if error.code != "CONNECT-FULL":
+                failed.set()
         except BaseException:
             failed.set()
             raise
@@ -192,4 +199,6 @@ def in_parallel(
         done = [pool.submit(drain) for _ in range(jobs)]
     for future in done:
         future.result()
+    if not refusals.empty() and (failed.is_set() or not queue.empty()):
+        raise refusals.get_nowait()
     return [results.get_nowait() for _ in range(results.qsize())]

@@ -89,6 +89,7 @@ class _Copy:
         self._done = [state for work in works for state in work.done]
         self.aside: list[TableWork] = []
         self._lanes: set[Lane] = set()
+        self._told_short = False
         self._lock = threading.Lock()
         self._over = threading.Semaphore(0)
         self._pacing = Pacing(lambda: knobs(run))
@@ -100,7 +101,7 @@ class _Copy:
             over=self._over,
         )
         self._building = Lanes(
-            lambda: self.indexer.lane(self._building.spare),
+            lambda: self.indexer.lane(self._building.spare, lambda: self._withdraw(self._building)),
             wanted=lambda: knobs(run).index_jobs,
             busy=self.board.indexes_left,
             failed=self._failed,
@@ -112,7 +113,7 @@ class _Copy:
         lookout = Lookout(self.run_, self._open_lanes)
         lookout.start()
         running = self._man()
-        while running:
+        while running or (self.board.indexes_left() and self.board.failure is None):
             if self._over.acquire(timeout=_TICK_SECONDS):
                 running -= 1
                 continue
@@ -139,6 +140,18 @@ class _Copy:
         if not isinstance(error, Stopped):
             self.board.fail(error)
 
+    def _withdraw(self, lanes: Lanes) -> None:
+        """End the calling lane, for which a server had no session left; others go on, and it comes back later."""
+        lanes.withdraw()
+        with self._lock:
+            told, self._told_short = self._told_short, True
+        if not told:
+            self.store.event(
+                "warning",
+                "CONNECT-FULL",
+                say("A server has no connection left for all our sessions: the copy goes on with fewer at a time."),
+            )
+
     def _copy_lane(self) -> None:
         lane: Lane | None = None
         self._pacing.enter()
@@ -157,6 +170,10 @@ class _Copy:
                 except (EngineError, psycopg.Error) as error:
                     self._without(lane)
                     lane = None
+                    if getattr(error, "code", "") == "CONNECT-FULL" and self.board.refused():
+                        self.board.back(unit)
+                        self._withdraw(self._copying)
+                        return
                     self._try_again(unit, error)
                 else:
                     self._finish(unit)
@@ -191,7 +208,8 @@ class _Copy:
 
     def _work_on(self, unit: Unit, lane: Lane | None) -> None:
         if not unit.tables:
-            sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
+            with self.board.at_work():
+                sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
             return
         if lane is None:
             raise ConnectionLost(say("No snapshot of {source_name} is open.", source_name=unit.database.source_name))
