@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,11 +36,11 @@ def set_up(cluster: Cluster, **settings: str) -> None:
 
 
 @contextlib.contextmanager
-def slowed(scene: Scene, rate: int) -> Iterator[tuple[Driver, dict[str, FaultProxy]]]:
+def slowed(scene: Scene, rate: int, **more: Any) -> Iterator[tuple[Driver, dict[str, FaultProxy]]]:
     """A driver whose bytes pass slowly, so that a fault meets the copy in its midst."""
     with fault_proxy(scene.source.port, SEED) as source, fault_proxy(scene.target.port, SEED) as target:
         source.rate = target.rate = rate
-        with Driver(scene.plan(source_port=source.port, target_port=target.port)) as driver:
+        with Driver(scene.plan(source_port=source.port, target_port=target.port, **more)) as driver:
             yield driver, {"source": source, "target": target}
 
 

@@ -12,6 +12,7 @@ import psycopg
 from ..connect import translate
 from ..copy_board import Board, Stopped, Unit
 from ..copy_plan import DatabaseWork, copied_state, copy_locked, make_units, plan_database
+from ..copy_waits import Waits
 from ..copying import Lane
 from ..errors import ConnectionLost, EngineError
 from ..index_lanes import Indexer, IndexUnit
@@ -35,17 +36,30 @@ def run(run: Run) -> Outcome:
     """Copy what is not copied yet in every database of the task. Repeatable at any moment.
 
     A table counts as copied once its rows are on the target's disk; it then remembers the place of its snapshot. With
-    incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison.
+    incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison, and
+    failures that may pass are waited for here as long as it stands: with it all that is copied would be lost.
     """
     run.ports.store.step_progress(0, 1, say("looking at what is left to copy"))
+    waits = Waits(run)
+    while True:
+        try:
+            _copy(run)
+            return DONE
+        except EngineError as error:
+            run.ports.control.check()
+            if not waits.may_go_on(error):
+                raise
+            waits.wait(error)
+
+
+def _copy(run: Run) -> None:
     for number in range(_PASSES):
         if not (aside := _pass(run, again=number > 0)):
-            return DONE
+            return
         _tell(run, aside)
     for database in run.databases():
         copy_locked(run, database)
     _pass(run, again=True)
-    return DONE
 
 
 def _pass(run: Run, *, again: bool) -> list[TableWork]:
@@ -129,8 +143,15 @@ class _Copy:
         lookout.stop()
         self._save_indexed()
         if self.board.failure is not None:
+            self._close_own()
             raise self.board.failure
         self._tick()
+
+    def _close_own(self) -> None:
+        """Close the snapshots that nobody else knows: the run may go on with the others."""
+        for name, snapshot in self.snapshots.items():
+            if self.run_.snapshots.get(name) is not snapshot:
+                snapshot.close()
 
     def _man(self) -> int:
         """Start the lanes that are wanted and missing; returns how many."""
