@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -73,3 +74,29 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 def rss_kilobytes() -> int:
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+@contextlib.contextmanager
+def fill_up(folder: Path) -> Iterator[None]:
+    """Leave no room on a file system for the time of the block."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * (1 << 20))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@contextlib.contextmanager
+def moved(folder: Path, to: Path) -> Iterator[None]:
+    """Keep a folder elsewhere for the time of the block, behind a symbolic link."""
+    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        subprocess.run(["cp", "-a", str(to), str(folder)], check=True)
