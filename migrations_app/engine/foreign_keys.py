@@ -122,18 +122,26 @@ def _unproved(entry: Entry, place: Place | None, version: int) -> bool:
 
 
 def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place]]) -> list[Failure]:
-    def validate(connection: Connection, item: tuple[Entry, Place]) -> Failure | None:
-        entry, place = item
-        table = qualified(place.schema, place.table)
-        statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
-        try:
-            connection.execute(statement.encode())
-        except psycopg.Error as error:
-            raise_unless_refused(run, error, say("validating {label}", label=entry.label))
-            return failed(entry, error)
-        return None
+    """Prove the keys of different tables side by side; those of one table would only wait for each other."""
+    by_table: dict[tuple[str, str], list[tuple[Entry, Place]]] = {}
+    for entry, place in waiting:
+        by_table.setdefault((place.schema, place.table), []).append((entry, place))
 
-    return [failure for failure in in_parallel(run, database, waiting, validate) if failure]
+    def validate(connection: Connection, keys: list[tuple[Entry, Place]]) -> list[Failure]:
+        failures = []
+        for entry, place in keys:
+            run.ports.control.check()
+            table = qualified(place.schema, place.table)
+            statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
+            try:
+                connection.execute(statement.encode())
+            except psycopg.Error as error:
+                raise_unless_refused(run, error, say("validating {label}", label=entry.label))
+                failures.append(failed(entry, error))
+        return failures
+
+    found = in_parallel(run, database, list(by_table.values()), validate)
+    return [failure for failures in found for failure in failures]
 
 
 def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
