@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,6 +24,7 @@ Building = TypeVar("Building")
 _BACK_OFF_SECONDS = (1.0, 5.0)
 _WAIT_SECONDS = (0.5, 2.0, 5.0)
 _LONGEST_PAUSE_SECONDS = 30.0
+_SHORT_SECONDS = 15.0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -65,6 +67,8 @@ class Board(Generic[Building]):
         self._counted = itertools.count()
         self._changed = threading.Condition()
         self._sessions: list[Connection] = []
+        self._elsewhere = 0
+        self._short_until = 0.0
         self._failed_in_a_row = 0
         self._paused_until = 0.0
         self.failure: BaseException | None = None
@@ -88,6 +92,31 @@ class Board(Generic[Building]):
         """Remember sessions whose statements are cancelled when the copy fails elsewhere."""
         with self._changed:
             self._sessions = [one for one in self._sessions if not one.closed] + list(sessions)
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Stand for sessions that nobody watches, for as long as the block runs."""
+        with self._changed:
+            self._elsewhere += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._elsewhere -= 1
+
+    def refused(self) -> bool:
+        """Say, after a login was refused, whether other lanes hold sessions, which come free in the end.
+
+        For a while those that have nothing to do are asked to give theirs up: see `short`.
+        """
+        with self._changed:
+            self._short_until = time.monotonic() + _SHORT_SECONDS
+            self._changed.notify_all()
+            return bool(self._elsewhere) or any(not one.closed for one in self._sessions)
+
+    def short(self) -> bool:
+        """Say whether a lane was refused a session lately."""
+        return time.monotonic() < self._short_until
 
     def take(self, spare: Callable[[], bool] = lambda: False) -> Unit | None:
         """Return the next unit, None when nothing is left. Waits while units that run might come back.
@@ -133,6 +162,13 @@ class Board(Generic[Building]):
             self._changed.notify_all()
             return True
 
+    def back(self, unit: Unit) -> None:
+        """Put a unit back that nothing was done for, to be the next one."""
+        with self._changed:
+            self._running -= 1
+            self._ready.appendleft(unit)
+            self._changed.notify_all()
+
     def again(self, unit: Unit, error: EngineError) -> bool:
         """Put a unit back after a failure that may pass; says False when it has had its tries.
 
@@ -174,10 +210,12 @@ class Board(Generic[Building]):
                 heapq.heappush(self._indexing, (-weight, next(self._counted), unit))
             self._changed.notify_all()
 
-    def take_index(self, spare: Callable[[], bool] = lambda: False) -> Building | None:
+    def take_index(
+        self, spare: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None
+    ) -> Building | None:
         """Return the heaviest of what is to be built, None when no more can come or `spare` says yes.
 
-        `index_finished` must follow, after what comes of it was queued.
+        `index_finished` must follow, after what comes of it was queued. `idle` is called now and then while it waits.
         """
         with self._changed:
             while True:
@@ -189,6 +227,7 @@ class Board(Generic[Building]):
                     return heapq.heappop(self._indexing)[2]
                 if not self._building and not self._ready and not self._running:
                     return None
+                idle()
                 self._changed.wait(0.5)
 
     def index_finished(self) -> None:

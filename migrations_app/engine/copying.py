@@ -74,7 +74,8 @@ class Lane:
 
     def _session(self, side: Side, name: str) -> Connection:
         # Whoever sets synchronous_commit off for a role would lose finished tables in a crash of the target.
-        patience = _SOURCE_LOCK_TIMEOUT if side is Side.SOURCE else "10s"
+        # On the target we wait for others as long as it takes: its watcher tells who they are.
+        patience = _SOURCE_LOCK_TIMEOUT if side is Side.SOURCE else "0"
         connection = self.run.sessions.open(side, name, lock_timeout=patience, synchronous_commit="on")
         self._open.append(connection)
         return connection
@@ -174,12 +175,12 @@ class Lane:
             if len(works) == 1
             else say("{label} and {number} more", label=works[0].label, number=len(works) - 1)
         )
-        self._enter(works)
         freeze = len(works) == 1 and works[0].ours and not works[0].adopted
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
         for text in emptying(filled):
             self._command(text, doing)
+        self._enter_last(works, doing)
         for work in works:
             work.bytes_done = 0
         if len(works) == 1:
@@ -188,6 +189,14 @@ class Lane:
             self._copy_many(works)
         self._leave()
         self._command("COMMIT", doing)
+
+    def _enter_last(self, works: Sequence[TableWork], doing: str) -> None:
+        """Enter once the tables are empty on the target: nobody has to wait for that on the source."""
+        try:
+            self._enter(works)
+        except (Moved, Busy):
+            self._command("ROLLBACK", doing)
+            raise
 
     def _copy(self, work: TableWork, part: Part, *, freeze: bool) -> int:
         self._current = work
@@ -254,11 +263,7 @@ class Lane:
         doing = say("copying {label} again", label=work.label)
         self._command("BEGIN", doing)
         self._command("DELETE FROM ONLY " + target_name(work), doing)  # noqa: S608 - a quoted name only
-        try:
-            self._enter([work])  # only now: emptying may take long, and nobody has to wait for that on the source
-        except (Moved, Busy):
-            self._command("ROLLBACK", doing)
-            raise
+        self._enter_last([work], doing)
         self._copy(work, Part("", 0), freeze=False)
         self._leave()
         self._command("COMMIT", doing)

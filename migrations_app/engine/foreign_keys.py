@@ -12,6 +12,7 @@ import psycopg
 
 from .archive import Archive, Place, archive_of_all
 from .connect import Connection
+from .errors import ConnectFailed
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -121,18 +122,26 @@ def _unproved(entry: Entry, place: Place | None, version: int) -> bool:
 
 
 def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place]]) -> list[Failure]:
-    def validate(connection: Connection, item: tuple[Entry, Place]) -> Failure | None:
-        entry, place = item
-        table = qualified(place.schema, place.table)
-        statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
-        try:
-            connection.execute(statement.encode())
-        except psycopg.Error as error:
-            raise_unless_refused(run, error, say("validating {label}", label=entry.label))
-            return failed(entry, error)
-        return None
+    """Prove the keys of different tables side by side; those of one table would only wait for each other."""
+    by_table: dict[tuple[str, str], list[tuple[Entry, Place]]] = {}
+    for entry, place in waiting:
+        by_table.setdefault((place.schema, place.table), []).append((entry, place))
 
-    return [failure for failure in in_parallel(run, database, waiting, validate) if failure]
+    def validate(connection: Connection, keys: list[tuple[Entry, Place]]) -> list[Failure]:
+        failures = []
+        for entry, place in keys:
+            run.ports.control.check()
+            table = qualified(place.schema, place.table)
+            statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
+            try:
+                connection.execute(statement.encode())
+            except psycopg.Error as error:
+                raise_unless_refused(run, error, say("validating {label}", label=entry.label))
+                failures.append(failed(entry, error))
+        return failures
+
+    found = in_parallel(run, database, list(by_table.values()), validate)
+    return [failure for failures in found for failure in failures]
 
 
 def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
@@ -167,13 +176,15 @@ def in_parallel(
 ) -> list[Result]:
     """Call `work(session, item)` for each item on `plan.index_jobs` target sessions; return the results in any order.
 
-    The first error ends the others after their current item, and is raised.
+    The first error ends the others after their current item, and is raised. A session that the target has no room for
+    is done without, as long as there is one.
     """
     queue: SimpleQueue[Item] = SimpleQueue()
     for item in items:
         queue.put(item)
     results: SimpleQueue[Result] = SimpleQueue()
     failed = threading.Event()
+    refusals: SimpleQueue[ConnectFailed] = SimpleQueue()
 
     def drain() -> None:
         try:
@@ -183,6 +194,10 @@ def in_parallel(
                     results.put(work(connection, queue.get_nowait()))
         except Empty:
             return
+        except ConnectFailed as error:
+            refusals.put(error)
+            if error.code != "CONNECT-FULL":
+                failed.set()
         except BaseException:
             failed.set()
             raise
@@ -192,4 +207,6 @@ def in_parallel(
         done = [pool.submit(drain) for _ in range(jobs)]
     for future in done:
         future.result()
+    if not refusals.empty() and (failed.is_set() or not queue.empty()):
+        raise refusals.get_nowait()
     return [results.get_nowait() for _ in range(results.qsize())]

@@ -49,6 +49,11 @@ class IndexUnit:
     entry: Entry | None = None
     statistics: bool = False
 
+    @property
+    def weight(self) -> int:
+        """What the board orders it by."""
+        return self.work.table.bytes - (_LAST if self.statistics else 0)
+
 
 class Indexer:
     """The work of all index lanes of one copy. Each lane runs `lane` in a thread of its own."""
@@ -65,25 +70,39 @@ class Indexer:
             if work.table.bytes <= _TOGETHER_BYTES:
                 small[work.database.source_name].append(work)
             else:
-                self._board.index((work.table.bytes, IndexUnit(work=work)))
+                self._queue(IndexUnit(work=work))
         for those in small.values():
             for start in range(0, len(those), _TOGETHER):
                 first, *more = those[start : start + _TOGETHER]
-                self._board.index((first.table.bytes, IndexUnit(work=first, more=tuple(more))))
+                self._queue(IndexUnit(work=first, more=tuple(more)))
 
-    def lane(self, spare: Callable[[], bool]) -> None:
-        """Build until nothing more can come, or this lane is one too many. Raises EngineError, or as `Board.check`."""
+    def _queue(self, *units: IndexUnit) -> None:
+        self._board.index(*((unit.weight, unit) for unit in units))
+
+    def lane(self, spare: Callable[[], bool], withdraw: Callable[[], None]) -> None:
+        """Build until nothing more can come, or this lane is one too many. Raises EngineError, or as `Board.check`.
+
+        Calls `withdraw` and ends when no session is to be had for it while other lanes have some.
+        """
         at: DatabasePlan | None = None
         session: Connection | None = None
+
+        def idle() -> None:
+            if session and self._board.short():
+                session.close()  # another lane has something to do with it
+
         try:
-            while (unit := self._board.take_index(spare)) is not None:
-                database = unit.work.database
-                if session is None or session.closed or at != database:
-                    if session:
-                        session.close()
-                    session, at = self._session(database), database
+            while (unit := self._board.take_index(spare, idle)) is not None:
+                if session and at != unit.work.database:
+                    session.close()
+                at = unit.work.database
                 session = self._persist(unit, session)
+                if session is None:
+                    self._queue(unit)
+                    withdraw()
                 self._board.index_finished()
+                if session is None:
+                    return
         finally:
             if session:
                 session.close()
@@ -93,23 +112,30 @@ class Indexer:
         self._board.watch(session)
         return session
 
-    def _persist(self, unit: IndexUnit, session: Connection) -> Connection:
-        """Do a unit, again on a new session when the connection was lost; returns the session in use."""
+    def _persist(self, unit: IndexUnit, session: Connection | None) -> Connection | None:
+        """Do a unit, again on a new session when the connection was lost; returns the session in use.
+
+        None: the target refused a session, and other lanes have some; nothing was done.
+        """
         label, attempt = unit.work.label, 1
         while True:
             try:
+                if session is None or session.closed:
+                    session = self._session(unit.work.database)
                 self._do(unit, session)
                 return session
             except (EngineError, psycopg.Error) as error:
                 self._board.check()
                 if isinstance(error, psycopg.Error):
                     error = translate(error, Side.TARGET, say("building the indexes of {label}", label=label))
+                if session:
+                    session.close()
+                if error.code == "CONNECT-FULL" and self._board.refused():
+                    return None
                 if not error.retryable or attempt == _TRIES:
                     raise error from None
             self._run.ports.control.sleep(attempt)
             attempt += 1
-            session.close()
-            session = self._session(unit.work.database)
 
     def _do(self, unit: IndexUnit, session: Connection) -> None:
         work = unit.work
@@ -119,7 +145,7 @@ class Indexer:
                 self._left[work] -= 1
                 last = not self._left[work]
             if last:
-                self._board.index((work.table.bytes, IndexUnit(work=work)))
+                self._queue(IndexUnit(work=work))
             return
         if unit.statistics:
             analyze_table(self._run, work.database, work.table, session)
@@ -157,7 +183,7 @@ class Indexer:
         if covered:
             self._finish(work)  # the full ones come with those of the partitioned table
             return
-        self._board.index((work.table.bytes - _LAST, IndexUnit(work=work, statistics=True)))
+        self._queue(IndexUnit(work=work, statistics=True))
 
     def _split(self, work: TableWork, session: Connection) -> bool:
         """Queue the indexes of a large table one by one, the largest first; what is left of the table comes last."""
@@ -166,5 +192,5 @@ class Indexer:
             return False
         with self._lock:
             self._left[work] = len(entries)
-        self._board.index(*((work.table.bytes, IndexUnit(work=work, entry=entry)) for entry in entries))
+        self._queue(*(IndexUnit(work=work, entry=entry) for entry in entries))
         return True

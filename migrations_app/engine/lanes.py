@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+
+AGAIN_SECONDS = 5.0
+"""After which a thread that has withdrawn is replaced."""
 
 
 class Lanes:
@@ -26,11 +30,12 @@ class Lanes:
         self._failed, self._over = failed, over
         self._lock = threading.Lock()
         self._number = 0
+        self._not_before = 0.0
         self._threads: list[threading.Thread] = []
 
     def man(self) -> int:
         """Start those that are missing; returns how many."""
-        if not self._busy():
+        if time.monotonic() < self._not_before or not self._busy():
             return 0
         with self._lock:
             missing = max(0, max(self._wanted(), 1) - self._number)
@@ -48,6 +53,12 @@ class Lanes:
                 return False
             self._number -= 1
             return True
+
+    def withdraw(self) -> None:
+        """Let the calling thread end for now, as what it needs is not to be had; another takes its place later."""
+        with self._lock:
+            self._number -= 1
+            self._not_before = time.monotonic() + AGAIN_SECONDS
 
     def join(self) -> None:
         """Wait for all threads, which have ended or are about to."""

@@ -109,6 +109,7 @@ NEXT: dict[str, str] = {
     "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
+    "COPY-WAITS": template("Look after the server that the message names; the copy goes on by itself."),
     "COPY-LOCKED": template("Nothing has to be done: the lock ends with the copy of this table."),
     "COPY-MOVED": template(
         "Without incremental sync let nothing write to the source, or start the task again with it."

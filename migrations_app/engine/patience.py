@@ -83,6 +83,8 @@ class Vital(NamedTuple):
     wait: str
     since: str
     blockers: str
+    own: str = ""
+    """Not empty when it waits for sessions of ours only, which nobody has to be told."""
 
     @property
     def works(self) -> bool:
@@ -135,7 +137,7 @@ class Watcher:
         return f"{word} {time.monotonic()}" if word else ""
 
     def _tell_sometimes(self, vital: Vital) -> None:
-        if self._tell and (self._told_at is None or time.monotonic() - self._told_at >= TELL_SECONDS):
+        if self._tell and not vital.own and (self._told_at is None or time.monotonic() - self._told_at >= TELL_SECONDS):
             self._told_at = time.monotonic()
             self._tell(vital)
 

@@ -273,6 +273,14 @@ def steps_for(*, incremental: bool) -> list[StepName]:
     return [*names, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
 
 
+def copies_from_the_start(step: str, *, incremental: bool) -> bool:
+    """Say whether a run that is interrupted at this step has to copy every table anew.
+
+    Without sync all rows must come from one snapshot, and that ends with the run.
+    """
+    return not incremental and step in ("", StepName.SCHEMA, StepName.COPY)
+
+
 def may_still_copy(status: str, step: str) -> bool:
     """Say whether rows of a task in this status and step may still be copied."""
     early = step in ("", StepName.SCHEMA, StepName.COPY)

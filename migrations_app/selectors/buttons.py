@@ -55,7 +55,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
             name=action.value,
             label=str(labels.ACTIONS[action]),
             tone="pri" if action in first else "danger" if action in _DANGER else "",
-            confirm=str(labels.CONFIRM.get(action, "")),
+            confirm=labels.confirmation(action, task.current_step, incremental=task.incremental),
         )
         for action in _OFFERED
         if action in allowed

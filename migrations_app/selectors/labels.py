@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..engine.conflicts import ConflictKind, Obstacle
 from ..engine.drift import ChangeKind, Doubt
-from ..engine.states import Action, Status, StepName
+from ..engine.states import Action, Status, StepName, copies_from_the_start
 
 STEPS: dict[StepName, Promise] = {
     StepName.CHECK: _("Check"),
@@ -124,6 +124,34 @@ CONFIRM: dict[Action, Promise] = {
     ),
     Action.DELETE: _("Delete this task with its history? Nothing on either server is touched."),
 }
+# The same for tasks without sync: while their rows are copied, and afterwards.
+CONFIRM_COPYING: dict[Action, Promise] = {
+    Action.PAUSE: _(
+        "Pause? Without sync all tables must come from one moment of the source, and that ends with the pause: Resume "
+        "copies every table again from the beginning."
+    ),
+    Action.RESUME: _("Resume? Every table is copied from the beginning, from a new moment of the source."),
+    Action.RETRY: _(
+        "Try again? What was made on the target stays, but every table is copied from the beginning: without sync all "
+        "of them must come from one moment of the source."
+    ),
+}
+CONFIRM_COPIED: dict[Action, Promise] = {
+    Action.PAUSE: _(
+        "Pause? All rows are on the target already. If the comparison comes after the pause, it also finds what was "
+        "written to the source since they were copied."
+    ),
+}
+
+
+def confirmation(action: Action, step: str, *, incremental: bool) -> str:
+    """Return what the operator is asked before an action of a task that stands at this step, '' for nothing."""
+    known = CONFIRM
+    if not incremental:
+        known = known | (CONFIRM_COPYING if copies_from_the_start(step, incremental=incremental) else CONFIRM_COPIED)
+    return str(known.get(action, ""))
+
+
 WAL_POLICIES: dict[str, Promise] = {
     "alarm": _("tell it, nothing else"),
     "pause_others": _("pause other tasks of this source"),

@@ -17,6 +17,7 @@ from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, forget_sync, no_more_tries
+from .interruptions import said_of_pause, said_of_retry
 from .new_tables import refuse_undecided
 from .quarantine import refuse_quarantined
 from .scheduling import time_in_words
@@ -89,7 +90,10 @@ def start_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 @transaction.atomic
 def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Stop working on the task within seconds; position, slot and target stay. Raises Refused."""
+    """Stop working on the task within seconds; position, slot and target stay. Raises Refused.
+
+    Without sync a copy under way has no position: it begins again.
+    """
     task = locked(task_id)
     require(Action.PAUSE, task)
     move(
@@ -97,7 +101,7 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         Status.PAUSED,
         actor=actor,
         code="TASK-PAUSED",
-        message=say("Paused. The source keeps the changes for us meanwhile, which takes disk space there."),
+        message=said_of_pause(task),
         paused_for=None,
         **no_more_tries(task),
         **UNKNOWN,
@@ -119,7 +123,7 @@ def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Go on with a failed task where it stopped. Raises Refused."""
     task = locked(task_id)
     require(Action.RETRY, task)
-    go_on(task, actor, "TASK-RETRIED", say("Trying again from where it stopped."))
+    go_on(task, actor, "TASK-RETRIED", said_of_retry(task))
     return task
 
 

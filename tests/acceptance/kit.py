@@ -239,6 +239,15 @@ class Migration:
         """Return code and text of everything that the task's history says, oldest first."""
         return self._rows.read("SELECT code, message FROM migrations_app_event WHERE task_id = ? ORDER BY id", self.id)
 
+    def copied(self) -> dict[str, int | None]:
+        """Return the names of the tables whose rows are on the target, with the places of their snapshots."""
+        rows = self._rows.read(
+            "SELECT name, watermark FROM migrations_app_tablecopy WHERE task_id = ?"
+            " AND status NOT IN ('waiting', 'copying')",
+            self.id,
+        )
+        return dict(rows)
+
     def story(self) -> str:
         """Return what is known about the task, for a failing test."""
         failed = self._rows.read(

@@ -25,6 +25,7 @@ from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.engine_runs import fakes, make_plan
 
 STEPS = (StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.SYNC)
+FULL_STEPS = STEPS[:-1]
 ACCOUNTS, SUM = 10, 1000
 SCHEMA = f"""
 CREATE TABLE ledger (n bigint PRIMARY KEY, who int NOT NULL, v text);
@@ -132,7 +133,8 @@ class Failure:
 class Driver:
     """Drives one task's steps in a thread as the runner does: a new epoch per attempt, again after what may pass.
 
-    The back-off is the runner's, shortened. `fatal` is the error that ended it, if one did.
+    The back-off is the runner's, shortened. `fatal` is the error that ended it, if one did. A task without sync is
+    `finished` after the indexes.
     """
 
     def __init__(self, plan: Plan, ports: Ports | None = None, step: StepName = StepName.SCHEMA) -> None:
@@ -140,6 +142,7 @@ class Driver:
         self.step = step
         self.failures: list[Failure] = []
         self.fatal: BaseException | None = None
+        self.finished = False
         self._over = threading.Event()
         self._control = FakeControl()
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -215,6 +218,10 @@ class Driver:
             seconds,
         )
 
+    def until_finished(self, seconds: float = 90) -> None:
+        """Wait until a task without sync has done its last step."""
+        self.until(lambda: self.finished, "the last step", seconds)
+
     def story(self) -> str:
         """Return what happened, for a failing test."""
         lines = [f"step {self.step}, epoch {self.plan.epoch}", *map(str, self.failures), *map(str, self.store.events)]
@@ -232,6 +239,9 @@ class Driver:
             try:
                 with Executor(self.plan, ports) as executor:
                     while executor.run(self.step).done:
+                        if not self.plan.incremental and self.step is FULL_STEPS[-1]:
+                            self.finished = True
+                            return
                         self.step = STEPS[STEPS.index(self.step) + 1]
             except Interrupted:
                 pass
@@ -253,6 +263,16 @@ class Driver:
         for database in self.plan.databases:
             state = self.store.database(database.source_name)
             self.store.save_database(replace(state, in_sync=False))
+
+
+def make_schema(plan: Plan) -> Ports:
+    """Do the first step of a task as a worker that then ended; returns the ports that remember it."""
+    ports = fake_ports()
+    for database in plan.databases:
+        fakes(ports)[1].targets[database.source_name] = database.target_name
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.SCHEMA).done
+    return ports
 
 
 @dataclass

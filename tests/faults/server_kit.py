@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,11 +37,11 @@ def set_up(cluster: Cluster, **settings: str) -> None:
 
 
 @contextlib.contextmanager
-def slowed(scene: Scene, rate: int) -> Iterator[tuple[Driver, dict[str, FaultProxy]]]:
+def slowed(scene: Scene, rate: int, **more: Any) -> Iterator[tuple[Driver, dict[str, FaultProxy]]]:
     """A driver whose bytes pass slowly, so that a fault meets the copy in its midst."""
     with fault_proxy(scene.source.port, SEED) as source, fault_proxy(scene.target.port, SEED) as target:
         source.rate = target.rate = rate
-        with Driver(scene.plan(source_port=source.port, target_port=target.port)) as driver:
+        with Driver(scene.plan(source_port=source.port, target_port=target.port, **more)) as driver:
             yield driver, {"source": source, "target": target}
 
 
@@ -72,3 +74,29 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 def rss_kilobytes() -> int:
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+@contextlib.contextmanager
+def fill_up(folder: Path) -> Iterator[None]:
+    """Leave no room on a file system for the time of the block."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * (1 << 20))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@contextlib.contextmanager
+def moved(folder: Path, to: Path) -> Iterator[None]:
+    """Keep a folder elsewhere for the time of the block, behind a symbolic link."""
+    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
+    try:
+        yield
+    finally:
+        folder.unlink()
+        subprocess.run(["cp", "-a", str(to), str(folder)], check=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene, writing
-from tests.faults.server_kit import set_up, small_disk
+from tests.faults.server_kit import fill_up, moved, set_up, small_disk
 
 
 @pytest.mark.quick
@@ -141,17 +138,13 @@ def test_a_target_that_ended_for_want_of_wal_space_is_waited_for(
             target.start()
             with Driver(breakable.plan()) as driver:
                 driver.until_in_sync()
-                filler = disk / "filler"
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while True:
-                        file.write(b"x" * (1 << 20))
-                for number in range(4):
-                    breakable.at("source", f"UPDATE big SET note = md5(note || {number}), data = data || data")
-                assert target.process is not None
-                server = target.process
-                driver.until(lambda: server.poll() is not None, "the end of the server", 60)
-                driver.until(lambda: driver.failures, "the end being noticed", 30)
-                filler.unlink()
+                with fill_up(disk):
+                    for number in range(4):
+                        breakable.at("source", f"UPDATE big SET note = md5(note || {number}), data = data || data")
+                    assert target.process is not None
+                    server = target.process
+                    driver.until(lambda: server.poll() is not None, "the end of the server", 60)
+                    driver.until(lambda: driver.failures, "the end being noticed", 30)
                 target.start()
                 driver.until(
                     lambda: (
@@ -165,16 +158,3 @@ def test_a_target_that_ended_for_want_of_wal_space_is_waited_for(
             target.stop()
     record_property("seen", f"{len(driver.failures)} failed slices: {driver.failures[0].message}")
     assert all(failure.retryable for failure in driver.failures)
-
-
-@contextlib.contextmanager
-def moved(folder: Path, to: Path) -> Iterator[None]:
-    """Keep a folder elsewhere for the time of the block, behind a symbolic link."""
-    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
-    shutil.rmtree(folder)
-    folder.symlink_to(to)
-    try:
-        yield
-    finally:
-        folder.unlink()
-        subprocess.run(["cp", "-a", str(to), str(folder)], check=True)

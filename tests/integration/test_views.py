@@ -9,7 +9,7 @@ import pytest
 from django.core import serializers
 from django.test import Client
 from django.urls import reverse
-from pytest_django.asserts import assertContains, assertRedirects
+from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
 from migrations_app.models import ConnectionTest, Event, MigrationTask
 from migrations_app.queue import waiting_messages
@@ -205,6 +205,37 @@ def test_a_confirmation_says_what_happens(action: str, words: str, anna: Client)
     fragment = anna.get(url, **HTMX)
     assertContains(fragment, words)
     assert "<html" not in fragment.text
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "action", "words"),
+    [
+        ("schema", "running", "pause", "copies every table again from the beginning"),
+        ("copy", "running", "pause", "copies every table again from the beginning"),
+        ("copy", "paused", "resume", "Every table is copied from the beginning"),
+        ("copy", "failed", "retry", "every table is copied from the beginning"),
+        ("index", "running", "pause", "All rows are on the target already."),
+    ],
+)
+def test_a_confirmation_says_whether_a_copy_without_sync_goes_on(
+    step: str, status: str, action: str, words: str, anna: Client
+) -> None:
+    task = factories.running_task(step, status=status, incremental=False)
+    page = anna.get(reverse("tasks:confirm", args=[task.id, action]))
+    assertContains(page, words)
+    assertNotContains(page, "keeps the changes")
+    assertNotContains(page, "where the task")
+
+
+@pytest.mark.parametrize(
+    ("step", "words"), [("copy", "Resume copies every table again"), ("index", "All rows are on the target")]
+)
+def test_the_pause_of_a_task_without_sync_says_what_it_costs(step: str, words: str, anna: Client) -> None:
+    task = factories.running_task(step, incremental=False)
+    anna.post(reverse("tasks:action", args=[task.id, "pause"]))
+    said = task.events.get(code="TASK-PAUSED").message
+    assert words in said
+    assert "keeps the changes" not in said
 
 
 def test_a_confirmation_of_what_is_not_allowed_says_so(anna: Client) -> None:

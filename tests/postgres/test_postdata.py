@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from migrations_app.engine import postdata
+from migrations_app.engine import foreign_keys, postdata
 from migrations_app.engine.errors import TargetError
 from migrations_app.engine.steps import index, schema
 from tests.postgres.engine_runs import fakes, make_plan, running, server
@@ -101,6 +101,29 @@ def test_foreign_keys_whose_rows_do_not_fit_stay_not_valid_and_are_reported(sour
     assert "b_a_id_fkey" in events["FK-NOT-VALID"]
     with target_cluster.connect(database.target_name) as connection:
         assert column(connection, "SELECT convalidated FROM pg_constraint WHERE conname = 'b_a_id_fkey'") == [False]
+
+
+def test_foreign_keys_of_one_table_are_proved_one_after_the_other(source_cluster, target_cluster, plan, monkeypatch):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "ALTER TABLE public.b ADD FOREIGN KEY (id) REFERENCES public.a; ALTER TABLE public.a ADD c int"
+        )
+        connection.execute("ALTER TABLE public.b ADD c int REFERENCES public.a")
+    proved, original = [], foreign_keys.in_parallel
+
+    def noted(run, database, items, work):
+        proved.extend(items)
+        return original(run, database, items, work)
+
+    monkeypatch.setattr(foreign_keys, "in_parallel", noted)
+    with running(plan) as run:
+        migrate(run)
+    tables = [{(place.schema, place.table) for _, place in keys} for keys in proved]
+    assert all(len(one) == 1 for one in tables)
+    assert len(set().union(*tables)) == len(tables), "two lanes would wait for each other"
+    assert max(map(len, proved)) > 1
+    assert compare(source_cluster, target_cluster, plan) == []
 
 
 def test_a_half_built_index_is_built_again(source_cluster, target_cluster, plan):

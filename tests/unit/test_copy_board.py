@@ -113,3 +113,23 @@ def test_a_unit_that_went_well_ends_the_pauses(monkeypatch: pytest.MonkeyPatch) 
     made.finished(second)
     assert made._failed_in_a_row == 0
     assert made.take()
+
+
+def test_a_unit_that_got_no_connection_is_the_next_one_and_keeps_its_tries() -> None:
+    units = [Unit(database=SHOP), Unit(database=SHOP)]
+    made = board(list(units))
+    first = made.take()
+    assert first
+    made.back(first)
+    assert made.take() is first
+    assert first.tries == 0
+
+
+def test_a_refused_lane_counts_on_those_that_are_at_work() -> None:
+    made = board([])
+    assert not made.short()
+    assert not made.refused()
+    with made.at_work():
+        assert made.refused()
+    assert made.short()
+    assert not made.refused()

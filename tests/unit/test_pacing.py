@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from migrations_app.engine.errors import CancelRequested
-from migrations_app.engine.lanes import Lanes
+from migrations_app.engine.lanes import AGAIN_SECONDS, Lanes
 from migrations_app.engine.pacing import Pacing
 from migrations_app.engine.plan import Knobs
 from tests.fakes import FakeControl
@@ -145,3 +145,17 @@ def test_one_lane_is_always_left() -> None:
     assert not lanes.spare()
     ending.set()
     lanes.join()
+
+
+def test_a_lane_that_withdraws_is_replaced_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ending = [100.0], threading.Event()
+    monkeypatch.setattr("migrations_app.engine.lanes.time.monotonic", lambda: now[0])
+    lanes, failures = _lanes([2], ending)
+    assert lanes.man() == 2
+    lanes.withdraw()
+    assert lanes.man() == 0
+    now[0] += AGAIN_SECONDS
+    assert [lanes.man(), lanes.man()] == [1, 0]
+    ending.set()
+    lanes.join()
+    assert not failures

@@ -13,7 +13,7 @@ import psycopg
 
 from ..catalog import Table
 from ..connect import Connection, cancel_all, first_line, translate
-from ..errors import ConnectionLost
+from ..errors import ConnectFailed, ConnectionLost
 from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -72,12 +72,22 @@ class TableComparer:
         self._done = 0
         self._total = 1
         self._failed = threading.Event()
+        self._refusal: ConnectFailed | None = None
 
     def run(self, work: list[Work]) -> Verdicts:
-        """Compare these tables, the biggest first, `plan.copy_jobs` at a time."""
+        """Compare these tables, the biggest first, `plan.copy_jobs` at a time, or as many as get connections."""
         queue = deque(sorted(work, key=lambda item: -item.source.bytes))
         self._total = max(1, sum(item.source.bytes for item in work))
         jobs = 1 if self._moment.locked else max(1, min(self._run.plan.copy_jobs, len(work)))
+        self._round(queue, jobs)
+        if queue:  # those that had a connection were through when others gave their table back
+            self._round(queue, 1)
+        if queue and self._refusal:
+            raise self._refusal
+        self._verdicts.tables.sort(key=lambda item: (item.schema, item.name))
+        return self._verdicts
+
+    def _round(self, queue: deque[Work], jobs: int) -> None:
         with ThreadPoolExecutor(jobs, thread_name_prefix="compare") as pool:
             futures = [pool.submit(self._worker, queue) for _ in range(jobs)]
             wait(futures, return_when=FIRST_EXCEPTION)
@@ -88,8 +98,6 @@ class TableComparer:
         self._run.ports.control.check()
         for future in futures:
             future.result()
-        self._verdicts.tables.sort(key=lambda item: (item.schema, item.name))
-        return self._verdicts
 
     def _worker(self, queue: deque[Work]) -> None:
         pair = None
@@ -99,7 +107,14 @@ class TableComparer:
                 item = queue.popleft()
             except IndexError:
                 break
-            pair = pair or self._open()
+            try:
+                pair = pair or self._open()
+            except ConnectFailed as error:
+                if error.code != "CONNECT-FULL":
+                    raise
+                self._refusal = error
+                queue.appendleft(item)  # for those that have a connection
+                break
             self._keep(item, self._judge(pair, item))
         if pair and not self._moment.locked:
             pair.source.close()
@@ -110,7 +125,11 @@ class TableComparer:
             source, target = self._moment.locked
         else:
             source = open_under(self._run, Side.SOURCE, self._database.source_name, self._moment.source_snapshot)
-            target = open_under(self._run, Side.TARGET, self._database.target_name, self._moment.target_snapshot)
+            try:
+                target = open_under(self._run, Side.TARGET, self._database.target_name, self._moment.target_snapshot)
+            except BaseException:
+                source.close()
+                raise
         pair = _Pair(source, target, Dialect.between(source, target))
         with self._lock:
             self._pairs.append(pair)

@@ -12,6 +12,7 @@ import psycopg
 from ..connect import translate
 from ..copy_board import Board, Stopped, Unit
 from ..copy_plan import DatabaseWork, copied_state, copy_locked, make_units, plan_database
+from ..copy_waits import Waits
 from ..copying import Lane
 from ..errors import ConnectionLost, EngineError
 from ..index_lanes import Indexer, IndexUnit
@@ -35,17 +36,30 @@ def run(run: Run) -> Outcome:
     """Copy what is not copied yet in every database of the task. Repeatable at any moment.
 
     A table counts as copied once its rows are on the target's disk; it then remembers the place of its snapshot. With
-    incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison.
+    incremental sync a snapshot is closed as soon as nothing needs it; otherwise it stays open for the comparison, and
+    failures that may pass are waited for here as long as it stands: with it all that is copied would be lost.
     """
     run.ports.store.step_progress(0, 1, say("looking at what is left to copy"))
+    waits = Waits(run)
+    while True:
+        try:
+            _copy(run)
+            return DONE
+        except EngineError as error:
+            run.ports.control.check()
+            if not waits.may_go_on(error):
+                raise
+            waits.wait(error)
+
+
+def _copy(run: Run) -> None:
     for number in range(_PASSES):
         if not (aside := _pass(run, again=number > 0)):
-            return DONE
+            return
         _tell(run, aside)
     for database in run.databases():
         copy_locked(run, database)
     _pass(run, again=True)
-    return DONE
 
 
 def _pass(run: Run, *, again: bool) -> list[TableWork]:
@@ -89,6 +103,7 @@ class _Copy:
         self._done = [state for work in works for state in work.done]
         self.aside: list[TableWork] = []
         self._lanes: set[Lane] = set()
+        self._told_short = False
         self._lock = threading.Lock()
         self._over = threading.Semaphore(0)
         self._pacing = Pacing(lambda: knobs(run))
@@ -100,7 +115,7 @@ class _Copy:
             over=self._over,
         )
         self._building = Lanes(
-            lambda: self.indexer.lane(self._building.spare),
+            lambda: self.indexer.lane(self._building.spare, lambda: self._withdraw(self._building)),
             wanted=lambda: knobs(run).index_jobs,
             busy=self.board.indexes_left,
             failed=self._failed,
@@ -112,7 +127,7 @@ class _Copy:
         lookout = Lookout(self.run_, self._open_lanes)
         lookout.start()
         running = self._man()
-        while running:
+        while running or (self.board.indexes_left() and self.board.failure is None):
             if self._over.acquire(timeout=_TICK_SECONDS):
                 running -= 1
                 continue
@@ -128,8 +143,15 @@ class _Copy:
         lookout.stop()
         self._save_indexed()
         if self.board.failure is not None:
+            self._close_own()
             raise self.board.failure
         self._tick()
+
+    def _close_own(self) -> None:
+        """Close the snapshots that nobody else knows: the run may go on with the others."""
+        for name, snapshot in self.snapshots.items():
+            if self.run_.snapshots.get(name) is not snapshot:
+                snapshot.close()
 
     def _man(self) -> int:
         """Start the lanes that are wanted and missing; returns how many."""
@@ -138,6 +160,18 @@ class _Copy:
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, Stopped):
             self.board.fail(error)
+
+    def _withdraw(self, lanes: Lanes) -> None:
+        """End the calling lane, for which a server had no session left; others go on, and it comes back later."""
+        lanes.withdraw()
+        with self._lock:
+            told, self._told_short = self._told_short, True
+        if not told:
+            self.store.event(
+                "warning",
+                "CONNECT-FULL",
+                say("A server has no connection left for all our sessions: the copy goes on with fewer at a time."),
+            )
 
     def _copy_lane(self) -> None:
         lane: Lane | None = None
@@ -157,6 +191,10 @@ class _Copy:
                 except (EngineError, psycopg.Error) as error:
                     self._without(lane)
                     lane = None
+                    if getattr(error, "code", "") == "CONNECT-FULL" and self.board.refused():
+                        self.board.back(unit)
+                        self._withdraw(self._copying)
+                        return
                     self._try_again(unit, error)
                 else:
                     self._finish(unit)
@@ -191,7 +229,8 @@ class _Copy:
 
     def _work_on(self, unit: Unit, lane: Lane | None) -> None:
         if not unit.tables:
-            sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
+            with self.board.at_work():
+                sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
             return
         if lane is None:
             raise ConnectionLost(say("No snapshot of {source_name} is open.", source_name=unit.database.source_name))

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from ...engine.errors import ConflictError, EngineError, SchemaChanged
 from ...engine.ports import TableStatus
-from ...engine.states import Status, StepName, steps_for
+from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
@@ -212,7 +212,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         return True
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
-    hint = error.hint or say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
+    hint = error.hint or _what_next(step, incremental=task.incremental)
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
     conflict = error.conflict if isinstance(error, ConflictError) else None
     drift = error.drift if isinstance(error, SchemaChanged) else None
@@ -235,6 +235,12 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     )
     forget_sync(task)
     return False
+
+
+def _what_next(step: StepName, *, incremental: bool) -> str:
+    if copies_from_the_start(step, incremental=incremental):
+        return say("Mend the cause and press Retry, which copies every table from the beginning, or Cancel.")
+    return say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
 
 
 def _wait_for_another_try(task: MigrationTask, error: EngineError, since: datetime) -> None:

@@ -1,0 +1,165 @@
+"""What goes wrong on either server while rows are copied: locks, deadlocks, logins, room."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.states import StepName
+from tests.faults.conftest import Record
+from tests.faults.engine_kit import Driver, Scene, make_schema, writing
+from tests.faults.proxy import Way
+from tests.faults.server_kit import fill_up, moved, slowed, small_disk
+
+COPY = StepName.COPY
+BIG_INDEXED = """
+CREATE TABLE wide (id int PRIMARY KEY, v text);
+INSERT INTO wide SELECT g, md5(g::text) || md5((g + 1)::text) || md5((g + 2)::text) || md5((g + 3)::text)
+  FROM generate_series(1, 70000) g;
+CREATE INDEX ON wide (v, id); CREATE INDEX ON wide (id, v); CREATE INDEX ON wide (upper(v));
+"""
+
+
+@pytest.mark.quick
+@pytest.mark.fault("C5", "LOCK TABLE ... IN SHARE MODE held on the target in the copy, patience shortened")
+@pytest.mark.usefixtures("short_patience")
+def test_a_lock_on_the_target_is_told_with_its_holder_in_the_copy(scene: Scene, record_property: Record) -> None:
+    ports = make_schema(scene.plan())
+    with writing(scene) as writers, scene.target.connect(scene.target_db) as holder:
+        holder.execute("BEGIN; LOCK TABLE big IN SHARE MODE")
+        pid = holder.info.backend_pid
+        with Driver(scene.plan(epoch=2), ports, COPY) as driver:
+            driver.until(lambda: driver.told("DST-LOCKED"), "the lock being told", 30)
+            text = driver.told("DST-LOCKED")
+            later = time.monotonic() + 12
+            driver.until(lambda: time.monotonic() > later, "patience", 20)
+            scene.at("source", "SET lock_timeout = '5s'; BEGIN; LOCK TABLE big; COMMIT")  # nobody waits for us there
+            holder.execute("COMMIT")
+            driver.until_in_sync()
+            writers.stop()
+            scene.drained(driver)
+    record_property("seen", text)
+    assert f"PID {pid}, user postgres" in text
+    assert driver.failures == []
+    assert "RUN-RETRY" not in driver.events
+    scene.assert_whole(writers)
+
+
+@pytest.mark.quick
+@pytest.mark.fault("C6", "crossed locks: a lane of the copy is the victim of a deadlock on the target")
+def test_a_deadlock_in_the_copy_is_tried_again(scene: Scene, record_property: Record) -> None:
+    ports = make_schema(scene.plan())
+    with scene.target.connect(scene.target_db) as stranger:
+        stranger.execute("SET deadlock_timeout = '1h'")
+        stranger.execute("BEGIN; LOCK TABLE big IN SHARE MODE")
+        with Driver(scene.plan(epoch=2), ports, COPY) as driver:
+            held = (
+                "SELECT h.relation::regclass::text FROM pg_locks w JOIN pg_locks h USING (pid) WHERE NOT w.granted"
+                " AND w.relation = 'big'::regclass AND h.granted AND h.mode = 'RowExclusiveLock'"
+                " AND h.relation IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 2200)"
+            )
+            ((other,),) = driver.until(lambda: scene.at("target", held), "a lane waiting", 20)
+            stranger.execute(f"LOCK TABLE {other} IN SHARE MODE".encode())
+            stranger.execute("ROLLBACK")
+            driver.until_in_sync()
+            record_property("seen", driver.told("RUN-RETRY"))
+    assert driver.events.count("RUN-RETRY") == 1
+    assert "deadlock" in driver.told("RUN-RETRY")
+    assert driver.failures == []
+    scene.assert_whole()
+
+
+@pytest.mark.parametrize(
+    "side",
+    [
+        pytest.param("source", marks=pytest.mark.fault("B8", "every connection of the source used up, in the copy")),
+        pytest.param("target", marks=pytest.mark.fault("C14", "every connection of the target used up, in the copy")),
+    ],
+)
+def test_a_copy_waits_for_a_server_without_a_connection_left(
+    breakable: Scene, side: str, record_property: Record
+) -> None:
+    cluster = breakable.source if side == "source" else breakable.target
+    with slowed(breakable, 400_000) as (driver, proxies), contextlib.ExitStack() as idle:
+        driver.until_step(COPY)
+        driver.until(lambda: proxies["target"].passed[Way.TO_SERVER] > 400_000, "rows on their way")
+        held: list[psycopg.Connection[tuple[object, ...]]] = []
+        boss = idle.enter_context(cluster.connect())
+
+        def refused() -> bool:
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    held.append(idle.enter_context(cluster.connect()))
+            boss.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'towpath:%'"
+            )
+            return any(one.code == "CONNECT-FULL" for one in driver.failures)
+
+        driver.until(refused, "the refusal", 90)
+        record_property("seen", next(one.message for one in driver.failures if one.code == "CONNECT-FULL"))
+        for one in held:
+            one.close()
+        for proxy in proxies.values():
+            proxy.rate = 0
+        driver.until_in_sync(120)
+    assert all(failure.retryable for failure in driver.failures), driver.story()
+    breakable.assert_whole()
+
+
+@pytest.mark.fault("C3", "the tablespace of the target's database full in an index build, then given room")
+def test_a_disk_that_is_full_in_an_index_build_is_told_and_taken_up_again(
+    breakable: Scene, record_property: Record
+) -> None:
+    breakable.at("source", BIG_INDEXED)
+    with small_disk(36) as disk, breakable.target.connect() as boss:
+        boss.execute(f"CREATE TABLESPACE narrow LOCATION '{disk}'".encode())
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE narrow'.encode())
+        with Driver(breakable.plan()) as driver:
+            failure = driver.until_failure(120)
+        record_property("seen", f"{failure.code}: {failure.message}")
+        assert failure.code == "DST-FULL"
+        assert failure.hint
+        files = "SELECT relfilenode FROM pg_class WHERE relname = 'wide'"
+        before = breakable.at("target", files)
+        subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
+        with Driver(breakable.plan(epoch=99), driver.ports, driver.step) as again:
+            again.until_in_sync(120)
+        assert breakable.at("target", files) == before, "the rows were copied again"
+        breakable.assert_whole()
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE pg_default'.encode())
+        boss.execute("DROP TABLESPACE narrow")
+
+
+@pytest.mark.fault("C4", "the file system of the target's WAL full in the copy, so that the server ends itself")
+def test_a_target_that_ended_in_the_copy_for_want_of_wal_space_is_waited_for(
+    breakable: Scene, fresh_target: Cluster, record_property: Record
+) -> None:
+    target = breakable.target = fresh_target
+    breakable.target_db = "postgres"
+    breakable.at(
+        "source",
+        "INSERT INTO big SELECT g, 'more', decode(repeat(md5(g::text), 128), 'hex')"
+        " FROM generate_series(100001, 180000) g",
+    )
+    with small_disk(256) as disk:
+        target.stop()
+        with moved(target.data / "pg_wal", disk / "pg_wal"):
+            target.start()
+            with slowed(breakable, 30_000_000) as (driver, proxies):
+                driver.until_step(COPY)
+                driver.until(lambda: proxies["target"].passed[Way.TO_SERVER] > 4_000_000, "rows on their way")
+                with fill_up(disk):
+                    assert target.process is not None
+                    driver.until(lambda: target.process and target.process.poll() is not None, "its end", 60)
+                    assert driver.step is COPY
+                target.start()
+                driver.until_in_sync(180)
+            breakable.assert_whole()
+            target.stop()
+    record_property("seen", f"{len(driver.failures)} failed slices, {driver.events.count('RUN-RETRY')} units again")
+    assert all(failure.retryable for failure in driver.failures)

@@ -1,0 +1,75 @@
+"""When the copy of a task without sync waits under its snapshot instead of ending the run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from migrations_app.engine import copy_waits
+from migrations_app.engine.copy_waits import KEPT_SECONDS, Waits
+from migrations_app.engine.errors import ConnectionLost, EngineError, TargetError
+from migrations_app.engine.plan import DatabasePlan
+from migrations_app.engine.ports import TableState, TableStatus
+from tests.fakes import fake_ports
+from tests.postgres.engine_runs import fakes
+
+SHOP = DatabasePlan(source_name="shop", target_name="shop")
+CUT = ConnectionLost("cut")
+
+
+def state(name: str, status: TableStatus, **more: Any) -> TableState:
+    return TableState(database="shop", schema="public", name=name, oid=1, status=status, **more)
+
+
+def copying(*states: TableState, incremental: bool = False, alive: bool = True) -> Any:
+    ports = fake_ports()
+    ports.store.save_tables(*(states or (state("a", TableStatus.DONE), state("b", TableStatus.COPYING))))
+    return SimpleNamespace(
+        plan=SimpleNamespace(incremental=incremental),
+        ports=ports,
+        databases=lambda: (SHOP,),
+        snapshots={"shop": SimpleNamespace(alive=lambda: alive)},
+    )
+
+
+def test_a_copy_goes_on_under_its_snapshot() -> None:
+    assert Waits(copying()).may_go_on(CUT)
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [
+        pytest.param(copying(incremental=True), CUT, id="with sync every table has a place of its own"),
+        pytest.param(copying(alive=False), CUT, id="the snapshot is gone"),
+        pytest.param(copying(), TargetError("full"), id="it will not pass"),
+        pytest.param(copying(state("a", TableStatus.COPYING)), CUT, id="nothing would be lost"),
+    ],
+)
+def test_a_copy_ends_its_run_otherwise(run: Any, error: EngineError) -> None:
+    assert not Waits(run).may_go_on(error)
+
+
+def test_a_copy_that_does_not_get_on_ends_its_run_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(copy_waits.time, "monotonic", lambda: now[0])
+    run = copying()
+    waits = Waits(run)
+    assert waits.may_go_on(CUT)
+    now[0] += KEPT_SECONDS
+    assert not waits.may_go_on(CUT)
+    run.ports.store.save_tables(state("b", TableStatus.DONE), state("c", TableStatus.COPYING))
+    assert waits.may_go_on(CUT)
+
+
+def test_what_a_crash_of_the_target_empties_is_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_waits, "_LONGEST_PAUSE_SECONDS", 0.0)
+    run = copying(state("fleeting", TableStatus.DONE, unlogged=True), state("kept", TableStatus.DONE))
+    Waits(run).wait(CUT)
+    _, store, _ = fakes(run.ports)
+    assert {one.name: one.status for one in store.table_rows.values()} == {
+        "fleeting": TableStatus.WAITING,
+        "kept": TableStatus.DONE,
+    }
+    assert [code for _, code, _ in store.events] == ["COPY-WAITS"]
