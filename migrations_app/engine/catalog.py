@@ -40,6 +40,7 @@ class Table:
     is_heap: bool
     parent_oid: int | None
     bytes: int
+    outside_bytes: int  # of `bytes`: values that are kept outside their rows, most of them compressed
     rows_estimate: int
     owner: str
     can_read: bool
@@ -89,7 +90,8 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     tables = []
     text = query("tables", connection.info.server_version)
     if not sizes:
-        text = text.replace("pg_catalog.pg_table_size(c.oid)", "0")
+        for size in ("pg_catalog.pg_table_size(c.oid)", "pg_catalog.pg_relation_size(c.reltoastrelid)"):
+            text = text.replace(size, "0")
     for row in connection.execute(text).fetchall():
         values: dict[str, Any] = dict(zip(names, _plain(row), strict=True))
         for key in ("primary_key", "unique_key", "identity_index_key"):

@@ -31,6 +31,8 @@ from .wording import say
 
 _IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
+# A row that libpq passes on is in our memory several times, and compressed values grow up to 255 times: 8 MB here.
+_JOINED_OUTSIDE_BYTES = 32 << 10
 _SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
 _NO_SUCH_COLUMN = "42703"
 
@@ -182,10 +184,12 @@ class Lane:
             self._command(text, doing)
         for work in works:
             work.bytes_done = 0
-        if len(works) == 1:
-            self._copy(works[0], Part("", 0), freeze=freeze)
-        else:
-            self._copy_many(works)
+        joined = [work for work in works if work.table.outside_bytes <= _JOINED_OUTSIDE_BYTES] if len(works) > 1 else []
+        if joined:
+            self._copy_many(joined)
+        for work in works:
+            if work not in joined:
+                self._copy(work, Part("", 0), freeze=freeze)
         self._leave()
         self._command("COMMIT", doing)
 
