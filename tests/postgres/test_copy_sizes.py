@@ -49,6 +49,17 @@ def test_a_value_that_is_small_only_while_it_is_compressed_does_not_pass_through
     assert _lengths(target_cluster, target_db, "t7") == [(1, 1)]
 
 
+def test_large_objects_pass_in_pieces_that_fit_into_memory(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    made = "SELECT lo_from_bytea(70000 + n, convert_to(repeat('x', 3000000), 'UTF8')) FROM generate_series(1, 40) n"
+    _make(run, source_cluster, target_cluster, "CREATE TABLE t (id int)", made)
+    assert peak_bytes(run) < MOST_BYTES / 2  # other lanes work beside
+    with target_cluster.connect(target_db) as connection:
+        lengths = "SELECT count(*), sum(length(lo_get(oid))) FROM pg_largeobject_metadata"
+        assert connection.execute(lengths).fetchone() == (40, 120_000_000)
+
+
 _EXTERNAL = "CREATE TABLE t (id int, v bytea); ALTER TABLE t ALTER v SET STORAGE EXTERNAL"
 _HUGE = {
     "bytea of 300 MB": (_EXTERNAL, "INSERT INTO t VALUES (1, convert_to(repeat('x', {bytes}), 'UTF8'))", 300_000_000),
