@@ -76,7 +76,7 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     name = qualified(work.table.schema, work.table.name)
     columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
     listed = f" ({columns})" if columns else ""
-    options = ["FORMAT binary"] if _binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
+    options = ["FORMAT binary"] if travels_in_binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
     source = f"{name}{listed}"
     if part.where:
         source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
@@ -87,7 +87,8 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     )
 
 
-def _binary(work: TableWork, encodings: Encodings) -> bool:
+def travels_in_binary(work: TableWork, encodings: Encodings) -> bool:
+    """Say whether every column reads back the same on the other server when it is sent in binary."""
     if work.target is None or not encodings.same_unicode:
         return False
     there = {column.name: column for column in work.target.columns}

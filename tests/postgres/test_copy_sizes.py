@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import row_sizes
+from migrations_app.engine.connect import server_error
+from migrations_app.engine.errors import SourceError
 from migrations_app.engine.outcome import Run
+from migrations_app.engine.plan import Side
+from migrations_app.engine.relay import Relay
+from migrations_app.engine.steps import copy
 from tests.postgres.copy_kit import execute
 from tests.postgres.copy_worker import peak_bytes
 from tests.postgres.engine_runs import make_plan, register_tables, running
@@ -58,6 +64,67 @@ def test_large_objects_pass_in_pieces_that_fit_into_memory(
     with target_cluster.connect(target_db) as connection:
         lengths = "SELECT count(*), sum(length(lo_get(oid))) FROM pg_largeobject_metadata"
         assert connection.execute(lengths).fetchone() == (40, 120_000_000)
+
+
+_REFUSED = "The source reported an error while copying public.t: invalid memory alloc request size 1200000003 (XX000)"
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY", ""], ids=["with a key", "without a key"])
+def test_a_row_that_a_server_cannot_hold_is_named_when_its_copy_fails(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    rows = "INSERT INTO t SELECT i, repeat('x', i * 400) FROM generate_series(1, 3) i"
+    _make(run, source_cluster, target_cluster, f"CREATE TABLE t (id int {key}, v text)", rows)
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1000)
+
+    def fails(*_: object) -> None:
+        raise server_error("XX000", "invalid memory alloc request size 1200000003", Side.SOURCE, "copying public.t")
+
+    monkeypatch.setattr(Relay, "copy", fails)
+    with pytest.raises(SourceError) as caught:
+        copy.run(run)
+    told = caught.value
+    assert told.code == "ROW-TOOBIG"
+    assert told.message.startswith(f"A row of public.t ({'3' if key else '0,3'}) takes 0 MB.")
+    assert told.message.endswith(_REFUSED)
+    assert told.public_message.startswith("A row of public.t takes")
+
+
+def test_another_internal_error_is_not_taken_for_a_large_row(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make(run, source_cluster, target_cluster, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+
+    def fails(*_: object) -> None:
+        raise server_error("XX000", "cache lookup failed for type 7", Side.SOURCE, "copying public.t")
+
+    monkeypatch.setattr(Relay, "copy", fails)
+    with pytest.raises(SourceError) as caught:
+        copy.run(run)
+    assert caught.value.code == "SRC-ERROR"
+
+
+@pytest.mark.long
+def test_a_row_that_is_too_large_as_text_is_refused_with_its_key(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path: Path
+) -> None:
+    made = "CREATE DATABASE latin_rows ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    with source_cluster.connect() as source, target_cluster.connect() as target:
+        for one in (source, target):
+            one.execute(made.encode())
+        try:
+            with running(make_plan(source_cluster, target_cluster, [("latin_rows", "latin_rows")], tmp_path)) as run:
+                schema = "CREATE TABLE t (id int PRIMARY KEY, v bytea)"
+                rows = "INSERT INTO t VALUES (7, convert_to(repeat('x', 600000000), 'LATIN1'))"
+                _make(run, source_cluster, target_cluster, schema, rows)
+                with pytest.raises(SourceError, match=r"A row of public\.t \(7\) takes 1200 MB") as caught:
+                    copy.run(run)
+                assert caught.value.code == "ROW-TOOBIG"
+        finally:
+            drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'latin_rows'"
+            source.execute(drop)
+            for one in (source, target):
+                one.execute("DROP DATABASE latin_rows WITH (FORCE)")
 
 
 _EXTERNAL = "CREATE TABLE t (id int, v bytea); ALTER TABLE t ALTER v SET STORAGE EXTERNAL"
