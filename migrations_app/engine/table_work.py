@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .binary_forms import may_travel
 from .catalog import Table
 from .encodings import Encodings
 from .errors import SchemaChanged
@@ -91,14 +92,8 @@ def travels_in_binary(work: TableWork, encodings: Encodings) -> bool:
     """Say whether every column reads back the same on the other server when it is sent in binary."""
     if work.target is None or not encodings.same_unicode:
         return False
-    there = {column.name: column for column in work.target.columns}
-    return all(
-        column.binary_safe
-        and (other := there.get(column.name)) is not None
-        and other.binary_safe
-        and other.type_name == column.type_name
-        for column in work.table.copied_columns
-    )
+    there = {column.name: column.binary_form for column in work.target.columns}
+    return all(may_travel(column.binary_form, there.get(column.name, "")) for column in work.table.copied_columns)
 
 
 def shape_changed(work: TableWork) -> SchemaChanged:

@@ -98,7 +98,7 @@ def _look(
             unseen.append(table)
             continue
         # Whether the other side can take binary is known only when its tables stand: this is the least that is sent.
-        as_text = converted or not all(column.binary_safe for column in table.copied_columns)
+        as_text = converted or not all(column.binary_form for column in table.copied_columns)
         found = too_large(context.source(database.source_name), table, as_text=as_text, seconds=left)
         if found is None:
             unseen.append(table)
