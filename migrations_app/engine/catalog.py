@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from .binary_forms import read_binary_forms
 from .connect import Connection
 from .selection import Selection
 from .sql import query
@@ -21,9 +22,9 @@ class Column:
     not_null: bool
     generated: str  # '' | 's' stored | 'v' virtual
     identity: str  # '' | 'a' always | 'd' by default
-    binary_safe: bool
     position: int
     has_equality: bool
+    binary_form: str = ""  # what a value looks like in binary COPY (`binary_forms`), '' when it must travel as text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Table:
     is_heap: bool
     parent_oid: int | None
     bytes: int
+    outside_bytes: int  # of `bytes`: values that are kept outside their rows, most of them compressed
     rows_estimate: int
     owner: str
     can_read: bool
@@ -82,16 +84,20 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     Asking for a size waits for whoever has locked the table; without `sizes` they are 0, and nothing waits.
     """
     columns: dict[int, list[Column]] = defaultdict(list)
+    forms = read_binary_forms(connection)
+    fields = [name for name in Column.__dataclass_fields__ if name != "binary_form"]
     for row in connection.execute(query("columns")).fetchall():
         oid, *rest = _plain(row)
-        columns[oid].append(Column(**dict(zip(Column.__dataclass_fields__, rest, strict=True))))
+        values: dict[str, Any] = dict(zip(fields, rest, strict=True))
+        columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
     names = [name for name in Table.__dataclass_fields__ if name != "columns"]
     tables = []
     text = query("tables", connection.info.server_version)
     if not sizes:
-        text = text.replace("pg_catalog.pg_table_size(c.oid)", "0")
+        for size in ("pg_catalog.pg_table_size(c.oid)", "pg_catalog.pg_relation_size(c.reltoastrelid)"):
+            text = text.replace(size, "0")
     for row in connection.execute(text).fetchall():
-        values: dict[str, Any] = dict(zip(names, _plain(row), strict=True))
+        values = dict(zip(names, _plain(row), strict=True))
         for key in ("primary_key", "unique_key", "identity_index_key"):
             values[key] = tuple(values[key] or ())
         tables.append(Table(**values, columns=tuple(columns[values["oid"]])))

@@ -42,6 +42,9 @@ class DatabaseWork:
     to_index: list[TableWork] = field(default_factory=list)
     done: list[TableState] = field(default_factory=list)
     large_objects: bool = False
+    """They are still to be copied: `held_bytes` on the source, of which `carried_bytes` have passed."""
+    held_bytes: int = 0
+    carried_bytes: int = 0
 
 
 def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> DatabaseWork:
@@ -65,6 +68,7 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
     source, target = _catalogs(run, database, snapshot)
     made, there_before = made_tables(run, database), adopted(run, database)
     work = DatabaseWork(database, snapshot, large_objects=not again and large_objects.selected(run, database))
+    work.held_bytes = large_objects.held_bytes(run, database) if work.large_objects else 0
     for state in states:
         if state.status is TableStatus.DONE:
             work.done.append(state)

@@ -23,14 +23,27 @@ from .parts import Part
 from .patience import activity_of
 from .plan import DatabasePlan, Side
 from .relay import Relay, Stream
+from .row_sizes import is_too_large, refused
 from .snapshot import BEGIN, Snapshot
-from .table_work import Busy, GaveWay, Moved, TableWork, copy_statements, emptying, shape_changed, target_name
+from .table_work import (
+    Busy,
+    GaveWay,
+    Moved,
+    TableWork,
+    copy_statements,
+    emptying,
+    shape_changed,
+    target_name,
+    travels_in_binary,
+)
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
 from .wire import Patience
 from .wording import say
 
 _IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
+# A row that libpq passes on is in our memory several times, and compressed values grow up to 255 times: 8 MB here.
+_JOINED_OUTSIDE_BYTES = 32 << 10
 _SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
 _NO_SUCH_COLUMN = "42703"
 
@@ -183,10 +196,12 @@ class Lane:
         self._enter_last(works, doing)
         for work in works:
             work.bytes_done = 0
-        if len(works) == 1:
-            self._copy(works[0], Part("", 0), freeze=freeze)
-        else:
-            self._copy_many(works)
+        joined = [work for work in works if work.table.outside_bytes <= _JOINED_OUTSIDE_BYTES] if len(works) > 1 else []
+        if joined:
+            self._copy_many(joined)
+        for work in works:
+            if work not in joined:
+                self._copy(work, Part("", 0), freeze=freeze)
         self._leave()
         self._command("COMMIT", doing)
 
@@ -232,13 +247,20 @@ class Lane:
         self._asked_away, self._streaming = False, True
         try:
             yield
-        except SourceError as error:
+        except (SourceError, TargetError) as error:
             if error.sqlstate == _NO_SUCH_COLUMN and self._current:
                 raise shape_changed(self._current) from error
+            if self._current and is_too_large(error):
+                raise self._too_large(self._current, error) from error
             raise
         finally:
             self._streaming = False
             self.rows_passing = 0
+
+    def _too_large(self, work: TableWork, error: EngineError) -> EngineError:
+        self._streaming = False  # nothing is read any more that could be given up
+        as_text = not travels_in_binary(work, self.encodings)
+        return refused(self.run, self.database, work.table, error, as_text=as_text)
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""

@@ -16,7 +16,7 @@ from .connect import Connection
 from .errors import EngineError
 from .mapping import renaming_of
 from .names import qualified
-from .outcome import Run
+from .outcome import Run, knobs
 from .plan import DatabasePlan, Side
 from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
@@ -40,7 +40,8 @@ _SIZES = (
 )
 _FACTS = (
     "SELECT (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'shared_buffers'),"
-    " (SELECT setting::bigint * 8 FROM pg_catalog.pg_settings WHERE name = 'effective_cache_size'),"
+    " (SELECT CASE WHEN source <> 'default' THEN setting::bigint * 8 ELSE 0 END"
+    " FROM pg_catalog.pg_settings WHERE name = 'effective_cache_size'),"
     " (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'),"
     " pg_catalog.current_setting('max_parallel_workers')::bigint,"
     " coalesce(pg_catalog.current_setting('max_parallel_maintenance_workers', true), '0')::bigint"
@@ -143,21 +144,24 @@ def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> 
     """Return the settings for building on this target, chosen from what it says about itself.
 
     Memory: nobody but the server knows how much there is; its buffers are a quarter of it by custom, and the planner's
-    idea of the cache three quarters. A quarter of that, shared by the lanes, is never less than the server's own
-    setting. Processors: as many as the server allows for one build, or a quarter of those that it has for all queries;
+    idea of the cache three quarters, where somebody has set it: the server's own is the same on every machine. A
+    quarter of that, shared by as many lanes as are wanted now, is never less than the server's own setting.
+    Processors: as many as the server allows for one build, or a quarter of those that it has for all queries;
     when builds go on `apart`, they share what it allows for one, the process that leads each of them included.
     """
-    known = run.building
+    known, jobs = run.building, max(knobs(run).index_jobs, 1)
     if not known:
+        names = ("buffers", "cache", "maintenance", "parallel", "own")
         row = connection.execute(_FACTS.encode()).fetchone() or (0, 0, 0, 0, 0)
-        buffers, cache, maintenance, parallel, own = (int(str(value)) for value in row)
-        share = max(4 * buffers, cache * 4 // 3) // 4 // max(run.plan.index_jobs, 1)
-        known["kilobytes"] = max(maintenance, min(share, _MOST_MEMORY_KB))
-        known["alone"] = min(max(own, min(_WORKERS, parallel // _OF_ALL_WORKERS)), parallel)
-        known["apart"] = min(max((own + 1) // max(run.plan.index_jobs, 1) - 1, 0), parallel)
-    text = f"SET maintenance_work_mem = '{known['kilobytes']}kB'; SET synchronous_commit = off;"
+        known.update((name, int(str(value))) for name, value in zip(names, row, strict=True))
+    share = max(4 * known["buffers"], known["cache"] * 4 // 3) // 4 // jobs
+    kilobytes = max(known["maintenance"], min(share, _MOST_MEMORY_KB))
+    alone = max(known["own"], min(_WORKERS, known["parallel"] // _OF_ALL_WORKERS))
+    most = (known["own"] + 1) // jobs - 1 if apart else alone
+    workers = min(max(most, 0), known["parallel"])
+    text = f"SET maintenance_work_mem = '{kilobytes}kB'; SET synchronous_commit = off;"
     if connection.info.server_version >= _PARALLEL_SINCE:
-        text += f" SET max_parallel_maintenance_workers = {known['apart' if apart else 'alone']};"
+        text += f" SET max_parallel_maintenance_workers = {workers};"
     if connection.info.parameter_status("is_superuser") == "on":
         text += f" SET deadlock_timeout = '{_AUTOVACUUM_GIVES_WAY}';"
     return text.encode() + b"\n"

@@ -37,7 +37,7 @@ class Run:
     renamings: dict[str, Any] = field(default_factory=dict)
     """How schemas are called on the target (engine.renaming.Renaming by source database name), once it was asked."""
     building: dict[str, int] = field(default_factory=dict)
-    """What indexes are built with on this target (memory, workers), once it was asked."""
+    """What this target says of its memory and processors (see `indexes.build_settings`), once it was asked."""
     proof: list[Comparison] = field(default_factory=list)
     """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
 

@@ -6,18 +6,27 @@ types only the stored size is known, which is less than what is sent, so a row o
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import psycopg
 
 from .catalog import Column, Table
 from .connect import Connection
+from .errors import EngineError
 from .names import literal, qualified, quote
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .wording import say
 
 MOST_BYTES = 0x3FFFFFFF
 """The most that the server allocates for a message (MaxAllocSize in its memutils.h)."""
 _COMPRESSED_AT_MOST = 255
 _NAMED = 3
+_LIMIT_EXCEEDED, _INTERNAL = "54000", "XX000"
+# What the server says of itself and not to users, so it says it in English everywhere.
+_TOO_MUCH = "invalid memory alloc request size"
+_NAMING_SECONDS = 20.0
 _TEXT = ("text", "character varying", "character")
 
 
@@ -54,6 +63,40 @@ def too_large(connection: Connection, table: Table, *, as_text: bool, seconds: f
     except psycopg.errors.QueryCanceled:
         return None
     return [LargeRow(str(key)[:100], int(str(size))) for key, size in rows]
+
+
+def is_too_large(error: EngineError) -> bool:
+    """Say whether a server failed because a row did not fit into one piece of memory."""
+    return error.sqlstate == _LIMIT_EXCEEDED or (error.sqlstate == _INTERNAL and _TOO_MUCH in error.message)
+
+
+def refused(run: Run, database: DatabasePlan, table: Table, error: EngineError, *, as_text: bool) -> EngineError:
+    """Return ROW-TOOBIG in place of `error`, one of `is_too_large`, with the row's key where it can be found.
+
+    Looks through the table once more, for a limited time. Raises what `Control.check` raises.
+    """
+    rows: list[LargeRow] | None = None
+    with (
+        contextlib.suppress(EngineError, psycopg.Error),
+        run.sessions.session(Side.SOURCE, database.source_name) as connection,
+    ):
+        rows = too_large(connection, table, as_text=as_text, seconds=_NAMING_SECONDS)
+    run.ports.control.check()
+    label = f"{table.schema}.{table.name}"
+    if rows:
+        megabytes = rows[0].bytes // 1_000_000
+        what = say("A row of {place} takes {number} MB.", place=f"{label} {rows[0].key}", number=megabytes)
+    else:
+        what = say("A row of {label} is too large.", label=label)
+    failure = type(error)(
+        what + say(" PostgreSQL moves a row in one piece of at most 1 GB. {message}", message=error.message),
+        code="ROW-TOOBIG",
+        retryable=False,
+    )
+    failure.sqlstate = error.sqlstate
+    if rows:
+        failure.detail["key"] = rows[0].key.removeprefix("(").removesuffix(")")
+    return failure
 
 
 def _length(column: Column, *, as_text: bool) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .binary_forms import may_travel
 from .catalog import Table
 from .encodings import Encodings
 from .errors import SchemaChanged
@@ -76,7 +77,7 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     name = qualified(work.table.schema, work.table.name)
     columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
     listed = f" ({columns})" if columns else ""
-    options = ["FORMAT binary"] if _binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
+    options = ["FORMAT binary"] if travels_in_binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
     source = f"{name}{listed}"
     if part.where:
         source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
@@ -87,17 +88,12 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     )
 
 
-def _binary(work: TableWork, encodings: Encodings) -> bool:
+def travels_in_binary(work: TableWork, encodings: Encodings) -> bool:
+    """Say whether every column reads back the same on the other server when it is sent in binary."""
     if work.target is None or not encodings.same_unicode:
         return False
-    there = {column.name: column for column in work.target.columns}
-    return all(
-        column.binary_safe
-        and (other := there.get(column.name)) is not None
-        and other.binary_safe
-        and other.type_name == column.type_name
-        for column in work.table.copied_columns
-    )
+    there = {column.name: column.binary_form for column in work.target.columns}
+    return all(may_travel(column.binary_form, there.get(column.name, "")) for column in work.table.copied_columns)
 
 
 def shape_changed(work: TableWork) -> SchemaChanged:

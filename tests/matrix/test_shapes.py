@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
 
+from migrations_app.engine.binary_forms import read_binary_forms
 from migrations_app.engine.shapes import read_shapes
 from migrations_app.engine.sql import query
 from tests.matrix.conftest import Servers
@@ -37,3 +39,25 @@ def test_the_columns_of_a_table_are_read_on_every_version(version: str, versions
             assert owned == [("public", "shapes_id_seq", "id")]
         finally:
             connection.execute("DROP TABLE shapes")
+
+
+@pytest.mark.parametrize("version", ["9.3", "9.6", "10", "13", "14", "18"])
+def test_what_types_look_like_in_binary_is_read_on_every_version(version: str, versions: Servers) -> None:
+    if reason := why_unavailable(version):
+        pytest.skip(reason)
+    with versions.of(version, "source").connect() as connection:
+        connection.execute("CREATE TYPE felt AS ENUM ('sad'); CREATE TYPE span AS RANGE (SUBTYPE = float8)")
+        connection.execute("CREATE DOMAIN odd AS int; CREATE TYPE both_of AS (a odd, b text)")
+        connection.execute("CREATE TABLE forms (a felt, b felt[], c span, d odd, e both_of, f text[], g tsvector)")
+        try:
+            forms = read_binary_forms(cast(Any, connection))
+            rows = connection.execute(
+                "SELECT atttypid::bigint FROM pg_attribute WHERE attrelid = 'forms'::regclass AND attnum > 0"
+                " ORDER BY attnum"
+            ).fetchall()
+            shown = [re.sub("#[0-9]+", "#n", forms[oid]) for (oid,) in rows]
+            number = "#n" if version in ("9.3", "9.6", "10", "13") else "#"
+            wanted = ["enum", f"array {number}:enum", "range 701", "23", f"({number}:23,25:25)", "array 25:25", ""]
+            assert shown == wanted
+        finally:
+            connection.execute("DROP TABLE forms; DROP TYPE both_of, felt, span; DROP DOMAIN odd")

@@ -11,6 +11,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import row_sizes
+from migrations_app.engine.checks import sendable
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
@@ -122,6 +123,55 @@ def test_a_bytea_that_travels_as_text_counts_twice(
     assert "ROW-TOOBIG" in check(task, "large-values").found
     shop.execute("ALTER TABLE files DROP words")
     assert check(task, "large-values").status == "passed"
+
+
+def test_a_bytea_of_a_database_that_is_not_unicode_counts_twice(
+    source_cluster: Cluster, target_cluster: Cluster, target_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    made = "CREATE DATABASE {} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    with source_cluster.connect() as connection, target_cluster.connect() as there:
+        for one in (connection, there):
+            one.execute(made.format("latin_rows").encode())
+        try:
+            with source_cluster.connect("latin_rows") as rows:
+                rows.execute("CREATE TABLE files (doc bytea)")
+                rows.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
+            for name in ("latin_rows", target_db, "missing_there"):
+                task = plan(login(source_cluster), login(target_cluster), [("latin_rows", name)])
+                assert "ROW-TOOBIG" in check(task, "large-values").found, name
+        finally:
+            for one in (connection, there):
+                one.execute("DROP DATABASE latin_rows WITH (FORCE)")
+
+
+def test_a_bytea_for_a_target_that_is_not_unicode_counts_twice(
+    shop: Connection, there: Connection, task: Plan, source_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    shop.execute("CREATE TABLE files (doc bytea)")
+    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
+    assert check(task, "large-values").status == "passed"
+    there.execute("CREATE DATABASE latin_there ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        other = replace(task, databases=(replace(task.databases[0], target_name="latin_there"),))
+        assert "ROW-TOOBIG" in check(other, "large-values").found
+    finally:
+        there.execute("DROP DATABASE latin_there WITH (FORCE)")
+
+
+def test_a_table_that_could_not_be_read_in_the_time_is_a_warning_that_says_so(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    shop.execute("CREATE TABLE files (doc bytea); ALTER TABLE files ALTER doc SET STORAGE EXTERNAL")
+    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 100000), 'hex'))")
+    assert check(task, "large-values").status == "passed"
+    monkeypatch.setattr(sendable, "LOOK_SECONDS", 0)
+    result = check(task, "large-values")
+    assert result.status == "warning"
+    assert "Not read within 0 s" in result.found
+    assert "public.files" in result.found
 
 
 def test_names_that_differ_in_case_or_hold_control_characters_are_a_warning(shop: Connection, task: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,10 @@ from migrations_app.engine import large_objects
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.steps import copy
+from tests.fakes import wait_until
 from tests.postgres import copy_kit
 from tests.postgres.copy_kit import execute
+from tests.postgres.engine_runs import fakes
 
 # Fixtures that stand in the kit.
 built = copy_kit.built
@@ -126,3 +129,33 @@ def test_large_objects_need_the_whole_database(
     run.plan = replace(run.plan, selection=run.plan.selection.toggle((source_db, "public", "moods"), False))
     assert large_objects.sync_large_objects(run, run.plan.databases[0]) == 0
     assert _objects(target_cluster, target_db) == []
+
+
+def test_the_cap_holds_for_large_objects_too_and_the_progress_counts_their_bytes(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    execute(source_cluster, source_db, "SELECT lo_from_bytea(80000, convert_to(repeat('x', 12000000), 'UTF8'))")
+    _, store, control = fakes(run.ports)
+    control.turned = replace(run.plan.knobs, bytes_per_second=1000)
+    standing: list[tuple[float, float, str]] = []
+
+    def more_when_it_stands() -> None:
+        try:
+            wait_until(lambda: any("8 MB of large objects" in note for _, _, note in store.steps), what="a held copy")
+            standing.append(store.steps[-1])
+            control.turned = None
+        except BaseException:
+            control.cancel()
+            raise
+
+    thread = threading.Thread(target=more_when_it_stands)
+    thread.start()
+    try:
+        copy.run(run)
+    finally:
+        thread.join()
+    done, total, _ = standing[0]
+    assert 0 < done < total
+    assert store.steps[-1][2] == "10 of 10 tables, 12 MB of large objects"
+    assert store.steps[-1][0] == store.steps[-1][1]
+    assert _objects(source_cluster, source_db) == _objects(target_cluster, target_db)

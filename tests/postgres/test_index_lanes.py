@@ -135,6 +135,37 @@ def test_memory_and_processors_follow_what_the_target_says(target_cluster, awkwa
     assert alone == (max(maintenance, min(share, 2 << 20)), min(max(own, min(4, parallel // 4)), parallel))
 
 
+def _memory(run):
+    """Return the kilobytes that a build gets."""
+    name = run.plan.databases[0].target_name
+    with run.sessions.session(Side.TARGET, name) as connection:
+        connection.execute(indexes.build_settings(run, connection))
+        asked = "SELECT pg_size_bytes(current_setting('maintenance_work_mem')) / 1024"
+        return connection.execute(asked).fetchone()[0]
+
+
+def test_only_an_idea_of_the_cache_that_somebody_has_set_counts_as_memory(target_cluster, awkward_plan):
+    name = awkward_plan.databases[0].target_name
+    with target_cluster.connect(name) as connection:
+        row = connection.execute("SELECT setting::int * 8 FROM pg_settings WHERE name = 'shared_buffers'").fetchone()
+        own = connection.execute("SELECT setting::int FROM pg_settings WHERE name = 'maintenance_work_mem'").fetchone()
+        with running(replace(awkward_plan, index_jobs=1)) as run:
+            assert _memory(run) == max(row[0], own[0])
+        connection.execute(f"ALTER DATABASE \"{name}\" SET effective_cache_size = '3GB'")
+    with running(replace(awkward_plan, index_jobs=1)) as run:
+        assert _memory(run) == 1 << 20
+
+
+def test_the_memory_is_shared_by_as_many_lanes_as_are_wanted_now(target_cluster, awkward_plan):
+    name = awkward_plan.databases[0].target_name
+    with target_cluster.connect(name) as connection:
+        connection.execute(f"ALTER DATABASE \"{name}\" SET effective_cache_size = '3GB'")
+    with running(replace(awkward_plan, index_jobs=1)) as run:
+        assert _memory(run) == 1 << 20
+        fakes(run.ports)[2].turned = replace(run.plan.knobs, index_jobs=4)
+        assert _memory(run) == 1 << 18
+
+
 def test_builds_side_by_side_share_the_processors_of_one(target_cluster, awkward_plan):
     for jobs, wanted in ((1, 2), (2, 0), (3, 0)):
         with (

@@ -57,8 +57,9 @@ def line(prepared: Preparation, name: str) -> Line:
 def table(name: str, owner: str, **more: Any) -> Table:
     values: dict[str, Any] = {
         "oid": 1, "schema": "public", "name": name, "kind": "r", "persistence": "p", "replica_identity": "d",
-        "is_partition": False, "is_heap": True, "parent_oid": None, "bytes": 5 << 30, "rows_estimate": 1,
-        "owner": owner, "can_read": True, "is_owner": False, "row_security": False, "has_rules": False,
+        "is_partition": False, "is_heap": True, "parent_oid": None, "bytes": 5 << 30, "outside_bytes": 0,
+        "rows_estimate": 1, "owner": owner, "can_read": True,
+        "is_owner": False, "row_security": False, "has_rules": False,
         "primary_key": ("id",), "unique_key": (), "identity_index_key": (),
     }  # fmt: skip
     return Table(**(values | more))

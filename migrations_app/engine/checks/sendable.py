@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 
+import psycopg
+
 from ..catalog import Table
-from ..plan import DatabasePlan
+from ..encodings import Encodings
+from ..plan import DatabasePlan, Side
 from ..row_sizes import LargeRow, may_hold_one, too_large
 from ..sql import query
-from ..wording import count, listing, say
-from .context import Context
+from ..wording import Sentence, count, listing, say, together
+from .context import Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, size, warning
 
 LARGE_VALUE_BYTES = 100 << 20
@@ -48,45 +52,68 @@ def large_values(context: Context, database: DatabasePlan) -> Finding:
         for table, mean in wide.items()
         if _much(mean)
     ]
-    if found:
+    if found or unseen:
         return warning(
-            say(
-                "{number} with very large rows: {names}.",
-                number=count(len(found), "{number} table", "{number} tables"),
-                names=listing(found),
-            ),
+            _not_known(found, unseen),
             say(
                 "A row of more than 1 GB, or a bytea of more than 500 MB that is sent as text, cannot be "
                 "migrated; the copy names it. Look for such rows and split them, or leave the table out. "
                 "ANALYZE makes this estimate better."
             ),
         )
-    if unseen:
-        return passed(
-            say("Not read to their end in the time for it: {names}.", names=listing(_words(table) for table in unseen))
-        )
     return passed(say("No row is too large to be sent."))
+
+
+def _not_known(found: list[Sentence], unseen: list[Table]) -> Sentence:
+    """Say which tables may hold a row that is too large: by their average, or as nobody has looked at all of them."""
+    said = []
+    if found:
+        number = count(len(found), "{number} table", "{number} tables")
+        said.append(say("{number} with very large rows: {names}.", number=number, names=listing(found)))
+    if unseen:
+        names = listing(_words(table) for table in unseen)
+        said.append(
+            say(
+                "Not read within {seconds} s, so whether a row is too large is not known: {names}.",
+                seconds=int(LOOK_SECONDS),
+                names=names,
+            )
+        )
+    return together(said)
 
 
 def _look(
     context: Context, database: DatabasePlan, tables: Iterable[Table]
 ) -> tuple[list[tuple[Table, LargeRow]], list[Table]]:
     """Return the rows that are too large, and the tables that could not be read to their end."""
+    converted = not _both_unicode(context, database)
     until = time.monotonic() + LOOK_SECONDS
     bad: list[tuple[Table, LargeRow]] = []
     unseen: list[Table] = []
     for table in sorted(tables, key=lambda one: one.bytes):
         left = until - time.monotonic()
-        if left <= 0 or not table.can_read:
+        if not table.can_read:
+            continue  # another item says so
+        if left <= 0:
             unseen.append(table)
             continue
         # Whether the other side can take binary is known only when its tables stand: this is the least that is sent.
-        as_text = not all(column.binary_safe for column in table.copied_columns)
+        as_text = converted or not all(column.binary_form for column in table.copied_columns)
         found = too_large(context.source(database.source_name), table, as_text=as_text, seconds=left)
         if found is None:
             unseen.append(table)
         bad += [(table, row) for row in found or ()]
     return bad, unseen
+
+
+def _both_unicode(context: Context, database: DatabasePlan) -> bool:
+    """Say whether both databases are UTF8: only then binary is possible. A missing one is made like the source's."""
+    source = str(context.source_database(database.source_name)["encoding"])
+    target = source
+    with contextlib.suppress(Unavailable, psycopg.Error):
+        there = context.databases(Side.TARGET).get(database.target_name)
+        target = str(there["encoding"]) if there else source
+    return Encodings(source, target).same_unicode
 
 
 def _much(mean: int) -> bool:

@@ -1,23 +1,8 @@
--- Live columns of every user table in attnum order; binary_safe = the value may travel in COPY BINARY between servers.
--- A type is binary_safe when it, or what it is a domain or array of, is built in and has send and receive functions.
+-- Live columns of every user table in attnum order.
 -- :parameters none   :versions 9.3+   (attgenerated exists since 12: read through row_to_json so that older servers parse it)
-WITH RECURSIVE base AS (
-  SELECT t.oid, t.oid AS leaf FROM pg_catalog.pg_type t
-  UNION ALL
-  SELECT b.oid, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.leaf
-   WHERE t.typtype = 'd' OR (t.typelem <> 0 AND t.typlen = -1)
-), safe AS (
-  SELECT b.oid, bool_and(t.typtype = 'd' OR (t.oid < 16384 AND t.typtype IN ('b', 'r', 'm')
-                AND t.typsend::oid <> 0 AND t.typreceive::oid <> 0
-                AND t.typname NOT IN ('tsvector', 'gtsvector', 'tsquery', 'regclass', 'regproc', 'regprocedure', 'regoper', 'regoperator',
-                                      'regtype', 'regrole', 'regnamespace', 'regconfig', 'regdictionary', 'regcollation',
-                                      'pg_node_tree', 'aclitem', 'money', 'xml', 'jsonpath'))) AS binary_safe
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.leaf GROUP BY b.oid
-)
 SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::bigint, a.attnotnull,
        coalesce(w.newer ->> 'attgenerated', '') AS generated, coalesce(w.newer ->> 'attidentity', '') AS identity,
-       coalesce(s.binary_safe, false) AND a.atttypid < 16384 AS binary_safe, a.attnum::int,
+       a.attnum::int,
        coalesce((SELECT true FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
                   WHERE m.amname = 'btree' AND o.opcdefault
                     AND o.opcintype = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END LIMIT 1),
@@ -27,7 +12,6 @@ SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.attty
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
  CROSS JOIN LATERAL (SELECT pg_catalog.row_to_json(a) AS newer OFFSET 0) w
-  LEFT JOIN safe s ON s.oid = a.atttypid
  WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath')
    AND n.nspname !~ '^pg_(temp|toast_temp)_'

@@ -4,6 +4,7 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::t
        coalesce(pg_catalog.row_to_json(c) ->> 'relreplident', 'd') AS relreplident,
        false AS is_partition, true AS is_heap, NULL::bigint AS parent_oid,
        pg_catalog.pg_table_size(c.oid) AS bytes,
+       coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_read,

@@ -230,7 +230,7 @@ class _Copy:
     def _work_on(self, unit: Unit, lane: Lane | None) -> None:
         if not unit.tables:
             with self.board.at_work():
-                sync_large_objects(self.run_, unit.database, self.snapshots.get(unit.database.source_name))
+                self._carry_large_objects(next(work for work in self.works if work.database == unit.database))
             return
         if lane is None:
             raise ConnectionLost(say("No snapshot of {source_name} is open.", source_name=unit.database.source_name))
@@ -244,6 +244,16 @@ class _Copy:
         else:
             lane.clear(unit.tables[0])
             lane.copy_part(unit.tables[0], unit.part)
+
+    def _carry_large_objects(self, work: DatabaseWork) -> None:
+        work.carried_bytes = 0
+
+        def passed(size: int) -> None:
+            work.carried_bytes += size
+            self._pacing.passed(size, self.board.check)
+
+        sync_large_objects(self.run_, work.database, self.snapshots.get(work.database.source_name), passed)
+        work.large_objects = False
 
     def _try_again(self, unit: Unit, error: EngineError | psycopg.Error) -> None:
         self.board.check()  # an interruption breaks statements too: then that is the reason, not this
@@ -326,6 +336,8 @@ class _Copy:
         for lane in self._open_lanes():
             passing.update(dict([lane.passing]))
         for work in self.works:
+            total += work.held_bytes
+            moved += min(work.carried_bytes, work.held_bytes * 0.99) if work.large_objects else work.held_bytes
             for one in (*work.to_copy, *work.to_index):
                 total += one.table.bytes
                 if one.state.status is TableStatus.COPYING and one.bytes_done + passing[one]:
@@ -337,6 +349,7 @@ class _Copy:
         before = sum(state.bytes_total for work in self.works for state in work.done)
         count = len(self._done)
         tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
-        self.store.step_progress(
-            moved + before, max(total + before, 1), say("{count} of {tables} tables", count=count, tables=tables)
-        )
+        note = say("{count} of {tables} tables", count=count, tables=tables)
+        if carried := sum(work.carried_bytes for work in self.works):
+            note += say(", {number} MB of large objects", number=carried // 1_000_000)
+        self.store.step_progress(moved + before, max(total + before, 1), note)
