@@ -98,14 +98,14 @@ class SyncSession:
 
     @property
     def lag_bytes(self) -> int:
-        """WAL bytes of the source, at the last look, that have not been taken yet."""
-        return self.watch.lag_bytes(self._applier.end)
+        """WAL bytes of the source, at the last look, that are not committed on the target yet."""
+        return self.watch.lag_bytes(self._applier.waits.reached)
 
     @property
     def lag_seconds(self) -> float:
         """Seconds behind the source, by its own clock."""
-        pending = self._applier.commit_time if self._applier.in_transaction or self._intake.waiting else None
-        return self.watch.lag_seconds(self._applier.end, pending)
+        waits = self._applier.waits
+        return self.watch.lag_seconds(waits.reached, waits.since)
 
     def advance(self, *, until: int | None = None, stop: Callable[[], bool] | None = None) -> int:
         """Apply source transactions in commit order; return the durable position.

@@ -16,6 +16,7 @@ from ..replication.session import SyncSession
 from ..replication.spooled import Turns, open_session
 
 _SAVE_SECONDS = 1.0
+_BLOCKED_SECONDS = 2.0
 
 
 class _Halted(Interrupted):
@@ -89,6 +90,12 @@ class _Follower:
         """Raise when the run must stop, another database failed, or changes have to go through the spool."""
         self._slice.check()
         self._turns.check(self._session)
+        self._show_lag()
+
+    def _show_lag(self) -> None:
+        """Tell how far behind the target is also while it keeps every session waiting: then nothing else comes by."""
+        if self._session is not None and time.monotonic() - self._saved_at >= _BLOCKED_SECONDS:
+            self._save(self._session)
 
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
