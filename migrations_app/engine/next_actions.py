@@ -29,6 +29,7 @@ NEXT: dict[str, str] = {
     "RUN-DISK": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-FULL": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-GONE": _BY_ITSELF,
+    "CONSOLE-DB": _BY_ITSELF,
     "PLAN-ERROR": template("Change what the message names in the settings of the task, then run the check again."),
     "INSTANCE-GONE": template("Open the settings of the task, choose the instance again and save."),
     "SRC-ERROR": template(

@@ -143,3 +143,18 @@ def test_three_syncs_that_share_one_worker_all_go_on(world: World) -> None:
                 arrived = f"SELECT count(*) FROM t WHERE id = {number}"
                 wait_until(lambda one=migration, sql=arrived: one.target.value(sql) == 1, 30, "a row of each task")
         assert {migration.status for migration in made} == {"ready"}
+
+
+@pytest.mark.long
+def test_a_restart_of_the_consoles_own_server_ends_no_sync(own: Cluster, migration: Migration, writer: Writer) -> None:
+    migration.start()
+    migration.until("ready")
+    for _ in range(4):
+        own.stop()
+        own.start()
+        migration.look_again()
+        known = writer.stats().committed
+        wait_until(lambda more=known + 40: writer.stats().committed > more, 20, "more transactions")
+        assert migration.status in ("ready", "running"), migration.story()
+    migration.until("ready")
+    finish(migration, writer)
