@@ -49,6 +49,14 @@ def test_a_slice_ends_after_its_time_when_another_task_waits(pairs: list[Pair]) 
     assert time.monotonic() - began < 3
 
 
+def test_a_slice_moves_forward_before_it_makes_room(pairs: list[Pair]) -> None:
+    pairs[0].control.yields = True
+    for number in (1, 2):
+        pairs[0].at_source(f"INSERT INTO t VALUES ({number})")
+        run_slice(pairs, slice_seconds=0.0)
+        pairs[0].assert_equal()
+
+
 def test_a_slice_is_done_when_complete_was_asked_for(pairs: list[Pair]) -> None:
     pairs[0].control.complete = True
     assert run_slice(pairs) == DONE
