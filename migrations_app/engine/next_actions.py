@@ -108,6 +108,7 @@ NEXT: dict[str, str] = {
         "Remove what is left, or mend what the check says is Failed. Then press Start again, or Start."
     ),
     "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
+    "SRC-IDENTITY": template("Add the key again on the source, or run there the statement that the message names."),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
     "COPY-LOCKED": template("Nothing has to be done: the lock ends with the copy of this table."),

@@ -111,8 +111,7 @@ class _Follower:
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
             session.advance(stop=lambda: self._tick(session))
-            if self._run.ports.control.complete_requested():
-                self._state = self._poll.look(self._state, now=True)
+            self._state = self._poll.look(self._state, now=self._run.ports.control.complete_requested())
             self._save(session)
 
     def _check(self) -> None:
