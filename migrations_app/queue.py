@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.utils import timezone
 
 CONSOLE, MIGRATE, SYNC = "console", "migrate", "sync"
@@ -77,7 +77,7 @@ def beat(cluster: str = "") -> None:
         WorkerBeat.objects.update_or_create(
             cluster=name, host=socket.gethostname()[:120], pid=os.getpid(), defaults={"at": timezone.now()}
         )
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         connection.close()
 
 

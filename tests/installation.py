@@ -25,12 +25,18 @@ class Rows:
     """A session in the console's own database, SQLite or PostgreSQL; both take `?` for a value here."""
 
     def __init__(self, data: Path, url: str = "") -> None:
-        self._postgres = bool(url)
-        self._session: Any = (
-            psycopg.connect(url, autocommit=True)
-            if url
-            else sqlite3.connect(data / "console.sqlite3", timeout=20, isolation_level=None)
-        )
+        self._data, self._postgres = data, url
+        self._session = self._connect()
+
+    def _connect(self) -> Any:
+        if self._postgres:
+            return psycopg.connect(self._postgres, autocommit=True)
+        return sqlite3.connect(self._data / "console.sqlite3", timeout=20, isolation_level=None)
+
+    def again(self) -> None:
+        """Open the session anew, after a restart of the server."""
+        self._session.close()
+        self._session = self._connect()
 
     def read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query as they are now."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from migrations_app import own_database
+
 from ..middleware import speak_to
 
 log = logging.getLogger(__name__)
+_COME_BACK_SECONDS = 5
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -26,7 +30,13 @@ def missing(request: HttpRequest, exception: Exception | None = None) -> HttpRes
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500 with an id that finds the traceback in the log; touches neither database nor session."""
+    """500 with an id that finds the traceback in the log, or 503 while the console's own database does not answer.
+
+    Touches neither database nor session.
+    """
     incident = secrets.token_hex(4)
     log.error("incident id=%s path=%r", incident, request.path)
+    if isinstance(sys.exception(), own_database.GONE):
+        headers = {"Retry-After": str(_COME_BACK_SECONDS)}
+        return HttpResponse(render_to_string("503.html", {"incident": incident}), status=503, headers=headers)
     return HttpResponse(render_to_string("500.html", {"incident": incident}), status=500)

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from migrations_app import selectors
+from migrations_app import own_database, selectors
 
 
 @login_not_required
@@ -20,7 +20,11 @@ def alive(request: HttpRequest) -> HttpResponse:
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 when database, keys, workers and dispatcher can serve tasks, else 503 with the reason in words."""
-    health = selectors.readiness()
+    try:
+        health = selectors.readiness()
+    except own_database.GONE:
+        problem = "The console's own database does not answer."
+        return JsonResponse({"ready": False, "problem": problem}, status=503)
     body = {
         "ready": not health.problem,
         "workers": health.workers,

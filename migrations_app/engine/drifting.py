@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
 from .names import literal, qualified, quote
+from .widening import widens
 
 
 def compare(source: Place, target: Place, old: Sequence[Column], new: Sequence[Column]) -> Drift | None:
@@ -49,6 +50,7 @@ def compare(source: Place, target: Place, old: Sequence[Column], new: Sequence[C
                 Change(kind=ChangeKind.RETYPED, name=column.name, old=before.type_name, new=column.type_name)
             )
             statements += retyped(table, before, column)
+            doubt = doubt or (Doubt.NONE if widens(before.type_name, column.type_name) else Doubt.VALUES)
     return _drift(source, changes, statements, doubt, old=there, new=new) if changes else None
 
 

@@ -29,6 +29,7 @@ NEXT: dict[str, str] = {
     "RUN-DISK": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-FULL": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-GONE": _BY_ITSELF,
+    "CONSOLE-DB": _BY_ITSELF,
     "PLAN-ERROR": template("Change what the message names in the settings of the task, then run the check again."),
     "INSTANCE-GONE": template("Open the settings of the task, choose the instance again and save."),
     "SRC-ERROR": template(
@@ -107,6 +108,7 @@ NEXT: dict[str, str] = {
         "Remove what is left, or mend what the check says is Failed. Then press Start again, or Start."
     ),
     "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
+    "SRC-IDENTITY": template("Add the key again on the source, or run there the statement that the message names."),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
     "COPY-WAITS": template("Look after the server that the message names; the copy goes on by itself."),

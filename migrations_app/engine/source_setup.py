@@ -53,6 +53,11 @@ _STRONG = ["ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "Ex
 _ANY = ["AccessShareLock", "RowShareLock", "RowExclusiveLock", *_STRONG]
 
 
+def without_identity(connection: Connection, oids: list[int]) -> set[int]:
+    """Return those of these tables that have nothing by which a changed row can be told. Raises psycopg.Error."""
+    return {int(str(row[0])) for row in connection.execute(_WITHOUT_IDENTITY, (oids,)).fetchall()}
+
+
 def prepare(run: Run, database: DatabasePlan, connection: Connection, tables: list[Table], *, anew: bool) -> str:
     """Give every selected table an identity and publish exactly the selected tables. Returns the publication's name.
 

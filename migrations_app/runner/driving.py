@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 
-from .. import queue
+from .. import own_database, queue
 from ..engine.errors import CompareDiffers, EngineError, Interrupted
 from ..engine.executor import Executor
 from ..engine.ports import Ports
@@ -24,6 +25,16 @@ from .ports import OrmStore
 from .recorder import Recorder
 
 log = logging.getLogger(__name__)
+
+
+class OwnDatabaseLost(EngineError):
+    """Our own database did not answer in the middle of a run."""
+
+    code = "CONSOLE-DB"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(say("The console's own database did not answer."))
 
 
 def run_migration() -> bool:
@@ -80,11 +91,23 @@ def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
             run.work(stop_at_sync=stop_at_sync)
         except Interrupted as reason:
             log.info("stopped: %s", type(reason).__name__)
-            work.release(claim)
+            _written(claim, lambda: work.release(claim))
         except Exception as error:
-            _record_failure(claim, run.step, error)
+            known = _as_engine_error(error)
+            _written(claim, lambda: _record_failure(claim, run.step, known))
         else:
-            work.release(claim)
+            _written(claim, lambda: work.release(claim))
+
+
+def _written(claim: work.Claim, write: Callable[[], None]) -> None:
+    """Write how a run ended, however long our own database is away: the claim says whether it is still of interest."""
+
+    def wait(seconds: float) -> bool:
+        time.sleep(seconds)
+        return stopping()
+
+    if not own_database.keep_trying(write, wait):
+        log.warning("%s could not be given back; its lease runs out by itself", claim.task_id)
 
 
 class _TaskRun:
@@ -102,7 +125,7 @@ class _TaskRun:
         plan = build_plan(self.task)
         targets = {database.source_name: database.target_name for database in plan.databases}
         left: int | None = None
-        with Recorder() as recorder, lease:
+        with Recorder(lease.check) as recorder, lease:
             if not cleaning and not rechecking.may_start(self.task, self.claim, plan, lease, recorder):
                 return
             self.before_complete = lambda: rechecking.before_complete(self.claim, plan, lease, recorder)
@@ -144,7 +167,7 @@ class _TaskRun:
         return following is not None
 
 
-def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None:
+def _record_failure(claim: work.Claim, step: StepName, error: EngineError) -> None:
     if (
         isinstance(error, CompareDiffers | rechecking.CompleteRefused)
         and MigrationTask.objects.filter(pk=claim.task_id, incremental=True).exists()
@@ -152,14 +175,21 @@ def _record_failure(claim: work.Claim, step: StepName, error: Exception) -> None
         work.back_to_sync(claim, error)
         work.release(claim)
         return
-    if not isinstance(error, EngineError):
-        incident = secrets.token_hex(4)
-        log.error("incident %s", incident, exc_info=error)
-        error = EngineError(
-            say("Unexpected error, id {incident}. Nothing was skipped.", incident=incident),
-            hint=say(
-                "Everything that was done is kept. The log holds the details under {incident}. Retry, or cancel.",
-                incident=incident,
-            ),
-        )
     work.fail(claim, step, error)
+
+
+def _as_engine_error(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, own_database.GONE):
+        log.warning("the console's own database did not answer", exc_info=error)
+        return OwnDatabaseLost()
+    incident = secrets.token_hex(4)
+    log.error("incident %s", incident, exc_info=error)
+    return EngineError(
+        say("Unexpected error, id {incident}. Nothing was skipped.", incident=incident),
+        hint=say(
+            "Everything that was done is kept. The log holds the details under {incident}. Retry, or cancel.",
+            incident=incident,
+        ),
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from .. import queue
 from ..engine.errors import CancelRequested, Interrupted, LeaseLost, PauseRequested
@@ -129,7 +129,7 @@ class Lease:
             try:
                 self._look()
                 last_seen = time.monotonic()
-            except DatabaseError:
+            except (DatabaseError, InterfaceError):
                 # Our own database is away. The work may go on while the lease is certainly still ours.
                 connections["default"].close()
                 if time.monotonic() - last_seen > settings.LEASE_SECONDS * 0.75:

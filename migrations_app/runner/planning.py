@@ -19,10 +19,13 @@ from ..engine.policy import AddressPolicy, literal, parse_networks
 from ..engine.selection import Selection
 from ..engine.states import Status
 from ..models import Endpoint, MigrationTask, TaskDatabase
+from ..services import work
 
 _SIGN_INS = {"scram-sha-256": "scram-sha-256", "password": "password,md5,scram-sha-256", "any": ""}
 _LOOPBACK = ("127.0.0.1", "::1")
 _RESOLVE_SECONDS = 2.0
+_TURN_SECONDS = 3.0  # in which each of the syncs has had its slice; connecting comes on top of it
+_SHORTEST_SLICE, _LONGEST_SLICE = 0.5, 5.0
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
 
 _NOT_AT_WORK = frozenset(
@@ -191,4 +194,10 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         spool_bytes=settings.SPOOL_MB * 1_000_000,
         spool_free_bytes=settings.SPOOL_FREE_MB * 1_000_000,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,
+        slice_seconds=slice_seconds(work.syncs()),
     )
+
+
+def slice_seconds(tasks: int) -> float:
+    """Return how long a slice of the sync lasts while others wait, so that each of so many gets its turn in time."""
+    return min(_LONGEST_SLICE, max(_SHORTEST_SLICE, _TURN_SECONDS * settings.SYNC_WORKERS / max(tasks, 1)))

@@ -30,13 +30,14 @@ LATE_STEPS = ("sync", "compare", "complete", "cleanup")
 _OPERATOR = """
 import io, json, sys, traceback
 from contextlib import redirect_stdout
-from migrations_app import services
+from migrations_app import own_database, services
 from migrations_app.management.cli.address import endpoint_from_uri
 from migrations_app.models import *
 from migrations_app.engine.selection import Selection
 out = sys.stdout
 for line in sys.stdin:
     printed = io.StringIO()
+    own_database.lost()
     try:
         with redirect_stdout(printed):
             exec(json.loads(line), globals())
@@ -158,6 +159,10 @@ class Migration:
                 self.press("cancel_task")
                 self.until("cancelled", seconds=45)
         self._rows.close()
+
+    def look_again(self) -> None:
+        """Look at the task's row through another session, after a restart of the console's own server."""
+        self._rows.again()
 
     def column(self, name: str) -> Any:
         """Return a column of the task's row as it is now."""

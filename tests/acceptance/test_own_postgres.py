@@ -74,6 +74,19 @@ def stopped(world: World, migration: Migration, how: signal.Signals) -> None:
     assert (migration.column("worker"), migration.column("lease_until")) == ("", None), migration.story()
 
 
+def until_applied(migration: Migration) -> None:
+    """Wait until the target has everything that is committed on the source now."""
+    now = migration.source.value("SELECT pg_current_wal_insert_lsn()::text")
+    reached = f"SELECT bool_and(lsn >= '{now}') FROM towpath.bookmark"
+    wait_until(lambda: migration.target.value(reached), 60, f"what was committed before {now}")
+
+
+def more_of(writer: Writer, number: int) -> None:
+    """Wait until the application has committed so many more transactions."""
+    enough = writer.stats().committed + number
+    wait_until(lambda: writer.stats().committed > enough, 30, "more transactions")
+
+
 def _unequal_rows(source: Place, target: Place) -> list[str]:
     with source.connect() as one, target.connect() as other:
         return differences(one, other, tables=table_counts(one))
@@ -143,3 +156,20 @@ def test_three_syncs_that_share_one_worker_all_go_on(world: World) -> None:
                 arrived = f"SELECT count(*) FROM t WHERE id = {number}"
                 wait_until(lambda one=migration, sql=arrived: one.target.value(sql) == 1, 30, "a row of each task")
         assert {migration.status for migration in made} == {"ready"}
+
+
+@pytest.mark.long
+def test_a_restart_of_the_consoles_own_server_ends_no_sync(own: Cluster, migration: Migration, writer: Writer) -> None:
+    migration.start()
+    migration.until("ready")
+    epoch = migration.epoch  # of the one worker that goes on all the time
+    for _ in range(3):
+        own.stop()
+        more_of(writer, 80)  # two seconds, in which the sync has something to record
+        own.start()
+        migration.look_again()
+        until_applied(migration)
+        assert migration.status in ("ready", "running"), migration.story()
+        assert migration.epoch == epoch, migration.story()
+    migration.until("ready")
+    finish(migration, writer)

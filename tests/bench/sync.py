@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 
 import psycopg
 
+from tests.bench import twenty
 from tests.bench.sync_servers import WORKLOADS, Bench, Workload
 from tests.postgres.sync_kit import Pair
 
@@ -247,8 +248,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["ours", "native"])
     parser.add_argument("--lag", type=int, default=20, metavar="SECONDS", help="0: leave it out")
+    parser.add_argument("--twenty", type=int, metavar="SECONDS", help="instead: twenty syncs on four workers")
     parser.add_argument("workloads", nargs="*", help=f"of {', '.join(one.name for one in WORKLOADS)}")
     options = parser.parse_args()
+    if options.twenty:
+        return 0 if twenty.measure(options.twenty) else 1
     consumers = [options.only] if options.only else ["ours", "native"]
     totals: dict[str, float] = dict.fromkeys(consumers, 0.0)
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:

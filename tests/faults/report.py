@@ -168,6 +168,8 @@ ELSEWHERE = {
         "test_the_row_of_the_source_takes_the_place_of_what_is_in_its_way": ("C8", "the source's row taken"),
         "test_a_quarantined_table_blocks_complete_until_it_is_settled": ("C8", "the table quarantined"),
         "test_a_dropped_table_stays_as_it_is_and_does_not_block_complete": ("C8", "the table dropped"),
+    },
+    "postgres/test_conflicts_taken.py": {
         "test_a_kill_while_a_row_is_taken_takes_it_once_all_the_same": ("C8", "kill -9 while a row is taken"),
     },
     "postgres/test_sync_rows.py": {

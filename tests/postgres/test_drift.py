@@ -37,9 +37,9 @@ CHANGES = {
     "dropped": ("ALTER TABLE t DROP COLUMN v", "(200)", ['DROP COLUMN "v"']),
     "renamed": ("ALTER TABLE t RENAME COLUMN v TO w", "(200, 'new')", ['RENAME COLUMN "v" TO "w"']),
     "retyped": (
-        "ALTER TABLE t ALTER v TYPE bigint USING v::bigint",
-        "(200, 2)",
-        ['ALTER COLUMN "v" TYPE bigint USING "v"::bigint'],
+        "ALTER TABLE t ALTER id TYPE bigint",
+        "(200, 'new')",
+        ['ALTER COLUMN "id" TYPE bigint USING "id"::bigint'],
     ),
 }
 
@@ -93,6 +93,7 @@ def test_leave_for_another_change_does_not_do(pair: Pair) -> None:
     [
         ("ALTER TABLE t ADD COLUMN c float DEFAULT random()", Doubt.VALUES),
         ("ALTER TABLE t ADD COLUMN c serial", Doubt.VALUES),
+        ("ALTER TABLE t ALTER v TYPE bigint USING v::bigint * 100", Doubt.VALUES),
         ("ALTER TABLE t ADD COLUMN c int GENERATED ALWAYS AS IDENTITY", Doubt.VALUES),
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN c text", Doubt.UNCLEAR),
         ("ALTER TABLE t RENAME TO u", Doubt.OTHER_NAME),

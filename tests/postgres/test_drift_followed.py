@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from migrations_app.engine.drift import Doubt
@@ -194,7 +195,7 @@ def test_a_table_of_somebody_else_is_not_taken_for_the_new_partition(following: 
     assert following.value("SELECT count(*) FROM m2", "target") == 0
 
 
-_WARNINGS = {("warning", "SRC-DDL"), ("warning", "SRC-NEWTABLE")}
+_WARNINGS = {("warning", "SRC-DDL"), ("warning", "SRC-NEWTABLE"), ("error", "SRC-IDENTITY")}
 
 
 def looked(pair: Pair) -> list[str]:
@@ -248,6 +249,26 @@ def test_the_look_finds_whatever_happens_to_tables(pair: Pair, ddl: str, words: 
     pair.at_source(ddl)
     (said,) = looked(pair)
     assert words in said
+
+
+@pytest.mark.parametrize("ddl", ["ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t REPLICA IDENTITY NOTHING"])
+def test_a_table_whose_changes_the_source_refuses_from_now_on_is_told_once_and_anew_after_it_was_mended(
+    pair: Pair, ddl: str
+) -> None:
+    pair.build(TABLE, ROWS)
+    assert looked(pair) == []
+    pair.at_source(ddl)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        pair.at_source("DELETE FROM t WHERE id = 1")
+    (said,) = looked(pair)
+    assert "public.t of" in said
+    assert 'ALTER TABLE "public"."t" REPLICA IDENTITY FULL' in said
+    assert looked(pair) == []
+    pair.at_source('ALTER TABLE "public"."t" REPLICA IDENTITY FULL')
+    assert looked(pair) == []
+    pair.at_source("DELETE FROM t WHERE id = 1", "ALTER TABLE t REPLICA IDENTITY NOTHING")
+    assert len(looked(pair)) == 1
+    pair.assert_equal()
 
 
 def test_a_table_that_was_dropped_is_warned_of_and_then_asked_about(pair: Pair) -> None:

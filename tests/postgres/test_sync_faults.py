@@ -10,7 +10,6 @@ import pytest
 
 from migrations_app.engine.errors import (
     ConflictError,
-    ConnectionLost,
     SchemaChanged,
     SlotLost,
     SourceError,
@@ -227,8 +226,10 @@ def test_a_busy_slot_names_the_process_that_reads_it(pair: Pair, monkeypatch: py
             f"START_REPLICATION SLOT {state.slot} LOGICAL 0/0"
             f" (proto_version '1', publication_names '{state.publication}')"
         )
-        error = failure(pair, ConnectionLost)
+        error = failure(pair, SourceError)
         assert f"PID {stranger.info.backend_pid}" in error.message
+        assert f"pg_terminate_backend({stranger.info.backend_pid})" in error.hint
+        assert (error.code, error.retryable) == ("SRC-SLOTBUSY", False)
         stranger.pgconn.finish()
 
 

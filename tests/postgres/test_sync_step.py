@@ -49,6 +49,14 @@ def test_a_slice_ends_after_its_time_when_another_task_waits(pairs: list[Pair]) 
     assert time.monotonic() - began < 3
 
 
+def test_a_slice_moves_forward_before_it_makes_room(pairs: list[Pair]) -> None:
+    pairs[0].control.yields = True
+    for number in (1, 2):
+        pairs[0].at_source(f"INSERT INTO t VALUES ({number})")
+        run_slice(pairs, slice_seconds=0.0)
+        pairs[0].assert_equal()
+
+
 def test_a_slice_is_done_when_complete_was_asked_for(pairs: list[Pair]) -> None:
     pairs[0].control.complete = True
     assert run_slice(pairs) == DONE
@@ -113,3 +121,24 @@ def test_a_target_behind_a_tables_watermark_is_not_in_sync_yet(pairs: list[Pair]
     run_slice([pair], slice_seconds=0.5)
     assert pair.state.lag_bytes == 0
     assert not pair.state.in_sync
+
+
+def test_lag_grows_and_ready_goes_while_the_target_keeps_the_sync_waiting(pairs: list[Pair]) -> None:
+    pair = pairs[0]
+    slice_ = threading.Thread(target=lambda: run_slice([pair], ready_lag_seconds=2.0, slice_seconds=0.3))
+    slice_.start()
+    try:
+        wait_until(lambda: pair.state.in_sync, what="the target being in sync")
+        with pair.target.connect(pair.target_db) as holder:
+            holder.execute("BEGIN; LOCK TABLE t")
+            pair.at_source("INSERT INTO t VALUES (1)")
+            wait_until(lambda: not pair.state.in_sync, what="the end of being in sync")
+            assert pair.state.lag_bytes
+            before = pair.state.lag_seconds or 0.0
+            wait_until(lambda: (pair.state.lag_seconds or 0.0) > before + 1, what="the lag growing")
+            holder.execute("COMMIT")
+        wait_until(lambda: pair.state.in_sync and pair.state.lag_bytes == 0, what="being in sync again")
+    finally:
+        pair.control.yields = True
+        slice_.join()
+    pair.assert_equal()

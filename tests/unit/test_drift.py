@@ -97,11 +97,57 @@ def test_what_may_be_a_renaming_or_not_leaves_nothing_to_apply(new: list[Column]
     assert (drift.doubt, drift.statements) == (Doubt.UNCLEAR, ())
 
 
-@pytest.mark.parametrize(("kind", "using"), [("character varying(9)", ""), ("shop.kind", "::text")])
-def test_another_type_casts_what_is_there(kind: str, using: str) -> None:
-    drift = found([ID, replace(NAME, type_name=kind)])
-    assert drift.statements == (START + f'ALTER COLUMN "name" TYPE {kind} USING "name"{using}::{kind}',)
-    assert (drift.changes[0].old, drift.changes[0].new) == ("text", kind)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("smallint", "bigint"),
+        ("integer", "bigint"),
+        ("character varying(9)", "character varying(10)"),
+        ("character varying(9)", "character varying"),
+        ("character varying(9)", "text"),
+        ("character varying", "text"),
+        ("numeric(9,2)", "numeric(12,2)"),
+        ("numeric(9,2)", "numeric"),
+        ("timestamp(0) without time zone", "timestamp without time zone"),
+        ("timestamp(0) with time zone", "timestamp(3) with time zone"),
+        ("bit varying(3)", "bit varying(5)"),
+        ("character varying(9)[]", "character varying(10)[]"),
+    ],
+)
+def test_a_wider_type_takes_what_is_there(old: str, new: str) -> None:
+    drift = found([ID, replace(NAME, type_name=new)], [ID, replace(NAME, type_name=old)])
+    assert drift.statements == (START + f'ALTER COLUMN "name" TYPE {new} USING "name"::{new}',)
+    assert (drift.changes[0].old, drift.changes[0].new, drift.doubt) == (old, new, Doubt.NONE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("text", "character varying(9)"),
+        ("text", "bigint"),
+        ("text", "shop.kind"),
+        ("bigint", "integer"),
+        ("integer", "numeric"),
+        ("character varying(9)", "character varying(8)"),
+        ("character varying", "character varying(8)"),
+        ("character(9)", "character(10)"),
+        ("character(9)", "text"),
+        ("numeric(9,2)", "numeric(12,3)"),
+        ("numeric(9,2)", "numeric(8,2)"),
+        ("numeric", "numeric(8,2)"),
+        ("timestamp without time zone", "timestamp with time zone"),
+        ("timestamp(3) without time zone", "timestamp(6) with time zone"),
+        ("timestamp with time zone", "timestamp(0) with time zone"),
+        ("bit(3)", "bit(5)"),
+        ("character varying(9)[]", "text"),
+        ("real", "double precision"),
+        ("json", "jsonb"),
+    ],
+)
+def test_any_other_type_may_have_got_other_values_and_leaves_nothing_to_apply(old: str, new: str) -> None:
+    drift = found([ID, replace(NAME, type_name=new)], [ID, replace(NAME, type_name=old)])
+    assert (drift.doubt, drift.statements) == (Doubt.VALUES, ())
+    assert (drift.changes[0].old, drift.changes[0].new) == (old, new)
 
 
 def test_names_are_quoted() -> None:

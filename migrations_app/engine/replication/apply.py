@@ -22,6 +22,7 @@ from .batch_path import BatchPath
 from .coalesce import Folding
 from .failures import Texts, explain, is_lost, lease_lost
 from .frames import MESSAGE
+from .pending import Pending
 from .pgoutput import Origin, Relation, Truncate, TypeName, decode
 from .pipeline import Pipeline, StatementFailed
 from .prepared import Prepared
@@ -84,9 +85,9 @@ class Applier:
         )
         self._watermark = relations.last_watermark
         self.end = transaction.durable
+        self._pending = Pending(self.end)
         self.in_transaction = False
-        self.commit_time = 0.0
-        """Source time (Unix seconds) at which the transaction at hand was committed."""
+        self._commit_time = 0.0  # source time (Unix seconds) at which the transaction at hand was committed
         self._final = 0
         self._adopted_at = -_ADOPT_SECONDS
         self._under_way: Iterator[None] | None = None
@@ -100,6 +101,13 @@ class Applier:
     def durable(self) -> int:
         """Everything that committed on the source before it is on the target for good."""
         return self._transaction.durable
+
+    @property
+    def waits(self) -> Pending:
+        """What was taken and is not committed on the target yet."""
+        if not (self._under_way or self.batch.changes or self.in_transaction or self._transaction.is_open):
+            self._pending.none(self.end)
+        return self._pending
 
     @property
     def rows_applied(self) -> int:
@@ -137,7 +145,8 @@ class Applier:
                 code="SRC-PROTOCOL",
             )
         self._final = final_lsn
-        self.commit_time = timestamp / 1_000_000 + _EPOCH_2000
+        self._commit_time = timestamp / 1_000_000 + _EPOCH_2000
+        self._pending.begun(self._commit_time)
         self.in_transaction = True
 
     def reached(self, lsn: int) -> None:
@@ -227,6 +236,7 @@ class Applier:
         batch, self.batch = self.batch, Batch(self._final)
         batch.complete, batch.end = not self.in_transaction, self.end
         if batch.segments:
+            self._pending.departed(self._commit_time if self.in_transaction else None)
             self._under_way = self._send(batch)
             self._pump()
 
@@ -235,6 +245,7 @@ class Applier:
         while self._under_way is not None:
             self._pump()
             if self._under_way is not None:
+                self._check()
                 with self._explaining():
                     self._pipeline.wait()
 
@@ -288,6 +299,7 @@ class Applier:
         """Apply a batch, and commit when it is complete."""
         point = self._transaction.is_open
         if not batch.changes and not point:
+            self._pending.landed(batch.end, complete=batch.complete)
             return
         if batch.complete and not batch.rows_only and not point and batch.changes <= min(_FEW_CHANGES, _ONCE_CHANGES):
             yield from self._send_at_once(batch)
@@ -315,6 +327,7 @@ class Applier:
         durable = self._transaction.durable_due or self._taking.took or self._shapes.took
         self._transaction.close(batch.end, batch.changes, durable=durable)
         yield from self._answers()
+        self._pending.landed(batch.end, complete=True)
 
     def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
         """Be ready to do the same again row by row. Raises `failure` when that would be of no use."""

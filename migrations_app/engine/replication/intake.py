@@ -42,11 +42,6 @@ class Intake:
         self._halt = False
         self._start = self._changes = self._due = 0
 
-    @property
-    def waiting(self) -> bool:
-        """Whether something was received that was not worked through."""
-        return self._at < len(self._data) or bool(self._parts)
-
     def feed(self, data: bytes) -> None:
         """Take more bytes, after `work` has worked through what there was."""
         if self._missing:

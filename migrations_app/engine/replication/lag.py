@@ -21,6 +21,7 @@ from ..ports import Store
 from ..publishing import published_now
 from ..renaming import Renaming
 from ..shapes import Shape, read_lineage, read_shapes
+from ..source_setup import without_identity
 from ..sql import query
 from ..wording import say
 from .named import NamedColumn, NamedTable
@@ -261,13 +262,21 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("reading partitions")) from error
 
     def shapes_hash(self) -> str:
-        """Return a number that changes when a name or a column of a user table does."""
+        """Return what changes when a name, a column or the replica identity of a user table does."""
         try:
             with self._lock:
-                row = self._connection.execute(query("shapes_hash")).fetchone()
+                rows = [self._connection.execute(query(name)).fetchone() for name in ("shapes_hash", "identities_hash")]
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("reading columns")) from error
-        return str(row[0]) if row else ""
+        return "/".join(str(row[0]) for row in rows if row)
+
+    def without_identity(self, oids: list[int]) -> set[int]:
+        """Return those of these tables whose updates and deletes cannot be told by the stream."""
+        try:
+            with self._lock:
+                return without_identity(self._connection, oids)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading columns")) from error
 
     def unknown_tables(self, known: list[int]) -> list[UnknownTable]:
         """Return the user tables with rows of their own beside the known ones (oids)."""

@@ -142,6 +142,7 @@ class Pipeline:
             self._patience.moved()  # nobody listened meanwhile
         self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
         if self._poll.poll(_POLL_MILLISECONDS):
+            self._patience.check()
             self._patience.moved()
         else:
             self._patience.waited()

@@ -15,6 +15,7 @@ from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import ChangeKind, Drift, NewTable, Place
 from ..mapping import renaming_of
+from ..names import qualified
 from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -38,6 +39,13 @@ class _Partition(NamedTuple):
     place: Place
 
 
+class _Keyless(NamedTuple):
+    """A table that lost what its changed rows are told by. `published`: the source refuses such changes then."""
+
+    place: Place
+    published: bool
+
+
 class Poll:
     """The looks at one database. One thread only."""
 
@@ -59,8 +67,9 @@ class Poll:
         if shapes == seen and not state.told_drift:
             return state
         partitions, tables = self._unknown()
-        found: dict[str, Drift | _Partition] = {self._key(one.digest): one for one in self._drifts()}
+        found: dict[str, Drift | _Partition | _Keyless] = {self._key(one.digest): one for one in self._drifts()}
         found |= {self._key("\0".join(one.place)): one for one in partitions}
+        found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
@@ -100,6 +109,11 @@ class Poll:
                     told.add(found.statements)  # the partitions of a table change together
                     yield found
 
+    def _keyless(self) -> list[_Keyless]:
+        tables = {table.oid: (table.schema, table.name) for table in self._tables() if not table.set_aside}
+        published = bool(self._run.ports.store.database(self._database.source_name).publication)
+        return [_Keyless(tables[oid], published) for oid in sorted(self._watch.without_identity(list(tables)))]
+
     def _there(self) -> dict[Place, Shape]:
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:
             try:
@@ -137,14 +151,41 @@ class Poll:
         schema, name = one.top_place if one.top else one.place
         return NewTable(oid=one.top or one.oid, schema=schema, name=name)
 
-    def _tell(self, one: Drift | _Partition | NewTable) -> None:
+    def _tell(self, one: Drift | _Partition | _Keyless | NewTable) -> None:
         database, event = self._database.source_name, self._run.ports.store.event
-        if isinstance(one, NewTable):
+        if isinstance(one, _Keyless):
+            event("error", "SRC-IDENTITY", _keyless(database, one))
+        elif isinstance(one, NewTable):
             event("info" if one.wanted else "warning", "SRC-NEWTABLE", _new(database, one))
         else:
             event(
                 "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
             )
+
+
+def _keyless(database: str, one: _Keyless) -> Sentence:
+    schema, name = one.place
+    where = {"schema": schema, "name": name, "database": database}
+    run = say(
+        " Run on the source: {statement}.", statement=f"ALTER TABLE {qualified(*one.place)} REPLICA IDENTITY FULL"
+    )
+    if one.published:
+        return (
+            say(
+                "Table {schema}.{name} of {database} has lost its key or replica identity: the source now refuses the "
+                "application's own UPDATE and DELETE there, because they cannot be published.",
+                **where,
+            )
+            + run
+        )
+    return (
+        say(
+            "Table {schema}.{name} of {database} has lost its key or replica identity: the source no longer tells "
+            "which row an UPDATE or DELETE changed, and the sync will stop there.",
+            **where,
+        )
+        + run
+    )
 
 
 def _announced(database: str, one: _Partition) -> Sentence:

@@ -16,7 +16,7 @@ from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
-from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged
+from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
@@ -98,14 +98,14 @@ class SyncSession:
 
     @property
     def lag_bytes(self) -> int:
-        """WAL bytes of the source, at the last look, that have not been taken yet."""
-        return self.watch.lag_bytes(self._applier.end)
+        """WAL bytes of the source, at the last look, that are not committed on the target yet."""
+        return self.watch.lag_bytes(self._applier.waits.reached)
 
     @property
     def lag_seconds(self) -> float:
         """Seconds behind the source, by its own clock."""
-        pending = self._applier.commit_time if self._applier.in_transaction or self._intake.waiting else None
-        return self.watch.lag_seconds(self._applier.end, pending)
+        waits = self._applier.waits
+        return self.watch.lag_seconds(waits.reached, waits.since)
 
     def advance(self, *, until: int | None = None, stop: Callable[[], bool] | None = None) -> int:
         """Apply source transactions in commit order; return the durable position.
@@ -274,26 +274,20 @@ class SyncSession:
                 self._check()
                 _, pids = readers_of(ordinary, state.slot)
                 pid = pids[0] if pids else None
+                ours = pid is None or self._end_own_reader(ordinary, pid)
                 if time.monotonic() > deadline:
-                    raise ConnectionLost(
-                        say(
-                            "The slot {slot} is being read by another session of the source, PID {pid}.",
-                            slot=state.slot,
-                            pid=pid,
-                        ),
-                        hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid),
-                    ) from error
-                self._end_own_reader(ordinary, pid)
+                    raise _busy(state.slot, pid, ours=ours) from error
                 self._run.ports.control.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    def _end_own_reader(self, ordinary: Connection, pid: int | None) -> None:
-        """End a reader that this task itself left behind, in this epoch or an older one; never a stranger's."""
-        ordinary.execute(
+    def _end_own_reader(self, ordinary: Connection, pid: int) -> bool:
+        """End a reader that this task itself left behind, in this epoch or an older one; False for a stranger's."""
+        ended = ordinary.execute(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
             " WHERE pid = %s AND application_name LIKE %s",
             (pid, f"towpath:{self._run.plan.key}:%"),
         )
+        return bool(ended.fetchall())
 
     def mark(self, oid: int, watermark: int) -> None:
         """Skip changes of a table that commit before another LSN. Only while nobody advances the session."""
@@ -356,6 +350,18 @@ class SyncSession:
             taking=taking,
             shapes=shapes,
         )
+
+
+def _busy(slot: str, pid: int | None, *, ours: bool) -> EngineError:
+    """Return the error for a slot that stays busy: one of our own is gone soon, but a stranger may stay, and move it.
+
+    A stranger that has ended meanwhile is not told from one of ours; the next try names it if it comes back.
+    """
+    text = say("The slot {slot} is being read by another session of the source, PID {pid}.", slot=slot, pid=pid)
+    if ours:
+        return ConnectionLost(text, hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid))
+    hint = say("End it on the source: SELECT pg_terminate_backend({pid}); then press Retry.", pid=pid)
+    return SourceError(text, hint=hint, code="SRC-SLOTBUSY")
 
 
 def _as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:

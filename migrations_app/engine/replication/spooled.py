@@ -27,6 +27,7 @@ from .stream import Stream
 from .translated import Translated
 
 _AGAIN_SECONDS = 2.0
+_RELIEF_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
@@ -221,7 +222,7 @@ class SpooledSession(SyncSession):
                 return position
             except EngineError as error:
                 self._check()
-                relieved = time.monotonic() - began >= self._run.plan.slice_seconds
+                relieved = time.monotonic() - began >= _RELIEF_SECONDS
                 if not error.retryable or not self.receiving or (relieved and self._run.ports.control.should_yield()):
                     raise
                 if not told:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from enum import IntEnum
 
 from ..errors import Interrupted
 from ..outcome import CONTINUE, DONE, Outcome, Run
@@ -16,10 +18,23 @@ from ..replication.session import SyncSession
 from ..replication.spooled import Turns, open_session
 
 _SAVE_SECONDS = 1.0
+_BLOCKED_SECONDS = 2.0
+_CAUGHT_UP_PART = 0.5
+"""This part of a slice is enough for whoever is where the source is, when others wait."""
+_WITHOUT_PROGRESS_SECONDS = 60.0
+"""How long others wait for one whose source has nothing to send yet: it may read old WAL for long before it has."""
 
 
 class _Halted(Interrupted):
     """Another database of the task failed."""
+
+
+class Standing(IntEnum):
+    """How far a database has come in a slice."""
+
+    WAITS = 0  # behind, and nothing has come from the source
+    MOVES = 1
+    CAUGHT_UP = 2  # it was where the source was
 
 
 class _Slice:
@@ -29,6 +44,8 @@ class _Slice:
         self._run = run
         self._began: float | None = None
         self._halted = threading.Event()
+        self._stands: dict[str, Standing] = {}
+        self._over = False
 
     def begin(self) -> None:
         """Note that a database is connected: on a busy machine that may take longer than a whole slice."""
@@ -44,13 +61,25 @@ class _Slice:
         if self._halted.is_set():
             raise _Halted
 
+    def stands(self, database: str, standing: Standing) -> None:
+        """Note how far a database has come; what it has reached once counts for the whole slice."""
+        self._stands[database] = max(standing, self._stands.get(database, standing))
+
     def over(self) -> bool:
-        """Say whether the slice ends at the next commit of the source."""
+        """Say whether the slice ends at the next commit of the source; once it is over it stays so."""
         control = self._run.ports.control
-        if control.complete_requested() or control.compare_requested() or control.recopy_requested():
-            return True
-        now = time.monotonic()
-        return now - (self._began or now) >= self._run.plan.slice_seconds and control.should_yield()
+        wanted = control.complete_requested() or control.compare_requested() or control.recopy_requested()
+        if not wanted and not self._over and control.should_yield():
+            self._over = time.monotonic() - (self._began or math.inf) >= self._enough_seconds()
+        return wanted or self._over
+
+    def _enough_seconds(self) -> float:
+        """How long the slice lasts at least when others wait."""
+        seconds = self._run.plan.slice_seconds
+        standing = min(self._stands.values(), default=Standing.WAITS)
+        if len(self._stands) < len(self._run.plan.databases) or standing is Standing.WAITS:
+            return max(seconds, _WITHOUT_PROGRESS_SECONDS)
+        return seconds * _CAUGHT_UP_PART if standing is Standing.CAUGHT_UP else seconds
 
 
 class _Follower:
@@ -63,7 +92,7 @@ class _Follower:
         self._saved_at = time.monotonic()
         self._state: DatabaseState
         self._poll: Poll
-        self._applied_before = 0
+        self._applied_before = self._from = 0
         self._needed = 0
         self._turns = Turns(run, database)
         self._session: SyncSession | None = None
@@ -74,6 +103,7 @@ class _Follower:
         with open_session(self._run, self._database, self._check) as session:
             self._session = session
             self._slice.begin()
+            self._from = session.reached
             self._state = store.database(self._database.source_name)
             self._applied_before = self._state.rows_applied
             tables = store.tables(self._database.source_name)
@@ -81,20 +111,31 @@ class _Follower:
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
             session.advance(stop=lambda: self._tick(session))
-            if self._run.ports.control.complete_requested():
-                self._state = self._poll.look(self._state, now=True)
+            self._state = self._poll.look(self._state, now=self._run.ports.control.complete_requested())
             self._save(session)
 
     def _check(self) -> None:
         """Raise when the run must stop, another database failed, or changes have to go through the spool."""
         self._slice.check()
         self._turns.check(self._session)
+        self._show_lag()
+
+    def _show_lag(self) -> None:
+        """Tell how far behind the target is also while it keeps every session waiting: then nothing else comes by."""
+        if self._session is not None and time.monotonic() - self._saved_at >= _BLOCKED_SECONDS:
+            self._save(self._session)
 
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             self._state = self._poll.look(self._state)
             self._save(session)
+        self._slice.stands(self._database.source_name, self._standing(session))
         return self._slice.over() or self._turns.over(session)
+
+    def _standing(self, session: SyncSession) -> Standing:
+        if session.lag_bytes == 0:
+            return Standing.CAUGHT_UP
+        return Standing.MOVES if session.reached > self._from else Standing.WAITS
 
     def _save(self, session: SyncSession) -> None:
         self._saved_at = time.monotonic()

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from ... import queue
 from ...services import work
@@ -35,7 +35,7 @@ class Command(BaseCommand):
                 queue.beat("dispatcher")
                 if ticks % _CANARY_SECONDS == 0:
                     queue.wake("canary")
-            except DatabaseError:
+            except (DatabaseError, InterfaceError):
                 log.exception("the console's database cannot be reached; trying again")
                 connection.close()
             ticks += 1

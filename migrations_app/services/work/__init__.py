@@ -26,6 +26,7 @@ from .claims import (
     release,
     release_check,
     renew,
+    syncs,
 )
 from .dispatching import dispatch
 from .leaves import leave_used, leaves
@@ -80,6 +81,7 @@ __all__ = [
     "start_refused",
     "store_again",
     "store_results",
+    "syncs",
     "undecided",
     "wants_check_before_start",
 ]

@@ -154,6 +154,11 @@ def others_wait_for_sync(claim: Claim) -> bool:
     return others.exclude(pk=claim.task_id).exists()
 
 
+def syncs() -> int:
+    """Return how many tasks share the sync workers now."""
+    return MigrationTask.objects.filter(sync_phase(), foreground=False).count()
+
+
 @transaction.atomic
 def release(claim: Claim) -> None:
     """Give the task back without a result; whoever is due next is woken. Does nothing when the claim was lost."""
