@@ -16,6 +16,7 @@ from .errors import WorkerFull
 from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
+from .rotation import tell_held
 from .states import StepName
 from .steps import adding, cleanup, compare, complete, copy, index, recopy, schema, sync
 from .wording import say
@@ -59,6 +60,8 @@ class Executor:
             with contextlib.suppress(psycopg.Error, OSError):
                 snapshot.close()
         self._stack.close()
+        if run:
+            run.holds.end_all()
 
     def run(self, step: StepName) -> Outcome:
         """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery."""
@@ -69,6 +72,7 @@ class Executor:
         run.sessions.spare.keep(step is not StepName.SYNC)  # which goes on for weeks, with sessions of its own
         with self._reporting(doing):
             self._ports.control.check()
+            tell_held(run)
             return work(run)
 
     def recopy(self) -> Outcome:

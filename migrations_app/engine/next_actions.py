@@ -109,6 +109,8 @@ NEXT: dict[str, str] = {
     "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
+    "COPY-LONG": template("Nothing has to be done. It ends sooner with more tables at the same time and no cap."),
+    "COPY-HELD": template("Watch the source's disk. A copy of a busy source holds no snapshot for so long with sync."),
     "COPY-LOCKED": template("Nothing has to be done: the lock ends with the copy of this table."),
     "COPY-MOVED": template(
         "Without incremental sync let nothing write to the source, or start the task again with it."
@@ -167,6 +169,7 @@ SAID = frozenset(
         "CONFLICT-TAKEN",
         "COPY-ASIDE",
         "COPY-GAVEWAY",
+        "COPY-RENEWED",
         "DDL-APPLY",
         "FIX-ASKED",
         "FIX-DONE",
