@@ -16,7 +16,7 @@ from .errors import WorkerFull
 from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
-from .rotation import tell_held
+from .rotation import HeldWatch
 from .states import StepName
 from .steps import adding, cleanup, compare, complete, copy, index, recopy, schema, sync
 from .wording import say
@@ -46,16 +46,21 @@ class Executor:
         self._ports = ports
         self._stack = contextlib.ExitStack()
         self._run: Run | None = None
+        self._watch: HeldWatch | None = None
 
     def __enter__(self) -> Executor:
         sessions = self._stack.enter_context(Sessions(self._plan, self._ports.control, self._ports.store.event))
         self._run = Run(plan=self._plan, ports=self._ports, sessions=sessions)
+        self._watch = HeldWatch(self._run)
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
         run, self._run = self._run, None
+        if self._watch:
+            self._watch.stop()
         for snapshot in run.snapshots.values() if run else ():
             with contextlib.suppress(psycopg.Error, OSError):
                 snapshot.close()
@@ -72,7 +77,6 @@ class Executor:
         run.sessions.spare.keep(step is not StepName.SYNC)  # which goes on for weeks, with sessions of its own
         with self._reporting(doing):
             self._ports.control.check()
-            tell_held(run)
             return work(run)
 
     def recopy(self) -> Outcome:

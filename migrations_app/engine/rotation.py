@@ -25,6 +25,8 @@ from .source_setup import age
 from .table_work import TableWork
 from .wording import count, say
 
+_LOOK_SECONDS = 1.0
+
 
 class Rotation:
     """Which tables of a copy wait for a newer snapshot. Thread-safe."""
@@ -90,8 +92,7 @@ class Rotation:
     def tell(self) -> None:
         """Tell once of each table whose own copy holds the snapshot for longer than the limit."""
         if not self._run.plan.incremental:
-            tell_held(self._run)
-            return
+            return  # then `HeldWatch` tells of the snapshot itself
         with self._lock:
             active = [one for one in self._under_way if one.state.status is TableStatus.COPYING]
             long = [one for one in active if time.monotonic() - self._under_way[one] > self._limit]
@@ -111,10 +112,34 @@ class Rotation:
             )
 
 
-def tell_held(run: Run) -> None:
-    """Tell once of each snapshot that a copy without sync holds for longer than the limit what the source pays."""
-    if run.plan.incremental:
-        return
+class HeldWatch:
+    """A thread that tells, between `start` and `stop`, what a long snapshot of a task without sync costs the source.
+
+    In whatever step the limit is passed; once for each snapshot. With sync there is nothing to tell.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="towpath-held", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        if not self._run.plan.incremental:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            _tell_held(self._run)
+
+
+def _tell_held(run: Run) -> None:
     for hold in run.holds.newly_older(run.plan.snapshot_seconds):
         run.ports.store.event(
             "warning",

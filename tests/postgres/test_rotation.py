@@ -33,6 +33,8 @@ at_source = moving_kit.at_source
 slow = moving_kit.slow
 plan = complete_kit.plan
 TINY = 0.001
+MAY_BE_SEEN = {"COPY-LONG"}
+"""Of a table whose copy a look catches: any takes longer than the tiny limit."""
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_snapshot_past_its_limit_is_followed_by_a_newer_one(
     assert next(numbers) >= 3
     assert xmins == sorted(set(xmins))
     assert len(xmins) == 3
-    assert {code for _, code, _ in fakes(run.ports)[1].events} == {"COPY-RENEWED"}
+    assert set(events(run)) - MAY_BE_SEEN == {"COPY-RENEWED"}
     assert_equal_after_sync(run, source_cluster, target_cluster)
 
 
@@ -121,9 +123,8 @@ def test_what_is_under_way_is_finished_while_the_rest_waits(
     assert (waiting["small"], waiting["other"]) == (TableStatus.WAITING, TableStatus.WAITING)
     found = marks(run)
     assert found["big"] < found["small"]
-    told = [text for _, code, text in fakes(run.ports)[1].events if code == "COPY-LONG"]
+    told = [text for _, code, text in fakes(run.ports)[1].events if code == "COPY-LONG" and "public.big" in text]
     assert len(told) == 1
-    assert "public.big" in told[0]
     assert_equal_after_sync(run, source_cluster, target_cluster)
 
 
@@ -141,7 +142,7 @@ def test_newer_snapshots_do_not_lead_to_a_locked_copy(run: Run, monkeypatch: pyt
     limited(run)
     copy.run(run)
     assert len(set(marks(run).values())) == 3
-    assert set(events(run)) == {"COPY-RENEWED"}
+    assert set(events(run)) - MAY_BE_SEEN == {"COPY-RENEWED"}
 
 
 @pytest.mark.usefixtures("alone")
@@ -194,16 +195,24 @@ def test_a_copy_that_fails_while_a_newer_snapshot_is_opened_ends_at_once(
         older.execute("ROLLBACK")
 
 
-@pytest.mark.usefixtures("alone")
-def test_a_full_copy_says_what_its_long_snapshot_costs_the_source(run: Run, source_db: str) -> None:
-    limited(run, incremental=False)
-    opened = snapshot.open_first(run, run.plan.databases[0])
-    copy.run(run)
-    told = [text for _, code, text in fakes(run.ports)[1].events]
-    assert len(told) == 1
-    assert "xmin" in told[0]
-    assert opened.alive()
-    assert fakes(run.ports)[1].held == [(source_db, opened.hold.since)]
+def test_a_full_copy_says_what_its_long_snapshot_costs_the_source(plan: Plan, source_db: str) -> None:
+    ports = fake_ports()
+    store = cast(FakeStore, ports.store)
+
+    def told() -> list[str]:
+        return [text for _, code, text in store.events if code == "COPY-HELD"]
+
+    with Executor(replace(plan, incremental=False, snapshot_seconds=TINY), ports) as executor:
+        assert executor.run(StepName.SCHEMA).done
+        wait_until(told, what="the words about the snapshot")
+        for step in (StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+        assert len(store.held) == 1
+        assert executor.run(StepName.COMPARE).done
+    assert len(told()) == 1
+    assert "xmin" in told()[0]
+    assert store.held == [(source_db, store.held[0][1]), (source_db, None)]
+    assert "COPY-RENEWED" not in {code for _, code, _ in store.events}
 
 
 @pytest.fixture
