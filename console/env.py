@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def integer(name: str, default: int, *, least: int = 0) -> int:
     if not value.lstrip("-").isdigit() or int(value) < least:
         raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}, not {value!r}")
     return int(value)
+
+
+def number(name: str, default: float, *, above: float) -> float:
+    """Return a decimal number. Raises ImproperlyConfigured on anything else, or at `above` and below."""
+    value = text(name, str(default))
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found) or found <= above:
+        raise ImproperlyConfigured(f"{name} must be a number above {above:g}, not {value!r}")
+    return found
 
 
 def flag(name: str, default: bool) -> bool:

@@ -193,6 +193,7 @@ INDEX_JOBS = env.integer("TOWPATH_INDEX_JOBS", 2, least=1)
 CONNECT_TIMEOUT_SECONDS = env.integer("TOWPATH_CONNECT_TIMEOUT", 5, least=1)
 LEASE_SECONDS = env.integer("TOWPATH_LEASE_SECONDS", 15, least=5)
 RETRY_WINDOW_MINUTES = env.integer("TOWPATH_RETRY_WINDOW", 120, least=1)
+SNAPSHOT_HOURS = env.number("TOWPATH_SNAPSHOT_HOURS", 2.0, above=0.0)
 CHECK_VALID_HOURS = env.integer("TOWPATH_CHECK_VALID_HOURS", 4, least=1)
 FAILOVER_SLOTS = env.flag("TOWPATH_FAILOVER_SLOTS", False)
 # How much of a worker's disk the spool of one database may take, and how much of it stays free for everybody else.

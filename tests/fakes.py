@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from migrations_app.engine.conflicts import Permission, Use
@@ -134,6 +135,7 @@ class FakeStore:
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     spools: dict[str, SpoolState] = field(default_factory=dict)
+    held: list[tuple[str, datetime | None]] = field(default_factory=list)
 
     def database(self, source_name: str) -> DatabaseState:
         known = self.databases.get(source_name)
@@ -177,6 +179,9 @@ class FakeStore:
 
     def source_keeps(self, kept_bytes: int) -> None:
         self.kept.append(kept_bytes)
+
+    def snapshot_held(self, database: str, since: datetime | None) -> None:
+        self.held.append((database, since))
 
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         self.events.append((level, code, message))

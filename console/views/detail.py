@@ -35,6 +35,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "table_filter": tables,
         "may_tune": selectors.may_tune(task),
         "wal": selectors.wal(task),
+        "held": selectors.held(task),
         "may_recopy": selectors.may_recopy(task),
         "may_quarantine": selectors.may_quarantine(task),
         "may_drop": selectors.may_drop(task),

@@ -62,6 +62,7 @@ class Board(Generic[Building]):
         self._ready = deque(units)
         self._running = 0
         self._left = Counter(unit.database.source_name for unit in units)
+        self._awaited: set[str] = set()
         self._indexing: list[tuple[int, int, Building]] = []
         self._building = 0
         self._counted = itertools.count()
@@ -135,9 +136,26 @@ class Board(Generic[Building]):
                     self._ready.remove(unit)
                     self._running += 1
                     return unit
-                if not self._ready and not self._running:
+                if not self._rows_left():
                     return None
                 self._changed.wait(0.5)
+
+    def _rows_left(self) -> bool:
+        return bool(self._ready or self._running or self._awaited)
+
+    def await_more(self, database: str) -> None:
+        """Note that more units of a database will come, by `more`: no lane ends before that."""
+        with self._changed:
+            self._awaited.add(database)
+
+    def more(self, database: str, units: Iterable[Unit]) -> None:
+        """Queue the units that were awaited for a database, behind what is there."""
+        with self._changed:
+            self._awaited.discard(database)
+            before = len(self._ready)
+            self._ready.extend(units)
+            self._left[database] += len(self._ready) - before
+            self._changed.notify_all()
 
     def finished(self, unit: Unit, instead: Iterable[Unit] = ()) -> bool:
         """Note that a unit is done with, and queue others `instead`; says whether nothing of its database is left."""
@@ -191,17 +209,17 @@ class Board(Generic[Building]):
     def rows_left(self) -> bool:
         """Say whether rows are still to be copied, or on their way."""
         with self._changed:
-            return bool(self._ready or self._running)
+            return self._rows_left()
 
     def indexes_left(self) -> bool:
         """Say whether something waits to be built, or can still come."""
         with self._changed:
-            return bool(self._indexing or self._building or self._ready or self._running)
+            return bool(self._indexing or self._building) or self._rows_left()
 
     def more_to_build(self) -> bool:
         """Say whether something waits to be built besides what the lanes are at, or will."""
         with self._changed:
-            return bool(self._indexing or self._ready or self._running)
+            return bool(self._indexing) or self._rows_left()
 
     def index(self, *units: tuple[int, Building]) -> None:
         """Queue what is to be built, each with its weight."""
@@ -225,7 +243,7 @@ class Board(Generic[Building]):
                 if self._indexing:
                     self._building += 1
                     return heapq.heappop(self._indexing)[2]
-                if not self._building and not self._ready and not self._running:
+                if not self._building and not self._rows_left():
                     return None
                 idle()
                 self._changed.wait(0.5)

@@ -16,6 +16,7 @@ from .errors import WorkerFull
 from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
+from .rotation import HeldWatch
 from .states import StepName
 from .steps import adding, cleanup, compare, complete, copy, index, recopy, schema, sync
 from .wording import say
@@ -45,20 +46,27 @@ class Executor:
         self._ports = ports
         self._stack = contextlib.ExitStack()
         self._run: Run | None = None
+        self._watch: HeldWatch | None = None
 
     def __enter__(self) -> Executor:
         sessions = self._stack.enter_context(Sessions(self._plan, self._ports.control, self._ports.store.event))
         self._run = Run(plan=self._plan, ports=self._ports, sessions=sessions)
+        self._watch = HeldWatch(self._run)
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
         run, self._run = self._run, None
+        if self._watch:
+            self._watch.stop()
         for snapshot in run.snapshots.values() if run else ():
             with contextlib.suppress(psycopg.Error, OSError):
                 snapshot.close()
         self._stack.close()
+        if run:
+            run.holds.end_all()
 
     def run(self, step: StepName) -> Outcome:
         """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery."""

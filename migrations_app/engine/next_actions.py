@@ -112,6 +112,8 @@ NEXT: dict[str, str] = {
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
     "COPY-WAITS": template("Look after the server that the message names; the copy goes on by itself."),
+    "COPY-LONG": template("Nothing has to be done. It ends sooner with more tables at the same time and no cap."),
+    "COPY-HELD": template("Watch the source's disk. A copy of a busy source holds no snapshot for so long with sync."),
     "COPY-LOCKED": template("Nothing has to be done: the lock ends with the copy of this table."),
     "COPY-MOVED": template(
         "Without incremental sync let nothing write to the source, or start the task again with it."
@@ -170,6 +172,7 @@ SAID = frozenset(
         "CONFLICT-TAKEN",
         "COPY-ASIDE",
         "COPY-GAVEWAY",
+        "COPY-RENEWED",
         "DDL-APPLY",
         "FIX-ASKED",
         "FIX-DONE",

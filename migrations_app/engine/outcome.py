@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .connect import Sessions
+from .holding import Holds
 from .plan import DatabasePlan, Knobs, Plan
 from .ports import Comparison, Ports
 
@@ -40,6 +41,10 @@ class Run:
     """What this target says of its memory and processors (see `indexes.build_settings`), once it was asked."""
     proof: list[Comparison] = field(default_factory=list)
     """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
+    holds: Holds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.holds = Holds(self.ports.store.snapshot_held)
 
     def databases(self) -> tuple[DatabasePlan, ...]:
         """Return the databases of the task."""

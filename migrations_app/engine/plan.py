@@ -118,6 +118,9 @@ class Plan:
     failover_slots: bool = False
     """True: a source that has failover slots (17+) gets one also when no standby is seen that keeps it in step."""
     connect_timeout_seconds: int = 5
+    snapshot_seconds: float = 7200.0
+    """How long an incremental copy begins tables under one snapshot of the source; more than 0. What is under way then
+    is finished under it."""
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""
     spool_bytes: int = 20 * 10**9

@@ -289,6 +289,12 @@ class Store(Protocol):
     def source_keeps(self, kept_bytes: int) -> None:
         """Remember how much WAL the source keeps for this task now. For charts: may be throttled or lost in a crash."""
 
+    def snapshot_held(self, database: str, since: datetime | None) -> None:
+        """Remember since when the oldest snapshot of a database of the source is held; None: none is.
+
+        Does not wait until it is written, and may be lost in a crash.
+        """
+
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """Append to the task's history. `level`: info, warning or error."""
 

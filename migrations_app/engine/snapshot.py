@@ -20,6 +20,7 @@ from . import slots, source_setup
 from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
+from .holding import Hold
 from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -45,6 +46,7 @@ class Snapshot:
     database: str
     lsn: int | None
     holder: Connection
+    hold: Hold
     tables: list[Table] = field(default_factory=list)
     locked: frozenset[int] = frozenset()
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
@@ -109,6 +111,7 @@ class Snapshot:
     def _close(self) -> None:
         with contextlib.suppress(psycopg.Error, OSError):
             self.holder.close()
+        self.hold.end()
 
 
 def import_snapshot(connection: Connection, export_id: str) -> None:
@@ -182,10 +185,11 @@ def exported_at_slot(
         holder = _hold(run, database, opened.export_id)
     finally:
         opened.release()
+    snapshot = _snapshot(run, database, opened.lsn, holder)
     try:
-        yield opened.lsn, _snapshot(run, database, opened.lsn, holder)
+        yield opened.lsn, snapshot
     finally:
-        holder.close()
+        snapshot.close()
 
 
 @contextlib.contextmanager
@@ -198,11 +202,11 @@ def beside_the_stream(
     """
     opened = slots.create(run, database, name, temporary=True, encoding=encoding)
     try:
-        holder = _hold(run, database, opened.export_id)
+        snapshot = _snapshot(run, database, opened.lsn, _hold(run, database, opened.export_id))
         try:
-            yield _snapshot(run, database, opened.lsn, holder), opened.connection
+            yield snapshot, opened.connection
         finally:
-            holder.close()
+            snapshot.close()
     finally:
         opened.connection.close()
         slots.give_back(run, database, opened)
@@ -210,12 +214,7 @@ def beside_the_stream(
 
 def open_now(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:
     """Open a snapshot of this moment without a place in the stream; nothing is made. Locks the tables `lock`."""
-    holder = _hold(run, database, "")
-    try:
-        return _snapshot(run, database, None, holder, lock)
-    except BaseException:
-        holder.close()
-        raise
+    return _snapshot(run, database, None, _hold(run, database, ""), lock)
 
 
 def open_locked(run: Run, database: DatabasePlan, name: TableName) -> Snapshot:
@@ -293,22 +292,14 @@ def _open(
 
 
 def _open_once(run: Run, database: DatabasePlan, slot: str, *, temporary: bool, lock: Sequence[TableName]) -> Snapshot:
-    lsn, holder = None, None
+    if not slot:
+        return open_now(run, database, lock)
+    opened = slots.create(run, database, slot, temporary=temporary)
     try:
-        if slot:
-            opened = slots.create(run, database, slot, temporary=temporary)
-            lsn = opened.lsn
-            try:
-                holder = _hold(run, database, opened.export_id)
-            finally:
-                opened.release()
-        else:
-            holder = _hold(run, database, "")
-        return _snapshot(run, database, lsn, holder, lock)
-    except BaseException:
-        if holder:
-            holder.close()
-        raise
+        holder = _hold(run, database, opened.export_id)
+    finally:
+        opened.release()
+    return _snapshot(run, database, opened.lsn, holder, lock)
 
 
 def _hold(run: Run, database: DatabasePlan, export_id: str) -> Connection:
@@ -327,20 +318,23 @@ def _hold(run: Run, database: DatabasePlan, export_id: str) -> Connection:
 def _snapshot(
     run: Run, database: DatabasePlan, lsn: int | None, holder: Connection, lock: Sequence[TableName] = ()
 ) -> Snapshot:
-    """Lock before anything else: without a slot the snapshot comes after it, with one the gap must be short."""
-    locked: frozenset[int] = frozenset()
-    if lock:
-        holder.execute(lock_text(lock).encode())
-        locked = frozenset(int(str(row[0])) for row in holder.execute(standing_text(lock).encode()).fetchall())
-    snapshot = Snapshot(
-        database=database.source_name,
-        lsn=lsn,
-        holder=holder,
-        tables=_selected(run, database, holder),
-        locked=locked,
-    )
-    if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
-        _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
+    """Lock before anything else: without a slot the snapshot comes after it, with one the gap must be short.
+
+    The holder is closed when that fails.
+    """
+    hold = run.holds.begin(database.source_name)
+    snapshot = Snapshot(database=database.source_name, lsn=lsn, holder=holder, hold=hold)
+    try:
+        if lock:
+            holder.execute(lock_text(lock).encode())
+            rows = holder.execute(standing_text(lock).encode()).fetchall()
+            snapshot.locked = frozenset(int(str(row[0])) for row in rows)
+        snapshot.tables = _selected(run, database, holder)
+        if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
+            _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
+    except BaseException:
+        snapshot.close()
+        raise
     return snapshot
 
 

@@ -168,6 +168,7 @@ class TaskDatabase(models.Model):
     spool_host = models.CharField(max_length=80, blank=True, default="")  # whose disk holds the spool; '' = none
     spool_ends = models.BigIntegerField(null=True, blank=True)  # everything before this LSN is in it, or applied
     spool_bytes = models.BigIntegerField(default=0)  # of it, not applied yet
+    snapshot_since = models.DateTimeField(null=True, blank=True)  # of the oldest of the source that is held now
     structure_at = models.DateTimeField(null=True, blank=True)  # when the structures were compared last
     structure_count = models.PositiveIntegerField(default=0)  # how many objects that were
 

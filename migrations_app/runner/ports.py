@@ -228,6 +228,11 @@ class OrmStore(Decisions):
         """See the port. Goes into the next sample of the charts."""
         self._sampler.kept(kept_bytes)
 
+    def snapshot_held(self, database: str, since: datetime | None) -> None:
+        """See the port. What a worker says that has lost the task counts for nothing."""
+        rows = TaskDatabase.objects.filter(task_id=self._task_id, source_name=database, task__epoch=self._claim.epoch)
+        self._recorder.start(lambda: rows.update(snapshot_since=since))
+
     def event(self, level: str, code: str, message: str, **detail: Any) -> None:
         """See the port."""
 

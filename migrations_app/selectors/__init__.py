@@ -59,6 +59,7 @@ from .endpoints import (
     saved_endpoints,
     setting_words,
 )
+from .held import HeldView, held
 from .listing import (
     GroupCount,
     ListFilter,
@@ -128,6 +129,7 @@ __all__ = [
     "FixView",
     "GroupCount",
     "Health",
+    "HeldView",
     "LedgerLine",
     "LeftBehind",
     "ListFilter",
@@ -185,6 +187,7 @@ __all__ = [
     "get_task",
     "group_counts",
     "health",
+    "held",
     "in_english",
     "is_of_this_draft",
     "judge",

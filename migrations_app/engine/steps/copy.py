@@ -21,8 +21,9 @@ from ..large_objects import sync_large_objects
 from ..lookout import Lookout
 from ..outcome import DONE, Outcome, Run, knobs
 from ..pacing import Pacing
-from ..plan import Side
+from ..plan import DatabasePlan, Side
 from ..ports import TableState, TableStatus
+from ..rotation import Rotation
 from ..snapshot import Snapshot
 from ..table_work import Busy, GaveWay, Moved, TableWork
 from ..wording import count, listing, say
@@ -99,6 +100,7 @@ class _Copy:
         self.board: Board[IndexUnit] = Board(make_units(run, works), run.ports.control.check)
         self.indexer = Indexer(run, self.board, self._built)
         self.indexer.queue(*(one for work in works for one in work.to_index))
+        self.rotation = Rotation(run, works)
         self._indexed: list[TableState] = []
         self._done = [state for work in works for state in work.done]
         self.aside: list[TableWork] = []
@@ -178,6 +180,9 @@ class _Copy:
         self._pacing.enter()
         try:
             while (unit := self.board.take(self._copying.spare)) is not None:
+                if not self.rotation.may_begin(unit, self.snapshots.get(unit.database.source_name)):
+                    self._done_with(unit)
+                    continue
                 try:
                     lane = self._lane_for(unit, lane)
                     self._work_on(unit, lane)
@@ -214,11 +219,11 @@ class _Copy:
             return list(self._lanes)
 
     def _lane_for(self, unit: Unit, lane: Lane | None) -> Lane | None:
-        """Return a lane in the unit's database, the same as long as the database is the same."""
+        """Return a lane under the snapshot of the unit's database, the same as long as that is the same."""
         snapshot = self.snapshots.get(unit.database.source_name)
         if snapshot:
             snapshot.check()
-        if not unit.tables or snapshot is None or (lane and lane.database == unit.database):
+        if not unit.tables or snapshot is None or (lane and lane.snapshot is snapshot):
             return lane
         self._without(lane)
         lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
@@ -280,11 +285,17 @@ class _Copy:
         self._done_with(unit)
 
     def _done_with(self, unit: Unit, instead: Iterable[Unit] = ()) -> None:
-        """Take a unit off the board; close a snapshot that nothing needs any more."""
-        name = unit.database.source_name
+        """Take a unit off the board; close a snapshot that nothing needs any more, and open the next for what waits."""
+        if self.rotation.waits(unit.database):
+            self.board.await_more(unit.database.source_name)
+        if self.board.finished(unit, instead):
+            self._close_snapshot(unit.database.source_name)
+            if self.rotation.waits(unit.database):
+                self._renew(unit.database)
+
+    def _close_snapshot(self, name: str) -> None:
         snapshot = self.snapshots.get(name)
-        last = self.board.finished(unit, instead)
-        if not last or snapshot is None:
+        if snapshot is None:
             return
         kept: Snapshot | None = self.run_.snapshots.get(name)
         if kept is not None and kept is snapshot:
@@ -292,6 +303,19 @@ class _Copy:
                 return
             del self.run_.snapshots[name]
         snapshot.close()
+
+    def _renew(self, database: DatabasePlan) -> None:
+        """Go on with the tables that waited under a newer snapshot, in the thread of a lane; the others may wait."""
+        work = self.rotation.renew(database, self.board.check)
+        if work.snapshot:
+            self.snapshots[database.source_name] = work.snapshot
+        new = {(one.state.schema, one.state.name) for one in work.to_copy}
+        with self._lock:
+            for known in self.works:
+                if known.database == database:
+                    known.to_copy = [one for one in known.to_copy if (one.state.schema, one.state.name) not in new]
+            self.works = [*self.works, work]
+        self.board.more(database.source_name, make_units(self.run_, [work]))
 
     def _put_aside(self, unit: Unit, works: Sequence[TableWork]) -> None:
         """Leave tables for the next snapshot; those of the unit that still fit this one go on."""
@@ -330,6 +354,7 @@ class _Copy:
 
     def _tick(self) -> None:
         """Write the progress down: finished tables together, counts of the tables that are on their way."""
+        self.rotation.tell()
         self._save_indexed()
         moved = total = 0.0
         passing: Counter[TableWork | None] = Counter()

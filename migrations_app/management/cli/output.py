@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ... import selectors
@@ -9,6 +10,7 @@ from ...engine.lsn import format_lsn
 from ...engine.mapping import renamed_schemas
 from ...engine.ports import SET_ASIDE
 from ...engine.selection import Selection
+from ...engine.source_setup import age
 from ...engine.states import Status
 from ...models import CheckItem, ComparisonResult, MigrationTask, TableCopy
 
@@ -57,6 +59,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "tables": _tables(task),
         "new_tables": _new_tables(task),
         "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
+        "snapshot": _snapshot(task),
         "databases": _databases(task),
         "check": [
             {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
@@ -95,6 +98,30 @@ def _tables(task: MigrationTask) -> list[dict[str, Any]]:
         }
         for table in TableCopy.objects.filter(task=task).order_by("database", "schema", "name")
     ]
+
+
+def _snapshot(task: MigrationTask) -> dict[str, Any] | None:
+    """Return since when a snapshot of the source is held, with the limit from which that is a warning."""
+    view = selectors.held(task)
+    if view is None:
+        return None
+    return {
+        "since": view.since.isoformat(),
+        "seconds": view.seconds,
+        "limit_seconds": view.limit_seconds,
+        "level": "warning" if view.long else "normal",
+    }
+
+
+def _print_snapshot(data: dict[str, Any] | None, out: Out) -> None:
+    if data is None:
+        return
+    since = datetime.fromisoformat(data["since"]).astimezone(UTC)
+    held = f"held since {since:%Y-%m-%d %H:%M:%S} UTC, {age(int(data['seconds']))} by now"
+    out.write(f"  snapshot of the source: {held}\n")
+    if data["level"] == "warning":
+        limit = age(int(data["limit_seconds"]))
+        out.write(f"    WARNING: longer than {limit}: the source cannot remove dead rows until it is closed\n")
 
 
 def _left(task: MigrationTask) -> dict[str, list[dict[str, str]]]:
@@ -145,6 +172,7 @@ def print_report(task: MigrationTask, out: Out) -> None:
         out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
         for old, new in database["schemas"].items():
             out.write(f"    schema {old} → {new}\n")
+    _print_snapshot(data["snapshot"], out)
     _print_comparisons(data["comparisons"], out)
     if not data["compared"]:
         out.write("  comparison: not compared (--no-compare)\n")
@@ -288,6 +316,9 @@ def progress_line(task: MigrationTask) -> str:
         parts.append(f"{bytes_text(row.bytes_per_second)}/s")
     if row.lag_bytes is not None:
         parts.append(f"lag {bytes_text(row.lag_bytes)}, {row.lag_seconds or 0:.1f} s")
+    view = selectors.held(task)
+    if view is not None and view.long:
+        parts.append(f"snapshot held {age(int(view.seconds))}")
     return _visible(" · ".join(parts))
 
 

@@ -116,6 +116,7 @@ def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
     )
     if not changed:
         return None
+    task.databases.update(snapshot_since=None)  # those of a worker that was killed end with its sessions
     resumed = task.lease_until is not None  # a clean release clears it: the last worker was killed
     task.refresh_from_db()
     if task.status == Status.QUEUED:
