@@ -21,7 +21,7 @@ from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Kind
+from .ports import FINE, Kind
 from .restore import (
     Failure,
     Manner,
@@ -34,7 +34,7 @@ from .restore import (
     set_owners,
 )
 from .rights import restore_rights
-from .sequences import carry_over, read_sequences
+from .sequences import OwnSequences, carry_over, read_sequences
 from .target_database import restore_settings
 from .target_objects import record, some
 from .toc import POST_DATA, PRE_DATA, Entry
@@ -292,7 +292,7 @@ def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -
 
 
 def set_sequences(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
-    """Bring the restored sequences to where the source's are now, never backwards. Complete does it again."""
+    """Bring the restored sequences to where the source's are now. Complete does it again."""
     ours = {(entry.schema, entry.tag) for entry in archive.of_type("SEQUENCE")}
     if not ours:
         return
@@ -306,11 +306,12 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
             say("Sequences of the source cannot be read: {reason}", reason=first_line(error)),
         )
         return
-    verdicts = carry_over(wanted, connection, run.ports.control.check, archive.renaming)
+    own = OwnSequences(run, database)
+    verdicts = carry_over(wanted, connection, own, run.ports.control.check, archive.renaming)
     behind = [
         say("{label}: {words}", label=together([item.schema, item.name], "."), words=item.reason)
         for item in verdicts
-        if item.verdict != "equal"
+        if item.verdict not in FINE
     ]
     if behind:
         run.ports.store.event(
