@@ -62,8 +62,8 @@ class Finisher:
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
-            self._at(say("states of triggers and identity columns"))
-            self._restore_states()
+        self._at(say("states of triggers and identity columns"))
+        self._restore_states()
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()
