@@ -199,7 +199,10 @@ def _restore_access(run: Run, database: DatabasePlan, connection: Connection, ar
     restore_settings(run, database, connection, archive)
     triggers = archive.of_type("EVENT TRIGGER")
     record(run, database, triggers)
-    remember(run, database, run_entries(run, connection, triggers, _LISTED))
+    failures = run_entries(run, connection, triggers, _LISTED)
+    remember(run, database, failures)
+    refused = {failure.entry.dump_id for failure in failures}
+    set_owners(run, connection, [entry for entry in triggers if entry.dump_id not in refused])
 
 
 def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
