@@ -246,6 +246,9 @@ UNION ALL
 SELECT 'publication', '', '', p.pubname, 'pg_catalog.pg_publication'::regclass, p.oid, 0, true, NULL, NULL, NULL, '{}'
   FROM pg_catalog.pg_publication p WHERE p.pubname NOT LIKE 'towpath\_%%'
 UNION ALL
+SELECT 'subscription', '', '', s.subname, 'pg_catalog.pg_subscription'::regclass, s.oid, 0, true, NULL, NULL, NULL, '{}'
+  FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database b ON b.oid = s.subdbid WHERE b.datname = pg_catalog.current_database()
+UNION ALL
 SELECT 'security label', coalesce(CASE WHEN l.objtype <> 'database' THEN split_part(l.objname, '.', 1) END, ''), '',
        concat_ws(' ', l.provider, 'on', l.objtype, CASE WHEN l.objtype <> 'database' THEN l.objname END), NULL, l.objoid, -1, true, NULL, NULL, NULL,
        jsonb_build_object('provider', l.provider, 'object', concat_ws(' ', upper(l.objtype), CASE WHEN l.objtype <> 'database' THEN l.objname END), 'label', l.label)
