@@ -202,6 +202,7 @@ VERDICTS: dict[str, Promise] = {
     "not_compared": gettext_lazy("not compared"),
     "structure_only": gettext_lazy("structure only"),
     "left_out": gettext_lazy("left out"),
+    "ahead": gettext_lazy("further on than the source's"),
 }
 GROUPS = (
     _("Connection"),

@@ -106,6 +106,13 @@ class FakeLedger:
                 self.history.append(("removed", item))
                 self._items.pop(self._key(item), None)  # type: ignore[arg-type]
 
+    def amend(self, *items: LedgerItem) -> None:
+        with self._lock:
+            for item in items:
+                self.history.append(("amend", item))
+                if self._key(item) in self._items:  # type: ignore[comparison-overlap]
+                    self._items[self._key(item)] = item  # type: ignore[index]
+
     def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
         with self._lock:
             return [

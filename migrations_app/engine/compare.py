@@ -21,13 +21,12 @@ from .errors import CompareDiffers, ConnectionLost
 from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import NOT_MOVED, Comparison, TableDifference, TableState, TableStatus
+from .ports import FINE, NOT_MOVED, Comparison, TableDifference, TableState, TableStatus
 from .renaming import Renaming
 from .sql import query
 from .wording import NOTHING, Sentence, count, listing, noun, say, together, verbatim
 
 _ROUNDS = 10
-_FINE = NOT_MOVED | {"equal"}
 _NAMED = 5
 
 ForeignKey = tuple[str, str, str]
@@ -157,7 +156,7 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
 def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
     """Raise CompareDiffers unless every comparison found everything equal."""
     bad = [
-        item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict not in _FINE
+        item for one in comparisons if not one.equal for item in (*one.tables, *one.other) if item.verdict not in FINE
     ]
     if bad:
         raise CompareDiffers(say("Source and target differ: {names}.", names=_names(bad)), hint=hint)

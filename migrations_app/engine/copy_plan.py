@@ -20,6 +20,7 @@ from .parts import Part, part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
 from .renaming import Renaming
+from .silencing import refused, silence
 from .snapshot import Snapshot, open_again, open_locked, open_now
 from .table_work import Busy, Moved, TableWork, shape_changed
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
@@ -75,7 +76,24 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
             continue
         one = _table_work(run, database, state, source, target, made, there_before)
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
+    _silence(run, database, [one.place for one in work.to_copy])
     return work
+
+
+def _silence(run: Run, database: DatabasePlan, places: list[TableName]) -> None:
+    """Let no trigger act on the rows: a table that was there before has its own, a new partition its parent's.
+
+    The session that copies keeps the ordinary ones quiet, if it may; those that fire always are switched off.
+    """
+    if not places:
+        return
+    role = run.ports.store.database(database.source_name).replica_role
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            silence(run, database, connection, places, replica_role=role)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise refused(database, error) from error
 
 
 def _table_work(
@@ -138,7 +156,7 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
     """Copy the tables for which `wanted` says yes once more, as the source has them now; returns how many there were.
 
     For what the stream of changes does not carry, such as unlogged tables, while nobody writes any more. Each table is
-    one transaction; what stands on the target is replaced. Keys and triggers must be silenced or not there yet.
+    one transaction; what stands on the target is replaced. Triggers keep silent from here on, until Complete.
     Raises TargetError for a table that this task did not make.
     """
     states = [state for state in run.ports.store.tables(database.source_name) if wanted(state)]
@@ -147,12 +165,13 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
     snapshot = open_now(run, database)
     try:
         source, target = _catalogs(run, database, snapshot)
-        made = made_tables(run, database)
+        made, renaming = made_tables(run, database), renaming_of(run, database)
+        _silence(run, database, [renaming.place((state.schema, state.name)) for state in states])
         lane = Lane(run, database, snapshot, run.ports.control.check)
         try:
             for state in states:
                 name = (state.schema, state.name)
-                place = renaming_of(run, database).place(name)
+                place = renaming.place(name)
                 if place not in made or name not in source:
                     raise TargetError(
                         say(

@@ -17,10 +17,11 @@ from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import NOT_MOVED, Kind, TableDifference, TableState
+from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
-from .sequences import Sequence, carry_over, read_sequences, selected_sequences, verdicts
-from .wording import say, verbatim
+from .sequences import OwnSequences, Sequence, carry_over, read_sequences, selected_sequences, verdicts
+from .target_objects import some
+from .wording import count, say, verbatim
 
 _TRIES = 3
 _STAGES = 6
@@ -37,7 +38,7 @@ class Finisher:
     def carry_rest(self) -> tuple[list[TableDifference], list[TableDifference]]:
         """Carry over what the stream does not; return verdicts on tables and on other things.
 
-        Unlogged tables and large objects are made equal to the source once more, sequences are set, never backwards.
+        Unlogged tables and large objects are made equal to the source once more, sequences are set (see `carry_over`).
         Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError.
         """
         tables: list[TableDifference] = []
@@ -61,8 +62,8 @@ class Finisher:
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
-            self._at(say("states of triggers and identity columns"))
-            self._restore_states()
+        self._at(say("states of triggers and identity columns"))
+        self._restore_states()
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()
@@ -114,35 +115,43 @@ class Finisher:
         return self._both(say("setting sequences"), self._set_sequences)
 
     def _set_sequences(self, source: Connection, target: Connection) -> list[TableDifference]:
+        own = OwnSequences(self._run, self._database)
         try:
-            wanted = self._wanted_sequences(source)
+            wanted = self._wanted_sequences(source, own)
         except psycopg.errors.InsufficientPrivilege as error:
             words = verbatim(first_line(error))
             return [TableDifference(schema="", name=say("sequences"), verdict="not_compared", reason=words)]
         renaming = renaming_of(self._run, self._database)
-        carried = carry_over(wanted, target, self._run.ports.control.check, renaming)
-        differing = [item for item in carried if item.reason] or [
+        carried = carry_over(wanted, target, own, self._run.ports.control.check, renaming)
+        differing = [item for item in carried if item.verdict not in FINE] or [
             item for item in verdicts(wanted, target, renaming) if item.verdict != "equal"
         ]
         if differing:
+            self._tell_ahead([item for item in differing if item.verdict == AHEAD])
             return differing
         name = say("{number} × sequence value", number=len(wanted))
         return [TableDifference(schema="", name=name, verdict="equal")] if wanted else []
 
-    def _wanted_sequences(self, source: Connection) -> list[Sequence]:
+    def _tell_ahead(self, ahead: list[TableDifference]) -> None:
+        if ahead:
+            text = say(
+                "{number} of {target_name} are further on than the source's and stay so, because values of theirs"
+                " may be in use: {names}.",
+                number=count(len(ahead), "{number} sequence", "{number} sequences"),
+                target_name=self._database.target_name,
+                names=some(say("{name} ({details})", name=item.name, details=item.reason) for item in ahead),
+            )
+            self._run.ports.store.event("warning", "SEQUENCES-AHEAD", text)
+
+    def _wanted_sequences(self, source: Connection, own: OwnSequences) -> list[Sequence]:
         """Return those that belong to the task by the selection, and those that the restore has made for it."""
         run, name = self._run, self._database.source_name
         tables, _ = tables_in_scope(run, self._database, read_tables(source))
         sequences = read_sequences(source)
         names = {(table.schema, table.name) for table in tables}
         selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}
-        made = {
-            (item.schema, item.name)
-            for item in run.ports.ledger.items(Side.TARGET, self._database.target_name)
-            if item.kind is Kind.OBJECT and item.detail.get("type") == "SEQUENCE"
-        }
         renaming = renaming_of(run, self._database)
-        return [item for item in sequences if item.key in selected or renaming.place(item.key) in made]
+        return [item for item in sequences if item.key in selected or renaming.place(item.key) in own.made]
 
     def _restore_states(self) -> None:
         ledger = self._run.ports.ledger

@@ -52,7 +52,9 @@ def mending_statement(one: Difference) -> str:
     A thing that is the database, or belongs to it as a whole, must know how that is called on the target.
     """
     thing = one.thing
-    if thing.kind in _OF_DATABASE and one.part != "privileges":
+    if thing.kind == "database" and one.part != "privileges":
+        return _database(one)
+    if thing.kind in _OF_DATABASE:
         return _OF_DATABASE[thing.kind](thing)
     if one.part == "privileges":
         return _grants(thing, one.source or (), one.target or ())
@@ -74,9 +76,13 @@ def mending_statement(one: Difference) -> str:
     return ""
 
 
-def _comment(thing: Thing) -> str:
-    text = thing.values.get("comment")
-    return f"COMMENT ON DATABASE {quote(thing.name)} IS {literal(str(text)) if text is not None else 'NULL'};"
+def _database(one: Difference) -> str:
+    name, text = quote(one.thing.name), one.source
+    if one.part == "comment":
+        return f"COMMENT ON DATABASE {name} IS {literal(str(text)) if text is not None else 'NULL'};"
+    if one.part == "connection limit":
+        return f"ALTER DATABASE {name} CONNECTION LIMIT {-1 if text is None else int(text)};"
+    return ""  # nothing changes an encoding or a locale
 
 
 def _setting(thing: Thing) -> str:
@@ -102,7 +108,7 @@ def _label(thing: Thing) -> str:
     return f"SECURITY LABEL FOR {quote(provider)} ON {named} IS {literal(label)};"
 
 
-_OF_DATABASE = {"database": _comment, "database setting": _setting, "security label": _label}
+_OF_DATABASE = {"database setting": _setting, "security label": _label}
 
 
 def _column(table: str, thing: Thing, one: Difference) -> str:

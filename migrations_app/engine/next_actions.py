@@ -138,6 +138,9 @@ NEXT: dict[str, str] = {
     "SCHEMA-RENAME": _BY_HAND,
     "SCHEMA-RIGHTS": template("Run the grants by hand on the target, once the roles are there."),
     "SCHEMA-TABLESPACE": _BY_HAND,
+    "SEQUENCES-AHEAD": template(
+        "Set these sequences by hand on the target with setval, if nobody has used them there."
+    ),
     "SEQUENCES-BEHIND": template(
         "Set these sequences by hand on the target with setval, before the application uses them."
     ),

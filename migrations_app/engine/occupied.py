@@ -16,6 +16,7 @@ from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .silencing import may_silence_triggers, put_back, refused, silence
 from .toc import Entry
 from .wording import Sentence, count, listing, say, template, together
 
@@ -40,8 +41,9 @@ def adopted(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
 def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
     """Take over the tables that are there, empty: they are emptied first if that was chosen. Idempotent.
 
-    Raises ConflictError, before anything is changed, when a table has rows that are to be kept, or when a table of
-    others refers to one that is to be emptied.
+    Their triggers keep silent from here on, until Complete. Raises ConflictError, before anything is changed, when a
+    table has rows that are to be kept, or when a table of others refers to one that is to be emptied; TargetError when
+    triggers cannot be silenced.
     """
     tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"])
     new = [table for table in tables if table not in adopted(run, database)]
@@ -60,7 +62,18 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
             hint=say("Empty these tables yourself, leave them out, or let the task truncate what it finds."),
             code="DST-EXISTS",
         )
+    _silence(run, database, connection, new, replica_role=may_silence_triggers(connection))
     _adopt(run, database, new)
+
+
+def _silence(
+    run: Run, database: DatabasePlan, connection: Connection, tables: list[tuple[str, str]], *, replica_role: bool
+) -> list[LedgerItem]:
+    try:
+        return silence(run, database, connection, tables, replica_role=replica_role)
+    except psycopg.Error as error:
+        run.ports.control.check()
+        raise refused(database, error) from error
 
 
 def _with_storage(connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -96,10 +109,17 @@ def _with_rows(run: Run, connection: Connection, tables: list[tuple[str, str]]) 
 def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: list[tuple[str, str]]) -> None:
     """Empty all of them at once, so that those that refer to each other do not stand in each other's way."""
     filled = _with_rows(run, connection, tables)
+    role = may_silence_triggers(connection)
+    silenced = _silence(run, database, connection, tables, replica_role=role)
     _adopt(run, database, tables)
     try:
-        connection.execute(("TRUNCATE " + ", ".join("ONLY " + qualified(*table) for table in tables)).encode())
+        with connection.transaction():
+            if role:
+                connection.execute("SET LOCAL session_replication_role = replica")
+            connection.execute(("TRUNCATE " + ", ".join("ONLY " + qualified(*table) for table in tables)).encode())
     except psycopg.Error as error:
+        if not connection.closed:
+            put_back(run, connection, silenced)
         run.ports.ledger.removed(
             *(
                 LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.ADOPTED, schema=schema, name=name)

@@ -92,6 +92,9 @@ class Ledger(Protocol):
     def removed(self, *items: LedgerItem) -> None:
         """Record that these are gone, or stay on purpose (a completed task's tables). Idempotent."""
 
+    def amend(self, *items: LedgerItem) -> None:
+        """Replace the details of items that are recorded and not removed. Idempotent."""
+
     def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
         """Return what is not yet recorded as removed, oldest first."""
 
@@ -191,12 +194,16 @@ class EntryState:
 
 NOT_MOVED = frozenset({"structure_only", "left_out"})
 """Verdicts on what was not to be moved."""
+AHEAD = "ahead"
+"""Verdict on a sequence of the target that somebody has used: it is further on than the source's, and stays so."""
+FINE = NOT_MOVED | {"equal", AHEAD}
+"""Verdicts that stand in nobody's way."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableDifference:
     """Verdict on one table: `equal`, `differs`, `not_compared` (with the reason), or for what the selection does
-    not move with its rows, or not at all, `structure_only` and `left_out`."""
+    not move with its rows, or not at all, `structure_only` and `left_out`; of sequences also `ahead`."""
 
     schema: str
     name: str
@@ -223,8 +230,8 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """True only when everything that moves was compared and nothing differs."""
-        return all(item.verdict == "equal" or item.verdict in NOT_MOVED for item in (*self.tables, *self.other))
+        """True only when everything that moves was compared and nothing differs; a sequence may be ahead."""
+        return all(item.verdict in FINE for item in (*self.tables, *self.other))
 
 
 @dataclass(frozen=True, kw_only=True)

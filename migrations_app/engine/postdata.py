@@ -21,7 +21,7 @@ from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Kind
+from .ports import FINE, Kind
 from .restore import (
     Failure,
     Manner,
@@ -34,7 +34,7 @@ from .restore import (
     set_owners,
 )
 from .rights import restore_rights
-from .sequences import carry_over, read_sequences
+from .sequences import OwnSequences, carry_over, read_sequences
 from .target_database import restore_settings
 from .target_objects import record, some
 from .toc import POST_DATA, PRE_DATA, Entry
@@ -199,7 +199,10 @@ def _restore_access(run: Run, database: DatabasePlan, connection: Connection, ar
     restore_settings(run, database, connection, archive)
     triggers = archive.of_type("EVENT TRIGGER")
     record(run, database, triggers)
-    remember(run, database, run_entries(run, connection, triggers, _LISTED))
+    failures = run_entries(run, connection, triggers, _LISTED)
+    remember(run, database, failures)
+    refused = {failure.entry.dump_id for failure in failures}
+    set_owners(run, connection, [entry for entry in triggers if entry.dump_id not in refused])
 
 
 def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
@@ -292,7 +295,7 @@ def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -
 
 
 def set_sequences(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
-    """Bring the restored sequences to where the source's are now, never backwards. Complete does it again."""
+    """Bring the restored sequences to where the source's are now. Complete does it again."""
     ours = {(entry.schema, entry.tag) for entry in archive.of_type("SEQUENCE")}
     if not ours:
         return
@@ -306,11 +309,12 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
             say("Sequences of the source cannot be read: {reason}", reason=first_line(error)),
         )
         return
-    verdicts = carry_over(wanted, connection, run.ports.control.check, archive.renaming)
+    own = OwnSequences(run, database)
+    verdicts = carry_over(wanted, connection, own, run.ports.control.check, archive.renaming)
     behind = [
         say("{label}: {words}", label=together([item.schema, item.name], "."), words=item.reason)
         for item in verdicts
-        if item.verdict != "equal"
+        if item.verdict not in FINE
     ]
     if behind:
         run.ports.store.event(

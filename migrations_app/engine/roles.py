@@ -14,22 +14,10 @@ import psycopg
 from .connect import Connection
 from .names import literal, quote
 from .sql import query
+from .vendors import is_vendors_role, vendor_of
 
-PROVIDERS = (
-    "rds",
-    "pg_",
-    "tencentdb",
-    "cloudsql",
-    "azure",
-    "google",
-    "aiven",
-    "alloydb",
-    "supabase_",
-    "neon_",
-    "doadmin",
-)
-"""Beginnings of role names that a server's vendor makes: they are never made on another server."""
-_PROVIDERS_OWN = frozenset({"postgres", "tencentroot"})
+_SERVERS_OWN = "pg_"
+_FIRST_ROLE = "postgres"
 _LISTS = frozenset(
     {
         "search_path",
@@ -137,9 +125,12 @@ def named_roles(connection: Connection) -> set[str]:
     return {str(row[0]) for row in connection.execute(query("roles_named")).fetchall()}
 
 
-def is_provider(name: str) -> bool:
-    """Say whether the role belongs to a server's vendor, or to the server itself."""
-    return name.startswith(PROVIDERS) or name in _PROVIDERS_OWN
+def is_provider(name: str, vendor: str = "") -> bool:
+    """Say whether the role belongs to a server's vendor, or to the server itself; such are made on no other server.
+
+    `vendor`: whose service the server is (see `vendor_of`).
+    """
+    return name.startswith(_SERVERS_OWN) or name == _FIRST_ROLE or is_vendors_role(name, vendor)
 
 
 def wanted_roles(found: Found, named: Iterable[str] | None, account: str) -> set[str]:
@@ -149,10 +140,11 @@ def wanted_roles(found: Found, named: Iterable[str] | None, account: str) -> set
     """
     if named is None:
         return set(found.roles) - {account}
+    vendor = vendor_of(found.roles)
     wanted = {name for name in named if name in found.roles}
     while True:
         before = len(wanted)
-        ordinary = {name for name in wanted if not is_provider(name)}
+        ordinary = {name for name in wanted if not is_provider(name, vendor)}
         above = {one.role for one in found.memberships if one.member in ordinary}
         below = {one.member for one in found.memberships if one.role in ordinary and one.member != account}
         wanted |= (above | below) & found.roles.keys()
@@ -167,8 +159,8 @@ def roles_plan(
 
     `ours` has an earlier attempt made: they are gone through once more.
     """
-    names = sorted(wanted)
-    providers = [name for name in names if is_provider(name)]
+    names, vendor = sorted(wanted), vendor_of(found.roles)
+    providers = [name for name in names if is_provider(name, vendor)]
     known_there = {name for name in target.roles if name not in ours} | {account}
     there = [name for name in names if name not in providers and name in known_there]
     created = [found.roles[name] for name in names if name not in {*providers, *there}]
@@ -177,7 +169,7 @@ def roles_plan(
     members = tuple(
         one
         for one in found.memberships
-        if {one.role, one.member} & made and {one.role, one.member} <= known and not is_provider(one.role)
+        if {one.role, one.member} & made and {one.role, one.member} <= known and not is_provider(one.role, vendor)
     )
     return RolesPlan(
         created=tuple(created),

@@ -1,15 +1,21 @@
-"""Sequences are not in the change stream: they are set once at the end, and never backwards."""
+"""Sequences are not in the change stream: they are set at the end.
+
+Those that the task made, and nobody has used since, are set exactly to where the source's are. All others only move
+on, never backwards: somebody may have been given values of theirs that the source has never given out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from .connect import Connection, first_line
 from .names import literal, qualified
-from .ports import TableDifference
+from .outcome import Run
+from .plan import DatabasePlan, Side
+from .ports import AHEAD, Kind, LedgerItem, TableDifference
 from .renaming import Renaming
 from .selection import Selection
 from .sql import query
@@ -17,6 +23,10 @@ from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
 _NOTHING = Renaming()
+_KEPT = 2
+
+State = tuple[int, bool]
+"""(last value, whether it has been given out)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,9 @@ class Sequence:
     cycle: bool
     owner: tuple[str, str] | None
     """(schema, name) of the table whose column owns it."""
+    identity: bool = False
+    """It is an identity column's own: made with the table, it is not listed for itself."""
+    start: int = 1
     last_value: int = 0
     is_called: bool = False
 
@@ -37,10 +50,15 @@ class Sequence:
         """What finds it on the other side."""
         return (self.schema, self.name)
 
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return (self.last_value, self.is_called)
+
     def behind(self, other: Sequence) -> bool:
         """Say whether `other` has given out more values than this one; a cycling sequence is behind when it differs."""
         if self.cycle:
-            return (self.last_value, self.is_called) != (other.last_value, other.is_called)
+            return self.state != other.state
         direction = 1 if self.increment > 0 else -1
         mine, theirs = direction * self.last_value, direction * other.last_value
         return (mine, self.is_called) < (theirs, other.is_called)
@@ -57,9 +75,11 @@ def read_sequences(connection: Connection) -> list[Sequence]:
             name=str(name),
             increment=int(str(step)),
             cycle=bool(cycle),
+            start=int(str(start)),
             owner=(str(owner_schema), str(owner)) if owner is not None else None,
+            identity=bool(identity),
         )
-        for schema, name, step, cycle, owner_schema, owner in connection.execute(
+        for schema, name, step, cycle, start, owner_schema, owner, identity in connection.execute(
             query("sequences", connection.info.server_version)
         ).fetchall()
     ]
@@ -89,40 +109,87 @@ def selected_sequences(
     ]
 
 
+class OwnSequences:
+    """The sequences of a target database that the task has made, and where it has put them itself."""
+
+    def __init__(self, run: Run, database: DatabasePlan) -> None:
+        self._ledger = run.ports.ledger
+        items = self._ledger.items(Side.TARGET, database.target_name)
+        self._items = {_place(item): item for item in items if item.detail.get("type") == "SEQUENCE"}
+        self._tables = {_place(item): item for item in items if item.kind is Kind.TABLE}
+        self.made = self._items.keys()
+
+    def untouched(self, known: Sequence) -> bool:
+        """Say whether it is ours and stands where it was made or where the task has put it: nobody has used it."""
+        item = self._item(known)
+        return item is not None and known.state in {(known.start, False), *_put(item, known)}
+
+    def will_be_put(self, found: Iterable[tuple[Sequence, Sequence]]) -> None:
+        """Write down, before it happens, where ours will stand: pairs of what stands there and what it shall be."""
+        changed = {}
+        for known, wanted in found:
+            item = self._item(known)
+            if item is None:
+                continue
+            states = list(dict.fromkeys([*_put(item, known), known.state, wanted.state]))
+            put = item.detail.get("put", {}) | {known.name: states[-_KEPT:]}
+            item = replace(item, detail=item.detail | {"put": put})
+            changed[item] = item
+            (self._tables if item.kind is Kind.TABLE else self._items)[_place(item)] = item
+        self._ledger.amend(*changed.values())
+
+    def _item(self, known: Sequence) -> LedgerItem | None:
+        if known.identity and known.owner:
+            return self._tables.get(known.owner)
+        return self._items.get(known.key)
+
+
+def _place(item: LedgerItem) -> tuple[str, str]:
+    return (item.schema, str(item.detail.get("tag", item.name)))
+
+
+def _put(item: LedgerItem, known: Sequence) -> list[State]:
+    return [(int(value), bool(called)) for value, called in item.detail.get("put", {}).get(known.name, ())]
+
+
 def carry_over(
     wanted: list[Sequence],
     target: Connection,
+    own: OwnSequences,
     check: Callable[[], None] = lambda: None,
     renaming: Renaming = _NOTHING,
 ) -> list[TableDifference]:
-    """Set the target's sequences to the states in `wanted`, never backwards, and return a verdict for each.
+    """Set the target's sequences to the states in `wanted` and return a verdict for each.
 
-    `wanted` and the verdicts have the source's names, `renaming` says which those are on the target.
+    Those of `own` that nobody has used since are set exactly, all others never backwards: what is further on than the
+    source's stays so, and is `ahead`. `wanted` and the verdicts have the source's names, `renaming` says which those
+    are on the target.
 
     Idempotent; each sequence in a transaction of its own. A sequence that is missing, or refuses, is a `differs` with
     the reason; only the loss of the session raises (psycopg's OperationalError).
     """
     here = {item.key: item for item in read_sequences(target)}
-    verdicts = []
-    for item in wanted:
+    pairs = [(item, here.get(renaming.place(item.key))) for item in wanted]
+    exact = [(known, item) for item, known in pairs if known and item.state != known.state and own.untouched(known)]
+    own.will_be_put(exact)
+    chosen = {known.key for known, _ in exact}
+    found = []
+    for item, known in pairs:
         check()
-        known = here.get(renaming.place(item.key))
-        if known is None:
-            verdicts.append(_differs(item, say("missing on the target")))
+        if known is not None and (known.key in chosen or known.behind(item)):
+            found.append(_set(item, known, target))
         else:
-            verdicts.append(_carry(item, known, target))
-    return verdicts
+            found.append(_verdict(item, known))
+    return found
 
 
 def verdicts(wanted: list[Sequence], target: Connection, renaming: Renaming = _NOTHING) -> list[TableDifference]:
-    """Return a verdict for each source state: the target must stand there, or further on."""
+    """Return a verdict for each source state: the target must stand there; further on is `ahead`."""
     here = {item.key: item for item in read_sequences(target)}
     return [_verdict(item, here.get(renaming.place(item.key))) for item in wanted]
 
 
-def _carry(item: Sequence, known: Sequence, target: Connection) -> TableDifference:
-    if not known.behind(item):
-        return _verdict(item, known)
+def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference:
     called = "true" if item.is_called else "false"
     statement = (
         "SELECT pg_catalog.setval("
@@ -138,16 +205,17 @@ def _carry(item: Sequence, known: Sequence, target: Connection) -> TableDifferen
     except psycopg.Error as error:
         if target.broken or target.closed or isinstance(error, psycopg.errors.QueryCanceled):
             raise
-        return _differs(item, verbatim(first_line(error)))
+        return _judged(item, "differs", verbatim(first_line(error)))
     return TableDifference(schema=item.schema, name=item.name, verdict="equal")
 
 
 def _verdict(item: Sequence, known: Sequence | None) -> TableDifference:
     if known is None:
-        return _differs(item, say("missing on the target"))
-    if known.behind(item):
-        return _differs(item, say("source is at {here}, target at {there}", here=_at(item), there=_at(known)))
-    return TableDifference(schema=item.schema, name=item.name, verdict="equal")
+        return _judged(item, "differs", say("missing on the target"))
+    if known.state == item.state:
+        return TableDifference(schema=item.schema, name=item.name, verdict="equal")
+    reason = say("source is at {here}, target at {there}", here=_at(item), there=_at(known))
+    return _judged(item, "differs" if known.behind(item) else AHEAD, reason)
 
 
 def _at(item: Sequence) -> Sentence:
@@ -156,6 +224,6 @@ def _at(item: Sequence) -> Sentence:
     return say("{number} (not yet used)", number=item.last_value)
 
 
-def _differs(item: Sequence, reason: Sentence) -> TableDifference:
+def _judged(item: Sequence, verdict: str, reason: Sentence) -> TableDifference:
     name = say("{kind} {name}", kind=noun("sequence"), name=item.name)
-    return TableDifference(schema=item.schema, name=name, verdict="differs", reason=reason)
+    return TableDifference(schema=item.schema, name=name, verdict=verdict, reason=reason)

@@ -20,7 +20,7 @@ from .names import APPLICATION_PREFIX
 from .plan import Plan, Server, Side
 from .probe import bounded, open_session, tls_words
 from .sql import query
-from .vendors import ROLES
+from .vendors import vendor_of
 from .versions import can_decode
 from .wording import NOTHING, Sentence, say
 
@@ -144,7 +144,7 @@ def _server_facts(connection: Connection) -> SourceFacts:
         address=str(address or "").partition("%")[0],
         address_seen=address is not None,
         tls="" if protocol == "none" else protocol,
-        vendor=next((vendor for role, vendor in ROLES.items() if role in names), ""),
+        vendor=vendor_of(names),
         settings=_settings(connection),
         slots_used=_slots_used(connection),
         senders_used=int(str(senders)),

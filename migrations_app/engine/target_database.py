@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 
@@ -17,7 +19,7 @@ from .ports import Kind, LedgerItem
 from .restore import Failure, entry_state
 from .rights import run_statements, statements
 from .target_objects import some
-from .wording import count, say
+from .wording import count, say, template
 
 _NAME = rb"""(?:"(?:[^"]|"")*"|[^\s";]+)"""
 _ABOUT_DATABASE = re.compile(
@@ -33,12 +35,40 @@ _ABOUT_DATABASE = re.compile(
 _SETTING = re.compile(rb' SET (?:"((?:[^"]|"")+)"|(\S+)) TO ')
 _VALUE = re.compile(rb"(ALTER .*? SET .*? TO ).*", re.DOTALL)
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+_PROVIDERS_SINCE = 150000
+_RULES_SINCE = 160000
+_LOCALE_REFUSED = frozenset({"22023", "42809", "0A000", "42704"})
+_OWN_LOCALE = template(
+    "The target does not have the locale of database {source_name} and uses its own for "
+    "{target_name}: text may sort in another order. ({words})"
+)
+_OTHER_TYPES = template(
+    "The target does not have the character types of database {source_name}: {target_name} has those of locale C, and"
+    " sorts text as on the source. ({words})"
+)
+_BYTEWISE = template(
+    "The target does not have the locale of database {source_name}, and its own does not fit the encoding:"
+    " {target_name} has locale C, where text sorts by its bytes. ({words})"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Clauses:
+    """Clauses of CREATE DATABASE."""
+
+    encoding: list[str]
+    libc: list[str]
+    provider: list[str]
+    """Empty for libc's locales."""
+    libc_only: list[str]
+    """What keeps a template's provider away."""
 
 
 def ensure_database(run: Run, database: DatabasePlan) -> None:
     """Make the target database unless it is there; one that we make is in the ledger first. Idempotent.
 
-    When the target does not know the source's sort order, its own is used and an event says so. Raises TargetError.
+    When the target does not know the source's sort order, its own is used, or that of locale C where its own does not
+    fit the encoding, and an event says so. Raises TargetError.
     """
     with run.sessions.session(Side.TARGET) as connection:
         found = connection.execute(
@@ -77,33 +107,36 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
                 raise problem from error
 
 
-def _create(run: Run, database: DatabasePlan, connection: Connection, options: list[str]) -> None:
-    statement = f"CREATE DATABASE {quote(database.target_name)} TEMPLATE template0"
-    try:
-        connection.execute(" ".join([statement, *options]).encode())
+def _create(run: Run, database: DatabasePlan, connection: Connection, clauses: _Clauses) -> None:
+    """Make the database in the first way that the target takes: as on the source, else with another locale."""
+    words = ""
+    for options, told in _ways(clauses):
+        statement = f"CREATE DATABASE {quote(database.target_name)} TEMPLATE template0"
+        try:
+            connection.execute(" ".join([statement, *options]).encode())
+        except psycopg.errors.DuplicateDatabase:
+            return
+        except psycopg.Error as error:
+            problem = _refused(run, database, error)
+            if error.sqlstate not in _LOCALE_REFUSED:
+                raise problem from error
+            words = words or first_line(error)
+            continue
+        if told:
+            names = {"source_name": database.source_name, "target_name": database.target_name}
+            run.ports.store.event("warning", "DATABASE-LOCALE", say(told, words=words, **names))
         return
-    except psycopg.errors.DuplicateDatabase:
-        return
-    except psycopg.Error as error:
-        problem = _refused(run, database, error)
-        if error.sqlstate not in ("22023", "42809", "0A000", "42704"):
-            raise problem from error
-        words = first_line(error)
-    try:
-        connection.execute(" ".join([statement, *options[:1]]).encode())
-    except psycopg.Error as error:
-        raise _refused(run, database, error) from error
-    run.ports.store.event(
-        "warning",
-        "DATABASE-LOCALE",
-        say(
-            "The target does not have the locale of database {source_name} and uses its own for "
-            "{target_name}: text may sort in another order. ({words})",
-            source_name=database.source_name,
-            target_name=database.target_name,
-            words=words,
-        ),
-    )
+    raise problem
+
+
+def _ways(clauses: _Clauses) -> Iterator[tuple[list[str], str]]:
+    """Yield the clauses of CREATE DATABASE, and what is to be told when those before were refused."""
+    bytewise = ["LC_COLLATE 'C'", "LC_CTYPE 'C'"]
+    yield [*clauses.encoding, *clauses.libc, *clauses.provider], ""
+    if clauses.provider:
+        yield [*clauses.encoding, *bytewise, *clauses.provider], _OTHER_TYPES
+    yield clauses.encoding, _OWN_LOCALE
+    yield [*clauses.encoding, *bytewise, *clauses.libc_only], _BYTEWISE
 
 
 def _refused(run: Run, database: DatabasePlan, error: psycopg.Error) -> Exception:
@@ -123,26 +156,35 @@ def _refused(run: Run, database: DatabasePlan, error: psycopg.Error) -> Exceptio
     )
 
 
-def _options(run: Run, database: DatabasePlan, target_version: int) -> list[str]:
-    """Return the clauses of CREATE DATABASE: the encoding first, then the locale."""
+def _options(run: Run, database: DatabasePlan, target_version: int) -> _Clauses:
+    """Return the clauses of CREATE DATABASE that describe the source's."""
     with run.sessions.session(Side.SOURCE, database.source_name) as source:
         # Read through JSON: the columns of the locale differ from one major version to the next.
         row = source.execute(
             "SELECT pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,"
             " coalesce(pg_catalog.row_to_json(d) ->> 'datlocprovider', 'c'),"
-            " coalesce(pg_catalog.row_to_json(d) ->> 'datlocale', pg_catalog.row_to_json(d) ->> 'daticulocale')"
+            " coalesce(pg_catalog.row_to_json(d) ->> 'datlocale', pg_catalog.row_to_json(d) ->> 'daticulocale'),"
+            " pg_catalog.row_to_json(d) ->> 'daticurules'"
             " FROM pg_catalog.pg_database d WHERE d.datname = current_database()"
         ).fetchone()
     if row is None:
         raise SourceError(
             say("The source does not describe its database {source_name}.", source_name=database.source_name)
         )
-    encoding, collate, ctype, provider, locale = (str(value or "") for value in row)
-    options = [f"ENCODING {literal(encoding)}", f"LC_COLLATE {literal(collate)}", f"LC_CTYPE {literal(ctype)}"]
-    if provider != "c" and target_version >= 150000:
-        options.append(f"LOCALE_PROVIDER {_PROVIDERS[provider]}")
-        options.append(f"{'ICU' if provider == 'i' else 'BUILTIN'}_LOCALE {literal(locale)}")
-    return options
+    encoding, collate, ctype, provider, locale, rules = (str(value or "") for value in row)
+    provided: list[str] = []
+    if provider != "c" and target_version >= _PROVIDERS_SINCE:
+        provided = [
+            f"LOCALE_PROVIDER {_PROVIDERS[provider]}",
+            f"{'ICU' if provider == 'i' else 'BUILTIN'}_LOCALE {literal(locale)}",
+        ]
+        provided += [f"ICU_RULES {literal(rules)}"] if rules and target_version >= _RULES_SINCE else []
+    return _Clauses(
+        encoding=[f"ENCODING {literal(encoding)}"],
+        libc=[f"LC_COLLATE {literal(collate)}", f"LC_CTYPE {literal(ctype)}"],
+        provider=provided,
+        libc_only=["LOCALE_PROVIDER libc"] if target_version >= _PROVIDERS_SINCE else [],
+    )
 
 
 def restore_settings(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
@@ -195,15 +237,3 @@ def retarget(statement: bytes, name: str) -> bytes:
     if found is None:
         return b""
     return found[1] + quote(name).encode() + statement[found.end() :]
-
-
-def may_silence_triggers(connection: Connection) -> bool:
-    """Say whether our target account may set session_replication_role, which keeps triggers and foreign keys quiet."""
-    try:
-        with connection.transaction(force_rollback=True):
-            connection.execute("SET LOCAL session_replication_role = replica")
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    except psycopg.Error as error:
-        raise translate(error, Side.TARGET, say("looking at our rights")) from error
-    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from .wording import Sentence, say
 
 ROLES = {
@@ -14,6 +16,43 @@ ROLES = {
     "neon_superuser": "neon",
     "supabase_admin": "supabase",
 }
+
+ROLE_NAMES = frozenset(
+    {
+        *ROLES,
+        *("rdsadmin", "rdsrepladmin", "rdstopmgr", "rdsproxyadmin", "rdswriteforwarduser"),
+        *("rds_replication", "rds_password", "rds_iam", "rds_ad", "rds_extension", "rds_reserved"),
+        *("cloudsqladmin", "cloudsqlagent", "cloudsqlreplica", "cloudsqlimportexport", "cloudsqliamuser"),
+        *("alloydbadmin", "alloydbagent", "alloydbreplica", "alloydbimportexport", "alloydbiamuser"),
+        *("azuresu", "azure_superuser"),
+        *("supabase_auth_admin", "supabase_storage_admin", "supabase_replication_admin", "supabase_read_only_user"),
+        *("doadmin", "tencentroot"),
+    }
+)
+"""Roles that belong to a vendor wherever they are met."""
+
+_ROLE_BEGINNINGS: dict[str, tuple[str, ...]] = {
+    "rds": ("rds",),
+    "alibaba": ("rds",),
+    "cloudsql": ("cloudsql", "google"),
+    "alloydb": ("alloydb", "google"),
+    "azure": ("azure",),
+    "tencentdb": ("tencentdb",),
+    "neon": ("neon_",),
+    "supabase": ("supabase_",),
+}
+"""Beginnings of the names of further roles on a vendor's server; elsewhere an application may call its own so."""
+
+
+def vendor_of(roles: Container[str]) -> str:
+    """Return whose managed service it is by the names of a server's roles; '' when nobody's that is known."""
+    return next((vendor for role, vendor in ROLES.items() if role in roles), "")
+
+
+def is_vendors_role(name: str, vendor: str) -> bool:
+    """Say whether the role belongs to the vendor of a server (see `vendor_of`), or to some vendor by its whole name."""
+    return name in ROLE_NAMES or name.startswith(_ROLE_BEGINNINGS.get(vendor, ()))
+
 
 # Name, how settings are changed, who decides on access.
 WORDS: dict[str, tuple[str, Sentence, Sentence]] = {

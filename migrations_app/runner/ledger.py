@@ -63,6 +63,22 @@ class OrmLedger:
         if items:
             self._recorder.call(write)
 
+    def amend(self, *items: LedgerItem) -> None:
+        """See the port."""
+
+        def write() -> None:
+            details = {(i.side, i.database, i.kind, i.schema, i.name): i.detail for i in items}
+            rows = []
+            for row in self._open().filter(database__in={item.database for item in items}):
+                key = (row.side, row.database, row.kind, row.schema, row.name)
+                if key in details:
+                    row.detail = details[key]
+                    rows.append(row)
+            LedgerEntry.objects.bulk_update(rows, ["detail"], batch_size=_AT_ONCE)
+
+        if items:
+            self._recorder.call(write)
+
     def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
         """See the port."""
 

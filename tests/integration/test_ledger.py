@@ -54,3 +54,11 @@ def test_many_are_crossed_off_by_few_statements(ledger: OrmLedger, django_assert
         ledger.removed(*made)
     assert ledger.items() == []
     assert LedgerEntry.objects.exclude(removed_at=None).count() == 1200
+
+
+def test_details_of_what_is_recorded_are_replaced(ledger: OrmLedger) -> None:
+    ledger.intend(_table("a"), _table("b", detail={"old": 1}))
+    ledger.removed(_table("a"))
+    ledger.amend(_table("a", detail={"new": 2}), _table("b", detail={"new": 3}))
+    assert [(item.name, item.detail) for item in ledger.items()] == [("b", {"new": 3})]
+    assert LedgerEntry.objects.get(name="a").detail == {}

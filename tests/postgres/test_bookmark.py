@@ -15,7 +15,8 @@ from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
 from migrations_app.engine.replication import bookmark
-from migrations_app.engine.replication.prepare import prepare_target, restore_statement
+from migrations_app.engine.replication.prepare import prepare_target
+from migrations_app.engine.silencing import restore_statement
 from tests.postgres.sync_kit import Pair
 
 

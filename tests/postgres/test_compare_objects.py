@@ -345,6 +345,27 @@ def test_security_labels_are_told_with_the_statement_that_sets_them(
     assert {note.what for note in notes} == {"missing on the target: security labels are not carried over"}
 
 
+def test_what_replicates_from_and_into_the_source_is_told_and_not_carried_over(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    make("")
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute("CREATE PUBLICATION outward FOR TABLE t")
+        connection.execute(
+            "CREATE SUBSCRIPTION inward CONNECTION 'host=nowhere password=hush' PUBLICATION p"
+            " WITH (connect = false, slot_name = NONE)"
+        )
+        try:
+            notes = structure_now(plan)
+        finally:
+            connection.execute("DROP SUBSCRIPTION inward")
+    assert [(note.title, note.what) for note in notes] == [
+        ("publication outward", "missing on the target: publications are not carried over"),
+        ("subscription inward", "missing on the target: subscriptions are not carried over"),
+    ]
+    assert "hush" not in str(notes)
+
+
 def test_more_objects_on_the_target_are_nobodys_business(look: Look) -> None:
     extra = "CREATE TABLE theirs (a int); CREATE INDEX theirs_2 ON t (amount); SELECT lo_from_bytea(4002, '\\x01')"
     assert look(extra) == []

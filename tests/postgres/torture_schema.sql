@@ -35,12 +35,29 @@ GRANT EXECUTE ON FUNCTION plain(integer, text[]) TO torture_reader WITH GRANT OP
 COMMENT ON FUNCTION many() IS 'many rows';
 COMMENT ON AGGREGATE product(integer) IS 'multiplies';
 COMMENT ON OPERATOR ===(integer, integer) IS 'the same';
+-- what the server's own functions serve: a base type, a transform, an access method
+CREATE TYPE opaque;
+CREATE FUNCTION opaque_in(cstring) RETURNS opaque LANGUAGE internal IMMUTABLE STRICT AS 'int4in'; CREATE FUNCTION opaque_out(opaque) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+CREATE FUNCTION opaque_recv(internal) RETURNS opaque LANGUAGE internal IMMUTABLE STRICT AS 'int4recv'; CREATE FUNCTION opaque_send(opaque) RETURNS bytea LANGUAGE internal IMMUTABLE STRICT AS 'int4send';
+CREATE TYPE opaque (INPUT = opaque_in, OUTPUT = opaque_out, RECEIVE = opaque_recv, SEND = opaque_send, LIKE = integer, CATEGORY = 'N', PREFERRED = false, DEFAULT = '42', DELIMITER = ';');
+COMMENT ON TYPE opaque IS 'a number'; GRANT USAGE ON TYPE opaque TO torture_reader;
+CREATE TYPE half_made;
+CREATE FUNCTION transformed(internal) RETURNS internal LANGUAGE internal IMMUTABLE STRICT AS 'int4recv';
+CREATE TRANSFORM FOR pair LANGUAGE plpgsql (FROM SQL WITH FUNCTION transformed(internal)); COMMENT ON TRANSFORM FOR pair LANGUAGE plpgsql IS 'turned';
+CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; COMMENT ON ACCESS METHOD heap2 IS 'the same again';
+COMMENT ON EXTENSION plpgsql IS 'a language of ours';
+ALTER FUNCTION loud() DEPENDS ON EXTENSION plpgsql;
 -- text search and collations
 CREATE COLLATION plain_c FROM "C";
 CREATE TEXT SEARCH DICTIONARY simple_words (TEMPLATE = simple, ACCEPT = true);
 CREATE TEXT SEARCH CONFIGURATION words (PARSER = "default");
 ALTER TEXT SEARCH CONFIGURATION words ADD MAPPING FOR asciiword, word WITH simple_words, simple;
 COMMENT ON TEXT SEARCH CONFIGURATION words IS 'words';
+CREATE TEXT SEARCH PARSER own_parser (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype, HEADLINE = prsd_headline);
+CREATE TEXT SEARCH TEMPLATE own_template (INIT = dsimple_init, LEXIZE = dsimple_lexize);
+CREATE TEXT SEARCH DICTIONARY own_words (TEMPLATE = own_template); CREATE TEXT SEARCH CONFIGURATION own_config (PARSER = own_parser);
+ALTER TEXT SEARCH CONFIGURATION own_config ADD MAPPING FOR asciiword WITH own_words;
+COMMENT ON TEXT SEARCH PARSER own_parser IS 'parses'; COMMENT ON TEXT SEARCH TEMPLATE own_template IS 'templates'; COMMENT ON TEXT SEARCH DICTIONARY own_words IS 'own';
 -- sequences of every sort
 CREATE SEQUENCE down AS smallint INCREMENT -2 MINVALUE -30 MAXVALUE 7 START 7 CACHE 3 CYCLE;
 CREATE SEQUENCE bare;
@@ -87,6 +104,14 @@ CREATE TABLE keyless (v text); ALTER TABLE keyless REPLICA IDENTITY FULL;
 CREATE TABLE by_index (id integer NOT NULL, v text); CREATE UNIQUE INDEX by_index_id ON by_index (id); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id;
 CREATE TABLE cycle_a (id integer PRIMARY KEY, b integer); CREATE TABLE cycle_b (id integer PRIMARY KEY, a integer REFERENCES cycle_a ON DELETE CASCADE ON UPDATE SET NULL);
 ALTER TABLE cycle_a ADD FOREIGN KEY (b) REFERENCES cycle_b MATCH FULL ON DELETE SET DEFAULT;
+ALTER INDEX by_expression ALTER COLUMN 1 SET STATISTICS 333, ALTER COLUMN 2 SET STATISTICS 0;
+CREATE TABLE by_heap2 (id integer PRIMARY KEY, v text) USING heap2; CREATE MATERIALIZED VIEW kept_in_heap2 USING heap2 AS SELECT count(*) AS n FROM by_heap2;
+CREATE TABLE of_opaque (id integer PRIMARY KEY, o opaque DEFAULT '7', os opaque[]);
+CREATE TABLE mother (id integer NOT NULL, a text DEFAULT 'm', CONSTRAINT m_check CHECK (id > 0)); CREATE TABLE father (id integer, a text, b text DEFAULT 'f', CONSTRAINT f_check CHECK (b <> 'x') NO INHERIT);
+CREATE TABLE heir (own integer, a text DEFAULT 'h') INHERITS (mother, father); CREATE TABLE grandchild (id integer, a text DEFAULT 'g', b text, own integer, last text); ALTER TABLE grandchild ADD CONSTRAINT m_check CHECK (id > 0), ALTER id SET NOT NULL, INHERIT heir, INHERIT father;
+CREATE TABLE twins (a integer, b integer, PRIMARY KEY (a, b)); CREATE TABLE of_twins (id integer PRIMARY KEY, a integer, b integer DEFAULT 1, c integer DEFAULT 2,
+  FOREIGN KEY (a, b) REFERENCES twins ON DELETE SET NULL (b), CONSTRAINT to_default FOREIGN KEY (a, c) REFERENCES twins ON DELETE SET DEFAULT (c));
+CREATE TABLE catalogued (id integer PRIMARY KEY, rel regclass, proc regprocedure, plain regproc, kind regtype, op regoperator, space regnamespace, who regrole, config regconfig, dict regdictionary, coll regcollation, rels regclass[]);
 -- a tree of partitions, columns in other orders
 CREATE TABLE tree (id integer NOT NULL, region text NOT NULL, at date NOT NULL, v text DEFAULT 'd', PRIMARY KEY (id, region, at)) PARTITION BY LIST (region);
 CREATE TABLE tree_eu (at date NOT NULL, dropped text, v text DEFAULT 'own', region text NOT NULL, id integer NOT NULL) PARTITION BY RANGE (at);
@@ -100,6 +125,11 @@ CREATE INDEX tree_v ON tree (v); CREATE INDEX only_here ON tree_rest (lower(v));
 ALTER TABLE tree ADD FOREIGN KEY (id) REFERENCES cycle_a; ALTER TABLE tree ADD CHECK (id > 0);
 CREATE TABLE by_function (id integer, v text) PARTITION BY RANGE (abs(id));
 CREATE TABLE by_function_1 PARTITION OF by_function FOR VALUES FROM (0) TO (100);
+CREATE TABLE deep (a integer, b integer, c integer, d integer, e text, PRIMARY KEY (a, b, c, d)) PARTITION BY LIST (a);
+CREATE TABLE deep_1 PARTITION OF deep FOR VALUES IN (1) PARTITION BY RANGE (b); CREATE TABLE deep_12 (c integer NOT NULL, e text DEFAULT 'two', d integer NOT NULL, b integer NOT NULL, a integer NOT NULL) PARTITION BY HASH (c);
+ALTER TABLE deep_1 ATTACH PARTITION deep_12 FOR VALUES FROM (0) TO (100); CREATE TABLE deep_123 PARTITION OF deep_12 FOR VALUES WITH (MODULUS 1, REMAINDER 0) PARTITION BY LIST (d);
+CREATE TABLE deep_1234 PARTITION OF deep_123 DEFAULT PARTITION BY RANGE (d, a); CREATE TABLE deep_12345 PARTITION OF deep_1234 FOR VALUES FROM (MINVALUE, MINVALUE) TO (MAXVALUE, MAXVALUE);
+CREATE INDEX deep_e ON deep (e);
 -- views
 CREATE VIEW simple_view WITH (security_barrier, security_invoker = true) AS SELECT id, note, code + 1 AS more FROM everything e WHERE code > 0 AND note LIKE 'p%' WITH LOCAL CHECK OPTION;
 CREATE RECURSIVE VIEW counting (n) AS VALUES (1) UNION ALL SELECT n + 1 FROM counting WHERE n < 10;
@@ -135,7 +165,7 @@ CREATE FOREIGN TABLE far_away (id integer OPTIONS (name 'Id') NOT NULL, v text) 
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER watching ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'DROP TABLE') EXECUTE FUNCTION watch();
 CREATE EVENT TRIGGER watching_off ON sql_drop EXECUTE FUNCTION watch(); ALTER EVENT TRIGGER watching_off DISABLE; ALTER EVENT TRIGGER watching ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER watching IS 'watches';
+COMMENT ON EVENT TRIGGER watching IS 'watches'; ALTER EVENT TRIGGER watching OWNER TO torture_super;
 ALTER DEFAULT PRIVILEGES FOR ROLE torture_owner IN SCHEMA torture GRANT SELECT ON TABLES TO torture_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE torture_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO torture_reader;
 SELECT lo_from_bytea(700001, '\x0102'); SELECT lo_from_bytea(700002, '\x03'); ALTER LARGE OBJECT 700001 OWNER TO torture_owner;
@@ -148,5 +178,9 @@ ALTER FUNCTION many() OWNER TO torture_owner; ALTER TABLE tree_rest OWNER TO tor
 INSERT INTO wide (c1, c1600) VALUES (1, 1600);
 INSERT INTO everything (other, note, code, amount) VALUES (10, 'parent', 1, 2); INSERT INTO child_of (id, note, code, amount, other) VALUES (1, 'child', 2, 3, 10);
 INSERT INTO cycle_a SELECT generate_series(1, 60); INSERT INTO tree SELECT i, (ARRAY['eu','uk','us'])[1 + i % 3], '2019-06-01'::date + i * 9, 'v' || i FROM generate_series(1, 60) i;
-REFRESH MATERIALIZED VIEW kept; REFRESH MATERIALIZED VIEW kept_2;
+INSERT INTO by_heap2 VALUES (1, 'two'); INSERT INTO of_opaque VALUES (1, '5', '{1;2}'), (2, NULL, NULL); INSERT INTO deep SELECT 1, i, i, i, 'e' || i FROM generate_series(1, 20) i;
+INSERT INTO mother VALUES (1); INSERT INTO father VALUES (2, 'a', 'b'); INSERT INTO heir VALUES (3, 'aa', 'bb', 4); INSERT INTO grandchild VALUES (5, 'aaa', 'bbb', 6, 'z');
+INSERT INTO twins VALUES (1, 1), (1, 2); INSERT INTO of_twins VALUES (1, 1, 1, 2), (2, NULL, 9, 9);
+INSERT INTO catalogued VALUES (1, 'everything', 'plain(integer, text[])', 'many', 'colour', '===(integer, integer)', 'torture', 'torture_owner', 'words', 'simple_words', 'plain_c', '{tree,"\"odd \"\"sch%ema\".\"v w\""}'), (2, 'pg_class', 'int4eq(integer, integer)', 'now', 'opaque[]', '=(integer, integer)', '"odd ""sch%ema"', NULL, 'english', 'simple', '"C"', NULL);
+REFRESH MATERIALIZED VIEW kept; REFRESH MATERIALIZED VIEW kept_2; REFRESH MATERIALIZED VIEW kept_in_heap2;
 RESET search_path;

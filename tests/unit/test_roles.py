@@ -64,6 +64,26 @@ def test_vendors_roles_are_known(name: str) -> None:
     assert is_provider(name)
 
 
+@pytest.mark.parametrize("name", ["google_sync", "azure_app", "rds_reader", "aiven_sync", "neon_lights", "doadmins"])
+def test_a_role_of_an_application_that_is_called_like_a_vendors_is_made(name: str) -> None:
+    source = found("owner", name, members=((name, "owner"),))
+    assert wanted_roles(source, [name], "mover") == {"owner", name}
+    plan = roles_plan(source, ["owner", name], found(), "mover")
+    assert [role.name for role in plan.created] == sorted(["owner", name])
+    assert [one.role for one in plan.memberships] == [name]
+    assert plan.providers == ()
+
+
+@pytest.mark.parametrize(
+    ("superuser", "name"),
+    [("rds_superuser", "rds_reader"), ("azure_pg_admin", "azure_app"), ("cloudsqlsuperuser", "google_sync")],
+)
+def test_on_a_vendors_server_every_role_of_that_name_is_the_vendors(superuser: str, name: str) -> None:
+    plan = roles_plan(found(superuser, name, "app"), [superuser, name, "app"], found(), "mover")
+    assert [role.name for role in plan.created] == ["app"]
+    assert set(plan.providers) == {superuser, name}
+
+
 def test_every_attribute_is_a_statement_of_its_own() -> None:
     role = Role(
         name='o"dd',

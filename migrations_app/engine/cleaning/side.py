@@ -16,7 +16,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..probe import read_system_id
-from ..replication.prepare import restore_statement
+from ..silencing import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
 from ..wording import NOTHING, Sentence, noun, say, template, verbatim
 

@@ -7,7 +7,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication import bookmark
-from ..replication.prepare import restore_statement
+from ..silencing import restore_statement
 from .side import Cleaner, Left
 
 STATES = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})

@@ -31,6 +31,7 @@ _AS_WRITTEN = frozenset(
 )
 _NOT_CARRIED = {
     "publication": say("missing on the target: publications are not carried over"),
+    "subscription": say("missing on the target: subscriptions are not carried over"),
     "security label": say("missing on the target: security labels are not carried over"),
 }
 _SHOWN = 200

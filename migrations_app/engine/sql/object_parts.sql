@@ -247,6 +247,9 @@ UNION ALL
 SELECT 'publication', '', '', p.pubname, 'pg_catalog.pg_publication'::regclass, p.oid, 0, true, NULL, NULL, NULL, '{}'
   FROM pg_catalog.pg_publication p WHERE p.pubname NOT LIKE 'towpath\_%%'
 UNION ALL
+SELECT 'subscription', '', '', s.subname, 'pg_catalog.pg_subscription'::regclass, s.oid, 0, true, NULL, NULL, NULL, '{}'
+  FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database b ON b.oid = s.subdbid WHERE b.datname = pg_catalog.current_database()
+UNION ALL
 SELECT 'security label', coalesce(CASE WHEN l.objtype <> 'database' THEN split_part(l.objname, '.', 1) END, ''), '',
        concat_ws(' ', l.provider, 'on', l.objtype, CASE WHEN l.objtype <> 'database' THEN l.objname END), NULL, l.objoid, -1, true, NULL, NULL, NULL,
        jsonb_build_object('provider', l.provider, 'object', concat_ws(' ', upper(l.objtype), CASE WHEN l.objtype <> 'database' THEN l.objname END), 'label', l.label)
@@ -255,7 +258,11 @@ SELECT 'security label', coalesce(CASE WHEN l.objtype <> 'database' THEN split_p
    AND (l.objtype NOT IN ('role', 'database', 'tablespace', 'subscription') OR (l.objtype = 'database' AND l.objoid = b.oid))
 UNION ALL
 SELECT 'database', '', '', '', 'pg_catalog.pg_database'::regclass, b.oid, 0, true, b.datdba, 'd', b.datacl,
-       jsonb_build_object('comment', pg_catalog.shobj_description(b.oid, 'pg_database'))
+       jsonb_build_object('comment', pg_catalog.shobj_description(b.oid, 'pg_database'), 'encoding', pg_catalog.pg_encoding_to_char(b.encoding),
+         'connection limit', nullif(b.datconnlimit, -1), 'locale provider', CASE coalesce(to_jsonb(b) ->> 'datlocprovider', 'c') WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' ELSE 'builtin' END,
+         -- libc's names are spelled in more than one way: C.UTF-8 is C.utf8
+         'locale', coalesce(to_jsonb(b) ->> 'datlocale', to_jsonb(b) ->> 'daticulocale', regexp_replace(regexp_replace(b.datcollate::text, '^POSIX$', 'C'), '\.UTF-?8', '.utf8', 'i')),
+         'character types', regexp_replace(regexp_replace(b.datctype::text, '^POSIX$', 'C'), '\.UTF-?8', '.utf8', 'i'), 'rules', to_jsonb(b) ->> 'daticurules')
   FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database()
 UNION ALL
 SELECT 'database setting', '', '', split_part(v.text, '=', 1) || coalesce(' for ' || u.rolname, ''), 'pg_catalog.pg_db_role_setting'::regclass, s.setrole, -1, true, NULL, NULL, NULL,

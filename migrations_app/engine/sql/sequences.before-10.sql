@@ -1,7 +1,8 @@
--- User sequences: schema, name, increment, whether it cycles, schema and name of the table whose column owns it.
+-- User sequences: schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
+-- whether it is the column's identity.
 -- The server asks each sequence: the account must have a right on it.
 -- :parameters none   :versions 9.3 to 9.6
-SELECT n.nspname::text, c.relname::text, q.increment, q.cycle_option, o.nspname::text, t.relname::text
+SELECT n.nspname::text, c.relname::text, q.increment, q.cycle_option, q.start_value, o.nspname::text, t.relname::text, false
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  CROSS JOIN LATERAL pg_catalog.pg_sequence_parameters(c.oid) q

@@ -1,6 +1,7 @@
--- User sequences: schema, name, increment, whether it cycles, schema and name of the table whose column owns it.
+-- User sequences: schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
+-- whether it is the column's identity.
 -- :parameters none   :versions 10+
-SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, o.nspname::text, t.relname::text
+SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, q.seqstart, o.nspname::text, t.relname::text, coalesce(d.deptype = 'i', false)
   FROM pg_catalog.pg_sequence q
   JOIN pg_catalog.pg_class c ON c.oid = q.seqrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

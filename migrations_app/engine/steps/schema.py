@@ -15,8 +15,9 @@ from ..ports import TableState
 from ..renamed_entries import bodies_that_name
 from ..restore import entry_state, restore_pre_data, shown_sql
 from ..restoring_roles import restore_roles
+from ..silencing import may_silence_triggers
 from ..snapshot import Snapshot, open_first
-from ..target_database import ensure_database, may_silence_triggers, own_like_source
+from ..target_database import ensure_database, own_like_source
 from ..target_objects import clear_for_restore, some
 from ..versions import exports_hold_transactions
 from ..wording import count, say
