@@ -45,11 +45,7 @@ def differences(
     Nobody may write meanwhile. `tables` limits the comparison to these (`schema.name`, quoted as PostgreSQL does) and
     leaves the catalog, sequences and large objects out. `ignore` names kinds to leave out: a key of the catalog dump,
     `sequence`, `large object`. `rights` compares owners and grants too, which need the same roles on both servers.
-    With a server before 10 the catalog dump is left out: its queries need newer ones.
     """
-    versions = [connection.info.server_version for connection in (source, target)]
-    if min(versions) < 100000:
-        ignore = {*ignore, *CATALOG}
     for connection in (source, target):
         for pin in _PINS:
             connection.execute(pin)
