@@ -135,7 +135,7 @@ CREATE USER MAPPING FOR PUBLIC SERVER nowhere;
 CREATE TABLE public.near_and_far (id int NOT NULL, place text NOT NULL) PARTITION BY LIST (place);
 CREATE TABLE public.near_part PARTITION OF public.near_and_far (PRIMARY KEY (id)) FOR VALUES IN ('near');
 CREATE FOREIGN TABLE public.far_part PARTITION OF public.near_and_far FOR VALUES IN ('far') SERVER nowhere OPTIONS (name 'far');
-INSERT INTO public.near_and_far SELECT g, 'near' FROM generate_series(1, 40) g;
+INSERT INTO public.near_part SELECT g, 'near' FROM generate_series(1, 40) g;
 -- changes
 INSERT INTO public.near_part VALUES (100 + %(i)s, 'near');
 UPDATE public.near_part SET id = id + 100000 WHERE id = 1 + %(r)s %% 40;
