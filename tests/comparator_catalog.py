@@ -88,7 +88,7 @@ CATALOG = {
         " AND t.tgparentid = 0"
     ),
     "event trigger": (
-        "SELECT t.evtname, concat_ws(' ', t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags::text)"
+        "SELECT quote_ident(t.evtname), concat_ws(' ', t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags::text)"
         " FROM pg_catalog.pg_event_trigger t"
     ),
     "rule": (
@@ -163,7 +163,7 @@ CATALOG = {
         f" FROM {_in_schema('pg_conversion', 'connamespace')}"
     ),
     "language": (
-        "SELECT l.lanname, concat_ws(' ', l.lanpltrusted, l.lanplcallfoid::regproc, l.laninline::regproc,"
+        "SELECT quote_ident(l.lanname), concat_ws(' ', l.lanpltrusted, l.lanplcallfoid::regproc, l.laninline::regproc,"
         " l.lanvalidator::regproc) FROM pg_catalog.pg_language l WHERE l.lanispl"
     ),
     "transform": (
@@ -172,7 +172,7 @@ CATALOG = {
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.objid = t.oid AND x.deptype = 'e')"
     ),
     "access method": (
-        "SELECT m.amname, concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m WHERE m.oid >= 16384 UNION ALL"
+        "SELECT quote_ident(m.amname), concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m WHERE m.oid >= 16384 UNION ALL"
         f" SELECT {_NAME}, m.amname FROM {RELATION} JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind = 'r'"
     ),
     "user mapping": (
@@ -185,7 +185,8 @@ CATALOG = {
         " WHERE c.relkind IN ('r', 'p', 'f')"
     ),
     "foreign": (
-        f"SELECT s.srvname, concat_ws(' ', w.fdwname, s.srvtype, s.srvversion, {_sorted('s.srvoptions')}) FROM"
+        "SELECT quote_ident(s.srvname), concat_ws(' ', quote_ident(w.fdwname), s.srvtype, s.srvversion,"
+        f" {_sorted('s.srvoptions')}) FROM"
         " pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw UNION ALL"
         f" SELECT {_NAME}, concat_ws(' ', s.srvname, {_sorted('f.ftoptions')}) FROM {RELATION} JOIN"
         " pg_catalog.pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver"

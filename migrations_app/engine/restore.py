@@ -18,6 +18,7 @@ from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
 from .mapping import renaming_of
 from .names import quote
+from .older_words import for_target
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
@@ -113,7 +114,7 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
         run.ports.control.check()
         if missing.isdisjoint(on for entry in chunk for on in entry.depends_on):
             try:
-                connection.execute(b"\n".join(manner.text(entry) for entry in chunk))
+                connection.execute(b"\n".join(_text(connection, entry, manner) for entry in chunk))
                 manner.progress(len(chunk))
                 continue
             except psycopg.Error as error:
@@ -140,7 +141,7 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
     A definition that finds a name only by the usual search path is tried once more with schema `public` on it.
     """
     run.ports.control.check()
-    text = manner.text(entry)
+    text = _text(connection, entry, manner)
     try:
         connection.execute(text)
         return None
@@ -159,6 +160,10 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
     if manner.is_fatal(entry):
         raise Refused([failure]) from first
     return failure
+
+
+def _text(connection: Connection, entry: Entry, manner: Manner) -> bytes:
+    return for_target(entry.type, manner.text(entry), connection.info.server_version)
 
 
 def failed(entry: Entry, error: psycopg.Error) -> Failure:
