@@ -172,7 +172,8 @@ CATALOG = {
         " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.objid = t.oid AND x.deptype = 'e')"
     ),
     "access method": (
-        "SELECT quote_ident(m.amname), concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m WHERE m.oid >= 16384 UNION ALL"
+        "SELECT quote_ident(m.amname), concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m"
+        " WHERE m.oid >= 16384 UNION ALL"
         f" SELECT {_NAME}, m.amname FROM {RELATION} JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind = 'r'"
     ),
     "user mapping": (
