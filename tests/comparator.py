@@ -74,7 +74,8 @@ _COLUMNS = (
 def table_digest(connection: psycopg.Connection[Any], table: str, *, number: bool = False) -> Rows:
     """Return the rows of a table (`schema.name`, quoted as PostgreSQL does) as a multiset of hashes.
 
-    `number` takes floats as the numbers that they are: before 12 they were printed with 17 digits.
+    `number` takes floats as the numbers that they are: before 12 they were printed with 17 digits, points
+    otherwise still before 9.6.
     """
     columns = connection.execute(_COLUMNS, (table,)).fetchall()
     if not columns:
@@ -115,7 +116,7 @@ def listed_select(columns: sql.Composable, table: str) -> sql.Composed:
 
 def _compare_rows(source: Any, target: Any, tables: Collection[str] | None) -> list[str]:
     versions = [connection.info.server_version for connection in (source, target)]
-    number = min(versions) < 120000 <= max(versions)
+    number = any(min(versions) < changed <= max(versions) for changed in (90600, 120000))
     names = [{plain_name(name): name for name in _tables(connection)} for connection in (source, target)]
     wanted = {plain_name(name) for name in tables} if tables is not None else {*names[0], *names[1]}
     found = []
