@@ -45,11 +45,7 @@ def differences(
     Nobody may write meanwhile. `tables` limits the comparison to these (`schema.name`, quoted as PostgreSQL does) and
     leaves the catalog, sequences and large objects out. `ignore` names kinds to leave out: a key of the catalog dump,
     `sequence`, `large object`. `rights` compares owners and grants too, which need the same roles on both servers.
-    With a server before 10 the catalog dump is left out: its queries need newer ones.
     """
-    versions = [connection.info.server_version for connection in (source, target)]
-    if min(versions) < 100000:
-        ignore = {*ignore, *CATALOG}
     for connection in (source, target):
         for pin in _PINS:
             connection.execute(pin)
@@ -78,7 +74,8 @@ _COLUMNS = (
 def table_digest(connection: psycopg.Connection[Any], table: str, *, number: bool = False) -> Rows:
     """Return the rows of a table (`schema.name`, quoted as PostgreSQL does) as a multiset of hashes.
 
-    `number` takes floats as the numbers that they are: before 12 they were printed with 17 digits.
+    `number` takes floats as the numbers that they are: before 12 they were printed with 17 digits, points
+    otherwise still before 9.6.
     """
     columns = connection.execute(_COLUMNS, (table,)).fetchall()
     if not columns:
@@ -119,7 +116,7 @@ def listed_select(columns: sql.Composable, table: str) -> sql.Composed:
 
 def _compare_rows(source: Any, target: Any, tables: Collection[str] | None) -> list[str]:
     versions = [connection.info.server_version for connection in (source, target)]
-    number = min(versions) < 120000 <= max(versions)
+    number = any(min(versions) < changed <= max(versions) for changed in (90600, 120000))
     names = [{plain_name(name): name for name in _tables(connection)} for connection in (source, target)]
     wanted = {plain_name(name) for name in tables} if tables is not None else {*names[0], *names[1]}
     found = []

@@ -88,7 +88,7 @@ CATALOG = {
         " AND t.tgparentid = 0"
     ),
     "event trigger": (
-        "SELECT t.evtname, concat_ws(' ', t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags::text)"
+        "SELECT quote_ident(t.evtname), concat_ws(' ', t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags::text)"
         " FROM pg_catalog.pg_event_trigger t"
     ),
     "rule": (
@@ -152,8 +152,42 @@ CATALOG = {
         " m.mapdict::regdictionary), ',' ORDER BY m.maptokentype, m.mapseqno) FROM pg_catalog.pg_ts_config_map m"
         f" WHERE m.mapcfg = c.oid) FROM {_in_schema('pg_ts_config', 'cfgnamespace')}"
     ),
+    "base type": (
+        "SELECT format('%I.%I', n.nspname, c.typname), concat_ws(' ', c.typinput, c.typoutput, c.typreceive, c.typsend,"
+        " c.typlen, c.typbyval, c.typalign, c.typstorage, c.typcategory, c.typdelim, c.typdefault)"
+        f" FROM {_in_schema('pg_type', 'typnamespace')} WHERE c.typtype = 'b' AND c.typelem = 0 AND c.typrelid = 0"
+    ),
+    "conversion": (
+        "SELECT format('%I.%I', n.nspname, c.conname), concat_ws(' ', pg_catalog.pg_encoding_to_char(c.conforencoding),"
+        " pg_catalog.pg_encoding_to_char(c.contoencoding), c.conproc, c.condefault)"
+        f" FROM {_in_schema('pg_conversion', 'connamespace')}"
+    ),
+    "language": (
+        "SELECT quote_ident(l.lanname), concat_ws(' ', l.lanpltrusted, l.lanplcallfoid::regproc, l.laninline::regproc,"
+        " l.lanvalidator::regproc) FROM pg_catalog.pg_language l WHERE l.lanispl"
+    ),
+    "transform": (
+        "SELECT format('%s in %s', t.trftype::regtype, l.lanname), concat_ws(' ', t.trffromsql, t.trftosql)"
+        " FROM pg_catalog.pg_transform t JOIN pg_catalog.pg_language l ON l.oid = t.trflang"
+        " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.objid = t.oid AND x.deptype = 'e')"
+    ),
+    "access method": (
+        "SELECT quote_ident(m.amname), concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m"
+        " WHERE m.oid >= 16384 UNION ALL"
+        f" SELECT {_NAME}, m.amname FROM {RELATION} JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind = 'r'"
+    ),
+    "user mapping": (
+        # without options: passwords do not come along, and are not ours to print
+        "SELECT format('%s on %s', m.usename, m.srvname), '' FROM pg_catalog.pg_user_mappings m"
+    ),
+    "inheritance": (
+        "SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), concat_ws(' ', a.attinhcount, a.attislocal)"
+        f" FROM {RELATION} JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relkind IN ('r', 'p', 'f')"
+    ),
     "foreign": (
-        f"SELECT s.srvname, concat_ws(' ', w.fdwname, s.srvtype, s.srvversion, {_sorted('s.srvoptions')}) FROM"
+        "SELECT quote_ident(s.srvname), concat_ws(' ', quote_ident(w.fdwname), s.srvtype, s.srvversion,"
+        f" {_sorted('s.srvoptions')}) FROM"
         " pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw UNION ALL"
         f" SELECT {_NAME}, concat_ws(' ', s.srvname, {_sorted('f.ftoptions')}) FROM {RELATION} JOIN"
         " pg_catalog.pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver"
@@ -172,7 +206,9 @@ CATALOG = {
         f" FROM {RELATION} JOIN pg_catalog.pg_sequence q ON q.seqrelid = c.oid"
     ),
     "comment": (
-        "SELECT concat_ws(' ', i.type, i.identity), d.description FROM pg_catalog.pg_description d,"
+        # 9.3 fails at comments of access methods, which come with the server
+        "SELECT concat_ws(' ', i.type, i.identity), d.description FROM (SELECT * FROM pg_catalog.pg_description"
+        " WHERE classoid <> 'pg_catalog.pg_am'::regclass OFFSET 0) d,"
         " LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i"
         " WHERE i.schema IS DISTINCT FROM 'pg_catalog' AND i.schema IS DISTINCT FROM 'information_schema'"
         " AND i.type NOT IN ('language', 'extension', 'access method', 'cast', 'conversion', 'operator',"
@@ -238,7 +274,14 @@ _OLDER: tuple[tuple[int, str, str], ...] = (
     (90400, "i.indisreplident", "false"),
     (90400, "(SELECT FROM", "(SELECT 1 FROM"),
 )
-_SINCE = {"statistics": 100000, "policy": 90500, "replica identity": 90400, "sequence definition": 100000}
+_SINCE = {
+    "statistics": 100000,
+    "policy": 90500,
+    "replica identity": 90400,
+    "sequence definition": 100000,
+    "transform": 90500,
+    "access method": 120000,
+}
 
 
 def asked(kind: str, query: str, version: int) -> str | None:
@@ -266,8 +309,8 @@ def normal(kind: str, text: str) -> str:
         return re.sub(r"^p IN |(?<=, )IN ", lambda found: "p " if found[0].startswith("p") else "", text)
     if kind == "column":  # from 12 on names have the collation C
         return re.sub(r"^(\d+ name\b.*? p) C\b", r"\1", text)
-    if kind == "index":
-        return plain_name(text)
+    if kind in ("index", "constraint"):  # 9.3 wrote options without quotes
+        return re.sub(r"(?<=[(\s]fillfactor=)'(\d+)'", r"\1", plain_name(text))
     if kind in ("view", "rule", "policy"):
         # From 16 on a column is printed without its table where it is the only one.
         text = re.sub(r'(?:"(?:[^"]|"")*"|(?<![\w"])[^\W\d]\w*)\.(?=["\w])', "", text)

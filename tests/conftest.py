@@ -58,7 +58,8 @@ def _order(items: list[pytest.Item]) -> None:
 
 def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
     # Half of the time of a login is spent on making guesses slow, and these passwords are 144 random bits.
-    cluster = Cluster(folder=folder, major=major, settings={**settings, "scram_iterations": "1"})
+    more = {"scram_iterations": "1", "max_prepared_transactions": "5"}
+    cluster = Cluster(folder=folder, major=major, settings={**settings, **more})
     cluster.create()
     cluster.start()
     try:

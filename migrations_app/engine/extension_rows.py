@@ -123,7 +123,7 @@ def _copy_table(source: Connection, target: Connection, here: Kept, there: Kept)
 def _columns(connection: Connection, one: Kept) -> list[str]:
     rows = connection.execute(
         "SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s::pg_catalog.regclass AND a.attnum > 0"
-        " AND NOT a.attisdropped AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY a.attnum",
+        " AND NOT a.attisdropped AND coalesce(row_to_json(a) ->> 'attgenerated', '') = '' ORDER BY a.attnum",
         (qualified(one.schema, one.name),),
     ).fetchall()
     return [str(row[0]) for row in rows]

@@ -18,7 +18,7 @@ from .connect import Connection, first_line, translate
 from .errors import EngineError, TargetError
 from .mapping import renaming_of
 from .names import quote
-from .older_targets import understood
+from .older_words import for_target
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
@@ -163,7 +163,7 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
 
 
 def _text(connection: Connection, entry: Entry, manner: Manner) -> bytes:
-    return understood(entry, manner.text(entry), connection.info.server_version)
+    return for_target(entry.type, manner.text(entry), connection.info.server_version)
 
 
 def failed(entry: Entry, error: psycopg.Error) -> Failure:

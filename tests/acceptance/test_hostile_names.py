@@ -13,17 +13,8 @@ from tests.acceptance.kit import Migration, World
 from tests.acceptance.places import Place, drop_database, nothing_of_ours, quoted
 from tests.comparator import differences
 from tests.fakes import wait_until
+from tests.hostile_names import NAMES, cut, literal
 
-NAMES = [
-    'double " quote', '""', "single ' quote", "''", "`back`", "back\\slash", "\\", "\\.", "%s", "%(x)s", "100%",
-    "%%", "{}", "{0.__class__}", "--", "-- comment", "/* comment", "*/", "; DROP SCHEMA public CASCADE; --",
-    "'); DROP TABLE x; --", "$$", "$1", "$body$", "new\nline", "\ncarriage\rreturn", "tab\tstop", "-leading",
-    "--version", ".", "..", "a.b", '"a"."b"', "/", "../../etc/passwd", " ", "   ", " padded ", "emoji 🐘🧨",
-    "שלום rtl", "\u202eoverride", "e\u0301 combining", "ﬁ ligature", "zero\u200bwidth", "x" * 63,
-    "ü" * 31 + "x", "select", "user", "NULL", "null", "Twin", "twin", "<script>alert(1)</script>", "&amp;",
-    "=cmd()", "@SUM(1)", "host=evil.example dbname=x", "postgresql://u:p@evil.example/x", "\x01control\x1f",
-    "\x7f", "$(id)", "|id", "!", "*", "?", "[a]", "(", ",", ":", "~", "0", "towpath_", "public.x", "pgoutput",
-]  # fmt: skip
 DATABASES = [
     "%s",
     "d'b\"\\ {0}",
@@ -33,18 +24,6 @@ DATABASES = [
     "postgresql://u:p@evil.example/x",
     "..",
 ]
-
-assert len(NAMES) == len(set(NAMES))
-
-
-def literal(text: str) -> str:
-    """Return a string literal, without the product's help."""
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def cut(name: str, prefix: str = "") -> str:
-    """Return the name with something in front, no longer than PostgreSQL takes."""
-    return (prefix + name).encode()[:63].decode(errors="ignore")
 
 
 def definitions(name: str) -> list[str]:

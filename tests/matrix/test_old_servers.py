@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.extension_rows import Kept, _columns, _kept
 from migrations_app.engine.plan import Plan
 from tests.matrix.conftest import Servers
 from tests.postgres.checks_kit import check, login, plan
@@ -44,3 +45,11 @@ def test_a_source_with_the_plugin_of_its_time_passes(version: str, versions: Ser
 def test_a_target_before_ten_fails(versions: Servers, task: Plan) -> None:
     result = check(replace(task, target=login(_server(versions, "9.6"))), "target-version")
     assert (result.status, "9.6" in result.found) == ("failed", True)
+
+
+@pytest.mark.parametrize("version", ["9.3", "9.5", "9.6"])
+def test_an_old_server_is_asked_for_rows_of_extensions_in_words_that_it_knows(version: str, versions: Servers) -> None:
+    table = Kept(extension="x", schema="pg_catalog", name="pg_extension", kind="r", condition="")
+    with _server(versions, version).connect() as connection:
+        assert _kept(connection) == []
+        assert _columns(connection, table)[0] in ("extname", "oid")

@@ -11,7 +11,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,20 +136,23 @@ def pieces() -> tuple[Piece, ...]:
 def load(server: Server, database: str) -> tuple[list[Piece], list[str]]:
     """Fill an empty database with all pieces that the server knows. Returns them, and the names of the others."""
     with server.connect(database) as connection:
-        known, left_out = [], []
-        for piece in pieces():
-            if older(server.version, piece.first):
-                left_out.append(f"{piece.name} (from {piece.first})")
+        left_out = [f"{one.name} (from {one.first})" for one in pieces() if older(server.version, one.first)]
+        return list(fill(connection, server.version)), left_out
+
+
+def fill(connection: psycopg.Connection[Any], version: str, without: Collection[str] = ()) -> Iterator[Piece]:
+    """Make each piece that a version knows, but not those of these names, and yield it once it stands."""
+    for piece in pieces():
+        if older(version, piece.first) or piece.name in without:
+            continue
+        for statement in piece.statements:
+            if "REPLICA IDENTITY" in statement and older(version, "9.4"):
                 continue
-            for statement in piece.statements:
-                if "REPLICA IDENTITY" in statement and older(server.version, "9.4"):
-                    continue
-                try:
-                    connection.execute(statement.encode())
-                except psycopg.Error as error:
-                    raise AssertionError(f"{piece.name}: {error}\n{statement[:300]}") from error
-            known.append(piece)
-    return known, left_out
+            try:
+                connection.execute(statement.encode())
+            except psycopg.Error as error:
+                raise AssertionError(f"{piece.name}: {error}\n{statement[:300]}") from error
+        yield piece
 
 
 def split(text: str) -> tuple[str, ...]:

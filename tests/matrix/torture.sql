@@ -108,6 +108,53 @@ INSERT INTO public.refers SELECT g, 1 + g % 200 FROM generate_series(1, 300) g;
 UPDATE public.parts SET id = 1000 + %(i)s WHERE id = (SELECT min(id) FROM public.parts WHERE id > 150);
 DELETE FROM public.parts WHERE id = 1 + %(r)s %% 90;
 
+-- piece: D6 five levels of partitions; from 10
+CREATE TABLE public.deep (a int NOT NULL, b text NOT NULL, c int NOT NULL, d text NOT NULL, e int NOT NULL, v text) PARTITION BY RANGE (a);
+CREATE TABLE public.deep_1 PARTITION OF public.deep FOR VALUES FROM (0) TO (1000000) PARTITION BY LIST (b);
+CREATE TABLE public.deep_2 (v text, e int NOT NULL, d text NOT NULL, c int NOT NULL, b text NOT NULL, a int NOT NULL, PRIMARY KEY (a, e));
+ALTER TABLE public.deep ATTACH PARTITION public.deep_2 FOR VALUES FROM (1000000) TO (MAXVALUE);
+CREATE TABLE public.deep_1_x PARTITION OF public.deep_1 FOR VALUES IN ('x', 'y') PARTITION BY RANGE (c);
+CREATE TABLE public.deep_1_x_1 PARTITION OF public.deep_1_x FOR VALUES FROM (MINVALUE) TO (10) PARTITION BY LIST (d);
+CREATE TABLE public.deep_1_x_1_d (e int NOT NULL, gone int, v text, d text NOT NULL, a int NOT NULL, b text NOT NULL, c int NOT NULL) PARTITION BY RANGE (e);
+ALTER TABLE public.deep_1_x_1_d DROP COLUMN gone;
+ALTER TABLE public.deep_1_x_1 ATTACH PARTITION public.deep_1_x_1_d FOR VALUES IN ('d', 'e');
+CREATE TABLE public.deep_1_x_1_d_1 PARTITION OF public.deep_1_x_1_d (PRIMARY KEY (a, e)) FOR VALUES FROM (0) TO (50);
+CREATE TABLE public.deep_1_x_1_d_2 PARTITION OF public.deep_1_x_1_d (PRIMARY KEY (a, e)) FOR VALUES FROM (50) TO (MAXVALUE);
+INSERT INTO public.deep SELECT g, CASE WHEN g % 2 = 0 THEN 'x' ELSE 'y' END, g % 10, CASE WHEN g % 3 = 0 THEN 'd' ELSE 'e' END, g % 100, 'deep ' || g FROM generate_series(1, 300) g;
+INSERT INTO public.deep VALUES (1000001, 'z', 1, 'z', 1, 'shallow');
+-- changes
+INSERT INTO public.deep VALUES (1000 + %(i)s, 'x', 1, 'd', %(r)s %% 100, 'new');
+UPDATE public.deep SET v = v || '.' WHERE a = 1 + %(r)s %% 300;
+DELETE FROM public.deep WHERE a = 1000 + %(i)s - 3;
+
+-- piece: D6 a partition on another server; from 10
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER nowhere TYPE 'a "type"' VERSION '1' FOREIGN DATA WRAPPER nothing OPTIONS (host 'it''s');
+CREATE USER MAPPING FOR torture_owner SERVER nowhere OPTIONS ("user" 'o''wner');
+CREATE USER MAPPING FOR PUBLIC SERVER nowhere;
+CREATE TABLE public.near_and_far (id int NOT NULL, place text NOT NULL) PARTITION BY LIST (place);
+CREATE TABLE public.near_part PARTITION OF public.near_and_far (PRIMARY KEY (id)) FOR VALUES IN ('near');
+CREATE FOREIGN TABLE public.far_part PARTITION OF public.near_and_far FOR VALUES IN ('far') SERVER nowhere OPTIONS (name 'far');
+INSERT INTO public.near_part SELECT g, 'near' FROM generate_series(1, 40) g;
+-- changes
+INSERT INTO public.near_part VALUES (100 + %(i)s, 'near');
+UPDATE public.near_part SET id = id + 100000 WHERE id = 1 + %(r)s %% 40;
+
+-- piece: D6 children of two parents
+CREATE TABLE public.left_parent (id int PRIMARY KEY, a text NOT NULL, same text DEFAULT 'left');
+CREATE TABLE public.right_parent (id int PRIMARY KEY, b text, same text DEFAULT 'left');
+CREATE TABLE public.child_of_both (c text, b text DEFAULT 'own', PRIMARY KEY (id)) INHERITS (public.left_parent, public.right_parent);
+CREATE TABLE public.adopted (id int PRIMARY KEY, a text NOT NULL, same text, c text);
+ALTER TABLE public.adopted INHERIT public.left_parent;
+INSERT INTO public.left_parent VALUES (1, 'left alone');
+INSERT INTO public.right_parent VALUES (1, 'right alone');
+INSERT INTO public.child_of_both (id, a, c) SELECT g, 'a', 'c' || g FROM generate_series(2, 20) g;
+INSERT INTO public.adopted VALUES (1, 'a', 's', 'c');
+-- changes
+UPDATE public.left_parent SET a = 'all ' || %(r)s WHERE id < 5;
+UPDATE ONLY public.right_parent SET b = 'only ' || %(r)s;
+INSERT INTO public.child_of_both (id, a) VALUES (100 + %(i)s, 'new');
+
 -- piece: D8 numbers as keys
 CREATE TABLE public.number_keys (k numeric PRIMARY KEY, f float8);
 INSERT INTO public.number_keys VALUES (1.10, -0.0), ('NaN', 'NaN'), (0.5e-30, 5e-324), (-3, '-Infinity');
@@ -141,6 +188,33 @@ CREATE INDEX german_words_c ON public.german_words (w COLLATE "C");
 INSERT INTO public.german_words SELECT unnest(ARRAY['Äpfel', 'Apfel', 'zebra', 'Öl', 'ß']);
 -- changes
 INSERT INTO public.german_words VALUES ('Ü' || %(i)s);
+
+-- piece: D12 names of things of users as values
+CREATE FUNCTION public.pointed_at(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE TYPE public."pointed At" AS ENUM ('x');
+CREATE TABLE public."Pointing" (id int PRIMARY KEY, c regclass, p regproc, f regprocedure, t regtype, many regclass[]);
+INSERT INTO public."Pointing" VALUES (1, 'public."Pointing"', 'public.pointed_at', 'public.pointed_at(int)', 'public."pointed At"[]', '{pg_class,public.moods}');
+INSERT INTO public."Pointing" VALUES (2, 'pg_catalog.pg_class', NULL, 'pg_catalog.abs(int)', 'bigint', NULL), (3, 0, 0, 0, 0, '{}');
+-- changes
+UPDATE public."Pointing" SET c = CASE WHEN c = 'public.moods'::regclass THEN 'public."Pointing"' ELSE 'public.moods' END::regclass, t = 'public.mood' WHERE id = 1 + %(r)s %% 3;
+
+-- piece: D12 names of roles and schemas as values; from 9.5
+CREATE TABLE public.pointing_at_roles (id int PRIMARY KEY, r regrole, n regnamespace);
+INSERT INTO public.pointing_at_roles VALUES (1, 'torture_owner', 'public'), (2, '"torture ""reader"', NULL);
+-- changes
+UPDATE public.pointing_at_roles SET n = 'types', r = '"torture ""reader"' WHERE id = 1 + %(r)s %% 2;
+
+-- piece: D13 a base type of its own
+CREATE TYPE public.amount;
+CREATE FUNCTION public.amount_in(cstring) RETURNS public.amount LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION public.amount_out(public.amount) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+CREATE TYPE public.amount (INPUT = public.amount_in, OUTPUT = public.amount_out, LIKE = int4, DEFAULT = '7', CATEGORY = 'Q', DELIMITER = ';');
+COMMENT ON TYPE public.amount IS 'an amount';
+CREATE TABLE public.amounts (id int PRIMARY KEY, a public.amount, many public.amount[]);
+INSERT INTO public.amounts VALUES (1, '-5', '{1;NULL;3}'), (2, NULL, NULL), (3, DEFAULT, '{}');
+-- changes
+UPDATE public.amounts SET a = %(r)s::text::public.amount, many = many || '9'::public.amount WHERE id = 1 + %(r)s %% 3 AND coalesce(cardinality(many), 0) < 50;
+INSERT INTO public.amounts VALUES (3 + %(i)s, '1');
 
 -- piece: D13 domains over domains, composites with NULL fields
 CREATE DOMAIN public.positive AS integer CHECK (VALUE > 0);
@@ -462,6 +536,29 @@ ALTER TABLE public.with_options CLUSTER ON with_options_pkey;
 -- changes
 UPDATE public.searched SET v = v || ' dog' || %(r)s WHERE id = 1 AND length(v) < 9000;
 UPDATE public.float_spans SET s = public.float_span(%(r)s / 3.0, NULL) WHERE id = 1;
+
+-- piece: D23 languages and conversions
+CREATE FUNCTION public.own_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION public.own_inline(internal) RETURNS void STRICT LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION public.own_validator(oid) RETURNS void STRICT LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE TRUSTED LANGUAGE own_words HANDLER public.own_handler INLINE public.own_inline VALIDATOR public.own_validator;
+COMMENT ON LANGUAGE own_words IS 'another name for it';
+GRANT USAGE ON LANGUAGE own_words TO torture_owner;
+CREATE FUNCTION public.in_own_words() RETURNS int LANGUAGE own_words AS 'BEGIN RETURN 1; END';
+CREATE CONVERSION public.own_latin FOR 'LATIN1' TO 'UTF8' FROM pg_catalog.iso8859_1_to_utf8;
+CREATE DEFAULT CONVERSION public.own_cyrillic FOR 'KOI8R' TO 'UTF8' FROM pg_catalog.koi8r_to_utf8;
+COMMENT ON CONVERSION public.own_latin IS 'from Latin';
+
+-- piece: D23 transforms; from 9.5
+CREATE TRANSFORM FOR int LANGUAGE sql (FROM SQL WITH FUNCTION pg_catalog.prsd_lextype(internal), TO SQL WITH FUNCTION pg_catalog.int4recv(internal));
+CREATE FUNCTION public.transformed(int) RETURNS int LANGUAGE sql TRANSFORM FOR TYPE int AS 'SELECT $1';
+
+-- piece: D23 access methods; from 12
+CREATE ACCESS METHOD "own heap" TYPE TABLE HANDLER pg_catalog.heap_tableam_handler;
+CREATE TABLE public.by_own_method (id int PRIMARY KEY, v text) USING "own heap";
+INSERT INTO public.by_own_method SELECT g, 'v' || g FROM generate_series(1, 200) g;
+-- changes
+UPDATE public.by_own_method SET v = v || '.' WHERE id = 1 + %(r)s %% 200;
 
 -- piece: D23 statistics objects; from 10
 CREATE TABLE public.correlated (a int, b int, c text);

@@ -19,8 +19,8 @@ from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind
 from migrations_app.engine.states import StepName
 from tests.acceptance.places import quoted
-from tests.acceptance.test_hostile_names import NAMES
 from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.hostile_names import NAMES
 from tests.postgres.compare_kit import plan_for, server
 
 STEPS = (StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP)

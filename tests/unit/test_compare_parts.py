@@ -65,6 +65,8 @@ def test_floats_that_print_differently_are_compared_by_their_binary_form() -> No
     [
         ((160000, 180000), ("UTF8", "UTF8"), Dialect()),
         ((100000, 180000), ("UTF8", "UTF8"), Dialect(md5=True, send_floats=True)),
+        ((90500, 100000), ("UTF8", "UTF8"), Dialect(md5=True, send_floats=True)),
+        ((90600, 100000), ("UTF8", "UTF8"), Dialect(md5=True)),
         ((110000, 160000), ("UTF8", "LATIN1"), Dialect(convert=True, send_floats=True)),
         ((110000, 110000), ("UTF8", "UTF8"), Dialect()),
     ],

@@ -26,11 +26,17 @@ _SENT = {
 _NAN = (("fff8000000000000", "7ff8000000000000"), ("ffc00000", "7fc00000"))
 """Binary forms of NaN in hexadecimal, of double precision and of real: older servers make the one, newer the other."""
 _SHORTEST_FLOATS_SINCE = 120000
+_POINTS_LIKE_FLOATS_SINCE = 90600
+"""Before this version a point printed its coordinates as the C library does: `inf` and `nan` for Infinity and NaN."""
 
 
 def prints_floats_apart(versions: Sequence[int]) -> bool:
     """Say whether servers of these versions print the same float in different ways: with 17 digits, or as few as do."""
     return min(versions) < _SHORTEST_FLOATS_SINCE <= max(versions)
+
+
+def _prints_points_apart(versions: Sequence[int]) -> bool:
+    return min(versions) < _POINTS_LIKE_FLOATS_SINCE <= max(versions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +48,17 @@ class Dialect:
     convert: bool = False
     """The databases have different encodings: hash the UTF-8 form."""
     send_floats: bool = False
-    """One side prints floats the old way: compare their binary form. Inside composite values and ranges, whose binary
-    form names types by numbers of their own, the session's extra_float_digits makes both sides print 15 digits."""
+    """One side prints floats, or points of them, the old way: compare their binary form. Inside composite values and
+    ranges, whose binary form names types by numbers of their own, the session's extra_float_digits makes both sides
+    print 15 digits where floats are printed apart."""
 
     @classmethod
     def between(cls, source: Connection, target: Connection) -> Dialect:
         """Choose for these two sessions, by version and database encoding."""
         versions = (source.info.server_version, target.info.server_version)
         encodings = {str(fetch(side, "SHOW server_encoding")[0][0]) for side in (source, target)}
-        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=prints_floats_apart(versions))
+        apart = prints_floats_apart(versions) or _prints_points_apart(versions)
+        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=apart)
 
     def hash(self, text: str) -> str:
         """Return the SQL of the 64-bit hash of the SQL expression `text`."""

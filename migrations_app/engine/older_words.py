@@ -1,0 +1,22 @@
+"""Words of newer dumps that an older target does not know yet."""
+
+from __future__ import annotations
+
+_FUNCTION_SINCE = 110000
+"""Before this version event triggers and operators were made of a PROCEDURE, and know no other word."""
+
+
+def for_target(kind: str, text: bytes, version: int) -> bytes:
+    """Return an entry's SQL in words that a target of this version (`server_version_num`) knows.
+
+    `kind` is the entry's type as pg_dump names it. What pg_dump writes by itself is in its own version's words; what
+    the source's server has written is older anyway.
+    """
+    if version >= _FUNCTION_SINCE:
+        return text
+    if kind == "EVENT TRIGGER":
+        head, found, call = text.rpartition(b"\n   EXECUTE FUNCTION ")
+        return head + b"\n   EXECUTE PROCEDURE " + call if found else text
+    if kind == "OPERATOR":
+        return text.replace(b" (\n    FUNCTION = ", b" (\n    PROCEDURE = ", 1)
+    return text
