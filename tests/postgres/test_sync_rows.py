@@ -56,6 +56,26 @@ def test_two_keys_may_be_swapped_in_one_transaction(pair: Pair) -> None:
     pair.assert_equal()
 
 
+def test_values_that_name_objects_arrive_by_their_names(pair: Pair, source_db: str) -> None:
+    pair.at_source(f"ALTER DATABASE {source_db} SET search_path = hidden, public")
+    pair.build(
+        "CREATE SCHEMA hidden; CREATE TABLE hidden.thing (id int PRIMARY KEY); CREATE TYPE hidden.mood AS ENUM ('sad');"
+        "CREATE FUNCTION hidden.twice(i int) RETURNS int LANGUAGE sql AS 'SELECT i * 2';"
+        "CREATE TABLE public.named (id int PRIMARY KEY, rel regclass, kind regtype, proc regprocedure, rels regclass[],"
+        " m hidden.mood[])"
+    )
+    pair.at_source(
+        "INSERT INTO public.named VALUES (1, 'hidden.thing', 'hidden.mood', 'hidden.twice(int)',"
+        " '{hidden.thing,public.named}', '{sad}')",
+        "INSERT INTO public.named VALUES (2, 'pg_class', 'int4[]', NULL, NULL, NULL)",
+        "UPDATE public.named SET rel = 'public.named' WHERE id = 2",
+    )
+    pair.catch_up()
+    pair.at_source(f"ALTER DATABASE {source_db} RESET search_path")  # both sides are to print alike
+    pair.assert_equal()
+    assert pair.value("SELECT rel::oid = 'hidden.thing'::regclass FROM public.named WHERE id = 1", "target") is True
+
+
 def test_a_row_inserted_deleted_and_inserted_again_in_one_transaction_ends_right(pair: Pair) -> None:
     pair.build(ORDERS)
     pair.at_source(
