@@ -44,6 +44,11 @@ def many_names(seed: int) -> list[str]:
     return list(dict.fromkeys([*NAMES, *chance.sample(pairs, 130), *odd, *alone, *long, *twins]))
 
 
+def quoted(name: str) -> str:
+    """Return a name in quotes, without the product's help."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def literal(text: str) -> str:
     """Return a string literal, without the product's help."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tests.hostile_names import literal, quoted
 from tests.matrix.torture import _TYPES as TYPES
 from tests.servers import older
 
@@ -52,16 +53,6 @@ _NAMES = (
     "line\nfeed",
     "%s",
 )
-
-
-def quoted(name: str) -> str:
-    """Return a name in quotes."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """Return a text as SQL, whatever standard_conforming_strings says."""
-    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.states import StepName, steps_for
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.hostile_names import cut, literal, many_names
+from tests.hostile_names import cut, literal, many_names, quoted
 from tests.postgres.compare_kit import plan_for, server
-from tests.postgres.random_schemas import quoted
 
 SEED = 20
 NAMES = many_names(SEED)
