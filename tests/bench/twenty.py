@@ -112,7 +112,7 @@ def measure(seconds: float) -> bool:
     """Run it for so many seconds and print what was seen. True: every target was less than five seconds behind."""
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
         Path(name).chmod(0o755)
-        workers = {"TOWPATH_SYNC_WORKERS": str(WORKERS), "TOWPATH_COPY_JOBS": "1"}
+        workers = {"TOWPATH_SYNC_WORKERS": str(WORKERS), "TOWPATH_COPY_JOBS": "1", "TOWPATH_MIGRATION_SLOTS": "4"}
         with (
             _servers(Path(name)) as (source, target),
             open_world(source, target, Path(name) / "console", **workers) as world,

@@ -169,6 +169,15 @@ ELSEWHERE = {
         "test_a_quarantined_table_blocks_complete_until_it_is_settled": ("C8", "the table quarantined"),
         "test_a_dropped_table_stays_as_it_is_and_does_not_block_complete": ("C8", "the table dropped"),
     },
+    "acceptance/test_own_postgres.py": {
+        "test_a_restart_of_the_consoles_own_server_ends_no_sync": ("A13", "the console's PostgreSQL down three times"),
+    },
+    "postgres/test_drift_followed.py": {
+        "test_a_table_whose_changes_the_source_refuses_from_now_on_is_told_once_and_anew_after_it_was_mended": (
+            "B16",
+            "the key dropped, the replica identity taken away",
+        ),
+    },
     "postgres/test_conflicts_taken.py": {
         "test_a_kill_while_a_row_is_taken_takes_it_once_all_the_same": ("C8", "kill -9 while a row is taken"),
     },
