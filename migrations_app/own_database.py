@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError, connections
@@ -22,8 +23,15 @@ def lost() -> bool:
     return True
 
 
+def full(error: BaseException | None) -> bool:
+    """Say whether an error came of it that SQLite has found its disk full."""
+    while error is not None and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+        error = error.__cause__
+    return error is not None
+
+
 def keep_trying(write: Callable[[], None], wait: Callable[[float], bool]) -> bool:
-    """Run `write()` again until the database has answered. False: `wait(seconds)` said True, that it must end.
+    """Run `write()` again until the database has taken it. False: `wait(seconds)` said True, that it must end.
 
     It may then have been written or not; only what may be written twice belongs here.
     """
@@ -31,9 +39,9 @@ def keep_trying(write: Callable[[], None], wait: Callable[[float], bool]) -> boo
         try:
             write()
         except GONE as error:
-            if not lost():
+            if not full(error) and not lost():
                 raise
-            log.warning("the console's own database does not answer: %s", error)
+            log.warning("the console's own database does not take it: %s", error)
         else:
             return True
         if wait(1.0):

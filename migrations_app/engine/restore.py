@@ -15,7 +15,7 @@ import psycopg
 from .archive import Archive
 from .causes import UNKNOWN, Cause, cause_of, refusal
 from .connect import Connection, first_line, translate
-from .errors import EngineError, TargetError
+from .errors import TargetError
 from .mapping import renaming_of
 from .names import quote
 from .older_words import for_target
@@ -379,11 +379,16 @@ def _roles(connection: Connection) -> set[str]:
 
 
 def make_durable(connection: Connection) -> None:
-    """Flush what earlier commits of this server wrote without waiting. A target crash could undo them otherwise."""
+    """Flush what earlier commits of this server wrote without waiting. A target crash could undo them otherwise.
+
+    A commit that has written nothing does not wait for the disk either: so something is written that leaves no trace.
+    Raises EngineError when that fails.
+    """
     try:
         connection.execute("SET synchronous_commit = on")
-        connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'towpath', '')")
+        try:
+            connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'towpath', '')")
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+            connection.execute("SELECT pg_catalog.lo_unlink(pg_catalog.lo_create(0))")
     except psycopg.Error as error:
-        problem: EngineError = translate(error, Side.TARGET, say("flushing its log"))
-        if problem.retryable:
-            raise problem from error
+        raise translate(error, Side.TARGET, say("flushing its log")) from error

@@ -8,8 +8,10 @@ import shutil
 import time
 from collections.abc import Callable
 
+from django.conf import settings
+
 from .. import own_database, queue
-from ..engine.errors import CompareDiffers, EngineError, Interrupted
+from ..engine.errors import CompareDiffers, EngineError, Interrupted, WorkerFull
 from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
@@ -181,6 +183,11 @@ def _record_failure(claim: work.Claim, step: StepName, error: EngineError) -> No
 def _as_engine_error(error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
+    if own_database.full(error):
+        log.warning("the disk of the console's own database is full", exc_info=error)
+        full = WorkerFull(settings.DATABASES["default"]["NAME"])
+        full.retryable = True
+        return full
     if isinstance(error, own_database.GONE):
         log.warning("the console's own database did not answer", exc_info=error)
         return OwnDatabaseLost()
