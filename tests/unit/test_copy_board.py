@@ -68,6 +68,22 @@ def test_units_instead_of_another_keep_its_database_open() -> None:
     assert made.take() is None
 
 
+def test_no_lane_ends_while_more_units_are_awaited() -> None:
+    first, second = Unit(database=SHOP), Unit(database=SHOP)
+    made = board([first])
+    made.take()
+    made.await_more("shop")
+    assert made.finished(first)
+    assert made.rows_left()
+    assert made.indexes_left()
+    made.more("shop", [second])
+    assert made.take() is second
+    assert made.finished(second)
+    assert not made.rows_left()
+    assert made.take() is None
+    assert made.take_index() is None
+
+
 def test_after_a_failure_every_lane_is_told_to_stop() -> None:
     made = board([Unit(database=SHOP)])
     first = TargetError("first")
