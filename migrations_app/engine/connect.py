@@ -23,13 +23,13 @@ from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, Tar
 from .forwarder import Forwarder, offers_tls
 from .handshake import accepted_methods
 from .names import application_name
-from .patience import BELIEVED, Session, Tell, Vital, Watcher, tell_wait
+from .onlooker import Onlooker
+from .patience import Session, Tell, Watcher, tell_wait
 from .pins import BLANKS, ESCAPES_SINCE, PINS_BY_VERSION, pinned_options
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .spare import Spare
-from .sql import query
 from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -178,24 +178,13 @@ class Sessions:
         return connection
 
     def _watcher(self, side: Side, database: str, pid: int) -> Watcher:
+        onlooker = Onlooker(lambda: self.open(side, database), self.control.check, pid)
         return Watcher(
             self.control.check,
-            lambda: self.look(side, database, pid),
+            onlooker.look,
             lambda vital: tell_wait(self._tell, side, vital) if self._tell else None,
+            at_work=onlooker.at_work,
         )
-
-    def look(self, side: Side, database: str, pid: int) -> Vital | None:
-        """Ask a server what it does for one of our sessions; None: nothing, it is gone or cannot be reached."""
-        try:
-            with self.open(side, database) as asking:  # a new one: whether the server lets anybody in is the question
-                assert isinstance(asking, Session)  # noqa: S101 - for the type checker
-                asking.watcher = Watcher(self.control.check, None, seconds=_LOOK_SECONDS)
-                row = asking.execute(query("vitals"), {"pid": pid}).fetchone()
-        except ConnectFailed as failure:
-            return None if failure.retryable and failure.code != "CONNECT-FULL" else BELIEVED
-        except psycopg.Error:
-            return None
-        return Vital(*(str(value or "") for value in row)) if row else None
 
     def side_of(self, connection: Connection) -> Side | None:
         """Return which server a session of ours belongs to, also after it was closed."""
@@ -306,7 +295,6 @@ def cancel_all(connections: list[Connection]) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-_LOOK_SECONDS = 10.0
 _OLDER = (
     "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity"
     " WHERE CASE WHEN application_name ~ %s THEN split_part(application_name, ':', 3)::bigint < %s ELSE false END"

@@ -25,6 +25,7 @@ CHUNK = 256 * 1024
 BUFFER = 2 * CHUNK
 """Bytes of each of a relay's two buffers. What was passed on stays there for a while: a long error begins there."""
 _QUIET_MILLISECONDS = 100
+_UNKNOWN_MILLISECONDS = 1000
 _SALVAGE_SECONDS = 1.0
 
 
@@ -33,7 +34,10 @@ class TargetSpoke(Exception):
 
 
 class Passage:
-    """One pass of rows between two sockets that libpq leaves alone meanwhile."""
+    """One pass of rows between two sockets that libpq leaves alone meanwhile.
+
+    `at_work` says whether the source's server still works on the COPY; None when nobody can tell now.
+    """
 
     def __init__(
         self,
@@ -42,8 +46,10 @@ class Passage:
         buffers: tuple[bytearray, bytearray],
         patience: Patience,
         on_bytes: Callable[[int], None],
+        at_work: Callable[[], bool | None] = lambda: False,
     ) -> None:
         self.source, self.target = source, target
+        self._at_work = at_work
         self.buffer, self._other = buffers
         self.view = memoryview(self.buffer)
         self._before = 0
@@ -131,7 +137,9 @@ class Passage:
     def _look_for_error(self) -> None:
         """Raise when the source has ended the stream with an error.
 
-        A row may look like one; but after the true one nothing more comes.
+        A row may look like one, and a slow source may fall silent right behind it. So after a moment of silence the
+        server is asked, through another session: one that has reported an error does not work on the statement any
+        more before it says so (`at_work`: whether it does, None when nobody can tell). Then more is waited for.
         """
         if not may_be_over(self.buffer, self.filled):
             return
@@ -140,8 +148,13 @@ class Passage:
             return
         poll = select.poll()
         poll.register(self.source, select.POLLIN)
-        if not poll.poll(_QUIET_MILLISECONDS):
-            raise self._source_error(fields)
+        while not poll.poll(_QUIET_MILLISECONDS):
+            at_work = self._at_work()
+            if at_work is False:
+                raise self._source_error(fields)
+            if at_work or poll.poll(_UNKNOWN_MILLISECONDS):
+                return
+            self.patience.waited()
 
     def _source_error(self, fields: dict[str, bytes]) -> EngineError:
         self.patience.check()

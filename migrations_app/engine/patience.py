@@ -105,7 +105,8 @@ class Watcher:
     """Watches over the waits of one session. Thread-safe as far as one thread uses the session at a time.
 
     `look` asks the session's server what it does, and returns None when that is gone or the server cannot be reached.
-    `tell` is called with what keeps it waiting, at most once in five minutes.
+    `tell` is called with what keeps it waiting, at most once in five minutes. `at_work` asks whether the server runs a
+    statement for the session; None when it cannot be asked.
     """
 
     def __init__(
@@ -114,9 +115,11 @@ class Watcher:
         look: Callable[[], Vital | None] | None,
         tell: Callable[[Vital], None] | None = None,
         seconds: float | None = None,
+        at_work: Callable[[], bool | None] = lambda: False,
     ) -> None:
         self.check = check
         self.seconds = seconds
+        self.at_work = at_work
         self._look = look
         self._tell = tell
         self._told_at: float | None = None
@@ -200,6 +203,15 @@ class _Grace:
             self._since = self._since or now
             if now - self._since >= STOP_SECONDS:
                 raise
+
+
+def at_work(connection: psycopg.Connection[tuple[object, ...]]) -> bool | None:
+    """Say whether a session's server still runs a statement for it; None when nobody can tell now.
+
+    A session that nobody watches over is taken to be through.
+    """
+    watcher = connection.watcher if isinstance(connection, Session) else None
+    return watcher.at_work() if watcher else False
 
 
 def activity_of(connection: psycopg.Connection[tuple[object, ...]]) -> str:

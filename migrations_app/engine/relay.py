@@ -8,6 +8,7 @@ source sends after the rows; nothing that could belong to what follows the rows 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import select
@@ -25,6 +26,7 @@ from .connect import Connection, translate
 from .endings import Ending
 from .errors import ConnectionLost, EngineError, TargetError
 from .passage import BUFFER, Passage, TargetSpoke
+from .patience import at_work
 from .plan import Side
 from .wire import Patience
 from .wording import say
@@ -170,7 +172,8 @@ class Relay:
         pgconn.send_query(f"{copy_out}; SELECT '{nonce}' AS nonce".encode())
         wire.flush(pgconn, self.patience)
         source, target = self._own_sockets()
-        stream = Passage(source, target, self._buffers, self.patience, self.on_bytes)
+        asked = functools.partial(at_work, self.source)
+        stream = Passage(source, target, self._buffers, self.patience, self.on_bytes, asked)
         try:
             rows = stream.run(Ending(nonce.encode()), doing)
         except TargetSpoke:

@@ -22,25 +22,11 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from migrations_app.demo.clusters import Cluster, source_settings, wheel_bin
-from tests.installation import Installation
-
+from .field import JOBS, TLS_MAJOR, Field
 from .meter import Cost, measured, median
 from .workloads import WORKLOADS, fingerprint
 
-JOBS = 2
-_SETTINGS = {
-    "shared_buffers": "1GB",
-    "max_wal_size": "8GB",
-    "checkpoint_timeout": "30min",
-    "maintenance_work_mem": "256MB",
-    "fsync": "on",
-    "max_locks_per_transaction": "256",
-    "log_min_duration_statement": "10",
-    "log_line_prefix": "%n %p ",
-}
 # Wall time of ours / of the peer, and of the data part / of the floor's: what is aimed at on two quiet cores.
 GOALS = {
     "pgbench": {"pgcopydb": 0.88, "dump|psql": 0.93},
@@ -59,75 +45,6 @@ class Runs:
     data: list[float] = field(default_factory=list)
     """Seconds from the first COPY to the last commit of rows, by the target's log."""
     steps: list[dict[str, float]] = field(default_factory=list)
-
-
-class Field:
-    """Two servers, the tools, and the workload that is in the source now."""
-
-    def __init__(self, folder: Path, majors: tuple[int, int], pgcopydb: str) -> None:
-        self.folder, self.pgcopydb = folder, pgcopydb
-        self.source = Cluster(folder=folder / "source", major=majors[0], settings={**source_settings(), **_SETTINGS})
-        self.target = Cluster(folder=folder / "target", major=majors[1], settings={**_SETTINGS, "max_wal_senders": "0"})
-        for cluster in (self.source, self.target):
-            cluster.create()
-            cluster.start()
-        self.tools = wheel_bin(max(majors))
-        self.pass_file = folder / "pgpass"
-        lines = [f"127.0.0.1:{one.port}:*:postgres:{one.password}\n" for one in (self.source, self.target)]
-        self.pass_file.write_text("".join(lines))
-        self.pass_file.chmod(0o600)
-        data = folder / "console"
-        data.mkdir()
-        # As installed: modules are compiled once. Some surroundings forbid it to Python, which then compiles each time.
-        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
-        self.installation = Installation(data, TOWPATH_LOG_LEVEL="ERROR", **compiled)
-        self.installation.migrate()
-        self.installation.manage("task", "list")  # compiles what is imported: once, as an installation does it
-        self.wanted: Any = None
-
-    def environment(self) -> dict[str, str]:
-        """Return what the peers are started with: logins from a file, the newer server's tools first."""
-        path = f"{self.tools}:{os.environ.get('PATH', '/usr/bin:/bin')}"
-        return {"PATH": path, "PGPASSFILE": str(self.pass_file), "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
-
-    def fill(self, workload: str, scale: float) -> None:
-        """Make the workload on the source, as the database `bench`."""
-        self.fresh(self.source)
-        with self.source.connect("bench") as connection:
-            WORKLOADS[workload](connection, scale)
-            connection.execute("VACUUM (FREEZE, ANALYZE)")
-            self.wanted = fingerprint(connection)
-            connection.execute("CHECKPOINT")
-
-    def fresh(self, cluster: Cluster) -> None:
-        """Make an empty database `bench`, with nothing left to write from before."""
-        with cluster.connect() as connection:
-            connection.execute("DROP DATABASE IF EXISTS bench WITH (FORCE)")
-            connection.execute("CREATE DATABASE bench TEMPLATE template0")
-            connection.execute("CHECKPOINT")
-
-    def uri(self, cluster: Cluster) -> str:
-        """Return the address of the workload's database without its password."""
-        return cluster.uri("bench", with_password=False)
-
-    def call(self, *command: str | Path, **environment: str) -> str:
-        """Run a command to its end, as a child whose CPU time counts as the client's."""
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.environment(), **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr[-1500:]}")
-        return done.stdout
-
-    def stop(self) -> None:
-        """Stop everything."""
-        self.installation.stop()
-        self.source.stop()
-        self.target.stop()
 
 
 def run_pgcopydb(there: Field) -> None:
@@ -162,7 +79,8 @@ def run_pipe(there: Field) -> None:
 
 def run_ours(there: Field, *more: str) -> dict[str, float]:
     """Run `task run --mode full`; return the seconds of its steps."""
-    ends = ["--source", there.source.uri("bench"), "--target", there.target.uri("bench")]
+    source, target = (there.uri(one, with_password=True) for one in (there.source, there.target))
+    ends = ["--source", source, "--target", target]
     arguments = ["task", "run", *ends, "--mode", "full", "--json", "--jobs", str(JOBS), *more]
     done = there.installation.manage(*arguments, timeout=7200)
     if done.returncode:
@@ -272,6 +190,7 @@ def measure(there: Field, options: argparse.Namespace, workload: str) -> dict[st
                 once(there, name, work[name], runs[name], options.trace)
             except (RuntimeError, subprocess.CalledProcessError) as error:
                 print(f"  {name:13} FAILED: {error}", flush=True)
+    there.tidy()
     return {name: found for name, found in runs.items() if found.costs}
 
 
@@ -371,16 +290,19 @@ def main() -> int:
     parser.add_argument("--majors", default="16,18", metavar="S,T", help="versions of both servers, of 16 and 18")
     parser.add_argument("--pgcopydb", default="", metavar="PATH", help="another pgcopydb than the one on the path")
     parser.add_argument("--tools", type=lambda text: text.split(","), default=[], help="only these, joined by commas")
+    parser.add_argument(
+        "--tls", action="store_true", help=f"all with sslmode=require, Debian's {TLS_MAJOR} on both sides"
+    )
     parser.add_argument("--trace", action="store_true", help="show the target's statements of 0.1 s and longer")
     parser.add_argument("--growth", action="store_true", help="only the narrow table at 1, 2 and 4 times the scale")
     parser.add_argument("--tables", type=int, default=0, metavar="N", help="only so many small tables, phase by phase")
     parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], help=f"of {', '.join(WORKLOADS)}")
     options = parser.parse_args()
-    major_source, major_target = map(int, options.majors.split(","))
+    major_source, major_target = [TLS_MAJOR] * 2 if options.tls else map(int, options.majors.split(","))
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        there = Field(folder, (major_source, major_target), find_pgcopydb(options.pgcopydb))
+        there = Field(folder, (major_source, major_target), find_pgcopydb(options.pgcopydb), tls=options.tls)
         print(f"PostgreSQL {major_source} to {major_target}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
         try:
             if options.growth:

@@ -45,16 +45,30 @@ def _fields(pid: int | str) -> list[str]:
 
 
 def server_seconds(cluster: Cluster) -> float:
-    """Return the CPU seconds that a server has used: itself, its children that live, and those that have ended."""
+    """Return the CPU seconds that a server has used: itself, its children that live, and those that have ended.
+
+    A child that ends is in none of the two figures, or in both, when it is reaped between two looks; so they count only
+    when nobody was reaped meanwhile.
+    """
     assert cluster.process is not None
     postmaster = cluster.process.pid
-    ticks = sum(map(int, _fields(postmaster)[11:15]))
+    reaped = _fields(postmaster)[13:15]
+    while True:
+        living = _living_ticks(postmaster)
+        fields = _fields(postmaster)
+        if fields[13:15] == reaped:
+            return (living + sum(map(int, fields[11:15]))) / TICK
+        reaped = fields[13:15]
+
+
+def _living_ticks(postmaster: int) -> int:
+    ticks = 0
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             fields = _fields(entry)
             if fields and int(fields[1]) == postmaster:
                 ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
+    return ticks
 
 
 def client_seconds() -> float:

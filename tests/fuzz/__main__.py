@@ -12,8 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.unit.test_relay import HEAD, ending
+from tests.unit.test_relay_tails import FAILURES, ROWS
+
 ROOT = Path(__file__).parents[2]
-READERS = ("test_decoding", "pgoutput", "tuples")
+READERS = ("test_decoding", "pgoutput", "tuples", "relay")
 
 
 def seeds(reader: str, folder: Path) -> None:
@@ -21,6 +24,10 @@ def seeds(reader: str, folder: Path) -> None:
     for path in sorted((ROOT / "tests" / "unit" / "data").glob(f"{reader}-*.jsonl")):
         for number, line in enumerate(path.read_text().splitlines()):
             (folder / f"{path.stem}-{number}").write_bytes(json.loads(line).encode("latin-1"))
+    if reader == "relay":
+        for number, tail in enumerate([ending(2), *FAILURES.values()]):
+            for size in (6, 255):
+                (folder / f"tail-{number}-{size}").write_bytes(bytes([size]) + HEAD + ROWS * 30 + tail)
 
 
 def main() -> int:

@@ -8,7 +8,12 @@ import sys
 import atheris
 
 with atheris.instrument_imports():
+    from migrations_app.engine import endings, passage
     from migrations_app.engine.replication import pgoutput, test_decoding, tuples
+
+from migrations_app.engine.errors import EngineError
+from tests.unit.test_relay import NONCE
+from tests.unit.test_relay_tails import Wires
 
 _TYPES = (23, 25, 1700, 16, 20, 17, 2950)
 
@@ -41,7 +46,23 @@ def read_tuples(data: bytes) -> None:
                     cut(data, 0)
 
 
-READERS = {"test_decoding": read_test_decoding, "pgoutput": read_pgoutput, "tuples": read_tuples}
+WIRES = Wires()
+# So short that inputs of some hundred bytes are passed on before they end, and nobody is waited for.
+endings.HOLD = passage.HOLD = 256
+passage._QUIET_MILLISECONDS = passage._UNKNOWN_MILLISECONDS = 0
+
+
+def read_relay(data: bytes) -> None:
+    """What a source sends for a COPY, in pieces whose size the first byte gives; only its rows are passed on."""
+    size, stream = 1 + data[0] if data else 1, data[1:]
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    for at_work in (False, True):
+        with contextlib.suppress(EngineError, passage.TargetSpoke):
+            WIRES.stream(pieces, at_work=at_work).run(endings.Ending(NONCE), "copying a.b")
+        assert bytes(WIRES.taken) in stream
+
+
+READERS = {"test_decoding": read_test_decoding, "pgoutput": read_pgoutput, "tuples": read_tuples, "relay": read_relay}
 
 
 if __name__ == "__main__":

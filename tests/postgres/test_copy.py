@@ -42,6 +42,24 @@ def test_every_table_arrives_exactly(
     assert sum(state.rows_done for state in run.ports.store.tables(source_db)) == 5000 + 3 + 2 + 2 + 2 + 100 + 2
 
 
+def test_a_table_that_is_copied_alone_needs_no_vacuum_afterwards(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    table = "CREATE TABLE large (v text) WITH (autovacuum_enabled = off)"
+    execute(target_cluster, target_db, table)
+    execute(
+        source_cluster, source_db, f"{table}; INSERT INTO large SELECT repeat('x', 900) FROM generate_series(1, 9000)"
+    )
+    register_tables(run, source_cluster)
+    copy.run(run)
+    with target_cluster.connect(target_db) as connection:
+        connection.execute("ANALYZE large")
+        pages = "SELECT relpages, relallvisible, relallfrozen FROM pg_class WHERE oid = 'large'::regclass"
+        every, visible, frozen = connection.execute(pages).fetchone() or (0, 0, 0)
+        assert every > 1000
+        assert visible == frozen > 0.95 * every  # the server leaves out a page that two of its batches share
+
+
 def test_later_rows_are_not_in_the_copy(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:

@@ -7,15 +7,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, SourceError, TargetError
+from migrations_app.engine.onlooker import Onlooker
+from migrations_app.engine.patience import at_work
+from migrations_app.engine.plan import Side
 from migrations_app.engine.relay import Copied, Relay, Stream
 from migrations_app.engine.wire import Patience
 from tests.fakes import FakeControl, wait_until
+from tests.postgres.engine_runs import make_plan
+from tests.unit.test_relay import READY, error
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -77,6 +84,56 @@ def test_no_rows_is_no_error(pair: tuple[Connection, Connection], raw: bool) -> 
 def test_a_huge_row_passes(pair: tuple[Connection, Connection], raw: bool) -> None:
     assert copy(pair, raw, "SELECT 1::bigint, repeat('x', 50000000)").rows == 1
     assert rows(pair[1])[2] == 50_000_000  # type: ignore[index]
+
+
+def test_a_row_that_looks_like_an_error_and_then_silence_is_a_row(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    source_db: str,
+    target_db: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server sends 8192 bytes at once: the row ends with them, and the next but one takes its time."""
+    asked: list[bool | None] = []
+    at_work = Onlooker.at_work
+    monkeypatch.setattr(Onlooker, "at_work", lambda self: [asked.append(at_work(self)), asked[-1]][1])
+    hostile = error() + READY
+    parts = [
+        f"SELECT repeat('x', {8141 - len(hostile)})::bytea",
+        f"SELECT '\\x{hostile.hex()}'::bytea",
+        "SELECT 'pushes'::bytea",
+        "SELECT 'late'::bytea FROM pg_sleep(1)",
+    ]
+    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
+    with Sessions(plan, FakeControl()) as sessions:
+        both = sessions.open(Side.SOURCE, source_db), sessions.open(Side.TARGET, target_db)
+        both[1].execute("CREATE TABLE public.t (v bytea)")
+        text = f"COPY ({' UNION ALL '.join(parts)}) TO STDOUT (FORMAT binary)"
+        with Relay(*both, Patience(lambda: None), lambda size: None) as relay:
+            assert relay.copy(text, "COPY public.t FROM STDIN (FORMAT binary)", "copying t").rows == 4
+        assert both[1].execute("SELECT count(*) FROM public.t WHERE v = %s", (hostile,)).fetchone() == (1,)
+    assert asked == [True]
+
+
+def test_a_servers_word_on_a_session_says_whether_it_works(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> None:
+    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
+    with Sessions(plan, FakeControl()) as sessions:
+        watched = sessions.open(Side.SOURCE, source_db)
+        assert at_work(watched) is False
+        watched.pgconn.send_query(b"SELECT pg_sleep(60)")
+        wait_until(lambda: at_work(watched), what="a statement that runs")
+        watched.cancel()
+        wait_until(lambda: at_work(watched) is False, what="the end of the statement")
+        lost = sessions.open(Side.TARGET, target_db)
+        with target_cluster.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (lost.info.backend_pid,))
+            assert at_work(lost) is False
+            other.execute(f'ALTER DATABASE "{target_db}" ALLOW_CONNECTIONS false')
+            assert at_work(lost) is None
+            other.execute(f'ALTER DATABASE "{target_db}" ALLOW_CONNECTIONS true')
 
 
 @pytest.mark.parametrize("count", [10, 300_000])

@@ -66,23 +66,25 @@ class Wires:
         for end in (self.source, self.target, self._pairs[0][1], self._pairs[1][1]):
             end.close()
 
-    def stream(self, pieces: list[bytes]) -> Passage:
+    def stream(self, pieces: list[bytes], *, at_work: bool = False) -> Passage:
         self.source.pieces = list(pieces)
         self.taken.clear()
         buffers = bytearray(BUFFER), bytearray(BUFFER)
-        return Passage(self.source, self.target, buffers, Patience(FakeControl().check), lambda count: None)
+        patience = Patience(FakeControl().check)
+        return Passage(self.source, self.target, buffers, patience, lambda count: None, lambda: at_work)
 
     def keep_coming(self) -> None:
         """From now on the source's descriptor shows that there is more, as that of a server does within its rows."""
         self._pairs[0][1].sendall(b"more")
 
-    def run(self, pieces: list[bytes]) -> int:
-        return self.stream(pieces).run(Ending(NONCE), "copying a.b")
+    def run(self, pieces: list[bytes], *, at_work: bool = False) -> int:
+        return self.stream(pieces, at_work=at_work).run(Ending(NONCE), "copying a.b")
 
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wires]:
     monkeypatch.setattr(passage, "_QUIET_MILLISECONDS", 0)
+    monkeypatch.setattr(passage, "_UNKNOWN_MILLISECONDS", 0)
     with Wires() as made:
         yield made
 
@@ -157,11 +159,31 @@ def test_an_error_that_the_target_meets_first_is_the_sources(wires: Wires) -> No
 def test_a_row_may_hold_any_tail(wires: Wires) -> None:
     for content in [*FAILURES.values(), ending(9, nonce=b"f" * 32), READY, STATUS + READY, b"c\x00\x00\x00\x04"]:
         rows = frame(b"d", content) + frame(b"d", b"after")
-        for cut in range(1, len(rows), max(1, len(rows) // 60)):
-            if content.endswith(READY) and cut == len(rows) - len(frame(b"d", b"after")):
-                continue  # a server that falls silent exactly there cannot be told from one that has failed
-            assert wires.run([HEAD + rows[:cut], rows[cut:] + ending(2)]) == 2
+        border = len(rows) - len(frame(b"d", b"after"))  # who falls silent there looks like a failed server
+        for cut in {border, *range(1, len(rows), max(1, len(rows) // 60))}:
+            assert wires.run([HEAD + rows[:cut], rows[cut:] + ending(2)], at_work=True) == 2
             assert bytes(wires.taken) == rows
+
+
+def test_a_stall_behind_a_row_that_looks_like_an_error_is_asked_about_until_somebody_can_tell(wires: Wires) -> None:
+    rows = frame(b"d", error() + READY) + frame(b"d", b"after")
+    border = len(frame(b"d", error() + READY))
+    answers: list[bool | None] = [None, None, True]
+    stream = wires.stream([HEAD + rows[:border], rows[border:] + ending(2)])
+    stream._at_work = lambda: answers.pop(0)
+    assert stream.run(Ending(NONCE), "copying a.b") == 2
+    assert bytes(wires.taken) == rows
+    assert answers == []
+
+
+@pytest.mark.parametrize("end", [ending(2), _with_aside(2)], ids=["plain", "with messages in between"])
+def test_a_good_end_that_is_cut_off_is_a_lost_connection_and_nothing_of_it_is_sent(wires: Wires, end: bytes) -> None:
+    for length in range(len(end)):
+        for pieces in ([HEAD + ROWS + end[:length]], [HEAD + ROWS, end[:length]]):
+            with pytest.raises(ConnectionLost) as caught:
+                wires.run([piece for piece in pieces if piece])
+            assert caught.value.retryable
+            assert ROWS.startswith(bytes(wires.taken)), length
 
 
 def test_random_streams_in_random_pieces_arrive_whole(wires: Wires) -> None:
