@@ -120,6 +120,7 @@ def test_slots_before_10_are_permanent_and_made_without_keywords() -> None:
         (90305, ("row_security", "idle_in_transaction_session_timeout", "\\")),
         (90503, ("idle_in_transaction_session_timeout", "idle_session_timeout")),
         (90624, ("idle_session_timeout", "default_table_access_method")),
+        (100023, ("jit", "default_table_access_method")),
     ],
 )
 def test_a_session_asks_an_old_server_for_nothing_that_it_does_not_know(version: int, absent: tuple[str, ...]) -> None:
@@ -127,3 +128,7 @@ def test_a_session_asks_an_old_server_for_nothing_that_it_does_not_know(version:
 
     assert not [name for name in absent if name in options]
     assert "extra_float_digits=3" in options
+
+
+def test_queries_are_not_compiled_where_a_server_would() -> None:
+    assert "-c jit=off" in pinned_options(110000)
