@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.servers import MAJORS
 _HEAD = """# Compatibility
 
 What a migration between two versions of PostgreSQL carries, as proved by running it. This page is written by `make test-matrix`; a run of
-some pairs (`make test-matrix ARGS="-k 10-to-18"`) replaces their lines.
+some pairs (`make test-matrix ARGS="-k 10-to-18"`) replaces their lines; `ARGS="-n 3"` runs three pairs at a time.
 
 Each pair is a run of `task run` on real servers of both versions: the demo's shop, a database with one of each kind of object, name and type
 that is known to make trouble, and one in LATIN1, all three written to until the target has caught up and a while longer. After *Complete* every row
@@ -60,7 +61,12 @@ class Table:
         self._path = path
 
     def add(self, result: Result, left_out: list[str]) -> None:
-        """Replace the line of this pair and the list of its source's version."""
+        """Replace the line of this pair and the list of its source's version. Several runs may do so at once."""
+        with self._path.parent.joinpath(f".{self._path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._add(result, left_out)
+
+    def _add(self, result: Result, left_out: list[str]) -> None:
         text = self._path.read_text() if self._path.exists() else ""
         head, _, lists = text.partition(_LISTS)
         rows = {(row["source"], row["target"]): row[0] for row in _ROW.finditer(head)}
