@@ -20,7 +20,7 @@ from .dialling import HandshakeEnded, dial
 from .errors import ConnectFailed, EngineError
 from .forwarder import Forwarder
 from .handshake import accepted_methods
-from .pins import JIT_SINCE, pinned_options
+from .pins import pinned_options
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
@@ -115,8 +115,6 @@ def open_session(
         ) from error
     if forwarder and server.tls is not TlsMode.DISABLE:
         _protected.add(connection)
-    if connection.info.server_version >= JIT_SINCE and not replication:
-        connection.execute("SET jit = off")  # nobody knew the version at login
     return connection
 
 

@@ -44,6 +44,7 @@ def main() -> None:
     store.databases.update(databases)
     store.table_rows.update(tables)
     ports.ledger.intend(*items)
+    setattr(index_lanes, "build_tables", lambda *_: None)  # noqa: B010 - the same
     setattr(index_lanes, "build_table", lambda *_: None)  # noqa: B010 - mypy takes an assignment for a mistake
     with Sessions(plan, ports.control) as sessions:
         copy.run(Run(plan=plan, ports=ports, sessions=sessions))

@@ -56,6 +56,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every table as a large one."""
     monkeypatch.setattr(index_lanes, "SMALL_TABLE_BYTES", -1)
     monkeypatch.setattr(indexes, "SMALL_TABLE_BYTES", -1)
+    monkeypatch.setattr(index_lanes, "_TOGETHER_BYTES", -1)
 
 
 def bounds(target: psycopg.Connection[Any], table: str, column: str, *, inherited: bool = False) -> int | None:

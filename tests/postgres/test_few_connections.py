@@ -81,7 +81,7 @@ def test_three_connections_are_enough_for_a_full_migration(
                 assert executor.run(step).done
     codes = [code for _, code, _ in store.events]
     assert codes.count("CONNECT-FULL") == 1, codes
-    assert "RUN-RETRY" not in codes
+    assert "RUN-RETRY" not in codes, store.events
     with (
         source_cluster.connect(database.source_name) as source,
         target_cluster.connect(database.target_name) as target,

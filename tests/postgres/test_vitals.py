@@ -11,6 +11,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Connection
+from migrations_app.engine.onlooker import Onlooker
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.patience import Vital
 from migrations_app.engine.plan import Side
@@ -45,7 +46,7 @@ def waiting(run: Run, holder: Connection) -> Iterator[Vital]:
         thread.start()
 
         def looked() -> bool:
-            vital = run.sessions.look(Side.TARGET, name, pid)
+            vital = Onlooker(lambda: run.sessions.open(Side.TARGET, name), run.ports.control.check, pid).look()
             found[:] = [vital] if vital and vital.wait_type == "Lock" else []
             return bool(found)
 
