@@ -81,7 +81,7 @@ def test_three_connections_are_enough_for_a_full_migration(
                 assert executor.run(step).done
     codes = [code for _, code, _ in store.events]
     assert codes.count("CONNECT-FULL") == 1, codes
-    # A server counts a session until its process has ended: a login right behind an end may be refused to the only lane.
+    # A server counts a session until its process has ended: right behind an end the only lane may be refused.
     retries = [text for _, code, text in store.events if code == "RUN-RETRY"]
     assert [text for text in retries if "connection" not in text] == [], store.events
     assert "COPY-AGAIN" not in codes
