@@ -50,7 +50,7 @@ def shown(task: MigrationTask, *options: str) -> str:
 def test_the_page_tells_since_when_the_snapshot_is_held(client: Client) -> None:
     page = page_of(client, holding(12))
     assert 'id="snapshot-held"' in page
-    assert ", 12 min by now." in page
+    assert ": 12 min by now." in page
     assert "xmin" not in page
 
 
