@@ -19,7 +19,7 @@ from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
-from .errors import ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
+from .errors import AcceptedNow, ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
 from .forwarder import Forwarder, offers_tls
 from .handshake import accepted_methods
 from .names import application_name
@@ -34,6 +34,7 @@ from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
+_TRIES = 5
 _TEXTS = (25, 19, 1043, 1042, 18, 705, 0)
 """Oids of text, name, varchar, bpchar, "char" and what has no type."""
 
@@ -152,20 +153,9 @@ class Sessions:
         known = self._versions.get(side)
         if known is None and replication:  # a walsender knows no set_config: learn the version from an ordinary session
             known = self.version(side)
-        started = time.monotonic()
         arguments = self._arguments(side, database, replication=replication)
-        try:
-            connection = Session.connect(
-                autocommit=autocommit,
-                prepare_threshold=None,
-                application_name=application_name(self.plan.key, self.plan.epoch),
-                client_encoding=encoding,
-                options=pinned_options(known or 0, **settings),
-                **arguments,  # type: ignore[arg-type]
-            )
-        except psycopg.OperationalError as error:
-            self.control.check()
-            raise self._failure(side, str(arguments["dbname"]), error, started, replication=replication) from error
+        arguments |= {"client_encoding": encoding, "options": pinned_options(known or 0, **settings)}
+        connection = self._log_in(side, arguments, autocommit=autocommit)
         _read_texts(connection)
         if known is None:
             self._versions[side] = connection.info.server_version
@@ -176,6 +166,25 @@ class Sessions:
         connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.info.backend_pid)
         self._track(connection)
         return connection
+
+    def _log_in(self, side: Side, arguments: dict[str, str | int], *, autocommit: bool, tries: int = _TRIES) -> Session:
+        """Log in; again where the server has been found to accept it by now, as when a last session was just ending."""
+        name, started = application_name(self.plan.key, self.plan.epoch), time.monotonic()
+        try:
+            return Session.connect(
+                autocommit=autocommit,
+                prepare_threshold=None,
+                application_name=name,
+                **arguments,  # type: ignore[arg-type]
+            )
+        except psycopg.OperationalError as error:
+            self.control.check()
+            replication = "replication" in arguments
+            failure = self._failure(side, str(arguments["dbname"]), error, started, replication=replication)
+            if tries <= 1 or not isinstance(failure, AcceptedNow):
+                raise failure from error
+        self.control.sleep(0.1)  # the login that found it out must end, too
+        return self._log_in(side, arguments, autocommit=autocommit, tries=tries - 1)
 
     def _watcher(self, side: Side, database: str, pid: int) -> Watcher:
         onlooker = Onlooker(lambda: self.open(side, database), self.control.check, pid)

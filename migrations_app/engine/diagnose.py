@@ -9,7 +9,7 @@ import psycopg
 
 from .diagnoses import STATES, WALK
 from .dialling import Answer, Reason
-from .errors import ConnectFailed, PlanError
+from .errors import AcceptedNow, ConnectFailed, PlanError
 from .handshake import attempt
 from .plan import Server, Side, TlsMode
 from .wording import NOTHING, Sentence, noun, printable, say
@@ -128,7 +128,7 @@ def failure_of(
         return _refusal(answer, server, side, database)
     if answer.reason is Reason.READY:
         words = _scrubbed(str(error) if error else "", server)
-        return ConnectFailed(
+        return AcceptedNow(
             say("The {where} accepts the login, but the session could not be opened.", where=where)
             + (say(" {words}", words=words) if words else NOTHING),
             hint=say("Try again. If it stays, look into the server's log for the reason."),

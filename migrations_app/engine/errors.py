@@ -48,6 +48,10 @@ class ConnectFailed(EngineError):
     code = "CONNECT-FAILED"
 
 
+class AcceptedNow(ConnectFailed):
+    """A login was refused, and a moment later the server accepted the same one: what was in its way has passed."""
+
+
 class ConnectionLost(EngineError):
     """A session that worked has ended; the work is taken up again from the last kept position."""
 

@@ -6,16 +6,20 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import indexes
+from migrations_app.engine import connect, indexes
+from migrations_app.engine.connect import Sessions
+from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.executor import Executor
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.states import StepName, steps_for
 from tests.comparator import differences
-from tests.fakes import fake_ports
+from tests.fakes import fake_ports, wait_until
 from tests.postgres.engine_runs import fakes, make_plan, server
 
 TABLES = 8
@@ -81,12 +85,46 @@ def test_three_connections_are_enough_for_a_full_migration(
                 assert executor.run(step).done
     codes = [code for _, code, _ in store.events]
     assert codes.count("CONNECT-FULL") == 1, codes
-    # A server counts a session until its process has ended: right behind an end the only lane may be refused.
-    retries = [text for _, code, text in store.events if code == "RUN-RETRY"]
-    assert [text for text in retries if "connection" not in text] == [], store.events
-    assert "COPY-AGAIN" not in codes
+    assert "RUN-RETRY" not in codes, store.events
     with (
         source_cluster.connect(database.source_name) as source,
         target_cluster.connect(database.target_name) as target,
     ):
         assert differences(source, target, ignore=["owners", "privileges"]) == []
+
+
+def test_a_login_that_is_refused_for_a_session_that_is_just_ending_is_tried_again(
+    plan: Plan, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = fake_ports()
+    name = plan.databases[0].target_name
+    original = connect.forwarded_failure
+    asked = []
+    with Sessions(plan, ports.control) as sessions, target_cluster.connect() as boss:
+        sessions.version(Side.TARGET)
+        boss.execute("ALTER ROLE few CONNECTION LIMIT 1")
+        with target_cluster.connect(name, user="few", password="few") as ending:
+
+            def explain(*arguments: Any, **more: Any) -> ConnectFailed:
+                asked.append(arguments)
+                ending.close()
+                wait_until(lambda: _sessions(boss) == 0, what="the end of the last session")
+                return original(*arguments, **more)
+
+            monkeypatch.setattr(connect, "forwarded_failure", explain)
+            sessions.open(Side.TARGET, name).close()
+    assert asked
+
+
+def test_a_login_that_a_full_server_refuses_is_told_as_that(plan: Plan, target_cluster: Cluster) -> None:
+    ports = fake_ports()
+    with Sessions(plan, ports.control) as sessions, target_cluster.connect() as boss:
+        boss.execute("ALTER ROLE few CONNECTION LIMIT 0")
+        with pytest.raises(ConnectFailed) as refused:
+            sessions.open(Side.TARGET, plan.databases[0].target_name)
+    assert refused.value.code == "CONNECT-FULL"
+
+
+def _sessions(boss: psycopg.Connection[Any]) -> int:
+    row = boss.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'few'").fetchone()
+    return int(row[0]) if row else -1
