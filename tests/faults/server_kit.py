@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
@@ -100,3 +101,20 @@ def moved(folder: Path, to: Path) -> Iterator[None]:
     finally:
         folder.unlink()
         subprocess.run(["cp", "-a", str(to), str(folder)], check=True)
+
+
+def used_up(cluster: Cluster, driver: Driver, seconds: float) -> str:
+    """Take every connection that a server has until a run is refused one, and give them back; returns its words."""
+    with contextlib.ExitStack() as held, cluster.connect() as boss:
+
+        def refused() -> bool:
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(cluster.connect())
+            boss.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'towpath:%'"
+            )
+            return any(one.code == "CONNECT-FULL" for one in driver.failures)
+
+        driver.until(refused, "the refusal", seconds)
+    return next(one.message for one in driver.failures if one.code == "CONNECT-FULL")

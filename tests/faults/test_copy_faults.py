@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import time
 
-import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
@@ -14,7 +12,7 @@ from migrations_app.engine.states import StepName
 from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene, make_schema, writing
 from tests.faults.proxy import Way
-from tests.faults.server_kit import fill_up, moved, slowed, small_disk
+from tests.faults.server_kit import fill_up, moved, slowed, small_disk, used_up
 
 COPY = StepName.COPY
 BIG_INDEXED = """
@@ -85,25 +83,10 @@ def test_a_copy_waits_for_a_server_without_a_connection_left(
     breakable: Scene, side: str, record_property: Record
 ) -> None:
     cluster = breakable.source if side == "source" else breakable.target
-    with slowed(breakable, 400_000) as (driver, proxies), contextlib.ExitStack() as idle:
+    with slowed(breakable, 400_000) as (driver, proxies):
         driver.until_step(COPY)
         driver.until(lambda: proxies["target"].passed[Way.TO_SERVER] > 400_000, "rows on their way")
-        held: list[psycopg.Connection[tuple[object, ...]]] = []
-        boss = idle.enter_context(cluster.connect())
-
-        def refused() -> bool:
-            with contextlib.suppress(psycopg.OperationalError):
-                while True:
-                    held.append(idle.enter_context(cluster.connect()))
-            boss.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'towpath:%'"
-            )
-            return any(one.code == "CONNECT-FULL" for one in driver.failures)
-
-        driver.until(refused, "the refusal", 90)
-        record_property("seen", next(one.message for one in driver.failures if one.code == "CONNECT-FULL"))
-        for one in held:
-            one.close()
+        record_property("seen", used_up(cluster, driver, 90))
         for proxy in proxies.values():
             proxy.rate = 0
         driver.until_in_sync(120)

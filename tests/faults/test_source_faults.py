@@ -14,7 +14,7 @@ import pytest
 from migrations_app.engine.states import StepName
 from tests.faults.conftest import Record
 from tests.faults.engine_kit import Driver, Scene
-from tests.faults.server_kit import rss_kilobytes, set_up, slowed
+from tests.faults.server_kit import rss_kilobytes, set_up, slowed, used_up
 
 
 @pytest.mark.fault("B4", "slot dropped while the sync runs")
@@ -92,24 +92,9 @@ def test_timeouts_of_roles_and_databases_do_not_reach_us(breakable: Scene, recor
 )
 def test_a_server_without_a_connection_left_is_waited_for(breakable: Scene, side: str, record_property: Record) -> None:
     cluster = breakable.source if side == "source" else breakable.target
-    with Driver(breakable.plan()) as driver, contextlib.ExitStack() as idle:
+    with Driver(breakable.plan()) as driver:
         driver.until_in_sync()
-        held: list[psycopg.Connection[tuple[object, ...]]] = []
-        boss = idle.enter_context(cluster.connect())
-
-        def refused() -> bool:
-            with contextlib.suppress(psycopg.OperationalError):
-                while True:
-                    held.append(idle.enter_context(cluster.connect()))
-            boss.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'towpath:%'"
-            )
-            return any(one.code == "CONNECT-FULL" for one in driver.failures)
-
-        driver.until(refused, "the refusal", 60)
-        record_property("seen", next(one.message for one in driver.failures if one.code == "CONNECT-FULL"))
-        for one in held:
-            one.close()
+        record_property("seen", used_up(cluster, driver, 60))
         breakable.at("source", "INSERT INTO ledger VALUES (-1, 0, 'after')")
         breakable.drained(driver)
     assert all(failure.retryable for failure in driver.failures), driver.story()
