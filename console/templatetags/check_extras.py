@@ -10,7 +10,8 @@ from migrations_app import selectors
 from migrations_app.models import MigrationTask
 
 from .. import proof
-from ..engine_words import FIXES, GROUPS, KINDS, LOOKS_AT, RESULTS, SETTINGS, TITLES, VERDICTS
+from ..check_words import GROUPS, LOOKS_AT, TITLES
+from ..engine_words import FIXES, KINDS, RESULTS, SETTINGS, VERDICTS
 
 register = template.Library()
 _KNOWN = frozenset({*GROUPS, *TITLES, *LOOKS_AT, *FIXES})

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import Client
 from django.utils.translation import gettext, override
 
-from console import engine_words
+from console import check_words, engine_words
 from migrations_app import services
 from migrations_app.engine.checks import fixes
 from migrations_app.engine.checks.registry import CheckResult, CheckStatus, Group, all_items
@@ -144,9 +144,9 @@ def test_a_choice_never_leads_to_another_host(wanted: str) -> None:
 
 def test_every_group_and_item_of_the_check_has_its_words_collected_for_translation() -> None:
     infos = all_items()
-    assert set(engine_words.GROUPS) == {group.value for group in Group}
-    assert set(engine_words.TITLES) == {info.title for info in infos}
-    assert set(engine_words.LOOKS_AT) == {info.looks_at for info in infos}
+    assert set(check_words.GROUPS) == {group.value for group in Group}
+    assert set(check_words.TITLES) == {info.title for info in infos}
+    assert set(check_words.LOOKS_AT) == {info.looks_at for info in infos}
     assert set(re.findall('label="([^"]+)"', inspect.getsource(fixes))) <= set(engine_words.FIXES)
     assert {kind.replace("_", " ").capitalize() for kind in Kind} <= set(engine_words.KINDS)
 
@@ -176,7 +176,7 @@ def test_every_sentence_of_the_engine_and_of_the_services_is_in_the_catalogue(pa
 
 def test_every_title_of_a_check_item_can_be_a_template() -> None:
     """Events say titles inside their sentences, so none may hold a place of its own."""
-    assert [title for title in engine_words.TITLES if "{" in title] == []
+    assert [title for title in check_words.TITLES if "{" in title] == []
 
 
 def test_a_finding_is_told_in_the_language_of_the_reader(olga: User) -> None:
@@ -258,5 +258,5 @@ def test_statuses_steps_and_buttons_have_chinese_words() -> None:
     english = [*labels.STEPS.values(), *labels.ACTIONS.values(), *labels.CONFIRM.values()]
     english += [label for label, _tone in [*labels.STATUSES.values(), *labels.TABLES.values()]]
     with override("zh-hans"):
-        words = [str(each) for each in english] + [gettext(title) for title in engine_words.TITLES]
+        words = [str(each) for each in english] + [gettext(title) for title in check_words.TITLES]
     assert [word for word in words if not re.search("[\u4e00-\u9fff]", word)] == []

@@ -9,36 +9,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import row_sizes
-from migrations_app.engine.checks import sendable
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.selection import Selection
-from tests.postgres.checks_kit import check, login, plan
+from tests.postgres import shape_kit
+from tests.postgres.checks_kit import check
+from tests.postgres.shape_kit import Connection
 
-Connection = psycopg.Connection[tuple[object, ...]]
-
-
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    source, target = login(source_cluster, database=source_db), login(target_cluster, database=target_db)
-    return plan(source, target, [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        connection.execute("SET allow_system_table_mods = on")
-        yield connection
-
-
-@pytest.fixture
-def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = shape_kit.task
+shop = shape_kit.shop
+there = shape_kit.there
 
 
 @pytest.fixture
@@ -84,94 +67,6 @@ def test_a_key_of_long_texts_is_a_warning(shop: Connection, task: Plan) -> None:
     assert "public.t.a" in result.found
     shop.execute("TRUNCATE t; INSERT INTO t VALUES ('short'), ('key'); ANALYZE t")
     assert check(task, "wide-keys").status == "passed"
-
-
-def test_very_large_rows_are_a_warning(shop: Connection, task: Plan) -> None:
-    shop.execute("CREATE TABLE t (b bytea); ALTER TABLE t ALTER b SET STORAGE EXTERNAL")
-    shop.execute("INSERT INTO t SELECT decode(repeat('ab', 100000), 'hex')")
-    assert check(task, "large-values").status == "passed"
-    shop.execute("TRUNCATE t; INSERT INTO t VALUES (convert_to(repeat('x', 110 << 20), 'UTF8'))")
-    result = check(task, "large-values")
-    assert result.status == "warning"
-    assert "public.t" in result.found
-    shop.execute("INSERT INTO t SELECT '' FROM generate_series(1, 9); ANALYZE t")
-    assert check(task, "large-values").status == "passed"
-
-
-def test_a_row_that_cannot_be_sent_is_named_with_its_key(
-    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
-    shop.execute('CREATE TABLE "fi les" (id int PRIMARY KEY, size text, doc bytea)')
-    shop.execute(
-        "INSERT INTO \"fi les\" SELECT i, repeat('x', 300000), decode(repeat('ab', 300000), 'hex')"
-        " FROM generate_series(1, 3) i"
-    )
-    assert check(task, "large-values").status == "passed"
-    shop.execute("UPDATE \"fi les\" SET size = repeat('x', 800000) WHERE id = 2")  # a few kB, compressed
-    result = check(task, "large-values")
-    assert result.status == "failed"
-    assert "ROW-TOOBIG: row (2) of public.fi les has 1.1 MB" in result.found
-
-
-def test_a_bytea_that_travels_as_text_counts_twice(
-    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
-    shop.execute("CREATE TABLE files (doc bytea, words tsvector)")
-    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
-    assert "ROW-TOOBIG" in check(task, "large-values").found
-    shop.execute("ALTER TABLE files DROP words")
-    assert check(task, "large-values").status == "passed"
-
-
-def test_a_bytea_of_a_database_that_is_not_unicode_counts_twice(
-    source_cluster: Cluster, target_cluster: Cluster, target_db: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
-    made = "CREATE DATABASE {} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
-    with source_cluster.connect() as connection, target_cluster.connect() as there:
-        for one in (connection, there):
-            one.execute(made.format("latin_rows").encode())
-        try:
-            with source_cluster.connect("latin_rows") as rows:
-                rows.execute("CREATE TABLE files (doc bytea)")
-                rows.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
-            for name in ("latin_rows", target_db, "missing_there"):
-                task = plan(login(source_cluster), login(target_cluster), [("latin_rows", name)])
-                assert "ROW-TOOBIG" in check(task, "large-values").found, name
-        finally:
-            for one in (connection, there):
-                one.execute("DROP DATABASE latin_rows WITH (FORCE)")
-
-
-def test_a_bytea_for_a_target_that_is_not_unicode_counts_twice(
-    shop: Connection, there: Connection, task: Plan, source_db: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
-    shop.execute("CREATE TABLE files (doc bytea)")
-    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 600000), 'hex'))")
-    assert check(task, "large-values").status == "passed"
-    there.execute("CREATE DATABASE latin_there ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-    try:
-        other = replace(task, databases=(replace(task.databases[0], target_name="latin_there"),))
-        assert "ROW-TOOBIG" in check(other, "large-values").found
-    finally:
-        there.execute("DROP DATABASE latin_there WITH (FORCE)")
-
-
-def test_a_table_that_could_not_be_read_in_the_time_is_a_warning_that_says_so(
-    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
-    shop.execute("CREATE TABLE files (doc bytea); ALTER TABLE files ALTER doc SET STORAGE EXTERNAL")
-    shop.execute("INSERT INTO files VALUES (decode(repeat('ab', 100000), 'hex'))")
-    assert check(task, "large-values").status == "passed"
-    monkeypatch.setattr(sendable, "LOOK_SECONDS", 0)
-    result = check(task, "large-values")
-    assert result.status == "warning"
-    assert "Not read within 0 s" in result.found
-    assert "public.files" in result.found
 
 
 def test_names_that_differ_in_case_or_hold_control_characters_are_a_warning(shop: Connection, task: Plan) -> None:

@@ -4,49 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.plan import Plan, Side
-from migrations_app.engine.ports import Kind, LedgerItem, Note
-from migrations_app.engine.selection import Selection
-from migrations_app.engine.truncate_log import log_name, trigger_sql
+from migrations_app.engine.plan import Plan
 from tests.fakes import FakeStore, fake_ports
-from tests.postgres.compare_kit import compare_now, plan_for, server, structure_now
-
-SCRIPT = """
-CREATE TYPE mood AS ENUM ('sad', 'ok');
-CREATE DOMAIN positive AS int CHECK (VALUE > 0);
-CREATE TYPE pair AS (a int, b text);
-CREATE FUNCTION double(a int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a * 2';
-CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TABLE parent (id int PRIMARY KEY);
-CREATE TABLE t (
-  id bigint PRIMARY KEY, parent int REFERENCES parent, name text NOT NULL DEFAULT 'x',
-  amount numeric(10,2) CHECK (amount > 0), m mood, d positive, UNIQUE (name, amount), EXCLUDE (id WITH =)
-);
-CREATE INDEX partial ON t (name) WHERE amount > 5;
-CREATE INDEX by_expression ON t (lower(name) DESC NULLS LAST, (amount + 1));
-CREATE TRIGGER before_row BEFORE INSERT OR UPDATE OF name ON t
-  FOR EACH ROW WHEN (NEW.id > 5) EXECUTE FUNCTION nothing();
-CREATE RULE quiet AS ON DELETE TO parent DO INSTEAD NOTHING;
-CREATE VIEW v AS SELECT id, double(parent) AS twice FROM t;
-CREATE MATERIALIZED VIEW mv AS SELECT count(*) AS n FROM t;
-CREATE INDEX of_mv ON mv (n);
-ALTER TABLE t ENABLE ROW LEVEL SECURITY;
-CREATE POLICY p ON t USING (amount > 1);
-CREATE STATISTICS together ON name, amount FROM t;
-COMMENT ON CONSTRAINT positive_check ON DOMAIN positive IS 'above all';
-COMMENT ON TABLE t IS 'a table'; COMMENT ON COLUMN t.name IS 'a name'; CREATE SCHEMA empty;
-CREATE SEQUENCE s INCREMENT 5 CACHE 10;
-CREATE TABLE part (k date NOT NULL, v int) PARTITION BY RANGE (k);
-CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
-CREATE INDEX on_root ON part (v);
-SELECT lo_from_bytea(4001, '\\x00ff00');
-"""
+from tests.postgres import structure_kit
+from tests.postgres.compare_kit import compare_now, structure_now
+from tests.postgres.structure_kit import Look, titles
 
 CHANGES = {
     "ALTER TABLE t ALTER name SET DEFAULT 'y'": "column name on t",
@@ -101,38 +68,10 @@ CHANGES = {
 OF_LARGE_OBJECTS = ("SELECT lo_put(4001, 1, '\\xfe')", "SELECT lo_unlink(4001)")
 
 
-Look = Callable[[str], list[Note]]
-
-
-@pytest.fixture
-def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
-    return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
-
-
-@pytest.fixture
-def make(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Callable[[str], None]:
-    def run(change: str) -> None:
-        for cluster, name, text in (
-            (source_cluster, source_db, SCRIPT),
-            (target_cluster, target_db, SCRIPT + ";" + change),
-        ):
-            with cluster.connect(name) as connection:
-                connection.execute(text.encode())
-
-    return run
-
-
-@pytest.fixture
-def look(make: Callable[[str], None], plan: Plan) -> Look:
-    def run(change: str) -> list[Note]:
-        make(change)
-        return structure_now(plan)
-
-    return run
-
-
-def titles(notes: list[Note]) -> list[str]:
-    return [note.title.replace("public.", "") for note in notes]
+# Fixtures that stand in the kit.
+plan = structure_kit.plan
+make = structure_kit.make
+look = structure_kit.look
 
 
 def test_equal_structures_of_two_versions_raise_no_alarm(look: Look) -> None:
@@ -364,63 +303,3 @@ def test_what_replicates_from_and_into_the_source_is_told_and_not_carried_over(
         ("subscription inward", "missing on the target: subscriptions are not carried over"),
     ]
     assert "hush" not in str(notes)
-
-
-def test_more_objects_on_the_target_are_nobodys_business(look: Look) -> None:
-    extra = "CREATE TABLE theirs (a int); CREATE INDEX theirs_2 ON t (amount); SELECT lo_from_bytea(4002, '\\x01')"
-    assert look(extra) == []
-
-
-def test_what_is_not_selected_is_not_asked_for(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, plan: Plan
-) -> None:
-    with source_cluster.connect(source_db) as connection:
-        connection.execute(SCRIPT.encode())
-    with target_cluster.connect(target_db) as connection:
-        connection.execute(
-            "CREATE TABLE parent (id int PRIMARY KEY); CREATE RULE quiet AS ON DELETE TO parent DO INSTEAD NOTHING"
-        )
-    selection = Selection(rules={(source_db, "public", "parent"): True}, targets={source_db: target_db})
-    chosen = replace(plan, selection=selection)
-    comparison = compare_now(chosen)
-    assert comparison.equal
-    assert [item.name for item in comparison.tables] == ["parent"]
-    assert structure_now(chosen) == []
-
-
-def test_what_the_task_itself_made_on_the_source_is_not_asked_for(
-    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
-) -> None:
-    make("")
-    with source_cluster.connect(source_db) as connection:
-        log = f"towpath.{log_name(plan.key)}"
-        connection.execute("CREATE SCHEMA towpath")
-        connection.execute(f"CREATE FUNCTION {log}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
-        connection.execute(trigger_sql(plan.key, "public", "t").encode())
-    assert structure_now(plan) == []
-
-
-def test_what_complete_makes_is_not_asked_for_during_the_sync(make: Callable[[str], None], plan: Plan) -> None:
-    make("ALTER TABLE t DISABLE ROW LEVEL SECURITY; DROP POLICY p ON t; GRANT SELECT ON t TO PUBLIC")
-    syncing = replace(plan, incremental=True)
-    assert structure_now(syncing) == []
-    assert titles(structure_now(syncing, final=True)) == ["policy p on t", "row security t", "table t"]
-
-
-def test_what_is_changed_for_the_time_of_the_sync_is_judged_by_what_it_was(
-    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
-) -> None:
-    make("ALTER TABLE t DISABLE TRIGGER before_row")
-    source, target = plan.databases[0].source_name, plan.databases[0].target_name
-    with source_cluster.connect(source) as connection:
-        connection.execute("ALTER TABLE t REPLICA IDENTITY FULL")
-    ports = fake_ports()
-    detail = {"what": "trigger", "table": "t", "name": "before_row", "was": "O"}
-    state = LedgerItem(
-        side=Side.TARGET, database=target, kind=Kind.TRIGGER_STATE, schema="public", name="t.before_row", detail=detail
-    )
-    identity = LedgerItem(
-        side=Side.SOURCE, database=source, kind=Kind.REPLICA_IDENTITY, schema="public", name="t", detail={"was": "d"}
-    )
-    ports.ledger.intend(state, identity)
-    assert structure_now(replace(plan, incremental=True), ports) == []
