@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import index_lanes
+from migrations_app.engine import copy_plan, index_lanes
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.ports import TableStatus
@@ -52,6 +52,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     stand_in(monkeypatch, build)
     return names
+
+
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the copy cut tables of a few pages, as it does with large ones."""
+    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
+    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, build: Callable[[Run, DatabasePlan, Any, Any], None]) -> None:

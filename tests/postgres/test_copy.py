@@ -180,8 +180,7 @@ def test_a_large_table_is_copied_in_parts(
     by: str,
 ) -> None:
     execute(target_cluster, target_db, "INSERT INTO orders (note) VALUES ('left by a killed run')")
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
     if by == "key":
         execute(source_cluster, source_db, "ANALYZE")
         monkeypatch.setattr("migrations_app.engine.parts._TID_RANGE_SCAN_SINCE", 990000)
@@ -202,8 +201,7 @@ def test_a_large_table_is_copied_in_parts(
 def test_autovacuum_is_kept_away_from_a_table_whose_parts_are_copied(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, target_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
     held: list[int] = []
     original = Lane._copy
 
@@ -231,8 +229,7 @@ def test_parts_are_copied_also_while_somebody_else_holds_that_lock(
     target_db: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
     original = Lane._alone
     parts: list[str] = []
 
@@ -258,8 +255,7 @@ def test_a_part_whose_commit_is_in_doubt_is_not_copied_twice(
     target_db: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
     monkeypatch.setattr("migrations_app.engine.copy_board._BACK_OFF_SECONDS", (0.0, 0.0))
     lost = iter(["after", "before"])
     original = Lane._command

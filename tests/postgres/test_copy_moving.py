@@ -16,7 +16,7 @@ from migrations_app.engine.outcome import Run
 from migrations_app.engine.ports import TableStatus
 from migrations_app.engine.steps import copy
 from tests.fakes import wait_until
-from tests.postgres import moving_kit
+from tests.postgres import copy_kit, moving_kit
 from tests.postgres.moving_kit import (
     PATIENCE_SECONDS,
     assert_equal_after_sync,
@@ -165,8 +165,7 @@ def test_a_table_that_moved_on_between_its_parts_is_copied_from_its_beginning(
     at_source: Callable[..., float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
     original, numbers = Lane.copy_part, iter(range(1000))
 
     def disturbed(self: Lane, work: Any, part: Any) -> None:

@@ -21,7 +21,7 @@ from migrations_app.engine.states import StepName, steps_for
 from migrations_app.engine.steps import copy
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
-from tests.postgres import complete_kit, moving_kit
+from tests.postgres import complete_kit, copy_kit, moving_kit
 from tests.postgres.compare_kit import Writer
 from tests.postgres.engine_runs import KEY, fakes
 from tests.postgres.moving_kit import assert_equal_after_sync, copying, events, is_copying, marks
@@ -217,8 +217,7 @@ def test_a_full_copy_says_what_its_long_snapshot_costs_the_source(plan: Plan, so
 
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", 1000)
-    monkeypatch.setattr(copy_plan, "part_size", lambda total, jobs: 50_000)
+    copy_kit.in_parts(monkeypatch)
 
 
 @pytest.mark.usefixtures("in_parts")
