@@ -100,6 +100,7 @@ RULES: dict[str, Rule] = {
     "tasks:check": look(),
     "tasks:check-items": look(polled=True),
     "tasks:check-run": act(),
+    "tasks:check-without-sync": act(),
     "tasks:check-report": look(),
     "tasks:check-acknowledge": act(),
     "tasks:check-withdraw": act(),

@@ -55,6 +55,7 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/check/", check.page, name="check"),
     path("tasks/<uuid:task_id>/check/items/", check.items, name="check-items"),
     path("tasks/<uuid:task_id>/check/run/", check.run, name="check-run"),
+    path("tasks/<uuid:task_id>/check/without-sync/", check.leave_out_sync, name="check-without-sync"),
     path("tasks/<uuid:task_id>/check/report.<slug:form>", check.report, name="check-report"),
     path("tasks/<uuid:task_id>/check/<int:item_id>/acknowledge/", check.acknowledge, name="check-acknowledge"),
     path("tasks/<uuid:task_id>/check/<int:item_id>/withdraw/", check.withdraw, name="check-withdraw"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -148,3 +150,20 @@ def _english() -> Iterator[None]:
     from django.utils import translation
 
     translation.deactivate()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's chromium, as any account may run it."""
+    named = os.environ.get("CHROMIUM")
+    executable = shutil.which(named) if named else shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    arguments = [
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    if os.geteuid() == 0 or os.environ.get("CHROMIUM_NO_SANDBOX"):
+        arguments.append("--no-sandbox")
+    return {**browser_type_launch_args, "executable_path": executable, "args": arguments}

@@ -64,6 +64,19 @@ def run(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
 
 
 @require_POST
+def leave_out_sync(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
+    """Go on without incremental sync, and check again: what of it is Failed then does not matter."""
+    task = task_or_404(request, task_id)
+    url = reverse("tasks:check", args=[task.id])
+    try:
+        services.leave_out_sync(task_id=task.id, actor=request.user)
+        services.request_check(task_id=task.id, actor=request.user)
+    except services.Refused as refused:
+        return refuse(request, refused.message, url)
+    return go(request, url)
+
+
+@require_POST
 def acknowledge(request: HtmxRequest, task_id: UUID, item_id: int) -> HttpResponseBase:
     """Note who knows of a warning, and why it may stay."""
     task = task_or_404(request, task_id)

@@ -124,7 +124,8 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
         template("The {where} asks for {words} of {user}, which shows too much of it and is not sent."),
         template(
             "On the {side} set password_encryption = 'scram-sha-256', set the account's password "
-            "anew, and use scram-sha-256 in pg_hba.conf; or choose to accept any password method."
+            "anew, and use scram-sha-256 in pg_hba.conf. A server before PostgreSQL 10 has no better method: choose "
+            "to accept any password method."
         ),
         False,
     ),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from ..check_counts import count_items
 from ..draft_facts import draft_hash
 from ..engine.checks.fixes import Fix, fix_of, is_offered
-from ..engine.checks.registry import CheckInfo, all_items
+from ..engine.checks.registry import CheckInfo, Group, all_items
 from ..engine.errors import PlanError
 from ..engine.states import Status
 from ..engine.wording import retell
@@ -190,6 +190,7 @@ class CheckView:
     fix: ConnectionTest | None  # the last press on Fix, while it is worth telling
     fixing: bool
     editable: bool  # the check belongs to a task that was not started
+    only_full: bool  # without incremental sync something less would be Failed
 
     @property
     def open_warnings(self) -> int:
@@ -249,6 +250,10 @@ def check_view(task: MigrationTask) -> CheckView:
         fix=fix,
         fixing=fix is not None and fix.state in ("waiting", "running"),
         editable=editable,
+        only_full=task.incremental
+        and editable
+        and not running
+        and any(g.failed for g in groups if g.name == Group.SYNC),
     )
 
 

@@ -47,6 +47,7 @@ from .directory import (
 from .drafts import (
     confirm_host_key,
     create_draft,
+    leave_out_sync,
     request_inventory,
     request_test,
     save_settings,
@@ -153,6 +154,7 @@ __all__ = [
     "include_parents",
     "keeps_password",
     "keeps_ssh_secrets",
+    "leave_out_sync",
     "may_sign_in",
     "movable_sides",
     "new_setup_token",

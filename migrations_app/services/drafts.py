@@ -85,6 +85,21 @@ def save_settings(
 
 
 @transaction.atomic
+def leave_out_sync(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Make a task that has not been started one that copies once; its check is void. Idempotent. Raises Refused."""
+    task = locked(task_id)
+    require(Action.EDIT, task)
+    if task.incremental:
+        before = draft_hash(task)
+        task.incremental = False
+        task.save(update_fields=["incremental"])
+        note(task, say("Incremental sync is switched off: rows are copied once."), actor=actor, code="TASK-FULL-ONLY")
+        void_check(task, before, actor)
+        touch(task)
+    return task
+
+
+@transaction.atomic
 def try_side(
     *,
     task_id: TaskId | None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,22 +27,6 @@ def world(
     """An installation with all its workers, shared by all tests: each makes databases and a task of its own."""
     with open_world(source_cluster, target_cluster, tmp_path_factory.mktemp("world")) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    named = os.environ.get("CHROMIUM")
-    executable = shutil.which(named) if named else shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    arguments = [
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ]
-    if os.geteuid() == 0 or os.environ.get("CHROMIUM_NO_SANDBOX"):
-        arguments.append("--no-sandbox")
-    return {**browser_type_launch_args, "executable_path": executable, "args": arguments}
 
 
 _under_way: set[int] = set()

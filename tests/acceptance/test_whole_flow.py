@@ -5,29 +5,21 @@ With TOWPATH_SHOTS=folder the same run takes the pictures that the README shows.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Dialog, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from migrations_app.demo.clusters import Cluster, free_port
+from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
+from tests.acceptance.clicks import PATIENCE, Console, confirm, fill, serving, signed_in
 from tests.acceptance.places import Place, drop_database, nothing_of_ours, refresh
 from tests.comparator import differences
-from tests.fakes import wait_until
-from tests.installation import Installation
 from tests.pictures import folder, take
 
 pytestmark = pytest.mark.browser
-PASSWORD = secrets.token_urlsafe(12)
-PATIENCE = 60_000  # milliseconds
-_USER = "from migrations_app.models import User; User.objects.create_superuser('operator', password={!r})"
 # Rows that take some seconds to arrive on a PostgreSQL 18, so that the copy can be watched.
 _SLOW = """
 CREATE FUNCTION warehouse.is_plausible(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
@@ -37,32 +29,10 @@ INSERT INTO warehouse.scans SELECT g, repeat('scan ', 20) FROM generate_series(1
 """
 
 
-@dataclass
-class Console:
-    """A console that serves on a port, with everything that `manage.py up` starts."""
-
-    url: str
-    installation: Installation
-
-    def healthy(self) -> bool:
-        asked = f"{self.url}/readyz"
-        with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310 - http
-            return bool(answer.status == 200)
-        return False
-
-
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    folder, port = tmp_path_factory.mktemp("console"), free_port()
-    installation = Installation(folder, TOWPATH_COPY_JOBS="1", TOWPATH_INDEX_JOBS="1")
-    installation.start("up", "--port", str(port), "--logs", str(folder / "logs"))
-    running = Console(f"http://127.0.0.1:{port}", installation)
-    try:
-        wait_until(running.healthy, 60, "the console")
-        installation.shell(_USER.format(PASSWORD))
+    with serving(tmp_path_factory.mktemp("console"), TOWPATH_COPY_JOBS="1", TOWPATH_INDEX_JOBS="1") as running:
         yield running
-    finally:
-        installation.stop()
 
 
 @pytest.fixture
@@ -85,26 +55,9 @@ def shop(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[tuple[Pla
 
 @pytest.fixture
 def operator(page: Page, console: Console) -> Iterator[Page]:
-    """A signed-in operator at the list; fails the test on anything that the browser complains about."""
-    faults: list[str] = []
-
-    def refuse(dialog: Dialog) -> None:
-        faults.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", refuse)
-    page.on("request", lambda asked: None if asked.url.startswith((console.url, "data:")) else faults.append(asked.url))
-    page.set_viewport_size({"width": 1280, "height": 800})
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    page.goto(console.url)
-    page.get_by_label("Account").fill("operator")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Migrations", exact=True)).to_be_visible()
-    yield page
-    assert faults == []
+    """A signed-in operator at the list."""
+    with signed_in(page, console):
+        yield page
 
 
 def picture(page: Page, name: str, height: int = 800, part: str = "") -> None:
@@ -113,24 +66,6 @@ def picture(page: Page, name: str, height: int = 800, part: str = "") -> None:
         page.set_viewport_size({"width": 1280, "height": height})
         take(page.locator(part) if part else page, name)
         page.set_viewport_size({"width": 1280, "height": 800})
-
-
-def fill(part: Locator, cluster: Cluster) -> None:
-    """Fill in one side of a task."""
-    part.get_by_label("Server address").fill("127.0.0.1")
-    part.get_by_role("textbox", name="Port").fill(str(cluster.port))
-    part.get_by_label("Account").fill("postgres")
-    part.get_by_label(re.compile(r"^\s*Password")).fill(cluster.password)
-    part.get_by_label("TLS").select_option("disable")
-
-
-def confirm(page: Page, label: str, words: str) -> None:
-    """Press an operation, read what it asks, and agree."""
-    page.get_by_role("link", name=label, exact=True).click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(words)
-    dialog.get_by_role("button", name=label, exact=True).click()
-    expect(dialog).to_be_hidden()
 
 
 def tab_to(page: Page, what: Locator) -> None:

@@ -36,6 +36,7 @@ ADDRESSES: dict[str, tuple[list[Any], dict[str, str] | None]] = {
     "check": (["task"], None),
     "check-items": (["task"], None),
     "check-run": (["task"], {}),
+    "check-without-sync": (["task"], {}),
     "action": (["task", "start"], {}),
     "confirm": (["task", "start"], None),
 }
@@ -110,7 +111,9 @@ def test_a_task_that_does_not_exist_is_not_found(name: str, anna: Client) -> Non
     assert "Traceback" not in answer.text
 
 
-@pytest.mark.parametrize("name", ["settings", "test", "toggle", "parents", "read", "check-run", "action"])
+@pytest.mark.parametrize(
+    "name", ["settings", "test", "toggle", "parents", "read", "check-run", "check-without-sync", "action"]
+)
 def test_a_started_task_refuses_in_words(name: str, anna: Client) -> None:
     from tests.integration.test_forms import settings_data
 

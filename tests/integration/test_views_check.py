@@ -44,6 +44,25 @@ def test_one_item_can_be_checked_alone(anna: Client) -> None:
     assert set(task.check_items.filter(status="waiting").values_list("code", flat=True)) == {"slots"}
 
 
+def test_what_fails_of_the_sync_alone_can_be_left_out_with_it(anna: Client) -> None:
+    task = factories.task(status="check_failed", checked_at=timezone.now())
+    factories.check_item(task, "logical-decoding", "failed", group="Incremental sync")
+    assertContains(anna.get(url("check", task)), "Continue without incremental sync")
+    assertRedirects(anna.post(url("check-without-sync", task)), url("check", task))
+    task.refresh_from_db()
+    assert (task.incremental, task.status) == (False, "checking")
+    assert list(Event.objects.filter(task=task, code="TASK-FULL-ONLY").values_list("actor", flat=True)) == ["anna"]
+    assertNotContains(anna.get(url("check", task)), "Continue without incremental sync")
+
+
+@pytest.mark.parametrize("incremental", [True, False])
+def test_nothing_is_to_be_left_out_where_the_sync_is_no_obstacle(incremental: bool, anna: Client) -> None:
+    task = factories.task(status="check_failed", checked_at=timezone.now(), incremental=incremental)
+    factories.check_item(task, "wal-level", "warning" if incremental else "failed", group="Incremental sync")
+    factories.check_item(task, "b", "failed", group="Privileges")
+    assertNotContains(anna.get(url("check", task)), "Continue without incremental sync")
+
+
 def test_an_item_that_does_not_exist_is_refused(anna: Client) -> None:
     task = factories.checked_task()
     assert anna.post(url("check-run", task), {"code": "nothing"}, **HTMX).status_code == 409

@@ -28,8 +28,7 @@ def _text(rng: random.Random) -> str | None:
     return rng.choice([None, *_TEXTS, "x" * rng.randrange(40)])
 
 
-def write_one(connection: psycopg.Connection[Any], rng: random.Random) -> None:
-    """Run one transaction of one of many kinds."""
+def _write_one(connection: psycopg.Connection[Any], rng: random.Random) -> None:
     with connection.transaction():
         for _ in range(rng.choice([1, 1, 1, 2, 5, 30])):
             rng.choice(_KINDS)(connection, rng)
@@ -138,9 +137,8 @@ def _emptied(c: psycopg.Connection[Any], rng: random.Random) -> None:
 
 
 _KINDS: list[Callable[[psycopg.Connection[Any], random.Random], None]] = [
-    _insert, _order, _update, _delete, _typed, _toast, _keyless, _by_index, _odd, _other,
+    _insert, _order, _update, _delete, _typed, _toast, _keyless, _by_index, _odd, _other, _emptied,
 ]  # fmt: skip
-WITH_TRUNCATE = [*_KINDS, _emptied]
 
 
 def keep_writing(connection: psycopg.Connection[Any], seed: int, stop: Callable[[], bool], pause: float = 0.01) -> int:
@@ -148,7 +146,7 @@ def keep_writing(connection: psycopg.Connection[Any], seed: int, stop: Callable[
     rng, count = random.Random(seed), 0  # noqa: S311 - no secret, and it must be repeatable
     while not stop():
         try:
-            write_one(connection, rng)
+            _write_one(connection, rng)
         except psycopg.OperationalError:
             continue
         count += 1
