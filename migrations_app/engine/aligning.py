@@ -32,6 +32,11 @@ _ROOT = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.n DESC LIMIT 1"
 )
 
+_EXPRESSIONS = (
+    "SELECT a.attname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
+    " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = %s"
+)
+
 
 def align(run: Run, database: DatabasePlan, state: TableState) -> None:
     """Change the columns of one of our tables on the target to those that the source has now, and empty it; make it
@@ -48,7 +53,8 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
         _make_partition(run, database, state)
     if source is None or there is None or place not in made_tables(run, database):
         return  # whoever copies it says so
-    new = as_on_target(source.stored, renaming_of(run, database))
+    columns = as_on_target(source.columns, renaming_of(run, database))
+    new = [column for column in columns if not column.generated]
     if {(one.name, one.type_name) for one in new} == {(one.name, one.type_name) for one in there.stored}:
         return
     _note_identities(run, database, there, new)
@@ -58,7 +64,7 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
     defaults: Sequence[str] = ()
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            statements, defaults = _statements(connection, state, there, new, empty)
+            statements, defaults = _statements(connection, state, there, columns, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
             silent = run.ports.store.database(database.source_name).replica_role
             _run(connection, statements, defaults, silent=silent)
@@ -150,10 +156,21 @@ def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape |
     name = database.source_name if side is Side.SOURCE else database.target_name
     with run.sessions.session(side, name) as connection:
         try:
-            return next(iter(read_shapes(connection, place=place).values()), None)
+            shape = next(iter(read_shapes(connection, place=place).values()), None)
+            return shape and _with_expressions(connection, shape)
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, side, say("reading columns")) from error
+
+
+def _with_expressions(connection: Connection, shape: Shape) -> Shape:
+    """Return the shape with what its generated columns are computed from, which it is not read with: that is a lock."""
+    if all(not column.generated for column in shape.columns):
+        return shape
+    rows = connection.execute(_EXPRESSIONS, (shape.oid,)).fetchall()
+    expressions = {str(name): str(text) for name, text in rows}
+    columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
+    return replace(shape, columns=tuple(columns))
 
 
 def _statements(
@@ -161,10 +178,11 @@ def _statements(
 ) -> tuple[Sequence[str], Sequence[str]]:
     root = connection.execute(_ROOT, (there.oid,)).fetchone()
     if root is None:
-        statements, defaults = drifting.aligning(there.place, there.stored, new)
+        statements, defaults = drifting.aligning(there.place, there.columns, new)
         return [f"{empty} {qualified(*there.place)}", *statements], defaults
+    stored = [column for column in new if not column.generated]
     # The columns of a partition are those of its root, which has more partitions with rows: only more columns harm none
-    found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, new)
+    found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, stored)
     if found is None or found.doubt or any(one.kind is not ChangeKind.ADDED for one in found.changes):
         raise SchemaChanged(
             say(

@@ -279,12 +279,16 @@ def _between(columns: Sequence[Column], stayed: Container[str]) -> dict[str, lis
 def aligning(target: Place, old: Sequence[Column], new: Sequence[Column]) -> tuple[list[str], list[str]]:
     """Return the statements that give an empty table of the target the columns of the source: values do not matter.
 
-    The second ones set defaults, which may need what the target does not have, such as a new sequence.
+    Generated columns that hang on one that goes or changes go before it, and come as the source has them. The second
+    statements set defaults, which may need what the target does not have, such as a new sequence.
     """
     table = qualified(*target)
     here = {column.name: column for column in new if not column.generated}
     there = {column.name: column for column in old if not column.generated}
-    statements = [f"ALTER TABLE {table} DROP COLUMN {quote(name)}" for name in there if name not in here]
+    other = [name for name in there if name not in here or there[name].type_name != here[name].type_name]
+    computed = [one.name for one in old if one.generated and any(name in one.default for name in other)]
+    statements = [f"ALTER TABLE {table} DROP COLUMN {quote(name)}" for name in computed]
+    statements += [f"ALTER TABLE {table} DROP COLUMN {quote(name)}" for name in there if name not in here]
     defaults = []
     for name, column in here.items():
         same = name in there and there[name].type_name == column.type_name
@@ -294,7 +298,16 @@ def aligning(target: Place, old: Sequence[Column], new: Sequence[Column]) -> tup
         statements += [_emptied(table, bare)] if name in there else added(table, bare)
         if column.default:
             defaults.append(f"ALTER TABLE {table} ALTER COLUMN {quote(name)} SET DEFAULT {column.default}")
+    statements += [_computed(table, column) for column in new if column.generated and column.name in computed]
     return statements, defaults
+
+
+def _computed(table: str, column: Column) -> str:
+    """Return the statement that adds a generated column."""
+    collation = f" COLLATE {column.collation}" if column.collation else ""
+    kind = "VIRTUAL" if column.generated == "v" else "STORED"
+    made = f"{quote(column.name)} {column.type_name}{collation} GENERATED ALWAYS AS ({column.default}) {kind}"
+    return f"ALTER TABLE {table} ADD COLUMN {made}" + (" NOT NULL" if column.not_null else "")
 
 
 def _emptied(table: str, column: Column) -> str:

@@ -38,6 +38,11 @@ def by_rows(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches so small that they end within transactions too."""
+    small_batches(monkeypatch)
+
+
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let batches end after few changes."""
     monkeypatch.setattr(f"{APPLY}._WORTH_CHANGES", 30)
     monkeypatch.setattr(f"{APPLY}._MOST_CHANGES", 90)
     monkeypatch.setattr("migrations_app.engine.replication.stream._READ_BYTES", 3000)

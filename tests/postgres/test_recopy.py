@@ -15,11 +15,13 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copying
 from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.comparing.follower import Follower
-from migrations_app.engine.errors import ConflictError
+from migrations_app.engine.errors import ConflictError, SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Knobs, Plan
 from migrations_app.engine.ports import NEVER, Ports, TableState, TableStatus
+from migrations_app.engine.snapshot import Snapshot
 from migrations_app.engine.states import StepName
+from migrations_app.engine.steps import recopy
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.compare_kit import Writer, plan_for, running, server
@@ -216,8 +218,6 @@ def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
     point: str,
     after: bool,
 ) -> None:
-    from migrations_app.engine.steps import recopy
-
     begin(plan, ports)
     damage(target_cluster, plan)
     store = ask(plan, ports, "broken")
@@ -260,6 +260,30 @@ def test_a_table_whose_changes_stopped_the_sync_is_mended(
     with Executor(again, ports) as executor:
         executor.recopy()
     complete(again, ports)
+
+
+def test_a_copy_does_not_wait_for_a_table_that_the_failed_sync_of_the_others_has_emptied(
+    plan: Plan, ports: Ports, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = recopy.OneTable._fill
+
+    def after_the_failure(table: recopy.OneTable, snapshot: Snapshot) -> None:
+        wait_until(table._main.arrived, what="the failure of the sync")
+        fill(table, snapshot)
+
+    monkeypatch.setattr(recopy.OneTable, "_fill", after_the_failure)
+    begin(plan, ports)
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("ALTER TABLE other ADD COLUMN c int")
+        source.execute("BEGIN; TRUNCATE keyless; INSERT INTO other VALUES (777); COMMIT")
+    ask(plan, ports, "broken")
+    ended = threading.Timer(40, cast(FakeControl, ports.control).pause)
+    ended.start()
+    try:
+        with Executor(plan, ports) as executor, pytest.raises(SchemaChanged):
+            executor.recopy()
+    finally:
+        ended.cancel()
 
 
 def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -> None:

@@ -203,3 +203,19 @@ def test_an_empty_table_is_given_any_shape() -> None:
         START + 'ADD COLUMN "u" text NOT NULL',
     ]
     assert defaults == [START + 'ALTER COLUMN "u" SET DEFAULT random()']
+
+
+def test_what_is_computed_from_a_column_that_goes_goes_first_and_comes_as_the_source_has_it() -> None:
+    def twice(name: str) -> Column:
+        return Column(name="twice", type_name="integer", generated="s", default=f"({name} * 2)")
+
+    other = Column(name="more", type_name="integer", generated="s", default="(id + 1)")
+    old = [ID, replace(NOTE, name="n", type_name="integer"), twice("n"), other]
+    new = [ID, replace(NOTE, name="m", type_name="integer"), twice("m"), other]
+    statements, _ = aligning(PLACE, old, new)
+    assert statements == [
+        START + 'DROP COLUMN "twice"',
+        START + 'DROP COLUMN "n"',
+        START + 'ADD COLUMN "m" integer',
+        START + 'ADD COLUMN "twice" integer GENERATED ALWAYS AS ((m * 2)) STORED',
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -43,11 +43,21 @@ class Follower:
         """Let the sync go on. Idempotent."""
         if self._going is None:
             self._stop.clear()
-            self._going = self._pool.submit(self.session.advance, stop=self._tick)
+            self._going = self._pool.submit(self._advance, stop=self._tick)
 
     def run_to(self, lsn: int) -> None:
         """Let the sync take everything that commits before `lsn`, and nothing more. Only while paused."""
-        self._going = self._pool.submit(self.session.advance, until=lsn)
+        self._going = self._pool.submit(self._advance, until=lsn)
+
+    def _advance(self, *, until: int | None = None, stop: Callable[[], bool] | None = None) -> int:
+        """Let the session advance. One that failed has to let go of the target at once: the caller may be waiting there
+        for a table that its open transaction has emptied or changed, and would never hear of the error.
+        """
+        try:
+            return self.session.advance(until=until, stop=stop)
+        except BaseException:
+            self.session.abandon()
+            raise
 
     def arrived(self) -> bool:
         """Say whether `run_to` has ended, well or not."""

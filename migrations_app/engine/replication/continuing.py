@@ -1,13 +1,16 @@
-"""What has to hold before a stream is taken up again: the same server, and all of its changes."""
+"""What has to hold before a stream is taken up again, and while it goes on: the same server, and all of its changes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..connect import Connection
 from ..errors import SourceError
 from ..failover import identity_of, require_continuation, took_over
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
 from ..ports import NEVER, DatabaseState, Store, TableState
 from ..wording import NOTHING, listing, say
 from .explained import require_tables
@@ -91,3 +94,42 @@ def require_publication(
             hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
             code="SRC-PUBLICATION",
         )
+
+
+_LOOK_SECONDS = 30.0
+
+
+class StillPublished:
+    """Looks about twice a minute whether the publication is what it was when the session began. One thread only.
+
+    Somebody may change it at any time, and the stream then leaves changes out without a word.
+    """
+
+    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
+        """Take note of it as it is. Raises EngineError."""
+        self._run, self._database, self._watch = run, database, watch
+        self._name = run.ports.store.database(database.source_name).publication
+        self._seen = watch.entries(self._name) if self._name else None
+        self._looked_at = time.monotonic()
+
+    def look(self, *, now: bool = False) -> None:
+        """Raise SourceError when changes may be lost. Nothing happens before the time has come, unless `now`."""
+        if self._seen is None or (not now and time.monotonic() - self._looked_at < _LOOK_SECONDS):
+            return
+        found, before = self._watch.entries(self._name), self._seen
+        self._looked_at, self._seen = time.monotonic(), found
+        if found == before:
+            return
+        store, source = self._run.ports.store, self._database.source_name
+        tables = [table for table in store.tables(source) if not table.set_aside]
+        there = self._watch.shapes([table.oid for table in tables])  # one that is gone is told elsewhere
+        with self._run.sessions.session(Side.SOURCE, source) as session:
+            known = [table for table in tables if table.oid in there]
+            require_publication(session, store.database(source), known, self._watch)
+        back = [oid for oid, entry in found[1].items() if before[1].get(oid, entry) != entry]
+        if found[0] != before[0] or back:
+            raise SourceError(
+                say("The publication {publication} was changed, and changed back.", publication=self._name),
+                hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
+                code="SRC-PUBLICATION",
+            )

@@ -245,6 +245,11 @@ class SourceWatch:
         found = self.shapes([oid]).get(oid)
         return found.columns if found else ()
 
+    def place(self, oid: int) -> Place | None:
+        """Return (schema, name) that a table has now; None when it is gone."""
+        found = self.shapes([oid]).get(oid)
+        return found.place if found else None
+
     def shapes(self, oids: list[int] | None = None) -> dict[int, Shape]:
         """Return tables with their columns as they are now, all or those of `oids`, by oid."""
         try:
@@ -286,6 +291,15 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
         return [_unknown(row) for row in rows]
+
+    def entries(self, publication: str) -> tuple[str, dict[int, int]]:
+        """Return what tells a publication and its options, '' when there is none, and its entries by table (oids)."""
+        try:
+            with self._lock:
+                rows = self._connection.execute(query("publication_entries"), {"name": publication}).fetchall()
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading the publication")) from error
+        return next((str(row[0]) for row in rows), ""), {int(str(row[1])): int(str(row[2])) for row in rows if row[1]}
 
     def published(self, publication: str) -> set[int]:
         """Return the oids that a publication lists; none where there is no such publication, or it has no name."""

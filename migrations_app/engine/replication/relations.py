@@ -49,6 +49,9 @@ class Source(Protocol):
     def columns(self, oid: int) -> tuple[Column, ...]:
         """Return the columns of a table as its catalog has them now; none when it is gone."""
 
+    def place(self, oid: int) -> tuple[str, str] | None:
+        """Return (schema, name) that a table has now; None when it is gone."""
+
     def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
         """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
 
@@ -171,7 +174,7 @@ class Relations:
         table = self._tables.get(oid)
         if table is None:
             return self._new(relation)
-        if (table.schema, table.name) != (relation.schema, relation.name):
+        if (table.schema, table.name) != (relation.schema, relation.name) and not self._named_back(table):
             raise _renamed(table, relation)
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)
@@ -180,7 +183,7 @@ class Relations:
                 say("Table {schema}.{name} is missing on the target.", schema=place[0], name=place[1]),
                 hint=say("Somebody dropped or renamed it there. Restore it, or start the migration again."),
             )
-        self._compare(relation, target)
+        self._compare(table, relation, target)
         if self._binary and not self._source.travels_binary([], [column.type_oid for column in relation.columns]):
             raise NotBinary(
                 say(
@@ -191,6 +194,13 @@ class Relations:
                 hint=say("The sync goes on by itself with all values as text."),
             )
         return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
+
+    def _named_back(self, table: TableState) -> bool:
+        """Say whether a table that the stream tells under another name has the task's name again by now.
+
+        The stream goes on telling what it was called when its rows were written. It is the same table all the time.
+        """
+        return self._source.place(table.oid) == (table.schema, table.name)
 
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""
@@ -230,7 +240,7 @@ class Relations:
             hint=say("Start the migration again to include it."),
         )
 
-    def _compare(self, relation: Relation, target: TargetTable) -> None:
+    def _compare(self, table: TableState, relation: Relation, target: TargetTable) -> None:
         types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
         there = {column.name: column.type_name for column in target.columns if not column.generated}
         here = {
@@ -240,7 +250,7 @@ class Relations:
         if here == there:
             return
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
-        place = (relation.schema, relation.name)
+        place = (table.schema, table.name)
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
         found = drifting.compare(
             place,

@@ -66,6 +66,7 @@ class SyncSession:
         self._pinged_at = self._stop_asked_at = 0.0
         self.watch: SourceWatch
         self._stream: Stream | Translated | SpooledStream
+        self._applying: Connection
         self._applier: Applier
         self._intake: Intake
         self._relations: Relations
@@ -80,6 +81,13 @@ class SyncSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exit.close()
+
+    def abandon(self) -> None:
+        """Give back the target's locks after `advance` has failed: they hold up whoever waits. Idempotent.
+
+        Whatever was not committed is rolled back; nothing but closing is left to do with the session.
+        """
+        self._applying.close()
 
     @property
     def position(self) -> int:
@@ -202,7 +210,7 @@ class SyncSession:
     ) -> str:
         """Open the session that applies; return its codec."""
         with self._speaking_to(Side.TARGET):
-            applying = open_for_changes(self._run, self._database, state, encoding)
+            applying = self._applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=binary)
             return codec_of(applying)

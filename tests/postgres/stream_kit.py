@@ -1,0 +1,336 @@
+"""Plays random streams of changes against two real servers, settles what the sync asks as an operator would, and
+compares in the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import names
+from migrations_app.engine.errors import ConnectionLost, SchemaChanged, TargetError
+from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.ports import Kind, LedgerItem
+from migrations_app.engine.replication import session as sessions
+from migrations_app.engine.replication.session import SyncSession
+from migrations_app.engine.selection import Selection
+from migrations_app.engine.steps import recopy
+from tests.comparator import differences
+from tests.fakes import fake_ports, wait_until
+from tests.faults.proxy import Cut, FaultProxy, Way, When
+from tests.postgres.batches_kit import small_batches
+from tests.postgres.random_streams import Stream, Work
+from tests.postgres.stream_model import Model, rendered
+from tests.postgres.stream_operator import Operator
+from tests.postgres.stream_record import Record, Step
+from tests.postgres.sync_kit import Pair
+
+_TRIES = 30
+_REFUSED = (
+    psycopg.errors.IntegrityError,
+    psycopg.errors.ObjectNotInPrerequisiteState,  # a change of a row that nothing tells from others
+    psycopg.errors.UnsafeNewEnumValueUsage,
+    psycopg.errors.FeatureNotSupported,  # emptying what a foreign key points to
+    psycopg.errors.ObjectInUse,  # events of a deferred constraint wait for the commit
+    psycopg.errors.DataError,
+    psycopg.errors.InvalidTableDefinition,
+)
+
+
+class Died(BaseException):
+    """Stands for the end of the worker."""
+
+
+class RoutedPair(Pair):
+    """A pair whose sessions all pass through proxies."""
+
+    proxies: dict[str, FaultProxy]
+    work_dir: Path
+
+    def plan(self, **more: Any) -> Plan:
+        """Return the plan of the next run."""
+        plan = super().plan(**more)
+        return replace(
+            plan,
+            source=replace(plan.source, port=self.proxies["source"].port),
+            target=replace(plan.target, port=self.proxies["target"].port),
+            work_dir=self.work_dir,
+        )
+
+
+@dataclass
+class Stage:
+    """Two databases, and proxies in front of their servers, for one stream after the other."""
+
+    source: Cluster
+    target: Cluster
+    source_db: str
+    target_db: str
+    proxies: dict[str, FaultProxy]
+    work_dir: Path
+
+    @contextlib.contextmanager
+    def play(self, options: Sequence[str]) -> Iterator[Player]:
+        """Yield a player of an empty stage; everything that it made is gone afterwards."""
+        for cluster, name in ((self.source, self.source_db), (self.target, self.target_db)):
+            with cluster.connect(name) as connection:
+                connection.execute("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public")
+        follow = "additions" if "additions" in options else "ask"
+        pair = RoutedPair(
+            self.source,
+            self.target,
+            self.source_db,
+            self.target_db,
+            key=secrets.token_hex(4),
+            ports=fake_ports(),
+            selection=replace(Selection.everything(), follow=follow),
+        )
+        pair.proxies, pair.work_dir = self.proxies, self.work_dir
+        with pytest.MonkeyPatch.context() as patch:
+            if "text" in options:
+                patch.setattr(sessions, "_BINARY_SINCE", 10**9)
+            if "small" in options:
+                small_batches(patch)
+            player = Player(pair, copy_again="copy-again" in options)
+            player.record.options = set(options)
+            try:
+                yield player
+            finally:
+                player.close()
+                self._clear(pair)
+
+    def _clear(self, pair: Pair) -> None:
+        def dropped() -> bool:
+            try:
+                pair.at_source(f"SELECT pg_drop_replication_slot('{pair.state.slot}')")
+            except psycopg.errors.ObjectInUse:
+                pair.at_source(
+                    f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                    f" WHERE slot_name = '{pair.state.slot}' AND active"
+                )
+                return False
+            return True
+
+        if pair.state.slot:
+            wait_until(dropped, what="the slot being free")
+            pair.at_source(f"DROP PUBLICATION IF EXISTS {names.quote(pair.state.publication)}")
+
+
+class Player:
+    """Plays one stream. `record` is what was really done."""
+
+    def __init__(self, pair: RoutedPair, *, copy_again: bool) -> None:
+        self.pair = pair
+        self.operator = Operator(pair, copy_again=copy_again)
+        self.record = Record()
+        self.faults = 0
+        self._open = contextlib.ExitStack()
+        self._session: SyncSession | None = None
+        self._moments = 0
+        self._fault: Callable[[], None] | None = None
+        self._stopped = False
+        self._main = threading.get_ident()
+
+    def close(self) -> None:
+        """End the session, if there is one."""
+        self._session = None
+        self._open.close()
+
+    def set_up(self, statements: Sequence[str]) -> None:
+        """Make the tables on both sides, then slot and publication."""
+        self.record.setup = list(statements)
+        pair = self.pair
+        pair.build("; ".join(statements))
+        places = pair.value(
+            "SELECT array_agg(relname::text) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'p')"
+        )
+        pair.ledger.intend(
+            *(
+                LedgerItem(side=Side.TARGET, database=pair.target_db, kind=Kind.TABLE, schema="public", name=name)
+                for name in places
+            )
+        )
+
+    def whole(self, stream: Stream) -> None:
+        """Play a stream from beginning to end, and compare."""
+        self.set_up(Model(stream.shapes).setup())
+        self.through(stream)
+        self.finish()
+
+    def through(self, stream: Stream) -> None:
+        """Play the steps of a stream whose tables are there; the target need not have everything when this returns."""
+        model = Model(stream.shapes)
+        for step in stream.steps:
+            if isinstance(step, Work):
+                model = self._work(model, step)
+            else:
+                self._step(Step("follow", fault=f"{step.fault} {step.side} {step.at}" if step.fault else ""))
+        self._step(Step("commit", tuple(model.last_rows())))
+
+    def again(self, record: Record) -> None:
+        """Play what was recorded, and compare."""
+        self.set_up(record.setup)
+        for step in record.steps:
+            self._step(step)
+        self.finish()
+
+    def finish(self) -> None:
+        """Let the target take everything, and hold it against the source row by row."""
+        self._follow("")
+        self.close()
+        dropped = {state.name for state in self.pair.store.tables(self.pair.source_db) if state.set_aside}
+        listed = self.pair.value(
+            "SELECT array_agg(format('%I.%I', 'public', relname)) FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
+        tables = [name for name in listed if name.removeprefix("public.") not in dropped]
+        pair = self.pair
+        with pair.source.connect(pair.source_db) as source, pair.target.connect(pair.target_db) as target:
+            assert differences(source, target, tables=tables) == []
+
+    # The application
+
+    def _work(self, model: Model, work: Work) -> Model:
+        """Run a transaction; what the source refuses in it is left out, and all of it is done again without."""
+        left_out: set[int] = set()
+        while True:
+            attempt = model.copy()
+            statements = rendered(attempt, work, left_out)
+            refused = self._refused([statement for _, statement in statements], back=work.back)
+            if refused is None:
+                kept = tuple(statement for _, statement in statements)
+                self.record.steps.append(Step("rollback" if work.back else "commit", kept))
+                return model if work.back else attempt
+            # a constraint that is looked at by the commit may be broken by any of them
+            left_out.add([number for number, _ in statements[: refused + 1] if number not in left_out][-1])
+
+    def _refused(self, statements: Sequence[str], *, back: bool) -> int | None:
+        """Return which statement the source refused, None when it took them all."""
+        done = 0
+        with self.pair.source.connect(self.pair.source_db) as connection:
+            try:
+                with connection.transaction(force_rollback=back):
+                    for statement in statements:
+                        connection.execute(statement.encode())
+                        done += 1
+            except _REFUSED:
+                return done
+        return None
+
+    def _step(self, step: Step) -> None:
+        self.record.steps.append(step)
+        if step.word == "follow":
+            self._follow(step.fault)
+            return
+        refused = self._refused(step.statements, back=step.word == "rollback")
+        assert refused is None, step.statements[refused : refused + 1] if refused is not None else ""
+
+    # The sync
+
+    def _follow(self, fault: str) -> None:
+        """Bring the target to where the source is now, through one fault and whatever the sync stops for."""
+        until = self.pair.insert_lsn()
+        disarm = self._arm(fault)
+        try:
+            for _ in range(_TRIES):
+                if self._advanced(until):
+                    return
+        finally:
+            disarm()
+        raise AssertionError(f"the sync does not get on: {self.operator.stops[-6:]}")
+
+    def _advanced(self, until: int) -> bool:
+        self._stopped = False
+        try:
+            if self.pair.store.recopies(self.pair.source_db):
+                with self.pair.running() as run:
+                    recopy.run(run)
+            session = self._session or self._begin()
+            session.advance(until=until, stop=self._stop)
+            if not self._stopped:
+                return True
+            self.close()
+        except (ConnectionLost, Died):
+            self.close()
+        except SchemaChanged as error:
+            self.close()
+            self.operator.settle(error)
+        except TargetError as error:
+            self.close()
+            self.operator.mend(error)
+        return False
+
+    def _begin(self) -> SyncSession:
+        stack = contextlib.ExitStack()
+        with stack:
+            run = stack.enter_context(self.pair.running())
+            self._session = stack.enter_context(SyncSession(run, self.pair.database, self._check))
+            self._open = stack.pop_all()
+        return self._session
+
+    # Faults
+
+    def _arm(self, fault: str) -> Callable[[], None]:
+        """Lay a fault; return what takes it away."""
+        self._fault = None
+        if not fault:
+            return lambda: None
+        word, side, at = fault.split()
+        self.faults += 1
+        self._moments = int(at)
+        if word == "renew":
+            self.close()
+        elif word in ("cut", "doubt"):
+            return self._trap(word, self.pair.proxies[side], int(at))
+        else:
+            self._fault = {"kill": lambda: self._kill(side), "die": _die, "stop": self._take_note}[word]
+        return self._disarm
+
+    def _disarm(self) -> None:
+        self._fault = None
+
+    def _trap(self, word: str, proxy: FaultProxy, at: int) -> Callable[[], None]:
+        if word == "doubt":
+            trap = proxy.trigger(word=b"COMMIT", when=When.AFTER)
+        else:
+            way = Way.TO_SERVER if at % 2 else Way.TO_CLIENT
+            trap = proxy.trigger(after_bytes=1 + at * 700, way=way, how=Cut.RST if at % 4 < 2 else Cut.FIN)
+
+        def away() -> None:
+            trap.times = 0
+
+        return away
+
+    def _kill(self, side: str) -> None:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'towpath:%'"
+        (self.pair.at_source if side == "source" else self.pair.at_target)(f"{query} AND datname = current_database()")
+
+    def _take_note(self) -> None:
+        self._stopped = True
+
+    def _check(self) -> None:
+        """Let the fault happen when its moment has come: the sync asks this again and again, also while it waits."""
+        fault = self._fault
+        if fault is None or threading.get_ident() != self._main:
+            return
+        self._moments -= 1
+        if self._moments < 0:
+            self._fault = None
+            fault()
+
+    def _stop(self) -> bool:
+        return self._stopped
+
+
+def _die() -> None:
+    raise Died
