@@ -15,6 +15,7 @@ from .connect import Connection
 from .copy_plan import made_tables
 from .drift import NewTable, Place
 from .errors import SchemaChanged
+from .failpoints import durable
 from .left_out import report_left_out
 from .mapping import renaming_of
 from .outcome import Run
@@ -181,7 +182,7 @@ def _helpers(archive: Archive, tables: set[int], there: set[Identity]) -> list[E
 
 
 def _run(run: Run, connection: Connection, entries: list[Entry]) -> None:
-    with connection.transaction():
+    with durable("target.entry", "added"), connection.transaction():
         connection.execute(_LOCK_TIMEOUT)
         for entry in entries:
             run.ports.control.check()

@@ -13,6 +13,7 @@ from .connect import Connection, translate
 from .copy_plan import made_tables
 from .drift import ChangeKind, Column, Place
 from .errors import EngineError, SchemaChanged
+from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified, quote
 from .occupied import adopted
@@ -59,11 +60,12 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
         return
     _note_identities(run, database, there, new)
     before, after = _sequences(run, database, source, there)
-    empty = "DELETE FROM ONLY" if place in adopted(run, database) else "TRUNCATE ONLY"
+    kept = place in adopted(run, database)
     statements: Sequence[str] = ()
     defaults: Sequence[str] = ()
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
+            empty = "DELETE FROM ONLY" if kept or _referred_to(connection, there.oid) else "TRUNCATE ONLY"
             statements, defaults = _statements(connection, state, there, columns, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
             silent = run.ports.store.database(database.source_name).replica_role
@@ -80,6 +82,12 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
         statements=listing(statements, 5),
     )
     run.ports.store.event("warning", "DDL-APPLIED", told)
+
+
+def _referred_to(connection: Connection, oid: int) -> bool:
+    """Say whether a foreign key leads to a table: then TRUNCATE is refused, also where no key is checked."""
+    asked = "SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = %s LIMIT 1"
+    return connection.execute(asked, (oid,)).fetchone() is not None
 
 
 def _note_identities(run: Run, database: DatabasePlan, there: Shape, new: Sequence[Column]) -> None:
@@ -196,6 +204,7 @@ def _statements(
     return found.statements, ()
 
 
+@durable("target.align")
 def _run(connection: Connection, statements: Sequence[str], defaults: Sequence[str], *, silent: bool) -> None:
     with connection.transaction():
         connection.execute(_LOCK_TIMEOUT)

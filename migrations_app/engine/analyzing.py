@@ -11,6 +11,7 @@ import psycopg
 
 from .archive import Archive
 from .connect import Connection
+from .failpoints import durable
 from .foreign_keys import in_parallel
 from .names import qualified
 from .outcome import Run
@@ -81,6 +82,7 @@ def _analyze_all(
     in_parallel(run, database, sorted(ours.intersection(names)), work)
 
 
+@durable("target.analyze")
 def _run(run: Run, connection: Connection, text: str, schema: str, name: str) -> None:
     try:
         connection.execute(text.encode())

@@ -19,6 +19,7 @@ import psycopg
 from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
 from .connect import Connection, translate
 from .errors import SourceError
+from .failpoints import durable
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
 from .outcome import Run
@@ -165,7 +166,8 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
         raise translate(error, Side.SOURCE, say("reading its catalog")) from error
     unfinished = notes.with_name(notes.name + ".part")
     unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(notes)
+    with durable("local.archive"):
+        unfinished.replace(notes)
 
 
 def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str) -> str:

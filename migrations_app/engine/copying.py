@@ -16,6 +16,7 @@ from . import wire
 from .connect import Connection, cancel_all
 from .encodings import encodings_of
 from .errors import ConflictError, ConnectionLost, EngineError, SourceError, TargetError
+from .failpoints import durable
 from .names import literal
 from .outcome import Run, knobs
 from .pacing import Pacing
@@ -203,7 +204,8 @@ class Lane:
             if work not in joined:
                 self._copy(work, Part("", 0), freeze=freeze)
         self._leave()
-        self._command("COMMIT", doing)
+        with durable("target.copy", "whole"):
+            self._command("COMMIT", doing)
 
     def _enter_last(self, works: Sequence[TableWork], doing: str) -> None:
         """Enter once the tables are empty on the target: nobody has to wait for that on the source."""
@@ -288,14 +290,16 @@ class Lane:
         self._enter_last([work], doing)
         self._copy(work, Part("", 0), freeze=False)
         self._leave()
-        self._command("COMMIT", doing)
+        with durable("target.copy", "over"):
+            self._command("COMMIT", doing)
 
     def clear(self, work: TableWork) -> None:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.cleared:
                 for text in emptying([work]):
-                    self._command(text, say("emptying {label}", label=work.label))
+                    with durable("target.copy", "empty"):
+                        self._command(text, say("emptying {label}", label=work.label))
                 work.cleared = True
 
     def copy_part(self, work: TableWork, part: Part) -> None:
@@ -327,7 +331,8 @@ class Lane:
             raise
         self._leave()
         work.doubts[part] = (str(row[0]) if row else "", rows)
-        self._command("COMMIT", doing)
+        with durable("target.copy", "part"):
+            self._command("COMMIT", doing)
 
     @contextlib.contextmanager
     def _alone(self, work: TableWork) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .comparing.follower import Follower
 from .connect import Connection
+from .failpoints import durable
 from .outcome import Run
 from .plan import Side
 from .versions import marker_statement, wal_words
@@ -34,6 +35,7 @@ def drain(run: Run, followers: dict[str, Follower], note: str) -> int:
     return marker
 
 
+@durable("source.marker")
 def set_marker(connection: Connection) -> int:
     """Return the source's insert position, and write a small transaction behind it.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psycopg
 
 from .connect import Connection, first_line, translate
+from .failpoints import durable
 from .names import literal, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -106,6 +107,7 @@ def _carry(run: Run, source: Connection, target: Connection, pairs: list[tuple[K
     return len(pairs)
 
 
+@durable("target.extension_rows")
 def _copy_table(source: Connection, target: Connection, here: Kept, there: Kept) -> None:
     columns = ", ".join(quote(name) for name in _columns(source, here))
     reading = f"COPY (SELECT {columns} FROM ONLY {qualified(here.schema, here.name)} {here.condition}) TO STDOUT"  # noqa: S608 - the extension's own condition, read where it came from
@@ -129,6 +131,7 @@ def _columns(connection: Connection, one: Kept) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+@durable("target.extension_rows")
 def _set_sequence(source: Connection, target: Connection, here: Kept, there: Kept) -> None:
     asked = "SELECT last_value, is_called FROM " + qualified(here.schema, here.name)  # noqa: S608 - quoted
     row = source.execute(asked.encode()).fetchone()

@@ -13,6 +13,7 @@ import psycopg
 from .archive import Archive, Place, archive_of_all
 from .connect import Connection
 from .errors import ConnectFailed
+from .failpoints import durable
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -134,7 +135,8 @@ def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place
             table = qualified(place.schema, place.table)
             statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
             try:
-                connection.execute(statement.encode())
+                with durable("target.validate", "foreign key"):
+                    connection.execute(statement.encode())
             except psycopg.Error as error:
                 raise_unless_refused(run, error, say("validating {label}", label=entry.label))
                 failures.append(failed(entry, error))

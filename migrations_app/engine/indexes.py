@@ -14,6 +14,7 @@ from .archive import Archive, Place, open_archive
 from .catalog import Table
 from .connect import Connection
 from .errors import EngineError
+from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified
 from .outcome import Run, knobs
@@ -135,7 +136,8 @@ def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
     text = _key_index(entry) or entry.definition
     run.ports.control.check()
     try:
-        connection.execute(text)
+        with durable("target.index", "apart"):
+            connection.execute(text)
     except psycopg.Error as error:
         raise_unless_refused(run, error, say("building {label}", label=entry.label))
 
@@ -173,7 +175,8 @@ def build_tables(run: Run, database: DatabasePlan, tables: Sequence[Table], sess
     archive = open_archive(run, database)
     texts = [build_settings(run, session), *(_all_of(archive, table) for table in tables)]
     try:
-        session.execute(b"\n".join(texts))
+        with durable("target.index", "together"):
+            session.execute(b"\n".join(texts))
     except psycopg.Error as error:
         raise_unless_refused(run, error, say("building the indexes of {names}", names=some(_labels(tables))))
         for table in tables:
@@ -203,7 +206,8 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
         run.ports.control.check()
         if table.bytes <= SMALL_TABLE_BYTES:
             try:
-                connection.execute(build_settings(run, connection) + _all_of(archive, table))
+                with durable("target.index", "small"):
+                    connection.execute(build_settings(run, connection) + _all_of(archive, table))
                 return
             except psycopg.Error as error:
                 raise_unless_refused(
@@ -303,6 +307,7 @@ def _remove(run: Run, connection: Connection, entry: Entry, place: Place, index:
     if index.is_constraint:
         return
     try:
-        connection.execute(statement.encode())
+        with durable("target.index.drop"):
+            connection.execute(statement.encode())
     except psycopg.Error as error:
         raise_unless_refused(run, error, say("removing a half-built index of {label}", label=entry.label))

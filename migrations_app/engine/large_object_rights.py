@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from psycopg import errors
 
 from .connect import Connection
+from .failpoints import durable
 from .names import literal, quote
 
 _AT_ONCE = 1000
@@ -96,6 +97,7 @@ def _role(name: str | None) -> str:
     return "PUBLIC" if name is None else quote(name)
 
 
+@durable("target.grants")
 def _run(target: Connection, statement: str) -> None:
     try:
         with target.transaction():

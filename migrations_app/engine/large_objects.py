@@ -15,6 +15,7 @@ import psycopg
 
 from .connect import Connection, translate
 from .errors import ConflictError
+from .failpoints import durable
 from .large_object_rights import carry_rights
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -143,7 +144,7 @@ class _Work:
         wanted = new + _differing(source, target, [oid for oid in oids if oid in here])
         if not wanted:
             return 0
-        with target.transaction(), target.cursor() as cursor:
+        with durable("target.large_objects"), target.transaction(), target.cursor() as cursor:
             cursor.execute(_UNLINK, (wanted,))
             offset, still = 0, wanted
             while still:
@@ -215,7 +216,8 @@ def _remove(target: Connection, oids: Sequence[int], check: Callable[[], None]) 
     removed = 0
     for batch in _batches(list(oids), _IN_LEDGER_ROW):
         check()
-        row = target.execute(_UNLINK, (batch,)).fetchone()
+        with durable("target.large_objects"):
+            row = target.execute(_UNLINK, (batch,)).fetchone()
         removed += int(str(row[0])) if row else 0
     return removed
 

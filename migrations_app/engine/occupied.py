@@ -12,6 +12,7 @@ import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import ConflictError
+from .failpoints import durable
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -28,6 +29,7 @@ _GONE = (
     psycopg.errors.InvalidSchemaName,
 )
 _AT_ONCE = 200
+_TO_EMPTY = "to_empty"
 _NOT_EMPTIED = template("Objects of {target_name} cannot be emptied: {words}.")
 _NOT_DROPPED = template("Objects of {target_name} cannot be dropped: {words}.")
 
@@ -38,6 +40,12 @@ def adopted(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
     return {(item.schema, item.name) for item in items if item.kind is Kind.ADOPTED}
 
 
+def _taken_over(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
+    """Return the adopted tables, but for those that were to be emptied by a run that was killed before it had."""
+    items = run.ports.ledger.items(Side.TARGET, database.target_name)
+    return {(i.schema, i.name) for i in items if i.kind is Kind.ADOPTED and not i.detail.get(_TO_EMPTY)}
+
+
 def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
     """Take over the tables that are there, empty: they are emptied first if that was chosen. Idempotent.
 
@@ -46,7 +54,7 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
     triggers cannot be silenced.
     """
     tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"])
-    new = [table for table in tables if table not in adopted(run, database)]
+    new = [table for table in tables if table not in _taken_over(run, database)]
     if not new:
         return
     if run.plan.selection.existing == "truncate":
@@ -63,7 +71,7 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
             code="DST-EXISTS",
         )
     _silence(run, database, connection, new, replica_role=may_silence_triggers(connection))
-    _adopt(run, database, new)
+    run.ports.ledger.intend(*_items(database, new))
 
 
 def _silence(
@@ -86,13 +94,12 @@ def _with_storage(connection: Connection, tables: list[tuple[str, str]]) -> list
     return [table for table in tables if table in known]
 
 
-def _adopt(run: Run, database: DatabasePlan, tables: Iterable[tuple[str, str]]) -> None:
-    run.ports.ledger.intend(
-        *(
-            LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.ADOPTED, schema=schema, name=name)
-            for schema, name in tables
-        )
-    )
+def _items(database: DatabasePlan, tables: Iterable[tuple[str, str]], **detail: bool) -> list[LedgerItem]:
+    side, name = Side.TARGET, database.target_name
+    return [
+        LedgerItem(side=side, database=name, kind=Kind.ADOPTED, schema=schema, name=table, detail=detail)
+        for schema, table in tables
+    ]
 
 
 def _with_rows(run: Run, connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -111,22 +118,18 @@ def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: lis
     filled = _with_rows(run, connection, tables)
     role = may_silence_triggers(connection)
     silenced = _silence(run, database, connection, tables, replica_role=role)
-    _adopt(run, database, tables)
+    run.ports.ledger.intend(*_items(database, tables, **{_TO_EMPTY: True}))
     try:
-        with connection.transaction():
+        with durable("target.emptied"), connection.transaction():
             if role:
                 connection.execute("SET LOCAL session_replication_role = replica")
             connection.execute(("TRUNCATE " + ", ".join("ONLY " + qualified(*table) for table in tables)).encode())
     except psycopg.Error as error:
         if not connection.closed:
             put_back(run, connection, silenced)
-        run.ports.ledger.removed(
-            *(
-                LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.ADOPTED, schema=schema, name=name)
-                for schema, name in tables
-            )
-        )
+        run.ports.ledger.removed(*_items(database, tables))
         raise _in_the_way(run, database, error, _NOT_EMPTIED) from error
+    run.ports.ledger.amend(*_items(database, tables))
     run.ports.store.event(
         "warning",
         "DST-EMPTIED",
@@ -149,7 +152,7 @@ def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: 
     """
     tables = {(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"}
     try:
-        with connection.transaction():
+        with durable("target.drop", "taken"), connection.transaction():
             for schema, table, name in _keys_between(connection, tables):
                 _try(connection, f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}")
             _drop_all(run, connection, [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)])

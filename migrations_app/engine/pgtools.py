@@ -22,6 +22,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .errors import ConnectionLost, EngineError, PlanError, SourceError, WorkerFull
+from .failpoints import durable
 from .handshake import accepted_methods
 from .names import application_name
 from .outcome import Run
@@ -168,7 +169,8 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
             raise WorkerFull(path.parent)
         if status:
             raise _failed(database, words, server.password)
-        unfinished.replace(path)
+        with durable("local.archive"):
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .connect import Connection
+from .failpoints import durable
 from .names import quote
 from .outcome import Run
 from .pgtools import dump_schema
@@ -81,7 +82,8 @@ def dump_whole(
         edges = _edges(connection)
     unfinished = path.with_name(path.name + ".part")
     write_archive(unfinished, merged(archives, edges))
-    unfinished.replace(path)
+    with durable("local.archive"):
+        unfinished.replace(path)
 
 
 def _size(texts: list[str]) -> int:

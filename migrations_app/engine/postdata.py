@@ -15,6 +15,7 @@ from .analyzing import analyze_matviews, analyze_parents
 from .archive import Archive, archive_of_all, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .extension_rows import carry_extension_rows
+from .failpoints import durable
 from .foreign_keys import of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
 from .mapping import renaming_of
@@ -217,7 +218,8 @@ def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> N
         run.ports.control.check()
         statement = f"ALTER TABLE {qualified(schema, table)} VALIDATE CONSTRAINT {quote(name)}"
         try:
-            connection.execute(statement.encode())
+            with durable("target.validate", "check"):
+                connection.execute(statement.encode())
         except psycopg.Error as error:
             doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=table)
             raise_unless_refused(run, error, doing)  # the structure comparison tells it
@@ -337,7 +339,8 @@ def _restore_identities(run: Run, database: DatabasePlan, connection: Connection
         table = qualified(*renaming.place((item.schema, item.name)))
         statement = f"ALTER TABLE {table} REPLICA IDENTITY {identity}"
         try:
-            connection.execute(statement.encode())
+            with durable("target.identity"):
+                connection.execute(statement.encode())
         except psycopg.Error as error:
             raise_unless_refused(
                 run, error, say("setting the replica identity of {schema}.{name}", schema=item.schema, name=item.name)

@@ -12,6 +12,7 @@ import psycopg
 
 from .catalog import Table
 from .connect import Connection
+from .failpoints import durable
 from .names import literal, qualified, quote
 
 BATCH_TABLES = 200
@@ -68,6 +69,7 @@ def adding(name: str, tables: list[Table]) -> Iterator[tuple[list[Table], str]]:
         yield batch, f"ALTER PUBLICATION {quote(name)} ADD TABLE {_only(batch)}"
 
 
+@durable("source.publication.drop")
 def drop(connection: Connection, name: str) -> None:
     """Drop a publication (autocommit session). Idempotent. Raises psycopg's errors.
 

@@ -16,6 +16,7 @@ from .archive import Archive
 from .causes import UNKNOWN, Cause, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import TargetError
+from .failpoints import durable
 from .mapping import renaming_of
 from .names import quote
 from .older_words import for_target
@@ -114,7 +115,8 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
         run.ports.control.check()
         if missing.isdisjoint(on for entry in chunk for on in entry.depends_on):
             try:
-                connection.execute(b"\n".join(_text(connection, entry, manner) for entry in chunk))
+                with durable("target.entry", chunk[0].type):
+                    connection.execute(b"\n".join(_text(connection, entry, manner) for entry in chunk))
                 manner.progress(len(chunk))
                 continue
             except psycopg.Error as error:
@@ -143,7 +145,8 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
     run.ports.control.check()
     text = _text(connection, entry, manner)
     try:
-        connection.execute(text)
+        with durable("target.entry", entry.type):
+            connection.execute(text)
         return None
     except psycopg.Error as error:
         raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
@@ -152,7 +155,8 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
         return None
     if first.sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
         try:
-            connection.execute(b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text)
+            with durable("target.entry", entry.type):
+                connection.execute(b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text)
             return None
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
@@ -378,6 +382,7 @@ def _roles(connection: Connection) -> set[str]:
     return {str(row[0]) for row in rows}
 
 
+@durable("target.flush")
 def make_durable(connection: Connection) -> None:
     """Flush what earlier commits of this server wrote without waiting. A target crash could undo them otherwise.
 

@@ -7,6 +7,7 @@ import psycopg
 from .causes import SETTING, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import TargetError
+from .failpoints import durable
 from .names import quote
 from .outcome import Run
 from .plan import Side
@@ -81,7 +82,8 @@ def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:
         )
     )
     try:
-        target.execute(statement.sql.encode())
+        with durable("target.role"):
+            target.execute(statement.sql.encode())
     except psycopg.Error as error:
         if error.sqlstate == _SAME_NAME:
             return []
@@ -103,7 +105,8 @@ def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:
 def _run_one(run: Run, target: Connection, statement: Statement) -> list[Note]:
     run.ports.control.check()
     try:
-        target.execute(statement.sql.encode())
+        with durable("target.role"):
+            target.execute(statement.sql.encode())
     except psycopg.Error as error:
         _raise_unless_refused(run, error)
         return [_note(statement, error)]
@@ -142,7 +145,8 @@ def _join(run: Run, target: Connection, names: set[str]) -> None:
             LedgerItem(side=Side.TARGET, database=SERVER, kind=Kind.MEMBERSHIP, name=name, detail=detail)
         )
         try:
-            target.execute(f"GRANT {quote(name)} TO CURRENT_USER{options}".encode())
+            with durable("target.role"):
+                target.execute(f"GRANT {quote(name)} TO CURRENT_USER{options}".encode())
         except psycopg.Error as error:
             _raise_unless_refused(run, error)
 

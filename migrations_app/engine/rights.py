@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from .archive import Archive
 from .connect import Connection
+from .failpoints import durable
 from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -60,7 +61,8 @@ def _open_renamed_public(run: Run, database: DatabasePlan, connection: Connectio
     name = archive.renaming.schema("public")
     items = run.ports.ledger.items(Side.TARGET, database.target_name)
     if name != "public" and any(item.kind is Kind.SCHEMA and item.name == name for item in items):
-        connection.execute(("GRANT USAGE ON SCHEMA " + quote(name) + " TO PUBLIC").encode())
+        with durable("target.grants"):
+            connection.execute(("GRANT USAGE ON SCHEMA " + quote(name) + " TO PUBLIC").encode())
 
 
 def statements(definition: bytes) -> Iterator[bytes]:

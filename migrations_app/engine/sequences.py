@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from .connect import Connection, first_line
+from .failpoints import durable
 from .names import literal, qualified
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -201,7 +202,8 @@ def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference
         + ")"
     )
     try:
-        target.execute(statement.encode())
+        with durable("target.sequence"):
+            target.execute(statement.encode())
     except psycopg.Error as error:
         if target.broken or target.closed or isinstance(error, psycopg.errors.QueryCanceled):
             raise

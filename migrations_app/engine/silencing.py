@@ -11,6 +11,7 @@ import psycopg
 
 from .connect import Connection, translate
 from .errors import EngineError, TargetError
+from .failpoints import durable
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -57,7 +58,8 @@ def silence(
     run.ports.ledger.intend(*items)
     for number, item in enumerate(items):
         try:
-            connection.execute(_silence_statement(item).encode())
+            with durable("target.silence"):
+                connection.execute(_silence_statement(item).encode())
         except psycopg.Error:
             if not connection.closed:
                 run.ports.ledger.removed(*items[number:])
@@ -69,7 +71,8 @@ def put_back(run: Run, connection: Connection, items: Iterable[LedgerItem]) -> N
     """Put triggers, rules and identity columns back as they were, and cross them off. Raises psycopg's errors."""
     for item in items:
         run.ports.control.check()
-        connection.execute(restore_statement(item).encode())
+        with durable("target.restored"):
+            connection.execute(restore_statement(item).encode())
         run.ports.ledger.removed(item)
 
 

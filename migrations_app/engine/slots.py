@@ -15,6 +15,7 @@ import psycopg
 from .connect import Connection, first_line, translate
 from .errors import EngineError, SlotLost, SourceError
 from .failover import Identity, identity_of, offer
+from .failpoints import durable
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
@@ -64,7 +65,8 @@ class OpenedSlot:
         """End the session, and with it a temporary slot. What cannot be dropped now is in the ledger. Never raises."""
         with contextlib.suppress(psycopg.Error, OSError):
             if self.borrowed is not None:
-                self.connection.execute(("DROP_REPLICATION_SLOT " + quote(self.borrowed.name)).encode())
+                with durable("source.slot.drop"):
+                    self.connection.execute(("DROP_REPLICATION_SLOT " + quote(self.borrowed.name)).encode())
                 self.ledger.removed(self.borrowed)
         self.connection.close()
 
@@ -170,6 +172,7 @@ def _patiently(run: Run, database: DatabasePlan, connection: Connection, stateme
         run.ports.control.sleep(min(0.5 * tries, _LONGEST_WAIT_SECONDS))
 
 
+@durable("source.slot.create")
 def _execute(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...] | None:
     """Run the statement. Before 10 no timeout cuts its wait: there a second session ends it when the run must stop."""
     if not senders_hear_nothing(connection.info.server_version):
@@ -241,7 +244,8 @@ def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name
         if not found:
             return False
         if not readers:
-            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+            with durable("source.slot.drop"):
+                connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
             run.ports.ledger.removed(
                 LedgerItem(side=Side.SOURCE, database=database.source_name, kind=Kind.SLOT, name=name)
             )

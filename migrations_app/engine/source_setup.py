@@ -15,6 +15,7 @@ from . import publishing, truncate_log
 from .catalog import Table
 from .connect import Connection, translate
 from .errors import ConnectionLost, SourceError
+from .failpoints import durable
 from .names import TARGET_SCHEMA, publication_name, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -181,7 +182,8 @@ def _locking(run: Run, connection: Connection, tables: list[Table], statement: s
     """Run a statement that needs locks; the session's lock_timeout keeps others from queuing behind us for long."""
 
     def attempt() -> None:
-        connection.execute(statement)
+        with durable("source.setup", " ".join(statement.split()[:2]).lower()):
+            connection.execute(statement)
 
     persist(run, connection, tables, attempt, doing, _ANY)
 

@@ -12,6 +12,7 @@ import psycopg
 from .archive import Archive
 from .connect import Connection, first_line, translate
 from .errors import SourceError, TargetError
+from .failpoints import durable
 from .names import literal, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -99,7 +100,8 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
         row = source.execute(text).fetchone()
     with run.sessions.session(Side.TARGET, database.target_name) as target:
         try:
-            target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(str(row[0]))}".encode())  # type: ignore[index]
+            with durable("target.database", "owner"):
+                target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(str(row[0]))}".encode())  # type: ignore[index]
         except psycopg.Error as error:
             run.ports.control.check()
             problem = translate(error, Side.TARGET, say("handing over a database"))
@@ -113,7 +115,8 @@ def _create(run: Run, database: DatabasePlan, connection: Connection, clauses: _
     for options, told in _ways(clauses):
         statement = f"CREATE DATABASE {quote(database.target_name)} TEMPLATE template0"
         try:
-            connection.execute(" ".join([statement, *options]).encode())
+            with durable("target.database", "make"):
+                connection.execute(" ".join([statement, *options]).encode())
         except psycopg.errors.DuplicateDatabase:
             return
         except psycopg.Error as error:

@@ -8,6 +8,7 @@ import psycopg
 
 from .connect import Connection, translate
 from .errors import ConflictError, TargetError
+from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified, quote
 from .occupied import drop_taken, hangs_on, use_as_it_is
@@ -115,7 +116,8 @@ def _ensure_schemas(
                 side=Side.TARGET, database=database.target_name, kind=Kind.SCHEMA, schema="", name=name, detail=detail
             )
         )
-        connection.execute(("CREATE SCHEMA " + quote(name)).encode())
+        with durable("target.schema"):
+            connection.execute(("CREATE SCHEMA " + quote(name)).encode())
 
 
 def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:
@@ -185,7 +187,8 @@ def _drop(run: Run, connection: Connection, item: LedgerItem) -> bool:
     run.ports.control.check()
     statement = _drop_statement(item)
     try:
-        connection.execute(statement.encode())
+        with durable("target.drop", item.kind):
+            connection.execute(statement.encode())
     except psycopg.Error as error:
         run.ports.control.check()
         if error.sqlstate in ("42P01", "42704", "42883", "3F000", "42809"):
@@ -235,7 +238,8 @@ def _drop_foreign_keys(run: Run, connection: Connection, tables: list[LedgerItem
         if (schema, table) in ours:
             run.ports.control.check()
             statement = f"ALTER TABLE {qualified(str(schema), str(table))} DROP CONSTRAINT {quote(str(name))}"
-            connection.execute(statement.encode())
+            with durable("target.drop", "foreign key"):
+                connection.execute(statement.encode())
 
 
 def clear_for_restore(run: Run, database: DatabasePlan) -> None:

@@ -12,6 +12,7 @@ import psycopg
 
 from .catalog import Table
 from .connect import Connection
+from .failpoints import durable
 from .names import TARGET_SCHEMA, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -90,7 +91,7 @@ def _make_log(run: Run, database: DatabasePlan, connection: Connection) -> None:
         return
     run.ports.ledger.intend(_item(database, Kind.TRUNCATE_LOG, TARGET_SCHEMA, log_name(key)))
     place = qualified(TARGET_SCHEMA, log_name(key))
-    with connection.transaction():
+    with durable("source.truncate_log"), connection.transaction():
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(TARGET_SCHEMA)}".encode())
         connection.execute(f"CREATE TABLE {place} (relation oid NOT NULL)".encode())
         # The application fires it, with rights of its own and whatever search_path it has.

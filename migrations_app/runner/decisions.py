@@ -7,6 +7,7 @@ from uuid import UUID
 
 from ..engine.conflicts import Permission, Use
 from ..engine.drift import Leave, NewTable
+from ..engine.failpoints import durable
 from ..engine.wording import Sentence
 from ..models import Recopy
 from ..services import work
@@ -34,7 +35,8 @@ class Decisions:
         def write() -> None:
             Recopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name).delete()
 
-        self._recorder.call(write)
+        with durable("store.decision", "recopied"):
+            self._recorder.call(write)
 
     def permissions(self, database: str) -> list[Permission]:
         """See the port."""
@@ -42,7 +44,8 @@ class Decisions:
 
     def permission_used(self, permission: Permission, use: Use) -> None:
         """See the port."""
-        self._recorder.call(lambda: work.permission_used(self._task_id, permission, use))
+        with durable("store.decision", "permission"):
+            self._recorder.call(lambda: work.permission_used(self._task_id, permission, use))
 
     def leaves(self, database: str) -> list[Leave]:
         """See the port."""
@@ -50,11 +53,13 @@ class Decisions:
 
     def leave_used(self, leave: Leave) -> None:
         """See the port."""
-        self._recorder.call(lambda: work.leave_used(self._task_id, leave))
+        with durable("store.decision", "leave"):
+            self._recorder.call(lambda: work.leave_used(self._task_id, leave))
 
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         """See the port."""
-        return self._recorder.call(lambda: work.new_tables_found(self._task_id, database, found))
+        with durable("store.decision", "found"):
+            return self._recorder.call(lambda: work.new_tables_found(self._task_id, database, found))
 
     def additions(self, database: str) -> list[NewTable]:
         """See the port."""
@@ -62,8 +67,10 @@ class Decisions:
 
     def added(self, database: str, table: NewTable) -> None:
         """See the port."""
-        self._recorder.call(lambda: work.added(self._task_id, database, table))
+        with durable("store.decision", "added"):
+            self._recorder.call(lambda: work.added(self._task_id, database, table))
 
     def not_added(self, database: str, table: NewTable, why: Sentence) -> None:
         """See the port."""
-        self._recorder.call(lambda: work.not_added(self._task_id, database, table, why))
+        with durable("store.decision", "not added"):
+            self._recorder.call(lambda: work.not_added(self._task_id, database, table, why))

@@ -13,6 +13,8 @@ from django.conf import settings
 from .. import own_database, queue
 from ..engine.errors import CompareDiffers, EngineError, Interrupted, WorkerFull
 from ..engine.executor import Executor
+from ..engine.failpoints import durable
+from ..engine.plan import Plan
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
 from ..engine.wording import say
@@ -93,12 +95,17 @@ def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
             run.work(stop_at_sync=stop_at_sync)
         except Interrupted as reason:
             log.info("stopped: %s", type(reason).__name__)
-            _written(claim, lambda: work.release(claim))
+            _release(claim)
         except Exception as error:
             known = _as_engine_error(error)
             _written(claim, lambda: _record_failure(claim, run.step, known))
         else:
-            _written(claim, lambda: work.release(claim))
+            _release(claim)
+
+
+@durable("task.release")
+def _release(claim: work.Claim) -> None:
+    _written(claim, lambda: work.release(claim))
 
 
 def _written(claim: work.Claim, write: Callable[[], None]) -> None:
@@ -119,6 +126,7 @@ class _TaskRun:
         self.claim, self.task = claim, task
         self.step = StepName(task.current_step or StepName.SCHEMA)
         self.before_complete: Callable[[], None] = lambda: None
+        self.remove_folder: Callable[[], None] = lambda: None
 
     def work(self, *, stop_at_sync: bool) -> None:
         """Run steps until this worker is done with the task."""
@@ -131,6 +139,7 @@ class _TaskRun:
             if not cleaning and not rechecking.may_start(self.task, self.claim, plan, lease, recorder):
                 return
             self.before_complete = lambda: rechecking.before_complete(self.claim, plan, lease, recorder)
+            self.remove_folder = lambda: _remove_folder(plan)
             store = OrmStore(self.claim, recorder, targets)
             ports = Ports(control=lease, ledger=OrmLedger(self.claim, recorder), store=store)
             with Executor(plan, ports) as executor:
@@ -141,9 +150,9 @@ class _TaskRun:
                         break
             store.flush()
         if left is not None:
-            work.cancelled(self.claim, left)
-        if left is not None or self.step == StepName.CLEANUP:
-            shutil.rmtree(plan.work_dir, ignore_errors=True)
+            _remove_folder(plan)
+            with durable("task.cancelled"):
+                work.cancelled(self.claim, left)
 
     def _go_on(self, executor: Executor, lease: Lease, store: OrmStore) -> bool:
         """Run one slice of the current step. False: this worker is done with the task."""
@@ -151,11 +160,13 @@ class _TaskRun:
         at_step(self.step)
         if self.step == StepName.SYNC and lease.recopy_requested():
             executor.recopy()
-            work.recopies_done(self.claim)
+            with durable("task.asked", "recopy"):
+                work.recopies_done(self.claim)
             lease.recopy_done()
         if self.step == StepName.SYNC and lease.compare_requested() and not lease.complete_requested():
             executor.run(StepName.COMPARE)
-            work.comparison_done(self.claim)
+            with durable("task.asked", "compare"):
+                work.comparison_done(self.claim)
             lease.compare_done()
         outcome = executor.run(self.step)
         store.flush()
@@ -164,11 +175,21 @@ class _TaskRun:
             return self.step == StepName.SYNC and (lease.compare_requested() or lease.recopy_requested())
         if self.step == StepName.SYNC:
             self.before_complete()
-        following = work.finish_step(self.claim, self.step)
+        if self.step == StepName.CLEANUP:
+            self.remove_folder()
+        with durable("task.step", self.step):
+            following = work.finish_step(self.claim, self.step)
         self.step = following or self.step
         return following is not None
 
 
+def _remove_folder(plan: Plan) -> None:
+    """Remove the task's files from this worker: before the task has ended, since nobody comes back to it then."""
+    with durable("local.remove", "folder"):
+        shutil.rmtree(plan.work_dir, ignore_errors=True)
+
+
+@durable("task.failed")
 def _record_failure(claim: work.Claim, step: StepName, error: EngineError) -> None:
     if (
         isinstance(error, CompareDiffers | rechecking.CompleteRefused)

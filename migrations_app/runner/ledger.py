@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from ..engine.failpoints import durable
 from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
 from ..models import LedgerEntry
@@ -47,7 +48,8 @@ class OrmLedger:
             )
 
         if items:
-            self._recorder.call(write)
+            with durable("ledger.intend", items[0].kind):
+                self._recorder.call(write)
 
     def removed(self, *items: LedgerItem) -> None:
         """See the port."""
@@ -61,7 +63,8 @@ class OrmLedger:
                 LedgerEntry.objects.filter(pk__in=gone[start : start + _AT_ONCE]).update(removed_at=now)
 
         if items:
-            self._recorder.call(write)
+            with durable("ledger.removed", items[0].kind):
+                self._recorder.call(write)
 
     def amend(self, *items: LedgerItem) -> None:
         """See the port."""
@@ -77,7 +80,8 @@ class OrmLedger:
             LedgerEntry.objects.bulk_update(rows, ["detail"], batch_size=_AT_ONCE)
 
         if items:
-            self._recorder.call(write)
+            with durable("ledger.amend", items[0].kind):
+                self._recorder.call(write)
 
     def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
         """See the port."""

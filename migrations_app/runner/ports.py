@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
+from ..engine.failpoints import durable
 from ..engine.ports import (
     NOT_MOVED,
     Comparison,
@@ -91,7 +92,8 @@ class OrmStore(Decisions):
                 if before is not None and (state.bookmark or 0) > before:
                     work.progressed(self._claim)  # far behind or not: this outage is over
 
-        self._recorder.call(write)
+        with durable("store.database", self.current):
+            self._recorder.call(write)
 
     def _show_sync(self, state: DatabaseState) -> None:
         rows = list(TaskDatabase.objects.filter(task_id=self._task_id))
@@ -122,7 +124,8 @@ class OrmStore(Decisions):
 
     def save_spool(self, database: str, state: SpoolState | None) -> None:
         """See the port."""
-        self._recorder.call(lambda: write_spool(self._claim, database, state))
+        with durable("store.spool"):
+            self._recorder.call(lambda: write_spool(self._claim, database, state))
 
     def tables(self, database: str) -> list[TableState]:
         """See the port."""
@@ -155,7 +158,8 @@ class OrmStore(Decisions):
         with self._lock:
             for state in states:
                 self._counts.pop((state.database, state.schema, state.name), None)
-        self._recorder.call(write)
+        with durable("store.tables", states[0].status):
+            self._recorder.call(write)
         self._maybe_flush()
 
     def _upsert(self, states: list[TableState], **times: datetime | None) -> None:
@@ -216,7 +220,8 @@ class OrmStore(Decisions):
             )
 
         if states:
-            self._recorder.call(write)
+            with durable("store.entries"):
+                self._recorder.call(write)
 
     def step_progress(self, done: float, total: float, note: str = "") -> None:
         """See the port."""
@@ -247,7 +252,8 @@ class OrmStore(Decisions):
             )
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
 
-        self._recorder.call(write)
+        with durable("store.event"):
+            self._recorder.call(write)
 
     def save_comparison(self, comparison: Comparison) -> None:
         """See the port. Only what is not equal is kept in detail; the same comparison, told further, is one row."""
@@ -278,7 +284,8 @@ class OrmStore(Decisions):
             )
             MigrationTask.objects.filter(pk=self._task_id).update(version=F("version") + 1)
 
-        self._recorder.call(write)
+        with durable("store.comparison"):
+            self._recorder.call(write)
 
     def save_notes(self, database: str, compared: int, notes: Sequence[Note]) -> None:
         """See the port. The task shows how many there are in all its databases."""
@@ -316,7 +323,8 @@ class OrmStore(Decisions):
                     notes_count=known.count(), version=F("version") + 1
                 )
 
-        self._recorder.call(write)
+        with durable("store.notes"):
+            self._recorder.call(write)
 
     def _maybe_flush(self) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.demo.shop import load_shop
 from migrations_app.demo.writer import Writer
 from tests.acceptance.kit import Migration, World, open_world
-from tests.acceptance.places import Place, database_pair, slow_copy
+from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_copy
 from tests.conftest import _database as new_database
 from tests.faults.engine_kit import Scene
 from tests.faults.proxy import FaultProxy, fault_proxy
@@ -79,6 +79,23 @@ def scene(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targ
     made = Scene(source_cluster, target_cluster, source_db, target_db, tmp_path)
     made.fill()
     return made
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test: no session and no temporary slot of ours, and of a task that has ended nothing at all.
+
+    Runs when everything that works on the databases has ended, and before they go.
+    """
+    scenes = [request.getfixturevalue(name) for name in ("scene", "breakable") if name in request.fixturenames]
+    places = request.getfixturevalue("pair") if "pair" in request.fixturenames else None
+    yield
+    for scene in scenes:
+        for cluster in (scene.source, scene.target):
+            cluster.start()
+        scene.assert_no_leftovers()
+    if places:
+        nothing_of_ours(*places)
 
 
 @pytest.fixture

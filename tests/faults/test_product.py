@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -73,6 +74,12 @@ def test_a_cancel_behind_a_frozen_source_ends_and_lists_what_is_left(
     record_property("seen", f"cancelled after {time.monotonic() - began:.0f} s; {told(migration, 'CANCEL-LEFT')[-1]}")
     assert any("pg_drop_replication_slot" in text for text in told(migration, "CANCEL-LEFT"))
     assert {kind for kind, _, _ in migration.ledger("source")} >= {"slot", "publication"}
+    proxies["source"].release()
+    active = "SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name ~ 'towpath'"
+    wait_until(lambda: not migration.source.value(active), 30, "the end of the session that was frozen")
+    asked = "SELECT detail FROM migrations_app_event WHERE task_id = ? AND code = 'CANCEL-LEFT' ORDER BY id"
+    for (detail,) in world.installation.query(asked, migration.id):
+        migration.source.run(*(one["sql"] for one in json.loads(detail).get("left", ())))
 
 
 @pytest.mark.fault("O1", "Start and Complete pressed by 20 threads at once")

@@ -13,7 +13,7 @@ from migrations_app.engine.checks import CheckResult, CheckStatus
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import Kind
+from migrations_app.engine.ports import Kind, LedgerItem
 from migrations_app.engine.states import StepName, steps_for
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
@@ -93,6 +93,33 @@ def test_tables_with_rows_are_emptied_and_loaded(
     store = migrate(chosen)
     assert same(source_cluster, target_cluster, plan) == []  # what was missing was added as well
     assert "DST-EMPTIED" in {code for _, code, _ in store.events}
+
+
+class Died(Exception):
+    """Stands for a worker that is killed."""
+
+
+def test_a_run_that_died_before_it_emptied_them_is_followed_by_one_that_does(
+    plan: Plan, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999); DROP VIEW v")
+    chosen, ports = choose(plan, "truncate"), fake_ports()
+    real = ports.ledger.intend
+
+    def dying(*items: LedgerItem) -> None:
+        real(*items)
+        if any(item.kind is Kind.ADOPTED for item in items):
+            raise Died
+
+    with monkeypatch.context() as patched, Executor(chosen, ports) as executor:
+        patched.setattr(ports.ledger, "intend", dying)
+        with pytest.raises(Died):
+            executor.run(StepName.SCHEMA)
+    with Executor(replace(chosen, epoch=2), ports) as executor:
+        assert executor.run(StepName.SCHEMA).done
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT count(*) FROM a").fetchone() == (0,)
+    assert "DST-EMPTIED" in {code for _, code, _ in cast(FakeStore, ports.store).events}
 
 
 def test_objects_are_dropped_and_made_anew(plan: Plan, source_cluster: Cluster, target_cluster: Cluster) -> None:

@@ -286,6 +286,20 @@ def test_a_copy_does_not_wait_for_a_table_that_the_failed_sync_of_the_others_has
         ended.cancel()
 
 
+def test_a_table_to_which_a_foreign_key_leads_takes_new_columns(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("ALTER TABLE broken ADD COLUMN more text; UPDATE broken SET more = 'x' WHERE id = 3")
+    ask(plan, ports, "broken")
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    complete(plan, ports)
+    with target_cluster.connect(plan.databases[0].target_name) as target:
+        assert target.execute("SELECT id FROM broken WHERE more = 'x'").fetchall() == [(3,)]
+
+
 def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -> None:
     begin(plan, ports)
     control = cast(FakeControl, ports.control)

@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ..failpoints import durable
 from ..outcome import Run
 from ..ports import Kind, LedgerItem
 from ..wording import listing, say, verbatim
@@ -60,10 +61,11 @@ def _remove_files(run: Run) -> list[Left]:
             left.append(Left(item=item, sql=f"rm {path}", reason=say("it is outside the task's folder")))
             continue
         try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            with durable("local.remove"):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             left.append(Left(item=item, sql=f"rm {path}", reason=verbatim(error.strerror or type(error).__name__)))
             continue

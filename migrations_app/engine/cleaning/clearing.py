@@ -7,6 +7,7 @@ import contextlib
 import psycopg
 
 from ..errors import ConnectFailed
+from ..failpoints import durable
 from ..large_objects import drop_large_objects
 from ..names import quote
 from ..outcome import Run
@@ -52,7 +53,8 @@ def _drop_roles(run: Run) -> list[LedgerItem]:
             for one in roles:
                 run.ports.control.check()
                 try:
-                    connection.execute(("DROP ROLE IF EXISTS " + quote(one.name)).encode())
+                    with durable("target.drop", "role"):
+                        connection.execute(("DROP ROLE IF EXISTS " + quote(one.name)).encode())
                 except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege):
                     left.append(one)
                 else:
@@ -82,5 +84,6 @@ def _drop_database(run: Run, name: str, items: list[LedgerItem]) -> None:
     with run.sessions.session(Side.TARGET, other) as connection:
         run.ports.control.check()
         with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
-            connection.execute(("DROP DATABASE IF EXISTS " + quote(name)).encode())
+            with durable("target.drop", "database"):
+                connection.execute(("DROP DATABASE IF EXISTS " + quote(name)).encode())
             run.ports.ledger.removed(*items)

@@ -9,6 +9,7 @@ import psycopg
 
 from .. import publishing
 from ..connect import Connection
+from ..failpoints import durable
 from ..names import quote
 from ..outcome import Run
 from ..plan import Side
@@ -70,7 +71,8 @@ def drop_slot(cleaner: Cleaner, connection: Connection, name: str) -> None:
         if readers:
             connection.execute("SELECT count(pg_catalog.pg_terminate_backend(p)) FROM unnest(%s::int[]) p", (readers,))
         try:
-            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+            with durable("source.slot.drop"):
+                connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
         except psycopg.errors.UndefinedObject:
             return
         except psycopg.errors.ObjectInUse:
@@ -146,5 +148,6 @@ def _with_unrecorded(items: list[LedgerItem], found: list[str], kind: Kind, data
     return known + more
 
 
+@durable("source.restored")
 def _execute(connection: Connection, statement: bytes) -> None:
     connection.execute(statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..connect import Connection
+from ..failpoints import durable
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
@@ -55,6 +56,7 @@ def _leave_roles(cleaner: Cleaner, items: list[LedgerItem]) -> None:
                     cleaner.attempt(item, lambda item=item: _revoke(connection, item))  # type: ignore[misc]
 
 
+@durable("target.role")
 def _revoke(connection: Connection, item: LedgerItem) -> None:
     connection.execute(str(item.detail["drop"]).encode())
 
@@ -63,6 +65,7 @@ def _remove_bookmark(connection: Connection, key: str) -> None:
     bookmark.remove(connection, key)
 
 
+@durable("target.restored")
 def restore_state(connection: Connection, item: LedgerItem) -> None:
     """Put one trigger, rule or identity column back into the state that it had before the sync. Idempotent."""
     connection.execute(restore_statement(item).encode())

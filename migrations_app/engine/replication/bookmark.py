@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..connect import Connection
 from ..errors import LeaseLost, TargetError
+from ..failpoints import durable
 from ..lsn import format_lsn, parse_lsn
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..wording import say
@@ -35,6 +36,7 @@ class Bookmark(NamedTuple):
     batches: int
 
 
+@durable("bookmark.create")
 def create(connection: Connection) -> None:
     """Make schema and table unless they exist. Idempotent, in one transaction."""
     with connection.transaction():
@@ -50,6 +52,7 @@ def create(connection: Connection) -> None:
         )
 
 
+@durable("bookmark.reset")
 def reset(connection: Connection, task: str, position: int, epoch: int) -> None:
     """Put the task's row at `position`, where its first change will be taken from. Only before anything was applied."""
     with connection.transaction():
@@ -73,6 +76,7 @@ def read(connection: Connection, task: str) -> Bookmark | None:
     return Bookmark(parse_lsn(str(row[0])), int(str(row[1])), int(str(row[2]))) if row else None
 
 
+@durable("bookmark.claim")
 def claim(connection: Connection, task: str, epoch: int) -> int:
     """Take the row for `epoch` and return its position. Waits for a batch that an older worker still commits.
 
@@ -102,11 +106,13 @@ def _gone() -> TargetError:
     )
 
 
+@durable("bookmark.forget")
 def forget(connection: Connection, task: str) -> None:
     """Delete one row; the schema stays. Idempotent."""
     connection.execute(f"DELETE FROM {_TABLE} WHERE task = %s".encode(), (task,))  # noqa: S608 - constants
 
 
+@durable("bookmark.remove")
 def remove(connection: Connection, task: str) -> bool:
     """Delete the task's row, and the whole schema when no other task uses it. Returns whether the schema is gone.
 

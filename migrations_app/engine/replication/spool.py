@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import SlotLost
+from ..failpoints import durable
 from ..lsn import format_lsn
 from ..wording import say
 from . import spool_form
@@ -136,6 +137,7 @@ class Spool:
 
     # Writing
 
+    @durable("spool.file")
     def begin(self, begins: int, epoch: int, relations: bytes = b"") -> None:
         """Begin a file at a position. `relations`: messages that describe the tables of what follows.
 
@@ -192,6 +194,7 @@ class Spool:
         size = self._files[-1].size if self._files else 0
         return size >= FILE_BYTES or (size >= FILE_BYTES >> 6 and not self.size)
 
+    @durable("spool.sync")
     def sync(self) -> int:
         """Make everything written durable; return up to where that is complete. Raises OSError."""
         ends = self._files[-1].ends
@@ -211,7 +214,8 @@ class Spool:
         """Take note that everything before `position` is on the target for good; files that hold nothing else go."""
         with self._lock:
             while self._files and self._files[0].ends <= position and (len(self._files) > 1 or self._handle is None):
-                self._files.pop(0).path.unlink(missing_ok=True)
+                with durable("spool.remove"):
+                    self._files.pop(0).path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file that is being written: it may go as soon as it is applied. Idempotent."""
@@ -219,6 +223,7 @@ class Spool:
             handle, self._handle = self._handle, None
             os.close(handle)
 
+    @durable("spool.remove")
     def remove(self) -> None:
         """Remove the folder with everything in it. Idempotent."""
         self.close()

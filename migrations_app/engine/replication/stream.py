@@ -19,6 +19,7 @@ from collections.abc import Callable
 from ..connect import Connection, server_error
 from ..endings import error_fields
 from ..errors import ConnectionLost, EngineError, SlotLost, SourceError
+from ..failpoints import durable
 from ..lsn import format_lsn
 from ..names import literal, quote
 from ..patience import patience_with
@@ -207,6 +208,7 @@ class Stream:
         except OSError as error:
             self._error = _lost(error)
 
+    @durable("source.confirm")
     def _send_feedback(self, *, reply: bool) -> None:
         self._ping = self._ping and not reply
         durable = self._durable

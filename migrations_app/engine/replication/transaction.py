@@ -12,6 +12,7 @@ from functools import partial
 from psycopg import pq
 
 from ..errors import TargetError
+from ..failpoints import durable
 from ..lsn import format_lsn
 from ..wording import say
 from . import bookmark
@@ -108,6 +109,7 @@ class Transaction:
         self._sent = self.committed
         self.begin()
 
+    @durable("apply.commit")
     def close(self, end: int, changes: int, *, durable: bool) -> None:
         """Move the bookmark to `end` and commit. Only after every answer was read, or when all statements are `sure`: a
         change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
@@ -122,6 +124,7 @@ class Transaction:
         self._sent = end
         self.is_open = False
 
+    @durable("apply.committed")
     def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
         if result.command_status != b"COMMIT":
             raise TargetError(say("The target rolled back a batch of changes instead of committing it."))

@@ -15,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ... import queue
+from ...engine.failpoints import durable
 from ...engine.states import Status, StepName
 from ...engine.wording import noun, say
 from ...models import MigrationTask, Step, WorkerBeat
@@ -108,12 +109,13 @@ def claim_foreground(task_id: str, worker: str) -> Claim | None:
 
 
 def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
-    changed = MigrationTask.objects.filter(pk=task.pk, epoch=task.epoch).update(
-        epoch=F("epoch") + 1,
-        worker=worker,
-        lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-        not_before=None,
-    )
+    with durable("task.claim"):
+        changed = MigrationTask.objects.filter(pk=task.pk, epoch=task.epoch).update(
+            epoch=F("epoch") + 1,
+            worker=worker,
+            lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+            not_before=None,
+        )
     if not changed:
         return None
     task.databases.update(snapshot_since=None)  # those of a worker that was killed end with its sessions
