@@ -1,7 +1,8 @@
-"""SSH connections that short sessions share: one per server and bastion, ended when nothing has used it for a while.
+"""TLS and SSH connections that short sessions share: one forwarder per server, ended when it was idle for a while.
 
 A check or a reading of the object tree opens many sessions one after the other; each with an SSH login of its own would
-take seconds and look like an attack to the bastion. Runs have forwarders of their own (`connect.Sessions`).
+take seconds and look like an attack to the bastion. Slices of a sync are short, too, and to start a process for each
+would take longer than many of them. Other runs have forwarders of their own (`connect.Sessions`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from .forwarder import Forwarder
 from .plan import Server
 
 IDLE_SECONDS = 20.0
+_MOST_FOR_SLICES = 4
+"""Each is a process: with more servers than that to go round, the slices start what they need themselves."""
 
 _lock = threading.Lock()
 _known: dict[Server, Forwarder] = {}
@@ -26,17 +29,39 @@ def shared_forwarder(server: Server, timeout_seconds: int) -> Forwarder:
 
     Raises ConnectFailed when the process cannot be started. Dials nothing yet.
     """
-    global _owner
-    key = replace(server, user="", password="", database="", require_auth=None)
+    key = _key(server)
     with _lock:
-        if _owner != os.getpid():  # a fork: those children are not ours
-            _known.clear()
-            _owner = os.getpid()
-        for ended in [one for one, forwarder in _known.items() if not forwarder.alive()]:
-            _known.pop(ended).stop()
+        _forget_ended()
         if key not in _known:
             _known[key] = Forwarder.start(key, timeout_seconds, idle_seconds=IDLE_SECONDS)
         return _known[key]
+
+
+def running_forwarder(server: Server) -> Forwarder | None:
+    """Return the shared forwarder to a server if there is one now."""
+    with _lock:
+        _forget_ended()
+        return _known.get(_key(server))
+
+
+def room_for_another() -> bool:
+    """Say whether a slice may leave one more forwarder to the next ones."""
+    with _lock:
+        _forget_ended()
+        return len(_known) < _MOST_FOR_SLICES
+
+
+def _key(server: Server) -> Server:
+    return replace(server, user="", password="", database="", require_auth=None)
+
+
+def _forget_ended() -> None:
+    global _owner
+    if _owner != os.getpid():  # a fork: those children are not ours
+        _known.clear()
+        _owner = os.getpid()
+    for ended in [one for one, forwarder in _known.items() if not forwarder.alive()]:
+        _known.pop(ended).stop()
 
 
 def close_shared() -> None:

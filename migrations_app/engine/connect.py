@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import psycopg
@@ -19,8 +19,8 @@ from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
+from .carrying import Forwarders
 from .errors import AcceptedNow, ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
-from .forwarder import Forwarder, offers_tls
 from .handshake import accepted_methods
 from .names import application_name
 from .onlooker import Onlooker
@@ -58,6 +58,20 @@ def codec_of(connection: Connection) -> str:
     return "utf-8" if connection.info.encoding == "ascii" else connection.info.encoding
 
 
+def set_all(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set parameters of a session in one statement, so all or none. Raises psycopg's errors."""
+    if settings:
+        calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
+        connection.execute(f"SELECT {calls}".encode(), [word for pair in settings.items() for word in pair])
+
+
+def speak(connection: Connection, encoding: str) -> None:
+    """Change the client encoding of a session. Raises psycopg's errors."""
+    if connection.info.parameter_status("client_encoding") != encoding:
+        set_all(connection, {"client_encoding": encoding})
+    _read_texts(connection)
+
+
 class Sessions:
     """All sessions of one run. Thread-safe. Use as a context manager: leaving it closes everything.
 
@@ -76,8 +90,7 @@ class Sessions:
         self._open: set[Connection] = set()
         self._versions: dict[Side, int] = {}
         self._sides: weakref.WeakKeyDictionary[Connection, Side] = weakref.WeakKeyDictionary()
-        self._forward_lock = threading.Lock()  # starting a process takes long: `interrupt` must not wait for it
-        self._forwarders: dict[Side, Forwarder | None] = {}
+        self.forwarders = Forwarders(plan.connect_timeout_seconds)
         self._stopped = False
         self.spare = Spare()
         control.on_stop(self.interrupt)
@@ -97,35 +110,13 @@ class Sessions:
         server = self._configured(side)
         if database:
             server = replace(server, database=database)
-        forwarder = self._forwarder(side)
+        forwarder = self.forwarders.needed(self._configured(side), side)
         if forwarder:
             return replace(forwarder.plain(server), require_auth=accepted_methods(server))
         return reached(replace(server, tls=TlsMode.DISABLE), side, self.plan.connect_timeout_seconds)
 
     def _configured(self, side: Side) -> Server:
         return self.plan.source if side is Side.SOURCE else self.plan.target
-
-    def _forwarder(self, side: Side) -> Forwarder | None:
-        server = self._configured(side)
-        if server.tls is TlsMode.DISABLE and server.bastion is None:
-            return None
-        with self._forward_lock:
-            known = self._forwarders.get(side)
-            if side not in self._forwarders or (known and not known.alive()):
-                if known:
-                    known.stop()
-                self._forwarders[side] = self._start_forwarder(server, side)
-            return self._forwarders[side]
-
-    def _start_forwarder(self, server: Server, side: Side) -> Forwarder | None:
-        """Start the forwarder; `prefer` is decided here, once: a later answer must not lower the protection."""
-        timeout = self.plan.connect_timeout_seconds
-        reached(server, side, timeout)
-        if server.tls is TlsMode.PREFER and server.bastion is None:
-            if not offers_tls(server, timeout):
-                return None
-            server = replace(server, tls=TlsMode.REQUIRE)
-        return Forwarder.start(server, timeout)
 
     def version(self, side: Side) -> int:
         """Return the server's version number, such as 160014."""
@@ -211,12 +202,12 @@ class Sessions:
         self, side: Side, database: str, error: psycopg.OperationalError, since: float, *, replication: bool
     ) -> ConnectFailed:
         return forwarded_failure(
-            self._forwarders.get(side), self._configured(side), side, database, error, since, replication=replication
+            self.forwarders.known(side), self._configured(side), side, database, error, since, replication=replication
         )
 
     def lost(self, side: Side, since: float) -> bool:
         """Say whether the SSH connection of a side broke after this monotonic time, for tools that cannot tell."""
-        forwarder = self._forwarders.get(side)
+        forwarder = self.forwarders.known(side)
         return forwarder is not None and forwarder.lost(since)
 
     def _pin_late(self, connection: Connection) -> None:
@@ -227,9 +218,9 @@ class Sessions:
 
     @staticmethod
     def _pin(connection: Connection, *groups: dict[str, str]) -> None:
-        with connection.transaction():
-            for name, value in (pair for pins in groups for pair in pins.items()):
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        settings = {name: value for pins in groups for name, value in pins.items()}
+        with contextlib.nullcontext() if connection.autocommit else connection.transaction():
+            set_all(connection, settings)
 
     def _track(self, connection: Connection) -> None:
         with self._lock:
@@ -255,8 +246,7 @@ class Sessions:
             side, database, autocommit=True, replication=replication, encoding="UTF8", **given
         )
         try:
-            for name, value in settings.items() if may_stay else ():
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+            set_all(connection, settings if may_stay else {})
             yield connection
         except BaseException:
             connection.close()
@@ -280,11 +270,7 @@ class Sessions:
         for connection in connections:
             with contextlib.suppress(psycopg.Error, OSError):
                 connection.close()
-        with self._forward_lock:
-            forwarders, self._forwarders = self._forwarders, {}
-        for forwarder in forwarders.values():
-            if forwarder:
-                forwarder.stop()
+        self.forwarders.close()
 
 
 def cancel_all(connections: list[Connection]) -> None:

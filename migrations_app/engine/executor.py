@@ -74,6 +74,7 @@ class Executor:
             raise ValueError(f"{step} is not run by the executor")
         doing, work = _STEPS[step]
         run = self._opened()
+        run.sessions.forwarders.in_slices = step is StepName.SYNC
         run.sessions.spare.keep(step is not StepName.SYNC)  # which goes on for weeks, with sessions of its own
         with self._reporting(doing):
             self._ports.control.check()

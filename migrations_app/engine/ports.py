@@ -118,10 +118,15 @@ class DatabaseState:
     bookmark: int | None = None  # last known durable position on the target
     lag_bytes: int | None = None
     lag_seconds: float | None = None
+    source_lsn: int | None = None
+    """How far the source had written at the last look, and when that was by its own clock (Unix seconds)."""
+    source_at: float | None = None
     rows_applied: int = 0
     in_sync: bool = False
     told_drift: Sequence[str] = ()
     """Marks of what has been told of tables that changed on the source and on the target did not."""
+    shapes_seen: str = ""
+    """What the source's tables looked like then: another worker need not read very many of them to find the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

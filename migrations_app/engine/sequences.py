@@ -1,7 +1,8 @@
-"""Sequences are not in the change stream: they are set at the end.
+"""Sequences are not in the change stream: they are carried on now and then while it runs, and set at the end.
 
-Those that the task made, and nobody has used since, are set exactly to where the source's are. All others only move
-on, never backwards: somebody may have been given values of theirs that the source has never given out.
+At the end those that the task made, and nobody has used since, are set exactly to where the source's are. All others
+only move on, never backwards: somebody may have been given values of theirs that the source has never given out. While
+the sync runs none of them moves backwards.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .ports import AHEAD, Kind, LedgerItem, TableDifference
 from .renaming import Renaming
 from .selection import Selection
 from .sql import query
+from .versions import shows_sequence_values
 from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
@@ -65,12 +67,13 @@ class Sequence:
         return (mine, self.is_called) < (theirs, other.is_called)
 
 
-def read_sequences(connection: Connection) -> list[Sequence]:
+def read_sequences(connection: Connection, only: Container[tuple[str, str]] | None = None) -> list[Sequence]:
     """Return every user sequence with its state. Sequence state is never under a snapshot: it is the state now.
 
-    Raises psycopg's errors, among them InsufficientPrivilege when one sequence cannot be read.
+    `only`: those with these keys. Raises psycopg's errors, among them InsufficientPrivilege when one sequence cannot
+    be read.
     """
-    found = [
+    listed = [
         Sequence(
             schema=str(schema),
             name=str(name),
@@ -84,7 +87,12 @@ def read_sequences(connection: Connection) -> list[Sequence]:
             query("sequences", connection.info.server_version)
         ).fetchall()
     ]
-    states: dict[int, tuple[int, bool]] = {}
+    return _with_states(connection, [item for item in listed if only is None or item.key in only])
+
+
+def _with_states(connection: Connection, found: list[Sequence]) -> list[Sequence]:
+    """Ask the sequences themselves, many in one statement."""
+    states: dict[int, State] = {}
     for start in range(0, len(found), _BATCH):
         part = found[start : start + _BATCH]
         selects = [
@@ -93,10 +101,38 @@ def read_sequences(connection: Connection) -> list[Sequence]:
         ]
         for number, value, called in connection.execute(" UNION ALL ".join(selects).encode()).fetchall():
             states[int(str(number))] = (int(str(value)), bool(called))
-    return [
-        Sequence(**{**vars(item), "last_value": states[at][0], "is_called": states[at][1]})
-        for at, item in enumerate(found)
-    ]
+    return [replace(item, last_value=states[at][0], is_called=states[at][1]) for at, item in enumerate(found)]
+
+
+def used_sequences(connection: Connection) -> tuple[dict[int, Sequence], list[tuple[str, str]]]:
+    """Return by oid the user sequences that have given out a value, with that; and the keys of those not readable.
+
+    One statement from 10 on. Raises psycopg's errors.
+    """
+    version = connection.info.server_version
+    told = shows_sequence_values(version)
+    used: dict[int, Sequence] = {}
+    refused = []
+    rows = connection.execute(query("sequences_now", version)).fetchall()
+    for oid, schema, name, step, cycle, start, owner_schema, owner, identity, value, may in rows:
+        if may is not True:
+            refused += [(str(schema), str(name))] if may is False else []
+        elif value is not None or not told:
+            used[int(str(oid))] = Sequence(
+                schema=str(schema),
+                name=str(name),
+                increment=int(str(step)),
+                cycle=bool(cycle),
+                start=int(str(start)),
+                owner=(str(owner_schema), str(owner)) if owner is not None else None,
+                identity=bool(identity),
+                last_value=int(str(value or 0)),
+                is_called=True,
+            )
+    if not told:
+        asked = zip(used, _with_states(connection, list(used.values())), strict=True)
+        used = {oid: item for oid, item in asked if item.is_called}
+    return used, refused
 
 
 def selected_sequences(
@@ -184,13 +220,41 @@ def carry_over(
     return found
 
 
+def carry_forward(
+    used: list[Sequence], target: Connection, own: OwnSequences, renaming: Renaming = _NOTHING
+) -> dict[tuple[str, str], psycopg.Error]:
+    """Move the target's sequences on to where `used` are, never backwards; return what was refused, by the keys.
+
+    What the target lacks, or has further on, is left alone; so is a cycling one that somebody has used, for which
+    nobody can say what backwards is. `carry_over` can still set exactly what this has moved. Raises psycopg's errors
+    where the sequences cannot be read, or the session is lost.
+    """
+    here = {item.key: item for item in read_sequences(target, {renaming.place(item.key) for item in used})}
+    pairs = [(known, item) for item in used if (known := here.get(renaming.place(item.key))) and known.behind(item)]
+    ours = [(known, item) for known, item in pairs if own.untouched(known)]
+    own.will_be_put(ours)
+    exact = {known.key for known, _ in ours}
+    refused: dict[tuple[str, str], psycopg.Error] = {}
+    for known, item in pairs:
+        if known.cycle and known.key not in exact:
+            continue
+        try:
+            _put_at(item, known, target)
+        except psycopg.Error as error:
+            if target.broken or target.closed:
+                raise
+            refused[item.key] = error
+    return refused
+
+
 def verdicts(wanted: list[Sequence], target: Connection, renaming: Renaming = _NOTHING) -> list[TableDifference]:
     """Return a verdict for each source state: the target must stand there; further on is `ahead`."""
     here = {item.key: item for item in read_sequences(target)}
     return [_verdict(item, here.get(renaming.place(item.key))) for item in wanted]
 
 
-def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference:
+def _put_at(item: Sequence, known: Sequence, target: Connection) -> None:
+    """Set `known` on the target to the state of `item`. Raises psycopg's errors."""
     called = "true" if item.is_called else "false"
     statement = (
         "SELECT pg_catalog.setval("
@@ -201,9 +265,13 @@ def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference
         + called
         + ")"
     )
+    with durable("target.sequence"):
+        target.execute(statement.encode())
+
+
+def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference:
     try:
-        with durable("target.sequence"):
-            target.execute(statement.encode())
+        _put_at(item, known, target)
     except psycopg.Error as error:
         if target.broken or target.closed or isinstance(error, psycopg.errors.QueryCanceled):
             raise

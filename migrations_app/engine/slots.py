@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import EngineError, SlotLost, SourceError
-from .failover import Identity, identity_of, offer
+from .failover import Identity, identity_of, offer, require_continuation, took_over
 from .failpoints import durable
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import DatabaseState, Kind, Ledger, LedgerItem
+from .ports import NEVER, DatabaseState, Kind, Ledger, LedgerItem
+from .replication import bookmark
 from .source_setup import age, database_oid
 from .versions import (
     TEMPORARY_SLOTS_SINCE,
@@ -208,8 +209,15 @@ def _waiting_for(run: Run, database: DatabasePlan) -> str:
 
 
 def require(run: Run, connection: Connection, database: DatabasePlan, state: DatabaseState) -> None:
-    """Raise SlotLost unless the task's slot stands, usable, on the server that the task began with."""
-    identity = identify(run, database)
+    """Raise SlotLost unless the task's slot stands, usable, on the server that the task began with.
+
+    A standby that took over, and has the slot with all that is still needed, is told and is that server from now on.
+    """
+    with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as replicating:
+        identity = identity_of(replicating)
+        if took_over(connection, identity, state):
+            _go_on_at(run, database, replicating, connection, state, identity)
+            return
     if (identity.system_id, identity.timeline) != (state.system_id, state.timeline):
         raise SlotLost(
             say("This is not the server, or not the history of it, that the task started with."),
@@ -232,6 +240,33 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
             hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
             code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
         )
+
+
+def _go_on_at(
+    run: Run,
+    database: DatabasePlan,
+    replicating: Connection,
+    connection: Connection,
+    state: DatabaseState,
+    now: Identity,
+) -> None:
+    """Take a standby that took over for the source. Raises SlotLost when something may be missing, or too much."""
+    with run.sessions.session(Side.TARGET, database.target_name) as target:
+        try:
+            row = bookmark.read(target, run.plan.key)
+        except psycopg.Error as error:
+            raise translate(error, Side.TARGET, say("reading the bookmark")) from error
+    position = row.lsn if row else state.consistent_point or 0
+    marks = [mark for one in run.ports.store.tables(database.source_name) if (mark := one.watermark or 0) < NEVER]
+    require_continuation(replicating, connection, state, now, position, max([position, *marks]))
+    run.ports.store.save_database(replace(state, timeline=now.timeline))
+    said = say(
+        "A standby of the source took over (timeline {timeline}) and has the slot {slot}: what is copied is kept, and "
+        "the rest is copied from it.",
+        timeline=now.timeline,
+        slot=state.slot,
+    )
+    run.ports.store.event("warning", "SRC-FAILEDOVER", said)
 
 
 def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name: str) -> bool:

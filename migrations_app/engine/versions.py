@@ -85,6 +85,11 @@ def shows_slot_reader(version: int) -> bool:
     return version >= _ACTIVE_PID_SINCE
 
 
+def shows_sequence_values(version: int) -> bool:
+    """Say whether the catalog tells how far sequences are; before 10 only each of them itself does."""
+    return version >= 100000
+
+
 def shows_tls(version: int) -> bool:
     """Say whether the server tells which TLS a session uses."""
     return version >= _TLS_SHOWN_SINCE

@@ -137,6 +137,7 @@ class Sample(models.Model):
     lag_seconds = models.FloatField(null=True, blank=True)
     apply_rows_per_second = models.FloatField(null=True, blank=True)
     copy_bytes_per_second = models.FloatField(null=True, blank=True)
+    wal_bytes_per_second = models.FloatField(null=True, blank=True)
     wal_kept_bytes = models.BigIntegerField(null=True, blank=True)
 
     class Meta:

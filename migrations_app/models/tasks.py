@@ -61,7 +61,11 @@ class MigrationTask(models.Model):
     lag_seconds = models.FloatField(null=True, blank=True)
     rows_per_second = models.FloatField(null=True, blank=True)
     bytes_per_second = models.FloatField(null=True, blank=True)
-    eta_at = models.DateTimeField(null=True, blank=True)
+    eta_at = models.DateTimeField(null=True, blank=True)  # of the copy, or of catching up with the source
+    wal_bytes_per_second = models.FloatField(null=True, blank=True)  # that the source writes, whoever it is for
+    applied_bytes_per_second = models.FloatField(null=True, blank=True)  # of it that the sync gets behind it
+    catching_up = models.BooleanField(null=True, blank=True)  # null = in sync, or not known
+    rates = models.JSONField(default=dict, blank=True)  # what rates go on from in the next slice (runner.rate.Rate)
     version = models.PositiveBigIntegerField(default=0)  # grows with every visible change: the live list asks for it
 
     queued_at = models.DateTimeField(null=True, blank=True)
@@ -162,9 +166,12 @@ class TaskDatabase(models.Model):
     bookmark = models.BigIntegerField(null=True, blank=True)
     lag_bytes = models.BigIntegerField(null=True, blank=True)
     lag_seconds = models.FloatField(null=True, blank=True)
+    source_lsn = models.BigIntegerField(null=True, blank=True)  # how far the source had written at the last look
+    source_at = models.FloatField(null=True, blank=True)  # when that was, by its own clock (Unix seconds)
     rows_applied = models.BigIntegerField(default=0)
     in_sync = models.BooleanField(default=False)
     told_drift = models.JSONField(default=list, blank=True)  # marks of changes of the source that were told
+    shapes_seen = models.CharField(max_length=140, blank=True, default="")  # hash of its tables when that was looked at
     spool_host = models.CharField(max_length=80, blank=True, default="")  # whose disk holds the spool; '' = none
     spool_ends = models.BigIntegerField(null=True, blank=True)  # everything before this LSN is in it, or applied
     spool_bytes = models.BigIntegerField(default=0)  # of it, not applied yet

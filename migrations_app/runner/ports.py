@@ -44,6 +44,7 @@ from .recorder import Recorder
 from .samples import Sampler
 from .spools import read_spool, write_spool
 from .storable import storable, words_of
+from .sync_rates import SyncRates
 
 _FLUSH_SECONDS = 1.0
 _BEHIND_SECONDS = 30.0
@@ -65,7 +66,7 @@ class OrmStore(Decisions):
         self._rate = Rate()
         self._sampler = Sampler(self._task_id)
         self._behind_since: float | None = None
-        self._applied: dict[str, int] = {}
+        self._sync_rates: SyncRates | None = None
         self.current: StepName = StepName.SCHEMA
 
     def database(self, source_name: str) -> DatabaseState:
@@ -88,27 +89,35 @@ class OrmStore(Decisions):
             before = rows.values_list("bookmark", flat=True).first()
             TaskDatabase.objects.update_or_create(task_id=self._task_id, source_name=state.source_name, defaults=values)
             if self.current == StepName.SYNC:
-                self._show_sync(state)
+                self._show_sync()
                 if before is not None and (state.bookmark or 0) > before:
                     work.progressed(self._claim)  # far behind or not: this outage is over
 
         with durable("store.database", self.current):
             self._recorder.call(write)
 
-    def _show_sync(self, state: DatabaseState) -> None:
+    def _show_sync(self) -> None:
         rows = list(TaskDatabase.objects.filter(task_id=self._task_id))
         known = [row for row in rows if row.lag_bytes is not None]
-        self._applied[state.source_name] = state.rows_applied
-        rate = self._rate.update("rows", float(sum(row.rows_applied for row in rows)))
         lag_bytes = max((row.lag_bytes or 0 for row in known), default=None)
         lag_seconds = max((row.lag_seconds or 0.0 for row in known), default=None)
+        in_sync = bool(rows) and all(row.in_sync for row in rows)
+        rates = self._sync_rates = self._sync_rates or SyncRates(self._known_rates())
+        rates.see(rows)
         held = MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch)
         # A worker learns up to a second later that the task was paused or cancelled: what it saw is then the past.
         held.filter(status__in=sorted(WORKED - {Status.CANCELLING})).update(
-            lag_bytes=lag_bytes, lag_seconds=lag_seconds, rows_per_second=rate, version=F("version") + 1
+            lag_bytes=lag_bytes,
+            lag_seconds=lag_seconds,
+            version=F("version") + 1,
+            **rates.columns(0 if in_sync else lag_bytes or 0),
         )
-        self._sampler.sync(lag_bytes=lag_bytes, lag_seconds=lag_seconds, rows_per_second=rate)
-        in_sync = bool(rows) and all(row.in_sync for row in rows)
+        self._sampler.sync(
+            lag_bytes=lag_bytes,
+            lag_seconds=lag_seconds,
+            rows_per_second=rates.rows,
+            wal_bytes_per_second=rates.written,
+        )
         if in_sync:
             self._behind_since = None
             work.progressed(self._claim)
@@ -117,6 +126,9 @@ class OrmStore(Decisions):
             self._behind_since = self._behind_since or time.monotonic()
             if time.monotonic() - self._behind_since > _BEHIND_SECONDS:
                 work.set_ready(self._claim, False)
+
+    def _known_rates(self) -> dict[str, Any]:
+        return MigrationTask.objects.filter(pk=self._task_id).values_list("rates", flat=True).first() or {}
 
     def spool(self, database: str) -> SpoolState | None:
         """See the port."""

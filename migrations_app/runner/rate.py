@@ -3,28 +3,83 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_SHORTEST_SECONDS = 0.5
+_LONGEST_SECONDS = 60.0
+"""Over a longer time than this nothing is told: nobody has looked in between."""
 
 
 class Rate:
-    """Smoothed speed of growing counts, per second."""
+    """Smoothed speed of growing counts, per second. `keeps`: how much of an old speed still counts a second later.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    `known`: what `state` of an earlier one was, if both have the same clock.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        keeps: float = 0.6,
+        known: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        self._clock, self._keeps = clock, keeps
         self._last: dict[str, tuple[float, float]] = {}
         self._speed: dict[str, float] = {}
+        for name, (at, value, speed) in (known or {}).items():
+            self._last[name] = (float(at), float(value))
+            if speed is not None:
+                self._speed[name] = float(speed)
 
-    def update(self, name: str, value: float) -> float | None:
-        """Take a new value of a count; return its speed, or None while there is nothing to compare with."""
-        now = self._clock()
+    def update(self, name: str, value: float, at: float | None = None) -> float | None:
+        """Take a new value of a count; return its speed, or None while there is nothing to compare with.
+
+        `at`: when it was so, where that was not just now.
+        """
+        now = self._clock() if at is None else at
         before = self._last.get(name)
-        if before is None:
+        if before is None or not before[0] <= now <= before[0] + _LONGEST_SECONDS:
             self._last[name] = (now, value)
+            self._speed.pop(name, None)
             return None
-        if now - before[0] < 0.5:
+        seconds = now - before[0]
+        if seconds < _SHORTEST_SECONDS:
             return self._speed.get(name)
-        speed = max(0.0, (value - before[1]) / (now - before[0]))
-        old = self._speed.get(name)
-        self._speed[name] = speed if old is None else 0.6 * old + 0.4 * speed
+        speed = max(0.0, (value - before[1]) / seconds)
+        old, weight = self._speed.get(name), self._keeps**seconds
+        self._speed[name] = speed if old is None else weight * old + (1 - weight) * speed
         self._last[name] = (now, value)
         return self._speed[name]
+
+    def state(self) -> dict[str, list[float | None]]:
+        """Return what another one can go on from, as plain data."""
+        return {name: [at, value, self._speed.get(name)] for name, (at, value) in self._last.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatchingUp:
+    """Whether a sync that is behind comes nearer to its source, and after how many seconds it is there.
+
+    Both None: nobody knows. `seconds` is None as well when it does not come nearer.
+    """
+
+    comes_nearer: bool | None = None
+    seconds: float | None = None
+
+
+_FOR_EVER = 365 * 86_400.0
+
+
+def catching_up(left_bytes: int, applied: float | None, written: float | None) -> CatchingUp:
+    """Return how a sync that has `left_bytes` of WAL to go comes along, by two rates of WAL in bytes a second.
+
+    `applied`: what it gets behind it. `written`: what the source adds meanwhile.
+    """
+    if applied is None or written is None:
+        return CatchingUp()
+    seconds = left_bytes / (applied - written) if applied > written else _FOR_EVER
+    if seconds >= _FOR_EVER:
+        return CatchingUp(comes_nearer=False)
+    return CatchingUp(comes_nearer=True, seconds=seconds)

@@ -30,9 +30,21 @@ class Sampler:
         """Remember how much WAL the source keeps; it is written with the next sample."""
         self._kept = kept_bytes
 
-    def sync(self, *, lag_bytes: int | None, lag_seconds: float | None, rows_per_second: float | None) -> None:
+    def sync(
+        self,
+        *,
+        lag_bytes: int | None,
+        lag_seconds: float | None,
+        rows_per_second: float | None,
+        wal_bytes_per_second: float | None = None,
+    ) -> None:
         """Write a sample of the sync if one is due."""
-        self._write(lag_bytes=lag_bytes, lag_seconds=lag_seconds, apply_rows_per_second=rows_per_second)
+        self._write(
+            lag_bytes=lag_bytes,
+            lag_seconds=lag_seconds,
+            apply_rows_per_second=rows_per_second,
+            wal_bytes_per_second=wal_bytes_per_second,
+        )
 
     def copy(self, *, bytes_per_second: float | None) -> None:
         """Write a sample of the copy if one is due and its speed is known."""

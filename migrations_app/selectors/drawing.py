@@ -60,6 +60,7 @@ class Chart:
 _CHARTS: list[tuple[str, Promise, str, bool, Value]] = [
     ("lag", _("Lag"), "seconds", False, lambda sample: sample.lag_seconds),
     ("apply", _("Apply rate"), "rows", True, lambda sample: sample.apply_rows_per_second),
+    ("written", _("WAL rate of the source"), "bytes", True, lambda sample: sample.wal_bytes_per_second),
     ("wal", _("WAL kept on the source"), "bytes", False, lambda sample: sample.wal_kept_bytes),
     ("copy", _("Copy rate"), "bytes", True, lambda sample: sample.copy_bytes_per_second),
 ]

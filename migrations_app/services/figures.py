@@ -12,8 +12,17 @@ UNKNOWN: dict[str, Any] = {
     "rows_per_second": None,
     "bytes_per_second": None,
     "eta_at": None,
+    "wal_bytes_per_second": None,
+    "applied_bytes_per_second": None,
+    "catching_up": None,
+    "rates": {},
 }
 """Columns of a task for which nobody looks at the servers now. The samples of its charts keep what was known last."""
+
+
+def rates_unknown() -> dict[str, Any]:
+    """Return the columns of a task that begins another step: how fast the last one was says nothing of it."""
+    return {name: value for name, value in UNKNOWN.items() if not name.startswith("lag_")}
 
 
 def forget_sync(task: MigrationTask) -> None:

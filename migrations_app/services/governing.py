@@ -29,6 +29,7 @@ _WORKING = (Status.RUNNING, Status.READY)
 _AT_WORK = (Status.QUEUED, *_WORKING, Status.COMPLETING)
 _URGENT = (Level.ALARM, Level.REACHED)
 _FULL_STEPS = ("", StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+_SPOOLING_STEPS = (StepName.COPY, StepName.INDEX, StepName.SYNC)
 _LOOK_SECONDS, _URGENT_SECONDS, _UNREACHABLE_SECONDS = 60, 15, 300
 _NEARLY_BYTES = 1_000_000  # a source that is written to all the time never lets a spool be quite empty
 _LEVELS = {Level.NORMAL: "info", Level.WARNING: "warning", Level.ALARM: "error", Level.REACHED: "error"}
@@ -166,13 +167,13 @@ def _what_now(task: MigrationTask, judged: Judgement) -> Sentence:
 
 
 def _can_spool(task: MigrationTask) -> bool:
-    """Say whether a worker follows the source now, which could put what comes into a spool."""
-    return task.status in _WORKING and task.current_step == StepName.SYNC
+    """Say whether a worker has the source's slot now, and could put what comes into a spool."""
+    return task.status in _WORKING and task.current_step in _SPOOLING_STEPS
 
 
 def _spooling_now(task: MigrationTask) -> Sentence:
     if not _can_spool(task):
-        return say(" The task is not syncing, so nothing can be put into a spool: let it go on, or cancel it.")
+        return say(" The task is not at work, so nothing can be put into a spool: let it go on, or cancel it.")
     if task.spooling:
         return say(
             " Changes go into a spool already: see whether it has room, and whether a long transaction of the source "

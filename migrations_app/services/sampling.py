@@ -12,7 +12,14 @@ from ..engine.states import Status
 from ..models import MigrationTask, Sample
 from ..sample_ages import spacing
 
-_FIGURES = ("lag_bytes", "lag_seconds", "apply_rows_per_second", "copy_bytes_per_second", "wal_kept_bytes")
+_FIGURES = (
+    "lag_bytes",
+    "lag_seconds",
+    "apply_rows_per_second",
+    "copy_bytes_per_second",
+    "wal_bytes_per_second",
+    "wal_kept_bytes",
+)
 _GROWING = [Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED]
 
 

@@ -46,6 +46,7 @@ def test_a_run_to_complete_ends_equal_and_tells_everything_as_json(
     assert sum(table["rows"] for table in report["tables"]) > 10_000
     assert all(table["bytes"] > 0 for table in report["tables"] if table["rows"])
     assert set(report["lag"]) == {"bytes", "seconds"}
+    assert (report["eta"], report["catching_up"]) == (None, None)
     assert different(*shop) == []
     nothing_of_ours(*shop, seconds=0)
 

@@ -5,6 +5,7 @@ memory of the workers. Figures are for reading; the exit code says whether the p
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import tempfile
 import threading
@@ -84,14 +85,43 @@ def look(targets: list[Place], seconds: float) -> list[Behind]:
     return [Behind(statistics.median(one), sorted(one)[int(len(one) * 0.95)], max(one)) for one in ages]
 
 
+def _workers(world: World) -> list[int]:
+    query = "SELECT DISTINCT pid FROM migrations_app_workerbeat WHERE cluster = 'sync'"
+    return [int(pid) for (pid,) in world.installation.query(query)]
+
+
 def memory_mb(world: World) -> list[float]:
     """Return the most memory that each sync worker ever took, in MB."""
     found = []
-    for (pid,) in world.installation.query("SELECT DISTINCT pid FROM migrations_app_workerbeat WHERE cluster = 'sync'"):
+    for pid in _workers(world):
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             found += [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
     return found
+
+
+class Spent(NamedTuple):
+    """What the slices of all tasks have cost so far. `logins`: of both servers, whoever they were for."""
+
+    slices: int
+    cpu_seconds: float
+    logins: int
+
+
+def spent(world: World) -> Spent:
+    """Return how many slices there were, and the CPU that the sync workers have used, their children's included."""
+    ticks = 0
+    for pid in _workers(world):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(int(field) for field in fields[11:15])
+    ((epochs,),) = world.installation.query("SELECT sum(epoch) FROM migrations_app_migrationtask")
+    logins = 0
+    for cluster in (world.source, world.target):
+        with cluster.connect() as connection:
+            row = connection.execute("SELECT sum(sessions) FROM pg_stat_database").fetchone()
+            logins += int(row[0]) if row else 0
+    return Spent(int(epochs), ticks / os.sysconf("SC_CLK_TCK"), logins)
 
 
 @contextlib.contextmanager
@@ -127,25 +157,31 @@ def measure(seconds: float) -> bool:
             load = Load([source for source, _ in pairs]).start()
             try:
                 time.sleep(_SETTLE_SECONDS)
-                before, began = load.rows, time.monotonic()
+                before, began, bill = load.rows, time.monotonic(), spent(world)
                 behind = look([target for _, target in pairs], seconds)
                 rate = (load.rows - before) / (time.monotonic() - began)
+                bill = Spent(*(now - then for now, then in zip(spent(world), bill, strict=True)))
             finally:
                 load.stop()
             wait_until(lambda: _counts(pairs, 0) == _counts(pairs, 1), 120, "every row on its target")
-            return _show(behind, rate, memory_mb(world))
+            return _show(behind, rate, memory_mb(world), bill)
 
 
 def _counts(pairs: list[tuple[Place, Place]], side: int) -> list[int]:
     return [pair[side].value("SELECT count(*) FROM t") for pair in pairs]
 
 
-def _show(behind: list[Behind], rate: float, memory: list[float]) -> bool:
+def _show(behind: list[Behind], rate: float, memory: list[float], bill: Spent) -> bool:
     most, worst = max(one.most for one in behind), max(one.worst for one in behind)
     print(f"{TASKS} tasks on {WORKERS} workers, {rate:.0f} rows/s together")
     print(
         f"seconds behind: median {statistics.median(one.middle for one in behind):.1f}, "
         f"p95 of the worst task {most:.1f}, worst moment {worst:.1f} (promised: {PROMISED_SECONDS:.0f})"
+    )
+    slices = max(bill.slices, 1)
+    print(
+        f"{bill.slices} slices, each {1000 * bill.cpu_seconds / slices:.0f} ms of CPU and "
+        f"{bill.logins / slices:.1f} logins at the two servers"
     )
     print(f"memory of a worker: at most {max(memory, default=0):.0f} MB (promised: {PROMISED_MB})")
     return most < PROMISED_SECONDS and max(memory, default=0) < PROMISED_MB

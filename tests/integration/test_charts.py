@@ -39,7 +39,14 @@ def test_four_weeks_stay_a_few_hundred_points_and_the_last_minutes_stay_whole() 
     assert services.thin_samples(now) == 0
 
 
-_FIGURES = ("lag_bytes", "lag_seconds", "apply_rows_per_second", "copy_bytes_per_second", "wal_kept_bytes")
+_FIGURES = (
+    "lag_bytes",
+    "lag_seconds",
+    "apply_rows_per_second",
+    "copy_bytes_per_second",
+    "wal_bytes_per_second",
+    "wal_kept_bytes",
+)
 
 
 def test_points_over_which_the_growth_of_wal_is_measured_stay_as_they_were_measured() -> None:

@@ -18,9 +18,11 @@ from tests.integration.test_wal_governor import holding, look
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("status", ["running", "ready"])
-def test_spool_has_the_worker_receive_changes_until_all_are_applied(status: str) -> None:
-    task = look(holding(status=status, wal_policy="spool"), 150)
+@pytest.mark.parametrize(
+    ("step", "status"), [("sync", "running"), ("sync", "ready"), ("copy", "running"), ("index", "running")]
+)
+def test_spool_has_the_worker_receive_changes_until_all_are_applied(step: str, status: str) -> None:
+    task = look(holding(step, status, wal_policy="spool"), 150)
     assert (task.spooling, task.status) == (True, status)
     assert "go into a spool on the worker's disk now" in Event.objects.get(task=task).message
     TaskDatabase.objects.filter(task=task).update(spool_host="a", spool_ends=1, spool_bytes=2_000_000)
@@ -29,8 +31,8 @@ def test_spool_has_the_worker_receive_changes_until_all_are_applied(status: str)
     assert not look(task, 10).spooling
 
 
-@pytest.mark.parametrize("where", [("sync", "paused"), ("sync", "failed"), ("copy", "running")])
-def test_a_task_that_does_not_sync_says_that_nothing_can_be_spooled(where: tuple[str, str]) -> None:
+@pytest.mark.parametrize("where", [("sync", "paused"), ("sync", "failed"), ("copy", "paused"), ("schema", "running")])
+def test_a_task_that_is_not_at_work_says_that_nothing_can_be_spooled(where: tuple[str, str]) -> None:
     task = look(holding(*where, wal_policy="spool"), 150)
     assert not task.spooling
     assert "nothing can be put into a spool" in Event.objects.get(task=task).message
@@ -65,6 +67,15 @@ def test_a_spool_of_another_host_is_left_to_its_workers_while_there_are_any() ->
     assert work.claim_sync(str(task.pk), "w:1:sync") is None
     WorkerBeat.objects.filter(pk=beat.pk).update(at=timezone.now() - timedelta(minutes=5))
     assert work.claim_sync(str(task.pk), "w:1:sync") is not None
+
+
+def test_a_copy_whose_spool_another_host_has_is_left_to_its_workers_while_there_are_any() -> None:
+    task = holding("copy", "running")
+    TaskDatabase.objects.filter(task=task).update(spool_host="elsewhere", spool_ends=1, spool_bytes=10)
+    beat = WorkerBeat.objects.create(cluster="migrate", host="elsewhere", pid=1)
+    assert work.claim_migration("w:1:migrate") is None
+    WorkerBeat.objects.filter(pk=beat.pk).update(at=timezone.now() - timedelta(minutes=5))
+    assert work.claim_migration("w:1:migrate") is not None
 
 
 def test_the_page_tells_what_waits_in_the_spool(client: Client) -> None:

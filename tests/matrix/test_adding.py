@@ -117,3 +117,17 @@ def test_new_partitions_that_are_partitioned_are_followed_whatever_the_publicati
         executor.recopy()
     at(source, database.source_name, "INSERT INTO m VALUES (4, 'later')", "UPDATE m SET v = v || '!' WHERE id > 1")
     complete(plan, ports, source, target_cluster)
+
+
+def test_sequences_are_followed_while_the_sync_runs(
+    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    at(source, database.source_name, "CREATE SEQUENCE counter; CREATE SEQUENCE idle; CREATE TABLE n (id serial)")
+    begin(plan, ports)
+    at(source, database.source_name, "SELECT setval('counter', 41)", "INSERT INTO n SELECT FROM generate_series(1, 9)")
+    look(plan, ports)
+    with target_cluster.connect(database.target_name) as target:
+        values = "SELECT (SELECT last_value FROM counter), (SELECT last_value FROM n_id_seq), is_called FROM idle"
+        assert target.execute(values).fetchone() == (41, 9, False)
+    complete(plan, ports, source, target_cluster)

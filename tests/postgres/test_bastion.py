@@ -225,7 +225,7 @@ def test_no_secret_shows_in_the_process_or_in_a_repr(server: Server, host: SshHo
     secret = replace(server, bastion=host.bastion(private_key=host.private_key()))
     with _sessions(secret, tmp_path) as sessions:
         sessions.open(Side.SOURCE)
-        forwarder = sessions._forwarders[Side.SOURCE]
+        forwarder = sessions.forwarders.known(Side.SOURCE)
         assert forwarder
         process = Path(f"/proc/{forwarder._process.pid}")
         seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()

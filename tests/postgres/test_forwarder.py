@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import bastions
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import ConnectFailed, SourceError
 from migrations_app.engine.forwarder import Forwarder, offers_tls
@@ -254,3 +255,64 @@ def test_it_ends_when_its_parent_is_killed() -> None:
     parent.stdout.close()
     wait_until(lambda: not Path(folder).exists(), what="the end of the forwarder's folder")
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the forwarder")
+
+
+@pytest.fixture
+def _none_shared() -> Iterator[None]:
+    bastions.close_shared()
+    yield
+    bastions.close_shared()
+
+
+def _pid(sessions: Sessions) -> int:
+    sessions.open(Side.SOURCE)
+    forwarder = sessions.forwarders.known(Side.SOURCE)
+    assert forwarder
+    return forwarder._process.pid
+
+
+@pytest.mark.usefixtures("_none_shared")
+@pytest.mark.parametrize("tls", [TlsMode.REQUIRE, TlsMode.PREFER])
+def test_slices_leave_the_process_to_each_other(
+    source_cluster: Cluster, front: Front, tmp_path: Path, tls: TlsMode
+) -> None:
+    seen = []
+    for in_slices in (True, True, False):
+        with _sessions(_server(source_cluster, front.port, tls), tmp_path) as sessions:
+            sessions.forwarders.in_slices = in_slices
+            seen.append(_pid(sessions))
+    first, second, alone = seen
+    assert first == second != alone
+    assert Path(f"/proc/{first}").exists()
+    assert not Path(f"/proc/{alone}").exists()
+
+
+@pytest.mark.usefixtures("_none_shared")
+def test_a_process_that_ended_between_two_slices_is_replaced(
+    source_cluster: Cluster, front: Front, tmp_path: Path
+) -> None:
+    seen = []
+    for _ in range(2):
+        with _sessions(_server(source_cluster, front.port, TlsMode.REQUIRE), tmp_path) as sessions:
+            sessions.forwarders.in_slices = True
+            seen.append(_pid(sessions))
+            forwarder = sessions.forwarders.known(Side.SOURCE)
+        assert forwarder
+        os.kill(seen[-1], signal.SIGKILL)
+        wait_until(lambda ended=forwarder: not ended.alive(), what="its end")
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.usefixtures("_none_shared")
+def test_with_many_servers_slices_keep_few_processes(
+    source_cluster: Cluster, front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bastions, "_MOST_FOR_SLICES", 1)
+    server = _server(source_cluster, front.port, TlsMode.REQUIRE)
+    seen = []
+    for ca_file in ("", "", front.ca_file):
+        with _sessions(replace(server, ca_file=str(ca_file)), tmp_path) as sessions:
+            sessions.forwarders.in_slices = True
+            seen.append(_pid(sessions))
+    assert seen[0] == seen[1] != seen[2]
+    assert not Path(f"/proc/{seen[2]}").exists()

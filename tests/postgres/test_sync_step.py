@@ -14,9 +14,10 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import CancelRequested, ConflictError
 from migrations_app.engine.outcome import CONTINUE, DONE, Outcome, Run
+from migrations_app.engine.replication import polling
 from migrations_app.engine.steps import sync
 from tests.conftest import _database
-from tests.fakes import wait_until
+from tests.fakes import FakeStore, wait_until
 from tests.postgres.sync_kit import Pair
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
@@ -142,3 +143,43 @@ def test_lag_grows_and_ready_goes_while_the_target_keeps_the_sync_waiting(pairs:
         pair.control.yields = True
         slice_.join()
     pair.assert_equal()
+
+
+def test_a_slice_reads_its_tables_once_and_logs_in_three_times(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, (tables, log_in) = pairs[0], (FakeStore.tables, Sessions._log_in)
+    pair.control.yields = True
+    run_slice([pair], slice_seconds=0.0)
+    seen: list[str] = []
+
+    def read(*arguments: Any) -> Any:
+        seen.append("tables")
+        return tables(*arguments)
+
+    def noted(*arguments: Any, **more: Any) -> Any:
+        seen.append("login")
+        return log_in(*arguments, **more)
+
+    monkeypatch.setattr(FakeStore, "tables", read)
+    monkeypatch.setattr(Sessions, "_log_in", noted)
+    pair.at_source("INSERT INTO t VALUES (1)")
+    run_slice([pair], slice_seconds=0.0)
+    pair.assert_equal()
+    assert sorted(seen) == ["login", "login", "login", "tables"]
+
+
+def test_another_worker_does_not_read_all_tables_to_find_what_was_seen(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, read = pairs[0], []
+    pair.control.yields = True
+    run_slice([pair], slice_seconds=0.0)
+    monkeypatch.setattr(polling, "read_shapes", lambda *_: read.append(1) or {})
+    polling._looked.clear()  # as in another process
+    run_slice([pair], slice_seconds=0.0)
+    assert read == []
+    pair.at_source("ALTER TABLE t ADD COLUMN w int")
+    polling._looked.clear()
+    run_slice([pair], slice_seconds=0.0)
+    assert read == [1]

@@ -98,6 +98,8 @@ class Follower:
                 bookmark=session.position,
                 lag_bytes=session.lag_bytes,
                 lag_seconds=session.lag_seconds,
+                source_lsn=session.watch.insert_lsn,
+                source_at=session.watch.looked_at,
                 rows_applied=self.rows_applied,
             )
         )

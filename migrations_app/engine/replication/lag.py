@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import pq
 
+from .. import sequences
 from ..connect import Connection, translate
 from ..drift import Column, Partition, Place
 from ..errors import EngineError, SlotLost
@@ -275,6 +276,19 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("reading columns")) from error
         return "/".join(str(row[0]) for row in rows if row)
 
+    def used_sequences(self) -> tuple[dict[int, sequences.Sequence], list[tuple[str, str]]]:
+        """Return by oid the sequences that have given out a value, and those that our account may not read.
+
+        Nothing, for this time, when one goes away meanwhile.
+        """
+        try:
+            with self._lock:
+                return sequences.used_sequences(self._connection)
+        except psycopg.Error as error:
+            if self._connection.closed or self._connection.broken or error.sqlstate is None:
+                raise translate(error, Side.SOURCE, say("reading sequences")) from error
+            return {}, []
+
     def without_identity(self, oids: list[int]) -> set[int]:
         """Return those of these tables whose updates and deletes cannot be told by the stream."""
         try:
@@ -337,6 +351,11 @@ class SourceWatch:
     def insert_lsn(self) -> int:
         """The source's WAL position at the last look."""
         return self._samples[-1].insert_lsn if self._samples else 0
+
+    @property
+    def looked_at(self) -> float | None:
+        """When that was, by the source's clock (Unix seconds)."""
+        return self._samples[-1].source_time if self._samples else None
 
     def lag_bytes(self, position: int) -> int:
         """WAL bytes between the last look at the source and `position`."""

@@ -1,4 +1,4 @@
-"""Looks about twice a minute whether tables changed on the source, which the stream tells only with their next row."""
+"""Looks about twice a minute at what the stream does not tell, or only with the next row: changed tables, sequences."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..ports import DatabaseState, TableState
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
 from .explained import differences
+from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
 
 _SECONDS = 30.0
@@ -30,7 +31,7 @@ _MOST = 50
 _STATEMENTS = 5
 _STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED})
 
-_looked: dict[str, tuple[float, str]] = {}  # by slot: when this process looked last, and what it saw; slices are short
+_looked: dict[str, float] = {}  # by slot: when this process looked last; slices are short
 
 
 class _Partition(NamedTuple):
@@ -51,21 +52,25 @@ class Poll:
 
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
         self._run, self._database, self._watch = run, database, watch
+        self._sequences = FollowedSequences(run, database, watch)
+        self._tables: list[TableState] = []  # of the look under way: there may be very many
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
 
-        Asks the source for one number, and reads tables of both sides only when it is another one than before, or
-        something that was told may have been settled. Nothing happens before the time has come, unless it has to be
-        `now`. Raises EngineError.
+        Carries sequences on as well. Of tables it asks the source for one number, and reads those of both sides only
+        when it is another one than before, or something that was told may have been settled. Nothing happens before
+        the time has come, unless it has to be `now`. Raises EngineError.
         """
-        at, seen = _looked.get(state.slot, (-_SECONDS, ""))
-        if not now and time.monotonic() - at < _SECONDS:
+        if not now and time.monotonic() - _looked.get(state.slot, -_SECONDS) < _SECONDS:
             return state
+        state = self._sequences.look(state)
         shapes = self._watch.shapes_hash()
-        _looked[state.slot] = (time.monotonic(), shapes)
-        if shapes == seen and not state.told_drift:
+        _looked[state.slot] = time.monotonic()
+        marks = [mark for mark in state.told_drift if mark.startswith(MARK)]
+        if shapes == state.shapes_seen and len(marks) == len(state.told_drift):
             return state
+        self._tables = self._run.ports.store.tables(self._database.source_name)
         partitions, tables = self._unknown()
         found: dict[str, Drift | _Partition | _Keyless] = {self._key(one.digest): one for one in self._drifts()}
         found |= {self._key("\0".join(one.place)): one for one in partitions}
@@ -75,18 +80,14 @@ class Poll:
             self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
-        told = tuple(list(found)[:_MOST])
-        return state if list(told) == list(state.told_drift) else replace(state, told_drift=told)
+        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
 
     @staticmethod
     def _key(facts: str) -> str:
         return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
-    def _tables(self) -> list[TableState]:
-        return self._run.ports.store.tables(self._database.source_name)
-
     def _drifts(self) -> Iterator[Drift]:
-        tables = [table for table in self._tables() if not table.set_aside]
+        tables = [table for table in self._tables if not table.set_aside]
         here, there = self._watch.shapes([table.oid for table in tables]), self._there()
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         told: set[tuple[str, ...]] = set()
@@ -110,7 +111,7 @@ class Poll:
                     yield found
 
     def _keyless(self) -> list[_Keyless]:
-        tables = {table.oid: (table.schema, table.name) for table in self._tables() if not table.set_aside}
+        tables = {table.oid: (table.schema, table.name) for table in self._tables if not table.set_aside}
         published = bool(self._run.ports.store.database(self._database.source_name).publication)
         return [_Keyless(tables[oid], published) for oid in sorted(self._watch.without_identity(list(tables)))]
 
@@ -129,7 +130,7 @@ class Poll:
         told: list[_Partition] = []
         groups: dict[int, NewTable] = {}
         made: set[Place] | None = None
-        for one in self._watch.unknown_tables([state.oid for state in self._tables()]):
+        for one in self._watch.unknown_tables([state.oid for state in self._tables]):
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue

@@ -33,7 +33,7 @@ from .intake import Intake
 from .lag import SourceWatch, before_page_header, read_slot, require_slot
 from .named import NamedChanges
 from .pipeline import Pipeline
-from .prepare import open_for_changes, prepare_target
+from .prepare import prepare_target, take_for_changes
 from .receiving import SpooledStream
 from .relations import NotBinary, Relations, target_reader
 from .reshaping import Reshaping
@@ -64,6 +64,8 @@ class SyncSession:
         self._check = check or run.ports.control.check
         self._exit = contextlib.ExitStack()
         self._pinged_at = self._stop_asked_at = 0.0
+        self._table_states: list[TableState] | None = None
+        self._target: Connection | None = None  # between the claim and its first change
         self.watch: SourceWatch
         self._stream: Stream | Translated | SpooledStream
         self._applying: Connection
@@ -73,6 +75,7 @@ class SyncSession:
 
     def __enter__(self) -> SyncSession:
         with contextlib.ExitStack() as stack:
+            stack.callback(self._close_target)
             self._connect(stack)
             self._exit = stack.pop_all()
         return self
@@ -188,13 +191,23 @@ class SyncSession:
         self.watch.start()
 
     def _claim(self) -> int:
-        """Shut out older workers on the target, make it ready, and return its position."""
-        sessions, plan = self._run.sessions, self._run.plan
-        target = self._database.target_name
-        with self._speaking_to(Side.TARGET), sessions.session(Side.TARGET, target) as setup:
+        """Shut out older workers on the target, make it ready, and return its position.
+
+        The session that does so applies the changes afterwards: slices are short, and a login is a good part of one.
+        """
+        plan = self._run.plan
+        self._close_target()
+        with self._speaking_to(Side.TARGET):
+            setup = self._target = self._run.sessions.open(Side.TARGET, self._database.target_name)
             end_older_sessions(setup, plan.key, plan.epoch)
-            prepare_target(self._run, self._database, setup)
+            self._table_states = None  # a spooled one may have tried for long
+            prepare_target(self._run, self._database, setup, self.tables())
             return bookmark.claim(setup, plan.key, plan.epoch)
+
+    def _close_target(self) -> None:
+        if self._target is not None:
+            self._target.close()
+            self._target = None
 
     def _watch_source(self, stack: contextlib.ExitStack, state: DatabaseState) -> tuple[Connection, str]:
         """Open the session beside the stream; return it, and the source's encoding."""
@@ -208,10 +221,13 @@ class SyncSession:
     def _open_target(
         self, stack: contextlib.ExitStack, state: DatabaseState, position: int, encoding: str, *, binary: bool
     ) -> str:
-        """Open the session that applies; return its codec."""
+        """Make the session of `_claim` ready to apply; return its codec."""
+        assert self._target is not None  # noqa: S101 - for the type checker
         with self._speaking_to(Side.TARGET):
-            applying = self._applying = open_for_changes(self._run, self._database, state, encoding)
+            applying, self._target = self._target, None
+            self._applying = applying
             stack.callback(applying.close)
+            take_for_changes(applying, state, encoding)
             self._applier = self._make_applier(state, applying, position, binary=binary)
             return codec_of(applying)
 
@@ -234,7 +250,7 @@ class SyncSession:
         versions = [self._run.sessions.version(side) for side in (Side.SOURCE, Side.TARGET)]
         if min(versions) < _BINARY_SINCE or state.slot in _text_only:
             return False
-        return self.watch.travels_binary([table.oid for table in self._tables() if not table.set_aside], [])
+        return self.watch.travels_binary([table.oid for table in self.tables() if not table.set_aside], [])
 
     def _translated(
         self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
@@ -243,7 +259,7 @@ class SyncSession:
         version, key = ordinary.info.server_version, self._run.plan.key
         if decodes_truncate(version):
             return stream
-        named = NamedChanges([table for table in self._tables() if not table.set_aside], self.watch, codec)
+        named = NamedChanges([table for table in self.tables() if not table.set_aside], self.watch, codec)
         if state.publication:
             log = truncate_log.log_oid(ordinary, key)
             return Translated(stream, WithNotes(named, codec, log)) if log else stream
@@ -260,10 +276,10 @@ class SyncSession:
         name = self._database.source_name
         connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **timeout)
         try:
-            require_same_server(self._run.ports.store, self._tables(), connection, ordinary, state, position)
+            require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                require_publication(ordinary, state, self._tables(), self.watch)
+                require_publication(ordinary, state, self.tables(), self.watch)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -307,7 +323,13 @@ class SyncSession:
         """The name of the bookmark's row."""
         return self._run.plan.key
 
-    def _tables(self) -> list[TableState]:
+    def tables(self) -> list[TableState]:
+        """Return the task's tables as they were when the session was opened: there may be very many, read once."""
+        if self._table_states is None:
+            self._table_states = self._read_tables()
+        return self._table_states
+
+    def _read_tables(self) -> list[TableState]:
         return self._run.ports.store.tables(self._database.source_name)
 
     def _permissions(self) -> list[Permission]:
@@ -317,7 +339,7 @@ class SyncSession:
         return self._run.ports.store.leaves(self._database.source_name)
 
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
-        plan, name, tables = self._run.plan, self._database.source_name, self._tables()
+        plan, name, tables = self._run.plan, self._database.source_name, self.tables()
         pipeline = Pipeline(connection, self._check)
         aside = {(table.schema, table.name) for table in tables if table.set_aside}
         texts = self.watch.texts if binary else _as_they_are

@@ -47,7 +47,7 @@ class TableSession(SyncSession):
     def _mark(self) -> str:
         return f"{self._run.plan.key}/{self._table.oid}"
 
-    def _tables(self) -> list[TableState]:
+    def _read_tables(self) -> list[TableState]:
         known = self._run.ports.store.tables(self._database.source_name)
         return [self._table if one.oid == self._table.oid else replace(one, watermark=NEVER) for one in known]
 
@@ -65,7 +65,7 @@ class TableSession(SyncSession):
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
             if state.publication:
-                require_publication(ordinary, state, self._tables(), self.watch)
+                require_publication(ordinary, state, self.tables(), self.watch)
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):

@@ -53,6 +53,12 @@ def spool_of(run: Run, database: DatabasePlan) -> Spool:
     )
 
 
+def may_begin(run: Run, database: DatabasePlan) -> bool:
+    """Say whether changes can be received beside the copy: there is a slot, and room that is worth it."""
+    known = run.ports.store.database(database.source_name).consistent_point is not None
+    return known and spool_of(run, database).has_room(_worth_bytes(run))
+
+
 def _worth_bytes(run: Run) -> int:
     """Return how much room there has to be before receiving begins: well more than where it ends, or both would
     follow each other for ever."""

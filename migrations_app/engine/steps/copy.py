@@ -23,6 +23,7 @@ from ..outcome import DONE, Outcome, Run, knobs
 from ..pacing import Pacing
 from ..plan import DatabasePlan, Side
 from ..ports import TableState, TableStatus
+from ..replication.beside import Beside
 from ..rotation import Rotation
 from ..snapshot import Snapshot
 from ..table_work import Busy, GaveWay, Moved, TableWork
@@ -42,15 +43,16 @@ def run(run: Run) -> Outcome:
     """
     run.ports.store.step_progress(0, 1, say("looking at what is left to copy"))
     waits = Waits(run)
-    while True:
-        try:
-            _copy(run)
-            return DONE
-        except EngineError as error:
-            run.ports.control.check()
-            if not waits.may_go_on(error):
-                raise
-            waits.wait(error)
+    with Beside(run):
+        while True:
+            try:
+                _copy(run)
+                return DONE
+            except EngineError as error:
+                run.ports.control.check()
+                if not waits.may_go_on(error):
+                    raise
+                waits.wait(error)
 
 
 def _copy(run: Run) -> None:

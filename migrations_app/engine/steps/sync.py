@@ -108,8 +108,7 @@ class _Follower:
             self._from = session.reached
             self._state = store.database(self._database.source_name)
             self._applied_before = self._state.rows_applied
-            tables = store.tables(self._database.source_name)
-            marks = [table.watermark or 0 for table in tables if not table.set_aside]
+            marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
             self._published = StillPublished(self._run, self._database, session.watch)
@@ -152,6 +151,8 @@ class _Follower:
             bookmark=session.position,
             lag_bytes=lag_bytes,
             lag_seconds=lag_seconds,
+            source_lsn=session.watch.insert_lsn,
+            source_at=session.watch.looked_at,
             rows_applied=self._applied_before + session.rows_applied,
             in_sync=near and session.position >= self._needed,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from django.utils import timezone
+
 from ... import selectors
 from ...engine.lsn import format_lsn
 from ...engine.mapping import renamed_schemas
@@ -59,6 +61,13 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "tables": _tables(task),
         "new_tables": _new_tables(task),
         "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
+        "rates": {
+            "rows_per_second": task.rows_per_second,
+            "applied_bytes_per_second": task.applied_bytes_per_second,
+            "wal_bytes_per_second": task.wal_bytes_per_second,
+        },
+        "eta": task.eta_at.isoformat() if task.eta_at else None,
+        "catching_up": task.catching_up,
         "snapshot": _snapshot(task),
         "databases": _databases(task),
         "check": [
@@ -168,6 +177,8 @@ def print_report(task: MigrationTask, out: Out) -> None:
         out.write(f"  {step['name']:<10}{step['state']:<9}{seconds}  {step['note']}\n")
     rows, size = sum(table["rows"] for table in data["tables"]), sum(table["bytes"] for table in data["tables"])
     out.write(f"  {len(data['tables'])} tables, {rows:,} rows, {bytes_text(size)} copied\n")
+    if standing := _sync_standing(selectors.task_row(task)):
+        out.write(f"  {' · '.join(standing)}\n")
     for database in data["databases"]:
         out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
         for old, new in database["schemas"].items():
@@ -314,12 +325,26 @@ def progress_line(task: MigrationTask) -> str:
         parts.append(row.note)
     if row.bytes_per_second:
         parts.append(f"{bytes_text(row.bytes_per_second)}/s")
-    if row.lag_bytes is not None:
-        parts.append(f"lag {bytes_text(row.lag_bytes)}, {row.lag_seconds or 0:.1f} s")
+    parts += _sync_standing(row)
     view = selectors.held(task)
     if view is not None and view.long:
         parts.append(f"snapshot held {age(int(view.seconds))}")
     return _visible(" · ".join(parts))
+
+
+def _sync_standing(row: selectors.TaskRow) -> list[str]:
+    """Return how far behind the sync is, what is written on the source, and how it comes along when it is behind."""
+    parts = []
+    if row.lag_bytes is not None:
+        parts.append(f"lag {bytes_text(row.lag_bytes)}, {row.lag_seconds or 0:.1f} s")
+    if row.wal_bytes_per_second is not None:
+        parts.append(f"source writes {bytes_text(row.wal_bytes_per_second)}/s of WAL")
+    if row.catching_up is False:
+        parts.append(f"not catching up, applies {bytes_text(row.applied_bytes_per_second or 0)}/s")
+    if row.catching_up and row.eta_at:
+        left = max(0, int((row.eta_at - timezone.now()).total_seconds()))
+        parts.append(f"caught up in about {age(left)}")
+    return parts
 
 
 def bytes_text(size: float) -> str:

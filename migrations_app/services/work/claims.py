@@ -67,7 +67,7 @@ def claim_migration(worker: str) -> Claim | None:
     busy = sum(1 for task in candidates if task.lease_until and task.lease_until >= now)
     if busy >= queue.migration_slots():
         return None
-    free = [task for task in candidates if _is_free(task, now)]
+    free = [one for one in candidates if _is_free(one, now) and not _waits_for_another_host(one, now, "migrate")]
     free.sort(key=lambda task: (task.status != Status.RUNNING, task.queued_at or now))
     return _claim(free[0], worker, now) if free else None
 
@@ -87,7 +87,7 @@ def claim_sync(task_id: str, worker: str) -> Claim | None:
     return _claim(task, worker, now) if task and not _waits_for_another_host(task, now) else None
 
 
-def _waits_for_another_host(task: MigrationTask, now: datetime) -> bool:
+def _waits_for_another_host(task: MigrationTask, now: datetime, cluster: str = "sync") -> bool:
     """Say whether a spool of the task lies on another host that has workers: one of those has to take the task.
 
     When that host has none, whoever comes takes it, and the engine says what is missing.
@@ -95,7 +95,7 @@ def _waits_for_another_host(task: MigrationTask, now: datetime) -> bool:
     hosts = set(task.databases.exclude(spool_host="").values_list("spool_host", flat=True)) - {queue.host_name()}
     if not hosts:
         return False
-    beats = WorkerBeat.objects.filter(cluster="sync", at__gt=now - timedelta(seconds=_ALIVE_SECONDS))
+    beats = WorkerBeat.objects.filter(cluster=cluster, at__gt=now - timedelta(seconds=_ALIVE_SECONDS))
     return not hosts.isdisjoint(queue.as_host_name(host) for host in beats.values_list("host", flat=True).distinct())
 
 

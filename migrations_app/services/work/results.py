@@ -17,7 +17,7 @@ from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
-from ..figures import UNKNOWN, forget_sync
+from ..figures import UNKNOWN, forget_sync, rates_unknown
 from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
@@ -41,11 +41,9 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         touch(
             task,
             current_step=later[0],
-            rows_per_second=None,
-            bytes_per_second=None,
-            eta_at=None,
             failing_since=None,
             tries=0,
+            **rates_unknown(),
         )
         return later[0]
     _forget_spools(task)
