@@ -135,3 +135,14 @@ class PauseRequested(Interrupted):
 
 class LeaseLost(Interrupted):
     """Another worker owns the task now; this one must not touch anything any more."""
+
+
+class LeaseOutrun(LeaseLost):
+    """The target was last written under a later `epoch` than ours.
+
+    Another worker has taken over; or, when our lease is still good, what we know of the task is older than the target.
+    """
+
+    def __init__(self, message: str, *, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch

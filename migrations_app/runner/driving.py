@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from .. import own_database, queue
-from ..engine.errors import CompareDiffers, EngineError, Interrupted, WorkerFull
+from ..engine.errors import CompareDiffers, EngineError, Interrupted, LeaseOutrun, WorkerFull
 from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
@@ -91,6 +91,10 @@ def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
         at_step(run.step)
         try:
             run.work(stop_at_sync=stop_at_sync)
+        except LeaseOutrun as reason:
+            found = reason.epoch
+            log.warning("the target was written under epoch %s, ours is %s", found, claim.epoch)
+            _written(claim, lambda: work.outrun(claim, run.step, found))
         except Interrupted as reason:
             log.info("stopped: %s", type(reason).__name__)
             _written(claim, lambda: work.release(claim))

@@ -18,7 +18,7 @@ from ..lsn import format_lsn, parse_lsn
 from ..names import literal
 from ..plan import Side
 from ..ports import Store
-from ..publishing import published_now
+from ..publishing import Brought, brought_now, published_now
 from ..renaming import Renaming
 from ..shapes import Shape, read_lineage, read_shapes
 from ..source_setup import without_identity
@@ -296,6 +296,14 @@ class SourceWatch:
                 return published_now(self._connection, publication) or set()
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
+
+    def brought(self, publication: str) -> Brought | None:
+        """Return what a publication brings now, None when it is gone."""
+        try:
+            with self._lock:
+                return brought_now(self._connection, publication)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading its publication")) from error
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

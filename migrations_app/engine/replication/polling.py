@@ -20,8 +20,10 @@ from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
+from ..publishing import Brought
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
+from .continuing import require_publication_kept
 from .explained import differences
 from .lag import SourceWatch, UnknownTable
 
@@ -51,19 +53,22 @@ class Poll:
 
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
         self._run, self._database, self._watch = run, database, watch
+        self._brought: Brought | None = None
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
 
-        Asks the source for one number, and reads tables of both sides only when it is another one than before, or
-        something that was told may have been settled. Nothing happens before the time has come, unless it has to be
-        `now`. Raises EngineError.
+        Asks the source for one number and its publication, and reads tables of both sides only when the number is
+        another one than before, or something that was told may have been settled. Nothing happens before the time has
+        come, unless it has to be `now`. Raises EngineError: SourceError, when the publication was edited.
         """
         at, seen = _looked.get(state.slot, (-_SECONDS, ""))
         if not now and time.monotonic() - at < _SECONDS:
             return state
         shapes = self._watch.shapes_hash()
         _looked[state.slot] = (time.monotonic(), shapes)
+        if state.publication:
+            self._brought = require_publication_kept(self._watch, state, self._tables(), self._brought)
         if shapes == seen and not state.told_drift:
             return state
         partitions, tables = self._unknown()
