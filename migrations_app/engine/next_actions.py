@@ -28,6 +28,9 @@ NEXT: dict[str, str] = {
     "RUN-RETRY": _BY_ITSELF,
     "RUN-DISK": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-FULL": template("Free space on the disk that the message names, then press Retry."),
+    "WORKER-MEMORY": template(
+        "Give the worker more memory, or let fewer tables be copied at the same time. Then press Retry."
+    ),
     "WORKER-GONE": _BY_ITSELF,
     "CONSOLE-DB": _BY_ITSELF,
     "RUN-TWICE": template(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from .. import own_database, queue
-from ..engine.errors import CompareDiffers, EngineError, Interrupted, LeaseOutrun, WorkerFull
+from ..engine.errors import CompareDiffers, EngineError, Interrupted, LeaseOutrun, WorkerFull, WorkerMemory
 from ..engine.executor import Executor
 from ..engine.ports import Ports
 from ..engine.states import Status, StepName
@@ -192,6 +192,9 @@ def _as_engine_error(error: Exception) -> EngineError:
         full = WorkerFull(settings.DATABASES["default"]["NAME"])
         full.retryable = True
         return full
+    if isinstance(error, MemoryError):
+        log.warning("no memory left", exc_info=error)
+        return WorkerMemory()
     if isinstance(error, own_database.GONE):
         log.warning("the console's own database did not answer", exc_info=error)
         return OwnDatabaseLost()

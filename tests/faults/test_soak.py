@@ -1,6 +1,6 @@
 """Kill after kill in the sync, at random moments: from the first connection of a worker to its last commit.
 
-TOWPATH_SOAK: how many kills (100). TOWPATH_SEED: what decides the moments.
+TOWPATH_SOAK: how many kills (1,000). TOWPATH_SEED: what decides the moments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.postgres.test_sync_kills import BAG, Writing
 # Fixtures that stand in the kit.
 pair = sync_faults_kit.pair
 
-KILLS = int(os.environ.get("TOWPATH_SOAK", "100"))
+KILLS = int(os.environ.get("TOWPATH_SOAK", "1000"))
 AT_ONCE = 100
 """So many kills with the application writing, then everything is compared."""
 

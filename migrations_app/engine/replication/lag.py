@@ -245,6 +245,11 @@ class SourceWatch:
         found = self.shapes([oid]).get(oid)
         return found.columns if found else ()
 
+    def place(self, oid: int) -> Place | None:
+        """Return the name that a table has now, None when it is gone."""
+        found = self.shapes([oid]).get(oid)
+        return found.place if found else None
+
     def shapes(self, oids: list[int] | None = None) -> dict[int, Shape]:
         """Return tables with their columns as they are now, all or those of `oids`, by oid."""
         try:

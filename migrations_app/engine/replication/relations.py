@@ -46,6 +46,9 @@ class Source(Protocol):
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
         """Return (schema, name) of the partitioned tables above a table."""
 
+    def place(self, oid: int) -> tuple[str, str] | None:
+        """Return the name that a table has now, None when it is gone."""
+
     def columns(self, oid: int) -> tuple[Column, ...]:
         """Return the columns of a table as its catalog has them now; none when it is gone."""
 
@@ -171,7 +174,9 @@ class Relations:
         table = self._tables.get(oid)
         if table is None:
             return self._new(relation)
-        if (table.schema, table.name) != (relation.schema, relation.name):
+        known = (table.schema, table.name)
+        # A row that was written under another name is one of this table all the same, once that was taken back.
+        if known != (relation.schema, relation.name) and self._source.place(oid) != known:
             raise _renamed(table, relation)
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)

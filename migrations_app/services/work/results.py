@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ... import clock
-from ...engine.errors import ConflictError, EngineError, SchemaChanged
+from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import as_data, count, listing, say, together
@@ -22,6 +22,7 @@ from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
+_TRIES_WITHOUT_MEMORY = 2
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
 
@@ -207,7 +208,8 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         return False
     since = task.failing_since or clock.now()
     in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
-    if error.retryable and in_window and task.status != Status.CANCELLING:
+    given_up = isinstance(error, WorkerMemory) and task.tries >= _TRIES_WITHOUT_MEMORY
+    if error.retryable and not given_up and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
