@@ -25,7 +25,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
-from django.utils import timezone
+
+from . import clock
 
 CONSOLE, MIGRATE, SYNC = "console", "migrate", "sync"
 CLUSTERS = (CONSOLE, MIGRATE, SYNC)
@@ -75,7 +76,7 @@ def beat(cluster: str = "") -> None:
         return
     try:
         WorkerBeat.objects.update_or_create(
-            cluster=name, host=socket.gethostname()[:120], pid=os.getpid(), defaults={"at": timezone.now()}
+            cluster=name, host=socket.gethostname()[:120], pid=os.getpid(), defaults={"at": clock.now()}
         )
     except (DatabaseError, InterfaceError):
         connection.close()

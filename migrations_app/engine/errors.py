@@ -109,6 +109,19 @@ class WorkerFull(EngineError):
         )
 
 
+class WorkerMemory(EngineError):
+    """The machine that runs this worker had no memory left for it. Nothing is lost; a few more tries follow."""
+
+    code = "WORKER-MEMORY"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            say("The worker had no memory left. Nothing was skipped."),
+            hint=say("Give the worker more memory, or let fewer tables be copied at the same time. Then press Retry."),
+        )
+
+
 class CompareDiffers(EngineError):
     """The comparison found differences; details are in the stored comparison."""
 
@@ -135,3 +148,14 @@ class PauseRequested(Interrupted):
 
 class LeaseLost(Interrupted):
     """Another worker owns the task now; this one must not touch anything any more."""
+
+
+class LeaseOutrun(LeaseLost):
+    """The target was last written under a later `epoch` than ours.
+
+    Another worker has taken over; or, when our lease is still good, what we know of the task is older than the target.
+    """
+
+    def __init__(self, message: str, *, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch

@@ -28,8 +28,14 @@ NEXT: dict[str, str] = {
     "RUN-RETRY": _BY_ITSELF,
     "RUN-DISK": template("Free space on the disk that the message names, then press Retry."),
     "WORKER-FULL": template("Free space on the disk that the message names, then press Retry."),
+    "WORKER-MEMORY": template(
+        "Give the worker more memory, or let fewer tables be copied at the same time. Then press Retry."
+    ),
     "WORKER-GONE": _BY_ITSELF,
     "CONSOLE-DB": _BY_ITSELF,
+    "RUN-TWICE": template(
+        "Stop the other console, such as one that a backup came from or a copy of this one. Then press Retry."
+    ),
     "PLAN-ERROR": template("Change what the message names in the settings of the task, then run the check again."),
     "INSTANCE-GONE": template("Open the settings of the task, choose the instance again and save."),
     "SRC-ERROR": template(
@@ -71,6 +77,13 @@ NEXT: dict[str, str] = {
     "DST-BOOKMARK": template(
         "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."
     ),
+    "DST-AHEAD": template(
+        "Restore a newer backup of the console's database and press Retry; or press Cancel, then Start again with the"
+        " objects made on the target cleared."
+    ),
+    "DST-CHANGED": template(
+        "Enter the address of the target that the task copied to and press Retry; or press Cancel and start again."
+    ),
     "DST-CONFLICT": template(
         "Let nobody write into the target. Then press Retry, take the source's row, copy the table again, or set it"
         " aside."
@@ -97,6 +110,7 @@ NEXT: dict[str, str] = {
     "SRC-OLDTX": _WAITS,
     "SRC-WALLIMIT": template("Raise max_slot_wal_keep_size on the source at once, and free its disk if that is short."),
     "SRC-FAILEDOVER": template("Nothing has to be done: the sync goes on at the server that took over."),
+    "RUN-EPOCH": template("Nothing has to be done. See that no other console works on the same tasks."),
     "WAL-LOST": template("Press Restart with new copy, or Cancel: the source has removed what the task still needed."),
     "SPOOL-BEGUN": template(
         "See why the target does not keep up. Nothing else has to be done while the spool has room."

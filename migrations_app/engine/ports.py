@@ -107,6 +107,8 @@ class DatabaseState:
     target_name: str
     system_id: str = ""
     timeline: int = 0
+    target_system_id: str = ""
+    """Which server the target is, since its first change; '' where the account may not see that."""
     slot: str = ""
     publication: str = ""
     consistent_point: int | None = None  # X of the slot

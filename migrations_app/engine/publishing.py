@@ -6,7 +6,8 @@ entries. So tables come and go in batches; before the slot nothing depends on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -19,6 +20,7 @@ BATCH_TABLES = 200
 _ROOTS_SINCE = 130000
 _TRUNCATE_SINCE = 110000
 _GENERATED_SINCE = 180000
+_KINDS = ("insert", "update", "delete", "truncate")
 _SOME_LISTED = (
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p"
     " JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid JOIN pg_catalog.pg_class c ON c.oid = r.prrelid"
@@ -54,6 +56,51 @@ def published_now(connection: Connection, name: str) -> set[int] | None:
         (name,),
     ).fetchone()
     return {int(oid) for oid in row[0] or ()} if row else None  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a publication brings now.
+
+    `kinds` of changes that the server knows, and those `kept_back` of them. `tables`: oids of those whose rows it
+    brings all, with all their columns. `entries`: the number of the entry of each table that it lists by itself; taken
+    out and put back, a table has another one.
+    """
+
+    kinds: tuple[str, ...]
+    kept_back: tuple[str, ...]
+    tables: frozenset[int]
+    entries: Mapping[int, int] = field(default_factory=dict)
+
+
+def brought_now(connection: Connection, name: str) -> Brought | None:
+    """Return what a publication brings, None when there is none of that name. Raises psycopg's errors."""
+    row = connection.execute(
+        "SELECT pubinsert, pubupdate, pubdelete, (row_to_json(p) ->> 'pubtruncate')::bool"
+        " FROM pg_catalog.pg_publication p WHERE pubname = %s",
+        (name,),
+    ).fetchone()
+    if row is None:
+        return None
+    brought = connection.execute(
+        "SELECT t.relid::bigint FROM pg_catalog.pg_get_publication_tables(%s) t",  # of a name that is there
+        (name,),
+    ).fetchall()
+    listed = connection.execute(
+        "SELECT r.prrelid::bigint, r.oid::bigint,"
+        " coalesce(row_to_json(r) ->> 'prqual', row_to_json(r) ->> 'prattrs') IS NOT NULL"
+        " FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid"
+        " WHERE p.pubname = %s",
+        (name,),
+    ).fetchall()
+    limited = {int(str(table)) for table, _, limits in listed if limits}
+    known = {kind: bool(comes) for kind, comes in zip(_KINDS, row, strict=True) if comes is not None}
+    return Brought(
+        kinds=tuple(known),
+        kept_back=tuple(kind for kind, comes in known.items() if not comes),
+        tables=frozenset(int(str(table)) for (table,) in brought) - limited,
+        entries={int(str(table)): int(str(entry)) for table, entry, _ in listed},
+    )
 
 
 def making(name: str, tables: list[Table], version: int) -> Iterator[tuple[list[Table], str]]:

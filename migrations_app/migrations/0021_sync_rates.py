@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migrations_app", "0018_snapshot_since")]
+    dependencies = [("migrations_app", "0020_target_system")]
 
     operations = [
         migrations.AddField("migrationtask", "wal_bytes_per_second", models.FloatField(blank=True, null=True)),

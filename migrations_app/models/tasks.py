@@ -157,6 +157,7 @@ class TaskDatabase(models.Model):
     target_name = models.CharField(max_length=63)
     system_id = models.CharField(max_length=30, blank=True, default="")
     timeline = models.PositiveIntegerField(default=0)
+    target_system_id = models.CharField(max_length=30, blank=True, default="")
     slot = models.CharField(max_length=63, blank=True, default="")
     publication = models.CharField(max_length=63, blank=True, default="")
     consistent_point = models.BigIntegerField(null=True, blank=True)

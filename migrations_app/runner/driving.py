@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from .. import own_database, queue
-from ..engine.errors import CompareDiffers, EngineError, Interrupted, WorkerFull
+from ..engine.errors import CompareDiffers, EngineError, Interrupted, LeaseOutrun, WorkerFull, WorkerMemory
 from ..engine.executor import Executor
 from ..engine.failpoints import durable
 from ..engine.plan import Plan
@@ -93,6 +93,10 @@ def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:
         at_step(run.step)
         try:
             run.work(stop_at_sync=stop_at_sync)
+        except LeaseOutrun as reason:
+            found = reason.epoch
+            log.warning("the target was written under epoch %s, ours is %s", found, claim.epoch)
+            _written(claim, lambda: work.outrun(claim, run.step, found))
         except Interrupted as reason:
             log.info("stopped: %s", type(reason).__name__)
             _release(claim)
@@ -209,6 +213,9 @@ def _as_engine_error(error: Exception) -> EngineError:
         full = WorkerFull(settings.DATABASES["default"]["NAME"])
         full.retryable = True
         return full
+    if isinstance(error, MemoryError):
+        log.warning("no memory left", exc_info=error)
+        return WorkerMemory()
     if isinstance(error, own_database.GONE):
         log.warning("the console's own database did not answer", exc_info=error)
         return OwnDatabaseLost()

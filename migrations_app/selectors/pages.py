@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import queue
+from .. import clock, queue
 from ..crypto import UnreadableSecret
 from ..engine.cleaning.side import by_hand
 from ..engine.plan import Side
@@ -220,7 +220,7 @@ def connection_test(*, user: Viewer, test_id: uuid.UUID | str) -> ConnectionTest
 
 def health() -> Health:
     """Return how many workers gave a sign of life lately, and what is wrong if none did."""
-    fresh = timezone.now() - timedelta(seconds=30)
+    fresh = clock.now() - timedelta(seconds=30)
     beats = list(WorkerBeat.objects.filter(at__gt=fresh).values_list("cluster", flat=True))
     count = sum(1 for cluster in beats if cluster != "dispatcher")
     missing = [name for name in queue.CLUSTERS if name not in beats]
@@ -241,7 +241,7 @@ def readiness() -> Health:
     found = health()
     held = MigrationTask.objects.filter(status__in=WORKED, lease_until__isnull=False).order_by("lease_until")
     until = held.values_list("lease_until", flat=True).first()
-    age = max(0.0, (timezone.now() - until).total_seconds() + settings.LEASE_SECONDS) if until else None
+    age = max(0.0, (clock.now() - until).total_seconds() + settings.LEASE_SECONDS) if until else None
     problem = found.problem
     try:
         Endpoint.objects.exclude(password="").first()

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import queue
+from .. import clock, queue
 from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
@@ -202,7 +202,7 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         actor=actor,
         code="TASK-COMPLETING",
         message=say("Complete pressed: draining the last changes, then comparing."),
-        woken_at=timezone.now(),
+        woken_at=clock.now(),
         compare_requested=False,
     )
     if not task.foreground:
@@ -245,7 +245,7 @@ def begin_cancel(task: MigrationTask, *, actor: Actor, code: str, message: str, 
         code=code,
         message=message,
         **{
-            "woken_at": timezone.now(),
+            "woken_at": clock.now(),
             "compare_requested": False,
             "foreground": False,
             "paused_for": None,
@@ -341,7 +341,7 @@ def try_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     if task.failing_since is None or task.not_before is None or Status(task.status) not in WORKED:
         raise Refused(_("The task is not waiting for another try now. Look at it again."))
     note(task, say("Try now pressed."), actor=actor, code="RUN-RETRY")
-    touch(task, not_before=None, woken_at=timezone.now())
+    touch(task, not_before=None, woken_at=clock.now())
     task.refresh_from_db()
     if not task.foreground:
         _wake(task)
@@ -377,7 +377,7 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None) -> None:
 
 def workers_alive() -> bool:
     """Say whether a worker that cleans up and syncs gave a sign of life within the last 30 seconds."""
-    return WorkerBeat.objects.filter(cluster=queue.SYNC, at__gt=timezone.now() - timedelta(seconds=30)).exists()
+    return WorkerBeat.objects.filter(cluster=queue.SYNC, at__gt=clock.now() - timedelta(seconds=30)).exists()
 
 
 @transaction.atomic

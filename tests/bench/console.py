@@ -41,10 +41,11 @@ def serve(installation: Installation) -> tuple[int, int]:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return port, process.pid
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", "/healthz")
+                with connection.getresponse() as answer:
+                    if answer.status == 200:
+                        return port, process.pid
         except OSError:
             time.sleep(0.1)
     raise SystemExit(f"the web server did not start:\n{installation.logs()[-2000:]}")

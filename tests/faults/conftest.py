@@ -153,6 +153,14 @@ def breakable(breakable_source: Cluster, breakable_target: Cluster, tmp_path: Pa
                 connection.execute("SELECT pg_reload_conf()")
 
 
+@pytest.fixture(params=["binary", "text"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the sync's values come from the source; tables with and without a key are in every scene."""
+    if request.param == "text":
+        monkeypatch.setattr("migrations_app.engine.replication.session._BINARY_SINCE", 10**9)
+    return str(request.param)
+
+
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
     """Shorten what a silent server is given, a minute in earnest, to the seconds that this returns."""

@@ -45,7 +45,7 @@ def test_a_hung_backend_in_the_sync_is_given_up(
 
 @pytest.mark.fault("N3", "a server process stopped with SIGSTOP in the copy, patience shortened")
 @pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.usefixtures("short_patience")
+@pytest.mark.usefixtures("short_patience", "form")
 def test_a_hung_backend_in_the_copy_is_given_up(breakable: Scene, side: str, record_property: Record) -> None:
     with writing(breakable) as writers, slowed(breakable, 400_000) as (driver, proxies):
         driver.until_step(StepName.COPY)

@@ -35,6 +35,7 @@ def through(scene: Scene, proxies: Proxies) -> Driver:
 @pytest.mark.sample(1)
 @pytest.mark.fault("N2", "both directions held in the sync, patience shortened")
 @pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.usefixtures("form")
 def test_a_frozen_line_in_the_sync_is_given_up(
     scene: Scene, proxies: Proxies, side: str, short_patience: float, record_property: Record
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_run_behind_a_frozen_line_can_be_stopped_in_each_step(
 
 @pytest.mark.quick
 @pytest.mark.fault("N1", "cut by RST in the sync, many times, at random moments")
+@pytest.mark.usefixtures("form")
 def test_lines_that_are_cut_in_the_sync_lose_nothing(scene: Scene, proxies: Proxies, record_property: Record) -> None:
     with writing(scene) as writers, through(scene, proxies) as driver:
         driver.until_in_sync()
@@ -169,7 +171,8 @@ def test_lines_that_are_cut_in_the_sync_lose_nothing(scene: Scene, proxies: Prox
 @pytest.mark.fault("N1", "cut at a random byte, from the first byte of the schema to the sync, by RST and FIN")
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("how", list(Cut), ids=["rst", "fin"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.usefixtures("form")
 def test_a_line_cut_at_any_byte_loses_nothing(
     scene: Scene, proxies: Proxies, side: str, how: Cut, seed: int, record_property: Record
 ) -> None:
@@ -192,7 +195,7 @@ def test_a_line_cut_at_any_byte_loses_nothing(
 
 
 @pytest.mark.fault("N4", "50 kB/s and 300 ms with jitter, patience shortened: no false alarm")
-@pytest.mark.usefixtures("short_patience")
+@pytest.mark.usefixtures("short_patience", "form")
 def test_a_crawling_line_is_not_given_up(scene: Scene, proxies: Proxies, record_property: Record) -> None:
     for proxy in proxies.values():
         proxy.rate, proxy.delay, proxy.jitter = 50_000, 0.02, 0.02
@@ -212,6 +215,7 @@ def test_a_crawling_line_is_not_given_up(scene: Scene, proxies: Proxies, record_
 
 
 @pytest.mark.fault("N5", "reset with 3 % chance per connection and second")
+@pytest.mark.usefixtures("form")
 def test_lines_that_break_all_the_time_still_finish(scene: Scene, proxies: Proxies, record_property: Record) -> None:
     for proxy in proxies.values():
         proxy.reset_chance, proxy.rate = 0.03, 300_000

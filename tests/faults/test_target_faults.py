@@ -111,6 +111,29 @@ def test_a_full_disk_of_the_target_is_told_and_taken_up_again(
         boss.execute("DROP TABLESPACE small")
 
 
+@pytest.mark.fault("C3", "the tablespace of the target's database full in the sync, then given room")
+def test_a_disk_of_the_target_that_fills_up_in_the_sync_is_told_and_taken_up_again(
+    breakable: Scene, record_property: Record
+) -> None:
+    with small_disk(96) as disk, breakable.target.connect() as boss:
+        boss.execute(f"CREATE TABLESPACE tight LOCATION '{disk}'".encode())
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE tight'.encode())
+        with Driver(breakable.plan()) as driver:
+            driver.until_in_sync()
+            with fill_up(disk):
+                breakable.at("source", "UPDATE big SET note = note || repeat('x', 4000)")
+                failure = driver.until_failure(120)
+        record_property("seen", f"{failure.code}: {failure.message}")
+        assert (failure.code, failure.retryable) == ("DST-FULL", False)
+        assert failure.hint
+        with Driver(breakable.plan(epoch=99), driver.ports, driver.step) as again:
+            breakable.at("source", "INSERT INTO ledger VALUES (-1, 0, 'after')")
+            breakable.drained(again, 120)
+        breakable.assert_whole()
+        boss.execute(f'ALTER DATABASE "{breakable.target_db}" SET TABLESPACE pg_default'.encode())
+        boss.execute("DROP TABLESPACE tight")
+
+
 @pytest.mark.fault("A15", "the worker's disk full when the schema is dumped, then given room")
 def test_a_full_disk_of_the_worker_is_told(scene: Scene, record_property: Record) -> None:
     with small_disk(1) as disk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import random
 import subprocess
@@ -20,6 +21,8 @@ from tests.postgres.spool_kit import SpoolPair, standing_still
 from tests.postgres.test_sync_kills import BAG, Writing
 from tests.postgres.test_sync_kills import own_cluster as _own_cluster
 from tests.postgres.test_sync_kills import writing as _writing
+
+SEED = int(os.environ.get("TOWPATH_SEED", "1"))
 
 # Fixtures that stand elsewhere.
 pair = spool_kit.pair
@@ -64,9 +67,8 @@ def test_kills_while_the_spool_is_filled_and_while_it_is_emptied(
     pair.catch_up()
     remember(pair)
     writing.start(pair)
-    seed = random.randrange(10**6)  # noqa: S311 - no secret
-    print(f"seed {seed}")
-    dice = random.Random(seed)  # noqa: S311 - no secret
+    print(f"TOWPATH_SEED={SEED}")
+    dice = random.Random(f"{SEED} {rounds}")  # noqa: S311 - no secret
     for number in range(rounds):
         first = (number + 1) * 1_000_000
         with standing_still(pair):

@@ -10,12 +10,15 @@ import pytest
 
 from migrations_app.engine.errors import (
     ConflictError,
+    EngineError,
     SchemaChanged,
     SlotLost,
     SourceError,
     TargetError,
 )
 from migrations_app.engine.replication import lag
+from migrations_app.engine.replication.polling import Poll
+from migrations_app.engine.replication.session import SyncSession
 from tests.postgres import sync_faults_kit
 from tests.postgres.sync_faults_kit import TABLE, count, failure
 from tests.postgres.sync_kit import Pair
@@ -163,6 +166,72 @@ def test_a_table_taken_out_of_the_publication_is_named(pair: Pair) -> None:
     assert (error.code, "Missing: public.t." in error.message) == ("SRC-PUBLICATION", True)
 
 
+def told_while_it_syncs(pair: Pair, monkeypatch: pytest.MonkeyPatch, *statements: str) -> EngineError:
+    """Run statements on the source while a session is open, and return what the looks from beside it find."""
+    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
+    statements = tuple(one.replace("$p", f'"{pair.state.publication}"') for one in statements)
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = Poll(run, pair.database, session.watch)
+        session.advance(until=pair.insert_lsn())
+        poll.look(pair.state)
+        pair.at_source(*statements)
+        with pytest.raises(SourceError) as caught:
+            session.advance(stop=lambda: bool(poll.look(pair.state)) and False)
+    assert caught.value.code == "SRC-PUBLICATION"
+    assert not caught.value.retryable
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("statements", "words", "run"),
+    [
+        (("ALTER PUBLICATION $p DROP TABLE t",), "Missing: public.t.", 'ADD TABLE ONLY "public"."t"'),
+        (("ALTER PUBLICATION $p SET TABLE t WHERE (id > 5), u",), "Missing: public.t.", 'DROP TABLE ONLY "public"."t"'),
+        (("ALTER PUBLICATION $p SET (publish = 'insert')",), "Kept back: update, delete, truncate.", "SET (publish ="),
+        (
+            ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t"),
+            "put them back: public.t.",
+            "copy these tables again",
+        ),
+        (("DROP PUBLICATION $p",), "is gone from the source", "Start the migration again"),
+    ],
+    ids=["taken-out", "limited", "kinds", "put-back", "dropped"],
+)
+def test_a_publication_that_is_edited_while_the_sync_runs_stops_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...], words: str, run: str
+) -> None:
+    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    error = told_while_it_syncs(pair, monkeypatch, *statements)
+    assert words in error.message
+    assert run in error.hint
+
+
+def test_a_publication_mended_as_the_hint_says_lets_the_sync_go_on(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    error = told_while_it_syncs(
+        pair,
+        monkeypatch,
+        "ALTER PUBLICATION $p SET TABLE t WHERE (id > 5); ALTER PUBLICATION $p SET (publish = 'insert')",
+    )
+    statements = error.hint.partition("Run on the source: ")[2].partition(". Then")[0]
+    pair.at_source(statements, "INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)", "UPDATE t SET v = 'x'")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_publication(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
+    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = Poll(run, pair.database, session.watch)
+        poll.look(pair.state)
+        pair.at_source("DROP TABLE u")
+        poll.look(pair.state)
+    assert any("public.u of" in message and "gone" in message for _, _, message in pair.store.events)
+
+
 def test_a_publication_that_is_gone_is_refused(pair: Pair) -> None:
     pair.build(TABLE)
     pair.at_source(f'DROP PUBLICATION "{pair.state.publication}"')
@@ -176,6 +245,45 @@ def test_a_table_renamed_between_two_sessions_is_noticed_at_its_first_change(pai
     pair.catch_up()
     pair.at_source("INSERT INTO u VALUES (1)")
     assert "now called public.u" in failure(pair, SchemaChanged).message
+
+
+def test_a_table_renamed_within_a_transaction_leaves_its_namesake_alone(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_source(
+        "BEGIN; INSERT INTO t VALUES (1, 'before'); ALTER TABLE t RENAME TO u;"
+        " CREATE TABLE t (id int PRIMARY KEY, v text);"
+        " INSERT INTO t VALUES (7, 'of the namesake'); INSERT INTO u VALUES (2, 'after'); COMMIT"
+    )
+    assert "now called public.u" in failure(pair, SchemaChanged).message
+    assert count(pair) == 0
+    pair.at_source("DROP TABLE t; ALTER TABLE u RENAME TO t")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_schema_renamed_within_a_transaction_leaves_its_namesake_alone(pair: Pair) -> None:
+    pair.build("CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, v text)")
+    pair.at_source(
+        "BEGIN; INSERT INTO s.t VALUES (1, 'before'); ALTER SCHEMA s RENAME TO r; CREATE SCHEMA s;"
+        " CREATE TABLE s.t (id int PRIMARY KEY, v text); INSERT INTO s.t VALUES (7, 'of the namesake');"
+        " INSERT INTO r.t VALUES (2, 'after'); COMMIT"
+    )
+    assert "r.t" in failure(pair, SchemaChanged).message
+    assert pair.value("SELECT count(*) FROM s.t", "target") == 0
+
+
+def test_an_identity_that_changes_between_two_updates_finds_the_right_rows(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, b int NOT NULL, v text); CREATE UNIQUE INDEX ub ON t (b)")
+    pair.at_source(
+        "INSERT INTO t VALUES (1, 2, 'one'), (2, 1, 'two'), (3, 3, 'three')",
+        "UPDATE t SET v = 'by key' WHERE id = 1",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX ub",
+        "UPDATE t SET v = 'by b' WHERE b = 1; UPDATE t SET b = 9 WHERE b = 3",
+        "ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET v = 'by all' WHERE b = 9",
+        "ALTER TABLE t REPLICA IDENTITY DEFAULT; DELETE FROM t WHERE id = 1",
+    )
+    pair.catch_up()
+    pair.assert_equal()
 
 
 def test_a_publication_that_keeps_deletes_back_is_refused(pair: Pair) -> None:
@@ -211,6 +319,30 @@ def test_another_server_behind_the_address_is_refused(pair: Pair) -> None:
     pair.build(TABLE)
     pair.store.save_database(replace(pair.state, system_id="42"))
     assert failure(pair, SourceError).code == "SRC-CHANGED"
+
+
+def test_another_target_behind_the_address_is_refused(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.catch_up()
+    assert pair.state.target_system_id == pair.value(
+        "SELECT system_identifier::text FROM pg_control_system()", "target"
+    )
+    pair.store.save_database(replace(pair.state, target_system_id="42"))
+    error = failure(pair, TargetError)
+    assert (error.code, error.retryable) == ("DST-CHANGED", False)
+    assert "instead of 42" in error.message
+    assert "address of the target" in error.hint
+
+
+def test_a_target_ahead_of_what_the_task_knows_keeps_its_position(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_source("INSERT INTO t VALUES (1)")
+    pair.catch_up()
+    pair.store.save_database(replace(pair.state, bookmark=None))
+    pair.at_source("INSERT INTO t VALUES (2)")
+    pair.catch_up()
+    pair.assert_equal()
+    assert [code for _, code, _ in pair.store.events] == ["RUN-EPOCH"]
 
 
 def test_a_busy_slot_names_the_process_that_reads_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import signal
@@ -24,6 +25,8 @@ from tests.folders import public_folder
 from tests.postgres import sync_faults_kit
 from tests.postgres.sync_faults_kit import TABLE, failure
 from tests.postgres.sync_kit import Pair
+
+SEED = int(os.environ.get("TOWPATH_SEED", "1"))
 
 # Fixtures that stand in the kit.
 pair = sync_faults_kit.pair
@@ -120,9 +123,8 @@ def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Wr
     pair.build(BAG)
     pair.catch_up()
     writing.start(pair)
-    seed = random.randrange(10**6)  # noqa: S311 - no secret
-    print(f"seed {seed}")
-    dice = random.Random(seed)  # noqa: S311 - no secret
+    print(f"TOWPATH_SEED={SEED}")
+    dice = random.Random(f"{SEED} {path}")  # noqa: S311 - no secret
     for number in range(10):
         # A large transaction now and then, so that some kills hit the middle of one.
         if number % 2:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.report import ELSEWHERE, ROWS
+from tests.faults.rows import ELSEWHERE, ROWS
 
 HERE = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..connect import Connection
-from ..errors import LeaseLost, TargetError
+from ..errors import LeaseOutrun, TargetError
 from ..failpoints import durable
 from ..lsn import format_lsn, parse_lsn
 from ..names import TARGET_SCHEMA, qualified, quote
@@ -80,7 +80,7 @@ def read(connection: Connection, task: str) -> Bookmark | None:
 def claim(connection: Connection, task: str, epoch: int) -> int:
     """Take the row for `epoch` and return its position. Waits for a batch that an older worker still commits.
 
-    Raises LeaseLost when a newer epoch has it, TargetError when the row is gone.
+    Raises LeaseOutrun when a newer epoch has it, TargetError when the row is gone.
     """
     if read(connection, task) is None:
         raise _gone()
@@ -95,7 +95,8 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
     found = read(connection, task)
     if found is None:
         raise _gone()
-    raise LeaseLost(say("epoch {epoch} has taken over from epoch {epoch_2}", epoch=found.epoch, epoch_2=epoch))
+    said = say("epoch {epoch} has taken over from epoch {epoch_2}", epoch=found.epoch, epoch_2=epoch)
+    raise LeaseOutrun(said, epoch=found.epoch)
 
 
 def _gone() -> TargetError:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..connect import Connection
 from ..errors import SourceError
 from ..failover import identity_of, require_continuation, took_over
-from ..outcome import Run
-from ..plan import DatabasePlan, Side
+from ..names import qualified, quote
 from ..ports import NEVER, DatabaseState, Store, TableState
+from ..publishing import Brought
 from ..wording import NOTHING, listing, say
 from .explained import require_tables
 from .lag import SourceWatch
+
+_STATEMENTS = 5
 
 
 def require_same_server(
@@ -58,78 +59,91 @@ def require_same_server(
         )
 
 
-def require_publication(
-    ordinary: Connection, state: DatabaseState, known: Sequence[TableState], watch: SourceWatch
-) -> None:
+def require_publication(watch: SourceWatch, state: DatabaseState, known: Sequence[TableState]) -> Brought:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
-    Tables that the stream leaves out altogether do not count.
+    Returns what it brings. Tables that the stream leaves out altogether do not count.
     """
-    row = ordinary.execute(
-        "SELECT pubinsert AND pubupdate AND pubdelete AND coalesce((row_to_json(p) ->> 'pubtruncate')::bool, true)"
-        " FROM pg_catalog.pg_publication p WHERE pubname = %s",
-        (state.publication,),
-    ).fetchone()
-    listed = ordinary.execute(
-        "SELECT t.relid::bigint FROM pg_catalog.pg_publication p,"
-        " LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t WHERE p.pubname = %s",
-        (state.publication,),
-    ).fetchall()
-    # By oid: a renamed table is still published, and its first change says what happened.
-    tables = {
-        table.oid: f"{table.schema}.{table.name}" for table in known if not table.unlogged and table.watermark != NEVER
-    }
-    missing = sorted(tables[oid] for oid in tables.keys() - {int(str(found[0])) for found in listed})
-    if row == (True,) and missing:
-        require_tables([one for one in known if one.oid in tables], watch.shapes(list(tables)))
-    if row != (True,) or missing:
-        what = say("is gone from the source") if row is None else say("does not publish every change any more")
+    tables = _streamed(known)
+    brought = watch.brought(state.publication)
+    if brought is None:
+        raise _publication_gone(state.publication)
+    missing = tables.keys() - brought.tables
+    if missing and not brought.kept_back:
+        require_tables(list(tables.values()), watch.shapes(list(tables)))
+    _require_whole(state.publication, brought, [tables[oid] for oid in missing])
+    return brought
+
+
+def require_publication_kept(
+    watch: SourceWatch, state: DatabaseState, known: Sequence[TableState], before: Brought | None
+) -> Brought:
+    """Do so in a running sync: also raise when a table was taken out since `before`, and was put back meanwhile.
+
+    A table that was dropped on the source is not missed here: that is told by itself.
+    """
+    tables = _streamed(known)
+    brought = watch.brought(state.publication)
+    if brought is None:
+        raise _publication_gone(state.publication)
+    missing = tables.keys() - brought.tables
+    there = watch.shapes(list(missing)) if missing else {}
+    _require_whole(state.publication, brought, [tables[oid] for oid in missing if oid in there])
+    entries = before.entries if before else {}
+    back = [tables[oid] for oid, entry in brought.entries.items() if oid in tables and entries.get(oid, entry) != entry]
+    if back:
         raise SourceError(
             say(
-                "The publication {publication} {what}.",
+                "Somebody took these tables out of the publication {publication} and put them back: {names}.",
                 publication=state.publication,
-                what=what,
-            )
-            + (say(" Missing: {names}.", names=listing(missing, 10)) if missing else NOTHING),
-            hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
+                names=listing(_names(back), 10),
+            ),
+            hint=say(
+                "What was written to them in between is lost to the sync. Press Retry, then copy these tables again; "
+                "or start the migration again."
+            ),
             code="SRC-PUBLICATION",
         )
+    return brought
 
 
-_LOOK_SECONDS = 30.0
+def _streamed(known: Sequence[TableState]) -> dict[int, TableState]:
+    """Return the tables whose changes have to come, by oid: a renamed one is still published."""
+    return {table.oid: table for table in known if not table.unlogged and table.watermark != NEVER}
 
 
-class StillPublished:
-    """Looks about twice a minute whether the publication is what it was when the session began. One thread only.
+def _names(tables: Sequence[TableState]) -> list[str]:
+    return sorted(f"{table.schema}.{table.name}" for table in tables)
 
-    Somebody may change it at any time, and the stream then leaves changes out without a word.
-    """
 
-    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
-        """Take note of it as it is. Raises EngineError."""
-        self._run, self._database, self._watch = run, database, watch
-        self._name = run.ports.store.database(database.source_name).publication
-        self._seen = watch.entries(self._name) if self._name else None
-        self._looked_at = time.monotonic()
+def _publication_gone(publication: str) -> SourceError:
+    return SourceError(
+        say("The publication {publication} {what}.", publication=publication, what=say("is gone from the source")),
+        hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
+        code="SRC-PUBLICATION",
+    )
 
-    def look(self, *, now: bool = False) -> None:
-        """Raise SourceError when changes may be lost. Nothing happens before the time has come, unless `now`."""
-        if self._seen is None or (not now and time.monotonic() - self._looked_at < _LOOK_SECONDS):
-            return
-        found, before = self._watch.entries(self._name), self._seen
-        self._looked_at, self._seen = time.monotonic(), found
-        if found == before:
-            return
-        store, source = self._run.ports.store, self._database.source_name
-        tables = [table for table in store.tables(source) if not table.set_aside]
-        there = self._watch.shapes([table.oid for table in tables])  # one that is gone is told elsewhere
-        with self._run.sessions.session(Side.SOURCE, source) as session:
-            known = [table for table in tables if table.oid in there]
-            require_publication(session, store.database(source), known, self._watch)
-        back = [oid for oid, entry in found[1].items() if before[1].get(oid, entry) != entry]
-        if found[0] != before[0] or back:
-            raise SourceError(
-                say("The publication {publication} was changed, and changed back.", publication=self._name),
-                hint=say("Somebody dropped tables or changed it, and changes may be lost. Start the migration again."),
-                code="SRC-PUBLICATION",
-            )
+
+def _require_whole(publication: str, brought: Brought, missing: Sequence[TableState]) -> None:
+    if not brought.kept_back and not missing:
+        return
+    statements = []
+    if brought.kept_back:
+        statements.append(f"ALTER PUBLICATION {quote(publication)} SET (publish = '{', '.join(brought.kinds)}')")
+    for table in missing[:_STATEMENTS]:
+        name = qualified(table.schema, table.name)
+        if table.oid in brought.entries:
+            statements.append(f"ALTER PUBLICATION {quote(publication)} DROP TABLE ONLY {name}")
+        statements.append(f"ALTER PUBLICATION {quote(publication)} ADD TABLE ONLY {name}")
+    what = say("does not publish every change any more")
+    raise SourceError(
+        say("The publication {publication} {what}.", publication=publication, what=what)
+        + (say(" Kept back: {kinds}.", kinds=", ".join(brought.kept_back)) if brought.kept_back else NOTHING)
+        + (say(" Missing: {names}.", names=listing(_names(missing), 10)) if missing else NOTHING),
+        hint=say(
+            "Somebody changed it, and changes may be lost. Run on the source: {statements}. Then press Retry, and copy "
+            "the tables again that it left out; or start the migration again.",
+            statements="; ".join(statements),
+        ),
+        code="SRC-PUBLICATION",
+    )

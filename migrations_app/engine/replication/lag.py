@@ -19,7 +19,7 @@ from ..lsn import format_lsn, parse_lsn
 from ..names import literal
 from ..plan import Side
 from ..ports import Store
-from ..publishing import published_now
+from ..publishing import Brought, brought_now, published_now
 from ..renaming import Renaming
 from ..shapes import Shape, read_lineage, read_shapes
 from ..source_setup import without_identity
@@ -306,15 +306,6 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
         return [_unknown(row) for row in rows]
 
-    def entries(self, publication: str) -> tuple[str, dict[int, int]]:
-        """Return what tells a publication and its options, '' when there is none, and its entries by table (oids)."""
-        try:
-            with self._lock:
-                rows = self._connection.execute(query("publication_entries"), {"name": publication}).fetchall()
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading the publication")) from error
-        return next((str(row[0]) for row in rows), ""), {int(str(row[1])): int(str(row[2])) for row in rows if row[1]}
-
     def published(self, publication: str) -> set[int]:
         """Return the oids that a publication lists; none where there is no such publication, or it has no name."""
         if not publication:
@@ -324,6 +315,14 @@ class SourceWatch:
                 return published_now(self._connection, publication) or set()
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
+
+    def brought(self, publication: str) -> Brought | None:
+        """Return what a publication brings now, None when it is gone."""
+        try:
+            with self._lock:
+                return brought_now(self._connection, publication)
+        except psycopg.Error as error:
+            raise translate(error, Side.SOURCE, say("reading its publication")) from error
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

@@ -20,8 +20,10 @@ from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
+from ..publishing import Brought
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
+from .continuing import require_publication_kept
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
@@ -53,20 +55,23 @@ class Poll:
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
         self._run, self._database, self._watch = run, database, watch
         self._sequences = FollowedSequences(run, database, watch)
+        self._brought: Brought | None = None
         self._tables: list[TableState] = []  # of the look under way: there may be very many
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
 
-        Carries sequences on as well. Of tables it asks the source for one number, and reads those of both sides only
-        when it is another one than before, or something that was told may have been settled. Nothing happens before
-        the time has come, unless it has to be `now`. Raises EngineError.
+        Carries sequences on as well. Asks the source for one number and its publication, and reads tables of both sides
+        only when the number is another one than before, or something that was told may have been settled. Nothing
+        happens before the time has come, unless it has to be `now`. Raises EngineError: SourceError, when the
+        publication was edited.
         """
         if not now and time.monotonic() - _looked.get(state.slot, -_SECONDS) < _SECONDS:
             return state
         state = self._sequences.look(state)
         shapes = self._watch.shapes_hash()
         _looked[state.slot] = time.monotonic()
+        self._look_at_publication(state)
         marks = [mark for mark in state.told_drift if mark.startswith(MARK)]
         if shapes == state.shapes_seen and len(marks) == len(state.told_drift):
             return state
@@ -81,6 +86,12 @@ class Poll:
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
+
+    def _look_at_publication(self, state: DatabaseState) -> None:
+        before = self._brought
+        if state.publication and (before is None or self._watch.brought(state.publication) != before):
+            known = self._run.ports.store.tables(self._database.source_name)
+            self._brought = require_publication_kept(self._watch, state, known, before)
 
     @staticmethod
     def _key(facts: str) -> str:

@@ -10,13 +10,15 @@ from dataclasses import replace
 
 import psycopg
 
-from ..connect import Connection, set_all, speak
+from ..connect import Connection, set_all, speak, translate
 from ..errors import PlanError, TargetError
+from ..lsn import format_lsn
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, Kind, LedgerItem, TableState
+from ..probe import read_system_id
 from ..silencing import refused, silence
 from ..wording import say
 from . import bookmark
@@ -40,6 +42,7 @@ def prepare_target(
         return
     known = run.ports.store.tables(database.source_name) if tables is None else tables
     try:
+        _require_same_target(run, database, connection)
         _prepare_bookmark(run, database, connection)
         _prepare_tables(run, database, connection, known)
     except psycopg.Error as error:
@@ -106,9 +109,72 @@ def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) 
         )
     )
     bookmark.create(connection)
+    if (ahead := _ahead(connection, run.plan.key, state)) is not None:
+        run.ports.store.save_database(replace(state, bookmark=ahead))
+        said = say(
+            "The target already holds changes up to {position} that this console did not know of, as after its own "
+            "database was restored from a backup. The target's position counts: the sync goes on from there.",
+            position=format_lsn(ahead),
+        )
+        run.ports.store.event("warning", "RUN-EPOCH", said)
+        return
     bookmark.reset(connection, run.plan.key, state.consistent_point, run.plan.epoch)
     # From here on the row on the target is the truth: once it has moved it must never be set back.
     run.ports.store.save_database(replace(state, bookmark=state.consistent_point))
+
+
+def _require_same_target(run: Run, database: DatabasePlan, connection: Connection) -> None:
+    """Raise TargetError when this is not the server that got the first change; a standby that took over is the same."""
+    store = run.ports.store
+    state, now = store.database(database.source_name), read_system_id(connection)
+    if now is None or now == state.target_system_id:
+        return
+    if not state.target_system_id:
+        store.save_database(replace(state, target_system_id=now))
+        return
+    raise TargetError(
+        say(
+            "This is not the target that the migration started with: system {now} instead of {before}. What was copied "
+            "and applied may be missing there.",
+            now=now,
+            before=state.target_system_id,
+        ),
+        code="DST-CHANGED",
+    )
+
+
+def require_nothing_applied(run: Run, database: DatabasePlan) -> None:
+    """Raise TargetError when the target has got changes of this task that its rows here know nothing of.
+
+    Tables must not be copied then: they would be set back to before changes that are never sent again.
+    """
+    state = run.ports.store.database(database.source_name)
+    if state.consistent_point is None or state.bookmark is not None:
+        return
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            ahead = _ahead(connection, run.plan.key, state)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading the bookmark")) from error
+    if ahead is not None:
+        raise TargetError(
+            say(
+                "The target of {name} already holds changes up to {position} that this console does not know of, so "
+                "nothing is copied onto it: the console's own database seems to be older than the target.",
+                name=database.source_name,
+                position=format_lsn(ahead),
+            ),
+            code="DST-AHEAD",
+        )
+
+
+def _ahead(connection: Connection, key: str, state: DatabaseState) -> int | None:
+    """Return the target's position when it has taken changes of this very slot, None when it has not."""
+    row = bookmark.read(connection, key)
+    if row is None or not row.batches or state.consistent_point is None or row.lsn <= state.consistent_point:
+        return None
+    return row.lsn
 
 
 def _prepare_tables(run: Run, database: DatabasePlan, connection: Connection, tables: Sequence[TableState]) -> None:

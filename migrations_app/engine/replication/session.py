@@ -279,7 +279,7 @@ class SyncSession:
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                require_publication(ordinary, state, self.tables(), self.watch)
+                require_publication(self.watch, state, self.tables())
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()

@@ -24,6 +24,7 @@ from ..pacing import Pacing
 from ..plan import DatabasePlan, Side
 from ..ports import TableState, TableStatus
 from ..replication.beside import Beside
+from ..replication.prepare import require_nothing_applied
 from ..rotation import Rotation
 from ..snapshot import Snapshot
 from ..table_work import Busy, GaveWay, Moved, TableWork
@@ -56,6 +57,8 @@ def run(run: Run) -> Outcome:
 
 
 def _copy(run: Run) -> None:
+    for database in run.databases():
+        require_nothing_applied(run, database)
     for number in range(_PASSES):
         if not (aside := _pass(run, again=number > 0)):
             return

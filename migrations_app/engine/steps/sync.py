@@ -13,7 +13,6 @@ from ..errors import Interrupted
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import DatabaseState
-from ..replication.continuing import StillPublished
 from ..replication.polling import Poll
 from ..replication.session import SyncSession
 from ..replication.spooled import Turns, open_session
@@ -93,7 +92,6 @@ class _Follower:
         self._saved_at = time.monotonic()
         self._state: DatabaseState
         self._poll: Poll
-        self._published: StillPublished
         self._applied_before = self._from = 0
         self._needed = 0
         self._turns = Turns(run, database)
@@ -111,10 +109,8 @@ class _Follower:
             marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
-            self._published = StillPublished(self._run, self._database, session.watch)
             session.advance(stop=lambda: self._tick(session))
             complete = self._run.ports.control.complete_requested()
-            self._published.look(now=complete)
             self._state = self._poll.look(self._state, now=complete)
             self._save(session)
 
@@ -131,7 +127,6 @@ class _Follower:
 
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
-            self._published.look()
             self._state = self._poll.look(self._state)
             self._save(session)
         self._slice.stands(self._database.source_name, self._standing(session))

@@ -19,9 +19,8 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections, connections
-from django.utils import timezone
 
-from ... import queue, services
+from ... import clock, queue, services
 from ...models import WorkerBeat
 from ...supervisor import Child, Supervisor
 
@@ -87,7 +86,7 @@ def shown_address(host: str, port: int) -> str:
 
 def silent_parts() -> list[str]:
     """Return the queue clusters of this host that gave no sign of life for a minute: they hang."""
-    late = timezone.now() - timedelta(seconds=SILENT_SECONDS)
+    late = clock.now() - timedelta(seconds=SILENT_SECONDS)
     beats = WorkerBeat.objects.filter(host=socket.gethostname()[:120], at__gt=late)
     heard = set(beats.values_list("cluster", flat=True))
     return [name for name in (*queue.CLUSTERS, "dispatcher") if name not in heard]

@@ -31,6 +31,7 @@ from .claims import (
 from .dispatching import dispatch
 from .leaves import leave_used, leaves
 from .new_tables import added, additions, new_tables_found, not_added, undecided
+from .outrun import outrun
 from .permissions import permission_used, permissions
 from .results import (
     back_to_sync,
@@ -68,6 +69,7 @@ __all__ = [
     "new_tables_found",
     "not_added",
     "others_wait_for_sync",
+    "outrun",
     "permission_used",
     "permissions",
     "progressed",

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 
-from ... import queue
+from ... import clock, queue
 from ...engine.failpoints import durable
 from ...engine.states import Status, StepName
 from ...engine.wording import noun, say
@@ -59,7 +58,7 @@ def waiting(now: datetime) -> QuerySet[MigrationTask]:
 @transaction.atomic
 def claim_migration(worker: str) -> Claim | None:
     """Claim the full migration whose turn it is: interrupted ones first, then by queuing time. None = nothing to do."""
-    now = timezone.now()
+    now = clock.now()
     # Everybody locks the candidates in one order, so that two workers cannot both count a free slot.
     candidates = list(
         MigrationTask.objects.select_for_update().filter(full_phase(), foreground=False).order_by("queued_at", "pk")
@@ -80,7 +79,7 @@ def _is_free(task: MigrationTask, now: datetime) -> bool:
 @transaction.atomic
 def claim_sync(task_id: str, worker: str) -> Claim | None:
     """Claim this task for a sync slice, Complete or the clean-up of Cancel. None = not claimable (a duplicate)."""
-    now = timezone.now()
+    now = clock.now()
     task = (
         MigrationTask.objects.select_for_update().filter(sync_phase(), _free(now), pk=task_id, foreground=False).first()
     )
@@ -102,7 +101,7 @@ def _waits_for_another_host(task: MigrationTask, now: datetime, cluster: str = "
 @transaction.atomic
 def claim_foreground(task_id: str, worker: str) -> Claim | None:
     """Claim a task that `task run` drives itself, whatever phase it is in."""
-    now = timezone.now()
+    now = clock.now()
     worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.CANCELLING]
     task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status__in=worked).first()
     return _claim(task, worker, now) if task else None
@@ -143,7 +142,7 @@ def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
 
 def renew(claim: Claim) -> MigrationTask | None:
     """Push the lease on and return the task as it stands now; None when the task is no longer ours."""
-    until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+    until = clock.now() + timedelta(seconds=settings.LEASE_SECONDS)
     held = MigrationTask.objects.filter(pk=claim.task_id, epoch=claim.epoch, worker=claim.worker)
     if not held.update(lease_until=until):
         return None
@@ -152,7 +151,7 @@ def renew(claim: Claim) -> MigrationTask | None:
 
 def others_wait_for_sync(claim: Claim) -> bool:
     """Say whether another task has been waiting for a sync worker for over a second."""
-    now = timezone.now()
+    now = clock.now()
     others = waiting(now).filter(sync_phase(), woken_at__lt=now - timedelta(seconds=1))
     return others.exclude(pk=claim.task_id).exists()
 
@@ -168,7 +167,7 @@ def release(claim: Claim) -> None:
     task = held_task(claim)
     if task is None:
         return
-    free = {"lease_until": None, "worker": "", "woken_at": timezone.now(), "not_before": None}
+    free = {"lease_until": None, "worker": "", "woken_at": clock.now(), "not_before": None}
     MigrationTask.objects.filter(pk=task.pk).update(**free)
     wake_task(task)
 
@@ -194,7 +193,7 @@ def wake_task(task: MigrationTask) -> None:
 
 def claim_check(task_id: str, worker: str) -> Claim | None:
     """Claim the check of a task: a second delivery finds the lease and walks away."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status=Status.CHECKING).first()
         return _claim(task, worker, now) if task else None

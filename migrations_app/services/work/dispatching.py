@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
-from ... import queue
+from ... import clock, queue
 from ...engine.states import Status
 from ...engine.wording import as_data, say
 from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
@@ -32,7 +31,7 @@ _SEE_WORKERS = say("See whether the workers run (manage.py up), then try again."
 @transaction.atomic
 def dispatch(now: datetime | None = None) -> int:
     """One tick: queue what is due, wake whatever waits without a worker. Returns how many wake-ups were sent."""
-    now = now or timezone.now()
+    now = now or clock.now()
     for task in MigrationTask.objects.select_for_update().filter(status=Status.SCHEDULED, scheduled_at__lte=now):
         move(
             task,

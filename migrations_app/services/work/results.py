@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
-from ...engine.errors import ConflictError, EngineError, SchemaChanged
+from ... import clock
+from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import as_data, count, listing, say, together
@@ -22,6 +22,7 @@ from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
+_TRIES_WITHOUT_MEMORY = 2
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
 
@@ -32,7 +33,7 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
     task = held_task(claim)
     if task is None:
         return None
-    now = timezone.now()
+    now = clock.now()
     Step.objects.filter(task=task, name=step).update(state="done", finished_at=now)
     names = steps_for(incremental=task.incremental)
     later = names[names.index(step) + 1 :]
@@ -112,7 +113,7 @@ def cancelled(claim: Claim, left: int) -> None:
         code="CANCEL-LEFT" if left else "TASK-CANCELLED",
         level="warning" if left else "info",
         message=together(parts),
-        finished_at=timezone.now(),
+        finished_at=clock.now(),
         lease_until=None,
         worker="",
         wal_level="",
@@ -203,15 +204,16 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     task = held_task(claim)
     if task is None:
         return False
-    since = task.failing_since or timezone.now()
-    in_window = timezone.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
-    if error.retryable and in_window and task.status != Status.CANCELLING:
+    since = task.failing_since or clock.now()
+    in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
+    given_up = isinstance(error, WorkerMemory) and task.tries >= _TRIES_WITHOUT_MEMORY
+    if error.retryable and not given_up and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
     hint = error.hint or _what_next(step, incremental=task.incremental)
-    Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
+    Step.objects.filter(task=task, name=step).update(state="failed", finished_at=clock.now())
     conflict = error.conflict if isinstance(error, ConflictError) else None
     drift = error.drift if isinstance(error, SchemaChanged) else None
     move(
@@ -243,7 +245,7 @@ def _what_next(step: StepName, *, incremental: bool) -> str:
 
 def _wait_for_another_try(task: MigrationTask, error: EngineError, since: datetime) -> None:
     """Give the lease back, and say when the task is tried again; an event tells only some of many tries."""
-    now = timezone.now()
+    now = clock.now()
     delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
     gives_up = (since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).astimezone(UTC).strftime("%H:%M UTC")
     said = error.public_message
@@ -296,7 +298,7 @@ def leave_stale_ready(now: datetime) -> None:
 def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
     """A clean-up that breaks is tried three times; then the task ends and lists what is left."""
     if task.tries < 2:
-        soon = timezone.now() + timedelta(seconds=2)
+        soon = clock.now() + timedelta(seconds=2)
         MigrationTask.objects.filter(pk=task.pk).update(
             tries=F("tries") + 1, lease_until=None, worker="", not_before=soon
         )

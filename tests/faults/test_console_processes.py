@@ -1,0 +1,207 @@
+"""What kills and stops do beside the sync: to a comparison, to requests of the web, in an upgrade, to two tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.cookiejar
+import os
+import random
+import re
+import signal
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.demo.writer import Writer
+from tests.acceptance.kit import Migration, World, finish, open_world, until_taken_over
+from tests.acceptance.places import Place
+from tests.bench.console import serve
+from tests.fakes import wait_until
+from tests.faults.conftest import SEED, Record
+from tests.installation import descendants
+
+APP = "migrations_app"
+
+
+@pytest.fixture(scope="module")
+def world(
+    source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """An installation of these tests alone, because it is stopped as a whole."""
+    with open_world(source_cluster, target_cluster, tmp_path_factory.mktemp("console")) as opened:
+        yield opened
+
+
+def codes(migration: Migration) -> list[str]:
+    return [code for code, _ in migration.events()]
+
+
+@pytest.mark.fault("A6", "kill -9 of the worker again and again while it compares, beside the application")
+def test_a_comparison_whose_worker_is_killed_is_done_again(
+    migration: Migration, writer: Writer, record_property: Record
+) -> None:
+    dice = random.Random(SEED)  # noqa: S311 - moments
+    migration.start()
+    migration.until("ready")
+    migration.press("compare_task")
+    for _ in range(3):
+        worker, epoch = migration.until_step("sync"), migration.epoch
+        time.sleep(dice.uniform(0, 0.4))
+        os.kill(worker, signal.SIGKILL)
+        until_taken_over(migration, epoch)
+    wait_until(lambda: not migration.column("compare_requested"), 60, "the end of the comparison")
+    record_property("seen", f"epoch {migration.epoch}, the comparison ended with {codes(migration)[-1]}")
+    assert "CMP-DIFF" not in codes(migration)
+    finish(migration, writer)
+
+
+@pytest.mark.fault("C11", "two tasks for one target, both checked, both started at once")
+def test_of_two_tasks_for_one_target_the_second_changes_nothing(
+    world: World, migration: Migration, pair: tuple[Place, Place], writer: Writer, record_property: Record
+) -> None:
+    other = Migration(world, *pair)
+    try:
+        for one in (migration, other):
+            one.check()
+        for one in (migration, other):
+            one.press("start_task")
+        first, second = (migration, other)
+        first.until("ready")
+        second.until("failed", "check_failed", seconds=90)
+        record_property("seen", f"{second.status}: {second.column('error_code')} {second.column('error_message')}")
+        assert second.ledger("target") == []
+        second.press("cancel_task")
+        second.until("cancelled")
+        finish(first, writer)
+    finally:
+        other.close()
+
+
+@pytest.mark.fault("O8", "stopped in the sync, the tables of the console set back one version and moved up again")
+def test_an_upgrade_with_a_task_in_sync_goes_on(
+    world: World, migration: Migration, writer: Writer, record_property: Record
+) -> None:
+    migration.start()
+    migration.until("ready")
+    world.up.send_signal(signal.SIGTERM)
+    assert world.up.wait(40) == 0
+    names = sorted(row[0] for row in world.installation.query("SELECT name FROM django_migrations WHERE app = ?", APP))
+    for target in (names[-2], names[-1]):
+        done = world.installation.manage("migrate", APP, target, "-v0")
+        assert done.returncode == 0, done.stderr
+    known = writer.stats().committed + 40
+    wait_until(lambda: writer.stats().committed > known, 30, "more transactions")
+    world.start()
+    record_property("seen", f"{names[-2]} to {names[-1]}")
+    finish(migration, writer)
+
+
+@pytest.mark.fault("A10", "kill -9 of everything in the copy and in the sync, then started again")
+def test_a_host_that_went_down_goes_on_at_its_start(
+    world: World, migration: Migration, writer: Writer, record_property: Record
+) -> None:
+    migration.start()
+    for step in ("copy", "sync"):
+        migration.until_step(step)
+        epoch = migration.epoch
+        family = [world.up.pid, *descendants(world.up.pid)]
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        world.up.wait(20)
+        world.start()
+        until_taken_over(migration, epoch, 60)
+    record_property("seen", f"epoch {migration.epoch}; {codes(migration).count('RUN-RESUMED')} times told")
+    finish(migration, writer)
+
+
+class Browser:
+    """Signed in as an operator; posts forms. One thread."""
+
+    def __init__(self, port: int, account: str, password: str) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+        jar = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        self.post("/login/", username=account, password=password)
+
+    def post(self, path: str, **fields: str) -> None:
+        """Post a form with the token of its page, or of the list."""
+        with self._opener.open(self._base + (path if path == "/login/" else "/"), timeout=10) as page:
+            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.read().decode())
+        assert token
+        body = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode()
+        request = urllib.request.Request(self._base + path, body, {"Referer": self._base + path})  # noqa: S310
+        with self._opener.open(request, timeout=10) as answer:
+            answer.read()
+
+    def try_post(self, path: str) -> None:
+        """Post a form to a server that may be killed meanwhile."""
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            try:
+                self.post(path)
+            except urllib.error.HTTPError as error:
+                error.close()
+
+
+@pytest.mark.fault("A9", "kill -9 of the web's processes in requests that make a task, a task in sync beside it")
+def test_a_request_whose_process_is_killed_is_recorded_whole_or_not_at_all(
+    world: World, migration: Migration, writer: Writer, record_property: Record
+) -> None:
+    dice = random.Random(SEED)  # noqa: S311 - moments
+    password = world.operator.do(
+        "from migrations_app.services import accounts\n"
+        "user = User.objects.create_superuser('walter', password='long enough for it')\n"
+        "user.role = 'admin'; user.save()\nprint('long enough for it')"
+    )
+    migration.start()
+    migration.until("ready")
+    epoch = migration.epoch
+    port, up = serve(world.installation)
+    browser = Browser(port, "walter", password)
+    clone = f"/tasks/{uuid.UUID(migration.id)}/clone/"
+    count = "SELECT count(*) FROM migrations_app_migrationtask WHERE cloned_from_id = ?"
+    for _ in range(12):
+        posting = threading.Thread(target=browser.try_post, args=(clone,))
+        posting.start()
+        time.sleep(dice.uniform(0.05, 0.5))
+        for pid in [one for server in descendants(up) for one in descendants(server)]:  # each that answers requests
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        posting.join()
+        answering = f"http://127.0.0.1:{port}/healthz"
+        wait_until(lambda where=answering: _answers(where), 60, "the web being back")
+    made = world.installation.query(count, migration.id)[0][0]
+    browser.post(clone)
+    assert world.installation.query(count, migration.id)[0][0] == made + 1
+    whole = world.operator.do(
+        f"copies = MigrationTask.objects.filter(cloned_from={migration.id!r})\n"
+        f"told = Event.objects.filter(task={migration.id!r}, code='TASK-CLONED').count()\n"
+        "sides = all(one.source_id and one.target_id and one.events.filter(code='TASK-CREATED').count() == 1"
+        " for one in copies)\n"
+        "print(copies.count() == told and sides and Endpoint.objects.filter(source_of=None, target_of=None,"
+        " saved_name='').count() == 0)"
+    )
+    assert whole == "True"
+    assert migration.epoch == epoch
+    record_property("seen", f"{made} of 12 recorded, all of them whole")
+    finish(migration, writer)
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - our own
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+    return False

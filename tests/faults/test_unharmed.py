@@ -1,0 +1,65 @@
+"""The application's own DDL on the source is never kept waiting by the migration: it gives way within two seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from migrations_app.engine.states import StepName
+from tests.faults.conftest import Record
+from tests.faults.engine_kit import Scene, writing
+from tests.faults.server_kit import slowed
+
+PAUSE_SECONDS = 0.4
+
+
+@contextlib.contextmanager
+def altering(scene: Scene) -> Iterator[Counter[str]]:
+    """Change a table again and again in a way that needs it alone, with two seconds of patience each time.
+
+    Yields how often that was done, and how often it had to give up.
+    """
+    over, seen = threading.Event(), Counter[str]()
+
+    def alter() -> None:
+        with scene.source.connect(scene.source_db) as connection:
+            connection.execute("SET lock_timeout = '2s'")
+            while not over.wait(PAUSE_SECONDS):
+                try:
+                    connection.execute("ALTER TABLE big ALTER COLUMN note SET STATISTICS -1, ALTER id SET NOT NULL")
+                    seen["done"] += 1
+                except psycopg.errors.LockNotAvailable:
+                    seen["kept waiting"] += 1
+
+    thread = threading.Thread(target=alter)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.fault(
+    "B21", "ALTER TABLE with two seconds of patience, again and again, from the dump of a small schema to the sync"
+)
+def test_an_alter_table_of_the_application_never_waits_for_long(scene: Scene, record_property: Record) -> None:
+    with writing(scene) as writers, altering(scene) as seen, slowed(scene, 0) as (driver, proxies):
+        driver.until_step(StepName.COPY)
+        for proxy in proxies.values():
+            proxy.rate = 400_000
+        done = seen["done"]
+        driver.until(lambda: seen["done"] > done + 3, "changes beside the copy", 60)
+        for proxy in proxies.values():
+            proxy.rate = 0
+        driver.until_in_sync(120)
+        writers.stop()
+        scene.drained(driver)
+    record_property("seen", f"{seen['done']} times, kept waiting {seen['kept waiting']} times")
+    assert seen["kept waiting"] == 0
+    scene.assert_whole(writers)

@@ -1,0 +1,30 @@
+"""A run that ends for want of memory is tried again, but not for hours."""
+
+from __future__ import annotations
+
+import pytest
+
+from migrations_app import services
+from migrations_app.engine.states import Status, StepName
+from migrations_app.models import MigrationTask, User
+from migrations_app.runner import driving
+from migrations_app.services import work
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_worker_without_memory_is_tried_again_twice_and_then_waits_for_the_operator(
+    checked: MigrationTask, alice: User
+) -> None:
+    services.start_task(task_id=checked.pk, actor=alice)
+    MigrationTask.objects.filter(pk=checked.pk).update(status=Status.RUNNING, current_step=StepName.SYNC)
+    again = []
+    for _ in range(3):
+        MigrationTask.objects.filter(pk=checked.pk).update(not_before=None)
+        claim = work.claim_sync(str(checked.pk), "here:1:sync")
+        assert claim
+        again.append(work.fail(claim, StepName.SYNC, driving._as_engine_error(MemoryError())))
+    checked.refresh_from_db()
+    assert again == [True, True, False]
+    assert (checked.status, checked.error_code) == ("failed", "WORKER-MEMORY")
+    assert "more memory" in checked.error_hint
