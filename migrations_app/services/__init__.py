@@ -72,6 +72,7 @@ from .lifecycle import (
     workers_alive,
 )
 from .new_tables import add_new_table, ignore_new_table
+from .passwords import PasswordData, give_passwords, takes_passwords
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 from .renaming import BadTargets
@@ -111,6 +112,7 @@ __all__ = [
     "EndpointData",
     "InventoryError",
     "NotFound",
+    "PasswordData",
     "Refused",
     "ResourceData",
     "Untyped",
@@ -148,6 +150,7 @@ __all__ = [
     "fix_for",
     "forget_failures",
     "freshen",
+    "give_passwords",
     "ignore_new_table",
     "import_inventory",
     "include_parents",
@@ -207,6 +210,7 @@ __all__ = [
     "take_look",
     "take_source_row",
     "take_to_foreground",
+    "takes_passwords",
     "thin_samples",
     "try_now",
     "try_side",

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from django.db import connection
@@ -45,6 +45,7 @@ class RunOptions:
     as_json: bool
     existing: str = "refuse"
     wal: WalOptions | None = None
+    passwords: list[services.PasswordData] = field(default_factory=list)
 
 
 class ForegroundRun:
@@ -76,6 +77,8 @@ class ForegroundRun:
         services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
         give_budget(task, options.wal)
+        if options.passwords:
+            services.give_passwords(task_id=task.pk, actor=None, given=options.passwords)
         self.task_id = str(task.pk)
         return self.task_id
 

@@ -15,6 +15,7 @@ from ...checks import COMMAND_LINE
 from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...engine.states import WORKED
 from ...models import MigrationTask
+from ..cli import passwords as passwords_cli
 from ..cli import wal as wal_cli
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
@@ -85,6 +86,9 @@ class Command(BaseCommand):
             "--jobs", metavar="N", help="tables copied and indexed at the same time; usual = as installed"
         )
         tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
+        asked = subparsers.add_parser("passwords", help="give passwords that only the target is to know")
+        asked.add_argument("id", help="the task's id, or its first characters")
+        passwords_cli.file_argument(asked, "--file")
         wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
         wal.add_argument("id", help="the task's id, or its first characters")
         wal_cli.change_arguments(wal)
@@ -110,6 +114,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--passfile", default="", help="file with lines host:port:database:user:password, mode 0600"
         )
+        passwords_cli.file_argument(parser, "--target-passwords")
         parser.add_argument("--name", default="", help="name of the task")
         parser.add_argument(
             "--database",
@@ -226,6 +231,7 @@ class Command(BaseCommand):
             as_json=options["json"],
             existing=options["existing"],
             wal=wal_cli.wal_options(options, incremental=mode == "full+sync"),
+            passwords=passwords_cli.from_file(options["target_passwords"]) if options["target_passwords"] else [],
         )
 
     def _create(self, options: dict[str, Any]) -> int:
@@ -245,6 +251,8 @@ class Command(BaseCommand):
         services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
         wal_cli.give_budget(task, wanted.wal)
+        if wanted.passwords:
+            services.give_passwords(task_id=task.pk, actor=None, given=wanted.passwords)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
@@ -342,6 +350,11 @@ class Command(BaseCommand):
         jobs = knob(options["jobs"], "--jobs", "usual", task.copy_jobs)
         rate = knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
         return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
+
+    def _passwords(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        given = passwords_cli.from_file(options["file"]) if options["file"] else passwords_cli.typed(task)
+        return self._say(services.give_passwords(task_id=task.pk, actor=None, given=given) if given else task)
 
     def _wal(self, options: dict[str, Any]) -> int:
         return self._say(wal_cli.change_budget(_find(options["id"]), options))
