@@ -88,6 +88,7 @@ NEXT: dict[str, str] = {
     "CHECK-OVER": template("Run the check again."),
     "CHECK-SLOW": template("Run this item again when the server has less to do."),
     "CHECK-CHANGED": template("Read the items that changed on the check page, mend them and run the check again."),
+    "COMPLETE-LATE": template("Remove what it waits for, then press Complete again. The sync goes on meanwhile."),
     "CHECK-COMPLETE": template("Mend what the items say, then press Complete again. The sync goes on meanwhile."),
     "FIX-STALE": template("Load the check page again, read what the fix would run now, and press Fix again."),
     "FIX-FAILED": template("Run the statements by hand with an account that may, then run this check item again."),
@@ -129,6 +130,7 @@ NEXT: dict[str, str] = {
     "FK-NOT-VALID": template(
         "Mend the rows without a parent, then run ALTER TABLE … VALIDATE CONSTRAINT on the target."
     ),
+    "MAPPING-REFUSED": _BY_HAND,
     "MATVIEW-EMPTY": template("Run REFRESH MATERIALIZED VIEW on the target when its cause is mended."),
     "ROLES-NOTES": template("Make these roles, or give them what they lack, by hand on the target."),
     "SCHEMA-BODIES": template("Change the bodies by hand on the target, before the application uses them."),
@@ -171,6 +173,8 @@ SAID = frozenset(
         "CHECK-WITHDRAWN",
         "CMP-EQUAL",
         "CMP-REQUESTED",
+        "COMPLETE-BACK",
+        "COMPLETE-STOPPED",
         "CONFLICT-TAKE",
         "CONFLICT-TAKEN",
         "COPY-ASIDE",
@@ -179,6 +183,8 @@ SAID = frozenset(
         "DDL-APPLY",
         "FIX-ASKED",
         "FIX-DONE",
+        "MAPPINGS-FILLED",
+        "PASSWORDS-GIVEN",
         "RECOPY-BEGUN",
         "RECOPY-DONE",
         "RECOPY-LATER",

@@ -140,6 +140,8 @@ class Plan:
     is finished under it."""
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""
+    drain_seconds: float = 900.0
+    """How long Complete waits for the last changes; then the task goes back to its sync."""
     spool_bytes: int = 20 * 10**9
     """Most bytes that the spool of one database may take on this machine's disk."""
     spool_free_bytes: int = 2 * 10**9

@@ -207,6 +207,7 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         compare=not task.skip_compare,
         failover_slots=settings.FAILOVER_SLOTS,
         snapshot_seconds=settings.SNAPSHOT_HOURS * 3600,
+        drain_seconds=settings.DRAIN_MINUTES * 60,
         spool_bytes=settings.SPOOL_MB * 1_000_000,
         spool_free_bytes=settings.SPOOL_FREE_MB * 1_000_000,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,

@@ -34,6 +34,7 @@ from .checking import (
     withdraw_acknowledgement,
 )
 from .cloning import clone_task
+from .completing import keep_syncing
 from .conflicts import apply_drift, conflict_of, drop_conflict, quarantine_conflict, recopy_conflict, take_source_row
 from .directory import (
     ResourceData,
@@ -154,6 +155,7 @@ __all__ = [
     "ignore_new_table",
     "import_inventory",
     "include_parents",
+    "keep_syncing",
     "keeps_password",
     "keeps_ssh_secrets",
     "may_sign_in",

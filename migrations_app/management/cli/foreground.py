@@ -26,6 +26,7 @@ from .wal import WalOptions, give_budget
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
 _DIFFERENCES = "CMP-"
+_LATE = "COMPLETE-LATE"  # what Complete waited for did not come
 _REFUSED = "CHECK-COMPLETE"  # the check before Complete found something Failed
 
 
@@ -152,6 +153,10 @@ class ForegroundRun:
     def _press_complete(self, task: MigrationTask) -> None:
         """Press Complete. Ready once more after that means differences or a Failed item: somebody has to look. Stop."""
         refused = task.error_code == _REFUSED
+        if self._complete_pressed and task.error_code == _LATE:
+            self._given_up = FAILED
+            runner.stop_all()
+            return
         if self._complete_pressed and (refused or task.error_code.startswith(_DIFFERENCES)):
             self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()

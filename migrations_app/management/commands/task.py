@@ -76,6 +76,7 @@ class Command(BaseCommand):
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
             ("complete", "close the sync of a task that is ready"),
+            ("keep-syncing", "let the sync go on instead of completing"),
         ):
             one = subparsers.add_parser(name, help=text)
             one.add_argument("id", help="the task's id, or its first characters")
@@ -196,7 +197,7 @@ class Command(BaseCommand):
     def _do(self, options: dict[str, Any]) -> int:
         if options["action"] in OF_TABLES:
             return self._about_table(OF_TABLES[options["action"]][1], options)
-        done: int = getattr(self, f"_{options['action']}")(options)
+        done: int = getattr(self, "_" + options["action"].replace("-", "_"))(options)
         return done
 
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
@@ -342,6 +343,9 @@ class Command(BaseCommand):
 
     def _complete(self, options: dict[str, Any]) -> int:
         return self._said_or_json(services.complete_task(task_id=_find(options["id"]).pk, actor=None), options)
+
+    def _keep_syncing(self, options: dict[str, Any]) -> int:
+        return self._said_or_json(services.keep_syncing(task_id=_find(options["id"]).pk, actor=None), options)
 
     def _tune(self, options: dict[str, Any]) -> int:
         task = _find(options["id"])

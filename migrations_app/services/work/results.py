@@ -11,12 +11,13 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ...engine.errors import ConflictError, EngineError, SchemaChanged
+from ...engine.errors import CompleteStopped, ConflictError, EngineError, SchemaChanged
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
+from ..completing import stop_completing
 from ..figures import UNKNOWN, forget_sync
 from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
@@ -138,9 +139,14 @@ def _begin_new_copy(task: MigrationTask, left: int) -> None:
 
 @transaction.atomic
 def back_to_sync(claim: Claim, error: EngineError) -> None:
-    """After a comparison that found differences: the sync goes on, Complete can be pressed again."""
+    """After a comparison that found differences, or when Complete waited in vain: the sync goes on, Complete can be
+    pressed again. What somebody asked for is no error.
+    """
     task = held_task(claim)
     if task is None:
+        return
+    if isinstance(error, CompleteStopped):
+        stop_completing(task, error.message)
         return
     return_to_sync(task)
     task.refresh_from_db()
@@ -155,6 +161,7 @@ def back_to_sync(claim: Claim, error: EngineError) -> None:
         error_message=error.public_message,
         error_hint=error.hint,
         words=as_data(error_message=error.public_message, error_hint=error.hint),
+        back_requested=False,
     )
 
 
