@@ -105,7 +105,7 @@ class WorkerFull(EngineError):
     def __init__(self, path: object) -> None:
         super().__init__(
             say("The disk of the worker is full at {path}.", path=str(path)),
-            hint=say("Free space there, then retry. Nothing half-written is used, and the source keeps the changes."),
+            hint=say("Free space there, then press Retry. Nothing half-written is used."),
         )
 
 

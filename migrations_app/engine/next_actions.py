@@ -66,7 +66,7 @@ NEXT: dict[str, str] = {
     "DST-ERROR": template(
         "Look into the target's log for the reason and mend it there, then press Retry; or press Cancel."
     ),
-    "DST-FULL": template("Free or add disk space on the target, then press Retry: everything done so far is kept."),
+    "DST-FULL": template("Free or add disk space on the target, then press Retry."),
     "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
     "DST-BOOKMARK": template(
         "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."

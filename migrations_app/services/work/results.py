@@ -14,7 +14,7 @@ from django.utils import timezone
 from ...engine.errors import CompleteStopped, ConflictError, EngineError, SchemaChanged
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
-from ...engine.wording import as_data, count, listing, say, together
+from ...engine.wording import Sentence, as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..completing import stop_completing
@@ -23,6 +23,7 @@ from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
+_FULL = frozenset({"SRC-FULL", "DST-FULL", "WORKER-FULL"})
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
 
@@ -220,6 +221,8 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
     hint = error.hint or _what_next(step, incremental=task.incremental)
+    if error.code in _FULL:  # whoever makes room wants to know what for
+        hint = say("{hint} {kept}", hint=hint, kept=_what_is_kept(step, incremental=task.incremental))
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=timezone.now())
     conflict = error.conflict if isinstance(error, ConflictError) else None
     drift = error.drift if isinstance(error, SchemaChanged) else None
@@ -248,6 +251,14 @@ def _what_next(step: StepName, *, incremental: bool) -> str:
     if copies_from_the_start(step, incremental=incremental):
         return say("Mend the cause and press Retry, which copies every table from the beginning, or Cancel.")
     return say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
+
+
+def _what_is_kept(step: StepName, *, incremental: bool) -> Sentence:
+    if copies_from_the_start(step, incremental=incremental):
+        return say("The copy begins again then: without sync all rows come from one moment of the source.")
+    if incremental:
+        return say("Everything that was done is kept, and the source keeps the changes, which takes disk space there.")
+    return say("Everything that was done is kept.")
 
 
 def _wait_for_another_try(task: MigrationTask, error: EngineError, since: datetime) -> None:
