@@ -110,6 +110,7 @@ RULES: dict[str, Rule] = {
     "tasks:prepare-result": look(polled=True),
     "tasks:action": act(),
     "tasks:confirm": look(OPERATOR),
+    "tasks:passwords": form(),
     "tasks:access": form(),
     "tasks:clone": act(),
     "tasks:recopy": act(),

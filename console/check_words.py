@@ -189,7 +189,7 @@ LOOKS_AT = (
         "C functions, low-level casts, text search parsers, operator classes and the like "
         "need a superuser of the target."
     ),
-    _("Foreign servers are migrated without passwords, and the target must be able to reach them."),
+    _("Passwords that the source account may not see are asked for, and the target must be able to reach the servers."),
     _("Security labels belong to the policy of one server and are not migrated."),
     _("No other migration task, of this console or another one, works on the target databases."),
     _("Every extension of the source database can be created on the target."),

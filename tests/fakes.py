@@ -35,6 +35,7 @@ class FakeControl:
         self._callbacks: list[Callable[[], None]] = []
         self.complete = False
         self.compare = False
+        self.back = False
         self.yields = False
         self.turned: Knobs | None = None
         self.recopy = False
@@ -61,6 +62,9 @@ class FakeControl:
 
     def complete_requested(self) -> bool:
         return self.complete
+
+    def back_requested(self) -> bool:
+        return self.back
 
     def compare_requested(self) -> bool:
         return self.compare

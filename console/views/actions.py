@@ -40,6 +40,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "try_now": services.try_now,
     "compare": services.compare_task,
     "complete": services.complete_task,
+    "keep_syncing": services.keep_syncing,
     "cancel": services.cancel_task,
     "start_again": services.start_again,
     "new_copy": services.restart_with_new_copy,
@@ -65,6 +66,7 @@ _SAID: dict[str, Promise] = {
     "complete": gettext_lazy(
         "Complete pressed. The last changes are moved and both sides are compared before the sync is closed."
     ),
+    "keep_syncing": gettext_lazy("Back to sync pressed. Complete stops as soon as it can; nothing is lost."),
     "cancel": gettext_lazy("Cancel pressed. What was made on either server is removed, or listed on the task page."),
     "start_again": gettext_lazy("The task is checked again from the start."),
     "new_copy": gettext_lazy(

@@ -32,6 +32,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "view": view,
         "row": selectors.task_row(task),
         "item_count": view.items,
+        "asks_passwords": selectors.asks_passwords(task),
         "show": show if show in _SHOWN else "",
         "seen": "",
     }

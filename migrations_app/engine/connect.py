@@ -318,7 +318,7 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
 _LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
 _REFUSALS = {
-    "53100": ("{}-FULL", template("Free or add disk space on the {side}, then retry: everything done so far is kept.")),
+    "53100": ("{}-FULL", template("Free or add disk space on the {side}, then press Retry.")),
     "53200": (
         "{}-ERROR",
         template("Raise max_locks_per_transaction on the {side} or select fewer tables, then retry."),

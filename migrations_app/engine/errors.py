@@ -9,7 +9,7 @@ from __future__ import annotations
 from .conflicts import Conflict
 from .drift import Drift
 from .next_actions import next_action
-from .wording import Sentence, rewritten, say, verbatim
+from .wording import Sentence, count, rewritten, say, verbatim
 
 
 class EngineError(Exception):
@@ -105,7 +105,7 @@ class WorkerFull(EngineError):
     def __init__(self, path: object) -> None:
         super().__init__(
             say("The disk of the worker is full at {path}.", path=str(path)),
-            hint=say("Free space there, then retry. Nothing half-written is used, and the source keeps the changes."),
+            hint=say("Free space there, then press Retry. Nothing half-written is used."),
         )
 
 
@@ -126,6 +126,35 @@ class CompareDiffers(EngineError):
     """The comparison found differences; details are in the stored comparison."""
 
     code = "CMP-DIFF"
+
+
+class BackToSync(EngineError):
+    """Complete does not go on; the task syncs again, and nothing was changed or lost."""
+
+
+class CompleteStopped(BackToSync):
+    """An operator wanted the sync to go on instead of Complete."""
+
+    code = "COMPLETE-STOPPED"
+
+    def __init__(self) -> None:
+        super().__init__(say("Complete was stopped, as was asked for. The sync goes on and nothing is lost."))
+
+
+class DrainLate(BackToSync):
+    """The last changes did not arrive in time."""
+
+    code = "COMPLETE-LATE"
+
+    def __init__(self, seconds: float, why: Sentence) -> None:
+        minutes = max(1, round(seconds / 60))
+        super().__init__(
+            say(
+                "Complete has waited {time} for the last changes: {why}. The sync goes on and nothing is lost.",
+                time=count(minutes, "{number} minute", "{number} minutes"),
+                why=why,
+            )
+        )
 
 
 class PlanError(EngineError):

@@ -21,6 +21,7 @@ from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
 from .sequences import OwnSequences, Sequence, carry_over, read_sequences, selected_sequences, verdicts
 from .target_objects import some
+from .user_mappings import fill_late
 from .wording import count, say, verbatim
 
 _TRIES = 3
@@ -62,6 +63,7 @@ class Finisher:
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
+        fill_late(self._run, self._database)
         self._at(say("states of triggers and identity columns"))
         self._restore_states()
 

@@ -7,7 +7,7 @@ from collections.abc import Container
 from .archive import Archive
 from .outcome import Run
 from .plan import DatabasePlan
-from .restore import shown_sql
+from .secret_options import shown_sql
 from .target_objects import some
 from .wording import count, say
 

@@ -72,7 +72,7 @@ NEXT: dict[str, str] = {
     "DST-ERROR": template(
         "Look into the target's log for the reason and mend it there, then press Retry; or press Cancel."
     ),
-    "DST-FULL": template("Free or add disk space on the target, then press Retry: everything done so far is kept."),
+    "DST-FULL": template("Free or add disk space on the target, then press Retry."),
     "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
     "DST-BOOKMARK": template(
         "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."
@@ -101,6 +101,7 @@ NEXT: dict[str, str] = {
     "CHECK-OVER": template("Run the check again."),
     "CHECK-SLOW": template("Run this item again when the server has less to do."),
     "CHECK-CHANGED": template("Read the items that changed on the check page, mend them and run the check again."),
+    "COMPLETE-LATE": template("Remove what it waits for, then press Complete again. The sync goes on meanwhile."),
     "CHECK-COMPLETE": template("Mend what the items say, then press Complete again. The sync goes on meanwhile."),
     "FIX-STALE": template("Load the check page again, read what the fix would run now, and press Fix again."),
     "FIX-FAILED": template("Run the statements by hand with an account that may, then run this check item again."),
@@ -143,6 +144,7 @@ NEXT: dict[str, str] = {
     "FK-NOT-VALID": template(
         "Mend the rows without a parent, then run ALTER TABLE … VALIDATE CONSTRAINT on the target."
     ),
+    "MAPPING-REFUSED": _BY_HAND,
     "MATVIEW-EMPTY": template("Run REFRESH MATERIALIZED VIEW on the target when its cause is mended."),
     "ROLES-NOTES": template("Make these roles, or give them what they lack, by hand on the target."),
     "SCHEMA-BODIES": template("Change the bodies by hand on the target, before the application uses them."),
@@ -185,6 +187,8 @@ SAID = frozenset(
         "CHECK-WITHDRAWN",
         "CMP-EQUAL",
         "CMP-REQUESTED",
+        "COMPLETE-BACK",
+        "COMPLETE-STOPPED",
         "CONFLICT-TAKE",
         "CONFLICT-TAKEN",
         "COPY-ASIDE",
@@ -193,6 +197,8 @@ SAID = frozenset(
         "DDL-APPLY",
         "FIX-ASKED",
         "FIX-DONE",
+        "MAPPINGS-FILLED",
+        "PASSWORDS-GIVEN",
         "RECOPY-BEGUN",
         "RECOPY-DONE",
         "RECOPY-LATER",

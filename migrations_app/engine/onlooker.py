@@ -31,7 +31,7 @@ class Onlooker:
         """Ask a server what it does for the session; None: nothing, it is gone or cannot be reached."""
         try:
             with self._asking() as asking:
-                row = asking.execute(query("vitals"), {"pid": self.pid}).fetchone()
+                row = asking.execute(query("vitals", asking.info.server_version), {"pid": self.pid}).fetchone()
         except ConnectFailed as failure:
             return None if failure.retryable and failure.code != "CONNECT-FULL" else BELIEVED
         except psycopg.Error:

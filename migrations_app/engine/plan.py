@@ -75,6 +75,23 @@ class DatabasePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenPassword:
+    """A password of the target that an operator gave, because the source does not show it.
+
+    With a `server` it belongs to the user mapping of `role` (`public` = everybody) in the database `database` of the
+    source, and `user` is the name on the other server, or empty when that is not to be set. Without one it is the
+    role's own. `mark` is another one each time it is given. Neither name nor password shows in `repr`.
+    """
+
+    role: str
+    database: str = ""
+    server: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Neighbour:
     """Another unfinished task of this console that has the same target server."""
 
@@ -123,12 +140,16 @@ class Plan:
     is finished under it."""
     slice_seconds: float = 5.0
     """How long a sync slice may go on when another task waits for the worker."""
+    drain_seconds: float = 900.0
+    """How long Complete waits for the last changes; then the task goes back to its sync."""
     spool_bytes: int = 20 * 10**9
     """Most bytes that the spool of one database may take on this machine's disk."""
     spool_free_bytes: int = 2 * 10**9
     """So much of that disk stays free of it."""
     ready_lag_bytes: int = 1 << 20
     ready_lag_seconds: float = 5.0
+    passwords: tuple[GivenPassword, ...] = ()
+    """Of user mappings and roles of the target, as the operator gave them."""
     neighbours: tuple[Neighbour, ...] = ()
     """For checks only; a run does not need it."""
 

@@ -29,6 +29,9 @@ class Control(Protocol):
     def complete_requested(self) -> bool:
         """Say whether the operator pressed Complete: a sync slice then ends at once with DONE."""
 
+    def back_requested(self) -> bool:
+        """Say whether the operator wants the sync to go on instead of Complete, as long as nothing is in its way."""
+
     def compare_requested(self) -> bool:
         """Say whether a comparison was asked for (Compare now); a sync slice then ends with CONTINUE."""
 

@@ -6,7 +6,6 @@ fails are its entries run one by one, to find the one to blame; then a failure i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from .older_words import for_target
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
+from .secret_options import shown_sql, without_secrets
 from .target_objects import claim, creates, some
 from .toc import PRE_DATA, Entry
 from .wording import NOTHING, Sentence, count, say, together
@@ -48,14 +48,6 @@ _FATAL = frozenset(
 _WITHOUT_OWNER = frozenset(
     {"EXTENSION", "CAST", "TRANSFORM", "ACCESS METHOD", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE"}
 )
-_OPTION = re.compile(rb"""("(?:[^"]|"")+"|[a-z_0-9]+) (E?'(?:[^'\\]|''|\\.)*')""")
-_SECRET = re.compile(rb"pass|secret|key|token|credential", re.IGNORECASE)
-_SECRET_OPTION = re.compile(
-    rb"""((?:"[^"]*(?:pass|secret|key|token|credential)[^"]*"|\w*(?:pass|secret|key|token|credential)\w*)\s+)"""
-    rb"""E?'(?:[^'\\]|''|\\.)*'""",
-    re.IGNORECASE,
-)
-_WITH_OPTIONS = frozenset({"USER MAPPING", "SERVER", "FOREIGN TABLE", "FOREIGN DATA WRAPPER"})
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
@@ -246,23 +238,6 @@ def entry_text(entry: Entry) -> bytes:
     method = quote(entry.access_method).encode()
     reset = b"\nSET LOCAL default_table_access_method = heap;"
     return b"SET LOCAL default_table_access_method = " + method + b";\n" + entry.definition + reset
-
-
-def without_secrets(definition: bytes) -> bytes:
-    """Return the text of a user mapping without the options that hold passwords, keys and the like."""
-    head, found, options = definition.partition(b" OPTIONS (")
-    if not found:
-        return definition
-    kept = [name + b" " + value for name, value in _OPTION.findall(options) if not _SECRET.search(name)]
-    return head + (b" OPTIONS (" + b", ".join(kept) + b");" if kept else b";")
-
-
-def shown_sql(entry: Entry) -> str:
-    """Return an entry's SQL as people may read it: values of options that may be secrets are masked."""
-    text = entry.definition
-    if entry.type in _WITH_OPTIONS:
-        text = _SECRET_OPTION.sub(rb"\1'...'", text)
-    return text.decode(errors="replace").strip()
 
 
 def _report_storage(run: Run, entries: list[Entry]) -> None:

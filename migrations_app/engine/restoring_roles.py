@@ -23,6 +23,7 @@ from .roles import (
     read_roles,
     roles_plan,
     wanted_roles,
+    with_passwords,
 )
 from .target_objects import some
 from .wording import count, say
@@ -44,6 +45,7 @@ def restore_roles(run: Run) -> RolesPlan | None:
     found, wanted = _wanted(run)
     with run.sessions.session(Side.TARGET) as target:
         ours = {item.name for item in run.ports.ledger.items(Side.TARGET) if item.kind is Kind.ROLE}
+        found = with_passwords(found, _given_hashes(run, target))
         plan = roles_plan(found, wanted, read_roles(target), run.plan.target.user, ours)
         notes = []
         for role in plan.created:
@@ -69,6 +71,15 @@ def _wanted(run: Run) -> tuple[Found, set[str]]:
             with run.sessions.session(Side.SOURCE, database.source_name) as source:
                 named |= named_roles(source)
     return found, wanted_roles(found, named, run.plan.source.user)
+
+
+def _given_hashes(run: Run, target: Connection) -> dict[str, str]:
+    """Return the hashes of the passwords that were given for roles: made here, so that none goes there in clear."""
+    return {
+        one.role: target.pgconn.encrypt_password(one.password.encode(), one.role.encode()).decode()
+        for one in run.plan.passwords
+        if not one.server and one.password
+    }
 
 
 def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:

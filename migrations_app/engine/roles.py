@@ -120,6 +120,12 @@ def _hashes(connection: Connection) -> dict[str, str] | None:
     return {str(name): str(password) for name, password in rows}
 
 
+def with_passwords(found: Found, given: Mapping[str, str]) -> Found:
+    """Return the roles with other passwords, or their hashes, by name: those that an operator gave."""
+    roles = {name: replace(role, password=given.get(name) or role.password) for name, role in found.roles.items()}
+    return replace(found, roles=roles)
+
+
 def named_roles(connection: Connection) -> set[str]:
     """Return the roles that objects of the connected database name."""
     return {str(row[0]) for row in connection.execute(query("roles_named")).fetchall()}

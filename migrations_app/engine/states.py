@@ -62,6 +62,7 @@ class Action(StrEnum):
     ADD_TABLE = "add_table"
     IGNORE_TABLE = "ignore_table"
     COMPLETE = "complete"
+    KEEP_SYNCING = "keep_syncing"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
     NEW_COPY = "new_copy"
@@ -182,6 +183,12 @@ RULES: dict[Action, Rule] = {
         {_S.READY},
         _S.COMPLETING,
         "Complete is possible once the target is in sync with the source. Wait until the task is ready.",
+    ),
+    Action.KEEP_SYNCING: _rule(
+        "Back to sync",
+        {_S.COMPLETING},
+        _S.READY,
+        "Only a task that is completing can go back to its sync.",
     ),
     Action.CANCEL: _rule(
         "Cancel",

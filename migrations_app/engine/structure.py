@@ -29,9 +29,10 @@ from .mending import comment_entry, mending_statement, owner_statement
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
-from .restore import shown_sql
+from .secret_options import shown_sql
 from .target_objects import some
 from .toc import Entry
+from .user_mappings import mapping_of, mapping_words
 from .wording import NOTHING, Sentence, count, say, together, verbatim
 
 _PARTS_SINCE = 100000
@@ -46,6 +47,8 @@ class _Refusals:
 
     archive: Archive | None
     states: Mapping[int, EntryState]
+    mappings: Mapping[str, str]
+    """What the target said to the secrets of user mappings, by their names."""
 
     def entry(self, thing: Thing) -> Entry | None:
         """Return the entry that makes a thing: also of what hangs on it, such as a column."""
@@ -54,6 +57,9 @@ class _Refusals:
         if thing.kind == "row security":
             rows = self.archive.of_type("ROW SECURITY")
             return next((one for one in rows if (one.schema, one.tag) == (thing.schema, thing.table)), None)
+        if thing.kind == "user mapping":  # an archive does not say which
+            mappings = ((one, mapping_of(one)) for one in self.archive.of_type("USER MAPPING"))
+            return next((one for one, mapping in mappings if mapping and mapping.title == thing.name), None)
         return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.class_oid and thing.oid else None
 
     def words(self, entry: Entry | None) -> Sentence:
@@ -96,7 +102,11 @@ def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) 
 
 
 def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
-    refusals = _Refusals(_archive(run, database), run.ports.store.entries(database.source_name))
+    refusals = _Refusals(
+        _archive(run, database),
+        run.ports.store.entries(database.source_name),
+        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name)),
+    )
     side = Side.SOURCE
     try:
         with (
@@ -201,6 +211,8 @@ def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     """Return triggers, rules and identity columns that are changed for the time of the sync, as they will be again."""
     found: dict[Identity, dict[str, Any]] = {}
     for item in items:
+        if item.kind is Kind.OBJECT and "options" in item.detail:  # of a user mapping; we may not see them there
+            found["user mapping", "", "", str(item.detail["title"])] = {"given": ", ".join(item.detail["options"])}
         if item.kind in (Kind.TRIGGER_STATE, Kind.IDENTITY_STATE):
             what, table, name = (str(item.detail[key]) for key in ("what", "table", "name"))
             if what == "identity":
@@ -243,6 +255,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     words = refusals.words_on_grants(entry) if one.part == "privileges" else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
+    if one.part == "option names":
+        words = refusal_again(refusals.mappings.get(thing.name, "")) or words
     if thing.kind == "database setting":
         words = refusals.words_on_setting(str(thing.values["setting"]))
     return Note(

@@ -11,6 +11,7 @@ from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
 from .history import ArchiveEntry, ComparisonResult, Event, LedgerEntry, Sample
 from .notes import NewTable, Recopy, RowPermission, ShapeLeave, StructureNote
+from .passwords import TargetPassword
 from .tasks import MigrationTask, Step, TableCopy, Tag, TaskDatabase
 from .work import WorkerBeat
 
@@ -43,6 +44,7 @@ __all__ = [
     "StructureNote",
     "TableCopy",
     "Tag",
+    "TargetPassword",
     "TaskDatabase",
     "User",
     "WorkerBeat",

@@ -92,6 +92,7 @@ class MigrationTask(models.Model):
     foreground = models.BooleanField(default=False)  # driven by `task run`: the dispatcher leaves it alone
     notes_count = models.PositiveIntegerField(default=0)  # how many StructureNotes there are
     compare_requested = models.BooleanField(default=False)
+    back_requested = models.BooleanField(default=False)  # while completing: the sync is to go on instead
     recopy_requested = models.BooleanField(default=False)  # there are Recopy rows
     clear_target = models.BooleanField(default=False)  # Start again: drop what we made before checking
     new_copy = models.BooleanField(default=False)  # when what is ours is removed, it starts again by itself

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from django.conf import settings
 
 from .. import own_database, queue
-from ..engine.errors import CompareDiffers, EngineError, Interrupted, LeaseOutrun, WorkerFull, WorkerMemory
+from ..engine.errors import (
+    BackToSync,
+    CompareDiffers,
+    CompleteStopped,
+    EngineError,
+    Interrupted,
+    LeaseOutrun,
+    WorkerFull,
+    WorkerMemory,
+)
 from ..engine.executor import Executor
 from ..engine.failpoints import durable
 from ..engine.plan import Plan
@@ -162,6 +171,8 @@ class _TaskRun:
         """Run one slice of the current step. False: this worker is done with the task."""
         store.current = self.step
         at_step(self.step)
+        if lease.back_requested() and self.step in (StepName.SYNC, StepName.COMPARE):
+            raise CompleteStopped
         if self.step == StepName.SYNC and lease.recopy_requested():
             executor.recopy()
             with durable("task.asked", "recopy"):
@@ -196,7 +207,7 @@ def _remove_folder(plan: Plan) -> None:
 @durable("task.failed")
 def _record_failure(claim: work.Claim, step: StepName, error: EngineError) -> None:
     if (
-        isinstance(error, CompareDiffers | rechecking.CompleteRefused)
+        isinstance(error, BackToSync | CompareDiffers | rechecking.CompleteRefused)
         and MigrationTask.objects.filter(pk=claim.task_id, incremental=True).exists()
     ):
         work.back_to_sync(claim, error)

@@ -46,6 +46,7 @@ class Lease:
         self._yield = False
         self._complete = False
         self._compare = False
+        self._back = False
         self._recopy = False
         self._spool = False
         self._in_sync: bool | None = None
@@ -78,6 +79,10 @@ class Lease:
     def complete_requested(self) -> bool:
         """See engine.ports.Control."""
         return self._complete
+
+    def back_requested(self) -> bool:
+        """See engine.ports.Control."""
+        return self._back
 
     def compare_requested(self) -> bool:
         """See engine.ports.Control."""
@@ -152,6 +157,7 @@ class Lease:
         self._knobs = knobs_of(task)
         self._complete = task.status == Status.COMPLETING
         self._compare = task.compare_requested
+        self._back = task.back_requested and self._complete
         self._recopy = task.recopy_requested
         self._spool = task.spooling and task.status in (Status.RUNNING, Status.READY)
         self._yield = not task.foreground and work.others_wait_for_sync(self.claim)

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import connections
 
 from ..engine.dialling import HandshakeEnded, resolve
-from ..engine.plan import Bastion, DatabasePlan, Knobs, Neighbour, Plan, Server, TlsMode
+from ..engine.plan import Bastion, DatabasePlan, GivenPassword, Knobs, Neighbour, Plan, Server, TlsMode
 from ..engine.policy import AddressPolicy, literal, parse_networks
 from ..engine.selection import Selection
 from ..engine.states import Status
-from ..models import Endpoint, MigrationTask, TaskDatabase
+from ..models import Endpoint, MigrationTask, TargetPassword, TaskDatabase
 from ..services import work
 
 _SIGN_INS = {"scram-sha-256": "scram-sha-256", "password": "password,md5,scram-sha-256", "any": ""}
@@ -169,6 +169,21 @@ def knobs_of(task: MigrationTask) -> Knobs:
     )
 
 
+def given_passwords(task: MigrationTask) -> tuple[GivenPassword, ...]:
+    """Return the passwords of the target that were given for a task. Raises UnreadableSecret."""
+    return tuple(
+        GivenPassword(
+            database=row.database,
+            server=row.server,
+            role=row.role,
+            user=row.user,
+            password=str(row.password),
+            mark=row.given_at.isoformat(),
+        )
+        for row in TargetPassword.objects.filter(task=task)
+    )
+
+
 def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None) -> Plan:
     """Return the plan of a task for its current epoch. Makes the task's private work folder."""
     knobs = knobs_of(task)
@@ -192,10 +207,12 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         compare=not task.skip_compare,
         failover_slots=settings.FAILOVER_SLOTS,
         snapshot_seconds=settings.SNAPSHOT_HOURS * 3600,
+        drain_seconds=settings.DRAIN_MINUTES * 60,
         spool_bytes=settings.SPOOL_MB * 1_000_000,
         spool_free_bytes=settings.SPOOL_FREE_MB * 1_000_000,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,
         slice_seconds=slice_seconds(work.syncs()),
+        passwords=given_passwords(task),
     )
 
 

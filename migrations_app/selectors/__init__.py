@@ -91,6 +91,7 @@ from .pages import (
     steps,
     time_zone_name,
 )
+from .passwords import PasswordLine, asks_passwords, passwords
 from .report import task_report
 from .rows import (
     NotFound,
@@ -137,6 +138,7 @@ __all__ = [
     "NewTableLine",
     "NewTables",
     "NotFound",
+    "PasswordLine",
     "ResourceCount",
     "RowMark",
     "SavedRow",
@@ -157,6 +159,7 @@ __all__ = [
     "applied_since",
     "as_text",
     "aside",
+    "asks_passwords",
     "audit_actions",
     "audit_entries",
     "boxes",
@@ -208,6 +211,7 @@ __all__ = [
     "new_table_lines",
     "new_tables",
     "next_action",
+    "passwords",
     "place_fields",
     "place_of",
     "planned",

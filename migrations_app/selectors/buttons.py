@@ -22,6 +22,7 @@ _OFFERED = [
     Action.START_AGAIN,
     Action.COMPARE,
     Action.PAUSE,
+    Action.KEEP_SYNCING,
     Action.REOPEN,
     Action.ACCESS,
     Action.CANCEL,
@@ -38,7 +39,9 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     """
     allowed = set(allowed_actions(Status(task.status)))
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
-        allowed.discard(Action.CANCEL)
+        allowed -= {Action.CANCEL, Action.KEEP_SYNCING}
+    if task.back_requested:
+        allowed.discard(Action.KEEP_SYNCING)
     if task.error_code not in _GONE or not task.incremental:
         allowed.discard(Action.NEW_COPY)
     if task.compare_requested:

@@ -66,6 +66,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.ADD_TABLE: _("Add"),
     Action.IGNORE_TABLE: _("Ignore"),
     Action.COMPLETE: _("Complete"),
+    Action.KEEP_SYNCING: _("Back to sync"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),
     Action.NEW_COPY: _("Restart with new copy"),
@@ -104,6 +105,9 @@ CONFIRM: dict[Action, Promise] = {
     Action.DROP: _(
         "Drop this table from the task for good? It is never synced again and not compared. Its rows stay on the "
         "target as they are now, and may differ from the source's. Only a new task can migrate it then."
+    ),
+    Action.KEEP_SYNCING: _(
+        "Let the sync go on instead of completing? Nothing is lost. Once the target has been opened it is too late."
     ),
     Action.COMPLETE: _(
         "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "

@@ -34,6 +34,7 @@ from .checking import (
     withdraw_acknowledgement,
 )
 from .cloning import clone_task
+from .completing import keep_syncing
 from .conflicts import apply_drift, conflict_of, drop_conflict, quarantine_conflict, recopy_conflict, take_source_row
 from .directory import (
     ResourceData,
@@ -73,6 +74,7 @@ from .lifecycle import (
     workers_alive,
 )
 from .new_tables import add_new_table, ignore_new_table
+from .passwords import PasswordData, give_passwords, takes_passwords
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 from .renaming import BadTargets
@@ -112,6 +114,7 @@ __all__ = [
     "EndpointData",
     "InventoryError",
     "NotFound",
+    "PasswordData",
     "Refused",
     "ResourceData",
     "Untyped",
@@ -149,9 +152,11 @@ __all__ = [
     "fix_for",
     "forget_failures",
     "freshen",
+    "give_passwords",
     "ignore_new_table",
     "import_inventory",
     "include_parents",
+    "keep_syncing",
     "keeps_password",
     "keeps_ssh_secrets",
     "leave_out_sync",
@@ -209,6 +214,7 @@ __all__ = [
     "take_look",
     "take_source_row",
     "take_to_foreground",
+    "takes_passwords",
     "thin_samples",
     "try_now",
     "try_side",

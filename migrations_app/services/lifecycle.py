@@ -204,6 +204,7 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         message=say("Complete pressed: draining the last changes, then comparing."),
         woken_at=clock.now(),
         compare_requested=False,
+        back_requested=False,
     )
     if not task.foreground:
         queue.wake("sync", str(task.pk))

@@ -67,6 +67,7 @@ CASES: dict[Action, Case] = {
     Action.RETRY: Case(),
     Action.COMPARE: Case(listed=False),
     Action.COMPLETE: Case(),
+    Action.KEEP_SYNCING: Case(listed=False),
     Action.TAKE_SOURCE: Case(button="conflict-take_source", only_if=_at_conflict, at_conflict=True),
     Action.APPLY: Case(button="drift-apply", only_if=_at_drift, at_conflict=True),
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),

@@ -35,6 +35,7 @@ BUTTONS: dict[str, Callable[..., Any]] = {
     "retry": services.retry_task,
     "compare": services.compare_task,
     "complete": services.complete_task,
+    "keep syncing": services.keep_syncing,
     "cancel": services.cancel_task,
     "again": lambda **who: services.start_again(clear_target=False, **who),
     "reopen": services.reopen_task,

@@ -140,6 +140,7 @@ def test_a_started_task_refuses_in_words(name: str, anna: Client) -> None:
         ("retry", "failed", "queued"),
         ("compare", "ready", "ready"),
         ("complete", "ready", "completing"),
+        ("keep_syncing", "completing", "ready"),
         ("cancel", "running", "cancelling"),
         ("start_again", "cancelled", "checking"),
     ],

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.connect import Connection
 from migrations_app.engine.extension_rows import Kept, _columns, _kept
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.onlooker import Onlooker
+from migrations_app.engine.outcome import Run
+from migrations_app.engine.patience import Vital
+from migrations_app.engine.plan import Plan, Side
+from tests.fakes import wait_until
 from tests.matrix.conftest import Servers
 from tests.postgres.checks_kit import check, login, plan
+from tests.postgres.compare_kit import running
 from tests.servers import Server, why_unavailable
 
 pytestmark = pytest.mark.matrix
@@ -53,3 +61,49 @@ def test_an_old_server_is_asked_for_rows_of_extensions_in_words_that_it_knows(ve
     with _server(versions, version).connect() as connection:
         assert _kept(connection) == []
         assert _columns(connection, table)[0] in ("extname", "oid")
+
+
+@pytest.fixture(params=["9.3", "9.5", "9.6"])
+def old_run(request: pytest.FixtureRequest, versions: Servers, task: Plan) -> Iterator[tuple[Server, Run]]:
+    server = _server(versions, request.param)
+    with running(replace(task, source=login(server))) as run:
+        yield server, run
+
+
+def _seen(run: Run, session: Connection) -> Vital | None:
+    def asking() -> Connection:
+        return run.sessions.open(Side.SOURCE, "postgres")
+
+    return Onlooker(asking, run.ports.control.check, session.info.backend_pid).look()
+
+
+def test_an_old_server_tells_what_it_does_for_a_session_and_who_keeps_it_waiting(
+    old_run: tuple[Server, Run],
+) -> None:
+    server, run = old_run
+    lock = b"BEGIN; LOCK TABLE public.held"
+    with server.connect() as stranger, run.sessions.open(Side.SOURCE, "postgres") as ours:
+        stranger.execute(b"DROP TABLE IF EXISTS public.held; CREATE TABLE public.held ()")
+        holder, idle = stranger.info.backend_pid, _seen(run, ours)
+        stranger.execute(lock)
+        thread = threading.Thread(target=lambda: ours.execute(lock))
+        thread.start()
+        found: list[Vital] = []
+
+        def looked() -> bool:
+            vital = _seen(run, ours)
+            found[:] = [vital] if vital and vital.wait_type == "Lock" else []
+            return bool(found)
+
+        try:
+            wait_until(looked, what="the session waiting")
+        finally:
+            stranger.execute(b"ROLLBACK")
+            thread.join(20)
+        ours.execute(b"ROLLBACK")
+        stranger.execute(b"DROP TABLE public.held")
+    assert idle is not None
+    assert not idle.works
+    assert found[0].works
+    assert f"PID {holder}, user postgres" in found[0].blockers
+    assert not found[0].own

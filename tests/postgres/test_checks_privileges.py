@@ -142,3 +142,21 @@ def test_nobody_is_asked_to_hand_out_a_superuser(
     assert "hand objects over to postgres" in result.found
     assert "will belong to check-writer" in result.hint
     assert "whoever is a member of a superuser can become one" in result.hint
+
+
+def test_keys_that_would_act_on_copied_rows_fail_when_the_account_cannot_keep_them_quiet(
+    shop: psycopg.Connection, there: psycopg.Connection, writer: Plan, task: Plan
+) -> None:
+    tables = "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, of int"
+    shop.execute(f"{tables} REFERENCES parent)".encode())
+    there.execute(f"{tables} CONSTRAINT known REFERENCES parent)".encode())
+    there.execute('GRANT SELECT ON parent, child TO "check-writer"')
+    keeping = replace(writer, selection=replace(writer.selection, existing="keep"))
+    result = check(keeping, "target-conflicts")
+    assert (result.status, "1 foreign key of " in result.found) == ("failed", True)
+    assert "public.child (known)" in result.found
+    as_superuser = replace(task, selection=replace(task.selection, existing="keep"))
+    assert check(as_superuser, "target-conflicts").status == "warning"
+    there.execute(result.sql)
+    assert check(keeping, "target-conflicts").status == "warning"
+    there.execute('REVOKE SET ON PARAMETER session_replication_role FROM "check-writer"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrations_app.engine.restore import shown_sql, without_secrets
+from migrations_app.engine.secret_options import shown_sql, without_secrets
 from migrations_app.engine.toc import Entry
 
 

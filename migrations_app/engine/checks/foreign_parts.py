@@ -6,7 +6,7 @@ from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import OWN_WAYS
-from ..wording import NOTHING, Sentence, count, listing, noun, say
+from ..wording import NOTHING, Sentence, count, listing, noun, say, together
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
@@ -357,25 +357,39 @@ def system_grants(context: Context, database: DatabasePlan) -> Finding:
     "foreign-servers",
     "Foreign servers",
     Group.TARGET,
-    "Foreign servers are migrated without passwords, and the target must be able to reach them.",
+    "Passwords that the source account may not see are asked for, and the target must be able to reach the servers.",
     per_database=True,
     sides=ON_SOURCE,
 )
 def foreign_servers(context: Context, database: DatabasePlan) -> Finding:
-    """List foreign servers of the source database and count their user mappings."""
-    rows = context.source(database.source_name).execute(query("check_foreign_servers")).fetchall()
+    """List foreign servers of the source database, and the user mappings whose passwords only an operator knows."""
+    session = context.source(database.source_name)
+    rows = session.execute(query("check_foreign_servers")).fetchall()
     if not rows:
         return passed(say("The database has no foreign servers."))
-    mappings = sum(int(str(number)) for _name, _wrapper, number in rows)
-    return warning(
-        say(
-            "The database has {number}, with {number_2}: {names}.",
-            number=count(len(rows), "{number} foreign server", "{number} foreign servers"),
-            number_2=count(mappings, "{number} user mapping", "{number} user mappings"),
-            names=listing(f"{name} ({kind})" for name, kind, _n in rows),
-        ),
-        say(
-            "User mappings come without their passwords: add those on the target after Complete, as the notes say, and"
-            " see that its host can reach these servers."
-        ),
+    mappings = session.execute(query("check_user_mappings")).fetchall()
+    hidden = [{"server": str(server), "role": str(role)} for server, role, unseen in mappings if unseen]
+    told = say(
+        "The database has {number}, with {number_2}: {names}.",
+        number=count(len(rows), "{number} foreign server", "{number} foreign servers"),
+        number_2=count(len(mappings), "{number} user mapping", "{number} user mappings"),
+        names=listing(f"{name} ({kind})" for name, kind, _n in rows),
     )
+    reach = say("See that the target's host can reach these servers.")
+    if not hidden:
+        return warning(told, reach)
+    given = {(one.server, one.role) for one in context.plan.passwords if one.database == database.source_name}
+    open_ones = [one for one in hidden if (one["server"], one["role"]) not in given]
+    named = (f"{'PUBLIC' if one['role'] == 'public' else one['role']} on {one['server']}" for one in open_ones)
+    if open_ones:
+        told += say(" The source account may not see what these sign in with: {names}.", names=listing(named))
+        reach = together(
+            [
+                say(
+                    "Enter their users and passwords on the page Passwords, or set them on the target afterwards: the"
+                    " notes at the end list those that lack one."
+                ),
+                reach,
+            ]
+        )
+    return warning(told, reach).asks({"database": database.source_name, **one} for one in hidden)

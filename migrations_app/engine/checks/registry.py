@@ -31,6 +31,8 @@ class Group(StrEnum):
     CAPACITY = "Capacity"
 
 
+ASKED = "passwords"
+"""Argument of a finding: the roles and user mappings whose passwords are asked for."""
 ON_SOURCE = (Side.SOURCE,)
 ON_TARGET = (Side.TARGET,)
 ON_BOTH = (Side.SOURCE, Side.TARGET)
@@ -74,6 +76,11 @@ class Finding:
     def fixed_by(self, fix: str, **arguments: Any) -> Finding:
         """Return this finding with what would mend it; the arguments must survive JSON."""
         return replace(self, fix=fix, fix_arguments=arguments)
+
+    def asks(self, passwords: Iterable[Mapping[str, str]]) -> Finding:
+        """Return this finding with the passwords of the target that an operator may give (see `GivenPassword`)."""
+        listed = [dict(one) for one in passwords]
+        return replace(self, fix_arguments={ASKED: listed}) if listed else self
 
     def took(self, seconds: float | None) -> Finding:
         """Return this finding with the seconds that it cost; None: those of the item itself."""

@@ -6,7 +6,16 @@ import psycopg
 
 from ..names import quote
 from ..plan import Side
-from ..roles import RolesPlan, create_statement, further_statements, named_roles, read_roles, roles_plan, wanted_roles
+from ..roles import (
+    RolesPlan,
+    create_statement,
+    further_statements,
+    named_roles,
+    read_roles,
+    roles_plan,
+    wanted_roles,
+    with_passwords,
+)
 from ..wording import Sentence, count, listing, say, together
 from .context import Context
 from .registry import CheckStatus, Finding, Group, failed, item, lines, passed, warning
@@ -29,6 +38,7 @@ def _read(context: Context) -> RolesPlan:
         named = set()
         for database in context.plan.databases:
             named |= named_roles(context.source(database.source_name))
+    found = with_passwords(found, {one.role: one.password for one in context.plan.passwords if not one.server})
     wanted = wanted_roles(found, named, context.plan.source.user)
     return roles_plan(found, wanted, read_roles(context.target()), context.plan.target.user)
 
@@ -74,8 +84,11 @@ def roles(context: Context) -> Finding:
             f"ALTER ROLE {quote(context.plan.target.user)} CREATEROLE;",
         )
     if plan.superusers or plan.without_password:
-        hint = say("Set the passwords on the target before the application moves. Notes at the end list these roles.")
-        return warning(shown, hint, sql)
+        hint = say(
+            "Enter the passwords on the page Passwords before the start, or set them on the target before the"
+            " application moves. Notes at the end list these roles."
+        )
+        return warning(shown, hint, sql).asks({"role": name} for name in plan.without_password)
     return Finding(status=CheckStatus.PASSED, found=shown, sql=sql)
 
 

@@ -222,7 +222,7 @@ def foreign_tables(context: Context, database: DatabasePlan) -> Finding:
                 number=count(len(found), "{number} foreign table", "{number} foreign tables"),
                 names=listing(found),
             ),
-            say("Only their definitions are migrated. Passwords of user mappings must be entered again on the target."),
+            say("Only their definitions are migrated: the rows stay on the servers that they stand for."),
         )
     return passed(say("No foreign table is selected."))
 

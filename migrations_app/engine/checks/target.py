@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from ..catalog import read_tables
 from ..mapping import renamed_schemas
-from ..names import TARGET_SCHEMA, qualified
+from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
+from ..silencing import may_silence_triggers
 from ..sql import query
 from ..wording import Sentence, count, listing, noun, say
 from .context import Context
@@ -28,6 +29,7 @@ _WORDS = {
     "function": "function",
 }
 _LARGE = 10 << 30
+_GRANTS_SETTINGS = 150000
 MOST_COLUMNS = 5
 """Columns of one table that are named for each way in which they differ."""
 
@@ -179,7 +181,31 @@ def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled
             ),
             say("Empty them, leave them out, or choose on the objects step that they are emptied."),
         )
-    return None
+    return _firing_keys(context, database, tables)
+
+
+def _firing_keys(context: Context, database: DatabasePlan, tables: list[Thing]) -> Finding | None:
+    """Say which foreign keys would act on each row that is copied; None when they can be kept quiet."""
+    target, places = context.target(database.target_name), {(thing.schema, thing.name) for thing in tables}
+    found = [(str(a), str(b), str(c)) for a, b, c in target.execute(query("foreign_key_names")).fetchall()]
+    keys = [one for one in found if one[:2] in places]
+    if not keys or may_silence_triggers(target):
+        return None
+    drops = [f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(key)};" for schema, table, key in keys]
+    grant = f"GRANT SET ON PARAMETER session_replication_role TO {quote(target.info.user)};"
+    return failed(
+        say(
+            "{number} of {name} would act on the rows while they are copied in any order, and the target account may"
+            " not keep them quiet: {names}.",
+            number=count(len(keys), "{number} foreign key", "{number} foreign keys"),
+            name=database.target_name,
+            names=listing(f"{schema}.{table} ({key})" for schema, table, key in keys),
+        ),
+        say("Let a superuser of the target grant the right, or drop the keys: those of the source are made at the end.")
+        if context.version(Side.TARGET) >= _GRANTS_SETTINGS
+        else say("Drop the keys on the target: those of the source are made at the end."),
+        grant if context.version(Side.TARGET) >= _GRANTS_SETTINGS else lines(drops),
+    )
 
 
 def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:

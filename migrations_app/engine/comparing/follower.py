@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from ..errors import BackToSync, Interrupted
 from ..outcome import Run
 from ..plan import DatabasePlan
 from ..replication.session import SyncSession
@@ -107,18 +108,38 @@ class Follower:
     def close(self) -> None:
         """Stop the sync and the thread. Errors of the sync are raised, after the thread has ended."""
         try:
-            self.pause()
+            with contextlib.suppress(_Halted):
+                self.pause()
         finally:
             self._pool.shutdown()
 
 
+class _Halted(Interrupted):
+    """Nobody waits for the sync any more."""
+
+
 @contextlib.contextmanager
 def following(run: Run) -> Iterator[dict[str, Follower]]:
-    """Open the sync of every database of the task; yield the followers, paused, by source database name."""
+    """Open the sync of every database of the task; yield the followers, paused, by source database name.
+
+    When Complete does not go on, a sync that the target keeps waiting is not waited for: its position is the last
+    durable one.
+    """
+    halted = threading.Event()
+
+    def check() -> None:
+        run.ports.control.check()
+        if halted.is_set():
+            raise _Halted
+
     with contextlib.ExitStack() as stack:
         followers = {}
         for database in run.databases():
-            session = stack.enter_context(open_session(run, database))
+            session = stack.enter_context(open_session(run, database, check))
             followers[database.source_name] = follower = Follower(run, database, session)
             stack.callback(follower.close)
-        yield followers
+        try:
+            yield followers
+        except BackToSync:
+            halted.set()
+            raise

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..names import quote
 from ..renaming import Renaming
+from ..secret_options import is_secret
 from ..selection import Selection
 from ..wording import Sentence, noun, say, verbatim
 from .things import RELATIONS, Identity, Thing, Things
@@ -187,6 +188,9 @@ def _judge(
         what = say("invalid on the target") if thing.kind == "index" else say("not validated on the target")
         yield Difference(thing=thing, part="", what=what)
     other = _restored(other, scope.target_states)
+    if thing.kind == "user mapping":
+        yield from _judge_mapping(thing, other)
+        return
     if thing.parts == other.parts:
         return
     unread = (thing.schema, thing.table) in source.unread | target.unread
@@ -201,6 +205,28 @@ def _judge(
             yield from _judge_part(thing, part, here, there, source, target, scope, prints)
 
 
+def _judge_mapping(thing: Thing, other: Thing) -> Iterator[Difference]:
+    """Tell what a user mapping lacks. What the task itself has set there counts, also when we may not see it."""
+    given = _listed(other.values.get("given"))
+    there = given | _listed(other.values.get("option names"))
+    if thing.values.get("unseen"):
+        lacking = tuple(name for name in ("user", "password") if name not in there)
+        if "password" in lacking:
+            what = say("the source account may not see its options: it may need a user and a password on the target")
+            yield Difference(thing=thing, part="option names", what=what, source=lacking)
+        return
+    gone = _listed(thing.values.get("option names")) - there
+    if other.values.get("unseen"):  # the rest came with the mapping itself
+        gone = {name for name in gone if is_secret(name)}
+    if gone:
+        what = say("not carried over, because it may be a secret: {names}", names=", ".join(sorted(gone)))
+        yield Difference(thing=thing, part="option names", what=what, source=tuple(sorted(gone)))
+
+
+def _listed(names: Any) -> set[str]:
+    return set(str(names).split(", ")) if names else set()
+
+
 def _judge_part(
     thing: Thing, part: str, here: Any, there: Any, source: Things, target: Things, scope: Scope, prints: Prints
 ) -> Iterator[Difference]:
@@ -212,12 +238,6 @@ def _judge_part(
     if part == "owner" and thing.kind == "schema" and thing.schema == "public":
         return  # since 15 it belongs to the role pg_database_owner, before to a superuser
     if isinstance(here, str) and isinstance(there, str) and same_text(thing, part, here, there, prints):
-        return
-    if part == "option names":
-        gone = sorted(set(str(here).split(", ")) - set(str(there or "").split(", "))) if here else []
-        if gone:
-            what = say("not carried over, because it may be a secret: {names}", names=", ".join(gone))
-            yield Difference(thing=thing, part=part, what=what, source=tuple(gone))
         return
     shown = part not in _NEVER_SHOWN and not may_be_secret(thing)
     what = _how_it_differs(part, here, there, shown=shown)

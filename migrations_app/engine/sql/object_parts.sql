@@ -33,7 +33,7 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
                           WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i' LIMIT 1), '') END,
          'filled', CASE WHEN c.relkind = 'm' THEN c.relispopulated END,
          'server', (SELECT x.srvname FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server x ON x.oid = f.ftserver WHERE f.ftrelid = c.oid),
-         'foreign options', (SELECT nullif(array_to_string(f.ftoptions, ', '), '') FROM pg_catalog.pg_foreign_table f WHERE f.ftrelid = c.oid))
+         'foreign options', (SELECT (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(f.ftoptions) o(text)) FROM pg_catalog.pg_foreign_table f WHERE f.ftrelid = c.oid))
   FROM rel c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 UNION ALL
 SELECT 'column', c.nspname, c.relname, a.attname, 'pg_catalog.pg_class'::regclass, c.oid, a.attnum::int, true, NULL, 'c', a.attacl,
@@ -51,7 +51,7 @@ SELECT 'column', c.nspname, c.relname, a.attname, 'pg_catalog.pg_class'::regclas
          'compression', nullif(to_jsonb(a) ->> 'attcompression', ''),
          'statistics target', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
          'options', nullif(array_to_string(a.attoptions, ', '), ''),
-         'foreign options', nullif(array_to_string(a.attfdwoptions, ', '), ''))
+         'foreign options', (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(a.attfdwoptions) o(text)))
   FROM rel c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -218,16 +218,18 @@ SELECT 'transform', '', '', pg_catalog.format_type(t.trftype, NULL) || ' for ' |
 UNION ALL
 SELECT 'foreign data wrapper', '', '', w.fdwname, 'pg_catalog.pg_foreign_data_wrapper'::regclass, w.oid, 0, true, w.fdwowner, 'F', w.fdwacl,
        jsonb_build_object('handler', nullif(w.fdwhandler, 0)::regprocedure, 'validator', nullif(w.fdwvalidator, 0)::regprocedure,
-         'foreign options', nullif(array_to_string(w.fdwoptions, ', '), ''))
+         'foreign options', (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(w.fdwoptions) o(text)))
   FROM pg_catalog.pg_foreign_data_wrapper w WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_foreign_data_wrapper'::regclass AND m.objid = w.oid)
 UNION ALL
 SELECT 'foreign server', '', '', s.srvname, 'pg_catalog.pg_foreign_server'::regclass, s.oid, 0, true, s.srvowner, 'S', s.srvacl,
        jsonb_build_object('type', s.srvtype, 'version', s.srvversion, 'wrapper', (SELECT w.fdwname FROM pg_catalog.pg_foreign_data_wrapper w WHERE w.oid = s.srvfdw),
-         'foreign options', nullif(array_to_string(s.srvoptions, ', '), ''))
+         'foreign options', (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(s.srvoptions) o(text)))
   FROM pg_catalog.pg_foreign_server s WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_foreign_server'::regclass AND m.objid = s.oid)
 UNION ALL
 SELECT 'user mapping', '', '', CASE u.umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(u.usename) END || ' on ' || quote_ident(u.srvname), 1418, u.umid, -1, true, NULL, NULL, NULL,
-       jsonb_build_object('option names', (SELECT string_agg(split_part(o.text, '=', 1), ', ' ORDER BY 1) FROM unnest(u.umoptions) o(text)))
+       jsonb_build_object('option names', (SELECT string_agg(split_part(o.text, '=', 1), ', ' ORDER BY 1) FROM unnest(u.umoptions) o(text)),
+         'unseen', nullif(u.umoptions IS NULL AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+           AND NOT ((u.umuser = 0 OR u.usename = current_user) AND (SELECT pg_catalog.pg_has_role(v.srvowner, 'USAGE') FROM pg_catalog.pg_foreign_server v WHERE v.oid = u.srvid)), false))
   FROM pg_catalog.pg_user_mappings u WHERE NOT EXISTS (SELECT FROM member m WHERE m.objid = u.srvid AND m.classid = 'pg_catalog.pg_foreign_server'::regclass)
 UNION ALL
 SELECT 'event trigger', '', '', e.evtname, 'pg_catalog.pg_event_trigger'::regclass, e.oid, 0, true, e.evtowner, NULL, NULL,

@@ -1,7 +1,7 @@
 -- What the server does for one session, and who keeps it waiting for a lock, but for our own sessions; `t` when those
 -- are the only ones. No row when the session is gone.
 -- Behind a pooler that gives processes numbers of its own, the busiest session with our name stands for it.
--- :parameters %(pid)s   :versions 10+
+-- :parameters %(pid)s   :versions 9.6+   (9.6 does not tell a session that waits for us from one that works)
 SELECT coalesce(a.state, ''), coalesce(a.wait_event_type, ''), coalesce(a.wait_event, ''), coalesce(a.query_start::text, ''),
        CASE WHEN a.wait_event_type = 'Lock' THEN
          (SELECT string_agg(pg_catalog.format('PID %%s, user %%s, %%s, %%s', b.pid, b.usename,

@@ -9,7 +9,7 @@ from ..compare import compare_database, raise_if_different, record
 from ..comparing.follower import Follower, following
 from ..comparing.moment import Moment, TableName, standing, while_syncing
 from ..copy_plan import copy_again
-from ..draining import drain
+from ..draining import drain, stop_if_wanted
 from ..foreign_keys import validate_pending
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
@@ -95,6 +95,7 @@ def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[
 
     def check() -> None:
         run.ports.control.check()
+        stop_if_wanted(run)
         for follower in followers.values():
             follower.check()
 

@@ -13,12 +13,14 @@ from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableState
 from ..renamed_entries import bodies_that_name
-from ..restore import entry_state, restore_pre_data, shown_sql
+from ..restore import entry_state, restore_pre_data
 from ..restoring_roles import restore_roles
+from ..secret_options import shown_sql
 from ..silencing import may_silence_triggers
 from ..snapshot import Snapshot, open_first
 from ..target_database import ensure_database, own_like_source
 from ..target_objects import clear_for_restore, some
+from ..user_mappings import fill_mappings
 from ..versions import exports_hold_transactions
 from ..wording import count, say
 
@@ -65,6 +67,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     _report_names(run, database, archive)
     _report_bare(run, database, snapshot)
     restore_pre_data(run, database, archive)
+    fill_mappings(run, database, archive)
     store.save_tables(*(_table_state(database, table) for table in snapshot.tables if table.has_rows))
     state = store.database(database.source_name)
     store.save_database(replace(state, schema_done=True, replica_role=replica_role))

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from enum import IntEnum
 
+from ..draining import Limit
 from ..errors import Interrupted
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
@@ -45,6 +46,7 @@ class _Slice:
         self._began: float | None = None
         self._halted = threading.Event()
         self._stands: dict[str, Standing] = {}
+        self._limit: Limit | None = None
         self._over = False
 
     def begin(self) -> None:
@@ -55,11 +57,15 @@ class _Slice:
         """Make every thread stop as soon as it can."""
         self._halted.set()
 
-    def check(self) -> None:
-        """Raise when the run must stop or another database failed."""
-        self._run.ports.control.check()
+    def check(self, session: SyncSession | None) -> None:
+        """Raise when the run must stop, another database failed, or Complete waits in vain for the end of a change."""
+        control = self._run.ports.control
+        control.check()
         if self._halted.is_set():
             raise _Halted
+        if control.complete_requested():
+            self._limit = self._limit or Limit(self._run)
+            self._limit.check([session] if session else [])
 
     def stands(self, database: str, standing: Standing) -> None:
         """Note how far a database has come; what it has reached once counts for the whole slice."""
@@ -116,7 +122,7 @@ class _Follower:
 
     def _check(self) -> None:
         """Raise when the run must stop, another database failed, or changes have to go through the spool."""
-        self._slice.check()
+        self._slice.check(self._session)
         self._turns.check(self._session)
         self._show_lag()
 

@@ -100,15 +100,7 @@ def password_from_file(path: Path, wanted: list[str]) -> str:
 
     Raises CommandError when the file is missing, open to others or cannot be read.
     """
-    try:
-        if not path.is_file():
-            raise CommandError(f"The passfile {path} does not exist.")
-        if path.stat().st_mode & 0o077:
-            raise CommandError(f"The passfile {path} can be read by others; run: chmod 600 {path}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise CommandError(f"The passfile {path} cannot be read: {why}.") from None
+    text = read_secrets(path, "passfile")
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
@@ -117,6 +109,19 @@ def password_from_file(path: Path, wanted: list[str]) -> str:
         if match and all(field in ("*", value) for field, value in zip(fields, wanted, strict=False)):
             return fields[4]
     return ""
+
+
+def read_secrets(path: Path, what: str) -> str:
+    """Return the text of a file that only its owner may read. Raises CommandError, which calls it `what`."""
+    try:
+        if not path.is_file():
+            raise CommandError(f"The {what} {path} does not exist.")
+        if path.stat().st_mode & 0o077:
+            raise CommandError(f"The {what} {path} can be read by others; run: chmod 600 {path}")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise CommandError(f"The {what} {path} cannot be read: {why}.") from None
 
 
 def object_path(text: str) -> tuple[str, ...]:

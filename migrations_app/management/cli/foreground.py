@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from django.db import connection
@@ -26,6 +26,7 @@ from .wal import WalOptions, give_budget
 DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
 INTERRUPTED = 130
 _DIFFERENCES = "CMP-"
+_LATE = "COMPLETE-LATE"  # what Complete waited for did not come
 _REFUSED = "CHECK-COMPLETE"  # the check before Complete found something Failed
 
 
@@ -45,6 +46,7 @@ class RunOptions:
     as_json: bool
     existing: str = "refuse"
     wal: WalOptions | None = None
+    passwords: list[services.PasswordData] = field(default_factory=list)
 
 
 class ForegroundRun:
@@ -76,6 +78,8 @@ class ForegroundRun:
         services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
         give_budget(task, options.wal)
+        if options.passwords:
+            services.give_passwords(task_id=task.pk, actor=None, given=options.passwords)
         self.task_id = str(task.pk)
         return self.task_id
 
@@ -149,6 +153,10 @@ class ForegroundRun:
     def _press_complete(self, task: MigrationTask) -> None:
         """Press Complete. Ready once more after that means differences or a Failed item: somebody has to look. Stop."""
         refused = task.error_code == _REFUSED
+        if self._complete_pressed and task.error_code == _LATE:
+            self._given_up = FAILED
+            runner.stop_all()
+            return
         if self._complete_pressed and (refused or task.error_code.startswith(_DIFFERENCES)):
             self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()

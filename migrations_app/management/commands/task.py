@@ -15,6 +15,7 @@ from ...checks import COMMAND_LINE
 from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...engine.states import WORKED
 from ...models import MigrationTask
+from ..cli import passwords as passwords_cli
 from ..cli import wal as wal_cli
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
@@ -75,6 +76,7 @@ class Command(BaseCommand):
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
             ("complete", "close the sync of a task that is ready"),
+            ("keep-syncing", "let the sync go on instead of completing"),
         ):
             one = subparsers.add_parser(name, help=text)
             one.add_argument("id", help="the task's id, or its first characters")
@@ -85,6 +87,9 @@ class Command(BaseCommand):
             "--jobs", metavar="N", help="tables copied and indexed at the same time; usual = as installed"
         )
         tune.add_argument("--max-rate", metavar="MB", help="most MB read a second, all tables together; none = no cap")
+        asked = subparsers.add_parser("passwords", help="give passwords that only the target is to know")
+        asked.add_argument("id", help="the task's id, or its first characters")
+        passwords_cli.file_argument(asked, "--file")
         wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
         wal.add_argument("id", help="the task's id, or its first characters")
         wal_cli.change_arguments(wal)
@@ -110,6 +115,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--passfile", default="", help="file with lines host:port:database:user:password, mode 0600"
         )
+        passwords_cli.file_argument(parser, "--target-passwords")
         parser.add_argument("--name", default="", help="name of the task")
         parser.add_argument(
             "--database",
@@ -191,7 +197,7 @@ class Command(BaseCommand):
     def _do(self, options: dict[str, Any]) -> int:
         if options["action"] in OF_TABLES:
             return self._about_table(OF_TABLES[options["action"]][1], options)
-        done: int = getattr(self, f"_{options['action']}")(options)
+        done: int = getattr(self, "_" + options["action"].replace("-", "_"))(options)
         return done
 
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
@@ -226,6 +232,7 @@ class Command(BaseCommand):
             as_json=options["json"],
             existing=options["existing"],
             wal=wal_cli.wal_options(options, incremental=mode == "full+sync"),
+            passwords=passwords_cli.from_file(options["target_passwords"]) if options["target_passwords"] else [],
         )
 
     def _create(self, options: dict[str, Any]) -> int:
@@ -245,6 +252,8 @@ class Command(BaseCommand):
         services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
         services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
         wal_cli.give_budget(task, wanted.wal)
+        if wanted.passwords:
+            services.give_passwords(task_id=task.pk, actor=None, given=wanted.passwords)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
@@ -335,6 +344,9 @@ class Command(BaseCommand):
     def _complete(self, options: dict[str, Any]) -> int:
         return self._said_or_json(services.complete_task(task_id=_find(options["id"]).pk, actor=None), options)
 
+    def _keep_syncing(self, options: dict[str, Any]) -> int:
+        return self._said_or_json(services.keep_syncing(task_id=_find(options["id"]).pk, actor=None), options)
+
     def _tune(self, options: dict[str, Any]) -> int:
         task = _find(options["id"])
         if options["jobs"] is None and options["max_rate"] is None:
@@ -342,6 +354,11 @@ class Command(BaseCommand):
         jobs = knob(options["jobs"], "--jobs", "usual", task.copy_jobs)
         rate = knob(options["max_rate"], "--max-rate", "none", task.copy_mb_per_second)
         return self._say(services.tune_task(task_id=task.pk, actor=None, jobs=jobs, mb_per_second=rate))
+
+    def _passwords(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        given = passwords_cli.from_file(options["file"]) if options["file"] else passwords_cli.typed(task)
+        return self._say(services.give_passwords(task_id=task.pk, actor=None, given=given) if given else task)
 
     def _wal(self, options: dict[str, Any]) -> int:
         return self._say(wal_cli.change_budget(_find(options["id"]), options))

@@ -11,17 +11,19 @@ from django.db import transaction
 from django.db.models import F
 
 from ... import clock
-from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
+from ...engine.errors import CompleteStopped, ConflictError, EngineError, SchemaChanged, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
-from ...engine.wording import as_data, count, listing, say, together
+from ...engine.wording import Sentence, as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
+from ..completing import stop_completing
 from ..figures import UNKNOWN, forget_sync, rates_unknown
 from ..lifecycle import return_to_sync, start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
+_FULL = frozenset({"SRC-FULL", "DST-FULL", "WORKER-FULL"})
 _TRIES_WITHOUT_MEMORY = 2
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
@@ -137,9 +139,14 @@ def _begin_new_copy(task: MigrationTask, left: int) -> None:
 
 @transaction.atomic
 def back_to_sync(claim: Claim, error: EngineError) -> None:
-    """After a comparison that found differences: the sync goes on, Complete can be pressed again."""
+    """After a comparison that found differences, or when Complete waited in vain: the sync goes on, Complete can be
+    pressed again. What somebody asked for is no error.
+    """
     task = held_task(claim)
     if task is None:
+        return
+    if isinstance(error, CompleteStopped):
+        stop_completing(task, error.message)
         return
     return_to_sync(task)
     task.refresh_from_db()
@@ -154,6 +161,7 @@ def back_to_sync(claim: Claim, error: EngineError) -> None:
         error_message=error.public_message,
         error_hint=error.hint,
         words=as_data(error_message=error.public_message, error_hint=error.hint),
+        back_requested=False,
     )
 
 
@@ -213,6 +221,8 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
     hint = error.hint or _what_next(step, incremental=task.incremental)
+    if error.code in _FULL:  # whoever makes room wants to know what for
+        hint = say("{hint} {kept}", hint=hint, kept=_what_is_kept(step, incremental=task.incremental))
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=clock.now())
     conflict = error.conflict if isinstance(error, ConflictError) else None
     drift = error.drift if isinstance(error, SchemaChanged) else None
@@ -241,6 +251,14 @@ def _what_next(step: StepName, *, incremental: bool) -> str:
     if copies_from_the_start(step, incremental=incremental):
         return say("Mend the cause and press Retry, which copies every table from the beginning, or Cancel.")
     return say("Everything that was done is kept. Mend the cause and press Retry, or Cancel.")
+
+
+def _what_is_kept(step: StepName, *, incremental: bool) -> Sentence:
+    if copies_from_the_start(step, incremental=incremental):
+        return say("The copy begins again then: without sync all rows come from one moment of the source.")
+    if incremental:
+        return say("Everything that was done is kept, and the source keeps the changes, which takes disk space there.")
+    return say("Everything that was done is kept.")
 
 
 def _wait_for_another_try(task: MigrationTask, error: EngineError, since: datetime) -> None:

@@ -1,0 +1,52 @@
+"""The way back from Complete: the sync goes on, as long as the target was not opened."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from .. import clock
+from ..engine.errors import CompleteStopped
+from ..engine.states import Action, Status, StepName
+from ..engine.wording import say
+from ..models import MigrationTask
+from .base import Actor, Refused, TaskId, locked, move, note, require, touch
+from .lifecycle import return_to_sync
+
+
+@transaction.atomic
+def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
+    """Have the sync go on instead of Complete. At once when no worker is at it, else as soon as the worker can.
+
+    Raises Refused when Complete is past the point where the sync could go on. A worker that passes it in this moment
+    completes the task.
+    """
+    task = locked(task_id)
+    require(Action.KEEP_SYNCING, task)
+    if task.current_step == StepName.CLEANUP:
+        raise Refused(_("Complete is past the point where the sync could go on: the target is open."))
+    if task.lease_until is None and task.current_step != StepName.COMPLETE:
+        stop_completing(task, CompleteStopped().message, actor=actor)
+        return task
+    touch(task, back_requested=True)
+    note(task, say("Back to sync pressed: Complete stops as soon as it can."), actor=actor, code="COMPLETE-BACK")
+    task.refresh_from_db()
+    return task
+
+
+def stop_completing(task: MigrationTask, message: str, actor: Actor = None) -> None:
+    """Put a task that was completing back to its sync; must run inside a transaction."""
+    return_to_sync(task)
+    task.refresh_from_db()
+    move(
+        task,
+        Status.READY,
+        actor=actor,
+        code="COMPLETE-STOPPED",
+        message=message,
+        back_requested=False,
+        error_code="",
+        error_message="",
+        error_hint="",
+        woken_at=clock.now(),
+    )

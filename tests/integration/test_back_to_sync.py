@@ -1,0 +1,74 @@
+"""The way back from Complete: by hand, or because the last changes did not arrive in time."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from migrations_app import services
+from migrations_app.engine.errors import CompleteStopped, DrainLate
+from migrations_app.engine.states import StepName
+from migrations_app.engine.wording import say
+from migrations_app.models import MigrationTask
+from migrations_app.runner.lease import Lease
+from migrations_app.services import work
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def claimed(task: MigrationTask) -> work.Claim:
+    claim = work.claim_sync(str(task.pk), "here:1:sync")
+    assert claim is not None
+    return claim
+
+
+def test_without_a_worker_at_it_the_sync_goes_on_at_once() -> None:
+    task = factories.running_task("compare", status="completing")
+    services.keep_syncing(task_id=task.pk, actor=factories.user("ann"))
+    task.refresh_from_db()
+    assert (task.status, task.current_step, task.error_code) == ("ready", "sync", "")
+    assert task.events.latest("id").actor == "ann"
+
+
+@pytest.mark.parametrize("step", ["sync", "compare", "complete"])
+def test_a_worker_at_it_is_asked_and_puts_the_task_back(step: str) -> None:
+    task = factories.running_task(step, status="completing")
+    claim = claimed(task)
+    services.keep_syncing(task_id=task.pk, actor=None)
+    lease = Lease(claim)
+    lease._look()
+    assert lease.back_requested()
+    task.refresh_from_db()
+    assert task.status == "completing"
+    work.back_to_sync(claim, CompleteStopped())
+    task.refresh_from_db()
+    assert (task.status, task.current_step, task.error_code, task.back_requested) == ("ready", "sync", "", False)
+
+
+def test_the_wish_is_forgotten_when_complete_is_pressed_again() -> None:
+    task = factories.running_task("sync", status="ready", back_requested=True)
+    services.complete_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert not task.back_requested
+
+
+def test_once_the_clean_up_runs_it_is_too_late(client: Client) -> None:
+    task = factories.running_task("cleanup", status="completing")
+    with pytest.raises(services.Refused, match="past the point"):
+        services.keep_syncing(task_id=task.pk, actor=None)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert reverse("tasks:action", args=[task.pk, "keep_syncing"]) not in page
+
+
+def test_a_drain_that_took_too_long_is_told_with_its_reason_and_what_to_do(client: Client) -> None:
+    task = factories.running_task("complete", status="completing")
+    work.back_to_sync(claimed(task), DrainLate(900, say("12 MB of changes are not on the target yet")))
+    task.refresh_from_db()
+    assert (task.status, task.current_step, task.error_code) == ("ready", StepName.SYNC, "COMPLETE-LATE")
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert "Complete has waited 15 minutes for the last changes: 12 MB of changes are not on the target yet." in page
+    assert "then press Complete again" in page

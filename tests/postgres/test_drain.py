@@ -1,0 +1,104 @@
+"""Complete says what it waits for, does not wait for ever, and can be stopped; the sync goes on with nothing lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from migrations_app.engine.errors import CompleteStopped, DrainLate
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore, wait_until
+from tests.postgres import complete_kit
+from tests.postgres.complete_kit import assert_same, begin, migrate
+
+# Fixtures that stand in the kit.
+plan = complete_kit.plan
+ports = complete_kit.ports
+source = complete_kit.source
+target = complete_kit.target
+
+
+@pytest.fixture
+def blocked(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+) -> Iterator[int]:
+    """A sync whose next change waits for a lock of somebody else on the target; yields whose."""
+    begin(plan, ports)
+    target.autocommit = False
+    target.execute("LOCK TABLE audit")
+    source.execute("INSERT INTO audit VALUES (9, 'stuck')")
+    yield target.info.backend_pid
+    target.rollback()
+
+
+def in_the_end(plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]) -> None:
+    """Let the lock go, sync and complete: nothing was lost."""
+    target.rollback()
+    target.autocommit = True
+    control = cast(FakeControl, ports.control)
+    control.back, control.complete = False, True
+    migrate(plan, ports, StepName.SYNC, StepName.COMPLETE, StepName.CLEANUP)
+    assert_same(source, target)
+    assert source.execute("SELECT * FROM audit").fetchall() == target.execute("SELECT * FROM audit").fetchall()
+
+
+def test_a_drain_that_a_lock_holds_up_ends_with_who_holds_it(
+    plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+) -> None:
+    with pytest.raises(DrainLate, match=f"wait for a lock that others hold: PID {blocked}, user postgres"):
+        migrate(replace(plan, drain_seconds=2.0), ports, StepName.COMPLETE)
+    in_the_end(plan, ports, source, target)
+
+
+def test_a_sync_that_a_lock_holds_up_on_the_way_to_complete_ends_so_too(
+    plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+) -> None:
+    errors: list[BaseException] = []
+    late = replace(plan, drain_seconds=2.0)
+    thread = threading.Thread(target=_noting(errors, lambda: migrate(late, ports, StepName.SYNC)))
+    thread.start()
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'audit'::regclass"
+    wait_until(lambda: target.execute(waits).fetchone() == (1,), what="the sync waiting for the lock")
+    cast(FakeControl, ports.control).complete = True
+    thread.join(30)
+    assert [type(error) for error in errors] == [DrainLate]
+    assert f"PID {blocked}" in str(errors[0])
+    in_the_end(plan, ports, source, target)
+
+
+def test_a_source_that_goes_on_writing_is_told_and_the_way_back_is_open(
+    plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+) -> None:
+    store, control = cast(FakeStore, ports.store), cast(FakeControl, ports.control)
+    errors: list[BaseException] = []
+    thread = threading.Thread(target=_noting(errors, lambda: migrate(plan, ports, StepName.COMPLETE)))
+    thread.start()
+
+    def told(words: str) -> bool:
+        return any(words in note for _, _, note in store.steps)
+
+    wait_until(lambda: told(f"PID {blocked}"), what="the holder of the lock")
+    assert not told("still written to")
+    source.execute("INSERT INTO events (what) SELECT repeat('x', 100) FROM generate_series(1, 10000)")
+    wait_until(lambda: told("the source is still written to: "), what="the writing")
+    control.back = True
+    thread.join(30)
+    assert [type(error) for error in errors] == [CompleteStopped]
+    in_the_end(plan, ports, source, target)
+
+
+def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    return run
