@@ -281,7 +281,7 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             end_older_sessions(connection, run.plan.key, run.plan.epoch)
-            there = read_tables(connection)
+            there = read_tables(connection, sizes=False)
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("reading the tables of the target")) from error
