@@ -15,13 +15,15 @@ from .failpoints import durable
 from .foreign_keys import in_parallel
 from .names import qualified
 from .outcome import Run
-from .plan import DatabasePlan
+from .plan import DatabasePlan, Side
 from .restore import raise_unless_refused
 from .wording import say
 
 ROUGH, BETTER = 1, 10
 """Statistics targets of the first two stages; the third is the server's own, 100 by default."""
 _ONLY_SINCE = 180000
+_MANY_ENTRIES = 5000
+_CATALOGS = ("pg_namespace", "pg_class", "pg_attribute", "pg_attrdef", "pg_type", "pg_inherits", "pg_depend")
 _HAS_OWN_TARGETS = (
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = %s::pg_catalog.regclass AND attnum > 0"
     " AND NOT attisdropped AND attstattarget > 0)"
@@ -55,6 +57,19 @@ def analyze(run: Run, connection: Connection, schema: str, name: str, *, target:
 def covers_partitions(connection: Connection) -> bool:
     """Say whether the ANALYZE of a partitioned table makes the statistics of all its partitions too, as before 18."""
     return connection.info.server_version < _ONLY_SINCE
+
+
+def analyze_catalogs(run: Run, database: DatabasePlan, archive: Archive) -> None:
+    """Tell the target's planner what its catalogs hold by now, when that is very much.
+
+    Autovacuum comes only after a minute, and queries that join names to objects take many times as long until then. An
+    account without the right leaves it at that: the server warns, and does nothing.
+    """
+    if len(archive.entries) < _MANY_ENTRIES:
+        return
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        for name in _CATALOGS:
+            _run(run, connection, f"ANALYZE pg_catalog.{name}", "pg_catalog", name)
 
 
 def analyze_parents(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:

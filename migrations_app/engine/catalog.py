@@ -131,7 +131,8 @@ def moving_tables(tables: list[Table], selection: Selection, database: str) -> l
             moving.add(table.oid)
         elif table.is_partition:
             mixed.update(one.oid for one in line[1:])
-    return [table for table in tables if table.oid in moving - mixed]
+    whole = moving - mixed
+    return [table for table in tables if table.oid in whole]
 
 
 def _lineage(table: Table, by_oid: dict[int, Table]) -> list[Table]:

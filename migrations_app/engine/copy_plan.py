@@ -16,13 +16,14 @@ from .errors import ConnectionLost, SchemaChanged, TargetError
 from .mapping import renaming_of
 from .occupied import adopted
 from .outcome import Run
-from .parts import Part, part_size, plan_parts
+from .parts import Part, Shares, part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
 from .renaming import Renaming
 from .silencing import refused, silence
 from .snapshot import Snapshot, open_again, open_locked, open_now
-from .table_work import Busy, Moved, TableWork, shape_changed
+from .table_work import Busy, Moved, TableWork, file_of, shape_changed
+from .unindexing import take_off_indexes
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
 from .wording import say
 
@@ -77,6 +78,8 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
         one = _table_work(run, database, state, source, target, made, there_before)
         (work.to_copy if state.status in _TO_COPY else work.to_index).append(one)
     _silence(run, database, [one.place for one in work.to_copy])
+    if not run.plan.incremental:  # with sync a table with indexes is one whose copy counts
+        take_off_indexes(run, database, work.to_copy)
     return work
 
 
@@ -278,7 +281,7 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             end_older_sessions(connection, run.plan.key, run.plan.epoch)
-            there = read_tables(connection)
+            there = read_tables(connection, sizes=False)
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("reading the tables of the target")) from error
@@ -299,19 +302,39 @@ def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
     for work in works:
         for one in work.to_copy:
             if one.table.bytes > _SMALL_TABLE_BYTES:
-                large += _cut(work, one, size, jobs)
+                large += _cut(run, work, one, size, jobs)
         small += _batches(work, jobs)
     large.sort(key=lambda unit: unit.part.bytes if unit.part else unit.tables[0].table.bytes, reverse=True)
     return first + large + small
 
 
-def _cut(work: DatabaseWork, one: TableWork, size: int, jobs: int) -> list[Unit]:
+def _cut(run: Run, work: DatabaseWork, one: TableWork, size: int, jobs: int) -> list[Unit]:
     if one.ours and work.snapshot:
-        parts = _parts(work.snapshot, one.table, size, jobs)
-        if len(parts) > 1:
+        one.shares = _kept(run, one, work.snapshot) or Shares(_parts(work.snapshot, one.table, size, jobs))
+        if len(one.shares.parts) > 1:
+            if not one.state.unlogged:  # a crash of the target empties those
+                work.snapshot.shares[one.table.oid] = one.shares
+            parts = one.shares.left
             one.left = len(parts)
             return [Unit(database=work.database, tables=(one,), part=part) for part in parts]
     return [Unit(database=work.database, tables=(one,))]
+
+
+def _kept(run: Run, one: TableWork, snapshot: Snapshot) -> Shares | None:
+    """Return what an attempt that failed has copied of a table under this same snapshot, if that is still there."""
+    known = snapshot.shares.get(one.table.oid)
+    if known is None or not known.file:
+        return None
+    with run.sessions.session(Side.TARGET, one.database.target_name) as connection:
+        try:
+            if file_of(connection, one) != known.file:
+                return None
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading the tables of the target")) from error
+    one.rows_done = sum(known.finished.values())
+    one.bytes_done = sum(part.bytes for part in known.finished)
+    return known
 
 
 def _parts(snapshot: Snapshot, table: Table, size: int, jobs: int) -> list[Part]:

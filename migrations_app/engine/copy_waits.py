@@ -31,10 +31,14 @@ class Waits:
         if self._run.plan.incremental or not error.retryable:
             return False
         states = [self._run.ports.store.tables(one.source_name) for one in self._run.databases()]
-        finished = sum(state.status not in _TO_COPY for known in states for state in known)
+        finished = sum(state.status not in _TO_COPY for known in states for state in known) + self._finished_parts()
         if finished > self._finished:
             self._finished, self._tries, self._since = finished, 0, time.monotonic()
         return bool(finished) and time.monotonic() - self._since < KEPT_SECONDS and all(map(self._stands, states))
+
+    def _finished_parts(self) -> int:
+        shares = [one for snapshot in self._run.snapshots.values() for one in snapshot.shares.values()]
+        return sum(len(one.finished) for one in shares)
 
     def _stands(self, states: list[TableState]) -> bool:
         """Say whether the snapshot of a database is there, or is not needed any more."""

@@ -33,6 +33,7 @@ from .table_work import (
     TableWork,
     copy_statements,
     emptying,
+    file_of,
     shape_changed,
     target_name,
     travels_in_binary,
@@ -189,7 +190,7 @@ class Lane:
             if len(works) == 1
             else say("{label} and {number} more", label=works[0].label, number=len(works) - 1)
         )
-        freeze = len(works) == 1 and works[0].ours and not works[0].adopted
+        freeze = len(works) == 1 and works[0].ours and not (works[0].adopted or works[0].referred)
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
         for text in emptying(filled):
@@ -296,11 +297,11 @@ class Lane:
     def clear(self, work: TableWork) -> None:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
-            if not work.cleared:
+            if not work.shares.file:
                 for text in emptying([work]):
                     with durable("target.copy", "empty"):
                         self._command(text, say("emptying {label}", label=work.label))
-                work.cleared = True
+                work.shares.file = file_of(self.target, work)
 
     def copy_part(self, work: TableWork, part: Part) -> None:
         """Copy one part of a table in a transaction of its own. May be called again after any failure.
@@ -308,16 +309,20 @@ class Lane:
         Raises Moved or Busy as `copy_whole`. Moved makes all other parts worthless.
 
         When the connection broke at the commit itself, the target is asked whether it took place: a part is never
-        copied twice.
+        copied twice. Nor is one that is finished since an earlier attempt.
         """
-        if part not in work.doubts or not self._committed(work.doubts[part][0]):
+        shares = work.shares
+        if part in shares.finished:
+            return
+        if part not in shares.doubts or not self._committed(shares.doubts[part][0]):
             self._copy_part(work, part)
-        work.rows_done += work.doubts.pop(part)[1]
+        shares.finished[part] = shares.doubts.pop(part)[1]
+        work.rows_done += shares.finished[part]
 
     def _copy_part(self, work: TableWork, part: Part) -> None:
         doing = say("copying {label}", label=work.label)
         before = work.bytes_done
-        work.doubts.pop(part, None)
+        work.shares.doubts.pop(part, None)
         self._enter([work])
         with self._alone(work):
             self._copy_alone(work, part, before, doing)
@@ -330,7 +335,7 @@ class Lane:
             work.bytes_done = before
             raise
         self._leave()
-        work.doubts[part] = (str(row[0]) if row else "", rows)
+        work.shares.doubts[part] = (str(row[0]) if row else "", rows)
         with durable("target.copy", "part"):
             self._command("COMMIT", doing)
 

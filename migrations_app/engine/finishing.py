@@ -148,7 +148,7 @@ class Finisher:
     def _wanted_sequences(self, source: Connection, own: OwnSequences) -> list[Sequence]:
         """Return those that belong to the task by the selection, and those that the restore has made for it."""
         run, name = self._run, self._database.source_name
-        tables, _ = tables_in_scope(run, self._database, read_tables(source))
+        tables, _ = tables_in_scope(run, self._database, read_tables(source, sizes=False))
         sequences = read_sequences(source)
         names = {(table.schema, table.name) for table in tables}
         selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}

@@ -6,7 +6,7 @@ The parts of a table are conditions that leave out no row and repeat none, whate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .catalog import Column, Table
@@ -25,6 +25,24 @@ class Part:
 
     where: str
     bytes: int
+
+
+@dataclass(eq=False)
+class Shares:
+    """How far a table that is copied in parts has come under one snapshot. It outlives a copy that fails meanwhile."""
+
+    parts: list[Part] = field(default_factory=list)
+    file: str = ""
+    """The target's file of the table since it was emptied; as long as it has no other, the finished parts are in it."""
+    finished: dict[Part, int] = field(default_factory=dict)
+    """Rows of the parts that are on the target's disk."""
+    doubts: dict[Part, tuple[str, int]] = field(default_factory=dict)
+    """Transaction and rows of parts whose commit was sent but not confirmed."""
+
+    @property
+    def left(self) -> list[Part]:
+        """The parts that are not finished; the last one when all are: somebody has to note that of the table."""
+        return [part for part in self.parts if part not in self.finished] or self.parts[-1:]
 
 
 def part_size(total_bytes: int, jobs: int, smallest: int = SMALLEST_PART_BYTES) -> int:

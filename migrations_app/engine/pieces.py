@@ -25,6 +25,7 @@ from .toc import POST_DATA, PRE_DATA, Entry, read_archive, write_archive
 from .wording import count, say
 
 _LEAST_TABLES = 50
+_RELATIONS_PER_NAME = 500  # are read in the time that an index finds a name in
 _MOST_PATTERN_BYTES = 1_500_000  # a command line holds two million
 _SEQUENCES_UNLOCKED_SINCE = 100000
 _RANKS = {PRE_DATA: 0, POST_DATA: 1}
@@ -61,7 +62,7 @@ def dump_whole(
     snapshot, if there is one. Raises as `dump_schema`, and psycopg's errors.
     """
     pieces = read_pieces(connection)
-    left_out = [patterns((one for other in pieces if other is not piece for one in other), piece) for piece in pieces]
+    left_out = _left_out(pieces)
     if len(pieces) < 2 or max(map(_size, left_out)) > _MOST_PATTERN_BYTES:
         dump_schema(run, database, snapshot_id, path, exclude=exclude)
         return
@@ -84,6 +85,20 @@ def dump_whole(
     write_archive(unfinished, merged(archives, edges))
     with durable("local.archive"):
         unfinished.replace(path)
+
+
+def _left_out(pieces: list[list[Relation]]) -> list[list[str]]:
+    """Return what each piece is without: by names as far as the command line holds them."""
+    by_name = sum(map(len, pieces)) // _RELATIONS_PER_NAME
+    found: list[list[str]] = []
+    for most in (by_name, 0):
+        found = [
+            patterns((one for other in pieces if other is not piece for one in other), piece, by_name=most)
+            for piece in pieces
+        ]
+        if max(map(_size, found)) <= _MOST_PATTERN_BYTES:
+            break
+    return found
 
 
 def _size(texts: list[str]) -> int:
@@ -161,11 +176,12 @@ def divided(relations: Sequence[Relation], room: int, *, sequences: bool = False
     return parts
 
 
-def patterns(others: Iterable[Relation], kept: Iterable[Relation]) -> list[str]:
+def patterns(others: Iterable[Relation], kept: Iterable[Relation], *, by_name: int = 0) -> list[str]:
     """Return what pg_dump must be told to leave `others` out: whole schemas, or single names.
 
     pg_dump asks the server for each pattern. One name, in double quotes, is found by an index within a millisecond; a
-    hundred names in one pattern take as long as a thousand by themselves.
+    hundred names in one pattern take as long as a thousand by themselves. A schema takes as long as it takes to read
+    the names of the whole database, so those of up to `by_name` relations are left out one by one.
     """
     used = {one.schema for one in kept}
     by_schema: dict[str, list[str]] = defaultdict(list)
@@ -173,7 +189,7 @@ def patterns(others: Iterable[Relation], kept: Iterable[Relation]) -> list[str]:
         by_schema[one.schema].append(quote(one.name))
     found = []
     for schema, names in by_schema.items():
-        if schema not in used:
+        if schema not in used and len(names) > by_name:
             found.append(f"{quote(schema)}.*")
         else:
             found += [f"{quote(schema)}.{name}" for name in names]

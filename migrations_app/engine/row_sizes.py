@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from .catalog import Column, Table
+from .catalog import Column, Table, moving_tables, read_tables
 from .connect import Connection
 from .errors import EngineError
 from .names import literal, qualified, quote
@@ -82,20 +82,55 @@ def refused(run: Run, database: DatabasePlan, table: Table, error: EngineError, 
     ):
         rows = too_large(connection, table, as_text=as_text, seconds=_NAMING_SECONDS)
     run.ports.control.check()
-    label = f"{table.schema}.{table.name}"
-    if rows:
-        megabytes = rows[0].bytes // 1_000_000
-        what = say("A row of {place} takes {number} MB.", place=f"{label} {rows[0].key}", number=megabytes)
-    else:
+    return _error(error, table, rows[0] if rows else None)
+
+
+def refused_in_stream(run: Run, database: DatabasePlan, error: EngineError) -> EngineError:
+    """Return ROW-TOOBIG in place of `error`, one of `is_too_large`, with which the source ended the stream of changes.
+
+    The source does not say of which table the change is: those whose rows move are looked through, for a limited time
+    each. Raises what `Control.check` raises.
+    """
+    found: tuple[Table, LargeRow] | None = None
+    with (
+        contextlib.suppress(EngineError, psycopg.Error),
+        run.sessions.session(Side.SOURCE, database.source_name) as connection,
+    ):
+        tables = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
+        found = _first(run, connection, [table for table in tables if may_hold_one(table.outside_bytes)])
+    run.ports.control.check()
+    failure = _error(error, *(found or (None, None)))
+    failure.hint = say(
+        "The source keeps this change for the sync, which can get past it only by a new copy. Shrink the row on the "
+        "source, or leave its table out, then press Restart with new copy."
+    )
+    return failure
+
+
+def _first(run: Run, connection: Connection, tables: list[Table]) -> tuple[Table, LargeRow] | None:
+    for table in tables:
+        run.ports.control.check()
+        if rows := too_large(connection, table, as_text=True, seconds=_NAMING_SECONDS):
+            return table, rows[0]
+    return None
+
+
+def _error(error: EngineError, table: Table | None, row: LargeRow | None) -> EngineError:
+    label = f"{table.schema}.{table.name}" if table else ""
+    if row:
+        what = say("A row of {place} takes {number} MB.", place=f"{label} {row.key}", number=row.bytes // 1_000_000)
+    elif table:
         what = say("A row of {label} is too large.", label=label)
+    else:
+        what = say("A change of a row is too large for the stream of changes.")
     failure = type(error)(
         what + say(" PostgreSQL moves a row in one piece of at most 1 GB. {message}", message=error.message),
         code="ROW-TOOBIG",
         retryable=False,
     )
     failure.sqlstate = error.sqlstate
-    if rows:
-        failure.detail["key"] = rows[0].key.removeprefix("(").removesuffix(")")
+    if row:
+        failure.detail["key"] = row.key.removeprefix("(").removesuffix(")")
     return failure
 
 

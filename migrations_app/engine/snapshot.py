@@ -23,6 +23,7 @@ from .errors import ConnectionLost, EngineError, SourceError
 from .holding import Hold
 from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
+from .parts import Shares
 from .plan import DatabasePlan, Side
 from .unmoved import LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .versions import exports_hold_transactions
@@ -50,6 +51,8 @@ class Snapshot:
     tables: list[Table] = field(default_factory=list)
     locked: frozenset[int] = frozenset()
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
+    shares: dict[int, Shares] = field(default_factory=dict)
+    """What is copied of tables, by their oids, in parts that count only together with others of this snapshot."""
     _export_id: str = ""
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

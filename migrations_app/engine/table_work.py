@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from .binary_forms import may_travel
 from .catalog import Table
+from .connect import Connection
 from .encodings import Encodings
 from .errors import SchemaChanged
 from .names import literal, qualified, quote
-from .parts import Part
+from .parts import Part, Shares
 from .plan import DatabasePlan
 from .ports import TableState
 from .unmoved import TableName
@@ -30,13 +31,13 @@ class TableWork:
     """The task made it on the target, so it may be emptied."""
     adopted: bool = False
     """It was there before: others may refer to it, so that it is emptied row by row."""
+    referred: bool = False
+    """A foreign key of another table refers to it by now, so that it cannot be truncated either."""
     place: TableName = ("", "")
     """(schema, name) on the target; the source's unless it is given."""
-    parts: list[Part] = field(default_factory=list)
     left: int = 1
-    cleared: bool = False
-    doubts: dict[Part, tuple[str, int]] = field(default_factory=dict)
-    """Transaction and rows of parts whose commit was sent but not confirmed."""
+    """Units that are not done with."""
+    shares: Shares = field(default_factory=Shares)
     bytes_done: int = 0
     rows_done: int = 0
     clearing: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -110,11 +111,19 @@ def shape_changed(work: TableWork) -> SchemaChanged:
 
 def emptying(works: Sequence[TableWork]) -> list[str]:
     """Return the statements that empty these tables on the target."""
-    ours = [target_name(work) for work in works if not work.adopted]
-    texts = ["DELETE FROM ONLY " + target_name(work) for work in works if work.adopted]  # noqa: S608 - quoted names only
+    by_row = [work for work in works if work.adopted or work.referred]
+    ours = [target_name(work) for work in works if work not in by_row]
+    texts = ["DELETE FROM ONLY " + target_name(work) for work in by_row]  # noqa: S608 - quoted names only
     return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
 
 
 def target_name(work: TableWork) -> str:
     """Return the name of the table on the target, quoted."""
     return qualified(*work.place)
+
+
+def file_of(connection: Connection, work: TableWork) -> str:
+    """Return what names the rows that the table on the target has now: TRUNCATE and a rewrite change it."""
+    text = "SELECT pg_catalog.pg_relation_filenode(pg_catalog.to_regclass(%s))"
+    row = connection.execute(text, (target_name(work),)).fetchone()
+    return str(row[0]) if row and row[0] is not None else ""

@@ -3,14 +3,17 @@ a fourth part if there are permissions to take the source's row, and a fifth for
 
 With the argument "batches" everything goes by small batches, which end within transactions too. With "changing" or
 "changed" it stops for ever, having said so, when a table of the target has been changed: before that is committed, or
-before the leave for it is used up.
+before the leave for it is used up. With "peak" and an LSN it ends there, and prints the kilobytes of the resident set's
+peak.
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 from migrations_app.engine.connect import Sessions
@@ -56,6 +59,10 @@ def main() -> None:
         run = Run(plan=plan, ports=ports, sessions=sessions)
         with SyncSession(run, plan.databases[0]) as session:
             print("syncing", flush=True)
+            if "peak" in sys.argv:
+                session.advance(until=int(sys.argv[-1]))
+                print(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0])
+                return
             session.advance()
 
 

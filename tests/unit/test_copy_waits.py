@@ -10,6 +10,7 @@ import pytest
 from migrations_app.engine import copy_waits
 from migrations_app.engine.copy_waits import KEPT_SECONDS, Waits
 from migrations_app.engine.errors import ConnectionLost, EngineError, TargetError
+from migrations_app.engine.parts import Part, Shares
 from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.ports import TableState, TableStatus
 from tests.fakes import fake_ports
@@ -23,19 +24,28 @@ def state(name: str, status: TableStatus, **more: Any) -> TableState:
     return TableState(database="shop", schema="public", name=name, oid=1, status=status, **more)
 
 
-def copying(*states: TableState, incremental: bool = False, alive: bool = True) -> Any:
+def copying(*states: TableState, incremental: bool = False, alive: bool = True, shares: Shares | None = None) -> Any:
     ports = fake_ports()
     ports.store.save_tables(*(states or (state("a", TableStatus.DONE), state("b", TableStatus.COPYING))))
     return SimpleNamespace(
         plan=SimpleNamespace(incremental=incremental),
         ports=ports,
         databases=lambda: (SHOP,),
-        snapshots={"shop": SimpleNamespace(alive=lambda: alive)},
+        snapshots={"shop": SimpleNamespace(alive=lambda: alive, shares={1: shares} if shares else {})},
     )
 
 
 def test_a_copy_goes_on_under_its_snapshot() -> None:
     assert Waits(copying()).may_go_on(CUT)
+
+
+def test_a_copy_of_a_single_table_goes_on_with_its_other_parts() -> None:
+    part = Part("id < 5", 1)
+    begun = Shares([part, Part("id >= 5", 1)])
+    run = copying(state("a", TableStatus.COPYING), shares=begun)
+    assert not Waits(run).may_go_on(CUT)
+    begun.finished[part] = 4
+    assert Waits(run).may_go_on(CUT)
 
 
 @pytest.mark.parametrize(

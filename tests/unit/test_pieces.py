@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrations_app.engine import pieces
 from migrations_app.engine.pieces import Relation, divided, merged, patterns
 from migrations_app.engine.toc import POST_DATA, PRE_DATA, Entry, read_archive, write_archive
 
@@ -102,3 +103,15 @@ def test_each_part_takes_half_of_the_room_at_most_and_sequences_go_with_their_ta
 def test_other_schemas_are_left_out_whole() -> None:
     others = [relation(1, "x", schema="far"), relation(2, "y", schema="far"), relation(3, 'q"t|'), relation(4, "B")]
     assert patterns(others, [relation(5, "kept")]) == ['"far".*', '"s"."q""t|"', '"s"."B"']
+
+
+def test_other_schemas_of_few_relations_are_left_out_by_name() -> None:
+    others = [*(relation(n, f"t{n}", schema="far") for n in range(3)), relation(4, "x", schema="small")]
+    assert patterns(others, [], by_name=2) == ['"far".*', '"small"."x"']
+
+
+def test_what_the_command_line_cannot_hold_by_name_is_left_out_by_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [[relation(n, "t", schema=f"tenant_{n}") for n in range(start, start + 500)] for start in (0, 500)]
+    assert pieces._left_out(parts)[0][0] == '"tenant_500"."t"'
+    monkeypatch.setattr(pieces, "_MOST_PATTERN_BYTES", 7500)
+    assert pieces._left_out(parts)[0][0] == '"tenant_500".*'

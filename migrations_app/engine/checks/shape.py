@@ -13,6 +13,7 @@ from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 WIDE_KEY_BYTES = 256
+_WIDE_TYPES = frozenset({"text", "character varying", "character", "bpchar", "bytea", "jsonb"})
 
 
 def chosen_tables(context: Context, database: DatabasePlan) -> dict[int, Table]:
@@ -78,17 +79,23 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
 )
 def wide_keys(context: Context, database: DatabasePlan) -> Finding:
     """List primary-key columns whose values are long on average, as far as the statistics tell."""
-    chosen = chosen_tables(context, database)
-    rows = context.source(database.source_name).execute(query("check_key_widths")).fetchall()
+    keys = {
+        (table.schema, table.name, column.name): table
+        for table in context.tables(database.source_name)
+        for column in table.columns
+        if column.name in table.primary_key and column.type_name.partition("(")[0] in _WIDE_TYPES
+    }
+    text, least = query("check_key_widths"), {"least": WIDE_KEY_BYTES}
+    rows = context.source(database.source_name).execute(text, least).fetchall()
     wide = [
         say(
             "{table}.{column} ({width} bytes on average)",
-            table=table_name(chosen[int(str(oid))]),
-            column=column,
+            table=table_name(table),
+            column=place[-1],
             width=width,
         )
-        for oid, column, width in rows
-        if oid in chosen and int(str(width)) > WIDE_KEY_BYTES
+        for *place, width in rows
+        if (table := keys.get((str(place[0]), str(place[1]), str(place[2])))) is not None
     ]
     if wide:
         return warning(

@@ -22,6 +22,7 @@ from ..names import TARGET_SCHEMA
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
+from ..row_sizes import is_too_large, refused_in_stream
 from ..slots import readers_of
 from ..versions import decodes_truncate
 from ..wording import say
@@ -139,6 +140,8 @@ class SyncSession:
         except EngineError as error:
             self._check()  # a session that was cut because the run must stop fails like any other
             self._place(error)
+            if isinstance(error, SourceError) and is_too_large(error):
+                raise refused_in_stream(self._run, self._database, error) from error
             raise
 
     def _place(self, error: EngineError) -> None:

@@ -324,9 +324,12 @@ class _Copy:
 
     def _put_aside(self, unit: Unit, works: Sequence[TableWork]) -> None:
         """Leave tables for the next snapshot; those of the unit that still fit this one go on."""
+        snapshot = self.snapshots.get(unit.database.source_name)
         with self._lock:
             self.aside += [one for one in works if one not in self.aside]
         for one in works:
+            if snapshot:
+                snapshot.shares.pop(one.table.oid, None)
             one.bytes_done = one.rows_done = 0
             one.state = replace(one.state, status=TableStatus.WAITING, bytes_done=0, rows_done=0)
         self.store.save_tables(*(one.state for one in works))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..analyzing import analyze_catalogs
 from ..archive import Archive, open_archive
 from ..catalog import Table, read_tables, selected_tables
 from ..connect import end_older_sessions
@@ -68,6 +69,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     _report_bare(run, database, snapshot)
     restore_pre_data(run, database, archive)
     fill_mappings(run, database, archive)
+    analyze_catalogs(run, database, archive)
     store.save_tables(*(_table_state(database, table) for table in snapshot.tables if table.has_rows))
     state = store.database(database.source_name)
     store.save_database(replace(state, schema_done=True, replica_role=replica_role))
