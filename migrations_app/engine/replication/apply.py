@@ -23,7 +23,7 @@ from .coalesce import Folding
 from .failures import Texts, explain, is_lost, lease_lost
 from .frames import MESSAGE
 from .pending import Pending
-from .pgoutput import Origin, Relation, Truncate, TypeName, decode
+from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
 from .pipeline import Pipeline, StatementFailed
 from .prepared import Prepared
 from .relations import Relations, ShapeAllowed
@@ -68,7 +68,7 @@ class Applier:
         self._relations = relations
         self._transaction = transaction
         self._encoding = encoding
-        self._binary = binary
+        self.form = BINARY_VALUE if binary else TEXT_VALUE
         self._check = check
         self._texts = texts
         prepared = self._prepared = Prepared(pipeline, relations)

@@ -166,7 +166,8 @@ class BatchPath:
             yield _Statement(plan, what, "ghosts", statements.ghosts_sql, keys, 0)
         if folding.updates:
             what = Set(oid, "update")
-            for mask, rows in masks(list(folding.updates.values())).items():
+            updates = list(folding.updates.values())
+            for mask, rows in (masks(updates) if folding.holes else {(): updates}).items():
                 values = _built(what, partial(statements.parameters, rows, statements.update_positions(mask)))
                 sql = partial(statements.update_sql, mask)
                 yield _Statement(plan, what, ("update-set", mask), sql, values, len(rows))

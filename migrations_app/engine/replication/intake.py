@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..errors import ConnectionLost, SourceError
 from ..wording import say
 from . import frames
+from .alike import LEAST, rows_alike
 from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Folding, Unfit
@@ -21,6 +22,7 @@ _HUGE_BYTES = 1 << 20
 _PIECE_BYTES = 48 << 10  # between two looks at what is under way: the target must not wait for us meanwhile
 _NEVER = 1 << 64  # beyond all positions
 _COMMIT_LENGTH = frames.MESSAGE + frames.commit.size  # the kind makes up for the mark, which is not counted
+_REST = 4 * LEAST  # after so many frames it is tried again whether the next ones are alike
 _LEAST = 6  # bytes of a frame: what it is, its length, and one of what it holds
 _SIZE = struct.Struct("!I").unpack_from
 
@@ -84,7 +86,8 @@ class Intake:
         applier, data, at = self._applier, self._data, self._at
         find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
         changing, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
-        commit, changes, until = frames.COMMIT, self._changes, self._until
+        commit, changes, until, delete = frames.COMMIT, self._changes, self._until, frames.DELETE
+        like, again = 0, at
         while at < until and at + _LEAST <= size:
             try:
                 mark, length, form, kind, oid = head(data, at)
@@ -98,6 +101,14 @@ class Intake:
                 if folding is None:
                     folding, changes = self._folding(oid, data, at, changes)
                     find = applier.foldings.get
+                if length == like and at >= again and kind != delete:
+                    taken = self._alike(folding, oid, at, end - at, min(until, size))
+                    if taken:
+                        changes += taken
+                        at += taken * (end - at)
+                        continue
+                    again = at + _REST * length
+                like = length
                 try:
                     if kind == update:
                         folding.update(data, at + 35, end)
@@ -124,6 +135,21 @@ class Intake:
                 return True
         self._at, self._changes = at, changes
         return False
+
+    def _alike(self, folding: Folding, oid: int, at: int, size: int, until: int) -> int:
+        """Take the changes from `at` on that look like the one there, and lie before `until`; return how many."""
+        data, update = self._data, self._data[at + frames.MESSAGE] == frames.UPDATE
+        most = (until - at) // size
+        last = at + (LEAST - 1) * size
+        if most < LEAST or data[last : last + 6] != data[at : at + 6] or not folding.takes_rows(update):
+            return 0
+        rows = rows_alike(data, at, size, most, self._applier.form)
+        if rows:
+            try:
+                folding.take_rows(rows, update)
+            except Unfit:
+                self._applier.batch.take_by_rows(oid)
+        return len(rows)
 
     def _folding(self, oid: int, data: bytes, at: int, changes: int) -> tuple[Folding, int]:
         """Return what takes the next change of a table, which begins at `at`, and how many wait to depart with it."""
