@@ -334,8 +334,8 @@ class Applier:
 
     def _close(self, batch: Batch) -> Iterator[None]:
         durable = self._transaction.durable_due or self._taking.took or self._shapes.took
-        self._transaction.close(batch.end, batch.changes, durable=durable)
-        yield from self._answers()
+        self._transaction.close(batch.end, batch.changes, durable=durable)  # it syncs: another one is another packet
+        yield from self._answers(synced=True)
         self._pending.landed(batch.end, complete=True)
 
     def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
@@ -385,8 +385,9 @@ class Applier:
         self._rows.apply(batch, only)
         yield from self._answers()
 
-    def _answers(self) -> Iterator[None]:
-        self._pipeline.sync()
+    def _answers(self, *, synced: bool = False) -> Iterator[None]:
+        if not synced:
+            self._pipeline.sync()
         while not self._pipeline.progress():
             yield
 
