@@ -19,11 +19,12 @@ _MARK = "CREATE TABLE mark (id int PRIMARY KEY)"
 
 @dataclass(frozen=True)
 class Workload:
-    """A database, and changes to it. `rows`: how many the stream carries at scale 1, roughly."""
+    """A database, and changes to it. `goal`: rows a second against those of the native worker, None for no goal."""
 
     name: str
     setup: Callable[[Bench, Cluster, str, float], None]
     load: Callable[[Bench, str, float], None]
+    goal: float | None = None
 
 
 def sql(*statements: str) -> Callable[[Bench, Cluster, str, float], None]:
@@ -47,35 +48,44 @@ def pgbench_tables(bench: Bench, cluster: Cluster, name: str, scale: float) -> N
     bench.pgbench(cluster, name, "-i", "-s", "5", "-q")
 
 
-def pgbench_run(*script: str) -> Callable[[Bench, str, float], None]:
-    """Run transactions of pgbench."""
+def pgbench_run(transactions: int, *script: str) -> Callable[[Bench, str, float], None]:
+    """Run so many transactions of pgbench."""
     return lambda bench, name, scale: bench.pgbench(
-        bench.source, name, "-n", "-c", "4", "-t", str(int(7_500 * scale)), "--random-seed=7", *script
+        bench.source,
+        name,
+        "-n",
+        "-c",
+        "4",
+        "-t",
+        str(int(transactions * scale / 4)),
+        "--random-seed=7",
+        *script,
+        options="-c synchronous_commit=off",
     )
 
 
 _BULK = "CREATE TABLE bulk (id bigint PRIMARY KEY, a int, b text, at timestamptz, f float8)"
 _BULK_ROWS = (
     "INSERT INTO bulk SELECT g, g %% 1000, 'row ' || md5(g::text), timestamptz '2026-01-01' + g * interval '1 s',"
-    " g / 7.0 FROM generate_series(1, 4 * {n}) g"
+    " g / 7.0 FROM generate_series(1, 8 * {n}) g"
 ).replace("%%", "%")
-_TINY = "DO $$ BEGIN FOR i IN 1..{n} / 2 LOOP INSERT INTO tiny VALUES (i, 0, 'x'); COMMIT; END LOOP; END $$"
-_TINY_MORE = "DO $$ BEGIN FOR i IN 1..{n} / 2 LOOP UPDATE tiny SET n = n + 1 WHERE id = i; COMMIT; END LOOP; END $$"
+_TINY = "DO $$ BEGIN FOR i IN 1..{n} LOOP INSERT INTO tiny VALUES (i, 0, 'x'); COMMIT; END LOOP; END $$"
+_TINY_MORE = "DO $$ BEGIN FOR i IN 1..{n} LOOP UPDATE tiny SET n = n + 1 WHERE id = i; COMMIT; END LOOP; END $$"
 _WIDE = (
     "CREATE TABLE wide (id int PRIMARY KEY, n int, doc jsonb, big text, note text);"
     "ALTER TABLE wide ALTER big SET STORAGE EXTERNAL"
 )
 _WIDE_ROWS = (
     "INSERT INTO wide SELECT g, 0, jsonb_build_object('n', g, 'k', md5(g::text)), repeat(md5(g::text), 100),"
-    " repeat('n', 200) FROM generate_series(1, {n} / 10) g"
+    " repeat('n', 200) FROM generate_series(1, {n} / 4) g"
 )
 
 WORKLOADS = (
-    Workload("tpcb", pgbench_tables, pgbench_run()),
-    Workload("simple-update", pgbench_tables, pgbench_run("-b", "simple-update")),
-    Workload("bulk-insert", sql(_BULK), changes(_BULK_ROWS)),
-    Workload("bulk-update", sql(_BULK, _BULK_ROWS), changes("UPDATE bulk SET a = a + 1, f = f + 1")),
-    Workload("bulk-delete", sql(_BULK, _BULK_ROWS), changes("DELETE FROM bulk WHERE id % 2 = 0")),
+    Workload("tpcb", pgbench_tables, pgbench_run(80_000), 1.2),
+    Workload("simple-update", pgbench_tables, pgbench_run(120_000, "-b", "simple-update"), 1.6),
+    Workload("bulk-insert", sql(_BULK), changes(_BULK_ROWS), 1.0),
+    Workload("bulk-update", sql(_BULK, _BULK_ROWS), changes("UPDATE bulk SET a = a + 1, f = f + 1"), 1.2),
+    Workload("bulk-delete", sql(_BULK, _BULK_ROWS), changes("DELETE FROM bulk WHERE id % 2 = 0"), 1.4),
     Workload("tiny", sql("CREATE TABLE tiny (id int PRIMARY KEY, n int, v text)"), changes(_TINY, _TINY_MORE)),
     Workload("wide", sql(_WIDE, _WIDE_ROWS), changes("UPDATE wide SET n = n + 1", _WIDE_ROWS.replace("g, 0", "-g, 0"))),
 )
@@ -93,11 +103,11 @@ class Bench:
             cluster.start()
         self._copies = 0
 
-    def pgbench(self, cluster: Cluster, name: str, *arguments: str) -> None:
+    def pgbench(self, cluster: Cluster, name: str, *arguments: str, options: str = "") -> None:
         """Run pgbench on a database."""
         subprocess.run(
             [wheel_bin(18) / "pgbench", *arguments, cluster.uri(name, with_password=False)],
-            env={"PGPASSWORD": cluster.password, "PATH": "/usr/bin:/bin"},
+            env={"PGPASSWORD": cluster.password, "PATH": "/usr/bin:/bin", "PGOPTIONS": options},
             check=True,
             capture_output=True,
         )

@@ -18,12 +18,12 @@ from ..errors import SourceError
 from ..lsn import format_lsn
 from ..wording import say
 from .batch import Batch
-from .batch_path import BatchPath
+from .batch_path import BatchPath, Built
 from .coalesce import Folding
 from .failures import Texts, explain, is_lost, lease_lost
 from .frames import MESSAGE
 from .pending import Pending
-from .pgoutput import Origin, Relation, Truncate, TypeName, decode
+from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
 from .pipeline import Pipeline, StatementFailed
 from .prepared import Prepared
 from .relations import Relations, ShapeAllowed
@@ -32,14 +32,9 @@ from .row_path import RowPath
 from .taking import Taking
 from .transaction import Transaction
 
-_FEW_CHANGES = 40
-"""Up to so many changes go row by row: one statement for a handful of rows costs more than theirs."""
-
-_ONCE_CHANGES = 40
-"""Up to so many changes are sent and committed in one go, without waiting for an answer in between."""
-
-_WORTH_CHANGES = 2_000
-"""A batch of so many goes at once when nothing is under way."""
+_FEW_CHANGES = 40  # up to so many go row by row: one statement for a handful of rows costs more than theirs
+_ONCE_CHANGES = 40  # up to so many are sent and committed in one go, without waiting for an answer in between
+_WORTH_CHANGES = 2_000  # a batch of so many goes at once when nothing is under way
 
 _MOST_CHANGES = 20_000
 _MOST_BYTES = 3 << 20
@@ -73,7 +68,7 @@ class Applier:
         self._relations = relations
         self._transaction = transaction
         self._encoding = encoding
-        self._binary = binary
+        self.form = BINARY_VALUE if binary else TEXT_VALUE
         self._check = check
         self._texts = texts
         prepared = self._prepared = Prepared(pipeline, relations)
@@ -101,6 +96,11 @@ class Applier:
     def durable(self) -> int:
         """Everything that committed on the source before it is on the target for good."""
         return self._transaction.durable
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way to the target."""
+        return self._under_way is not None
 
     @property
     def waits(self) -> Pending:
@@ -192,12 +192,13 @@ class Applier:
     def _fit(self, message: Truncate) -> None:
         """Change the shape of the tables that are to be emptied, where that is allowed, before they are looked at."""
         for oid in message.oids:
-            if self._relations.watermark(oid) <= self._final:
-                try:
-                    with self._explaining():
-                        self._relations.member(oid)
-                except ShapeAllowed as allowed:
-                    self.reshape(allowed.drift)
+            if self._relations.watermark(oid) > self._final:
+                continue
+            try:
+                with self._explaining():
+                    self._relations.member(oid)
+            except ShapeAllowed as allowed:
+                self.reshape(allowed.drift)
 
     def reshape(self, drift: Drift) -> None:
         """Change a table of the target before its next change, after all that departed before. Raises EngineError."""
@@ -232,12 +233,16 @@ class Applier:
 
     def depart(self) -> None:
         """Send what was collected, as soon as what is under way has landed, and collect anew. Raises EngineError."""
-        self.land()
         batch, self.batch = self.batch, Batch(self._final)
         batch.complete, batch.end = not self.in_transaction, self.end
+        built = Built([], [])
+        if not batch.rows_only and batch.changes > _FEW_CHANGES:
+            for _ in self._batches.build(batch, built):
+                self._pump()
+        self.land()
         if batch.segments:
-            self._pending.departed(self._commit_time if self.in_transaction else None)
-            self._under_way = self._send(batch)
+            self._pending.departed(None if batch.complete else self._commit_time)
+            self._under_way = self._send(batch, built)
             self._pump()
 
     def land(self) -> None:
@@ -250,17 +255,21 @@ class Applier:
                     self._pipeline.wait()
 
     def idle(self, *, urgent: bool = False) -> None:
-        """Use a pause of the stream: commit what is complete, and make durable what is due.
+        """Use a pause of the stream: send what is complete, and make durable what is due. Waits for nothing.
 
         `urgent`: the source waits for our confirmation. Raises EngineError.
         """
-        if self.in_transaction:
-            self._pump()
+        self._pump()
+        if self.in_transaction or self.busy:
             return
         self.depart()
-        self.land()
-        if self._settle_due(urgent):
+        if not self.busy and self._settle_due(urgent):
             self.settle()
+
+    def wait(self, source: int | None) -> None:
+        """Wait a moment for the target, or until there is something to read from `source`. Raises EngineError."""
+        with self._explaining():
+            self._pipeline.wait(source)
 
     def settle(self) -> int:
         """Make everything taken so far durable and return the position. Only between transactions.
@@ -295,7 +304,7 @@ class Applier:
                 return
         self._under_way = None
 
-    def _send(self, batch: Batch) -> Iterator[None]:
+    def _send(self, batch: Batch, built: Built) -> Iterator[None]:
         """Apply a batch, and commit when it is complete."""
         point = self._transaction.is_open
         if not batch.changes and not point:
@@ -308,7 +317,7 @@ class Applier:
             self._transaction.begin()
             yield from self._send_rows(batch, point)
         else:
-            yield from self._send_folded(batch, point)
+            yield from self._send_folded(batch, built, point)
         if batch.complete:
             yield from self._close(batch)
 
@@ -325,8 +334,8 @@ class Applier:
 
     def _close(self, batch: Batch) -> Iterator[None]:
         durable = self._transaction.durable_due or self._taking.took or self._shapes.took
-        self._transaction.close(batch.end, batch.changes, durable=durable)
-        yield from self._answers()
+        self._transaction.close(batch.end, batch.changes, durable=durable)  # it syncs: another one is another packet
+        yield from self._answers(synced=True)
         self._pending.landed(batch.end, complete=True)
 
     def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
@@ -339,11 +348,11 @@ class Applier:
         self._transaction.undo(to_point=to_point)
         self._prepared.forget()
 
-    def _send_folded(self, batch: Batch, point: bool) -> Iterator[None]:
+    def _send_folded(self, batch: Batch, built: Built, point: bool) -> Iterator[None]:
         transaction = self._transaction
         try:
             transaction.keep() if point else transaction.begin()
-            yield from self._batches.send(batch)
+            yield from self._batches.send(built)
             if batch.by_rows:
                 yield from self._send_each(batch, batch.by_rows)
             if point:
@@ -376,8 +385,9 @@ class Applier:
         self._rows.apply(batch, only)
         yield from self._answers()
 
-    def _answers(self) -> Iterator[None]:
-        self._pipeline.sync()
+    def _answers(self, *, synced: bool = False) -> Iterator[None]:
+        if not synced:
+            self._pipeline.sync()
         while not self._pipeline.progress():
             yield
 

@@ -34,7 +34,10 @@ class Batch:
     def keep(self, data: bytes, start: int, end: int, changes: int) -> None:
         """Take the frames of `data` between `start` and `end`, which hold so many changes for the target."""
         if end > start:
-            self.segments.append((data, start, end))
+            if self.segments and self.segments[-1][0] is data and self.segments[-1][2] == start:
+                self.segments[-1] = (data, self.segments[-1][1], end)
+            else:
+                self.segments.append((data, start, end))
             self.size += end - start
             self.changes += changes
 

@@ -7,6 +7,7 @@ and any error, is for the caller to undo and to do again on the row path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..ports import NEVER
@@ -36,6 +37,24 @@ class _Plan(NamedTuple):
     cut_key: Cut
 
 
+class _Statement(NamedTuple):
+    """One execution on the target. `key` names the statement among those of the table; None: a COPY."""
+
+    plan: _Plan
+    what: Set
+    key: object
+    sql: Callable[[], str]
+    values: list[bytes]
+    rows: int
+
+
+class Built(NamedTuple):
+    """The statements that a batch comes to, or what makes it impossible."""
+
+    statements: list[_Statement]
+    surprises: list[StatementFailed]
+
+
 class BatchPath:
     """Folds changes and sends what they come to into the open transaction."""
 
@@ -47,7 +66,6 @@ class BatchPath:
         self._plans: dict[int, _Plan] = {}
         self._failures: dict[int, int] = {}
         self._resting: dict[int, int] = {}  # how many batches a table sits out
-        self._copies: list[tuple[Set, BatchStatements, Sequence[Row]]] = []
 
     def folding(self, oid: int, final: int, batch: Batch) -> Folding:
         """Return what takes the changes of a table in this batch. `final`: of the transaction at hand.
@@ -89,25 +107,41 @@ class BatchPath:
             return Appended(plan.cut)
         return batch.take_by_rows(oid)
 
-    def send(self, batch: Batch) -> Iterator[None]:
-        """Send the folded changes of the batch and read all answers, yielding whenever the server has to be waited for.
+    def build(self, batch: Batch, built: Built) -> Iterator[None]:
+        """Build what the batch comes to, which frees what was folded.
+
+        Nothing is sent, and it yields after each table: what is under way may go on meanwhile.
+        """
+        for oid in list(batch.tables):
+            folding = batch.tables.pop(oid)
+            try:
+                if isinstance(folding, Keyed):
+                    built.statements.extend(self._keyed(oid, folding))
+                elif isinstance(folding, Appended) and folding.rows:
+                    built.statements.append(self._inserts(self._plans[oid], oid, folding.rows))
+            except StatementFailed as failure:
+                built.surprises.append(failure)
+            yield
+
+    def send(self, built: Built) -> Iterator[None]:
+        """Send what was built and read all answers, yielding whenever the server has to be waited for.
 
         Raises StatementFailed; its context is a Set where that is known.
         """
-        self._copies = []
         self._rest_less()
-        for oid, folding in batch.tables.items():
-            if isinstance(folding, Keyed):
-                self._send_keyed(oid, folding)
-            elif isinstance(folding, Appended):
-                self._send_inserts(self._plans[oid], oid, folding.rows)
+        if built.surprises:
+            raise built.surprises[0]
+        for one in built.statements:
+            if one.key is not None:
+                name = self._prepared.name(one.plan.member, one.key, one.sql, one.what)
+                self._pipeline.send(name, one.values, one.rows, one.what, 0, [1] * len(one.values))
         self._pipeline.sync()
         while not self._pipeline.progress():
             yield
-        for what, statements, rows in self._copies:
-            data = _built(what, lambda statements=statements, rows=rows: statements.copy_data(rows))  # type: ignore[misc]
-            sql = statements.copy_sql().encode(self._pipeline.encoding, "surrogateescape")
-            yield from self._pipeline.copy(sql, data, len(rows), what)
+        for one in built.statements:
+            if one.key is None:
+                sql = one.sql().encode(self._pipeline.encoding, "surrogateescape")
+                yield from self._pipeline.copy(sql, one.values, one.rows, one.what)
 
     def failed(self, failure: StatementFailed) -> None:
         """Take note of which table made the batch fail: it sits out the next batches, each time twice as many."""
@@ -119,41 +153,35 @@ class BatchPath:
     def _rest_less(self) -> None:
         self._resting = {oid: left - 1 for oid, left in self._resting.items() if left > 1}
 
-    def _send_keyed(self, oid: int, folding: Keyed) -> None:
+    def _keyed(self, oid: int, folding: Keyed) -> Iterator[_Statement]:
         plan = self._plans[oid]
         statements = plan.statements
         if folding.deletes:
-            keys = _built(Set(oid, "delete"), lambda: statements.key_parameters(folding.deletes))
-            self._send(plan, Set(oid, "delete"), "delete", statements.delete_sql, keys, len(folding.deletes))
+            what = Set(oid, "delete")
+            keys = _built(what, lambda: statements.key_parameters(folding.deletes))
+            yield _Statement(plan, what, "delete", statements.delete_sql, keys, len(folding.deletes))
         if folding.ghosts:
-            keys = _built(Set(oid, "ghosts"), lambda: statements.key_parameters(folding.ghosts))
-            self._send(plan, Set(oid, "ghosts"), "ghosts", statements.ghosts_sql, keys, 0)
+            what = Set(oid, "ghosts")
+            keys = _built(what, lambda: statements.key_parameters(folding.ghosts))
+            yield _Statement(plan, what, "ghosts", statements.ghosts_sql, keys, 0)
         if folding.updates:
-            for mask, rows in masks(list(folding.updates.values())).items():
-                positions = statements.update_positions(mask)
-                values = _built(
-                    Set(oid, "update"),
-                    lambda rows=rows, positions=positions: statements.parameters(rows, positions),  # type: ignore[misc]
-                )
-                sql = lambda mask=mask: statements.update_sql(mask)  # noqa: E731
-                self._send(plan, Set(oid, "update"), ("update-set", mask), sql, values, len(rows))
+            what = Set(oid, "update")
+            updates = list(folding.updates.values())
+            for mask, rows in (masks(updates) if folding.holes else {(): updates}).items():
+                values = _built(what, partial(statements.parameters, rows, statements.update_positions(mask)))
+                sql = partial(statements.update_sql, mask)
+                yield _Statement(plan, what, ("update-set", mask), sql, values, len(rows))
         if folding.inserts:
-            self._send_inserts(plan, oid, list(folding.inserts.values()))
+            yield self._inserts(plan, oid, list(folding.inserts.values()))
 
-    def _send_inserts(self, plan: _Plan, oid: int, rows: Sequence[Row]) -> None:
+    @staticmethod
+    def _inserts(plan: _Plan, oid: int, rows: Sequence[Row]) -> _Statement:
         statements, what = plan.statements, Set(oid, "insert")
         if statements.copies and (len(rows) >= _COPY_ROWS or not statements.unnests):
-            self._copies.append((what, statements, rows))
-        elif rows:
-            positions = range(len(plan.member.statements.columns))
-            values = _built(what, lambda: statements.parameters(rows, positions))
-            self._send(plan, what, "insert-set", statements.insert_sql, values, len(rows))
-
-    def _send(
-        self, plan: _Plan, what: Set, key: object, sql: Callable[[], str], values: list[bytes], expected: int
-    ) -> None:
-        name = self._prepared.name(plan.member, key, sql, what)
-        self._pipeline.send(name, values, expected, what, 0, [1] * len(values))
+            data = _built(what, partial(statements.copy_data, rows))
+            return _Statement(plan, what, None, statements.copy_sql, data, len(rows))
+        values = _built(what, partial(statements.parameters, rows, range(len(plan.member.statements.columns))))
+        return _Statement(plan, what, "insert-set", statements.insert_sql, values, len(rows))
 
 
 def _built(what: Set, build: Callable[[], list[bytes]]) -> list[bytes]:

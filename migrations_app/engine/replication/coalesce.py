@@ -36,6 +36,12 @@ class Folding(Protocol):
     def delete(self, data: bytes, at: int, end: int) -> None:
         """Take a delete. Raises Unfit, MalformedMessage."""
 
+    def takes_rows(self, update: bool) -> bool:
+        """Say whether `take_rows` may be called."""
+
+    def take_rows(self, rows: list[Row], update: bool) -> None:
+        """Take many inserts, or updates that name no old row and leave nothing out. Raises Unfit."""
+
 
 class Nothing:
     """For a table whose changes are skipped, or taken from the stream's bytes later."""
@@ -44,6 +50,13 @@ class Nothing:
         """Take no note."""
 
     update = delete = insert
+
+    def takes_rows(self, update: bool) -> bool:
+        """Refuse: who looks at nothing is quick enough."""
+        return False
+
+    def take_rows(self, rows: list[Row], update: bool) -> None:
+        """Never called."""
 
 
 class Appended:
@@ -66,6 +79,14 @@ class Appended:
 
     delete = update
 
+    def takes_rows(self, update: bool) -> bool:
+        """Take inserts."""
+        return not update
+
+    def take_rows(self, rows: list[Row], update: bool) -> None:
+        """Take many inserts."""
+        self.rows.extend(rows)
+
 
 class Keyed:
     """A table whose rows are known by a key that is unique on the target.
@@ -73,6 +94,7 @@ class Keyed:
     Afterwards `deletes` holds the keys of rows that must go, `updates` and `inserts` rows by key, and `ghosts` keys of
     rows that came and went, in any order: no key stands in two of them. The source sends changes of a row in their
     order, so a key that is where it must not be says that the picture is wrong (deferred uniqueness, above all).
+    `holes`: rows of `updates` may leave values unsaid.
     """
 
     def __init__(self, cut: Cut, cut_key: Cut, positions: Sequence[int], *, updates: bool = True) -> None:
@@ -80,6 +102,7 @@ class Keyed:
         self._cut_key = cut_key
         self._key: Callable[[Row], Key] = itemgetter(*(at + 1 for at in positions))
         self._takes_updates = updates
+        self.holes = False
         self.inserts: dict[Key, Row] = {}
         self.updates: dict[Key, Row] = {}
         self.deletes: dict[Key, None] = {}
@@ -116,6 +139,22 @@ class Keyed:
         if stop != end:
             raise malformed(UNREADABLE, data, at)
         self._remove(self._key(old))
+
+    def takes_rows(self, update: bool) -> bool:
+        """Take them as long as all that came were changes of this kind."""
+        if self.deletes or self.ghosts:
+            return False
+        return self._takes_updates and not self.inserts if update else not self.updates
+
+    def take_rows(self, rows: list[Row], update: bool) -> None:
+        """Take many inserts, or updates that name no old row and leave nothing out. Raises Unfit."""
+        if update:
+            self.updates.update(zip(map(self._key, rows), rows, strict=True))
+            return
+        wanted = len(self.inserts) + len(rows)
+        self.inserts.update(zip(map(self._key, rows), rows, strict=True))
+        if len(self.inserts) != wanted:
+            raise Unfit
 
     def _cut_old(self, data: bytes, at: int) -> tuple[Row, int]:
         kind = data[at]
@@ -165,6 +204,7 @@ class Keyed:
         if key in self.deletes or key in self.ghosts or not self._takes_updates:
             raise Unfit
         if None in row:
+            self.holes = True
             if key is None or (isinstance(key, tuple) and None in key):
                 raise Unfit
             if key in self.updates:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..errors import ConnectionLost, SourceError
 from ..wording import say
 from . import frames
+from .alike import LEAST, rows_alike
 from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Folding, Unfit
@@ -18,8 +19,10 @@ from .stream import Stream, reported
 from .translated import Translated
 
 _HUGE_BYTES = 1 << 20
+_PIECE_BYTES = 48 << 10  # between two looks at what is under way: the target must not wait for us meanwhile
 _NEVER = 1 << 64  # beyond all positions
 _COMMIT_LENGTH = frames.MESSAGE + frames.commit.size  # the kind makes up for the mark, which is not counted
+_REST = 4 * LEAST  # after so many frames it is tried again whether the next ones are alike
 _LEAST = 6  # bytes of a frame: what it is, its length, and one of what it holds
 _SIZE = struct.Struct("!I").unpack_from
 
@@ -40,7 +43,7 @@ class Intake:
         self.urgent = False
         self._goal = _NEVER
         self._halt = False
-        self._start = self._changes = self._due = 0
+        self._start = self._changes = self._due = self._until = 0
 
     def feed(self, data: bytes) -> None:
         """Take more bytes, after `work` has worked through what there was."""
@@ -67,20 +70,25 @@ class Intake:
         """
         self._goal = _NEVER if goal is None else goal
         self._halt = stop is not None and stop()
-        self._start, self._changes = self._at, 0
-        self._due = self._applier.due
-        done = self._walk()
-        self._applier.batch.keep(self._data, self._start, self._at, self._changes)
-        if not done:
+        while True:
+            self._start, self._changes = self._at, 0
+            self._due = self._applier.due
+            self._until = self._at + _PIECE_BYTES if self._applier.busy else len(self._data)
+            done = self._walk()
+            self._applier.batch.keep(self._data, self._start, self._at, self._changes)
+            if done:
+                return True
             self._applier.turn()
-        return done
+            if self._at < self._until or self._at == len(self._data):
+                return False
 
     def _walk(self) -> bool:  # noqa: C901 - the hottest loop: a call would cost as much as what it does
         applier, data, at = self._applier, self._data, self._at
         find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
         changing, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
-        commit, changes = frames.COMMIT, self._changes
-        while at + _LEAST <= size:
+        commit, changes, until, delete = frames.COMMIT, self._changes, self._until, frames.DELETE
+        like, again = 0, at
+        while at < until and at + _LEAST <= size:
             try:
                 mark, length, form, kind, oid = head(data, at)
             except struct.error:
@@ -93,6 +101,14 @@ class Intake:
                 if folding is None:
                     folding, changes = self._folding(oid, data, at, changes)
                     find = applier.foldings.get
+                if length == like and at >= again and kind != delete:
+                    taken = self._alike(folding, oid, at, end - at, min(until, size))
+                    if taken:
+                        changes += taken
+                        at += taken * (end - at)
+                        continue
+                    again = at + _REST * length
+                like = length
                 try:
                     if kind == update:
                         folding.update(data, at + 35, end)
@@ -114,11 +130,26 @@ class Intake:
                     continue
             self._at, self._changes = at, changes
             done = self._other(mark, kind if form == plugin else form, data, end)
-            at, changes, find = self._at, self._changes, applier.foldings.get
+            at, changes, find, until = self._at, self._changes, applier.foldings.get, self._until
             if done:
                 return True
         self._at, self._changes = at, changes
         return False
+
+    def _alike(self, folding: Folding, oid: int, at: int, size: int, until: int) -> int:
+        """Take the changes from `at` on that look like the one there, and lie before `until`; return how many."""
+        data, update = self._data, self._data[at + frames.MESSAGE] == frames.UPDATE
+        most = (until - at) // size
+        last = at + (LEAST - 1) * size
+        if most < LEAST or data[last : last + 6] != data[at : at + 6] or not folding.takes_rows(update):
+            return 0
+        rows = rows_alike(data, at, size, most, self._applier.form)
+        if rows:
+            try:
+                folding.take_rows(rows, update)
+            except Unfit:
+                self._applier.batch.take_by_rows(oid)
+        return len(rows)
 
     def _folding(self, oid: int, data: bytes, at: int, changes: int) -> tuple[Folding, int]:
         """Return what takes the next change of a table, which begins at `at`, and how many wait to depart with it."""
@@ -160,7 +191,7 @@ class Intake:
         self._applier.batch.keep(data, self._start, end, self._changes)
         self._start, self._changes = end, 0
         self._applier.depart()
-        self._due = self._applier.due
+        self._due, self._until = self._applier.due, min(self._until, end + _PIECE_BYTES)
 
     def _keepalive(self, wal_end: int, _: int, urgent: int) -> bool:
         self._applier.reached(wal_end)

@@ -17,6 +17,7 @@ from psycopg import pq
 
 from ..connect import Connection, codec_of
 from ..patience import patience_with
+from ..wording import say
 
 _STATEMENTS_UNDER_WAY = 512
 _BYTES_UNDER_WAY = 1 << 20
@@ -24,6 +25,7 @@ _STATEMENTS_PER_TURN = 64
 _POLL_MILLISECONDS = 500
 _COPY_BYTES = 256 << 10
 _TURN_SECONDS = 2.0
+_FORGETTING = say("forgetting statements")
 
 Parameters = Sequence[bytes | None]
 
@@ -61,6 +63,8 @@ class Pipeline:
         self._sent: deque[Sent] = deque()
         self._bytes = 0
         self._turn = 0
+        self._kept: dict[bytes, bytes] = {}
+        self._names = 0
         self._poll = select.poll()
         self._pg.enter_pipeline_mode()
 
@@ -99,10 +103,25 @@ class Pipeline:
         expected: int | None = None,
         context: object = None,
         done: Callable[[pq.abc.PGresult], None] | None = None,
+        keep: bool = False,
     ) -> None:
-        """Send a statement that is not worth preparing. `done` gets its result."""
-        self._pg.send_query_params(sql, list(parameters))
+        """Send a statement. `keep`: it comes again and again, so that preparing it pays. `done` gets its result."""
+        if keep:
+            self._pg.send_query_prepared(self._kept.get(sql) or self._keep(sql, context), list(parameters))
+        else:
+            self._pg.send_query_params(sql, list(parameters))
         self._sent.append(Sent(expected, context, 0, done))
+
+    def _keep(self, sql: bytes, context: object) -> bytes:
+        self._names += 1
+        name = self._kept[sql] = b"k%d" % self._names
+        self.prepare(name, sql, context)
+        return name
+
+    def forget(self) -> None:
+        """Forget every statement that was prepared: after a failure nobody knows which ones the server has."""
+        self._kept.clear()
+        self.command(b"DEALLOCATE ALL", context=_FORGETTING)
 
     def query(self, sql: bytes, parameters: Parameters = (), context: object = None) -> pq.abc.PGresult:
         """Send a statement and wait for its result, behind everything that is under way."""
@@ -131,20 +150,29 @@ class Pipeline:
         self._read()
         return not self._sent and not unsent
 
-    def wait(self) -> None:
-        """Wait a moment for the server: until it can be read, or written to when something is left to send."""
-        unsent = self._pg.flush()
-        self._listen(unsent)
+    def wait(self, other: int | None = None) -> None:
+        """Wait a moment for the server: until it can be read, or written to when something is left to send.
 
-    def _listen(self, unsent: int) -> None:
+        `other`: a descriptor that ends the wait as well when it can be read.
+        """
+        unsent = self._pg.flush()
+        self._listen(unsent, other)
+
+    def _listen(self, unsent: int, other: int | None = None) -> None:
         """Wait for the socket. Raises ConnectionLost when the server keeps silent for too long and does not work."""
         if time.monotonic() - self._listened_at > _TURN_SECONDS:
             self._patience.moved()  # nobody listened meanwhile
-        self._poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-        if self._poll.poll(_POLL_MILLISECONDS):
+        ours = self._pg.socket
+        self._poll.register(ours, select.POLLIN | (select.POLLOUT if unsent else 0))
+        if other is not None:
+            self._poll.register(other, select.POLLIN)
+        found = self._poll.poll(_POLL_MILLISECONDS)
+        if other is not None:
+            self._poll.unregister(other)
+        if any(descriptor == ours for descriptor, _ in found):
             self._patience.check()
             self._patience.moved()
-        else:
+        elif not found:
             self._patience.waited()
         self._listened_at = time.monotonic()
 
@@ -185,6 +213,7 @@ class Pipeline:
 
     def recover(self) -> None:
         """Read over everything under way after a failure. The transaction at hand is left as the failure made it."""
+        self._kept.clear()
         self._pg.pipeline_sync()
         self._sent.append(Sent(None, None, 0, None, is_sync=True))
         while True:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..wording import say
 from .pipeline import Pipeline
 from .relations import Member, Relations
 
@@ -34,6 +33,6 @@ class Prepared:
 
     def forget(self) -> None:
         """Forget all of them, on both sides. After a failure nobody knows which ones the server has."""
-        self._pipeline.command(b"DEALLOCATE ALL", context=say("forgetting statements"))
+        self._pipeline.forget()
         self._relations.forget_statements()
         self._count = 0

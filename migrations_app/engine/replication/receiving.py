@@ -223,6 +223,11 @@ class SpooledStream:
         self.live = False
         """Whether the spool has been read to its end, and everything comes from the source."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """What can be read as soon as there is something to take; None while that is the spool."""
+        return self._stream.descriptor if self.live else None
+
     def begin(self, position: int, told: Callable[[], None]) -> None:
         """Give what committed after `position`. `told` is called when more of it is on the target."""
         self._skipping, self._told = Skipping(position), told

@@ -170,6 +170,9 @@ class SyncSession:
         """Nothing has arrived: commit, confirm, ask the source how far it is, and wait a moment."""
         self.watch.check()
         self._applier.idle(urgent=self._intake.urgent)
+        if self._applier.busy:  # whoever answers first is served first
+            self._applier.wait(self._stream.descriptor)
+            return self._stream.take(0)
         self._intake.urgent = False
         now = time.monotonic()
         behind = goal if goal is not None else self.watch.insert_lsn

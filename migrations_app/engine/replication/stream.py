@@ -106,6 +106,11 @@ class Stream:
     midway = False
     """Whether a transaction has begun to arrive that cannot be given on before its end: here none has to wait."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """What can be read as soon as there is something to take."""
+        return self._line.fileno()
+
     def start(self) -> None:
         """Start telling the source how far we are."""
         self._thread.start()

@@ -73,11 +73,11 @@ class Transaction:
         """
         if self.is_open:
             return
-        self._pipeline.command(b"BEGIN", context=_BEGINNING)
+        self._pipeline.command(b"BEGIN", context=_BEGINNING, keep=True)
         self.defer()
         parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
         claim = bookmark.SURE_CLAIM_SQL if sure else bookmark.CLAIM_SQL
-        self._pipeline.command(claim, parameters, expected=1, context=CLAIM)
+        self._pipeline.command(claim, parameters, expected=1, context=CLAIM, keep=True)
         self.is_open = True
 
     def defer(self) -> None:
@@ -115,11 +115,11 @@ class Transaction:
         change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
         """
         parameters = [format_lsn(end).encode(), self._task]
-        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=_MOVING)
+        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=_MOVING, keep=True)
         if durable:
             self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
         done = partial(self._on_commit, end, durable, changes)
-        self._pipeline.command(b"COMMIT", context=_COMMITTING, done=done)
+        self._pipeline.command(b"COMMIT", context=_COMMITTING, done=done, keep=True)
         self._pipeline.sync()
         self._sent = end
         self.is_open = False

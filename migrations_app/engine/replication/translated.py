@@ -44,6 +44,11 @@ class Translated:
         )
 
     @property
+    def descriptor(self) -> int | None:
+        """What can be read as soon as there may be something to take."""
+        return self._stream.descriptor
+
+    @property
     def midway(self) -> bool:
         """Say whether a transaction has begun to arrive that cannot be given on before its end."""
         return self._midway()
