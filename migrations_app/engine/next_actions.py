@@ -160,6 +160,9 @@ NEXT: dict[str, str] = {
     "SEQUENCES-BEHIND": template(
         "Set these sequences by hand on the target with setval, before the application uses them."
     ),
+    "SEQUENCES-REFUSED": template(
+        "Grant SELECT on these sequences to the source account, and UPDATE on them to the target account."
+    ),
     "SEQUENCES-UNREAD": template(
         "Let the source account read the sequences, or set them by hand on the target with setval."
     ),

@@ -92,8 +92,8 @@ class FollowedSequences:
 
 def _refused(database: DatabasePlan, places: list[Place]) -> Sentence:
     return say(
-        "{number} of {database} cannot be followed while the sync runs, for lack of rights: {names}. Grant SELECT on "
-        "them on the source, and UPDATE on the target; Complete needs both, too.",
+        "{number} of {database} cannot be followed while the sync runs, for lack of rights: {names}. Complete needs "
+        "these rights, too.",
         number=count(len(places), "{number} sequence", "{number} sequences"),
         database=database.source_name,
         names=listing([".".join(place) for place in places], _NAMES),
