@@ -227,6 +227,7 @@ SAID = frozenset(
         "TASK-CREATED",
         "TASK-EDITED",
         "TASK-EXISTING",
+        "TASK-FULL-ONLY",
         "TASK-NEWCOPY",
         "TASK-PAUSED",
         "TASK-QUEUED",

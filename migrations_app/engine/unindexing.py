@@ -13,6 +13,7 @@ import psycopg
 
 from .archive import Archive, open_archive
 from .connect import Connection, translate
+from .failpoints import durable
 from .indexes import Index, read_indexes
 from .names import qualified, quote
 from .outcome import Run
@@ -80,6 +81,7 @@ def _drop(run: Run, connection: Connection, place: TableName, texts: list[str]) 
             _done(run, connection, place, text)
 
 
+@durable("target.index.drop")
 def _done(run: Run, connection: Connection, place: TableName, text: str) -> bool:
     run.ports.control.check()
     try:

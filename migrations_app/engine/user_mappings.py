@@ -16,6 +16,7 @@ import psycopg
 from .archive import Archive
 from .causes import cause_of, refusal
 from .connect import Connection, first_line, translate
+from .failpoints import durable
 from .names import literal, quote
 from .outcome import Run
 from .plan import DatabasePlan, GivenPassword, Side
@@ -167,6 +168,7 @@ def _set(run: Run, connection: Connection, mapping: Mapping, options: dict[str, 
     return None
 
 
+@durable("target.entry", "USER MAPPING")
 def _set_one(connection: Connection, mapping: Mapping, name: str, value: str) -> None:
     try:
         with connection.transaction():

@@ -133,7 +133,7 @@ ELSEWHERE = {
     "postgres/test_copy_moving.py": {
         "test_a_copy_gives_way_to_a_truncate_of_its_own_table": ("B21", "TRUNCATE behind the COPY of its table"),
     },
-    "postgres/test_sync_faults.py": {
+    "postgres/test_publication_edited.py": {
         "test_a_publication_that_is_edited_while_the_sync_runs_stops_it": (
             "B22",
             "the publication edited while the sync runs",
@@ -142,6 +142,8 @@ ELSEWHERE = {
             "B22",
             "the publication mended as the hint says",
         ),
+    },
+    "postgres/test_sync_faults.py": {
         "test_another_target_behind_the_address_is_refused": ("C7", "another server behind the target's address"),
         "test_a_table_renamed_within_a_transaction_leaves_its_namesake_alone": (
             "B13",

@@ -10,15 +10,12 @@ import pytest
 
 from migrations_app.engine.errors import (
     ConflictError,
-    EngineError,
     SchemaChanged,
     SlotLost,
     SourceError,
     TargetError,
 )
 from migrations_app.engine.replication import lag
-from migrations_app.engine.replication.polling import Poll
-from migrations_app.engine.replication.session import SyncSession
 from tests.postgres import sync_faults_kit
 from tests.postgres.sync_faults_kit import TABLE, count, failure
 from tests.postgres.sync_kit import Pair
@@ -164,72 +161,6 @@ def test_a_table_taken_out_of_the_publication_is_named(pair: Pair) -> None:
     pair.at_source(f'ALTER PUBLICATION "{pair.state.publication}" DROP TABLE t')
     error = failure(pair, SourceError)
     assert (error.code, "Missing: public.t." in error.message) == ("SRC-PUBLICATION", True)
-
-
-def told_while_it_syncs(pair: Pair, monkeypatch: pytest.MonkeyPatch, *statements: str) -> EngineError:
-    """Run statements on the source while a session is open, and return what the looks from beside it find."""
-    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
-    statements = tuple(one.replace("$p", f'"{pair.state.publication}"') for one in statements)
-    with pair.running() as run, SyncSession(run, pair.database) as session:
-        poll = Poll(run, pair.database, session.watch)
-        session.advance(until=pair.insert_lsn())
-        poll.look(pair.state)
-        pair.at_source(*statements)
-        with pytest.raises(SourceError) as caught:
-            session.advance(stop=lambda: bool(poll.look(pair.state)) and False)
-    assert caught.value.code == "SRC-PUBLICATION"
-    assert not caught.value.retryable
-    return caught.value
-
-
-@pytest.mark.parametrize(
-    ("statements", "words", "run"),
-    [
-        (("ALTER PUBLICATION $p DROP TABLE t",), "Missing: public.t.", 'ADD TABLE ONLY "public"."t"'),
-        (("ALTER PUBLICATION $p SET TABLE t WHERE (id > 5), u",), "Missing: public.t.", 'DROP TABLE ONLY "public"."t"'),
-        (("ALTER PUBLICATION $p SET (publish = 'insert')",), "Kept back: update, delete, truncate.", "SET (publish ="),
-        (
-            ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t"),
-            "put them back: public.t.",
-            "copy these tables again",
-        ),
-        (("DROP PUBLICATION $p",), "is gone from the source", "Start the migration again"),
-    ],
-    ids=["taken-out", "limited", "kinds", "put-back", "dropped"],
-)
-def test_a_publication_that_is_edited_while_the_sync_runs_stops_it(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...], words: str, run: str
-) -> None:
-    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
-    error = told_while_it_syncs(pair, monkeypatch, *statements)
-    assert words in error.message
-    assert run in error.hint
-
-
-def test_a_publication_mended_as_the_hint_says_lets_the_sync_go_on(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
-    error = told_while_it_syncs(
-        pair,
-        monkeypatch,
-        "ALTER PUBLICATION $p SET TABLE t WHERE (id > 5); ALTER PUBLICATION $p SET (publish = 'insert')",
-    )
-    statements = error.hint.partition("Run on the source: ")[2].partition(". Then")[0]
-    pair.at_source(statements, "INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)", "UPDATE t SET v = 'x'")
-    pair.catch_up()
-    pair.assert_equal()
-
-
-def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_publication(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
-    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
-    with pair.running() as run, SyncSession(run, pair.database) as session:
-        poll = Poll(run, pair.database, session.watch)
-        poll.look(pair.state)
-        pair.at_source("DROP TABLE u")
-        poll.look(pair.state)
-    assert any("public.u of" in message and "gone" in message for _, _, message in pair.store.events)
 
 
 def test_a_publication_that_is_gone_is_refused(pair: Pair) -> None:

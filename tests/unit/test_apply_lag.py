@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.engine.errors import SlotLost
-from migrations_app.engine.replication.lag import SlotState, SourceWatch, before_page_header, require_slot
+from migrations_app.engine.lsn import before_page_header
+from migrations_app.engine.replication.lag import SlotState, SourceWatch, require_slot
 from migrations_app.engine.replication.stream import start_command
 
 SAMPLE = SlotState(

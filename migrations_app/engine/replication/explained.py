@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..drift import Change, ChangeKind, Doubt, Drift
 from ..drifting import gone_table
-from ..errors import SchemaChanged
+from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import Sentence, listing, say, together
 
@@ -126,3 +126,15 @@ def _two(change: Change) -> Sentence:
         source=change.new or "-",
         target=change.old or "-",
     )
+
+
+def slot_is_read(slot: str, pid: int | None, *, ours: bool) -> EngineError:
+    """Return the error for a slot that stays busy: one of our own is gone soon, but a stranger may stay, and move it.
+
+    A stranger that has ended meanwhile is not told from one of ours; the next try names it if it comes back.
+    """
+    text = say("The slot {slot} is being read by another session of the source, PID {pid}.", slot=slot, pid=pid)
+    if ours:
+        return ConnectionLost(text, hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid))
+    hint = say("End it on the source: SELECT pg_terminate_backend({pid}); then press Retry.", pid=pid)
+    return SourceError(text, hint=hint, code="SRC-SLOTBUSY")

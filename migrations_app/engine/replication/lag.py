@@ -15,7 +15,7 @@ from .. import sequences
 from ..connect import Connection, translate
 from ..drift import Column, Partition, Place
 from ..errors import EngineError, SlotLost
-from ..lsn import format_lsn, parse_lsn
+from ..lsn import before_page_header, format_lsn, parse_lsn
 from ..names import literal
 from ..plan import Side
 from ..ports import Store
@@ -28,8 +28,6 @@ from ..wording import say
 from .named import NamedColumn, NamedTable
 
 _SECONDS_BETWEEN = 2.0
-_PAGE = 8192
-_LONG_PAGE_HEADER = 40
 
 _warned: set[str] = set()  # slots of this process that were already warned about: slices are short
 
@@ -77,15 +75,6 @@ def _unknown(row: Sequence[object]) -> UnknownTable:
         top_place=(str(top_schema or ""), str(top_name or "")),
         among=bool(among),
     )
-
-
-def before_page_header(lsn: int) -> int:
-    """Return `lsn`, or the start of its page when it lies just behind the page's header.
-
-    The insert position skips a page header that is not written yet; what the stream reports stops before it.
-    """
-    inside = lsn % _PAGE
-    return lsn - inside if inside <= _LONG_PAGE_HEADER else lsn
 
 
 def read_slot(connection: Connection, slot: str) -> SlotState:

@@ -16,7 +16,8 @@ from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
-from ..errors import ConflictError, ConnectionLost, EngineError, SchemaChanged, SourceError
+from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
+from ..lsn import before_page_header
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
@@ -29,9 +30,10 @@ from ..wording import say
 from . import bookmark
 from .apply import Applier
 from .continuing import require_publication, require_same_server
+from .explained import slot_is_read
 from .gathered import Gathering
 from .intake import Intake
-from .lag import SourceWatch, before_page_header, read_slot, require_slot
+from .lag import SourceWatch, read_slot, require_slot
 from .named import NamedChanges
 from .pipeline import Pipeline
 from .prepare import prepare_target, take_for_changes
@@ -306,7 +308,7 @@ class SyncSession:
                 pid = pids[0] if pids else None
                 ours = pid is None or self._end_own_reader(ordinary, pid)
                 if time.monotonic() > deadline:
-                    raise _busy(state.slot, pid, ours=ours) from error
+                    raise slot_is_read(state.slot, pid, ours=ours) from error
                 self._run.ports.control.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
@@ -386,18 +388,6 @@ class SyncSession:
             taking=taking,
             shapes=shapes,
         )
-
-
-def _busy(slot: str, pid: int | None, *, ours: bool) -> EngineError:
-    """Return the error for a slot that stays busy: one of our own is gone soon, but a stranger may stay, and move it.
-
-    A stranger that has ended meanwhile is not told from one of ours; the next try names it if it comes back.
-    """
-    text = say("The slot {slot} is being read by another session of the source, PID {pid}.", slot=slot, pid=pid)
-    if ours:
-        return ConnectionLost(text, hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid))
-    hint = say("End it on the source: SELECT pg_terminate_backend({pid}); then press Retry.", pid=pid)
-    return SourceError(text, hint=hint, code="SRC-SLOTBUSY")
 
 
 def _as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:

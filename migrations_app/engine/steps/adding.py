@@ -7,9 +7,9 @@ from ..comparing.follower import Follower, following
 from ..drift import NewTable
 from ..errors import EngineError, PlanError, SchemaChanged, SourceError, TargetError
 from ..indexes import build_table
+from ..lsn import before_page_header
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
-from ..replication.lag import before_page_header
 from ..replication.single import TableSession
 from ..snapshot import Snapshot
 from ..wording import Sentence, count, say
