@@ -55,6 +55,7 @@ REFUSALS = (
     _("A new table can be added while the task syncs, is paused or has failed."),
     _("A new table can be ignored while the task syncs, is paused or has failed."),
     _("Complete is possible once the target is in sync with the source. Wait until the task is ready."),
+    _("Only a task that is completing can go back to its sync."),
     _("Only a task that was started and has not ended can be cancelled."),
     _("Only a cancelled task can be started again."),
     _("Only a failed task can be restarted with a new copy. Cancel it first, then start it again."),

@@ -65,6 +65,8 @@ _DEEDS = {
     "tasks:mapping": _("Names on the target set"),
     "tasks:read": _("Objects read anew"),
     "tasks:check-run": _("Check run"),
+    "tasks:check-without-sync": _("Incremental sync left out"),
+    "tasks:passwords": _("Passwords for the target given"),
     "tasks:check-acknowledge": _("Warning acknowledged"),
     "tasks:check-withdraw": _("Acknowledgement withdrawn"),
     "tasks:check-fix": _("Fix of a check item run"),

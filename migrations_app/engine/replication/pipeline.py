@@ -114,7 +114,7 @@ class Pipeline:
 
     def _keep(self, sql: bytes, context: object) -> bytes:
         self._names += 1
-        name = self._kept[sql] = b"k%d" % self._names
+        name = self._kept[sql] = b"k%d %s" % (self._names, sql.split(None, 1)[0])  # its word helps whoever reads along
         self.prepare(name, sql, context)
         return name
 
@@ -172,8 +172,8 @@ class Pipeline:
         if any(descriptor == ours for descriptor, _ in found):
             self._patience.check()
             self._patience.moved()
-        elif not found:
-            self._patience.waited()
+        else:
+            self._patience.waited()  # also when the other end had something: what this one does is asked all the same
         self._listened_at = time.monotonic()
 
     def copy(self, sql: bytes, data: Sequence[bytes], rows: int, context: object) -> Iterator[None]:
