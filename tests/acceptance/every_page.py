@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from console import access
 from console.views.errors import broken
 from migrations_app import services
-from migrations_app.models import CheckItem, MigrationTask, Resource, User
+from migrations_app.models import CheckItem, MigrationTask, Resource, TargetPassword, User
 from tests import factories
 from tests.acceptance import surroundings
 
@@ -26,6 +26,13 @@ def _of(name: str) -> Callable[[dict[str, MigrationTask]], str]:
 
 def _task(name: str, which: str) -> Callable[[dict[str, MigrationTask]], str]:
     return lambda made: reverse(name, args=[made[which].pk])
+
+
+def _passwords(made: dict[str, MigrationTask]) -> str:
+    for role, server in (("app", "archive"), (factories.HOSTILE, "archive"), ("clerk", "")):
+        place = {"database": "shop" if server else "", "server": server, "role": role}
+        TargetPassword.objects.get_or_create(task=made["sync"], **place, defaults={"user": "reader"})
+    return reverse("tasks:passwords", args=[made["sync"].pk])
 
 
 PAGES: dict[str, Callable[[dict[str, MigrationTask]], str]] = {
@@ -41,6 +48,7 @@ PAGES: dict[str, Callable[[dict[str, MigrationTask]], str]] = {
         args=[made["problems"].pk, CheckItem.objects.filter(task=made["problems"]).exclude(fix="")[0].pk],
     ),
     "tasks:prepare": _task("tasks:prepare", "draft"),
+    "tasks:passwords": _passwords,
     "tasks:detail": _task("tasks:detail", "sync"),
     "tasks:confirm": lambda made: reverse("tasks:confirm", args=[made["sync"].pk, "complete"]),
     "tasks:table": lambda made: (

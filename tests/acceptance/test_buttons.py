@@ -67,7 +67,7 @@ CASES: dict[Action, Case] = {
     Action.RETRY: Case(),
     Action.COMPARE: Case(listed=False),
     Action.COMPLETE: Case(),
-    Action.KEEP_SYNCING: Case(listed=False),
+    Action.KEEP_SYNCING: Case(),
     Action.TAKE_SOURCE: Case(button="conflict-take_source", only_if=_at_conflict, at_conflict=True),
     Action.APPLY: Case(button="drift-apply", only_if=_at_drift, at_conflict=True),
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
@@ -197,6 +197,9 @@ def _is_done(action: Action, task: MigrationTask) -> None:
     elif action is Action.COMPARE:
         assert now is not None
         assert now.compare_requested
+    elif action is Action.KEEP_SYNCING:
+        assert now is not None
+        assert now.back_requested, "a worker is at it"
     elif action is Action.RESCHEDULE:
         assert now is not None
         assert now.events.filter(code="TASK-RESCHEDULED").exists()
