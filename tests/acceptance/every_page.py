@@ -29,7 +29,7 @@ def _task(name: str, which: str) -> Callable[[dict[str, MigrationTask]], str]:
 
 
 def _passwords(made: dict[str, MigrationTask]) -> str:
-    for role, server in (("app", "archive"), (factories.HOSTILE, "archive"), ("clerk", "")):
+    for role, server in (("postgres", "shop"), (factories.HOSTILE, "shop"), ("app", "")):
         place = {"database": "shop" if server else "", "server": server, "role": role}
         TargetPassword.objects.get_or_create(task=made["sync"], **place, defaults={"user": "reader"})
     return reverse("tasks:passwords", args=[made["sync"].pk])
