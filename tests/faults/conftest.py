@@ -88,13 +88,15 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     Runs when everything that works on the databases has ended, and before they go.
     """
     scenes = [request.getfixturevalue(name) for name in ("scene", "breakable") if name in request.fixturenames]
+    if "fresh_target" in request.fixturenames:
+        request.getfixturevalue("fresh_target")  # so that it goes after this
     places = request.getfixturevalue("pair") if "pair" in request.fixturenames else None
     yield
     for scene in scenes:
         for cluster in (scene.source, scene.target):
             cluster.start()
         scene.assert_no_leftovers()
-    if places:
+    if isinstance(places, tuple):  # not those of a test that has a pair of its own kind, and no task
         nothing_of_ours(*places)
 
 
