@@ -343,12 +343,12 @@ def test_hostile_date_styles_do_not_change_values(
     execute(
         source_cluster,
         source_db,
-        "CREATE TABLE dated (m mood, d date, f float8);"
-        "INSERT INTO dated VALUES ('sad', '2024-03-04', 0.1::float8 + 0.2);"
+        "CREATE TABLE dated (m aclitem, d date, f float8);"  # without a binary form: the table goes as text
+        "INSERT INTO dated VALUES ('postgres=r/postgres', '2024-03-04', 0.1::float8 + 0.2);"
         f"ALTER DATABASE {source_db} SET datestyle = 'SQL, DMY';"
         f"ALTER DATABASE {source_db} SET extra_float_digits = -15",
     )
-    execute(target_cluster, target_db, "CREATE TABLE dated (m mood, d date, f float8)")
+    execute(target_cluster, target_db, "CREATE TABLE dated (m aclitem, d date, f float8)")
     register_tables(run, source_cluster)
     copy.run(run)
     with target_cluster.connect(target_db) as connection:
@@ -359,8 +359,12 @@ def test_hostile_date_styles_do_not_change_values(
 def test_settings_of_the_target_do_not_change_what_is_read(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:
-    table = "CREATE TABLE listed (m mood, a text[])"  # with a type of its own it goes as text
-    execute(source_cluster, source_db, f"{table}; INSERT INTO listed VALUES ('sad', ARRAY['NULL', NULL, E'\\\\'])")
+    table = "CREATE TABLE listed (m aclitem, a text[])"  # without a binary form: the table goes as text
+    execute(
+        source_cluster,
+        source_db,
+        f"{table}; INSERT INTO listed VALUES ('postgres=r/postgres', ARRAY['NULL', NULL, E'\\\\'])",
+    )
     execute(target_cluster, target_db, table)
     for setting in ("array_nulls = off", "standard_conforming_strings = off", "transform_null_equals = on"):
         execute(target_cluster, target_db, f"ALTER DATABASE {target_db} SET {setting}")
