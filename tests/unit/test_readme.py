@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = "\n".join(path.read_text() for folder in ("console", "migrations_app") for path in (ROOT / folder).rglob("*.py"))
 OF_TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
-OF_PROJECT = ("CONTRIBUTING.md", "proofs.md")
+OF_PROJECT = ("CONTRIBUTING.md", "faults.md", "proofs.md")
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 _ACTION = argparse._SubParsersAction  # the only way to look into subcommands
 
