@@ -73,21 +73,23 @@ def read_sequences(connection: Connection, only: Container[tuple[str, str]] | No
     `only`: those with these keys. Raises psycopg's errors, among them InsufficientPrivilege when one sequence cannot
     be read.
     """
-    listed = [
-        Sequence(
-            schema=str(schema),
-            name=str(name),
-            increment=int(str(step)),
-            cycle=bool(cycle),
-            start=int(str(start)),
-            owner=(str(owner_schema), str(owner)) if owner is not None else None,
-            identity=bool(identity),
-        )
-        for schema, name, step, cycle, start, owner_schema, owner, identity in connection.execute(
-            query("sequences", connection.info.server_version)
-        ).fetchall()
-    ]
+    rows = connection.execute(query("sequences", connection.info.server_version)).fetchall()
+    listed = [_defined(*row) for row in rows]
     return _with_states(connection, [item for item in listed if only is None or item.key in only])
+
+
+def _defined(*row: object) -> Sequence:
+    """Return what the catalog says of a sequence: columns as in `sequences.sql`."""
+    schema, name, step, cycle, start, owner_schema, owner, identity = row
+    return Sequence(
+        schema=str(schema),
+        name=str(name),
+        increment=int(str(step)),
+        cycle=bool(cycle),
+        start=int(str(start)),
+        owner=(str(owner_schema), str(owner)) if owner is not None else None,
+        identity=bool(identity),
+    )
 
 
 def _with_states(connection: Connection, found: list[Sequence]) -> list[Sequence]:
@@ -114,21 +116,12 @@ def used_sequences(connection: Connection) -> tuple[dict[int, Sequence], list[tu
     used: dict[int, Sequence] = {}
     refused = []
     rows = connection.execute(query("sequences_now", version)).fetchall()
-    for oid, schema, name, step, cycle, start, owner_schema, owner, identity, value, may in rows:
+    for oid, *row, value, may in rows:
+        item = _defined(*row)
         if may is not True:
-            refused += [(str(schema), str(name))] if may is False else []
+            refused += [item.key] if may is False else []
         elif value is not None or not told:
-            used[int(str(oid))] = Sequence(
-                schema=str(schema),
-                name=str(name),
-                increment=int(str(step)),
-                cycle=bool(cycle),
-                start=int(str(start)),
-                owner=(str(owner_schema), str(owner)) if owner is not None else None,
-                identity=bool(identity),
-                last_value=int(str(value or 0)),
-                is_called=True,
-            )
+            used[int(str(oid))] = replace(item, last_value=int(str(value or 0)), is_called=True)
     if not told:
         asked = zip(used, _with_states(connection, list(used.values())), strict=True)
         used = {oid: item for oid, item in asked if item.is_called}

@@ -236,6 +236,13 @@ def turn_of(task: MigrationTask, places: dict[uuid.UUID, int]) -> str:
     return ""
 
 
+_OF_MOTION = (
+    "bytes_per_second", "eta_at", "wal_bytes_per_second", "applied_bytes_per_second", "catching_up", "lag_bytes",
+    "lag_seconds",
+)  # fmt: skip
+"""Figures that mean nothing once a task stands still."""
+
+
 def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) -> TaskRow:
     """Return the row of one task. With `places` given, the ledger is not asked: the list offers less than the page."""
     status = Status(task.status)
@@ -264,13 +271,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         note=current.note if current else "",
         remaining=[line for line in steps if line.state != "done"],
         rows_per_second=_rows_per_second(task) if moves else None,
-        bytes_per_second=task.bytes_per_second if moves else None,
-        eta_at=task.eta_at if moves else None,
-        wal_bytes_per_second=task.wal_bytes_per_second if moves else None,
-        applied_bytes_per_second=task.applied_bytes_per_second if moves else None,
-        catching_up=task.catching_up if moves else None,
-        lag_bytes=task.lag_bytes if moves else None,
-        lag_seconds=task.lag_seconds if moves else None,
+        **{name: getattr(task, name) if moves else None for name in _OF_MOTION},
         known_lag=_known_lag(task) if alone else None,
         queue_place=places.get(task.pk),
         scheduled_at=task.scheduled_at,

@@ -39,6 +39,9 @@ def _visible(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+_RATES = ("rows_per_second", "applied_bytes_per_second", "wal_bytes_per_second")
+
+
 def report(task: MigrationTask) -> dict[str, Any]:
     """Return everything about a task that a script may want, as plain data. Sizes in bytes, times in seconds."""
     comparisons = list(selectors.comparisons(task))
@@ -61,11 +64,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "tables": _tables(task),
         "new_tables": _new_tables(task),
         "lag": {"bytes": task.lag_bytes, "seconds": task.lag_seconds},
-        "rates": {
-            "rows_per_second": task.rows_per_second,
-            "applied_bytes_per_second": task.applied_bytes_per_second,
-            "wal_bytes_per_second": task.wal_bytes_per_second,
-        },
+        "rates": {name: getattr(task, name) for name in _RATES},
         "eta": task.eta_at.isoformat() if task.eta_at else None,
         "catching_up": task.catching_up,
         "snapshot": _snapshot(task),
@@ -74,17 +73,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
             {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
             for item in CheckItem.objects.filter(task=task).exclude(status="passed")
         ],
-        "structure": [
-            {
-                "database": line.database,
-                "objects": line.objects,
-                "notes": [
-                    {"object": note.title, "what": note.what, "statement": note.statement, "words": note.words}
-                    for note in line.notes
-                ],
-            }
-            for line in selectors.structure(task, limit=10_000)
-        ],
+        "structure": _structure(task),
         "comparisons": [_comparison(row, since.get(row.pk)) for row in comparisons],
         "differences": [
             {"database": row.database, **selectors.told_difference(difference, selectors.in_english)}
@@ -93,6 +82,20 @@ def report(task: MigrationTask) -> dict[str, Any]:
         ],
         "left": _left(task),
     }
+
+
+def _structure(task: MigrationTask) -> list[dict[str, Any]]:
+    return [
+        {
+            "database": line.database,
+            "objects": line.objects,
+            "notes": [
+                {"object": note.title, "what": note.what, "statement": note.statement, "words": note.words}
+                for note in line.notes
+            ],
+        }
+        for line in selectors.structure(task, limit=10_000)
+    ]
 
 
 def _tables(task: MigrationTask) -> list[dict[str, Any]]:
