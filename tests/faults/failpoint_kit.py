@@ -101,10 +101,11 @@ class Killed:
 
         The last worker may go on.
         """
-        deadline = time.monotonic() + SECONDS
+        deadline, known = time.monotonic() + SECONDS, self.kills
         while True:
+            if self.kills > known:
+                deadline, known = time.monotonic() + SECONDS, self.kills
             if not self.working:
-                deadline = time.monotonic() + SECONDS
                 self.yard.start(self.migration.id, parts=self.parts)
                 self.working = True
             if (status := self._look()) in statuses:
@@ -155,9 +156,10 @@ class Killed:
     def check(self) -> None:
         """Have the task checked, as was asked for, by another worker after each kill."""
         while True:
+            deadline = time.monotonic() + SECONDS
             self.yard.start(self.migration.id, "check")
             while (code := self.yard.ended(1)) is None:
-                pass
+                assert time.monotonic() < deadline, self.story()
             if code == 0:
                 break
             assert code == -signal.SIGKILL, self.story()

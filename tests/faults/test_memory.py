@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +24,27 @@ MORE = 24 << 20
 """Bytes that the worker gets beyond what it has when it has begun to sync."""
 
 
-@pytest.mark.fault("A16", "a worker of the sync that gets 24 MB, and rows of 60 MB")
-def test_a_worker_without_memory_ends_and_the_next_one_goes_on(pair: Pair, record_property: Record) -> None:
-    pair.build(TABLE)
-    pair.at_source("INSERT INTO t VALUES (0, 'before')")
-    pair.catch_up()
-    pair.epoch += 1
-    worker = subprocess.Popen(
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.postgres.sync_worker", "rows"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
-    )
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.fault("A16", "a worker of the sync that gets 24 MB, and rows of 60 MB")
+def test_a_worker_without_memory_ends_and_the_next_one_goes_on(
+    pair: Pair, worker: subprocess.Popen[bytes], record_property: Record
+) -> None:
+    pair.build(TABLE)
+    pair.at_source("INSERT INTO t VALUES (0, 'before')")
+    pair.catch_up()
+    pair.epoch += 1
     assert worker.stdin
     assert worker.stdout
     pickle.dump((pair.plan(), pair.store.databases, pair.store.table_rows), worker.stdin)

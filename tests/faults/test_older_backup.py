@@ -34,8 +34,10 @@ def stopped(world: World) -> Iterator[None]:
     """Hold the whole product down for the time of the block."""
     world.up.send_signal(signal.SIGTERM)
     assert world.up.wait(40) == 0
-    yield
-    world.start()
+    try:
+        yield
+    finally:
+        world.start()
 
 
 def copied(one: Path, other: Path) -> None:

@@ -195,6 +195,7 @@ def test_a_huge_transaction_needs_little_memory(breakable: Scene, rows: int, rec
         watching = threading.Thread(target=watch)
         watching.start()
         part = rows // PARTS
+        assert part, "TOWPATH_FAULT_ROWS leaves no row for a part"
         try:
             breakable.at(
                 "source",

@@ -120,7 +120,7 @@ def test_only_sequences_that_moved_are_looked_at_on_the_target(pair: Pair, monke
     assert asked == [["alone", "down"], ["down"]]
 
 
-def test_a_sequence_that_is_not_selected_or_not_there_is_left_alone(pair: Pair) -> None:
+def test_a_sequence_that_the_target_lacks_is_left_alone(pair: Pair) -> None:
     pair.build(TABLES + "CREATE SCHEMA apart; CREATE SEQUENCE apart.other", target=TABLES)
     pair.at_source("SELECT nextval('apart.other'), nextval('alone')")
     assert looked(pair) == []

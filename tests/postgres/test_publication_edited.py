@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from migrations_app.engine.errors import EngineError, SourceError
@@ -23,8 +25,9 @@ def told_while_it_syncs(pair: Pair, monkeypatch: pytest.MonkeyPatch, *statements
         session.advance(until=pair.insert_lsn())
         poll.look(pair.state)
         pair.at_source(*statements)
+        deadline = time.monotonic() + 30
         with pytest.raises(SourceError) as caught:
-            session.advance(stop=lambda: bool(poll.look(pair.state)) and False)
+            session.advance(stop=lambda: poll.look(pair.state) is None or time.monotonic() > deadline)
     assert caught.value.code == "SRC-PUBLICATION"
     assert not caught.value.retryable
     return caught.value

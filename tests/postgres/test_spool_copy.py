@@ -109,6 +109,7 @@ class Copying:
             raise
         finally:
             thread.join(120)
+        assert not thread.is_alive(), "the steps go on without an end"
         assert failures == []
 
     def finish(self) -> None:

@@ -192,31 +192,6 @@ def test_a_table_renamed_within_a_transaction_leaves_its_namesake_alone(pair: Pa
     pair.assert_equal()
 
 
-def test_a_schema_renamed_within_a_transaction_leaves_its_namesake_alone(pair: Pair) -> None:
-    pair.build("CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, v text)")
-    pair.at_source(
-        "BEGIN; INSERT INTO s.t VALUES (1, 'before'); ALTER SCHEMA s RENAME TO r; CREATE SCHEMA s;"
-        " CREATE TABLE s.t (id int PRIMARY KEY, v text); INSERT INTO s.t VALUES (7, 'of the namesake');"
-        " INSERT INTO r.t VALUES (2, 'after'); COMMIT"
-    )
-    assert "r.t" in failure(pair, SchemaChanged).message
-    assert pair.value("SELECT count(*) FROM s.t", "target") == 0
-
-
-def test_an_identity_that_changes_between_two_updates_finds_the_right_rows(pair: Pair) -> None:
-    pair.build("CREATE TABLE t (id int PRIMARY KEY, b int NOT NULL, v text); CREATE UNIQUE INDEX ub ON t (b)")
-    pair.at_source(
-        "INSERT INTO t VALUES (1, 2, 'one'), (2, 1, 'two'), (3, 3, 'three')",
-        "UPDATE t SET v = 'by key' WHERE id = 1",
-        "ALTER TABLE t REPLICA IDENTITY USING INDEX ub",
-        "UPDATE t SET v = 'by b' WHERE b = 1; UPDATE t SET b = 9 WHERE b = 3",
-        "ALTER TABLE t REPLICA IDENTITY FULL; UPDATE t SET v = 'by all' WHERE b = 9",
-        "ALTER TABLE t REPLICA IDENTITY DEFAULT; DELETE FROM t WHERE id = 1",
-    )
-    pair.catch_up()
-    pair.assert_equal()
-
-
 def test_a_publication_that_keeps_deletes_back_is_refused(pair: Pair) -> None:
     pair.build(TABLE)
     pair.at_source(f"ALTER PUBLICATION \"{pair.state.publication}\" SET (publish = 'insert, update')")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrations_app.engine.failpoints import POINTS, Moment
+from migrations_app.engine.failpoints import POINTS
 from tests.faults.failpoint_cases import ELSEWHERE, NOT_KILLED, TALES
 
 TESTS = Path(__file__).parents[1]
@@ -215,10 +215,6 @@ def test_a_worker_is_killed_at_each_failpoint() -> None:
     killed = {case.point for tale in TALES for case in tale.cases}
     assert killed | ELSEWHERE.keys() | NOT_KILLED.keys() == POINTS.keys()
     assert killed & NOT_KILLED.keys() == set()
-
-
-def test_both_moments_of_a_case_are_killed() -> None:
-    assert {shot.moment for tale in TALES for case in tale.cases for shot in case.shots} == set(Moment)
 
 
 @pytest.mark.parametrize("point", ELSEWHERE)
