@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from unittest import mock
+
 import pytest
+from django.core.management.base import OutputWrapper
 from django.test import Client
 from django.urls import reverse
 
@@ -10,6 +14,7 @@ from migrations_app import services
 from migrations_app.engine.errors import CompleteStopped, DrainLate
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
+from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import MigrationTask
 from migrations_app.runner.lease import Lease
 from migrations_app.services import work
@@ -72,3 +77,18 @@ def test_a_drain_that_took_too_long_is_told_with_its_reason_and_what_to_do(clien
     page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
     assert "Complete has waited 15 minutes for the last changes: 12 MB of changes are not on the target yet." in page
     assert "then press Complete again" in page
+
+
+def test_task_run_does_not_press_complete_again_after_back_to_sync() -> None:
+    task = factories.running_task("sync", status="ready")
+    told = StringIO()
+    run = ForegroundRun(mock.Mock(complete=True), OutputWrapper(StringIO()), OutputWrapper(told))
+    run.task_id = str(task.pk)
+    run._press_complete(run.task())
+    task = run.task()
+    assert task.status == "completing"
+    work.back_to_sync(claimed(task), CompleteStopped())
+    for _ in range(2):
+        run._press_complete(run.task())
+    assert run.task().status == "ready"
+    assert told.getvalue().count("Back to sync was pressed") == 1
