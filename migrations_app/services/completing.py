@@ -10,6 +10,7 @@ from ..engine.errors import CompleteStopped
 from ..engine.states import Action, Status, StepName
 from ..engine.wording import say
 from ..models import MigrationTask
+from ..refusals import past_return
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .lifecycle import return_to_sync
 
@@ -23,7 +24,7 @@ def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """
     task = locked(task_id)
     require(Action.KEEP_SYNCING, task)
-    if task.current_step == StepName.CLEANUP:
+    if past_return(task):
         raise Refused(_("Complete is past the point where the sync could go on: the target is open."))
     if task.lease_until is None and task.current_step != StepName.COMPLETE:
         stop_completing(task, CompleteStopped().message, actor=actor)

@@ -68,6 +68,18 @@ def test_once_the_clean_up_runs_it_is_too_late(client: Client) -> None:
     assert reverse("tasks:action", args=[task.pk, "keep_syncing"]) not in page
 
 
+def test_once_a_target_was_being_opened_it_is_too_late(client: Client) -> None:
+    task = factories.running_task("complete", status="completing")
+    task.ledger.create(
+        side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key, "opening": True}
+    )
+    with pytest.raises(services.Refused, match="the target is open"):
+        services.keep_syncing(task_id=task.pk, actor=None)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert reverse("tasks:action", args=[task.pk, "keep_syncing"]) not in page
+
+
 def test_a_drain_that_took_too_long_is_told_with_its_reason_and_what_to_do(client: Client) -> None:
     task = factories.running_task("complete", status="completing")
     work.back_to_sync(claimed(task), DrainLate(900, say("12 MB of changes are not on the target yet")))
