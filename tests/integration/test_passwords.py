@@ -134,6 +134,22 @@ def test_a_new_password_has_another_mark(task: MigrationTask) -> None:
     assert len(set(marks)) == 2
 
 
+def test_four_hundred_roles_are_given_page_by_page(client: Client) -> None:
+    task = factories.checked_task()
+    names = [f"role{number:03}" for number in range(400)]
+    factories.check_item(task, "roles", "warning", fix_arguments={"passwords": [{"role": name} for name in names]})
+    client.force_login(factories.user())
+    for number in (1, 2):
+        url = f"{reverse('tasks:passwords', args=[task.pk])}?page={number}"
+        html = client.get(url).content.decode()
+        shown = [name for name in names if f"Password of the role {name}" in html]
+        assert len(shown) == 200
+        assert f"manage.py task passwords {task.pk} --file FILE" in html
+        answer = client.post(url, form(*((("", "", name), "", f"hush {name}") for name in shown)))
+        assert (answer.status_code, answer["Location"]) == (302, url)
+    assert set(TargetPassword.objects.values_list("role", flat=True)) == set(names)
+
+
 def test_a_place_that_nobody_asked_for_is_no_form_of_ours(client: Client, task: MigrationTask) -> None:
     client.force_login(factories.user())
     assert send(client, task, (("shop", "other", "app"), "", "hush")).status_code == 400
