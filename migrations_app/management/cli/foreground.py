@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from django.db import connection
-from django.utils import timezone
 
-from ... import runner, selectors, services
+from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
@@ -130,7 +129,7 @@ class ForegroundRun:
         versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
             while not self._ended.wait(0.2 if live else 0.5):
-                if self.options.incremental and services.take_look(self.task_id, timezone.now()):
+                if self.options.incremental and services.take_look(self.task_id, clock.now()):
                     runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
                 version = versions.get()
                 if version == seen and not self.options.complete:
