@@ -58,7 +58,7 @@ def _context(task: MigrationTask, number: str | None) -> dict[str, Any]:
         "row": selectors.task_row(task),
         "lines": lines,
         "page": page,
-        "any_open": any(one["open"] for one in lines),
+        "any_open": any(one["open"] for one in lines) or any(line.given for line in page.object_list),
         "back": reverse("tasks:detail" if begun else "tasks:check", args=[task.id]),
     }
 

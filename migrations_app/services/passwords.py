@@ -42,7 +42,7 @@ def give_passwords(*, task_id: TaskId, actor: Actor, given: list[PasswordData]) 
     """Store passwords, encrypted; each takes the place of an earlier one. Nobody reads them again but the worker.
 
     Those of user mappings are set with the schema, later ones at Complete; those of roles when the roles are made.
-    Raises Refused when it is too late for one, or a text is too long.
+    Taking one back is always possible. Raises Refused when it is too late to give one, or a text is too long.
     """
     task = locked(task_id)
     for one in given:
@@ -76,8 +76,8 @@ def give_passwords(*, task_id: TaskId, actor: Actor, given: list[PasswordData]) 
 
 
 def _judge(task: MigrationTask, one: PasswordData) -> None:
-    if not takes_passwords(task, server=one.server):
-        if one.server and one.password:
+    if one.password and not takes_passwords(task, server=one.server):
+        if one.server:
             raise Refused(_("The task has ended. Set the password on the target."))
         raise Refused(_("The roles may have been made by now. Set their passwords on the target."))
     names = (one.role, one.server, one.database)
