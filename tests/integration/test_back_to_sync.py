@@ -10,7 +10,7 @@ from django.core.management.base import OutputWrapper
 from django.test import Client
 from django.urls import reverse
 
-from migrations_app import services
+from migrations_app import queue, services
 from migrations_app.engine.errors import CompleteStopped, DrainLate
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
@@ -35,6 +35,17 @@ def test_without_a_worker_at_it_the_sync_goes_on_at_once() -> None:
     task.refresh_from_db()
     assert (task.status, task.current_step, task.error_code) == ("ready", "sync", "")
     assert task.events.latest("id").actor == "ann"
+
+
+@pytest.mark.parametrize(("foreground", "wakes"), [(False, 1), (True, 0)])
+def test_the_queue_of_the_sync_is_woken_unless_task_run_drives_it(
+    monkeypatch: pytest.MonkeyPatch, foreground: bool, wakes: int
+) -> None:
+    woken: list[tuple[str, ...]] = []
+    monkeypatch.setattr(queue, "wake", lambda *message: woken.append(message))
+    task = factories.running_task("compare", status="completing", foreground=foreground)
+    services.keep_syncing(task_id=task.pk, actor=None)
+    assert woken == [("sync", str(task.pk))] * wakes
 
 
 @pytest.mark.parametrize("step", ["sync", "compare", "complete"])
