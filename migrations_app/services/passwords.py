@@ -16,7 +16,6 @@ from .base import Actor, Refused, TaskId, actor_name, locked, note
 
 _ENDED = (Status.COMPLETED, Status.CANCELLING, Status.CANCELLED)
 _BEFORE_ROLES = (Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED)
-_COMMAND_LINE = "command line"
 _LONGEST_NAME, _LONGEST = 63, 1000
 
 
@@ -69,8 +68,8 @@ def give_passwords(*, task_id: TaskId, actor: Actor, given: list[PasswordData]) 
         gone=sum(1 for one in given if not one.password),
     )
     note(task, said, actor=actor, code="PASSWORDS-GIVEN")
-    if actor is None:  # nobody signed in, and no request that the middleware writes down
-        audit.record(actor=_COMMAND_LINE, action="tasks:passwords", subject=task.name, message=said, task=task)
+    if actor is None:
+        audit.from_command_line(action="tasks:passwords", message=said, task=task)
     task.refresh_from_db()
     return task
 
