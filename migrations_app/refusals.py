@@ -6,9 +6,11 @@ from datetime import UTC
 
 from django.utils.translation import gettext as _
 
+from .engine.plan import Side
+from .engine.ports import OPENING, Kind
 from .engine.refusing import refusal_at
-from .engine.states import RULES, Action, Status
-from .models import MigrationTask
+from .engine.states import RULES, Action, Status, StepName
+from .models import LedgerEntry, MigrationTask
 
 
 def why_not(action: Action, task: MigrationTask) -> str:
@@ -23,3 +25,11 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
         ) % {"at": at}
     return ""
+
+
+def past_return(task: MigrationTask) -> bool:
+    """Say whether Complete has begun to open targets, so that the sync cannot go on any more."""
+    if task.current_step == StepName.CLEANUP:
+        return True
+    marks = LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None)
+    return any(OPENING in detail for detail in marks.values_list("detail", flat=True))

@@ -70,8 +70,7 @@ def leave_out_sync(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     task = task_or_404(request, task_id)
     url = reverse("tasks:check", args=[task.id])
     try:
-        services.leave_out_sync(task_id=task.id, actor=request.user)
-        services.request_check(task_id=task.id, actor=request.user)
+        services.check_without_sync(task_id=task.id, actor=request.user)
     except services.Refused as refused:
         return refuse(request, refused.message, url)
     return go(request, url)

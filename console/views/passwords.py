@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import UUID
 
+from django.core.paginator import Paginator
 from django.http import HttpResponseBadRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,7 +20,8 @@ from migrations_app.models import MigrationTask
 
 from ..http import HtmxRequest, from_json, go, is_text, refuse, task_or_404
 
-_MOST = 500
+_A_PAGE = 200  # three fields and a tick each: Django takes 1000 fields of a form
+_NUMBER = re.compile("[0-9]{1,6}")
 _BEGINS = ("draft", "checking", "check_failed", "check_passed")
 
 
@@ -28,11 +31,12 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     """Show whose passwords are asked for and which were given, and store what is typed. None is ever shown."""
     task = task_or_404(request, task_id)
     if request.method == "GET":
-        return render(request, "console/passwords.html", _context(task))
+        return render(request, "console/passwords.html", _context(task, request.GET.get("page")))
     given = _typed(request, {line.path: line for line in selectors.passwords(task)})
     if given is None:
         return HttpResponseBadRequest(_("The passwords could not be read. Load the page again."))
-    here = reverse("tasks:passwords", args=[task.id])
+    number = request.GET.get("page", "")
+    here = reverse("tasks:passwords", args=[task.id]) + (f"?page={int(number)}" if _NUMBER.fullmatch(number) else "")
     if not given:
         return refuse(request, _("No password was entered."), here)
     try:
@@ -42,17 +46,19 @@ def page(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
     return go(request, here, said=_("Passwords saved. Nobody can read them here."))
 
 
-def _context(task: MigrationTask) -> dict[str, Any]:
+def _context(task: MigrationTask, number: str | None) -> dict[str, Any]:
+    page = Paginator(selectors.passwords(task), _A_PAGE).get_page(number)
     lines = [
         {"line": line, "value": json.dumps(line.path), "open": services.takes_passwords(task, server=line.server)}
-        for line in selectors.passwords(task)
+        for line in page.object_list
     ]
     begun = task.status not in _BEGINS
     return {
         "task": task,
         "row": selectors.task_row(task),
         "lines": lines,
-        "any_open": any(one["open"] for one in lines),
+        "page": page,
+        "any_open": any(one["open"] for one in lines) or any(line.given for line in page.object_list),
         "back": reverse("tasks:detail" if begun else "tasks:check", args=[task.id]),
     }
 
@@ -63,7 +69,7 @@ def _typed(
     """Return what was entered or is to be taken back; None when the form is not one of ours."""
     columns = [request.POST.getlist(name) for name in ("place", "user", "password")]
     places, users, typed = columns
-    if len({len(column) for column in columns}) != 1 or len(places) > _MOST:
+    if len({len(column) for column in columns}) != 1 or len(places) > _A_PAGE:
         return None
     forgotten = set(request.POST.getlist("forget"))
     given = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ from .comparing.follower import Follower
 from .connect import Connection
 from .errors import CompleteStopped, DrainLate, EngineError
 from .failpoints import durable
+from .opening import opening_began
 from .outcome import Run
 from .plan import Side
 from .replication.session import SyncSession
@@ -28,11 +30,12 @@ _STILL_WRITES = 200_000
 
 class Limit:
     """How long the last changes may take to arrive on the way to Complete, and what they wait for. Thread-safe enough:
-    a look more than one wanted harms nobody.
+    a look more than one wanted harms nobody. Once a target was opened they may take for ever: no way leads back.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._seconds = math.inf if opening_began(run) else run.plan.drain_seconds
         self._began = self._looked = time.monotonic()
         self._why = say("they have not arrived")
 
@@ -45,7 +48,7 @@ class Limit:
         """Raise DrainLate when it takes too long, CompleteStopped when somebody wants the sync to go on instead."""
         stop_if_wanted(self._run)
         now = time.monotonic()
-        late = now - self._began >= self._run.plan.drain_seconds
+        late = now - self._began >= self._seconds
         if late or now - self._looked >= _WHY_SECONDS:
             self._looked = now
             self._why = _waits_for(self._run, sessions, marker)
@@ -54,8 +57,8 @@ class Limit:
 
 
 def stop_if_wanted(run: Run) -> None:
-    """Raise CompleteStopped when somebody wants the sync to go on instead of Complete."""
-    if run.ports.control.back_requested():
+    """Raise CompleteStopped when somebody wants the sync to go on instead of Complete, and no target was opened yet."""
+    if run.ports.control.back_requested() and not opening_began(run):
         raise CompleteStopped
 
 

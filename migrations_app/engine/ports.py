@@ -65,13 +65,17 @@ class Kind(StrEnum):
     OBJECT = "object"  # any other restored object; detail: {"type": "VIEW", ...}
     EXTENSION = "extension"
     LARGE_OBJECTS = "large_objects"
-    BOOKMARK = "bookmark"  # the schema `towpath` on a target database
+    BOOKMARK = "bookmark"  # the schema `towpath` on a target database; detail: OPENING once Complete opens targets
     TRIGGER_STATE = "trigger_state"  # detail: {"table": .., "was": "O"|"A"|"R"|"D"}
     IDENTITY_STATE = "identity_state"  # detail: column that must become GENERATED ALWAYS again
     ADOPTED = "adopted"  # a table that was there before, and that the task may empty; never dropped
     ROLE = "role"  # of the target server; the item has no database
     MEMBERSHIP = "membership"  # of our account in a role that we made
     FILE = "file"  # local to the worker
+
+
+OPENING = "opening"
+"""In the detail of a bookmark: Complete has begun to open targets, and no way leads back to the sync."""
 
 
 @dataclass(frozen=True, kw_only=True)

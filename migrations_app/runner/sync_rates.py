@@ -28,17 +28,20 @@ class SyncRates:
         self.applied: float | None = None
 
     def see(self, databases: Sequence[TaskDatabase]) -> None:
-        """Take a new look at the databases of the task. The WAL of a server is one for all of them."""
-        self.rows = self._rate.update("rows", float(sum(row.rows_applied for row in databases)))
+        """Take a new look at the databases of the task. The WAL of a server is one for all of them.
+
+        All rates go by the source's clock where it was looked at: what is written and what is applied are compared.
+        """
         looks = [
             (row.source_at, row.source_lsn, row.source_lsn - (row.lag_bytes or 0))
             for row in databases
             if row.source_at is not None and row.source_lsn is not None
         ]
-        if looks:
-            at, lsn, _ = max(looks)
+        at, lsn, _ = max(looks, default=(None, None, None))
+        self.rows = self._rate.update("rows", float(sum(row.rows_applied for row in databases)), at)
+        if lsn is not None:
             self.written = self._rate.update("written", float(lsn), at)
-            self.applied = self._rate.update("applied", float(min(reached for _, _, reached in looks)))
+            self.applied = self._rate.update("applied", float(min(reached for _, _, reached in looks)), at)
 
     def columns(self, left_bytes: int) -> dict[str, Any]:
         """Return the columns of the task that tell them; `left_bytes` 0: there is nothing to catch up with."""

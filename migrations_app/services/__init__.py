@@ -25,6 +25,7 @@ from .base import Changed, NotFound, Refused, Untyped, why_closed
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import (
     acknowledge,
+    check_without_sync,
     fix_done,
     fix_failed,
     fix_for,
@@ -48,7 +49,6 @@ from .directory import (
 from .drafts import (
     confirm_host_key,
     create_draft,
-    leave_out_sync,
     request_inventory,
     request_test,
     save_settings,
@@ -129,6 +129,7 @@ __all__ = [
     "change_access",
     "change_own_password",
     "change_role",
+    "check_without_sync",
     "choose_language",
     "clone_task",
     "compare_task",
@@ -159,7 +160,6 @@ __all__ = [
     "keep_syncing",
     "keeps_password",
     "keeps_ssh_secrets",
-    "leave_out_sync",
     "may_sign_in",
     "movable_sides",
     "new_setup_token",

@@ -23,6 +23,7 @@ from ..models import AuditEntry, AuditHead, MigrationTask
 
 log = logging.getLogger("towpath.audit")
 _LONGEST_MESSAGE = 2000
+_COMMAND_LINE = "command line"
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -90,6 +91,11 @@ def record(
         origin.entries += 1
     log.info("actor=%r address=%r action=%r subject=%r", entry.actor, entry.address, entry.action, entry.subject)
     return entry
+
+
+def from_command_line(*, action: str, message: str, task: MigrationTask) -> None:
+    """Append what was done to a task by somebody at the server: no request is there that the middleware writes down."""
+    record(actor=_COMMAND_LINE, action=action, subject=task.name, message=message, task=task)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -142,11 +143,22 @@ def move(
 
 
 def note(
-    task: MigrationTask, message: str, *, actor: Actor = None, code: str = "", level: str = "info", **detail: Any
+    task: MigrationTask,
+    message: str,
+    *,
+    actor: Actor = None,
+    code: str = "",
+    level: str = "info",
+    at: datetime | None = None,
+    **detail: Any,
 ) -> None:
-    """Append an event that changes no status, and let pages that show the task know."""
+    """Append an event that changes no status, and let pages that show the task know.
+
+    `at`: when it was, where others judge by that; else by the clock of this host.
+    """
     Event.objects.create(
         task=task,
+        at=at or timezone.now(),
         actor=actor_name(actor),
         level=level,
         code=code,

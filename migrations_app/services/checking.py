@@ -18,6 +18,7 @@ from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, together
 from ..models import CheckItem, ConnectionTest, MigrationTask
 from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require, require_filled
+from .drafts import leave_out_sync
 
 _LONGEST_REASON = 500
 _BUSY = ("waiting", "running")
@@ -57,6 +58,13 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
     )
     if not task.foreground:
         queue.wake("check", str(task.pk), ",".join(codes))
+
+
+@transaction.atomic
+def check_without_sync(*, task_id: TaskId, actor: Actor) -> None:
+    """Switch incremental sync off and check again, both or nothing. Raises Refused as either does."""
+    leave_out_sync(task_id=task_id, actor=actor)
+    request_check(task_id=task_id, actor=actor)
 
 
 def _moves_anything(task: MigrationTask) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from .. import clock
-from ..engine.errors import CompleteStopped
+from .. import clock, queue
+from ..engine.errors import CompleteStopped, EngineError
 from ..engine.states import Action, Status, StepName
-from ..engine.wording import say
+from ..engine.wording import as_data, say
 from ..models import MigrationTask
+from ..refusals import past_return
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
 from .lifecycle import return_to_sync
 
@@ -23,10 +24,12 @@ def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """
     task = locked(task_id)
     require(Action.KEEP_SYNCING, task)
-    if task.current_step == StepName.CLEANUP:
+    if past_return(task):
         raise Refused(_("Complete is past the point where the sync could go on: the target is open."))
     if task.lease_until is None and task.current_step != StepName.COMPLETE:
-        stop_completing(task, CompleteStopped().message, actor=actor)
+        leave_complete(task, CompleteStopped(), actor)
+        if not task.foreground:
+            queue.wake("sync", str(task.pk))
         return task
     touch(task, back_requested=True)
     note(task, say("Back to sync pressed: Complete stops as soon as it can."), actor=actor, code="COMPLETE-BACK")
@@ -34,19 +37,27 @@ def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     return task
 
 
-def stop_completing(task: MigrationTask, message: str, actor: Actor = None) -> None:
-    """Put a task that was completing back to its sync; must run inside a transaction."""
+def leave_complete(task: MigrationTask, reason: EngineError, actor: Actor = None) -> None:
+    """Put a task that was completing back to its sync; must run inside a transaction.
+
+    The task keeps the reason as its error, unless somebody asked for it.
+    """
+    asked = isinstance(reason, CompleteStopped)
+    message, hint = ("", "") if asked else (reason.public_message, reason.hint)
     return_to_sync(task)
     task.refresh_from_db()
     move(
         task,
         Status.READY,
         actor=actor,
-        code="COMPLETE-STOPPED",
-        message=message,
+        code=reason.code,
+        level="info" if asked else "error",
+        message=reason.public_message,
+        detail=dict(reason.detail),
         back_requested=False,
-        error_code="",
-        error_message="",
-        error_hint="",
+        error_code="" if asked else reason.code,
+        error_message=message,
+        error_hint=hint,
+        words=as_data(error_message=message, error_hint=hint),
         woken_at=clock.now(),
     )

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from .. import queue
+from .. import clock, queue
 from ..engine.replication.governed import LOST, SlotsLook, safe_size, standing
 from ..engine.replication.governor import WINDOW_SECONDS, Bound, Judgement, Kept, Level, Limits, Policy, judge
 from ..engine.states import Status, StepName
@@ -66,7 +66,7 @@ def wake_looks(now: datetime) -> int:
 
 def could_not_look(task_id: str) -> None:
     """Leave a source that cannot be reached alone for some minutes: those who work on the task tell what is wrong."""
-    later = timezone.now() + timedelta(seconds=_UNREACHABLE_SECONDS - _LOOK_SECONDS)
+    later = clock.now() + timedelta(seconds=_UNREACHABLE_SECONDS - _LOOK_SECONDS)
     MigrationTask.objects.filter(pk=task_id).update(wal_looked_at=later)
 
 
@@ -109,7 +109,7 @@ def _level_of(task: MigrationTask) -> Level:
 def _samples(task: MigrationTask, kept_bytes: int) -> list[Kept]:
     """Return what was kept in the last minutes. A worker writes samples by itself; without one it is done here."""
     now = timezone.now()
-    if task.lease_until is None or task.lease_until < now:
+    if task.lease_until is None or task.lease_until < clock.now():
         Sample.objects.create(task=task, at=now, wal_kept_bytes=kept_bytes)
     known = Sample.objects.filter(
         task=task, at__gt=now - timedelta(seconds=WINDOW_SECONDS), at__lt=now, wal_kept_bytes__isnull=False

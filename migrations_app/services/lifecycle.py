@@ -64,7 +64,7 @@ def _require_valid_check(task: MigrationTask) -> None:
 
 
 def _enqueue(task: MigrationTask, actor: Actor, message: str) -> None:
-    now = timezone.now()
+    now = clock.now()
     move(
         task,
         Status.QUEUED,
@@ -140,7 +140,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         "not_before": None,
         "paused_for": None,
     }
-    now = timezone.now()
+    now = clock.now()
     forget_sync(task)  # what a worker saw last, maybe after it was told to stop
     Step.objects.filter(task=task, state="failed").update(state="pending")
     if task.current_step in _MIGRATE_STEPS or not task.incremental:

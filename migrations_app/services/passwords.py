@@ -16,7 +16,6 @@ from .base import Actor, Refused, TaskId, actor_name, locked, note
 
 _ENDED = (Status.COMPLETED, Status.CANCELLING, Status.CANCELLED)
 _BEFORE_ROLES = (Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED)
-_COMMAND_LINE = "command line"
 _LONGEST_NAME, _LONGEST = 63, 1000
 
 
@@ -42,7 +41,7 @@ def give_passwords(*, task_id: TaskId, actor: Actor, given: list[PasswordData]) 
     """Store passwords, encrypted; each takes the place of an earlier one. Nobody reads them again but the worker.
 
     Those of user mappings are set with the schema, later ones at Complete; those of roles when the roles are made.
-    Raises Refused when it is too late for one, or a text is too long.
+    Taking one back is always possible. Raises Refused when it is too late to give one, or a text is too long.
     """
     task = locked(task_id)
     for one in given:
@@ -69,15 +68,15 @@ def give_passwords(*, task_id: TaskId, actor: Actor, given: list[PasswordData]) 
         gone=sum(1 for one in given if not one.password),
     )
     note(task, said, actor=actor, code="PASSWORDS-GIVEN")
-    if actor is None:  # nobody signed in, and no request that the middleware writes down
-        audit.record(actor=_COMMAND_LINE, action="tasks:passwords", subject=task.name, message=said, task=task)
+    if actor is None:
+        audit.from_command_line(action="tasks:passwords", message=said, task=task)
     task.refresh_from_db()
     return task
 
 
 def _judge(task: MigrationTask, one: PasswordData) -> None:
-    if not takes_passwords(task, server=one.server):
-        if one.server and one.password:
+    if one.password and not takes_passwords(task, server=one.server):
+        if one.server:
             raise Refused(_("The task has ended. Set the password on the target."))
         raise Refused(_("The roles may have been made by now. Set their passwords on the target."))
     names = (one.role, one.server, one.database)

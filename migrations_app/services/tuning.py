@@ -13,7 +13,6 @@ from .base import Actor, Refused, TaskId, locked, note, touch
 
 MOST_JOBS = 64
 MOST_MB_PER_SECOND = 100_000
-_COMMAND_LINE = "command line"
 
 
 @transaction.atomic
@@ -36,8 +35,8 @@ def tune_task(*, task_id: TaskId, actor: Actor, jobs: int | None, mb_per_second:
         cap=say("at most {number} MB/s", number=mb_per_second) if mb_per_second else say("no cap"),
     )
     note(task, said, actor=actor, code="TASK-TUNED")
-    if actor is None:  # nobody signed in, and no request that the middleware writes down
-        audit.record(actor=_COMMAND_LINE, action="tasks:tune", subject=task.name, message=said, task=task)
+    if actor is None:
+        audit.from_command_line(action="tasks:tune", message=said, task=task)
     touch(task, copy_jobs=jobs, copy_mb_per_second=mb_per_second)
     task.refresh_from_db()
     return task

@@ -19,7 +19,6 @@ LEAST_BYTES, MOST_BYTES = 1_000_000, 10**15
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"(\d{1,16}(?:\.\d{1,3})?)\s*([KMGT]?B)?", re.IGNORECASE)
 _ENDED = (Status.COMPLETED, Status.CANCELLING)
-_COMMAND_LINE = "command line"
 POLICIES = tuple(policy.value for policy in Policy)
 
 
@@ -58,8 +57,8 @@ def set_wal_budget(
         disk=say("WAL disk of {size}", size=size(disk_bytes)) if disk_bytes else say("size of the WAL disk not known"),
     )
     note(task, said, actor=actor, code="WAL-BUDGET")
-    if actor is None:  # nobody signed in, and no request that the middleware writes down
-        audit.record(actor=_COMMAND_LINE, action="tasks:wal", subject=task.name, message=said, task=task)
+    if actor is None:
+        audit.from_command_line(action="tasks:wal", message=said, task=task)
     touch(
         task,
         wal_budget_bytes=budget_bytes,

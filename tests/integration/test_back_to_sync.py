@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from unittest import mock
+
 import pytest
+from django.core.management.base import OutputWrapper
 from django.test import Client
 from django.urls import reverse
 
-from migrations_app import services
+from migrations_app import queue, services
 from migrations_app.engine.errors import CompleteStopped, DrainLate
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
+from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import MigrationTask
 from migrations_app.runner.lease import Lease
 from migrations_app.services import work
@@ -30,6 +35,17 @@ def test_without_a_worker_at_it_the_sync_goes_on_at_once() -> None:
     task.refresh_from_db()
     assert (task.status, task.current_step, task.error_code) == ("ready", "sync", "")
     assert task.events.latest("id").actor == "ann"
+
+
+@pytest.mark.parametrize(("foreground", "wakes"), [(False, 1), (True, 0)])
+def test_the_queue_of_the_sync_is_woken_unless_task_run_drives_it(
+    monkeypatch: pytest.MonkeyPatch, foreground: bool, wakes: int
+) -> None:
+    woken: list[tuple[str, ...]] = []
+    monkeypatch.setattr(queue, "wake", lambda *message: woken.append(message))
+    task = factories.running_task("compare", status="completing", foreground=foreground)
+    services.keep_syncing(task_id=task.pk, actor=None)
+    assert woken == [("sync", str(task.pk))] * wakes
 
 
 @pytest.mark.parametrize("step", ["sync", "compare", "complete"])
@@ -63,6 +79,18 @@ def test_once_the_clean_up_runs_it_is_too_late(client: Client) -> None:
     assert reverse("tasks:action", args=[task.pk, "keep_syncing"]) not in page
 
 
+def test_once_a_target_was_being_opened_it_is_too_late(client: Client) -> None:
+    task = factories.running_task("complete", status="completing")
+    task.ledger.create(
+        side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key, "opening": True}
+    )
+    with pytest.raises(services.Refused, match="the target is open"):
+        services.keep_syncing(task_id=task.pk, actor=None)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert reverse("tasks:action", args=[task.pk, "keep_syncing"]) not in page
+
+
 def test_a_drain_that_took_too_long_is_told_with_its_reason_and_what_to_do(client: Client) -> None:
     task = factories.running_task("complete", status="completing")
     work.back_to_sync(claimed(task), DrainLate(900, say("12 MB of changes are not on the target yet")))
@@ -72,3 +100,18 @@ def test_a_drain_that_took_too_long_is_told_with_its_reason_and_what_to_do(clien
     page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
     assert "Complete has waited 15 minutes for the last changes: 12 MB of changes are not on the target yet." in page
     assert "then press Complete again" in page
+
+
+def test_task_run_does_not_press_complete_again_after_back_to_sync() -> None:
+    task = factories.running_task("sync", status="ready")
+    told = StringIO()
+    run = ForegroundRun(mock.Mock(complete=True), OutputWrapper(StringIO()), OutputWrapper(told))
+    run.task_id = str(task.pk)
+    run._press_complete(run.task())
+    task = run.task()
+    assert task.status == "completing"
+    work.back_to_sync(claimed(task), CompleteStopped())
+    for _ in range(2):
+        run._press_complete(run.task())
+    assert run.task().status == "ready"
+    assert told.getvalue().count("Back to sync was pressed") == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from unittest import mock
 
 import pytest
 from django.conf import settings
@@ -11,9 +12,12 @@ from django.utils import timezone
 
 from migrations_app import clock, services
 from migrations_app.engine.errors import ConnectionLost
+from migrations_app.engine.replication.governed import SlotsLook
 from migrations_app.engine.states import Status, StepName
-from migrations_app.models import MigrationTask, User
+from migrations_app.management.cli import foreground
+from migrations_app.models import MigrationTask, Sample, TaskDatabase, User
 from migrations_app.services import work
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +70,71 @@ def test_the_window_of_an_outage_is_not_over_because_a_clock_is_wrong(
     assert work.fail(again, StepName.SYNC, ConnectionLost("away"))
     syncing.refresh_from_db()
     assert syncing.status != "failed"
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> timedelta:
+    """The clock of the console's own database is a day ahead of this host's."""
+    by, real = timedelta(days=1), timezone.now
+    monkeypatch.setattr(clock, "now", lambda: real() + by)
+    return by
+
+
+def soon(moment: datetime | None, ahead: timedelta) -> bool:
+    """Say whether a moment is about now by the clock that is ahead."""
+    return moment is not None and abs(moment - timezone.now() - ahead) < timedelta(hours=1)
+
+
+def test_a_start_wakes_by_the_clock_of_the_database(checked: MigrationTask, alice: User, ahead: timedelta) -> None:
+    task = services.start_task(task_id=checked.pk, actor=alice)
+    assert (soon(task.woken_at, ahead), soon(task.queued_at, ahead)) == (True, True)
+
+
+@pytest.mark.parametrize("step", ["copy", "sync"])
+def test_a_retry_wakes_by_the_clock_of_the_database(step: str, ahead: timedelta) -> None:
+    task = services.retry_task(task_id=factories.running_task(step, status="failed").pk, actor=None)
+    assert soon(task.woken_at, ahead)
+
+
+def test_a_source_that_could_not_be_looked_at_waits_by_the_clock_of_the_database(ahead: timedelta) -> None:
+    task = factories.running_task("sync")
+    services.could_not_look(str(task.pk))
+    task.refresh_from_db()
+    assert soon(task.wal_looked_at, ahead)
+
+
+def test_a_lease_that_is_over_by_the_clock_of_the_database_leaves_the_samples_to_the_looks(ahead: timedelta) -> None:
+    task = factories.running_task("sync", lease_until=timezone.now() + ahead / 2)
+    TaskDatabase.objects.filter(task=task).update(slot="towpath_1")
+    services.record_look(str(task.pk), ["towpath_1"], SlotsLook(kept_bytes=5))
+    assert Sample.objects.filter(task=task).count() == 1
+
+
+def test_task_run_looks_by_the_clock_of_the_database(ahead: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = foreground.ForegroundRun(mock.Mock(incremental=True, complete=False), mock.Mock(), mock.Mock())
+    run.task_id = str(factories.running_task("sync").pk)
+    looks: list[datetime] = []
+
+    def look(_: str, now: datetime) -> bool:
+        looks.append(now)
+        run._ended.set()
+        return False
+
+    monkeypatch.setattr(services, "take_look", look)
+    monkeypatch.setattr(foreground, "connection", mock.Mock())  # the test's own, which the watcher would close
+    run._watch()
+    assert [soon(at, ahead) for at in looks] == [True]
+
+
+def test_a_target_that_runs_ahead_again_is_counted_by_the_clock_of_the_database(
+    syncing: MigrationTask, ahead: timedelta
+) -> None:
+    for number in range(syncing.databases.count() + 2):
+        claim = work.claim_sync(str(syncing.pk), "here:1:sync")
+        assert claim
+        work.outrun(claim, StepName.SYNC, 40 + 10 * number)
+    syncing.refresh_from_db()
+    assert (syncing.status, syncing.error_code) == ("failed", "RUN-TWICE")
 
 
 def test_the_clock_of_the_consoles_own_database_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

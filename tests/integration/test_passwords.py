@@ -13,6 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
+from pytest_django.asserts import assertContains
 
 from migrations_app import services
 from migrations_app.models import AuditEntry, Event, MigrationTask, StructureNote, TargetPassword, TaskDatabase
@@ -132,6 +134,47 @@ def test_a_new_password_has_another_mark(task: MigrationTask) -> None:
         services.give_passwords(task_id=task.pk, actor=None, given=[data])
         marks += [one.mark for one in build_plan(task).passwords]
     assert len(set(marks)) == 2
+
+
+@pytest.mark.parametrize("place", [MAPPING, ROLE], ids=["mapping", "role"])
+def test_what_was_given_is_taken_back_after_it_is_too_late_to_give_one(
+    client: Client, task: MigrationTask, place: tuple[str, str, str]
+) -> None:
+    client.force_login(factories.user())
+    send(client, task, (place, "", "hush"))
+    MigrationTask.objects.filter(pk=task.pk).update(status="completed")
+    line = json.dumps(place)
+    shown = client.get(reverse("tasks:passwords", args=[task.pk]))
+    assertContains(shown, f'name="forget" value="{escape(line)}"')
+    assertContains(shown, "Save passwords")
+    send(client, task, (place, "", ""), forget=[line])
+    assert not TargetPassword.objects.exists()
+
+
+@pytest.mark.parametrize(("place", "words"), [(MAPPING, "has ended"), (ROLE, "roles may have been made")])
+def test_a_password_that_comes_too_late_is_refused_with_what_it_was_for(
+    task: MigrationTask, place: tuple[str, str, str], words: str
+) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(status="completed")
+    data = services.PasswordData(database=place[0], server=place[1], role=place[2], password="hush")
+    with pytest.raises(services.Refused, match=words):
+        services.give_passwords(task_id=task.pk, actor=None, given=[data])
+
+
+def test_four_hundred_roles_are_given_page_by_page(client: Client) -> None:
+    task = factories.checked_task()
+    names = [f"role{number:03}" for number in range(400)]
+    factories.check_item(task, "roles", "warning", fix_arguments={"passwords": [{"role": name} for name in names]})
+    client.force_login(factories.user())
+    for number in (1, 2):
+        url = f"{reverse('tasks:passwords', args=[task.pk])}?page={number}"
+        html = client.get(url).content.decode()
+        shown = [name for name in names if f"Password of the role {name}" in html]
+        assert len(shown) == 200
+        assert f"manage.py task passwords {task.pk} --file FILE" in html
+        answer = client.post(url, form(*((("", "", name), "", f"hush {name}") for name in shown)))
+        assert (answer.status_code, answer["Location"]) == (302, url)
+    assert set(TargetPassword.objects.values_list("role", flat=True)) == set(names)
 
 
 def test_a_place_that_nobody_asked_for_is_no_form_of_ours(client: Client, task: MigrationTask) -> None:

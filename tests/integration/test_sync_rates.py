@@ -154,6 +154,20 @@ def test_the_database_that_is_farthest_behind_counts_and_the_wal_of_the_source_o
     assert sync.task.wal_bytes_per_second == pytest.approx(20 * MB / 2.1)
 
 
+def test_what_is_written_and_what_is_applied_go_by_the_clock_of_the_source() -> None:
+    host = [1_000.0]
+    rates = SyncRates({}, clock=lambda: host[0])
+
+    def see(at: float, written: int, applied: int, rows: int) -> None:
+        row = TaskDatabase(source_at=at, source_lsn=written, lag_bytes=written - applied, rows_applied=rows)
+        rates.see([row])
+
+    see(5_000.0, 100 * MB, 0, 0)
+    host[0] += 50.0  # somebody sets the clock of the worker's host
+    see(5_002.0, 120 * MB, 60 * MB, 4_000)
+    assert (rates.written, rates.applied, rates.rows) == (10 * MB, 30 * MB, 2_000)
+
+
 def test_a_pause_forgets_them(sync: Sync) -> None:
     sync.look(written=100 * MB, applied=0)
     sync.look(written=120 * MB, applied=60 * MB)

@@ -55,6 +55,14 @@ def test_what_fails_of_the_sync_alone_can_be_left_out_with_it(anna: Client) -> N
     assertNotContains(anna.get(url("check", task)), "Continue without incremental sync")
 
 
+def test_the_sync_stays_on_where_the_check_without_it_is_refused(anna: Client) -> None:
+    task = factories.task(status="check_failed", incremental=True, selection={"rules": [], "targets": {}})
+    anna.post(url("check-without-sync", task))
+    task.refresh_from_db()
+    assert (task.incremental, task.status) == (True, "check_failed")
+    assert not Event.objects.filter(task=task).exists()
+
+
 @pytest.mark.parametrize("incremental", [True, False])
 def test_nothing_is_to_be_left_out_where_the_sync_is_no_obstacle(incremental: bool, anna: Client) -> None:
     task = factories.task(status="check_failed", checked_at=timezone.now(), incremental=incremental)

@@ -94,6 +94,53 @@ def test_a_source_that_goes_on_writing_is_told_and_the_way_back_is_open(
     in_the_end(plan, ports, source, target)
 
 
+class Killed(BaseException):
+    """Stands for the death of the process."""
+
+
+def killed_while_opening(plan: Plan, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process die in the middle of opening the target."""
+
+    def dying(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("migrations_app.engine.finishing.refresh_matviews", dying)
+        with pytest.raises(Killed):
+            migrate(plan, ports, StepName.COMPLETE)
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["asked to go back", "late"])
+def test_once_a_target_was_opened_complete_only_leads_forward(
+    plan: Plan,
+    ports: Ports,
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    back: bool,
+) -> None:
+    begin(plan, ports)
+    killed_while_opening(plan, ports, monkeypatch)
+    target.autocommit = False
+    target.execute("LOCK TABLE audit")
+    source.execute("INSERT INTO audit VALUES (9, 'stuck')")
+    store, control = cast(FakeStore, ports.store), cast(FakeControl, ports.control)
+    control.back = back
+    again = replace(plan, epoch=2, drain_seconds=900.0 if back else 0.0)
+    errors: list[BaseException] = []
+    thread = threading.Thread(target=_noting(errors, lambda: migrate(again, ports, StepName.COMPLETE)))
+    thread.start()
+    holder = f"PID {target.info.backend_pid}"
+    wait_until(lambda: errors or any(holder in note for _, _, note in store.steps), what="the holder of the lock")
+    target.rollback()
+    target.autocommit = True
+    thread.join(60)
+    assert errors == []
+    migrate(again, ports, StepName.CLEANUP)
+    assert_same(source, target)
+    assert target.execute("SELECT what FROM audit").fetchall() == [("stuck",)]
+
+
 def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         try:

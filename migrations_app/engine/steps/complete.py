@@ -9,6 +9,7 @@ from ..compare import raise_if_different, record
 from ..comparing.follower import following
 from ..draining import drain
 from ..finishing import Finisher
+from ..opening import note_opening
 from ..outcome import DONE, Outcome, Run
 from ..ports import Comparison
 from ..structure import look_at_structure
@@ -24,6 +25,7 @@ _STILL_WRITTEN = say(
 def run(run: Run) -> Outcome:
     """Complete every database of the task. Repeatable after a kill at any moment.
 
+    Once a target was opened, neither a wish to go back to the sync nor a long wait ends it.
     Incremental: drains what was written during the comparison, and carries over what is not in the stream. Raises
     CompareDiffers, with everything still in place for the sync, when that differs or could not be compared.
     Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared:
@@ -37,6 +39,7 @@ def run(run: Run) -> Outcome:
             drain(run, followers, say("applying what was written during the comparison"))
     finishers = [Finisher(run, database) for database in run.databases()]
     _carry_rest(run, finishers, comparisons)
+    note_opening(run)
     for finisher in finishers:
         finisher.open_target()
     for database in run.databases():

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from django.db import connection
-from django.utils import timezone
 
-from ... import runner, selectors, services
+from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
@@ -57,6 +56,7 @@ class ForegroundRun:
         self.task_id = ""
         self._ended = threading.Event()
         self._complete_pressed = False
+        self._sync_kept = False
         self._given_up: int | None = None
 
     def create(self) -> str:
@@ -129,7 +129,7 @@ class ForegroundRun:
         versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
             while not self._ended.wait(0.2 if live else 0.5):
-                if self.options.incremental and services.take_look(self.task_id, timezone.now()):
+                if self.options.incremental and services.take_look(self.task_id, clock.now()):
                     runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
                 version = versions.get()
                 if version == seen and not self.options.complete:
@@ -151,7 +151,9 @@ class ForegroundRun:
             connection.close()
 
     def _press_complete(self, task: MigrationTask) -> None:
-        """Press Complete. Ready once more after that means differences or a Failed item: somebody has to look. Stop."""
+        """Press Complete, once. Ready after that with an error means that somebody has to look: stop. Ready without one
+        means that somebody pressed Back to sync: go on syncing, Complete is theirs to press.
+        """
         refused = task.error_code == _REFUSED
         if self._complete_pressed and task.error_code == _LATE:
             self._given_up = FAILED
@@ -161,6 +163,10 @@ class ForegroundRun:
             self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()
             return
+        if self._complete_pressed and not task.error_code:
+            self._tell_sync_kept()
+        if self._sync_kept:
+            return
         try:
             services.complete_task(task_id=self.task_id, actor=None)
             self._complete_pressed = True
@@ -169,6 +175,14 @@ class ForegroundRun:
                 self.err.write(f"{refusal.message}\n")
                 self._given_up = FAILED
                 runner.stop_all()
+
+    def _tell_sync_kept(self) -> None:
+        if not self._sync_kept:
+            self._sync_kept = True
+            self.err.write(
+                "Back to sync was pressed: the sync goes on, and Complete is not pressed again by itself.\n"
+                f"Press it with: manage.py task complete {self.task_id}\n"
+            )
 
     def _end(self, task: MigrationTask) -> int:
         if self.options.as_json:

@@ -52,6 +52,6 @@ def outrun(claim: Claim, step: StepName, found: int) -> None:
         found=found,
         epoch=claim.epoch,
     )
-    note(task, text, code=CODE, level="warning")
+    note(task, text, code=CODE, level="warning", at=clock.now())
     release(claim)
     MigrationTask.objects.filter(pk=task.pk, epoch=claim.epoch).update(epoch=found)

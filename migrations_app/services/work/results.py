@@ -11,15 +11,15 @@ from django.db import transaction
 from django.db.models import F
 
 from ... import clock
-from ...engine.errors import CompleteStopped, ConflictError, EngineError, SchemaChanged, WorkerMemory
+from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import Sentence, as_data, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
-from ..completing import stop_completing
+from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
-from ..lifecycle import return_to_sync, start_again
+from ..lifecycle import start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
@@ -143,26 +143,8 @@ def back_to_sync(claim: Claim, error: EngineError) -> None:
     pressed again. What somebody asked for is no error.
     """
     task = held_task(claim)
-    if task is None:
-        return
-    if isinstance(error, CompleteStopped):
-        stop_completing(task, error.message)
-        return
-    return_to_sync(task)
-    task.refresh_from_db()
-    move(
-        task,
-        Status.READY,
-        code=error.code,
-        level="error",
-        message=error.public_message,
-        detail=dict(error.detail),
-        error_code=error.code,
-        error_message=error.public_message,
-        error_hint=error.hint,
-        words=as_data(error_message=error.public_message, error_hint=error.hint),
-        back_requested=False,
-    )
+    if task is not None:
+        leave_complete(task, error)
 
 
 @transaction.atomic
