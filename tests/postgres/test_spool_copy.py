@@ -51,6 +51,11 @@ class Copying:
         return cast(FakeStore, self.ports.store)
 
     @property
+    def codes(self) -> list[str]:
+        """What has been told so far."""
+        return [code for _, code, _ in self.store.events]
+
+    @property
     def control(self) -> FakeControl:
         return cast(FakeControl, self.ports.control)
 
@@ -198,6 +203,25 @@ def test_a_spool_without_room_is_told_and_leaves_the_copy_alone(copying: Copying
         copying.until_confirmed()
         copying.at_source("UPDATE late SET v = repeat(md5(id::text), 400)")
         wait_until(lambda: "SPOOL-FULL" in [code for _, code, _ in copying.store.events], 60, "the full spool")
+    copying.run(StepName.INDEX)
+    copying.finish()
+
+
+def test_a_full_spool_is_told_once_and_not_opened_again_during_the_copy(
+    copying: Copying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    wanted = copying.control.spool_wanted
+    monkeypatch.setattr(copying.control, "spool_wanted", lambda: looks.append(True) or wanted())
+    copying.plan = replace(copying.plan, spool_bytes=6_000_000)
+    copying.control.spool = True
+    with copying.at_work(StepName.COPY), copying.held():
+        copying.until_confirmed()
+        copying.at_source("UPDATE late SET v = repeat(md5(id::text), 400)")
+        wait_until(lambda: "SPOOL-FULL" in copying.codes, 60, "the full spool")
+        seen = len(looks)
+        wait_until(lambda: len(looks) > seen + 20, 60, "looks at whether to receive again")
+        assert copying.codes.count("SPOOL-FULL") == 1
     copying.run(StepName.INDEX)
     copying.finish()
 

@@ -43,6 +43,11 @@ class _Receiving(SpooledSession):
     def _show_lag(self) -> None:
         """Nothing is applied yet, so there is no lag."""
 
+    @property
+    def full(self) -> bool:
+        """Whether it ended because the spool has no more room."""
+        return self._receiver is not None and self._receiver.full
+
     def check(self) -> None:
         """Raise what ended the receiving, if it has."""
         if self._receiver is not None:
@@ -101,6 +106,8 @@ class Beside:
         if session is not None and not session.receiving:
             del self._open[name]
             session.__exit__(None, None, None)
+            if session.full:
+                self._not_before[name] = float("inf")  # nothing is applied during the copy, so no room comes back
             session.check()
 
     def _tell(self, name: str, error: EngineError) -> None:
