@@ -31,6 +31,10 @@ State = tuple[int, bool]
 """(last value, whether it has been given out)."""
 
 
+class Unreadable(Exception):
+    """A server does not tell of its sequences; the words are its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
     """One sequence and how far it is."""
