@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..connect import Connection
 from ..errors import SourceError
-from ..failover import identity_of, require_continuation, took_over
+from ..failover import go_on_at, identity_of, took_over
 from ..names import qualified, quote
 from ..ports import NEVER, DatabaseState, Store, TableState
 from ..publishing import Brought
@@ -33,16 +33,13 @@ def require_same_server(
     """
     now = identity_of(connection)
     if took_over(ordinary, now, state):
-        marks = [mark for table in tables if (mark := table.watermark or 0) < NEVER]
-        require_continuation(connection, ordinary, state, now, position, max([position, *marks]))
-        store.save_database(replace(state, timeline=now.timeline))
-        said = say(
+        told = say(
             "A standby of the source took over (timeline {timeline}) and has the slot {slot}: the sync goes on, "
             "and nothing is missing.",
             timeline=now.timeline,
             slot=state.slot,
         )
-        store.event("warning", "SRC-FAILEDOVER", said)
+        go_on_at(store, tables, connection, ordinary, state, now, position, told)
         return
     same = now.system_id == state.system_id and (not state.timeline or now.timeline == state.timeline)
     if state.system_id and not same:
