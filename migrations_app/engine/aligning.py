@@ -65,10 +65,11 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
     defaults: Sequence[str] = ()
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            empty = "DELETE FROM ONLY" if kept or _referred_to(connection, there.oid) else "TRUNCATE ONLY"
+            silent = run.ports.store.database(database.source_name).replica_role
+            by_row = kept or (silent and _referred_to(connection, there.oid))  # else its keys would act on other tables
+            empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
             statements, defaults = _statements(connection, state, there, columns, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
-            silent = run.ports.store.database(database.source_name).replica_role
             _run(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
             run.ports.control.check()

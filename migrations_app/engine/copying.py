@@ -74,7 +74,7 @@ class Lane:
         self.rows_passing = 0
         """Rows that the COPY of one table has sent by now, as far as the source tells: see `Lookout`."""
         self._stop = check
-        self._streaming = self._asked_away = False
+        self._streaming = self._asked_away = self._silent = False
         self._current: TableWork | None = None
         self._open: list[Connection] = []
         try:
@@ -98,6 +98,7 @@ class Lane:
     def _quiet_triggers(self) -> None:
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
             self.target.execute("SET session_replication_role = replica")
+            self._silent = True
 
     def close(self) -> None:
         """Close both sessions. Idempotent."""
@@ -193,7 +194,7 @@ class Lane:
         freeze = len(works) == 1 and works[0].ours and not (works[0].adopted or works[0].referred)
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
-        for text in emptying(filled):
+        for text in emptying(filled, silent=self._silent):
             self._command(text, doing)
         self._enter_last(works, doing)
         for work in works:
@@ -298,7 +299,7 @@ class Lane:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.shares.file:
-                for text in emptying([work]):
+                for text in emptying([work], silent=self._silent):
                     with durable("target.copy", "empty"):
                         self._command(text, say("emptying {label}", label=work.label))
                 work.shares.file = file_of(self.target, work)

@@ -23,7 +23,6 @@ from .wording import Sentence, say, together, verbatim
 
 _LOOK_SECONDS = 0.2
 _WHY_SECONDS = 2.0
-_TELLS_BLOCKERS = 90600
 _STILL_WRITES = 200_000
 """Bytes of WAL behind the marker that are more than what a server writes by itself."""
 
@@ -78,8 +77,6 @@ def _waits_for(run: Run, sessions: Iterable[SyncSession], marker: int | None) ->
 def _holders(run: Run) -> Sentence:
     """Return who holds the locks that our sessions on the target wait for; empty when nobody is known to."""
     found = []
-    if run.sessions.version(Side.TARGET) < _TELLS_BLOCKERS:
-        return verbatim("")
     for database in run.databases():
         try:
             with run.sessions.session(Side.TARGET, database.target_name) as connection:

@@ -6,12 +6,13 @@ slot came along and is not ahead of the target, and the target holds nothing tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from .connect import Connection
 from .errors import SlotLost, SourceError
 from .lsn import format_lsn, parse_lsn
-from .ports import DatabaseState
+from .ports import NEVER, DatabaseState, Store, TableState
 from .replication.lag import read_slot
 from .versions import has_failover_slots
 from .wording import Sentence, say
@@ -99,6 +100,28 @@ def require_continuation(
             hint=say("Restart with new copy, or cancel the task."),
             code="SRC-FAILOVER",
         )
+
+
+def go_on_at(
+    store: Store,
+    tables: Sequence[TableState],
+    replicating: Connection,
+    ordinary: Connection,
+    state: DatabaseState,
+    now: Identity,
+    position: int,
+    told: Sentence,
+) -> None:
+    """Take a standby that took over for the source: its timeline is stored, and that is `told` once.
+
+    `position`: everything before it is on the target. Raises SlotLost when something may be missing, or too much.
+    """
+    marks = [mark for table in tables if (mark := table.watermark or 0) < NEVER]
+    require_continuation(replicating, ordinary, state, now, position, max([position, *marks]))
+    stored = store.database(state.source_name)  # others may have stored something since, or told the same
+    if stored.timeline != now.timeline:
+        store.save_database(replace(stored, timeline=now.timeline))
+        store.event("warning", "SRC-FAILEDOVER", told)
 
 
 def _kept_in_step(connection: Connection, slot: str) -> bool:

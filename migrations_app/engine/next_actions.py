@@ -116,6 +116,9 @@ NEXT: dict[str, str] = {
     "SPOOL-BEGUN": template(
         "See why the target does not keep up. Nothing else has to be done while the spool has room."
     ),
+    "SPOOL-FILES": template(
+        "Mend on the worker's disk what keeps the spool from being read; it is tried again by itself."
+    ),
     "SPOOL-FULL": template("See why the target does not keep up, or free space on the worker's disk."),
     "SPOOL-HOLDS": template("Bring the target back; the sync goes on by itself then."),
     "WAL-PAUSED": template("Nothing has to be done: it goes on by itself. Resume ends the pause now."),

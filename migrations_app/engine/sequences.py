@@ -26,10 +26,13 @@ from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
 _NOTHING = Renaming()
-_KEPT = 2
 
 State = tuple[int, bool]
 """(last value, whether it has been given out)."""
+
+
+class Unreadable(Exception):
+    """A server does not tell of its sequences; the words are its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +164,7 @@ class OwnSequences:
             item = self._item(known)
             if item is None:
                 continue
-            states = list(dict.fromkeys([*_put(item, known), known.state, wanted.state]))
-            put = item.detail.get("put", {}) | {known.name: states[-_KEPT:]}
+            put = item.detail.get("put", {}) | {known.name: list(dict.fromkeys([known.state, wanted.state]))}
             item = replace(item, detail=item.detail | {"put": put})
             changed[item] = item
             (self._tables if item.kind is Kind.TABLE else self._items)[_place(item)] = item

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import EngineError, SlotLost, SourceError
-from .failover import Identity, identity_of, offer, require_continuation, took_over
+from .failover import Identity, go_on_at, identity_of, offer, took_over
 from .failpoints import durable
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import NEVER, DatabaseState, Kind, Ledger, LedgerItem
+from .ports import DatabaseState, Kind, Ledger, LedgerItem
 from .replication import bookmark
 from .source_setup import age, database_oid
 from .versions import (
@@ -257,16 +257,14 @@ def _go_on_at(
         except psycopg.Error as error:
             raise translate(error, Side.TARGET, say("reading the bookmark")) from error
     position = row.lsn if row else state.consistent_point or 0
-    marks = [mark for one in run.ports.store.tables(database.source_name) if (mark := one.watermark or 0) < NEVER]
-    require_continuation(replicating, connection, state, now, position, max([position, *marks]))
-    run.ports.store.save_database(replace(state, timeline=now.timeline))
-    said = say(
+    told = say(
         "A standby of the source took over (timeline {timeline}) and has the slot {slot}: what is copied is kept, and "
         "the rest is copied from it.",
         timeline=now.timeline,
         slot=state.slot,
     )
-    run.ports.store.event("warning", "SRC-FAILEDOVER", said)
+    store = run.ports.store
+    go_on_at(store, store.tables(database.source_name), replicating, connection, state, now, position, told)
 
 
 def drop_leftover(run: Run, connection: Connection, database: DatabasePlan, name: str) -> bool:

@@ -109,9 +109,13 @@ def shape_changed(work: TableWork) -> SchemaChanged:
     )
 
 
-def emptying(works: Sequence[TableWork]) -> list[str]:
-    """Return the statements that empty these tables on the target."""
-    by_row = [work for work in works if work.adopted or work.referred]
+def emptying(works: Sequence[TableWork], *, silent: bool) -> list[str]:
+    """Return the statements that empty these tables on the target.
+
+    `silent`: foreign keys do not act in the session. Where they do, a table that another one refers to is truncated,
+    which the target refuses: to delete its rows could take rows of the other table with them.
+    """
+    by_row = [work for work in works if work.adopted or (work.referred and silent)]
     ours = [target_name(work) for work in works if work not in by_row]
     texts = ["DELETE FROM ONLY " + target_name(work) for work in by_row]  # noqa: S608 - quoted names only
     return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import sequences
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.ports import Ports
@@ -163,6 +164,33 @@ def test_what_may_not_be_read_or_set_is_told_once_and_keeps_nothing_else_back(pa
     pair.at_source(f"GRANT SELECT ON SEQUENCE alone TO {limited}")
     look_as(pair, limited)
     assert states(pair, "target")["alone"] == (1, True)
+
+
+def test_what_else_the_source_refuses_is_told_once_with_its_words_and_the_sync_goes_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.build(TABLES)
+    with monkeypatch.context() as patched:
+        patched.setattr(sequences, "query", lambda *_: "SELECT 1 / 0")
+        [said] = looked(pair)
+        assert "division by zero" in said
+        assert looked(pair) == []
+    pair.at_source("SELECT nextval('alone')")
+    assert looked(pair) == []
+    assert states(pair, "target")["alone"] == (1, True)
+
+
+def test_a_sequence_that_goes_away_during_a_look_changes_nothing_of_what_was_told(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, limited: str
+) -> None:
+    look_as(pair, limited)
+    told = pair.state.told_drift
+    with monkeypatch.context() as patched:
+        patched.setattr(sequences, "query", lambda *_: "SELECT * FROM gone")
+        look_as(pair, limited)
+    assert pair.state.told_drift == told != ()
+    look_as(pair, limited)
+    assert [code for _, code, _ in pair.store.events] == ["SEQUENCES-REFUSED"]
 
 
 def test_a_sequence_that_somebody_locks_on_the_target_is_carried_over_later(

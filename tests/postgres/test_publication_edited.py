@@ -81,3 +81,53 @@ def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_
         pair.at_source("DROP TABLE u")
         poll.look(pair.state)
     assert any("public.u of" in message and "gone" in message for _, _, message in pair.store.events)
+
+
+PUT_BACK = ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t")
+
+
+def edited_between_sessions(pair: Pair, *statements: str) -> None:
+    """Sync, and run statements on the source once the session is closed."""
+    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    pair.catch_up()
+    pair.at_source(*(one.replace("$p", f'"{pair.state.publication}"') for one in statements))
+
+
+def test_a_table_put_back_between_two_slices_is_told_once(pair: Pair) -> None:
+    edited_between_sessions(pair, *PUT_BACK)
+    with pytest.raises(SourceError, match=r"put them back: public\.t\.") as caught:
+        pair.catch_up()
+    assert caught.value.code == "SRC-PUBLICATION"
+    pair.at_source("INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_table_put_back_beside_one_that_is_missing_is_told_after_that_one(pair: Pair) -> None:
+    edited_between_sessions(pair, *PUT_BACK, "ALTER PUBLICATION $p DROP TABLE u")
+    with pytest.raises(SourceError, match=r"Missing: public\.u\."):
+        pair.catch_up()
+    pair.at_source(f'ALTER PUBLICATION "{pair.state.publication}" ADD TABLE u')
+    with pytest.raises(SourceError, match=r"put them back: public\.t\."):
+        pair.catch_up()
+    pair.catch_up()
+
+
+def test_what_another_process_may_have_told_already_is_not_told_again(pair: Pair) -> None:
+    edited_between_sessions(pair, *PUT_BACK)
+    pair.epoch += 1
+    pair.at_source("INSERT INTO t VALUES (1)")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_table_put_back_before_the_first_look_of_a_slice_is_told_by_it(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
+    pair.build(TABLE)
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        pair.at_source(*(one.replace("$p", f'"{pair.state.publication}"') for one in PUT_BACK))
+        with pytest.raises(SourceError, match="put them back"):
+            Poll(run, pair.database, session.watch).look(pair.state)
+    pair.catch_up()

@@ -300,6 +300,24 @@ def test_a_table_to_which_a_foreign_key_leads_takes_new_columns(
         assert target.execute("SELECT id FROM broken WHERE more = 'x'").fetchall() == [(3,)]
 
 
+def test_where_foreign_keys_act_new_columns_take_no_rows_of_other_tables_with_them(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute("ALTER TABLE broken ADD COLUMN more text")
+    store = ask(plan, ports, "broken")
+    store.save_database(replace(store.database(plan.databases[0].source_name), replica_role=False))
+    with target_cluster.connect(plan.databases[0].target_name) as target:
+        target.execute(
+            "ALTER TABLE child DROP CONSTRAINT child_broken_fkey,"
+            " ADD FOREIGN KEY (broken) REFERENCES broken ON DELETE CASCADE"
+        )
+        with pytest.raises(SchemaChanged, match="foreign key"), Executor(plan, ports) as executor:
+            executor.recopy()
+        assert target.execute("SELECT count(*) FROM child").fetchone() == (500,)
+
+
 def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -> None:
     begin(plan, ports)
     control = cast(FakeControl, ports.control)

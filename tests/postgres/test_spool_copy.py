@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import pickle
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.lsn import parse_lsn
+from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, SpoolState
 from migrations_app.engine.replication import beside
@@ -49,6 +52,11 @@ class Copying:
     @property
     def store(self) -> FakeStore:
         return cast(FakeStore, self.ports.store)
+
+    @property
+    def codes(self) -> list[str]:
+        """What has been told so far."""
+        return [code for _, code, _ in self.store.events]
 
     @property
     def control(self) -> FakeControl:
@@ -201,6 +209,57 @@ def test_a_spool_without_room_is_told_and_leaves_the_copy_alone(copying: Copying
         wait_until(lambda: "SPOOL-FULL" in [code for _, code, _ in copying.store.events], 60, "the full spool")
     copying.run(StepName.INDEX)
     copying.finish()
+
+
+def test_a_full_spool_is_told_once_and_not_opened_again_during_the_copy(
+    copying: Copying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    wanted = copying.control.spool_wanted
+    monkeypatch.setattr(copying.control, "spool_wanted", lambda: looks.append(True) or wanted())
+    copying.plan = replace(copying.plan, spool_bytes=6_000_000)
+    copying.control.spool = True
+    with copying.at_work(StepName.COPY), copying.held():
+        copying.until_confirmed()
+        copying.at_source("UPDATE late SET v = repeat(md5(id::text), 400)")
+        wait_until(lambda: "SPOOL-FULL" in copying.codes, 60, "the full spool")
+        seen = len(looks)
+        wait_until(lambda: len(looks) > seen + 20, 60, "looks at whether to receive again")
+        assert copying.codes.count("SPOOL-FULL") == 1
+    copying.run(StepName.INDEX)
+    copying.finish()
+
+
+def test_a_spool_that_cannot_be_read_is_told_and_tried_again(copying: Copying, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "_AGAIN_SECONDS", 0.05)
+    unreadable = copying.plan.work_dir / "spool" / copying.slot / "000000000001-00000001.spool"
+    unreadable.mkdir(parents=True)
+    copying.control.spool = True
+    with copying.at_work(StepName.COPY), copying.held():
+        wait_until(lambda: "SPOOL-FILES" in copying.codes, 60, "the warning")
+        unreadable.rmdir()
+        copying.until_confirmed()
+        assert copying.codes.count("SPOOL-FILES") == 1
+    copying.run(StepName.INDEX)
+    copying.finish()
+
+
+def test_a_session_that_cannot_be_closed_leaves_none_of_the_others_open(
+    copying: Copying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def __exit__(self, *_: object) -> None:
+            closed.append(self)
+            raise OSError(errno.EIO, "broken", "/spool")
+
+    closed: list[Failing] = []
+    with Sessions(copying.plan, copying.control) as sessions:
+        receiving = beside.Beside(Run(plan=copying.plan, ports=copying.ports, sessions=sessions))
+        monkeypatch.setattr(receiving, "_open", {"a": Failing(), "b": Failing()})
+        with receiving:
+            pass
+    assert len(closed) == 2
+    assert [text for _, code, text in copying.store.events if code == "SPOOL-FILES" and "broken" in text]
 
 
 def test_a_spool_that_another_machine_has_is_never_gone_on_with_here(copying: Copying) -> None:

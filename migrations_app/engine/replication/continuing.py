@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ..connect import Connection
 from ..errors import SourceError
-from ..failover import identity_of, require_continuation, took_over
+from ..failover import go_on_at, identity_of, took_over
 from ..names import qualified, quote
 from ..ports import NEVER, DatabaseState, Store, TableState
 from ..publishing import Brought
@@ -32,16 +33,13 @@ def require_same_server(
     """
     now = identity_of(connection)
     if took_over(ordinary, now, state):
-        marks = [mark for table in tables if (mark := table.watermark or 0) < NEVER]
-        require_continuation(connection, ordinary, state, now, position, max([position, *marks]))
-        store.save_database(replace(state, timeline=now.timeline))
-        said = say(
+        told = say(
             "A standby of the source took over (timeline {timeline}) and has the slot {slot}: the sync goes on, "
             "and nothing is missing.",
             timeline=now.timeline,
             slot=state.slot,
         )
-        store.event("warning", "SRC-FAILEDOVER", said)
+        go_on_at(store, tables, connection, ordinary, state, now, position, told)
         return
     same = now.system_id == state.system_id and (not state.timeline or now.timeline == state.timeline)
     if state.system_id and not same:
@@ -59,52 +57,80 @@ def require_same_server(
         )
 
 
-def require_publication(watch: SourceWatch, state: DatabaseState, known: Sequence[TableState]) -> Brought:
+class _Seen(NamedTuple):
+    """What a publication brought at the last look at it, the copy that its slot was made for, and the run's epoch."""
+
+    copy: int | None
+    epoch: int
+    brought: Brought
+
+
+_seen: dict[str, _Seen] = {}  # by slot: what this process saw last; slices are short
+
+
+def publication_seen(state: DatabaseState, epoch: int) -> Brought | None:
+    """Return what a publication brought at the last look; None when another process may have looked since."""
+    last = _seen.get(state.slot)
+    if last is None or last.copy != state.consistent_point or epoch - last.epoch not in (0, 1):
+        return None
+    return last.brought
+
+
+def require_publication(
+    watch: SourceWatch,
+    state: DatabaseState,
+    known: Sequence[TableState],
+    epoch: int | None,
+    *,
+    running: bool = False,
+) -> None:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
-    Returns what it brings. Tables that the stream leaves out altogether do not count.
+    Also when a table was taken out since this process looked last, in this `epoch` or the one before, and was put back
+    meanwhile; that is told once. `epoch` None: neither compared nor remembered. Tables that the stream leaves out
+    altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
     """
     tables = _streamed(known)
     brought = watch.brought(state.publication)
     if brought is None:
         raise _publication_gone(state.publication)
     missing = tables.keys() - brought.tables
-    if missing and not brought.kept_back:
+    if missing and running:
+        missing &= watch.shapes(list(missing)).keys()
+    elif missing and not brought.kept_back:
         require_tables(list(tables.values()), watch.shapes(list(tables)))
+    before = publication_seen(state, epoch) if epoch is not None else None
+    if epoch is not None:
+        _seen[state.slot] = _Seen(state.consistent_point, epoch, _to_remember(before, brought, missing))
     _require_whole(state.publication, brought, [tables[oid] for oid in missing])
-    return brought
-
-
-def require_publication_kept(
-    watch: SourceWatch, state: DatabaseState, known: Sequence[TableState], before: Brought | None
-) -> Brought:
-    """Do so in a running sync: also raise when a table was taken out since `before`, and was put back meanwhile.
-
-    A table that was dropped on the source is not missed here: that is told by itself.
-    """
-    tables = _streamed(known)
-    brought = watch.brought(state.publication)
-    if brought is None:
-        raise _publication_gone(state.publication)
-    missing = tables.keys() - brought.tables
-    there = watch.shapes(list(missing)) if missing else {}
-    _require_whole(state.publication, brought, [tables[oid] for oid in missing if oid in there])
     entries = before.entries if before else {}
     back = [tables[oid] for oid, entry in brought.entries.items() if oid in tables and entries.get(oid, entry) != entry]
     if back:
-        raise SourceError(
-            say(
-                "Somebody took these tables out of the publication {publication} and put them back: {names}.",
-                publication=state.publication,
-                names=listing(_names(back), 10),
-            ),
-            hint=say(
-                "What was written to them in between is lost to the sync. Press Retry, then copy these tables again; "
-                "or start the migration again."
-            ),
-            code="SRC-PUBLICATION",
-        )
-    return brought
+        raise _put_back(state.publication, back)
+
+
+def _to_remember(before: Brought | None, brought: Brought, missing: Collection[int]) -> Brought:
+    """Return what the next look compares with. Tables that are told as missing now are not told again when they are
+    back; what was put back beside them is told then."""
+    if not missing and not brought.kept_back:
+        return brought
+    entries = (before or brought).entries
+    return replace(brought, entries={oid: entry for oid, entry in entries.items() if oid not in missing})
+
+
+def _put_back(publication: str, back: Sequence[TableState]) -> SourceError:
+    return SourceError(
+        say(
+            "Somebody took these tables out of the publication {publication} and put them back: {names}.",
+            publication=publication,
+            names=listing(_names(back), 10),
+        ),
+        hint=say(
+            "What was written to them in between is lost to the sync. Press Retry, then copy these tables again; "
+            "or start the migration again."
+        ),
+        code="SRC-PUBLICATION",
+    )
 
 
 def _streamed(known: Sequence[TableState]) -> dict[int, TableState]:

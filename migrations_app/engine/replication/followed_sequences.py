@@ -13,7 +13,7 @@ from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState
-from ..sequences import OwnSequences, Sequence, carry_forward
+from ..sequences import OwnSequences, Sequence, Unreadable, carry_forward
 from ..wording import Sentence, count, listing, say
 from .lag import SourceWatch
 
@@ -38,14 +38,21 @@ class FollowedSequences:
 
     def look(self, state: DatabaseState) -> DatabaseState:
         """Carry over what has moved; return the state with what has been told. Raises EngineError."""
-        used, unreadable = self._watch.used_sequences()
+        try:
+            found = self._watch.used_sequences()
+        except Unreadable as error:
+            return self._tell(state, str(error), _unreadable(self._database, str(error)))
+        if found is None:
+            return state
+        used, unreadable = found
         carried = _carried.setdefault(f"{state.slot}@{state.consistent_point}", {})
         moved = {oid: item for oid, item in used.items() if carried.get(oid) != item.last_value}
         refused = self._carry([item for item in moved.values() if self._belongs(item)])
         locked = {key for key, error in refused.items() if isinstance(error, psycopg.errors.LockNotAvailable)}
         carried.update({oid: item.last_value for oid, item in moved.items() if item.key not in locked})
         denied = [key for key, error in refused.items() if isinstance(error, psycopg.errors.InsufficientPrivilege)]
-        return self._tell(state, sorted({*self._wanted(unreadable), *denied}))
+        places = sorted({*self._wanted(unreadable), *denied})
+        return self._tell(state, repr(places), _refused(self._database, places) if places else None)
 
     def _belongs(self, item: Sequence) -> bool:
         selection, name = self._run.plan.selection, self._database.source_name
@@ -78,16 +85,24 @@ class FollowedSequences:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("setting sequences")) from error
 
-    def _tell(self, state: DatabaseState, refused: list[Place]) -> DatabaseState:
-        """Tell once which sequences cannot be followed, and again when they are others."""
-        digest = hashlib.blake2b(repr(refused).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        marks = [MARK + digest] if refused else []
+    def _tell(self, state: DatabaseState, facts: str, text: Sentence | None) -> DatabaseState:
+        """Tell once what keeps sequences from being followed, and again when the facts are others."""
+        digest = hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        marks = [MARK + digest] if text else []
         others = [mark for mark in state.told_drift if not mark.startswith(MARK)]
         if [*others, *marks] == list(state.told_drift):
             return state
-        if refused:
-            self._run.ports.store.event("warning", "SEQUENCES-REFUSED", _refused(self._database, refused))
+        if text:
+            self._run.ports.store.event("warning", "SEQUENCES-REFUSED", text)
         return replace(state, told_drift=(*others, *marks))
+
+
+def _unreadable(database: DatabasePlan, words: str) -> Sentence:
+    return say(
+        "The sequences of {database} cannot be followed while the sync runs; the source says: {words}.",
+        database=database.source_name,
+        words=words,
+    )
 
 
 def _refused(database: DatabasePlan, places: list[Place]) -> Sentence:

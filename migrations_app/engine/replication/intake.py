@@ -86,8 +86,7 @@ class Intake:
         applier, data, at = self._applier, self._data, self._at
         find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
         changing, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
-        commit, changes, until, delete = frames.COMMIT, self._changes, self._until, frames.DELETE
-        like, again = 0, at
+        commit, delete, changes, until, like, again = frames.COMMIT, frames.DELETE, self._changes, self._until, 0, at
         while at < until and at + _LEAST <= size:
             try:
                 mark, length, form, kind, oid = head(data, at)
@@ -104,8 +103,7 @@ class Intake:
                 if length == like and at >= again and kind != delete:
                     taken = self._alike(folding, oid, at, end - at, min(until, size))
                     if taken:
-                        changes += taken
-                        at += taken * (end - at)
+                        changes, at = changes + taken, at + taken * (end - at)
                         continue
                     again = at + _REST * length
                 like = length
@@ -129,10 +127,9 @@ class Intake:
                     at = end
                     continue
             self._at, self._changes = at, changes
-            done = self._other(mark, kind if form == plugin else form, data, end)
-            at, changes, find, until = self._at, self._changes, applier.foldings.get, self._until
-            if done:
+            if self._other(mark, kind if form == plugin else form, data, end):
                 return True
+            at, changes, find, until = self._at, self._changes, applier.foldings.get, self._until
         self._at, self._changes = at, changes
         return False
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import pq
 
 from .. import sequences
-from ..connect import Connection, translate
+from ..connect import Connection, first_line, translate
 from ..drift import Column, Partition, Place
 from ..errors import EngineError, SlotLost
 from ..lsn import before_page_header, format_lsn, parse_lsn
@@ -28,6 +28,7 @@ from ..wording import say
 from .named import NamedColumn, NamedTable
 
 _SECONDS_BETWEEN = 2.0
+_GONE, _ENDED = frozenset({"42P01", "XX000"}), "57P"  # a relation went away meanwhile; the session or server ends
 
 _warned: set[str] = set()  # slots of this process that were already warned about: slices are short
 
@@ -265,18 +266,21 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("reading columns")) from error
         return "/".join(str(row[0]) for row in rows if row)
 
-    def used_sequences(self) -> tuple[dict[int, sequences.Sequence], list[tuple[str, str]]]:
+    def used_sequences(self) -> tuple[dict[int, sequences.Sequence], list[tuple[str, str]]] | None:
         """Return by oid the sequences that have given out a value, and those that our account may not read.
 
-        Nothing, for this time, when one goes away meanwhile.
+        None when one went away meanwhile. Raises EngineError with a lost session, else `sequences.Unreadable`.
         """
         try:
             with self._lock:
                 return sequences.used_sequences(self._connection)
         except psycopg.Error as error:
-            if self._connection.closed or self._connection.broken or error.sqlstate is None:
+            code = error.sqlstate or _ENDED
+            if self._connection.closed or self._connection.broken or code.startswith(_ENDED):
                 raise translate(error, Side.SOURCE, say("reading sequences")) from error
-            return {}, []
+            if code in _GONE:
+                return None
+            raise sequences.Unreadable(first_line(error)) from error
 
     def without_identity(self, oids: list[int]) -> set[int]:
         """Return those of these tables whose updates and deletes cannot be told by the stream."""

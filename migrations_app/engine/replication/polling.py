@@ -20,10 +20,9 @@ from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
-from ..publishing import Brought
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
-from .continuing import require_publication_kept
+from .continuing import publication_seen, require_publication
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
@@ -55,7 +54,6 @@ class Poll:
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
         self._run, self._database, self._watch = run, database, watch
         self._sequences = FollowedSequences(run, database, watch)
-        self._brought: Brought | None = None
         self._tables: list[TableState] = []  # of the look under way: there may be very many
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
@@ -88,10 +86,11 @@ class Poll:
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
 
     def _look_at_publication(self, state: DatabaseState) -> None:
-        before = self._brought
+        epoch = self._run.plan.epoch
+        before = publication_seen(state, epoch)
         if state.publication and (before is None or self._watch.brought(state.publication) != before):
             known = self._run.ports.store.tables(self._database.source_name)
-            self._brought = require_publication_kept(self._watch, state, known, before)
+            require_publication(self._watch, state, known, epoch, running=True)
 
     @staticmethod
     def _key(facts: str) -> str:

@@ -61,6 +61,8 @@ class SyncSession:
     failure, and what `check` raises when the run must stop; the position on the target is then the last committed one.
     """
 
+    _compares_publication = True
+
     def __init__(self, run: Run, database: DatabasePlan, check: Callable[[], None] | None = None) -> None:
         self._run = run
         self._database = database
@@ -287,7 +289,8 @@ class SyncSession:
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                require_publication(self.watch, state, self.tables())
+                epoch = self._run.plan.epoch if self._compares_publication else None
+                require_publication(self.watch, state, self.tables(), epoch)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
