@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from typing import cast
@@ -14,6 +15,7 @@ from tests.fakes import FakeStore, fake_ports
 
 def main() -> None:
     """Sync until killed, from the moment that a line comes."""
+    gc.set_threshold(50_000, 20, 20)  # as manage.py has it
     plan, databases, tables = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process wrote it
     ports = fake_ports()
     store = cast(FakeStore, ports.store)

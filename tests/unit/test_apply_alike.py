@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from migrations_app.engine.replication.alike import LEAST, rows_alike
 from migrations_app.engine.replication.coalesce import Appended, Keyed, Unfit
+from migrations_app.engine.replication.frames import DELETE, INSERT, UPDATE
 from migrations_app.engine.replication.pgoutput import (
     BINARY_VALUE,
     TEXT_VALUE,
@@ -31,9 +32,15 @@ def table(types: list[int]) -> Relation:
 
 
 def frame(
-    values: Values, kind: bytes = b"I", *, binary: bool = True, oid: int = OID, noise: bytes = bytes(24)
+    values: Values,
+    kind: bytes = b"I",
+    *,
+    binary: bool = True,
+    oid: int = OID,
+    noise: bytes = bytes(24),
+    mark: bytes = b"N",
 ) -> bytes:
-    body = b"w" + noise + kind + struct.pack("!I", oid) + b"N" + row_bytes(values, binary)
+    body = b"w" + noise + kind + struct.pack("!I", oid) + mark + row_bytes(values, binary)
     return b"d" + struct.pack("!I", len(body) + 4) + body
 
 
@@ -109,19 +116,56 @@ def rows(*keys: int) -> list[object]:
 
 def test_a_row_updated_twice_in_a_run_is_sent_once() -> None:
     folding = keyed()
-    folding.take_rows(rows(1, 2, 1), update=True)  # type: ignore[arg-type]
+    folding.take_rows(rows(1, 2, 1), UPDATE)  # type: ignore[arg-type]
     assert len(folding.updates) == 2
 
 
 def test_a_key_inserted_twice_does_not_fit() -> None:
     folding = keyed()
     with pytest.raises(Unfit):
-        folding.take_rows(rows(1, 2, 1), update=False)  # type: ignore[arg-type]
+        folding.take_rows(rows(1, 2, 1), INSERT)  # type: ignore[arg-type]
+
+
+def test_keys_of_deleted_rows_are_those_that_are_taken_one_by_one() -> None:
+    frames = [frame([key.to_bytes(4), None], b"D", mark=b"K") for key in range(2 * LEAST)]
+    alone, together = keyed(), keyed()
+    for one in frames:
+        alone.delete(one, 35, len(one))
+    found = rows_alike(b"".join(frames), 0, len(frames[0]), len(frames), BINARY_VALUE)
+    together.take_rows(found, DELETE)
+    assert len(alone.deletes) == 2 * LEAST
+    assert list(together.deletes) == list(alone.deletes)
+
+
+def test_rows_deleted_with_all_they_held_are_taken_at_once() -> None:
+    assert taken([frame(ROW, b"D", mark=b"O")] * LEAST) == LEAST
+
+
+def test_a_delete_that_holds_a_new_row_is_not_taken() -> None:
+    assert taken([frame(ROW, b"D")] * LEAST) == 0
+
+
+def test_a_key_deleted_twice_does_not_fit() -> None:
+    folding = keyed()
+    folding.take_rows(rows(1, 2), DELETE)  # type: ignore[arg-type]
+    with pytest.raises(Unfit):
+        folding.take_rows(rows(2, 3), DELETE)  # type: ignore[arg-type]
+
+
+def test_deletes_that_name_no_row_do_not_fit() -> None:
+    found = rows_alike(
+        frame([None, ROW[1]], b"D", mark=b"O") * LEAST, 0, len(frame([None, ROW[1]])), LEAST, BINARY_VALUE
+    )
+    with pytest.raises(Unfit):
+        keyed().take_rows(found, DELETE)
 
 
 def test_changes_of_another_kind_are_taken_one_by_one() -> None:
-    inserted, updated = keyed(), keyed()
-    inserted.take_rows(rows(1), update=False)  # type: ignore[arg-type]
-    updated.take_rows(rows(1), update=True)  # type: ignore[arg-type]
-    assert (inserted.takes_rows(update=True), updated.takes_rows(update=False)) == (False, False)
-    assert not Appended(cutters(table([TEXT]), binary=True)[0]).takes_rows(update=True)
+    inserted, updated, deleted = keyed(), keyed(), keyed()
+    deleted.take_rows(rows(1), DELETE)  # type: ignore[arg-type]
+    assert [deleted.takes_rows(kind) for kind in (INSERT, UPDATE, DELETE)] == [False, False, True]
+    inserted.take_rows(rows(1), INSERT)  # type: ignore[arg-type]
+    updated.take_rows(rows(1), UPDATE)  # type: ignore[arg-type]
+    assert [inserted.takes_rows(kind) for kind in (INSERT, UPDATE, DELETE)] == [True, False, False]
+    assert [updated.takes_rows(kind) for kind in (INSERT, UPDATE, DELETE)] == [False, True, False]
+    assert not Appended(cutters(table([TEXT]), binary=True)[0]).takes_rows(UPDATE)

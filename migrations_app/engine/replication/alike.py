@@ -11,15 +11,15 @@ from functools import lru_cache
 from itertools import repeat
 from typing import NamedTuple
 
-from .frames import MESSAGE
+from .frames import DELETE, INSERT, MESSAGE, UPDATE
 from .pgoutput import NULL_VALUE
 from .tuples import NULL, Row
 
 LEAST = 16
 """Fewer frames are not worth it."""
 
-_ROW = MESSAGE + 6  # behind the kind, the oid, and the mark of a new row
-_NEW = ord("N")
+_ROW = MESSAGE + 6  # behind the kind, the oid, and the mark of a row
+_MARKS = {INSERT: b"N", UPDATE: b"N", DELETE: b"KO"}
 _COUNT_SIZE = 2
 _VALUE = 5  # bytes before a value: its kind and its length
 _COUNT = struct.Struct("!H").unpack_from
@@ -38,8 +38,8 @@ class _Shape(NamedTuple):
 def rows_alike(data: bytes, at: int, size: int, most: int, form: int) -> list[Row]:
     """Return the rows of the frames from `at` on that look like the first one, at most `most`; [] for fewer than LEAST.
 
-    Each frame measures `size` bytes, and the first one holds an insert, or an update that names no old row; `form`:
-    kind of a value. All frames that are looked at must lie within `data`.
+    Each frame measures `size` bytes, and the first one holds an insert, a delete, or an update that names no old row;
+    `form`: kind of a value. All frames that are looked at must lie within `data`.
     """
     shape = _shape(data, at, size, form)
     if shape is None:
@@ -62,7 +62,7 @@ def rows_alike(data: bytes, at: int, size: int, most: int, form: int) -> list[Ro
 def _shape(data: bytes, at: int, size: int, form: int) -> _Shape | None:
     """Read the first frame; None when it holds anything but values and NULLs."""
     begin, end = at + _ROW, at + size
-    if end - begin < _COUNT_SIZE or data[begin - 1] != _NEW:
+    if end - begin < _COUNT_SIZE or data[begin - 1] not in _MARKS.get(data[at + MESSAGE], b""):
         return None
     fixed, layout, nulls = [*range(6), *range(MESSAGE, _ROW + _COUNT_SIZE)], f"!{_ROW}x{_COUNT_SIZE}s", [False]
     place = begin + _COUNT_SIZE

@@ -24,7 +24,7 @@ from .failures import Texts, explain, is_lost, lease_lost
 from .frames import MESSAGE
 from .pending import Pending
 from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
-from .pipeline import Pipeline, StatementFailed
+from .pipeline import MOMENT, Pipeline, StatementFailed
 from .prepared import Prepared
 from .relations import Relations, ShapeAllowed
 from .reshaping import Reshaping
@@ -266,10 +266,10 @@ class Applier:
         if not self.busy and self._settle_due(urgent):
             self.settle()
 
-    def wait(self, source: int | None) -> None:
+    def wait(self, source: int | None = None, milliseconds: int = MOMENT) -> None:
         """Wait a moment for the target, or until there is something to read from `source`. Raises EngineError."""
         with self._explaining():
-            self._pipeline.wait(source)
+            self._pipeline.wait(source, milliseconds)
 
     def settle(self) -> int:
         """Make everything taken so far durable and return the position. Only between transactions.

@@ -99,6 +99,9 @@ class BatchStatements:
 
     def delete_sql(self) -> str:
         """Delete rows by key; parameters are the columns of the key."""
+        if self._binary and len(self._identity) == 1:  # an index is walked once for them all, half of the work since 17
+            found = f"{self._equal(self._identity[0])} ANY ($1::{self._type(self._identity[0])}[])"
+            return f"DELETE FROM ONLY {self._table} AS t WHERE {found}"  # noqa: S608 - quoted
         return f"DELETE FROM ONLY {self._table} AS t USING {self._unnest(self._identity)} WHERE {self._found()}"  # noqa: S608 - quoted
 
     def ghosts_sql(self) -> str:
@@ -118,9 +121,11 @@ class BatchStatements:
 
     def _found(self) -> str:
         return " AND ".join(
-            f"t.{self._names[at]} OPERATOR({quote(self._columns[at].operator_schema)}.=) {self._value(at, number)}"
-            for number, at in enumerate(self._identity, 1)
+            f"{self._equal(at)} {self._value(at, number)}" for number, at in enumerate(self._identity, 1)
         )
+
+    def _equal(self, at: int) -> str:
+        return f"t.{self._names[at]} OPERATOR({quote(self._columns[at].operator_schema)}.=)"
 
 
 def masks(rows: Sequence[Row]) -> dict[Mask, Sequence[Row]]:

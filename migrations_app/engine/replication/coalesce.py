@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from operator import itemgetter
 from typing import Protocol
 
+from .frames import DELETE, INSERT, UPDATE
 from .pgoutput import UNREADABLE, malformed
 from .tuples import NULL, Cut, Row
 
@@ -36,11 +37,11 @@ class Folding(Protocol):
     def delete(self, data: bytes, at: int, end: int) -> None:
         """Take a delete. Raises Unfit, MalformedMessage."""
 
-    def takes_rows(self, update: bool) -> bool:
-        """Say whether `take_rows` may be called."""
+    def takes_rows(self, kind: int) -> bool:
+        """Say whether `take_rows` may be called with changes of this kind."""
 
-    def take_rows(self, rows: list[Row], update: bool) -> None:
-        """Take many inserts, or updates that name no old row and leave nothing out. Raises Unfit."""
+    def take_rows(self, rows: list[Row], kind: int) -> None:
+        """Take many inserts, deletes, or updates that name no old row and leave nothing out. Raises Unfit."""
 
 
 class Nothing:
@@ -51,11 +52,11 @@ class Nothing:
 
     update = delete = insert
 
-    def takes_rows(self, update: bool) -> bool:
+    def takes_rows(self, kind: int) -> bool:
         """Refuse: who looks at nothing is quick enough."""
         return False
 
-    def take_rows(self, rows: list[Row], update: bool) -> None:
+    def take_rows(self, rows: list[Row], kind: int) -> None:
         """Never called."""
 
 
@@ -79,11 +80,11 @@ class Appended:
 
     delete = update
 
-    def takes_rows(self, update: bool) -> bool:
+    def takes_rows(self, kind: int) -> bool:
         """Take inserts."""
-        return not update
+        return kind == INSERT
 
-    def take_rows(self, rows: list[Row], update: bool) -> None:
+    def take_rows(self, rows: list[Row], kind: int) -> None:
         """Take many inserts."""
         self.rows.extend(rows)
 
@@ -140,20 +141,32 @@ class Keyed:
             raise malformed(UNREADABLE, data, at)
         self._remove(self._key(old))
 
-    def takes_rows(self, update: bool) -> bool:
+    def takes_rows(self, kind: int) -> bool:
         """Take them as long as all that came were changes of this kind."""
-        if self.deletes or self.ghosts:
+        if self.ghosts or (self.deletes and kind != DELETE) or (self.inserts and kind != INSERT):
             return False
-        return self._takes_updates and not self.inserts if update else not self.updates
+        return not self.updates if kind != UPDATE else self._takes_updates
 
-    def take_rows(self, rows: list[Row], update: bool) -> None:
-        """Take many inserts, or updates that name no old row and leave nothing out. Raises Unfit."""
-        if update:
-            self.updates.update(zip(map(self._key, rows), rows, strict=True))
+    def take_rows(self, rows: list[Row], kind: int) -> None:
+        """Take many inserts, deletes, or updates that name no old row and leave nothing out. Raises Unfit.
+
+        All have their NULLs in the same columns.
+        """
+        keys = list(map(self._key, rows))
+        if kind == UPDATE:
+            self.updates.update(zip(keys, rows, strict=True))
             return
-        wanted = len(self.inserts) + len(rows)
-        self.inserts.update(zip(map(self._key, rows), rows, strict=True))
-        if len(self.inserts) != wanted:
+        if kind == DELETE:
+            if keys[0] == NULL:
+                raise Unfit
+            taken: dict[Key, Row] | dict[Key, None] = self.deletes
+            wanted = len(taken) + len(rows)
+            self.deletes.update(dict.fromkeys(keys))
+        else:
+            taken = self.inserts
+            wanted = len(taken) + len(rows)
+            self.inserts.update(zip(keys, rows, strict=True))
+        if len(taken) != wanted:
             raise Unfit
 
     def _cut_old(self, data: bytes, at: int) -> tuple[Row, int]:

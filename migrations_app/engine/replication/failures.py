@@ -50,6 +50,11 @@ Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
 """Turns values (type oid, as the stream sent it) into their text."""
 
 
+def as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:
+    """Return the texts of values that came as texts."""
+    return [value for _, value in values]
+
+
 def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineError | LeaseLost:
     """Return our error for what the target said."""
     if isinstance(failure, psycopg.Error):

@@ -86,7 +86,7 @@ class Intake:
         applier, data, at = self._applier, self._data, self._at
         find, head, size = applier.foldings.get, frames.head.unpack_from, len(data)
         changing, update, insert, plugin = frames.CHANGES, frames.UPDATE, frames.INSERT, frames.PLUGIN
-        commit, delete, changes, until, like, again = frames.COMMIT, frames.DELETE, self._changes, self._until, 0, at
+        commit, changes, until, like, again = frames.COMMIT, self._changes, self._until, 0, at
         while at < until and at + _LEAST <= size:
             try:
                 mark, length, form, kind, oid = head(data, at)
@@ -100,7 +100,7 @@ class Intake:
                 if folding is None:
                     folding, changes = self._folding(oid, data, at, changes)
                     find = applier.foldings.get
-                if length == like and at >= again and kind != delete:
+                if length == like and at >= again:
                     taken = self._alike(folding, oid, at, end - at, min(until, size))
                     if taken:
                         changes, at = changes + taken, at + taken * (end - at)
@@ -135,15 +135,15 @@ class Intake:
 
     def _alike(self, folding: Folding, oid: int, at: int, size: int, until: int) -> int:
         """Take the changes from `at` on that look like the one there, and lie before `until`; return how many."""
-        data, update = self._data, self._data[at + frames.MESSAGE] == frames.UPDATE
+        data, kind = self._data, self._data[at + frames.MESSAGE]
         most = (until - at) // size
         last = at + (LEAST - 1) * size
-        if most < LEAST or data[last : last + 6] != data[at : at + 6] or not folding.takes_rows(update):
+        if most < LEAST or data[last : last + 6] != data[at : at + 6] or not folding.takes_rows(kind):
             return 0
         rows = rows_alike(data, at, size, most, self._applier.form)
         if rows:
             try:
-                folding.take_rows(rows, update)
+                folding.take_rows(rows, kind)
             except Unfit:
                 self._applier.batch.take_by_rows(oid)
         return len(rows)

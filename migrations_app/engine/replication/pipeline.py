@@ -22,7 +22,9 @@ from ..wording import say
 _STATEMENTS_UNDER_WAY = 512
 _BYTES_UNDER_WAY = 1 << 20
 _STATEMENTS_PER_TURN = 64
-_POLL_MILLISECONDS = 500
+MOMENT = 500
+"""Milliseconds."""
+
 _COPY_BYTES = 256 << 10
 _TURN_SECONDS = 2.0
 _FORGETTING = say("forgetting statements")
@@ -150,15 +152,15 @@ class Pipeline:
         self._read()
         return not self._sent and not unsent
 
-    def wait(self, other: int | None = None) -> None:
+    def wait(self, other: int | None = None, milliseconds: int = MOMENT) -> None:
         """Wait a moment for the server: until it can be read, or written to when something is left to send.
 
         `other`: a descriptor that ends the wait as well when it can be read.
         """
         unsent = self._pg.flush()
-        self._listen(unsent, other)
+        self._listen(unsent, other, milliseconds)
 
-    def _listen(self, unsent: int, other: int | None = None) -> None:
+    def _listen(self, unsent: int, other: int | None = None, milliseconds: int = MOMENT) -> None:
         """Wait for the socket. Raises ConnectionLost when the server keeps silent for too long and does not work."""
         if time.monotonic() - self._listened_at > _TURN_SECONDS:
             self._patience.moved()  # nobody listened meanwhile
@@ -166,7 +168,7 @@ class Pipeline:
         self._poll.register(ours, select.POLLIN | (select.POLLOUT if unsent else 0))
         if other is not None:
             self._poll.register(other, select.POLLIN)
-        found = self._poll.poll(_POLL_MILLISECONDS)
+        found = self._poll.poll(milliseconds)
         if other is not None:
             self._poll.unregister(other)
         if any(descriptor == ours for descriptor, _ in found):

@@ -31,6 +31,7 @@ from . import bookmark
 from .apply import Applier
 from .continuing import require_publication, require_same_server
 from .explained import slot_is_read
+from .failures import as_they_are
 from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, read_slot, require_slot
@@ -40,11 +41,14 @@ from .prepare import prepare_target, take_for_changes
 from .receiving import SpooledStream
 from .relations import NotBinary, Relations, target_reader
 from .reshaping import Reshaping
+from .sender_settings import sender_settings
 from .stream import SlotBusy, Stream, open_stream
 from .taking import Taking
 from .transaction import Transaction
 from .translated import FromTestDecoding, Translated, WithNotes
 
+_LITTLE_BYTES = 32 << 10
+_GATHER_MILLISECONDS = 2
 _IDLE_SECONDS = 0.1
 _PING_SECONDS = 0.2
 _STOP_SECONDS = 0.02
@@ -136,7 +140,7 @@ class SyncSession:
                 if self._intake.work(goal, asked):
                     break
                 self._check()
-                self._intake.feed(self._stream.take(0) or self._rest(goal))
+                self._intake.feed(self._take() or self._rest(goal))
             return self._applier.settle()
         except NotBinary:
             _text_only.add(self._stream.slot)
@@ -169,6 +173,13 @@ class SyncSession:
             return False
         self._stop_asked_at = now
         return stop()
+
+    def _take(self) -> bytes:
+        data = self._stream.take(0)
+        if len(data) < _LITTLE_BYTES and self._applier.busy:  # the source sends each change alone: let a few gather
+            self._applier.wait(milliseconds=_GATHER_MILLISECONDS)
+            data += self._stream.take(0)
+        return data
 
     def _rest(self, goal: int | None) -> bytes:
         """Nothing has arrived: commit, confirm, ask the source how far it is, and wait a moment."""
@@ -247,9 +258,8 @@ class SyncSession:
             yield
         except psycopg.Error as error:
             self._check()
-            raise translate(
-                error, side, say("starting the sync of {source_name}", source_name=self._database.source_name)
-            ) from error
+            doing = say("starting the sync of {source_name}", source_name=self._database.source_name)
+            raise translate(error, side, doing) from error
 
     def _travels_binary(self, state: DatabaseState) -> bool:
         """Say whether values come in binary form, which saves both servers most of the work on them.
@@ -282,9 +292,8 @@ class SyncSession:
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
     ) -> Stream:
         sessions = self._run.sessions
-        timeout = {"wal_sender_timeout": "5min"} if sessions.version(Side.SOURCE) >= 120000 else {}
-        name = self._database.source_name
-        connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **timeout)
+        name, settings = self._database.source_name, sender_settings(ordinary)
+        connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **settings)
         try:
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
@@ -353,7 +362,7 @@ class SyncSession:
         plan, name, tables = self._run.plan, self._database.source_name, self.tables()
         pipeline = Pipeline(connection, self._check)
         aside = {(table.schema, table.name) for table in tables if table.set_aside}
-        texts = self.watch.texts if binary else _as_they_are
+        texts = self.watch.texts if binary else as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
         taking = Taking(self._permissions(), store.permission_used, texts, position=position)
         shapes = Reshaping(self._run, self._database, self._leaves(), position=position)
@@ -391,7 +400,3 @@ class SyncSession:
             taking=taking,
             shapes=shapes,
         )
-
-
-def _as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:
-    return [value for _, value in values]
