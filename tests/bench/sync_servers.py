@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg
 
-from migrations_app.demo.clusters import Cluster, source_settings, wheel_bin
+from migrations_app.demo.clusters import Cluster, source_settings
+from tests.bench.binaries import bench_binaries
 from tests.fakes import fake_ports
 from tests.postgres.sync_kit import Pair
 
@@ -91,13 +92,17 @@ WORKLOADS = (
 )
 
 
+def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Cluster:
+    return Cluster(folder, major, settings={**source_settings(), **settings}, binaries=bench_binaries(major))
+
+
 class Bench:
     """Two servers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, majors: tuple[int, int] = (16, 18)) -> None:
         settings = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "fsync": "on"}
-        self.source = Cluster(folder=folder / "source", major=16, settings={**source_settings(), **settings})
-        self.target = Cluster(folder=folder / "target", major=18, settings={**source_settings(), **settings})
+        self.source = _cluster(folder / "source", majors[0], settings)
+        self.target = _cluster(folder / "target", majors[1], settings)
         for cluster in (self.source, self.target):
             cluster.create()
             cluster.start()
@@ -106,7 +111,7 @@ class Bench:
     def pgbench(self, cluster: Cluster, name: str, *arguments: str, options: str = "") -> None:
         """Run pgbench on a database."""
         subprocess.run(
-            [wheel_bin(18) / "pgbench", *arguments, cluster.uri(name, with_password=False)],
+            [cluster.bin() / "pgbench", *arguments, cluster.uri(name, with_password=False)],
             env={"PGPASSWORD": cluster.password, "PATH": "/usr/bin:/bin", "PGOPTIONS": options},
             check=True,
             capture_output=True,
