@@ -9,6 +9,7 @@ from ..errors import ConnectionLost, SourceError
 from ..wording import say
 from . import frames
 from .alike import LEAST, rows_alike
+from .alike_transactions import Pattern, part_rows, pattern_of, transactions_alike
 from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Folding, Unfit
@@ -44,6 +45,7 @@ class Intake:
         self._goal = _NEVER
         self._halt = False
         self._start = self._changes = self._due = self._until = 0
+        self._began = self._again = 0  # where the last transaction begins; where one may be like it again
 
     def feed(self, data: bytes) -> None:
         """Take more bytes, after `work` has worked through what there was."""
@@ -55,7 +57,7 @@ class Intake:
             data, self._parts, self._missing = b"".join(self._parts), [], 0
         else:
             data = self._data[self._at :] + data
-        self._data, self._at = data, 0
+        self._data, self._at, self._began, self._again = data, 0, -1, 0
         if len(data) < 5:
             return
         size = 1 + _SIZE(data, 1)[0]
@@ -125,6 +127,8 @@ class Intake:
                 applier.end = reached = frames.commit.unpack_from(data, at + 31)[2]
                 if changes < self._due and reached < self._goal and not self._halt:
                     at = end
+                    if at >= self._again:
+                        at, changes = self._transactions(at, changes, min(until, size))
                     continue
             self._at, self._changes = at, changes
             if self._other(mark, kind if form == plugin else form, data, end):
@@ -148,6 +152,45 @@ class Intake:
                 self._applier.batch.take_by_rows(oid)
         return len(rows)
 
+    def _transactions(self, at: int, changes: int, until: int) -> tuple[int, int]:
+        """Take the transactions from `at` on that look like the one before, lie before `until`, and are not due yet.
+
+        Return where they end, and how many changes wait to depart with theirs.
+        """
+        data, began = self._data, self._began
+        size = at - began
+        last = at + (LEAST - 1) * size
+        self._again = at + _REST * size
+        if began < 0 or self._goal != _NEVER or last + size > until or data[last : last + 6] != data[began : began + 6]:
+            return at, changes
+        pattern = pattern_of(data, began, size, self._applier.form)
+        foldings = self._takers(pattern) if pattern else []
+        if pattern is None or not foldings:
+            return at, changes
+        most = min((until - at) // size, (self._due - changes - 1) // len(foldings))
+        spans = transactions_alike(data, at, most, pattern, self._applier.end) if most > 0 else []
+        for folding, part in zip(foldings, pattern.parts, strict=True) if spans else ():
+            try:
+                folding.take_rows(part_rows(data, at, len(spans), pattern, part), part.kind)
+            except Unfit:
+                self._applier.batch.take_by_rows(part.oid)
+        for span in spans[:1] + spans[-1:]:
+            self._applier.begin(span.final, span.timestamp)
+            self._applier.in_transaction, self._applier.end = False, span.end
+        if spans:
+            self._again = at + len(spans) * size
+        return at + len(spans) * size, changes + len(spans) * len(foldings)
+
+    def _takers(self, pattern: Pattern) -> list[Folding]:
+        """Return what takes the changes of a transaction; [] when that is not known, or takes them one by one."""
+        find, takers = self._applier.foldings.get, []
+        for part in pattern.parts:
+            folding = find(part.oid)
+            if folding is None or not folding.takes_rows(part.kind):
+                return []
+            takers.append(folding)
+        return takers
+
     def _folding(self, oid: int, data: bytes, at: int, changes: int) -> tuple[Folding, int]:
         """Return what takes the next change of a table, which begins at `at`, and how many wait to depart with it."""
         try:
@@ -168,7 +211,7 @@ class Intake:
             if final >= self._goal:
                 return True
             self._applier.begin(final, timestamp)
-            self._at = end
+            self._at, self._began = end, at
             return False
         self._at = end
         if kind == frames.COMMIT:
