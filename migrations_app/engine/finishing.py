@@ -157,7 +157,7 @@ class Finisher:
 
     def _restore_states(self) -> None:
         ledger = self._run.ports.ledger
-        items = [i for i in ledger.items(Side.TARGET, self._database.target_name) if i.kind in STATES]
+        items = ledger.items(Side.TARGET, self._database.target_name, STATES)
         if not items:
             return
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:

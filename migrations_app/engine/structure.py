@@ -39,6 +39,7 @@ _PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
 _TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
+_STATES = frozenset({Kind.OBJECT, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
     refusals = _Refusals(
         _archive(run, database),
         run.ports.store.entries(database.source_name),
-        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name)),
+        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.OBJECT})),
     )
     side = Side.SOURCE
     try:
@@ -184,8 +185,8 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
         renaming=renaming_of(run, database),
         waiting=frozenset() if final else _waiting(run, database),
         without=left,
-        source_states=_source_states(ledger.items(Side.SOURCE, name)),
-        target_states=_target_states(ledger.items(Side.TARGET, database.target_name)),
+        source_states=_source_states(ledger.items(Side.SOURCE, name, {Kind.REPLICA_IDENTITY})),
+        target_states=_target_states(ledger.items(Side.TARGET, database.target_name, _STATES)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,11 @@ class OrmLedger:
 
     def _open(self) -> Any:
         return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
+
+    def _like(self, items: Collection[LedgerItem]) -> Any:
+        """Return the open rows among which these items are: not the thousands of tables where it is about a slot."""
+        kinds, databases = {item.kind for item in items}, {item.database for item in items}
+        return self._open().filter(database__in=databases, kind__in=kinds)
 
     def intend(self, *items: LedgerItem) -> None:
         """See the port."""
@@ -56,7 +62,7 @@ class OrmLedger:
 
         def write() -> None:
             now, keys = timezone.now(), {(i.side, i.database, i.kind, i.schema, i.name) for i in items}
-            named = self._open().filter(database__in={item.database for item in items})
+            named = self._like(items)
             rows = named.values_list("pk", "side", "database", "kind", "schema", "name")
             gone = [pk for pk, *key in rows if tuple(key) in keys]
             for start in range(0, len(gone), _AT_ONCE):
@@ -72,7 +78,7 @@ class OrmLedger:
         def write() -> None:
             details = {(i.side, i.database, i.kind, i.schema, i.name): i.detail for i in items}
             rows = []
-            for row in self._open().filter(database__in={item.database for item in items}):
+            for row in self._like(items):
                 key = (row.side, row.database, row.kind, row.schema, row.name)
                 if key in details:
                     row.detail = details[key]
@@ -83,7 +89,9 @@ class OrmLedger:
             with durable("ledger.amend", items[0].kind):
                 self._recorder.call(write)
 
-    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+    def items(
+        self, side: Side | None = None, database: str | None = None, kinds: Collection[Kind] = ()
+    ) -> list[LedgerItem]:
         """See the port."""
 
         def read() -> list[LedgerItem]:
@@ -92,6 +100,8 @@ class OrmLedger:
                 rows = rows.filter(side=side)
             if database is not None:
                 rows = rows.filter(database=database)
+            if kinds:
+                rows = rows.filter(kind__in=sorted(kinds))
             return [
                 LedgerItem(side=Side(where), database=base, kind=Kind(kind), schema=schema, name=name, detail=detail)
                 for where, base, kind, schema, name, detail in rows
