@@ -153,10 +153,10 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
     snapshot = run.snapshots.get(name)
     try:
         if snapshot is not None:
-            text = _dump(run, name, path, snapshot.holder, snapshot.export_id)
+            text = _dump(run, name, path, snapshot.holder, snapshot.export_id, snapshot.everything)
         else:
             with run.sessions.session(Side.SOURCE, name) as connection:
-                text = _dump(run, name, path, connection, "")
+                text = _dump(run, name, path, connection, "", read_tables(connection, sizes=False))
     except SourceError:
         if snapshot is not None:
             snapshot.check()  # a lost snapshot is worth another try, a refused dump is not
@@ -170,10 +170,12 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
         unfinished.replace(notes)
 
 
-def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str) -> str:
-    """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell."""
+def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str, tables: list[Table]) -> str:
+    """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell.
+
+    `tables`: what the source has at the moment of the dump.
+    """
     selection = run.plan.selection
-    tables = read_tables(connection, sizes=False)
     new = _appeared_later(run, name, tables)
     whole = not leaves_any(selection, name) and not new
     tables = [] if whole else tables

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from .archive import Archive, open_archive
-from .catalog import keys_without_rows, read_tables
+from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
 from .comparing.objects import compare_objects
@@ -171,7 +171,7 @@ def _archive(run: Run, database: DatabasePlan) -> Archive | None:
 
 def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archive | None, *, final: bool) -> Scope:
     name, selection, ledger = database.source_name, run.plan.selection, run.ports.ledger
-    everything = read_tables(source, sizes=False)
+    everything = list_tables(source)
     inside, _ = tables_in_scope(run, database, everything)
     bare = bare_tables(run, name, everything)
     left = {(entry.class_oid, entry.oid) for entry in archive.left_out if entry.oid} if archive else set()
