@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,11 @@ from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
 from ..models import LedgerEntry
 from ..services import work
+from .many_rows import write_rows
 from .recorder import Recorder
 
 _AT_ONCE = 500
+_FIELDS = ("side", "database", "kind", "schema", "name", "detail")
 
 
 class OrmLedger:
@@ -36,22 +39,9 @@ class OrmLedger:
         """See the port."""
 
         def write() -> None:
-            LedgerEntry.objects.bulk_create(
-                [
-                    LedgerEntry(
-                        task_id=self._task_id,
-                        side=item.side,
-                        database=item.database,
-                        kind=item.kind,
-                        schema=item.schema,
-                        name=item.name,
-                        detail=item.detail,
-                    )
-                    for item in items
-                ],
-                ignore_conflicts=True,
-                batch_size=_AT_ONCE,
-            )
+            fields, now = attrgetter(*_FIELDS), timezone.now()
+            rows = [(self._task_id, *fields(item), now) for item in items]
+            write_rows(LedgerEntry, ["task", *_FIELDS, "made_at"], rows)
 
         if items:
             with durable("ledger.intend", items[0].kind):
