@@ -95,7 +95,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     columns: dict[int, list[Column]] = defaultdict(list)
     forms = read_binary_forms(connection)
     fields = [name for name in Column.__dataclass_fields__ if name != "binary_form"]
-    for row in connection.execute(query("columns")).fetchall():
+    for row in connection.execute(query("columns", connection.info.server_version)).fetchall():
         oid, *rest = _plain(row)
         values: dict[str, Any] = dict(zip(fields, rest, strict=True))
         columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
