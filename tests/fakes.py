@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from migrations_app.engine.ports import (
     Comparison,
     DatabaseState,
     EntryState,
+    Kind,
     LedgerItem,
     Note,
     Ports,
@@ -117,10 +118,14 @@ class FakeLedger:
                 if self._key(item) in self._items:  # type: ignore[comparison-overlap]
                     self._items[self._key(item)] = item  # type: ignore[index]
 
-    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+    def items(
+        self, side: Side | None = None, database: str | None = None, kinds: Collection[Kind] = ()
+    ) -> list[LedgerItem]:
         with self._lock:
             return [
-                item for item in self._items.values() if side in (None, item.side) and database in (None, item.database)
+                item
+                for item in self._items.values()
+                if side in (None, item.side) and database in (None, item.database) and (not kinds or item.kind in kinds)
             ]
 
 

@@ -129,8 +129,8 @@ def archive_of_all(run: Run, database: DatabasePlan) -> Archive:
     """
     archive = open_archive(run, database)
     there = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE")}
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    restored = {(one.schema, one.name) for one in items if one.kind is Kind.TABLE and one.detail.get("type") == "TABLE"}
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE})
+    restored = {(one.schema, one.name) for one in items if one.detail.get("type") == "TABLE"}
     states = [state for state in run.ports.store.tables(database.source_name) if not state.set_aside]
     wanted = {archive.renaming.place((state.schema, state.name)) for state in states} & restored
     return archive if wanted <= there else open_archive(run, database, fresh=True)
@@ -153,10 +153,10 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
     snapshot = run.snapshots.get(name)
     try:
         if snapshot is not None:
-            text = _dump(run, name, path, snapshot.holder, snapshot.export_id)
+            text = _dump(run, name, path, snapshot.holder, snapshot.export_id, snapshot.everything)
         else:
             with run.sessions.session(Side.SOURCE, name) as connection:
-                text = _dump(run, name, path, connection, "")
+                text = _dump(run, name, path, connection, "", read_tables(connection, sizes=False))
     except SourceError:
         if snapshot is not None:
             snapshot.check()  # a lost snapshot is worth another try, a refused dump is not
@@ -170,10 +170,12 @@ def _make(run: Run, database: DatabasePlan, path: Path, notes: Path) -> None:
         unfinished.replace(notes)
 
 
-def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str) -> str:
-    """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell."""
+def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: str, tables: list[Table]) -> str:
+    """Dump to `path` and return the notes: which entries are kept, and what the archive itself does not tell.
+
+    `tables`: what the source has at the moment of the dump.
+    """
     selection = run.plan.selection
-    tables = read_tables(connection, sizes=False)
     new = _appeared_later(run, name, tables)
     whole = not leaves_any(selection, name) and not new
     tables = [] if whole else tables
@@ -210,8 +212,9 @@ def _appeared_later(run: Run, name: str, tables: list[Table]) -> set[int]:
     if not run.ports.store.database(name).schema_done:
         return set()
     database = next(one for one in run.databases() if one.source_name == name)
-    renaming, made = renaming_of(run, database), run.ports.ledger.items(Side.TARGET, database.target_name)
-    there = {(item.schema, item.name) for item in made if item.kind in (Kind.TABLE, Kind.ADOPTED)}
+    renaming = renaming_of(run, database)
+    made = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.ADOPTED})
+    there = {(item.schema, item.name) for item in made}
     parents = {table.oid: table.parent_oid for table in tables if table.is_partition}
     known: set[int | None] = set()
     for state in run.ports.store.tables(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .binary_forms import read_binary_forms
 from .connect import Connection
@@ -28,18 +28,29 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ListedTable:
     """A user table: ordinary (`r`) or partitioned root (`p`); partitions carry their parent's oid."""
 
     oid: int
     schema: str
     name: str
     kind: str
+    is_partition: bool
+    parent_oid: int | None
+
+    @property
+    def has_rows(self) -> bool:
+        """True for what holds rows itself: everything but partitioned roots."""
+        return self.kind == "r"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(ListedTable):
+    """A user table with all that its copy must know of it."""
+
     persistence: str  # p permanent, u unlogged
     replica_identity: str  # d default, n nothing, f full, i index
-    is_partition: bool
     is_heap: bool
-    parent_oid: int | None
     bytes: int
     outside_bytes: int  # of `bytes`: values that are kept outside their rows, most of them compressed
     rows_estimate: int
@@ -52,11 +63,6 @@ class Table:
     unique_key: tuple[str, ...]  # smallest valid, immediate, total unique index over not-null columns
     identity_index_key: tuple[str, ...]
     columns: tuple[Column, ...] = ()
-
-    @property
-    def has_rows(self) -> bool:
-        """True for what holds rows itself: everything but partitioned roots."""
-        return self.kind == "r"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -78,6 +84,9 @@ class Table:
         return tuple(column for column in self.columns if not column.generated)
 
 
+Listed = TypeVar("Listed", bound=ListedTable)
+
+
 def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     """Return every user table of the connected database with its columns, ordered by schema and name.
 
@@ -86,7 +95,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     columns: dict[int, list[Column]] = defaultdict(list)
     forms = read_binary_forms(connection)
     fields = [name for name in Column.__dataclass_fields__ if name != "binary_form"]
-    for row in connection.execute(query("columns")).fetchall():
+    for row in connection.execute(query("columns", connection.info.server_version)).fetchall():
         oid, *rest = _plain(row)
         values: dict[str, Any] = dict(zip(fields, rest, strict=True))
         columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
@@ -104,11 +113,18 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     return tables
 
 
+def list_tables(connection: Connection) -> list[ListedTable]:
+    """Return what `read_tables` does, without columns, keys, sizes and rights: most of its work. Waits for nobody."""
+    rows = connection.execute(query("listed_tables", connection.info.server_version)).fetchall()
+    names = list(ListedTable.__dataclass_fields__)
+    return [ListedTable(**dict(zip(names, _plain(row), strict=True))) for row in rows]
+
+
 def _plain(row: tuple[object, ...]) -> list[Any]:
     return list(row)
 
 
-def selected_tables(tables: list[Table], selection: Selection, database: str) -> list[Table]:
+def selected_tables(tables: list[Listed], selection: Selection, database: str) -> list[Listed]:
     """Return the tables that are made on the target, with their rows or without: those that the selection names, and
     the partitioned tables above them."""
     by_oid = {table.oid: table for table in tables}
@@ -120,7 +136,7 @@ def selected_tables(tables: list[Table], selection: Selection, database: str) ->
     return [table for table in tables if table.oid in chosen]
 
 
-def moving_tables(tables: list[Table], selection: Selection, database: str) -> list[Table]:
+def moving_tables(tables: list[Listed], selection: Selection, database: str) -> list[Listed]:
     """Return the tables whose rows move. A partitioned table is one of them when all that is below it moves."""
     by_oid = {table.oid: table for table in tables}
     moving: set[int] = set()
@@ -135,7 +151,7 @@ def moving_tables(tables: list[Table], selection: Selection, database: str) -> l
     return [table for table in tables if table.oid in whole]
 
 
-def _lineage(table: Table, by_oid: dict[int, Table]) -> list[Table]:
+def _lineage(table: Listed, by_oid: dict[int, Listed]) -> list[Listed]:
     """Return a table and the partitioned tables above it, up to its root."""
     line = [table]
     while (parent := by_oid.get(line[-1].parent_oid or 0)) is not None:
@@ -144,7 +160,7 @@ def _lineage(table: Table, by_oid: dict[int, Table]) -> list[Table]:
 
 
 def keys_without_rows(
-    connection: Connection, tables: list[Table], moving: list[Table], made: list[Table] | None = None
+    connection: Connection, tables: list[Listed], moving: list[Listed], made: list[Listed] | None = None
 ) -> dict[int, tuple[str, str, str]]:
     """Return the foreign keys from rows that move to rows that do not: (schema, table, name) by oid.
 

@@ -12,7 +12,7 @@ from typing import cast
 import psycopg
 
 from . import large_objects
-from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
+from .catalog import Listed, Table, keys_without_rows, moving_tables, read_tables, selected_tables
 from .comparing.moment import Moment, TableName, open_under
 from .comparing.tables import TableComparer, Work
 from .connect import Connection
@@ -162,7 +162,7 @@ def raise_if_different(comparisons: Sequence[Comparison], hint: str) -> None:
         raise CompareDiffers(say("Source and target differ: {names}.", names=_names(bad)), hint=hint)
 
 
-def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tuple[list[Table], list[TableName]]:
+def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Listed]) -> tuple[list[Listed], list[TableName]]:
     """Split the tables whose rows move into those that the task migrates and the names of those that appeared later.
 
     A new partition of a migrated table belongs to the first: its rows are rows of that table. A new partitioned table
@@ -186,17 +186,18 @@ def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Table]) -> tu
     return inside, newcomers
 
 
-def _new_tops(run: Run, database: DatabasePlan, tables: list[Table], stored: set[TableName]) -> set[int]:
+def _new_tops(run: Run, database: DatabasePlan, tables: list[Listed], stored: set[TableName]) -> set[int]:
     """Return the oids of partitioned tables, topmost ones, that the task neither made nor copies a partition of."""
     place = renaming_of(run, database).place
     by_oid = {table.oid: table for table in tables}
     tops = {table.oid for table in tables if not table.has_rows and not table.is_partition}
     known = {_top(table, by_oid).oid for table in tables if (table.schema, table.name) in stored}
-    made = made_tables(run, database)
-    return {oid for oid in tops - known if place((by_oid[oid].schema, by_oid[oid].name)) not in made}
+    new = tops - known
+    made = made_tables(run, database) if new else set()
+    return {oid for oid in new if place((by_oid[oid].schema, by_oid[oid].name)) not in made}
 
 
-def _top(table: Table, by_oid: dict[int, Table]) -> Table:
+def _top(table: Listed, by_oid: dict[int, Listed]) -> Listed:
     while table.is_partition and (above := by_oid.get(table.parent_oid or 0)) is not None:
         table = above
     return table
@@ -207,7 +208,7 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     target = open_under(run, Side.TARGET, database.target_name, moment.target_snapshot)
     name, renaming = database.source_name, renaming_of(run, database)
     with source, target:
-        everything = read_tables(source)
+        everything = read_tables(source) if moment.tables is None else moment.tables
         tables, newcomers = tables_in_scope(run, database, everything)
         here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
@@ -245,7 +246,7 @@ def _left_out(keys: Iterable[ForeignKey], target: Connection, renaming: Renaming
     ]
 
 
-def bare_tables(run: Run, database: str, tables: list[Table]) -> list[Table]:
+def bare_tables(run: Run, database: str, tables: list[Listed]) -> list[Listed]:
     """Return the tables of which only the structure moves."""
     selection = run.plan.selection
     if not leaves_rows(selection, database):

@@ -267,8 +267,8 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
 
 
 def made_tables(run: Run, database: DatabasePlan) -> set[TableName]:
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    return {(item.schema, item.name) for item in items if item.kind in (Kind.TABLE, Kind.ADOPTED)}
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.ADOPTED})
+    return {(item.schema, item.name) for item in items}
 
 
 def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tuple[_ByName, _ByName]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 
 from . import large_objects
-from .catalog import read_tables
+from .catalog import list_tables
 from .cleaning.target import STATES, restore_state
 from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
@@ -148,8 +148,10 @@ class Finisher:
     def _wanted_sequences(self, source: Connection, own: OwnSequences) -> list[Sequence]:
         """Return those that belong to the task by the selection, and those that the restore has made for it."""
         run, name = self._run, self._database.source_name
-        tables, _ = tables_in_scope(run, self._database, read_tables(source, sizes=False))
         sequences = read_sequences(source)
+        if not sequences:
+            return []
+        tables, _ = tables_in_scope(run, self._database, list_tables(source))
         names = {(table.schema, table.name) for table in tables}
         selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}
         renaming = renaming_of(run, self._database)
@@ -157,7 +159,7 @@ class Finisher:
 
     def _restore_states(self) -> None:
         ledger = self._run.ports.ledger
-        items = [i for i in ledger.items(Side.TARGET, self._database.target_name) if i.kind in STATES]
+        items = ledger.items(Side.TARGET, self._database.target_name, STATES)
         if not items:
             return
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:

@@ -28,6 +28,13 @@ _STANDING = (
     " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE k.contype = 'f'"
 )
+_SMALL = (
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_constraint k"
+    " WHERE k.conrelid = c.oid AND k.contype = 'f' AND NOT k.convalidated) AND pg_catalog.pg_relation_size(c.oid) <= %s"
+)
+_SMALL_BYTES = 1 << 20
+_TOGETHER = 25
 Key = tuple[str, str, str]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,7 +94,7 @@ def restore_foreign_keys(
         for entry in entries
         if (place := places[entry.dump_id]) and standing.get(_key(place)) is False and _proved_on_source(entry)
     ]
-    _report_orphans(run, database, _validate(run, database, waiting))
+    _report_orphans(run, database, _validate(run, database, connection, waiting))
     proved = {key for key, valid in _standing(connection).items() if valid and not before.get(key)}
     return len(proved & {_key(place) for place in places.values()})
 
@@ -122,28 +129,70 @@ def _unproved(entry: Entry, place: Place | None, version: int) -> bool:
     return not _proved_on_source(entry) or not partitioned or version >= _NOT_VALID_ON_PARTITIONED
 
 
-def _validate(run: Run, database: DatabasePlan, waiting: list[tuple[Entry, Place]]) -> list[Failure]:
-    """Prove the keys of different tables side by side; those of one table would only wait for each other."""
+def _validate(
+    run: Run, database: DatabasePlan, connection: Connection, waiting: list[tuple[Entry, Place]]
+) -> list[Failure]:
+    """Prove the keys of different tables side by side; those of one table would only wait for each other.
+
+    Keys of small tables are proved several in one round trip, which is most of what such a proof costs.
+    """
     by_table: dict[tuple[str, str], list[tuple[Entry, Place]]] = {}
     for entry, place in waiting:
         by_table.setdefault((place.schema, place.table), []).append((entry, place))
 
-    def validate(connection: Connection, keys: list[tuple[Entry, Place]]) -> list[Failure]:
-        failures = []
-        for entry, place in keys:
-            run.ports.control.check()
-            table = qualified(place.schema, place.table)
-            statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(place.name)}"
-            try:
-                with durable("target.validate", "foreign key"):
-                    connection.execute(statement.encode())
-            except psycopg.Error as error:
-                raise_unless_refused(run, error, say("validating {label}", label=entry.label))
-                failures.append(failed(entry, error))
-        return failures
+    def validate(session: Connection, keys: list[tuple[Entry, Place]]) -> list[Failure]:
+        if len(keys) > 1 and _proved_together(run, session, keys):
+            return []
+        found = (_prove(run, session, key) for key in keys)
+        return [failure for failure in found if failure]
 
-    found = in_parallel(run, database, list(by_table.values()), validate)
+    found = in_parallel(run, database, _portions(run, by_table, _small_tables(connection)), validate)
     return [failure for failures in found for failure in failures]
+
+
+def _small_tables(connection: Connection) -> set[tuple[str, str]]:
+    rows = connection.execute(_SMALL, (_SMALL_BYTES,)).fetchall()
+    return {(str(schema), str(table)) for schema, table in rows}
+
+
+def _portions(
+    run: Run, by_table: dict[tuple[str, str], list[tuple[Entry, Place]]], small: set[tuple[str, str]]
+) -> list[list[tuple[Entry, Place]]]:
+    """Return what a session takes at once: the keys of a large table, or of several small ones; all get some."""
+    portions = [keys for table, keys in by_table.items() if table not in small]
+    few = [keys for table, keys in by_table.items() if table in small]
+    most = min(_TOGETHER, max(1, -(-len(few) // (2 * max(run.plan.index_jobs, 1)))))
+    for start in range(0, len(few), most):
+        portions.append([key for keys in few[start : start + most] for key in keys])
+    return portions
+
+
+def _proved_together(run: Run, connection: Connection, keys: list[tuple[Entry, Place]]) -> bool:
+    """Prove several keys in one transaction; says False, with none of them proved, when one does not fit the rows."""
+    run.ports.control.check()
+    try:
+        with durable("target.validate", "foreign key"):
+            connection.execute("; ".join(_validation(place) for _, place in keys).encode())
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, say("validating {label}", label=keys[0][0].label))
+        return False
+    return True
+
+
+def _prove(run: Run, connection: Connection, key: tuple[Entry, Place]) -> Failure | None:
+    entry, place = key
+    run.ports.control.check()
+    try:
+        with durable("target.validate", "foreign key"):
+            connection.execute(_validation(place).encode())
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, say("validating {label}", label=entry.label))
+        return failed(entry, error)
+    return None
+
+
+def _validation(place: Place) -> str:
+    return f"ALTER TABLE {qualified(place.schema, place.table)} VALIDATE CONSTRAINT {quote(place.name)}"
 
 
 def _report_orphans(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:

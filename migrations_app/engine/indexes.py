@@ -254,6 +254,8 @@ def build_missing(
 
     With `schema` and `table` only that table is looked at, else the whole database. Raises TargetError for a key.
     """
+    if not entries:
+        return []
     standing = read_indexes(connection, schema, table)
     failures = []
     for entry in entries:

@@ -116,8 +116,7 @@ def made(run: Run, database: DatabasePlan) -> set[int]:
 
 
 def _items(run: Run, target_database: str) -> list[LedgerItem]:
-    items = run.ports.ledger.items(Side.TARGET, target_database)
-    return [item for item in items if item.kind is Kind.LARGE_OBJECTS]
+    return run.ports.ledger.items(Side.TARGET, target_database, {Kind.LARGE_OBJECTS})
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,14 @@ _NOT_DROPPED = template("Objects of {target_name} cannot be dropped: {words}.")
 
 def adopted(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
     """Return (schema, name) of the tables that were there before and that the task may empty."""
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    return {(item.schema, item.name) for item in items if item.kind is Kind.ADOPTED}
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.ADOPTED})
+    return {(item.schema, item.name) for item in items}
 
 
 def _taken_over(run: Run, database: DatabasePlan) -> set[tuple[str, str]]:
     """Return the adopted tables, but for those that were to be emptied by a run that was killed before it had."""
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    return {(i.schema, i.name) for i in items if i.kind is Kind.ADOPTED and not i.detail.get(_TO_EMPTY)}
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.ADOPTED})
+    return {(item.schema, item.name) for item in items if not item.detail.get(_TO_EMPTY)}
 
 
 def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:

@@ -11,11 +11,10 @@ from .ports import OPENING, Kind
 
 def note_opening(run: Run) -> None:
     """Note durably, with the bookmarks, that targets are opened from here on. Idempotent; nothing without a sync."""
-    marks = [item for item in run.ports.ledger.items(Side.TARGET) if item.kind is Kind.BOOKMARK]
+    marks = run.ports.ledger.items(Side.TARGET, kinds={Kind.BOOKMARK})
     run.ports.ledger.amend(*(replace(item, detail={**item.detail, OPENING: True}) for item in marks))
 
 
 def opening_began(run: Run) -> bool:
     """Say whether this task ever began to open a target, maybe in a process that was killed since."""
-    items = run.ports.ledger.items(Side.TARGET)
-    return any(item.kind is Kind.BOOKMARK and item.detail.get(OPENING) for item in items)
+    return any(item.detail.get(OPENING) for item in run.ports.ledger.items(Side.TARGET, kinds={Kind.BOOKMARK}))

@@ -5,7 +5,7 @@ All methods may be called from several threads. Writes are durable when they ret
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -102,8 +102,10 @@ class Ledger(Protocol):
     def amend(self, *items: LedgerItem) -> None:
         """Replace the details of items that are recorded and not removed. Idempotent."""
 
-    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
-        """Return what is not yet recorded as removed, oldest first."""
+    def items(
+        self, side: Side | None = None, database: str | None = None, kinds: Collection[Kind] = ()
+    ) -> list[LedgerItem]:
+        """Return what is not yet recorded as removed, oldest first; with `kinds` only those: tables are very many."""
 
 
 @dataclass(frozen=True, kw_only=True)

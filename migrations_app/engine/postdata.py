@@ -327,9 +327,7 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
 def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:
     """Give back the replica identity that a table had before we changed it on the source: the dump saw ours."""
     renaming = renaming_of(run, database)
-    for item in run.ports.ledger.items(Side.SOURCE, database.source_name):
-        if item.kind is not Kind.REPLICA_IDENTITY:
-            continue
+    for item in run.ports.ledger.items(Side.SOURCE, database.source_name, {Kind.REPLICA_IDENTITY}):
         was = str(item.detail.get("was", ""))
         identity = {"d": "DEFAULT", "n": "NOTHING", "i": "USING INDEX " + quote(str(item.detail.get("index", "")))}.get(
             was

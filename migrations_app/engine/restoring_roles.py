@@ -44,7 +44,7 @@ def restore_roles(run: Run) -> RolesPlan | None:
         return None
     found, wanted = _wanted(run)
     with run.sessions.session(Side.TARGET) as target:
-        ours = {item.name for item in run.ports.ledger.items(Side.TARGET) if item.kind is Kind.ROLE}
+        ours = {item.name for item in run.ports.ledger.items(Side.TARGET, kinds={Kind.ROLE})}
         found = with_passwords(found, _given_hashes(run, target))
         plan = roles_plan(found, wanted, read_roles(target), run.plan.target.user, ours)
         notes = []

@@ -59,8 +59,8 @@ def _states(database: DatabasePlan, refused: list[Failure]) -> list[EntryState]:
 def _open_renamed_public(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Let everybody look into what was `public`: a dump tells only how its rights are other than usual there."""
     name = archive.renaming.schema("public")
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    if name != "public" and any(item.kind is Kind.SCHEMA and item.name == name for item in items):
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.SCHEMA})
+    if name != "public" and any(item.name == name for item in items):
         with durable("target.grants"):
             connection.execute(("GRANT USAGE ON SCHEMA " + quote(name) + " TO PUBLIC").encode())
 

@@ -41,14 +41,17 @@ class Snapshot:
     """An open snapshot of one source database. Alive as long as its holder; `close` frees what it pins.
 
     `lsn` is its exact place in the stream of changes (None for a task without incremental sync): a change committed
-    before it is in the snapshot, a later one is not. `tables` are those whose rows move, as it sees them.
+    before it is in the snapshot, a later one is not. `everything` are all user tables as it sees them, `tables` those
+    whose rows move: whoever reads under it need not ask the catalog again, which shows it the same all its life,
+    whatever is created, altered or dropped meanwhile.
     """
 
     database: str
     lsn: int | None
     holder: Connection
     hold: Hold
-    tables: list[Table] = field(default_factory=list)
+    everything: list[Table] = field(default_factory=list, repr=False)
+    tables: list[Table] = field(default_factory=list, repr=False)
     locked: frozenset[int] = frozenset()
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
     shares: dict[int, Shares] = field(default_factory=dict)
@@ -272,19 +275,22 @@ def _open(
     temporary: bool,
     lock: Sequence[TableName] = (),
 ) -> Snapshot:
-    """Run the opening sequence; again when tables came or went between the publication and the snapshot."""
+    """Run the opening sequence; again when tables came or went between the publication and the snapshot.
+
+    Without a slot there is no publication that must list what the snapshot sees, so nothing can come in between.
+    """
+    if not slot:
+        return open_now(run, database, lock)
     for _ in range(_DRIFT_TRIES):
-        tables = _selected(run, database, connection)
-        publication = ""
-        if slot:
-            publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
+        tables = _moving(run, database, _tables(run, connection))
+        publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
         snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
         if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
-            if slot and not temporary:
+            if not temporary:
                 _remember(run, database, slot, publication, snapshot.lsn)
             return snapshot
         snapshot.close()
-        if slot and not temporary:
+        if not temporary:
             slots.drop_leftover(run, connection, database, slot)
     raise SourceError(
         say("Tables of {source_name} come and go too fast for a consistent copy.", source_name=database.source_name),
@@ -295,8 +301,6 @@ def _open(
 
 
 def _open_once(run: Run, database: DatabasePlan, slot: str, *, temporary: bool, lock: Sequence[TableName]) -> Snapshot:
-    if not slot:
-        return open_now(run, database, lock)
     opened = slots.create(run, database, slot, temporary=temporary)
     try:
         holder = _hold(run, database, opened.export_id)
@@ -332,7 +336,8 @@ def _snapshot(
             holder.execute(lock_text(lock).encode())
             rows = holder.execute(standing_text(lock).encode()).fetchall()
             snapshot.locked = frozenset(int(str(row[0])) for row in rows)
-        snapshot.tables = _selected(run, database, holder)
+        snapshot.everything = _tables(run, holder)
+        snapshot.tables = _moving(run, database, snapshot.everything)
         if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
             _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
     except BaseException:
@@ -341,17 +346,21 @@ def _snapshot(
     return snapshot
 
 
-def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
-    """Return the tables whose rows move as the session sees them; asking for sizes waits for whoever locks a table."""
+def _tables(run: Run, connection: Connection) -> list[Table]:
+    """Return the user tables as the session sees them; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
 
     def attempt() -> None:
         # A failure must not end the holder's transaction, and with it the snapshot.
         with connection.transaction():
-            found[:] = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
+            found[:] = read_tables(connection)
 
     source_setup.persist(run, connection, [], attempt, say("reading the table sizes"), ["AccessExclusiveLock"])
     return found
+
+
+def _moving(run: Run, database: DatabasePlan, tables: list[Table]) -> list[Table]:
+    return moving_tables(tables, run.plan.selection, database.source_name)
 
 
 def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, lsn: int | None) -> None:

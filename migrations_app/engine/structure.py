@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from .archive import Archive, open_archive
-from .catalog import keys_without_rows, read_tables
+from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
 from .comparing.objects import compare_objects
@@ -39,6 +39,7 @@ _PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
 _TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
+_STATES = frozenset({Kind.OBJECT, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
     refusals = _Refusals(
         _archive(run, database),
         run.ports.store.entries(database.source_name),
-        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name)),
+        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.OBJECT})),
     )
     side = Side.SOURCE
     try:
@@ -170,7 +171,7 @@ def _archive(run: Run, database: DatabasePlan) -> Archive | None:
 
 def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archive | None, *, final: bool) -> Scope:
     name, selection, ledger = database.source_name, run.plan.selection, run.ports.ledger
-    everything = read_tables(source, sizes=False)
+    everything = list_tables(source)
     inside, _ = tables_in_scope(run, database, everything)
     bare = bare_tables(run, name, everything)
     left = {(entry.class_oid, entry.oid) for entry in archive.left_out if entry.oid} if archive else set()
@@ -184,8 +185,8 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
         renaming=renaming_of(run, database),
         waiting=frozenset() if final else _waiting(run, database),
         without=left,
-        source_states=_source_states(ledger.items(Side.SOURCE, name)),
-        target_states=_target_states(ledger.items(Side.TARGET, database.target_name)),
+        source_states=_source_states(ledger.items(Side.SOURCE, name, {Kind.REPLICA_IDENTITY})),
+        target_states=_target_states(ledger.items(Side.TARGET, database.target_name, _STATES)),
     )
 
 

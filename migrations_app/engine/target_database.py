@@ -89,7 +89,7 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
 
     The owner may then create in it, as on the source. What the target refuses is found by the structure comparison.
     """
-    ours = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    ours = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
     if run.plan.selection.roles == "none" or not ours:
         return
     text = (
@@ -195,7 +195,7 @@ def restore_settings(run: Run, database: DatabasePlan, connection: Connection, a
 
     Limits on connections and the like stay behind. A database that was there before keeps what it has.
     """
-    made_by_us = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    made_by_us = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
     failures = []
     for entry in archive.about_database if made_by_us else ():
         texts = [retarget(text, database.target_name) for text in statements(entry.definition)]

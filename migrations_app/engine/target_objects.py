@@ -148,7 +148,7 @@ def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:
 
 def made(run: Run, target_database: str) -> list[LedgerItem]:
     """Return the objects of a target database that are ours by the ledger, oldest first."""
-    return [item for item in run.ports.ledger.items(Side.TARGET, target_database) if item.kind in _MADE]
+    return run.ports.ledger.items(Side.TARGET, target_database, _MADE)
 
 
 def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> list[LedgerItem]:

@@ -124,12 +124,8 @@ def fill_late(run: Run, database: DatabasePlan) -> None:
 
 def _ours(run: Run, database: DatabasePlan) -> dict[str, LedgerItem]:
     """Return the mappings that this task made, by the names of their entries."""
-    items = run.ports.ledger.items(Side.TARGET, database.target_name)
-    return {
-        str(item.detail.get("tag", item.name)): item
-        for item in items
-        if item.kind is Kind.OBJECT and item.detail.get("type") == "USER MAPPING"
-    }
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.OBJECT})
+    return {str(item.detail.get("tag", item.name)): item for item in items if item.detail.get("type") == "USER MAPPING"}
 
 
 def mapping_words(items: Iterable[LedgerItem]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +14,11 @@ from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
 from ..models import LedgerEntry
 from ..services import work
+from .many_rows import write_rows
 from .recorder import Recorder
 
 _AT_ONCE = 500
+_FIELDS = ("side", "database", "kind", "schema", "name", "detail")
 
 
 class OrmLedger:
@@ -26,26 +30,18 @@ class OrmLedger:
     def _open(self) -> Any:
         return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
 
+    def _like(self, items: Collection[LedgerItem]) -> Any:
+        """Return the open rows among which these items are: not the thousands of tables where it is about a slot."""
+        kinds, databases = {item.kind for item in items}, {item.database for item in items}
+        return self._open().filter(database__in=databases, kind__in=kinds)
+
     def intend(self, *items: LedgerItem) -> None:
         """See the port."""
 
         def write() -> None:
-            LedgerEntry.objects.bulk_create(
-                [
-                    LedgerEntry(
-                        task_id=self._task_id,
-                        side=item.side,
-                        database=item.database,
-                        kind=item.kind,
-                        schema=item.schema,
-                        name=item.name,
-                        detail=item.detail,
-                    )
-                    for item in items
-                ],
-                ignore_conflicts=True,
-                batch_size=_AT_ONCE,
-            )
+            fields, now = attrgetter(*_FIELDS), timezone.now()
+            rows = [(self._task_id, *fields(item), now) for item in items]
+            write_rows(LedgerEntry, ["task", *_FIELDS, "made_at"], rows)
 
         if items:
             with durable("ledger.intend", items[0].kind):
@@ -56,7 +52,7 @@ class OrmLedger:
 
         def write() -> None:
             now, keys = timezone.now(), {(i.side, i.database, i.kind, i.schema, i.name) for i in items}
-            named = self._open().filter(database__in={item.database for item in items})
+            named = self._like(items)
             rows = named.values_list("pk", "side", "database", "kind", "schema", "name")
             gone = [pk for pk, *key in rows if tuple(key) in keys]
             for start in range(0, len(gone), _AT_ONCE):
@@ -72,7 +68,7 @@ class OrmLedger:
         def write() -> None:
             details = {(i.side, i.database, i.kind, i.schema, i.name): i.detail for i in items}
             rows = []
-            for row in self._open().filter(database__in={item.database for item in items}):
+            for row in self._like(items):
                 key = (row.side, row.database, row.kind, row.schema, row.name)
                 if key in details:
                     row.detail = details[key]
@@ -83,7 +79,9 @@ class OrmLedger:
             with durable("ledger.amend", items[0].kind):
                 self._recorder.call(write)
 
-    def items(self, side: Side | None = None, database: str | None = None) -> list[LedgerItem]:
+    def items(
+        self, side: Side | None = None, database: str | None = None, kinds: Collection[Kind] = ()
+    ) -> list[LedgerItem]:
         """See the port."""
 
         def read() -> list[LedgerItem]:
@@ -92,6 +90,8 @@ class OrmLedger:
                 rows = rows.filter(side=side)
             if database is not None:
                 rows = rows.filter(database=database)
+            if kinds:
+                rows = rows.filter(kind__in=sorted(kinds))
             return [
                 LedgerItem(side=Side(where), database=base, kind=Kind(kind), schema=schema, name=name, detail=detail)
                 for where, base, kind, schema, name, detail in rows

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,7 @@ from ..models import (
 )
 from ..services import work
 from .decisions import Decisions
+from .many_rows import write_rows
 from .rate import Rate
 from .recorder import Recorder
 from .samples import Sampler
@@ -175,18 +177,9 @@ class OrmStore(Decisions):
         self._maybe_flush()
 
     def _upsert(self, states: list[TableState], **times: datetime | None) -> None:
-        changing = [name for name in _TABLE_FIELDS if name not in ("database", "schema", "name")]
-        rows = [
-            TableCopy(task_id=self._task_id, **times, **{name: getattr(state, name) for name in _TABLE_FIELDS})
-            for state in states
-        ]
-        TableCopy.objects.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["task", "database", "schema", "name"],
-            update_fields=[*changing, *times],
-            batch_size=200,
-        )
+        fields, more = attrgetter(*_TABLE_FIELDS), tuple(times.values())
+        rows = [(self._task_id, *fields(state), *more) for state in states]
+        write_rows(TableCopy, ["task", *_TABLE_FIELDS, *times], rows, key=["task", "database", "schema", "name"])
 
     def table_progress(self, state: TableState) -> None:
         """See the port."""

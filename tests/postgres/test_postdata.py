@@ -126,6 +126,48 @@ def test_foreign_keys_of_one_table_are_proved_one_after_the_other(source_cluster
     assert compare(source_cluster, target_cluster, plan) == []
 
 
+@pytest.fixture
+def many_children(source_cluster, plan):
+    """Thirty small tables, each with a key to the same one; a row of the seventh has no parent."""
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        texts = [
+            f"CREATE TABLE public.child_{n} (a int CONSTRAINT child_{n}_key REFERENCES public.a);"
+            f"INSERT INTO public.child_{n} VALUES (1), (NULL)"
+            for n in range(30)
+        ]
+        connection.execute("INSERT INTO public.a (id) VALUES (1) ON CONFLICT DO NOTHING;" + ";".join(texts))
+        connection.execute("ALTER TABLE public.child_7 DISABLE TRIGGER ALL; INSERT INTO public.child_7 VALUES (777)")
+        connection.execute("ALTER TABLE public.child_7 ENABLE TRIGGER ALL")
+
+
+def test_keys_of_small_tables_are_proved_several_at_once(many_children, plan, monkeypatch):
+    proved, original = [], foreign_keys.in_parallel
+
+    def noted(run, database, items, work):
+        proved.extend(items)
+        return original(run, database, items, work)
+
+    monkeypatch.setattr(foreign_keys, "in_parallel", noted)
+    with running(plan) as run:
+        migrate(run)
+    tables = [{(place.schema, place.table) for _, place in keys} for keys in proved]
+    assert len(set().union(*tables)) == sum(map(len, tables)), "two lanes would wait for each other"
+    assert max(map(len, tables)) > 1
+
+
+def test_a_key_that_does_not_fit_leaves_those_beside_it_proved(many_children, target_cluster, plan):
+    with running(plan) as run:
+        migrate(run)
+        events = [text for _, code, text in fakes(run.ports)[1].events if code == "FK-NOT-VALID"]
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        query = "SELECT conname FROM pg_constraint WHERE conname LIKE 'child_%_key' AND NOT convalidated"
+        assert column(connection, query) == ["child_7_key"]
+        query = "SELECT count(*) FROM pg_constraint WHERE conname LIKE 'child_%_key' AND convalidated"
+        assert column(connection, query) == [29]
+    assert "child_7_key" in events[0]
+    assert "child_8_key" not in events[0]
+
+
 def test_a_half_built_index_is_built_again(source_cluster, target_cluster, plan):
     (database,) = plan.databases
     with running(plan) as run:

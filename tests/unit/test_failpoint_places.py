@@ -76,6 +76,7 @@ HARMLESS_PLACES = {
     "runner/decisions.py:additions": _READS,
     "runner/decisions.py:leaves": _READS,
     "runner/decisions.py:permissions": _READS,
+    "runner/many_rows.py:write_rows": "in `store.tables` and `ledger.intend`, of those who call it",
     "runner/planning.py:_file": _OWN,
     "runner/planning.py:_scratch": "files of processes that have ended",
     "runner/ports.py:flush": _RUNNING,

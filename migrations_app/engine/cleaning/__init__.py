@@ -54,7 +54,7 @@ def tell_left(run: Run, left: list[Left]) -> None:
 def _remove_files(run: Run) -> list[Left]:
     """Remove recorded files and folders, but never anything outside the task's own folder."""
     left, home = [], run.plan.work_dir.resolve()
-    for item in reversed([item for item in run.ports.ledger.items() if item.kind is Kind.FILE]):
+    for item in reversed(run.ports.ledger.items(kinds={Kind.FILE})):
         path = Path(item.name)
         path = path if path.is_absolute() else home / path
         if not path.resolve().is_relative_to(home):

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import slots
+from ..catalog import Table
 from ..connect import Connection
 from ..mapping import renaming_of
 from ..names import literal, qualified, temporary_slot_name
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
+from ..snapshot import Snapshot
 from ..source_setup import database_oid
 from .follower import Follower
 from .hashing import prints_floats_apart
@@ -30,6 +32,8 @@ class Moment:
     """The source position that both snapshots stand for; None when nothing is synced."""
     source_snapshot: str
     target_snapshot: str
+    tables: list[Table] | None = None
+    """All user tables of the source, where they have been read under this very snapshot before."""
     rows_applied: int | None = None
     """Changes that the sync had applied at `lsn`, in all its sessions."""
     locked: tuple[Connection, Connection] | None = None
@@ -46,9 +50,13 @@ def open_under(run: Run, side: Side, database: str, snapshot: str) -> Connection
 
 @contextlib.contextmanager
 def standing(
-    run: Run, database: DatabasePlan, source_snapshot: str = "", lock: Sequence[TableName] = ()
+    run: Run, database: DatabasePlan, held: Snapshot | None = None, lock: Sequence[TableName] = ()
 ) -> Iterator[Moment]:
-    """Yield a moment for a task without sync: the given source snapshot, or else the state now; the target as it is."""
+    """Yield a moment for a task without sync: a held snapshot of the source, or its state now; the target as it is.
+
+    What was read under the held snapshot is read no second time.
+    """
+    source_snapshot = held.export_id if held else ""
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(run, Side.SOURCE, database.source_name)))
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
@@ -59,6 +67,7 @@ def standing(
             lsn=None,
             source_snapshot=source_snapshot or _export(source),
             target_snapshot=_export(target),
+            tables=held.everything if held else None,
             locked=(source, target) if lock and not source_snapshot else None,
         )
 

@@ -82,7 +82,7 @@ class Reshaping:
         It was made in the transaction that moved the bookmark, so that it holds exactly what came before.
         """
         wanted = self._item(drift)
-        found = [item for item in self._ledger.items(Side.TARGET, self._target) if item == wanted]
+        found = [item for item in self._ledger.items(Side.TARGET, self._target, {Kind.TABLE}) if item == wanted]
         if not found or found[0].detail != wanted.detail:
             return None
         state = self.state_of(drift, 0)

@@ -1,17 +1,16 @@
 -- Live columns of every user table in attnum order.
--- :parameters none   :versions 9.3+   (attgenerated exists since 12: read through row_to_json so that older servers parse it)
+-- :parameters none   :versions 12+
 SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::bigint, a.attnotnull,
-       coalesce(w.newer ->> 'attgenerated', '') AS generated, coalesce(w.newer ->> 'attidentity', '') AS identity,
+       a.attgenerated::text AS generated, a.attidentity::text AS identity,
        a.attnum::int,
-       coalesce((SELECT true FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-                  WHERE m.amname = 'btree' AND o.opcdefault
-                    AND o.opcintype = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END LIMIT 1),
-                t.typtype IN ('e', 'r', 'm', 'c') OR t.typelem <> 0) AS has_equality
+       CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END IN (
+         SELECT o.opcintype FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+          WHERE m.amname = 'btree' AND o.opcdefault)
+       OR t.typtype IN ('e', 'r', 'm', 'c') OR t.typelem <> 0 AS has_equality
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
- CROSS JOIN LATERAL (SELECT pg_catalog.row_to_json(a) AS newer OFFSET 0) w
  WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath')
    AND n.nspname !~ '^pg_(temp|toast_temp)_'

@@ -41,19 +41,20 @@ SELECT 'column', c.nspname, c.relname, a.attname, 'pg_catalog.pg_class'::regclas
          'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
          'not null', CASE WHEN NOT a.attnotnull THEN NULL WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint o
             WHERE o.conrelid = c.oid AND o.contype = 'n' AND o.conkey = ARRAY[a.attnum] AND NOT o.convalidated) THEN 'not validated' ELSE 'yes' END,
-         'default', CASE WHEN a.atthasdef AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' THEN
+         'default', CASE WHEN a.atthasdef AND coalesce(w.newer ->> 'attgenerated', '') = '' THEN
             (SELECT pg_catalog.pg_get_expr(d.adbin, 0) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid AND d.adnum = a.attnum) END,
          'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
-         'generated', CASE coalesce(to_jsonb(a) ->> 'attgenerated', '') WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
+         'generated', CASE coalesce(w.newer ->> 'attgenerated', '') WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
          'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(o.collname) FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace
                         WHERE o.oid = a.attcollation AND o.oid <> t.typcollation),
          'storage', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END,
-         'compression', nullif(to_jsonb(a) ->> 'attcompression', ''),
+         'compression', nullif(w.newer ->> 'attcompression', ''),
          'statistics target', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
          'options', nullif(array_to_string(a.attoptions, ', '), ''),
          'foreign options', (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(a.attfdwoptions) o(text)))
   FROM rel c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+ CROSS JOIN LATERAL (SELECT to_jsonb(a) AS newer OFFSET 0) w
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 UNION ALL
 SELECT 'index', t.nspname, t.relname, i.relname, 'pg_catalog.pg_class'::regclass, i.oid, 0, x.indisvalid, NULL, NULL, NULL,

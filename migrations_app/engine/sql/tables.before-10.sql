@@ -1,8 +1,8 @@
 -- Every user table with its identity. There are no partitions yet. No system or extension objects.
 -- :parameters none   :versions 9.3 to 9.6   (relreplident exists since 9.4, relrowsecurity since 9.5: read through row_to_json)
-SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
-       coalesce(pg_catalog.row_to_json(c) ->> 'relreplident', 'd') AS relreplident,
-       false AS is_partition, true AS is_heap, NULL::bigint AS parent_oid,
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, false AS is_partition, NULL::bigint AS parent_oid,
+       c.relpersistence::text, coalesce(pg_catalog.row_to_json(c) ->> 'relreplident', 'd') AS relreplident,
+       true AS is_heap,
        pg_catalog.pg_table_size(c.oid) AS bytes,
        coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,

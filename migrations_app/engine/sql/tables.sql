@@ -1,8 +1,8 @@
 -- Every user table with its identity: ordinary tables, partitions and partitioned roots. No system or extension objects.
 -- :parameters none   :versions 10+
-SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
-       c.relispartition, coalesce(am.amname = 'heap', true) AS is_heap,
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relispartition,
        (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition) AS parent_oid,
+       c.relpersistence::text, c.relreplident::text, coalesce(am.amname = 'heap', true) AS is_heap,
        CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_catalog.pg_table_size(c.oid) END AS bytes,
        coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,

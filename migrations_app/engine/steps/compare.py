@@ -14,6 +14,7 @@ from ..foreign_keys import validate_pending
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import Comparison
+from ..snapshot import Snapshot
 from ..structure import look_at_structure
 from ..wording import say
 
@@ -33,7 +34,8 @@ def run(run: Run) -> Outcome:
 
     Incremental: compares while the sync goes on. On request, what is found does not stop anything; on the way to
     Complete the source is drained first, and CompareDiffers is raised when anything differs or could not be compared.
-    Full-only: raises CompareDiffers too; with `plan.compare` off nothing is compared, and an event says so.
+    Full-only: raises CompareDiffers too, and compares the structure only then: else Complete follows at once, fills
+    what is left, and does that at its end. With `plan.compare` off nothing is compared, and an event says so.
     """
     if run.plan.incremental:
         with following(run) as followers:
@@ -48,8 +50,9 @@ def run(run: Run) -> Outcome:
         _leave_out(run)
         return DONE
     comparisons = [_compare_standing(run, database) for database in run.databases()]
-    for database in run.databases():
-        look_at_structure(run, database)
+    if not all(comparison.equal for comparison in comparisons):
+        for database in run.databases():
+            look_at_structure(run, database)
     raise_if_different(
         comparisons, say("Repair the target, or cancel and start again with a new copy. Details are in the comparison.")
     )
@@ -125,15 +128,15 @@ def _compare_syncing(run: Run, database: DatabasePlan, follower: Follower, check
 
 def _compare_standing(run: Run, database: DatabasePlan) -> Comparison:
     """Compare under the snapshot that the rows were copied under while it is held, else under a new one."""
-    held = run.snapshots.get(database.source_name)
-    snapshot = held.export_id if held is not None and held.alive() else ""
+    held: Snapshot | None = run.snapshots.get(database.source_name)
+    snapshot = held if held is not None and held.alive() else None
 
     def point(lock: Sequence[TableName]) -> contextlib.AbstractContextManager[Moment]:
         nonlocal snapshot
         if lock and held is not None:
             # Somebody's TRUNCATE waits for the holder's locks, and our reading waits behind it.
             held.close()
-            snapshot = ""
+            snapshot = None
         return standing(run, database, snapshot, lock)
 
     comparison = compare_database(run, database, point, check=run.ports.control.check)

@@ -28,8 +28,8 @@ def run(run: Run) -> Outcome:
     Once a target was opened, neither a wish to go back to the sync nor a long wait ends it.
     Incremental: drains what was written during the comparison, and carries over what is not in the stream. Raises
     CompareDiffers, with everything still in place for the sync, when that differs or could not be compared.
-    Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared:
-    what did not arrive is noted, and does not stop anything.
+    Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared,
+    of a full-only task also when it ends with CompareDiffers: what did not arrive is noted, and stops nothing.
     """
     comparisons: list[Comparison] = []
     if run.plan.incremental:
@@ -58,6 +58,9 @@ def _carry_rest(run: Run, finishers: list[Finisher], comparisons: list[Compariso
         final.append(whole)
         if comparisons or not whole.equal:
             record(run, whole, final=True)
+    if not (run.plan.incremental or all(one.equal for one in final)):
+        for database in run.databases():  # with sync the comparison that went before has told it
+            look_at_structure(run, database)
     raise_if_different(final, _STILL_WRITTEN)
 
 

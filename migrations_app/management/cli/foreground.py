@@ -126,9 +126,10 @@ class ForegroundRun:
     def _watch(self) -> None:
         """Show progress; press Complete, once, when the task is ready and that was asked for."""
         shown, seen, live = "", -1, sys.stderr.isatty()
+        pause = 0.2 if live else 0.5 if self.options.complete else 1.0  # each line costs ten queries; a log needs few
         versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
-            while not self._ended.wait(0.2 if live else 0.5):
+            while not self._ended.wait(pause):
                 if self.options.incremental and services.take_look(self.task_id, clock.now()):
                     runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
                 version = versions.get()
