@@ -42,6 +42,13 @@ _LISTS = frozenset(
     }
 )
 _LISTED = re.compile(r'\s*("(?:[^"]|"")*"|[^,"]*)\s*(?:,|$)')
+_COUNTING = {
+    "start": "START WITH",
+    "increment": "INCREMENT BY",
+    "minimum": "MINVALUE",
+    "maximum": "MAXVALUE",
+    "cache": "CACHE",
+}
 _BY_TABLE = frozenset({"table", "view", "materialized view", "foreign table", "column"})
 _STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 
@@ -65,12 +72,14 @@ def mending_statement(one: Difference) -> str:
     table = "ALTER TABLE " + qualified(thing.schema, thing.table)
     if one.what == "not validated on the target":
         return f"{table} VALIDATE CONSTRAINT {quote(thing.name)};"
-    if one.part == "enabled" and thing.kind in ("trigger", "rule"):
-        return f"{table} {_STATES.get(str(one.source), 'ENABLE')} {thing.kind.upper()} {quote(thing.name)};"
     if one.part == "enabled":
-        return f"ALTER EVENT TRIGGER {quote(thing.name)} {_STATES.get(str(one.source), 'ENABLE')};"
+        state = _STATES.get(str(one.source), "ENABLE")
+        of_table = f"{table} {state} {thing.kind.upper()} {quote(thing.name)};"
+        return of_table if thing.table else f"ALTER EVENT TRIGGER {quote(thing.name)} {state};"
     if thing.kind == "column":
         return _column(table, thing, one)
+    if thing.kind == "sequence":
+        return _sequence(thing, one)
     if thing.kind == "materialized view" and one.part == "filled":
         return f"REFRESH MATERIALIZED VIEW {qualified(thing.schema, thing.table)};"
     return ""
@@ -120,6 +129,13 @@ def _column(table: str, thing: Thing, one: Difference) -> str:
     if one.part == "identity" and one.source and one.target:
         return f"{column} SET GENERATED {str(one.source).upper()};"
     return ""
+
+
+def _sequence(thing: Thing, one: Difference) -> str:
+    sequence = f"ALTER SEQUENCE {qualified(thing.schema, thing.name)}"
+    if one.part == "cycle":
+        return f"{sequence} {'CYCLE' if one.source else 'NO CYCLE'};"
+    return f"{sequence} {_COUNTING[one.part]} {int(one.source)};" if one.part in _COUNTING else ""
 
 
 def _grants(thing: Thing, missing: Iterable[Grant], more: Iterable[Grant]) -> str:

@@ -19,6 +19,7 @@ from .target_objects import some
 from .toc import Entry
 from .wording import count, say
 
+_PUBLIC_CLOSED_SINCE = 150000
 _TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True)
 # A quoted name or literal is one piece, so a semicolon inside it does not end the statement.
 _PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
@@ -27,6 +28,7 @@ _PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
 def restore_rights(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Run the grants and default privileges of the archive; list those that the target refuses. Idempotent."""
     _open_renamed_public(run, database, connection, archive)
+    _close_public(run, database, connection, archive)
     entries = archive.of_type("DEFAULT ACL", "ACL")
     refused: list[Failure] = []
     for failure in run_entries(run, connection, entries, _TOLERANT):
@@ -63,6 +65,20 @@ def _open_renamed_public(run: Run, database: DatabasePlan, connection: Connectio
     if name != "public" and any(item.name == name for item in items):
         with durable("target.grants"):
             connection.execute(("GRANT USAGE ON SCHEMA " + quote(name) + " TO PUBLIC").encode())
+
+
+def _close_public(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Let nobody make anything in `public` but whom the dump names: it starts from the rights that 15 gives there.
+
+    Only in a database that the task has made, and of which all of `public` moves.
+    """
+    made = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    whole = run.plan.selection.state(database.source_name, "public") == "all"
+    unlike = connection.info.server_version < _PUBLIC_CLOSED_SINCE and archive.renaming.schema("public") == "public"
+    there = connection.execute("SELECT pg_catalog.to_regnamespace('public') IS NOT NULL").fetchone()
+    if made and whole and unlike and there == (True,):
+        with durable("target.grants"):
+            connection.execute(b"REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 
 def statements(definition: bytes) -> Iterator[bytes]:

@@ -18,7 +18,6 @@ from .archive import Archive, open_archive
 from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
-from .comparing.objects import compare_objects
 from .comparing.structure import ACCESS, ACTIVE, Compared, Difference, Scope, compare_things
 from .comparing.things import Identity, Thing, read_things
 from .comparing.wording import printed_by
@@ -35,7 +34,6 @@ from .toc import Entry
 from .user_mappings import mapping_of, mapping_words
 from .wording import NOTHING, Sentence, count, say, together, verbatim
 
-_PARTS_SINCE = 100000
 _CONSTRAINT = 2606  # the oid of pg_constraint
 _TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
@@ -116,8 +114,6 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
             run.sessions.session(Side.TARGET, database.target_name) as printing,
         ):
             scope = _scope(run, database, source, refusals.archive, final=final)
-            if source.info.server_version < _PARTS_SINCE:
-                return _compare_outline(run, database, source, target, scope)
             here = read_things(source, run.ports.control.check)
             side = Side.TARGET
             there = read_things(target, run.ports.control.check)
@@ -130,32 +126,6 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
     notes = _notes(database, compared, refusals)
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
-    return notes
-
-
-def _compare_outline(
-    run: Run, database: DatabasePlan, source: Connection, target: Connection, scope: Scope
-) -> list[Note]:
-    """Compare what a source before 10 can tell: which objects stand, and the outlines of their definitions."""
-    found = compare_objects(
-        source,
-        target,
-        tables=scope.tables,
-        selection=scope.selection,
-        database=scope.database,
-        waiting=scope.waiting,
-        renaming=scope.renaming,
-    )
-    notes = []
-    for item in found:
-        if item.verdict == "differs":
-            kind, _, name = item.name.partition(" ")
-            schema = scope.renaming.schema(item.schema)
-            notes.append(Note(database=scope.database, kind=kind, schema=schema, name=name, what=item.reason))
-    equal = sum(int(item.name.partition(" ")[0]) for item in found if item.verdict == "equal")
-    compared = Compared(differences=(), equal=frozenset(), count=equal + len(notes))
-    run.ports.store.save_notes(scope.database, compared.count, notes)
-    _tell(run, database, compared, notes, final=not scope.waiting)
     return notes
 
 

@@ -126,7 +126,8 @@ def test_the_statements_of_the_notes_mend_everything(
         "ALTER TABLE t ALTER name DROP NOT NULL, ALTER name SET DEFAULT 'y', ENABLE ALWAYS TRIGGER before_row;"
         " DROP INDEX partial; DROP VIEW v; DROP STATISTICS together; COMMENT ON TABLE t IS NULL;"
         " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
-        " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC"
+        " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC;"
+        " ALTER SEQUENCE s INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
     )
     assert len(notes) >= 12
     with target_cluster.connect(target_db) as connection:

@@ -34,6 +34,7 @@ HARMLESS_PLACES = {
     "engine/additions.py:_restore": _SETTINGS,
     "engine/archive.py:_make": "notes of an archive that is made anew",
     "engine/catalog.py:read_tables": _READS,
+    "engine/comparing/counting.py:_read": _READS,
     "engine/comparing/hashing.py:fetch": _READS,
     "engine/comparing/moment.py:while_syncing": _READS,
     "engine/comparing/moment.py:_import": _READS,

@@ -14,6 +14,7 @@ from ..renaming import Renaming
 from ..secret_options import is_secret
 from ..selection import Selection
 from ..wording import Sentence, noun, say, verbatim
+from .counting import COUNTING
 from .things import RELATIONS, Identity, Thing, Things
 from .wording import Prints, same_text
 
@@ -35,8 +36,15 @@ _NOT_CARRIED = {
     "subscription": say("missing on the target: subscriptions are not carried over"),
     "security label": say("missing on the target: security labels are not carried over"),
 }
+_UNSEEN = {
+    "lock": say("not compared, because somebody has locked it on the {side}", side=noun("source")),
+    "right": say("how it counts was not compared, because the source account may not read it"),
+}
 _SHOWN = 200
 _MAINTAIN_SINCE = 170000
+_NAMES_COLLATE_SINCE = 120000
+_NAMES_COLLATION = 'pg_catalog."C"'
+"""What columns of views have when they are made of texts that were names."""
 _PUBLIC_CLOSED_SINCE = 150000
 
 Grant = tuple[str, str, bool]
@@ -111,11 +119,7 @@ def _selected(source: Things, scope: Scope) -> Iterator[Thing]:
     everything = selection.state(database) == "all"
     schemas = {thing.schema for thing in source.by_identity.values() if thing.kind == "schema"}
     whole = {schema for schema in schemas if selection.state(database, schema) == "all"}
-    views = {
-        place
-        for place in source.relations
-        if place not in scope.tables and selection.includes(database, *place) and _is_view(source, place)
-    }
+    views = {place for place in source.views if place not in scope.tables and selection.includes(database, *place)}
     for thing in source.by_identity.values():
         if (thing.class_oid, thing.oid) in scope.without or _kind(thing) in scope.waiting:
             continue
@@ -125,10 +129,6 @@ def _selected(source: Things, scope: Scope) -> Iterator[Thing]:
             chosen = thing.schema in whole if thing.schema else everything
         if chosen:
             yield thing
-
-
-def _is_view(source: Things, place: tuple[str, str]) -> bool:
-    return any((kind, *place, "") in source.by_identity for kind in RELATIONS - {"table"})
 
 
 def _locked(source: Things, target: Things, scope: Scope) -> Iterator[Difference]:
@@ -179,8 +179,8 @@ def _is_of_missing(thing: Thing, target: Things) -> bool:
 def _judge(
     thing: Thing, other: Thing | None, source: Things, target: Things, scope: Scope, prints: Prints
 ) -> Iterator[Difference]:
-    if other is None and thing.kind == "large object":
-        return  # whether they stand there is found with their contents
+    if other is None and (thing.kind == "large object" or _is_extension_there(thing, target)):
+        return  # whether large objects stand there is found with their contents
     if other is None:
         yield Difference(thing=thing, part="", what=_NOT_CARRIED.get(thing.kind) or say("missing on the target"))
         return
@@ -191,6 +191,10 @@ def _judge(
     if thing.kind == "user mapping":
         yield from _judge_mapping(thing, other)
         return
+    if thing.kind == "sequence" and (unseen := thing.values.get("unseen")):
+        yield Difference(thing=thing, part="unseen", what=_UNSEEN[unseen])
+        unknown = dict.fromkeys((*COUNTING, "unseen"))
+        thing, other = thing.with_values(**unknown), other.with_values(**unknown)
     if thing.parts == other.parts:
         return
     unread = (thing.schema, thing.table) in source.unread | target.unread
@@ -203,6 +207,11 @@ def _judge(
             yield Difference(thing=thing, part=part, what=what)
         else:
             yield from _judge_part(thing, part, here, there, source, target, scope, prints)
+
+
+def _is_extension_there(thing: Thing, target: Things) -> bool:
+    """Say whether it is a language that stood for itself, which servers since 13 take for the extension of its name."""
+    return thing.kind == "language" and ("extension", "", "", thing.name) in target.by_identity
 
 
 def _judge_mapping(thing: Thing, other: Thing) -> Iterator[Difference]:
@@ -235,13 +244,22 @@ def _judge_part(
         return
     if part == "filled" and (not here or scope.selection.mode(scope.database, thing.schema, thing.table) != "data"):
         return
-    if part == "owner" and thing.kind == "schema" and thing.schema == "public":
-        return  # since 15 it belongs to the role pg_database_owner, before to a superuser
+    if _comes_with_version(thing, part, here, there, source, target):
+        return
     if isinstance(here, str) and isinstance(there, str) and same_text(thing, part, here, there, prints):
         return
     shown = part not in _NEVER_SHOWN and not may_be_secret(thing)
     what = _how_it_differs(part, here, there, shown=shown)
     yield Difference(thing=thing, part=part, what=what, source=here, target=there)
+
+
+def _comes_with_version(thing: Thing, part: str, here: Any, there: Any, source: Things, target: Things) -> bool:
+    """Say whether a part is what every server of the target's version makes of it."""
+    if part == "owner":  # since 15 it belongs to the role pg_database_owner, before to a superuser
+        return thing.kind == "schema" and thing.schema == "public"
+    if part == "collation" and thing.kind == "column" and source.version < _NAMES_COLLATE_SINCE <= target.version:
+        return here is None and there == _NAMES_COLLATION and (thing.schema, thing.table) in target.views
+    return False
 
 
 def _how_it_differs(part: str, here: Any, there: Any, *, shown: bool) -> Sentence:

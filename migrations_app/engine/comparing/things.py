@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import psycopg
 
 from ..connect import Connection
 from ..sql import query
+from ..versions import shows_sequence_values
+from .counting import read_counting
 
+_PARTS = ("object_parts", "object_policies")
 _CLASS = 1259  # the oid of pg_class
 RELATIONS = frozenset({"table", "view", "materialized view", "foreign table"})
+_VIEWS = RELATIONS - {"table"}
 _LOCKED_TEXTS = frozenset({"view", "materialized view", "rule", "policy"})
 _TOGETHER_WAIT, _SINGLE_WAIT = "2s", "200ms"
 _TRIES = 4
@@ -27,9 +32,15 @@ _LOCKED = (
 )
 
 _IN_ARGUMENT = re.compile(r"(\(|, )IN (?=\S)")
+_LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
 
 Identity = tuple[str, str, str, str]
+
+
+def without_quotes(text: str) -> str:
+    """Return SQL without the quotes of lower-case names: a server quotes the words that mean something to it."""
+    return _LOWER_CASE_QUOTED.sub(r"\1", text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,9 @@ class Thing:
     @property
     def identity(self) -> Identity:
         """What finds the same object on the other side. From 14 on IN stands before the arguments of procedures."""
-        name = _IN_ARGUMENT.sub(r"\1", self.name) if self.kind in _FUNCTIONS else self.name
+        name = self.name
+        if self.kind in _FUNCTIONS:
+            name = _IN_ARGUMENT.sub(r"\1", without_quotes(name))
         return (self.kind, self.schema, self.table, name)
 
     @property
@@ -61,9 +74,8 @@ class Thing:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The parts as values."""
-        found: dict[str, Any] = json.loads(self.parts)
-        return found
+        """The parts as values, without those that are null."""
+        return {name: value for name, value in json.loads(self.parts).items() if value is not None}
 
     def with_values(self, **changes: Any) -> Thing:
         """Return the thing with other values of some parts; None takes one away."""
@@ -87,6 +99,11 @@ class Things:
         """(schema, name) of the tables and views."""
         return frozenset((one.schema, one.table) for one in self.by_identity.values() if one.kind in RELATIONS)
 
+    @cached_property
+    def views(self) -> frozenset[tuple[str, str]]:
+        """(schema, name) of the views and foreign tables."""
+        return frozenset((one.schema, one.table) for one in self.by_identity.values() if one.kind in _VIEWS)
+
 
 def read_things(connection: Connection, check: Callable[[], None] = lambda: None) -> Things:
     """Return every object of the connected database (autocommit session). Only reads catalogs.
@@ -97,13 +114,15 @@ def read_things(connection: Connection, check: Callable[[], None] = lambda: None
     for _ in range(_TRIES):
         check()
         try:
-            rows = _read(connection, _TOGETHER_WAIT, "object_parts", {"skip": skip.listed})
+            rows = _read(connection, _TOGETHER_WAIT, _PARTS, {"skip": skip.listed})
             break
         except psycopg.errors.LockNotAvailable:
             locked |= skip.add(connection)
     else:
-        rows = _read(connection, "0", "object_parts", {"skip": skip.listed})
-    things = [_thing(row) for row in rows]
+        rows = _read(connection, "0", _PARTS, {"skip": skip.listed})
+    things = [_thing(row) for row in sorted(rows, key=itemgetter(0))]
+    if not shows_sequence_values(connection.info.server_version):
+        things = list(_with_counting(connection, things, check))
     texts, unread = _texts(connection, things, skip.listed, check)
     if texts:
         things = [_with_texts(thing, texts) for thing in things]
@@ -128,10 +147,15 @@ class _Oids:
         return {(str(schema), str(name)) for _, schema, name in rows}
 
 
-def _read(connection: Connection, wait: str, name: str, parameters: dict[str, Any]) -> list[tuple[object, ...]]:
+def _read(
+    connection: Connection, wait: str, names: Iterable[str], parameters: dict[str, Any]
+) -> list[tuple[object, ...]]:
+    version, rows = connection.info.server_version, list[tuple[object, ...]]()
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{wait}'".encode())
-        return connection.execute(query(name), parameters).fetchall()
+        for name in names:
+            rows += connection.execute(query(name, version), parameters).fetchall()
+    return rows
 
 
 def _thing(row: tuple[object, ...]) -> Thing:
@@ -147,6 +171,17 @@ def _thing(row: tuple[object, ...]) -> Thing:
         usable=bool(usable),
         parts=str(parts),
     )
+
+
+def _with_counting(connection: Connection, things: list[Thing], check: Callable[[], None]) -> Iterator[Thing]:
+    """Yield all things, sequences with how they count, but not those that are gone by now."""
+    asked = {one.oid: (one.schema, one.name) for one in things if one.kind == "sequence" and "unseen" not in one.values}
+    found = read_counting(connection, asked, check)
+    for one in things:
+        if one.kind != "sequence" or one.oid not in asked:
+            yield one
+        elif one.oid in found:
+            yield one.with_values(**found[one.oid])
 
 
 _Texts = dict[tuple[int, int, int], dict[str, str]]
@@ -180,7 +215,7 @@ def _texts(
 
 
 def _read_texts(connection: Connection, relations: list[int] | None, wait: str, skip: list[int], texts: _Texts) -> None:
-    rows = _read(connection, wait, "object_texts", {"relations": relations, "skip": skip})
+    rows = _read(connection, wait, ("object_texts",), {"relations": relations, "skip": skip})
     for class_oid, oid, sub, part, text in rows:
         texts.setdefault((int(str(class_oid)), int(str(oid)), int(str(sub))), {})[str(part)] = str(text).strip()
 

@@ -9,7 +9,7 @@ import psycopg
 
 from ..connect import Connection
 from ..names import qualified
-from .things import Thing
+from .things import Thing, without_quotes
 
 Prints = Callable[[str], str | None]
 """Says how the target prints a query; None when it cannot read it."""
@@ -17,7 +17,14 @@ Prints = Callable[[str], str | None]
 _NOISE = re.compile(r'[\s()]|::(?:"[^"]*"|[a-z_ ])+(?:\.(?:"[^"]*"|[a-z_ ])+)?(?:\[\])*')
 _EXPRESSIONS = frozenset({"default", "using", "with check", "generated as"})
 _OTHERS = frozenset({"definition", "constraints", "partition", "partition key", "settings", "arguments", "returns"})
-_LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
+_NAMES = frozenset(
+    {
+        *("type", "of type", "base", "attributes", "range", "key type", "state type", "parents", "part of"),
+        *("function", "functions", "handler", "validator", "operators", "commutator", "negator", "sort operator"),
+        *("collation", "mappings"),
+    }
+)
+_QUOTED_OPTION = re.compile(r"(?<=[( ])(\w+)='([\w.-]+)'(?=[,)])")
 _IN_ARGUMENT = re.compile(r"(^|, )IN (?=\S)")
 _VIEW = "towpath_as_printed"
 
@@ -28,6 +35,8 @@ def same_text(thing: Thing, part: str, here: str, there: str, prints: Prints) ->
     What a server prints is not always what it prints of that again, and versions differ. The target decides where it
     can read both texts; else brackets and casts do not count.
     """
+    if part in _NAMES:
+        return without_quotes(here) == without_quotes(there)
     if part not in _EXPRESSIONS | _OTHERS:
         return False
     ours, theirs = _query(thing, part, here), _query(thing, part, there)
@@ -43,8 +52,9 @@ def _plain(thing: Thing, part: str, text: str) -> str:
         text = text.replace(" EXECUTE PROCEDURE ", " EXECUTE FUNCTION ", 1)
     elif part == "arguments":  # since 14 IN stands before the arguments of procedures
         text = _IN_ARGUMENT.sub(r"\1", text)
-    # Words that mean something to a new version only are quoted by it.
-    return _NOISE.sub("", _LOWER_CASE_QUOTED.sub(r"\1", text))
+    elif thing.kind in ("index", "constraint"):  # 9.3 and 9.4 wrote options without quotes at first
+        text = _QUOTED_OPTION.sub(r"\1=\2", text)
+    return _NOISE.sub("", without_quotes(text))
 
 
 def _query(thing: Thing, part: str, text: str) -> str:

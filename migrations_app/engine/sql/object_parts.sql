@@ -1,7 +1,8 @@
 -- Every object that must stand on both sides: kind, schema, table ('' when it belongs to none), name, catalog and oid,
 -- whether it is in use (a valid index, a validated constraint), and what must be the same, as JSON.
 -- To write an expression a server locks the table that it is about (ACCESS SHARE), which somebody may hold for long:
--- `skip` names tables to do without. What needs the locks of further tables is in object_texts.sql.
+-- `skip` names tables to do without. What needs the locks of further tables is in object_texts.sql, and what came with 9.5
+-- in object_policies.sql.
 -- :parameters skip (oid[])   :needs a lock_timeout   :versions 10+   (newer columns are read through to_jsonb so that older servers parse it)
 WITH space AS (
   SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
@@ -9,7 +10,7 @@ WITH space AS (
 ), member AS (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
 ), rel AS (
-  SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relpartbound, c.relrowsecurity, c.relforcerowsecurity, c.reloftype, c.reloptions,
+  SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relpartbound, c.reloftype, c.reloptions,
          c.reltoastrelid, c.relam, c.relreplident, c.relispopulated, c.relowner, c.relacl, s.nspname FROM pg_catalog.pg_class c JOIN space s ON s.oid = c.relnamespace
    WHERE c.relpersistence <> 't' AND c.oid <> ALL (%(skip)s::oid[]) AND NOT EXISTS (
      SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_class'::regclass AND m.objid = c.oid)
@@ -77,16 +78,6 @@ SELECT 'rule', t.nspname, t.relname, r.rulename, 'pg_catalog.pg_rewrite'::regcla
        jsonb_build_object('enabled', r.ev_enabled)
   FROM pg_catalog.pg_rewrite r JOIN rel t ON t.oid = r.ev_class WHERE r.rulename <> '_RETURN'
 UNION ALL
-SELECT 'row security', c.nspname, c.relname, '', 'pg_catalog.pg_class'::regclass, c.oid, -1, true, NULL, NULL, NULL,
-       jsonb_build_object('forced', c.relforcerowsecurity) FROM rel c WHERE c.relrowsecurity
-UNION ALL
-SELECT 'policy', t.nspname, t.relname, p.polname, 'pg_catalog.pg_policy'::regclass, p.oid, 0, true, NULL, NULL, NULL,
-       jsonb_build_object('command', p.polcmd, 'permissive', p.polpermissive,
-         'roles', (SELECT string_agg(CASE u.role WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(u.role)::text END, ', '
-                            ORDER BY CASE u.role WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(u.role)::text END)
-                     FROM unnest(p.polroles) u(role)))
-  FROM pg_catalog.pg_policy p JOIN rel t ON t.oid = p.polrelid
-UNION ALL
 SELECT 'sequence', coalesce(o.nspname, c.nspname), coalesce(o.relname, ''), c.relname, 'pg_catalog.pg_class'::regclass, c.oid, 0, true,
        CASE WHEN o.oid IS NULL THEN c.relowner END, 's', c.relacl,
        jsonb_build_object('type', q.seqtypid::regtype::text, 'start', q.seqstart, 'increment', q.seqincrement, 'minimum', q.seqmin, 'maximum', q.seqmax,
@@ -107,9 +98,9 @@ SELECT CASE WHEN g.aggfnoid IS NOT NULL THEN 'aggregate' WHEN to_jsonb(p) ->> 'p
        'pg_catalog.pg_proc'::regclass, p.oid, 0, true, p.proowner, 'f', p.proacl,
        jsonb_build_object('body', nullif(p.prosrc, ''), 'library', nullif(encode(p.probin::text::bytea, 'escape'), ''),
          'language', (SELECT l.lanname FROM pg_catalog.pg_language l WHERE l.oid = p.prolang), 'returns', pg_catalog.pg_get_function_result(p.oid),
-         'arguments', pg_catalog.pg_get_function_arguments(p.oid), 'window', CASE WHEN to_jsonb(p) ->> 'prokind' = 'w' THEN true END,
+         'arguments', pg_catalog.pg_get_function_arguments(p.oid), 'window', CASE WHEN to_jsonb(p) ->> 'prokind' = 'w' OR to_jsonb(p) ->> 'proiswindow' = 'true' THEN true END,
          'volatility', p.provolatile, 'strict', nullif(p.proisstrict, false), 'security definer', nullif(p.prosecdef, false),
-         'leakproof', nullif(p.proleakproof, false), 'parallel', p.proparallel, 'cost', p.procost, 'rows', nullif(p.prorows, 0),
+         'leakproof', nullif(p.proleakproof, false), 'parallel', p.proparallel, 'cost', p.procost::numeric, 'rows', nullif(p.prorows, 0)::numeric,
          'settings', nullif(array_to_string(p.proconfig, ', '), ''),
          'support', nullif(coalesce(to_jsonb(p) ->> 'prosupport', '-'), '-'))
        || CASE WHEN g.aggfnoid IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('state function', g.aggtransfn, 'state type', pg_catalog.format_type(g.aggtranstype, NULL),
@@ -211,11 +202,6 @@ SELECT 'language', '', '', l.lanname, 'pg_catalog.pg_language'::regclass, l.oid,
 UNION ALL
 SELECT 'access method', '', '', a.amname, 'pg_catalog.pg_am'::regclass, a.oid, 0, true, NULL, NULL, NULL, jsonb_build_object('handler', a.amhandler, 'type', a.amtype)
   FROM pg_catalog.pg_am a WHERE a.oid >= 16384 AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_am'::regclass AND m.objid = a.oid)
-UNION ALL
-SELECT 'transform', '', '', pg_catalog.format_type(t.trftype, NULL) || ' for ' || l.lanname, 'pg_catalog.pg_transform'::regclass, t.oid, 0, true, NULL, NULL, NULL,
-       jsonb_build_object('functions', concat_ws(' ', t.trffromsql, t.trftosql))
-  FROM pg_catalog.pg_transform t JOIN pg_catalog.pg_language l ON l.oid = t.trflang
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_transform'::regclass AND m.objid = t.oid)
 UNION ALL
 SELECT 'foreign data wrapper', '', '', w.fdwname, 'pg_catalog.pg_foreign_data_wrapper'::regclass, w.oid, 0, true, w.fdwowner, 'F', w.fdwacl,
        jsonb_build_object('handler', nullif(w.fdwhandler, 0)::regprocedure, 'validator', nullif(w.fdwvalidator, 0)::regprocedure,

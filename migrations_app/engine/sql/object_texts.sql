@@ -1,6 +1,6 @@
 -- Texts that a server can only write while it locks the tables that they are about (ACCESS SHARE): catalog, oid, column,
 -- part, text. `relations` names the tables, views or others whose texts are wanted; NULL = all.
--- :parameters relations (oid[]), skip (oid[])   :versions 10+   :needs a lock_timeout
+-- :parameters relations (oid[]), skip (oid[])   :versions 9.5+   :needs a lock_timeout
 WITH space AS (
   SELECT oid FROM pg_catalog.pg_namespace
    WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'towpath') AND nspname !~ '^pg_(temp|toast_temp)_'
