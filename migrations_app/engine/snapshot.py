@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
 
-from . import slots, source_setup
+from . import publishing, slots, source_setup
 from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
@@ -53,6 +53,8 @@ class Snapshot:
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
     shares: dict[int, Shares] = field(default_factory=dict)
     """What is copied of tables, by their oids, in parts that count only together with others of this snapshot."""
+    entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """By which entries of the publication changes of tables come, from before the snapshot on."""
     _export_id: str = ""
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -275,13 +277,16 @@ def _open(
     """Run the opening sequence; again when tables came or went between the publication and the snapshot."""
     for _ in range(_DRIFT_TRIES):
         tables = _selected(run, database, connection)
-        publication = ""
+        publication, brought = "", None
         if slot:
             publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
+            brought = publishing.brought_now(connection, publication) if publication else None
         snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
+        snapshot.entries = brought.entries if brought else {}
         if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
             if slot and not temporary:
-                _remember(run, database, slot, publication, snapshot.lsn)
+                row = brought.row if brought else ""
+                _remember(run, database, slot, publication, row, snapshot.lsn)
             return snapshot
         snapshot.close()
         if slot and not temporary:
@@ -354,7 +359,7 @@ def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[
     return found
 
 
-def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, lsn: int | None) -> None:
+def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, row: str, lsn: int | None) -> None:
     identity = slots.identify(run, database)
     state = run.ports.store.database(database.source_name)
     run.ports.store.save_database(
@@ -362,6 +367,7 @@ def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, lsn
             state,
             slot=slot,
             publication=publication,
+            publication_row=row,
             consistent_point=lsn,
             system_id=identity.system_id,
             timeline=identity.timeline,
