@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
+from typing import cast
 from unittest import mock
 
 import pytest
@@ -11,14 +13,19 @@ from django.test import Client
 from django.urls import reverse
 
 from migrations_app import queue, services
-from migrations_app.engine.errors import CompleteStopped, DrainLate
+from migrations_app.engine.errors import CancelRequested, CompareDiffers, CompleteStopped, DrainLate
+from migrations_app.engine.plan import Side
+from migrations_app.engine.ports import OPENING
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
 from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import MigrationTask
 from migrations_app.runner.lease import Lease
+from migrations_app.runner.ledger import OrmLedger
+from migrations_app.runner.recorder import Recorder
 from migrations_app.services import work
 from tests import factories
+from tests.integration.test_ledger import AtOnce
 
 pytestmark = pytest.mark.django_db
 
@@ -115,3 +122,66 @@ def test_task_run_does_not_press_complete_again_after_back_to_sync() -> None:
         run._press_complete(run.task())
     assert run.task().status == "ready"
     assert told.getvalue().count("Back to sync was pressed") == 1
+
+
+def opening(step: str, **fields: object) -> MigrationTask:
+    """A task that has begun to open its target."""
+    task = factories.running_task(step, **fields)
+    task.ledger.create(
+        side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key, "opening": True}
+    )
+    return task
+
+
+@pytest.mark.parametrize("step", ["complete", "cleanup"])
+def test_retry_goes_on_with_complete_once_a_target_was_being_opened(step: str) -> None:
+    task = opening(step, status="failed")
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("completing", step)
+    claimed(task)
+    assert task.steps.get(name="sync").state != "running"
+
+
+def test_retry_before_any_target_was_opened_goes_back_to_the_sync() -> None:
+    task = factories.running_task("complete", status="failed")
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("running", "sync")
+
+
+def test_complete_cannot_be_cancelled_while_it_opens_the_target(client: Client) -> None:
+    task = opening("complete", status="completing")
+    with pytest.raises(services.Refused, match="the target is being opened"):
+        services.cancel_task(task_id=task.pk, actor=None)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert reverse("tasks:action", args=[task.pk, "cancel"]) not in page
+
+
+def test_what_failed_to_open_its_target_can_be_cancelled() -> None:
+    task = opening("complete", status="failed")
+    services.cancel_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert task.status == "cancelling"
+
+
+def test_no_target_is_opened_once_cancel_was_pressed() -> None:
+    task = factories.running_task("complete", status="completing")
+    task.ledger.create(side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key})
+    claim = claimed(task)
+    services.cancel_task(task_id=task.pk, actor=None)
+    ledger = OrmLedger(claim, cast("Recorder", AtOnce()))
+    mark = ledger.items(Side.TARGET)[0]
+    with pytest.raises(CancelRequested):
+        ledger.amend(replace(mark, detail={**mark.detail, OPENING: True}))
+    assert OPENING not in task.ledger.get().detail
+
+
+def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
+    task = opening("complete", status="completing")
+    work.back_to_sync(claimed(task), CompareDiffers("t differs"))
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("ready", "sync")
+    services.complete_task(task_id=task.pk, actor=None)
+    services.cancel_task(task_id=task.pk, actor=None)
