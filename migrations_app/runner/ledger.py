@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
-from ..engine.errors import CancelRequested
 from ..engine.failpoints import durable
 from ..engine.plan import Side
-from ..engine.ports import OPENING, Kind, LedgerItem
+from ..engine.ports import Kind, LedgerItem
 from ..models import LedgerEntry
 from ..services import work
 from .recorder import Recorder
@@ -23,7 +21,7 @@ class OrmLedger:
     """engine.ports.Ledger on LedgerEntry rows."""
 
     def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
-        self._claim, self._task_id, self._recorder = claim, UUID(claim.task_id), recorder
+        self._task_id, self._recorder = UUID(claim.task_id), recorder
 
     def _open(self) -> Any:
         return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
@@ -71,10 +69,7 @@ class OrmLedger:
     def amend(self, *items: LedgerItem) -> None:
         """See the port."""
 
-        @transaction.atomic
         def write() -> None:
-            if any(item.detail.get(OPENING) for item in items) and not work.may_open(self._claim):
-                raise CancelRequested  # whoever cancelled was promised that no target is opened
             details = {(i.side, i.database, i.kind, i.schema, i.name): i.detail for i in items}
             rows = []
             for row in self._open().filter(database__in={item.database for item in items}):

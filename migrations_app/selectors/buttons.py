@@ -38,9 +38,9 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     How a failed task can be edited depends on what it has made; with `ledger` False neither form is offered.
     """
     allowed = set(allowed_actions(Status(task.status)))
-    if task.status == Status.COMPLETING and past_return(task):
+    if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         allowed -= {Action.CANCEL, Action.KEEP_SYNCING}
-    if task.back_requested:
+    if task.back_requested or (Action.KEEP_SYNCING in allowed and past_return(task)):
         allowed.discard(Action.KEEP_SYNCING)
     if task.error_code not in _GONE or not task.incremental:
         allowed.discard(Action.NEW_COPY)

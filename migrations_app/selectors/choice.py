@@ -10,9 +10,9 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ..engine.states import Action, Status
+from ..engine.states import Action, Status, StepName
 from ..models import MigrationTask
-from ..refusals import past_return, why_not
+from ..refusals import why_not
 from . import labels
 from .checkview import check_view
 from .rows import Viewer, visible_tasks
@@ -57,6 +57,6 @@ def _why_not(task: MigrationTask, action: Action) -> str:
         return check_view(task).why_not
     if why := why_not(action, task):
         return why
-    if action == Action.CANCEL and status == Status.COMPLETING and past_return(task):
+    if action == Action.CANCEL and status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         return _("Complete is past the point where it can be cancelled.")
     return ""

@@ -15,7 +15,6 @@ from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from ..refusals import past_return
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
@@ -170,11 +169,9 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Stop the task and remove what is ours from both servers; target tables stay and are listed. Raises Refused."""
     task = locked(task_id)
     require(Action.CANCEL, task)
-    if task.status == Status.COMPLETING and past_return(task):
+    if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         raise Refused(
             _("Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs.")
-            if task.current_step == StepName.CLEANUP
-            else _("Complete is past the point where it can be cancelled: the target is being opened.")
         )
     said = say("Cancel pressed: stopping, then removing what is ours from both servers.")
     begin_cancel(task, actor=actor, code="TASK-CANCELLING", message=said, new_copy=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from io import StringIO
-from typing import cast
 from unittest import mock
 
 import pytest
@@ -13,19 +11,14 @@ from django.test import Client
 from django.urls import reverse
 
 from migrations_app import queue, services
-from migrations_app.engine.errors import CancelRequested, CompareDiffers, CompleteStopped, DrainLate
-from migrations_app.engine.plan import Side
-from migrations_app.engine.ports import OPENING
+from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
 from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import MigrationTask
 from migrations_app.runner.lease import Lease
-from migrations_app.runner.ledger import OrmLedger
-from migrations_app.runner.recorder import Recorder
 from migrations_app.services import work
 from tests import factories
-from tests.integration.test_ledger import AtOnce
 
 pytestmark = pytest.mark.django_db
 
@@ -150,32 +143,12 @@ def test_retry_before_any_target_was_opened_goes_back_to_the_sync() -> None:
     assert (task.status, task.current_step) == ("running", "sync")
 
 
-def test_complete_cannot_be_cancelled_while_it_opens_the_target(client: Client) -> None:
-    task = opening("complete", status="completing")
-    with pytest.raises(services.Refused, match="the target is being opened"):
-        services.cancel_task(task_id=task.pk, actor=None)
-    client.force_login(factories.user())
-    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
-    assert reverse("tasks:action", args=[task.pk, "cancel"]) not in page
-
-
-def test_what_failed_to_open_its_target_can_be_cancelled() -> None:
-    task = opening("complete", status="failed")
+@pytest.mark.parametrize("status", ["completing", "failed"])
+def test_what_opens_its_target_or_failed_to_can_be_cancelled(status: str) -> None:
+    task = opening("complete", status=status)
     services.cancel_task(task_id=task.pk, actor=None)
     task.refresh_from_db()
     assert task.status == "cancelling"
-
-
-def test_no_target_is_opened_once_cancel_was_pressed() -> None:
-    task = factories.running_task("complete", status="completing")
-    task.ledger.create(side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key})
-    claim = claimed(task)
-    services.cancel_task(task_id=task.pk, actor=None)
-    ledger = OrmLedger(claim, cast("Recorder", AtOnce()))
-    mark = ledger.items(Side.TARGET)[0]
-    with pytest.raises(CancelRequested):
-        ledger.amend(replace(mark, detail={**mark.detail, OPENING: True}))
-    assert OPENING not in task.ledger.get().detail
 
 
 def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
@@ -184,4 +157,4 @@ def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
     task.refresh_from_db()
     assert (task.status, task.current_step) == ("ready", "sync")
     services.complete_task(task_id=task.pk, actor=None)
-    services.cancel_task(task_id=task.pk, actor=None)
+    services.keep_syncing(task_id=task.pk, actor=None)

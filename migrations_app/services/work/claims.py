@@ -181,13 +181,6 @@ def held_task(claim: Claim) -> MigrationTask | None:
     )
 
 
-def may_open(claim: Claim) -> bool:
-    """Say whether targets may be opened now: the claim is good and nobody has pressed Cancel. The task stays locked
-    for the transaction, so that nobody does meanwhile."""
-    task = held_task(claim)
-    return task is not None and task.status != Status.CANCELLING
-
-
 def wake_task(task: MigrationTask) -> None:
     """Queue the wake-up that fits the phase of a task; none when nobody has to work on it."""
     if task.foreground:
