@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import ResolverMatch, reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
@@ -126,6 +126,7 @@ class AuditMiddleware:
             request.audit = {}  # type: ignore[attr-defined]
             response = self.get_response(request)
             self._write(request, response)
+            services.answered()
         return response
 
     def process_view(self, request: HttpRequest, view: object, args: object, kwargs: dict[str, Any]) -> None:
@@ -139,10 +140,21 @@ class AuditMiddleware:
             "subject": subject or " ".join(str(value) for key, value in kwargs.items() if key != "action"),
             "task_id": task_id,
         }
+        rule, match = self._rule(request), request.resolver_match
+        if rule is not None and match is not None and rule.audited:
+            services.asked(action=self._action(match), **request.audit)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _rule(request: HttpRequest) -> access.Rule | None:
+        match = request.resolver_match
+        return access.RULES.get(match.view_name) if match else None
+
+    @staticmethod
+    def _action(match: ResolverMatch) -> str:
+        return "-".join([match.view_name, *([match.kwargs["action"]] if "action" in match.kwargs else [])])
 
     def _write(self, request: HttpRequest, response: HttpResponse) -> None:
-        facts, match = getattr(request, "audit", {}), request.resolver_match
-        rule = access.RULES.get(match.view_name) if match else None
+        facts, match, rule = getattr(request, "audit", {}), request.resolver_match, self._rule(request)
         if not facts or match is None or rule is None or not rule.audited:
             return
         failed = response.status_code >= 500
@@ -150,5 +162,4 @@ class AuditMiddleware:
         if getattr(request, "refused", False) or (response.status_code >= 400 and not failed and not denied):
             return
         message = "Broke off with an error." if failed else "Refused: the role does not allow it." if denied else ""
-        action = "-".join([match.view_name, *([match.kwargs["action"]] if "action" in match.kwargs else [])])
-        services.record_request(action=action, message=message, **facts)
+        services.record_request(action=self._action(match), message=message, **facts)

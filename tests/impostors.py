@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
+import os
+import random
 import re
+import select
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import psycopg
 
 from migrations_app.engine.forwarder_process import pump
 
@@ -263,3 +268,76 @@ def _pump(source: socket.socket, sink: socket.socket, change: Callable[[bytes], 
     with contextlib.suppress(OSError, ValueError):
         while data := source.recv(65536):
             sink.sendall(change(data))
+
+
+_CANCEL = 80877102
+
+
+def sharing(port: int, password: str) -> Talk:
+    """Brings each transaction to any of two sessions of the server at `port`, as poolers do that share out sessions by
+    transaction. Both are given the settings that the client logs in with."""
+
+    def talk(client: socket.socket) -> None:
+        head = _exactly(client, 8)
+        body = _exactly(client, struct.unpack("!i", head[:4])[0] - 8)
+        with socket.create_connection(("127.0.0.1", port)) as first:
+            first.sendall(head + body)
+            if struct.unpack("!i", head[4:])[0] == _CANCEL:
+                return
+            words = [word.decode() for word in body.split(b"\0")]
+            given = dict(zip(words[::2], words[1::2], strict=False))
+            _log_in(client, first)
+            with (
+                psycopg.connect(
+                    host="127.0.0.1",
+                    port=port,
+                    user=given["user"],
+                    password=password,
+                    dbname=given["database"],
+                    options=given.get("options", ""),
+                    application_name=given.get("application_name", ""),
+                ) as other,
+                socket.socket(fileno=os.dup(other.pgconn.socket)) as second,
+            ):
+                second.setblocking(True)
+                _share(client, first, second)
+
+    return talk
+
+
+def _log_in(client: socket.socket, server: socket.socket) -> None:
+    """Pass everything on until the server is ready."""
+    while True:
+        readable, _, _ = select.select([client, server], [], [])
+        if client in readable:
+            server.sendall(client.recv(65536))
+        if server in readable:
+            kind, frame = _frame(server)
+            client.sendall(frame)
+            if kind == b"Z":
+                return
+
+
+def _frame(sock: socket.socket) -> tuple[bytes, bytes]:
+    head = _exactly(sock, 5)
+    return head[:1], head + _exactly(sock, struct.unpack("!i", head[1:])[0] - 4)
+
+
+def _share(client: socket.socket, *servers: socket.socket) -> None:
+    at, waiting, dice = 0, 0, random.Random(4)  # noqa: S311 - which session it is
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            readable, _, _ = select.select([client, servers[at]], [], [])
+            if servers[at] in readable:
+                kind, frame = _frame(servers[at])
+                client.sendall(frame)
+                if kind == b"Z":
+                    waiting -= 1
+                    if not waiting and frame[5:] == b"I":
+                        at = dice.randrange(2)
+            elif client in readable:
+                kind, frame = _frame(client)
+                waiting += kind in (b"Q", b"S")
+                servers[at].sendall(frame)
+                if kind == b"X":
+                    return

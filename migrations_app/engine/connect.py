@@ -25,7 +25,7 @@ from .handshake import accepted_methods
 from .names import application_name
 from .onlooker import Onlooker
 from .patience import Session, Tell, Watcher, tell_wait
-from .pins import BLANKS, ESCAPES_SINCE, PINS_BY_VERSION, pinned_options
+from .pins import BLANKS, ESCAPES_SINCE, PINS, PINS_BY_VERSION, dropped, pinned_options
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
@@ -58,11 +58,17 @@ def codec_of(connection: Connection) -> str:
     return "utf-8" if connection.info.encoding == "ascii" else connection.info.encoding
 
 
-def set_all(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set parameters of a session in one statement, so all or none. Raises psycopg's errors."""
-    if settings:
-        calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
-        connection.execute(f"SELECT {calls}".encode(), [word for pair in settings.items() for word in pair])
+def set_all(connection: Connection, settings: Mapping[str, str], asking: str = "NULL") -> object:
+    """Set parameters of a session in one statement, so all or none; return what an expression comes to there.
+
+    Raises psycopg's errors.
+    """
+    if not settings:
+        return None
+    calls = ", ".join([asking, *["pg_catalog.set_config(%s, %s, false)"] * len(settings)])
+    words = [word for pair in settings.items() for word in pair]
+    row = connection.execute(f"SELECT {calls}".encode(), words).fetchone()
+    return row[0] if row else None
 
 
 def speak(connection: Connection, encoding: str) -> None:
@@ -150,7 +156,7 @@ class Sessions:
         _read_texts(connection)
         if known is None:
             self._versions[side] = connection.info.server_version
-            self._pin_late(connection)
+            self._pin_late(connection, side)
         elif not replication and known < ESCAPES_SINCE:
             self._pin(connection, BLANKS)
         self._sides[connection] = side
@@ -210,17 +216,24 @@ class Sessions:
         forwarder = self.forwarders.known(side)
         return forwarder is not None and forwarder.lost(since)
 
-    def _pin_late(self, connection: Connection) -> None:
-        """Apply the pins that only some versions know, on the very first session, whose version was unknown."""
+    def _pin_late(self, connection: Connection, side: Side) -> None:
+        """Apply the pins that only some versions know, on the very first session, whose version was unknown.
+
+        Raises ConnectFailed when the others have not arrived.
+        """
         version = connection.info.server_version
         late = [more for since, more in PINS_BY_VERSION.items() if version >= since]
-        self._pin(connection, *late, *([BLANKS] if version < ESCAPES_SINCE else []))
+        digits = self._pin(connection, *late, *([BLANKS] if version < ESCAPES_SINCE else []))
+        if digits != PINS["extra_float_digits"]:
+            connection.close()
+            raise dropped(side, digits)
 
     @staticmethod
-    def _pin(connection: Connection, *groups: dict[str, str]) -> None:
+    def _pin(connection: Connection, *groups: dict[str, str]) -> object:
+        """Set pins; return what the session has for one of those that it should have been given at its login."""
         settings = {name: value for pins in groups for name, value in pins.items()}
         with contextlib.nullcontext() if connection.autocommit else connection.transaction():
-            set_all(connection, settings)
+            return set_all(connection, settings, "pg_catalog.current_setting('extra_float_digits')")
 
     def _track(self, connection: Connection) -> None:
         with self._lock:

@@ -261,6 +261,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
         work.state,
         status=TableStatus.COPIED,
         watermark=snapshot.lsn if snapshot else None,
+        published_by=snapshot.entries.get(work.state.oid, ()) if snapshot else (),
         bytes_done=work.bytes_done,
         rows_done=work.rows_done,
     )

@@ -53,7 +53,10 @@ NEXT: dict[str, str] = {
     ),
     "SRC-PLUGIN": template("Install the plugin that the message names on the source, then press Retry."),
     "SRC-PROTOCOL": _PROTOCOL,
-    "SRC-PUBLICATION": template("Press Cancel, then Start again: the publication is made anew."),
+    "SRC-PUBLICATION": template(
+        "Run on the source what the message says, then press Retry and copy the quarantined tables again; where the"
+        " publication is gone, press Cancel, then Start again."
+    ),
     "SRC-SLOTBUSY": _BY_ITSELF,
     "SRC-SLOTGONE": _COPY_ANEW,
     "SRC-SLOTLOST": _COPY_ANEW,

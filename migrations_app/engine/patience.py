@@ -153,6 +153,8 @@ class Session(psycopg.Connection[tuple[object, ...]]):
     """
 
     watcher: Watcher | None = None
+    process: int | None = None
+    """The server's process that was given the session's settings; None where that does not matter."""
 
     def wait(self, gen: PQGen[_Value], interval: float = 0.1, timeout: float | None = None) -> _Value:
         """Run one of psycopg's generators to its end."""

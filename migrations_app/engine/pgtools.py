@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import psycopg
@@ -45,6 +45,18 @@ _WORKING = (
     "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = %s AND state = 'active'"
     " AND coalesce(wait_event_type, '') <> 'Client' AND pid <> pg_catalog.pg_backend_pid()"
 )
+# A table that a session of this run has locked and that somebody waits for who wants it alone.
+_KEPT_WAITING = """
+SELECT min(w.relation::pg_catalog.regclass::text) FROM pg_catalog.pg_locks w
+  JOIN pg_catalog.pg_locks h ON h.locktype = 'relation' AND h.database = w.database AND h.relation = w.relation
+  JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+ WHERE w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock' AND NOT w.granted AND h.granted
+   AND w.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+   AND a.application_name = %s AND a.pid <> w.pid
+"""
+_LOOK_SECONDS = 0.7
+_MOST_WAYS = 5
+_PAUSE_SECONDS = 0.5
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _NEWEST_MAJOR = 18
 # Before these releases a table owner on the source could run code with the rights of the account that dumps.
@@ -158,21 +170,50 @@ def dump_schema(run: Run, database: str, snapshot_id: str, path: Path, *, exclud
         *([f"--snapshot={snapshot_id}"] if snapshot_id else []),
         *(f"--exclude-table={name}" for name in exclude),
     ]
-    started = time.monotonic()
     try:
-        with _password_file(server, path.parent) as password_file:
-            environment = _environment(run, server, password_file)
-            status, words = _run(command, environment, run.ports.control, lambda: _works(run, database))
-        if status and run.sessions.lost(Side.SOURCE, started):
-            raise ConnectionLost(say("Lost the SSH connection to the source's bastion while reading the schema."))
-        if status and _NO_SPACE in words:
-            raise WorkerFull(path.parent)
-        if status:
-            raise _failed(database, words, server.password)
+        _dump(run, server, database, command, path.parent)
         with durable("local.archive"):
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+class _GaveWay(Exception):
+    """Somebody waits for a lock of pg_dump's; `args` names the table."""
+
+
+def _dump(run: Run, server: Server, database: str, command: list[str], folder: Path) -> None:
+    """Run pg_dump to its end; again and again while it keeps somebody waiting for a table, but not for ever."""
+    ways = 0
+    while True:
+        look = (lambda: _kept_waiting(run, database)) if ways < _MOST_WAYS else None
+        started = time.monotonic()
+        try:
+            with _password_file(server, folder) as password_file:
+                environment = _environment(run, server, password_file)
+                works = partial(_works, run, database)
+                status, words = _run(command, environment, run.ports.control, works, look)
+        except _GaveWay as way:
+            ways += 1
+            _tell_way(run, str(way), last=ways == _MOST_WAYS)
+            run.ports.control.sleep(_PAUSE_SECONDS * ways)
+            continue
+        if not status:
+            return
+        if run.sessions.lost(Side.SOURCE, started):
+            raise ConnectionLost(say("Lost the SSH connection to the source's bastion while reading the schema."))
+        if _NO_SPACE in words:
+            raise WorkerFull(folder)
+        failure = _failed(database, words, server.password)
+        failure.retryable = failure.retryable or ways > 0  # what went first may have dropped a table
+        raise failure
+
+
+def _tell_way(run: Run, label: str, *, last: bool) -> None:
+    told = say("Somebody waits for {label} on the source: it goes first.", label=label)
+    if last:
+        told += say(" The schema is read once more, and who comes now has to wait until that is done.")
+    run.ports.store.event("warning" if last else "info", "COPY-GAVEWAY", told)
 
 
 def _conninfo(server: Server, database: str) -> str:
@@ -256,6 +297,16 @@ def _works(run: Run, database: str) -> str:
     return str(time.monotonic()) if row and row[0] else ""
 
 
+def _kept_waiting(run: Run, database: str) -> str:
+    """Return a table that somebody waits for because a session of this run has it; "" when there is none."""
+    try:
+        with run.sessions.session(Side.SOURCE, database) as asking:
+            row = asking.execute(_KEPT_WAITING, (application_name(run.plan.key, run.plan.epoch),)).fetchone()
+    except (EngineError, psycopg.Error):
+        return ""
+    return str(row[0]) if row and row[0] else ""
+
+
 def _used(child: subprocess.Popen[bytes]) -> str:
     """Return how long a process has run so far; it changes while it works."""
     with contextlib.suppress(OSError):
@@ -264,11 +315,16 @@ def _used(child: subprocess.Popen[bytes]) -> str:
 
 
 def _run(
-    command: list[str], environment: dict[str, str], control: Control, works: Callable[[], str] | None = None
+    command: list[str],
+    environment: dict[str, str],
+    control: Control,
+    works: Callable[[], str] | None = None,
+    kept_waiting: Callable[[], str] | None = None,
 ) -> tuple[int, str]:
     """Run a program to its end and return (status, stderr). It is ended when the run must stop.
 
-    Raises ConnectionLost when neither it nor its server (`works`) has done anything for a minute.
+    Raises ConnectionLost when neither it nor its server (`works`) has done anything for a minute, _GaveWay when
+    `kept_waiting` names somebody whom it keeps waiting.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
     with tempfile.TemporaryFile() as words:
@@ -276,6 +332,7 @@ def _run(
             launcher, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment, cwd="/"
         )
         patience, used = Patience(control.check, works), ""
+        looked = time.monotonic()
         try:
             while True:
                 before, used = used, _used(child)
@@ -287,6 +344,10 @@ def _run(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(0.2)
                     break
+                if kept_waiting is not None and time.monotonic() - looked >= _LOOK_SECONDS:
+                    looked = time.monotonic()
+                    if waits := kept_waiting():
+                        raise _GaveWay(waits)
         finally:
             _end(child)
         words.seek(0)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
-_PINS = {
+from .errors import ConnectFailed
+from .plan import Side
+from .wording import noun, say
+
+PINS = {
     # Text forms must be the same on both servers, or values change silently on the way (dates above all).
     "datestyle": "ISO",
     "intervalstyle": "postgres",
@@ -54,7 +58,7 @@ def pinned_options(version: int, **extra: str | None) -> str:
     None leaves a pin out: the server's own value is in force. Before 9.5 a server takes no value with blanks there;
     `Sessions.open` sets such pins itself.
     """
-    pins: dict[str, str | None] = dict(_PINS)
+    pins: dict[str, str | None] = dict(PINS)
     for since, more in PINS_BY_VERSION.items():
         if version >= since:
             pins.update(more)
@@ -62,3 +66,19 @@ def pinned_options(version: int, **extra: str | None) -> str:
     # The server splits at white space and takes a backslash as "the next character is meant".
     kept = {name: value for name, value in pins.items() if value is not None}
     return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", value) for name, value in kept.items())
+
+
+def dropped(side: Side, digits: object) -> ConnectFailed:
+    """Return the error for a session that has `digits` for extra_float_digits instead of the pin."""
+    return ConnectFailed(
+        say(
+            "The settings that our sessions ask for do not reach the {side}: {names}.",
+            side=noun(side),
+            names=say("{key} is {settings}", key="extra_float_digits", settings=str(digits)),
+        ),
+        hint=say(
+            "Connection poolers and proxies may drop them, and then values could change on the way. "
+            "Enter the address of the PostgreSQL server itself."
+        ),
+        code="POOLER-REFUSED",
+    )

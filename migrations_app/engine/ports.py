@@ -138,6 +138,8 @@ class DatabaseState:
     """Marks of what has been told of tables that changed on the source and on the target did not."""
     shapes_seen: str = ""
     """What the source's tables looked like then: another worker need not read very many of them to find the same."""
+    publication_row: str = ""
+    """Which version of the publication's own row was seen last: it is another one once somebody has altered it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,8 @@ class TableState:
     watermark: int | None = None
     """LSN of the snapshot under which it was copied; the stream skips changes committed before it."""
     unlogged: bool = False
+    published_by: Sequence[int] = ()
+    """Numbers of the entries of the publication that brought its changes at `watermark`; empty: not known."""
 
     @property
     def set_aside(self) -> bool:

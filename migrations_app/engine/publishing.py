@@ -63,20 +63,36 @@ class Brought:
     """What a publication brings now.
 
     `kinds` of changes that the server knows, and those `kept_back` of them. `tables`: oids of those whose rows it
-    brings all, with all their columns. `entries`: the number of the entry of each table that it lists by itself; taken
-    out and put back, a table has another one.
+    brings all, with all their columns. `entries`: the numbers of the entries that bring a table, its own and those of
+    the partitioned ones above it; taken out and put back, a table has others. `row`: which version of its own row the
+    publication has.
     """
 
     kinds: tuple[str, ...]
     kept_back: tuple[str, ...]
     tables: frozenset[int]
-    entries: Mapping[int, int] = field(default_factory=dict)
+    entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    row: str = ""
+
+
+_LISTED = """
+WITH RECURSIVE down AS (
+  SELECT r.prrelid AS relid, r.oid AS entry,
+         coalesce(pg_catalog.row_to_json(r) ->> 'prqual', pg_catalog.row_to_json(r) ->> 'prattrs') IS NOT NULL AS limits
+    FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+   WHERE p.pubname = %s
+  UNION ALL
+  SELECT i.inhrelid, down.entry, false
+    FROM down JOIN pg_catalog.pg_class c ON c.oid = down.relid AND c.relkind = 'p'
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = down.relid)
+SELECT relid::bigint, entry::bigint, limits FROM down ORDER BY 2
+"""
 
 
 def brought_now(connection: Connection, name: str) -> Brought | None:
     """Return what a publication brings, None when there is none of that name. Raises psycopg's errors."""
     row = connection.execute(
-        "SELECT pubinsert, pubupdate, pubdelete, (row_to_json(p) ->> 'pubtruncate')::bool"
+        "SELECT xmin::text, pubinsert, pubupdate, pubdelete, (row_to_json(p) ->> 'pubtruncate')::bool"
         " FROM pg_catalog.pg_publication p WHERE pubname = %s",
         (name,),
     ).fetchone()
@@ -86,20 +102,20 @@ def brought_now(connection: Connection, name: str) -> Brought | None:
         "SELECT t.relid::bigint FROM pg_catalog.pg_get_publication_tables(%s) t",  # of a name that is there
         (name,),
     ).fetchall()
-    listed = connection.execute(
-        "SELECT r.prrelid::bigint, r.oid::bigint,"
-        " coalesce(row_to_json(r) ->> 'prqual', row_to_json(r) ->> 'prattrs') IS NOT NULL"
-        " FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid"
-        " WHERE p.pubname = %s",
-        (name,),
-    ).fetchall()
-    limited = {int(str(table)) for table, _, limits in listed if limits}
-    known = {kind: bool(comes) for kind, comes in zip(_KINDS, row, strict=True) if comes is not None}
+    entries: dict[int, tuple[int, ...]] = {}
+    limited: set[int] = set()
+    for table, entry, limits in connection.execute(_LISTED.encode(), (name,)).fetchall():
+        oid = int(str(table))
+        entries[oid] = (*entries.get(oid, ()), int(str(entry)))
+        limited |= {oid} if limits else set()
+    version, *comes = row
+    known = {kind: bool(one) for kind, one in zip(_KINDS, comes, strict=True) if one is not None}
     return Brought(
         kinds=tuple(known),
-        kept_back=tuple(kind for kind, comes in known.items() if not comes),
+        kept_back=tuple(kind for kind, one in known.items() if not one),
         tables=frozenset(int(str(table)) for (table,) in brought) - limited,
-        entries={int(str(table)): int(str(entry)) for table, entry, _ in listed},
+        entries=entries,
+        row=str(version),
     )
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
 
-from . import slots, source_setup
+from . import publishing, slots, source_setup
 from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
@@ -56,6 +56,8 @@ class Snapshot:
     """Oids of tables that the holder has locked, and that nobody has emptied or rewritten since the snapshot."""
     shares: dict[int, Shares] = field(default_factory=dict)
     """What is copied of tables, by their oids, in parts that count only together with others of this snapshot."""
+    entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """By which entries of the publication changes of tables come, from before the snapshot on."""
     _export_id: str = ""
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -284,10 +286,12 @@ def _open(
     for _ in range(_DRIFT_TRIES):
         tables = _moving(run, database, _tables(run, connection))
         publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
+        brought = publishing.brought_now(connection, publication) if publication else None
         snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
+        snapshot.entries = brought.entries if brought else {}
         if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
             if not temporary:
-                _remember(run, database, slot, publication, snapshot.lsn)
+                _remember(run, database, slot, publication, brought.row if brought else "", snapshot.lsn)
             return snapshot
         snapshot.close()
         if not temporary:
@@ -363,7 +367,7 @@ def _moving(run: Run, database: DatabasePlan, tables: list[Table]) -> list[Table
     return moving_tables(tables, run.plan.selection, database.source_name)
 
 
-def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, lsn: int | None) -> None:
+def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, row: str, lsn: int | None) -> None:
     identity = slots.identify(run, database)
     state = run.ports.store.database(database.source_name)
     run.ports.store.save_database(
@@ -371,6 +375,7 @@ def _remember(run: Run, database: DatabasePlan, slot: str, publication: str, lsn
             state,
             slot=slot,
             publication=publication,
+            publication_row=row,
             consistent_point=lsn,
             system_id=identity.system_id,
             timeline=identity.timeline,

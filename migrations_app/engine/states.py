@@ -265,9 +265,9 @@ def may_move(current: Status, new: Status) -> bool:
     """Say whether some rule, an operator's or a worker's, leads from `current` to `new`."""
     by_operator = any(current in rule.allowed_from and rule.leads_to == new for rule in RULES.values())
     # Start with a time set waits as `scheduled` instead of `queued`; resume and retry in the sync need no place in the
-    # queue of full migrations.
+    # queue of full migrations, and once targets are being opened they lead back into Complete.
     waits = (Status.CHECK_PASSED, Status.SCHEDULED)
-    goes_on = {(Status.PAUSED, Status.RUNNING), (Status.FAILED, Status.RUNNING)}
+    goes_on = {(Status.PAUSED, Status.RUNNING), (Status.FAILED, Status.RUNNING), (Status.FAILED, Status.COMPLETING)}
     by_operator = by_operator or (current, new) == waits or (current, new) in goes_on
     return by_operator or new in WORKER_MOVES.get(current, frozenset())
 

@@ -5,7 +5,7 @@ Our rows are the truth. A queue message only wakes a worker up, a page only rend
 
 from __future__ import annotations
 
-from .accounts import AuditEntry, AuditHead, Role, SetupToken, SignInFailure, User
+from .accounts import AuditAsked, AuditEntry, AuditHead, Role, SetupToken, SignInFailure, User
 from .directory import ProviderAccount, Resource, ResourceListing
 from .drafts import CheckItem, ConnectionTest, EndpointTest, Level, SourceObject
 from .endpoints import Endpoint
@@ -17,6 +17,7 @@ from .work import WorkerBeat
 
 __all__ = [
     "ArchiveEntry",
+    "AuditAsked",
     "AuditEntry",
     "AuditHead",
     "CheckItem",

@@ -109,6 +109,23 @@ class AuditEntry(models.Model):
         raise TypeError("audit entries are append-only")
 
 
+class AuditAsked(models.Model):
+    """A request that is being answered: it becomes an audit entry, or none; left over when its process was killed."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    address = models.CharField(max_length=64, blank=True, default="")
+    action = models.CharField(max_length=60)
+    subject = models.CharField(max_length=200, blank=True, default="")
+    about = models.UUIDField(null=True, blank=True)  # the task; it may be gone by the end
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["at"], name="migrations_asked_at_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.subject}"
+
+
 class AuditHead(models.Model):
     """The end of the audit trail's chain, in one row: whoever appends locks it, so that the chain never forks."""
 

@@ -174,6 +174,7 @@ class TaskDatabase(models.Model):
     in_sync = models.BooleanField(default=False)
     told_drift = models.JSONField(default=list, blank=True)  # marks of changes of the source that were told
     shapes_seen = models.CharField(max_length=140, blank=True, default="")  # hash of its tables when that was looked at
+    publication_row = models.CharField(max_length=20, blank=True, default="")  # version of the publication's own row
     spool_host = models.CharField(max_length=80, blank=True, default="")  # whose disk holds the spool; '' = none
     spool_ends = models.BigIntegerField(null=True, blank=True)  # everything before this LSN is in it, or applied
     spool_bytes = models.BigIntegerField(default=0)  # of it, not applied yet
@@ -204,6 +205,7 @@ class TableCopy(models.Model):
     rows_done = models.BigIntegerField(default=0)
     watermark = models.BigIntegerField(null=True, blank=True)
     unlogged = models.BooleanField(default=False)
+    published_by = models.JSONField(default=list, blank=True)  # entries of the publication that brought it then
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -55,6 +55,11 @@ _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name 
 _TABLE_FIELDS = [field.name for field in fields(TableState)]
 
 
+def _table_state(row: dict[str, Any]) -> TableState:
+    status, published_by = TableStatus(row["status"]), tuple(row["published_by"])
+    return TableState(**{**row, "status": status, "published_by": published_by})
+
+
 class OrmStore(Decisions):
     """engine.ports.Store on our rows. Running counts are kept in memory and written about once a second."""
 
@@ -146,7 +151,7 @@ class OrmStore(Decisions):
 
         def read() -> list[TableState]:
             rows = TableCopy.objects.filter(task_id=self._task_id, database=database).order_by("id")
-            return [TableState(**{**row, "status": TableStatus(row["status"])}) for row in rows.values(*_TABLE_FIELDS)]
+            return [_table_state(row) for row in rows.values(*_TABLE_FIELDS)]
 
         return self._recorder.call(read)
 

@@ -20,7 +20,7 @@ from .accounts import (
     set_active,
     setup_token_is_open,
 )
-from .audit import answering, record_request
+from .audit import answered, answering, asked, record_request
 from .base import Changed, NotFound, Refused, Untyped, why_closed
 from .bulk import BULK_ACTIONS, BulkResult, apply_to_many
 from .checking import (
@@ -122,9 +122,11 @@ __all__ = [
     "add_new_table",
     "add_tag",
     "administrator_exists",
+    "answered",
     "answering",
     "apply_drift",
     "apply_to_many",
+    "asked",
     "cancel_task",
     "change_access",
     "change_own_password",

@@ -12,18 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
+from .. import clock
 from ..audit_seal import seal
-from ..engine.wording import Sentence, as_data, rewritten, together
-from ..models import AuditEntry, AuditHead, MigrationTask
+from ..engine.wording import Sentence, as_data, rewritten, template, together
+from ..engine.wording import say as sentence
+from ..models import AuditAsked, AuditEntry, AuditHead, MigrationTask
 
 log = logging.getLogger("towpath.audit")
 _LONGEST_MESSAGE = 2000
 _COMMAND_LINE = "command line"
+_LONGEST_ANSWER = timedelta(minutes=5)  # the web server gives none more than one
+_UNANSWERED = template(
+    "The process that answered this was ended before it was done; the task's history tells whether it took effect."
+)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -34,6 +41,7 @@ class Origin:
     address: str
     said: list[str] = field(default_factory=list)
     entries: int = 0
+    asked: int | None = None
 
 
 _origin: ContextVar[Origin | None] = ContextVar("audit_origin", default=None)
@@ -57,16 +65,58 @@ def say(message: str) -> None:
         origin.said.append(message)
 
 
+def asked(*, actor: str, action: str, subject: str, task_id: UUID | None) -> None:
+    """Write down, before anything is done, what a request asks for: if its process is killed it is told all the same.
+
+    The note goes with the request's first entry, or with `answered`.
+    """
+    origin = _origin.get()
+    if origin is not None:
+        note = AuditAsked.objects.create(
+            at=clock.now(),
+            actor=one_line(actor)[:150],
+            address=origin.address[:64],
+            action=action[:60],
+            subject=one_line(subject)[:200],
+            about=task_id,
+        )
+        origin.asked = note.pk
+
+
+def answered() -> None:
+    """Forget what the request asked for: all that it did is written down. Idempotent."""
+    origin = _origin.get()
+    if origin is not None and origin.asked is not None:
+        AuditAsked.objects.filter(pk=origin.asked).delete()
+
+
+def settle_unanswered(now: datetime) -> None:
+    """Write the entries of requests whose processes ended before they had answered. Inside a transaction."""
+    for note in AuditAsked.objects.filter(at__lt=now - _LONGEST_ANSWER):
+        if not AuditAsked.objects.filter(pk=note.pk).delete()[0]:
+            continue
+        with answering(note.address):
+            record(
+                actor=note.actor,
+                action=note.action,
+                subject=note.subject,
+                message=sentence(_UNANSWERED),
+                task=MigrationTask.objects.filter(pk=note.about).first() if note.about else None,
+            )
+
+
 @contextmanager
 def apart(*, actor: str, action: str, subject: str, task: MigrationTask | None) -> Iterator[None]:
-    """Write an entry of its own for what is done inside, with what services say there; none if that fails."""
+    """Write an entry of its own for what is done inside, with what services say there; neither if that fails."""
     origin = _origin.get()
     before = list(origin.said) if origin else []
     try:
         if origin is not None:
             origin.said.clear()
-        yield
-        record(actor=actor, action=action, subject=subject, message=together(origin.said) if origin else "", task=task)
+        with transaction.atomic():
+            yield
+            message = together(origin.said) if origin else ""
+            record(actor=actor, action=action, subject=subject, message=message, task=task)
     finally:
         if origin is not None:
             origin.said[:] = before
@@ -86,7 +136,9 @@ def record(
         words=_words(message),
         task=task,
     )
-    _append(entry)
+    with transaction.atomic():
+        _append(entry)
+        answered()
     if origin is not None:
         origin.entries += 1
     log.info("actor=%r address=%r action=%r subject=%r", entry.actor, entry.address, entry.action, entry.subject)

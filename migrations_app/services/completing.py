@@ -12,7 +12,7 @@ from ..engine.wording import as_data, say
 from ..models import MigrationTask
 from ..refusals import past_return
 from .base import Actor, Refused, TaskId, locked, move, note, require, touch
-from .lifecycle import return_to_sync
+from .resuming import return_to_sync
 
 
 @transaction.atomic

@@ -20,9 +20,9 @@ from ..engine.states import Action, Status
 from ..engine.wording import listing, say
 from ..models import MigrationTask, RowPermission, ShapeLeave, TableCopy
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require
-from .lifecycle import go_on
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
+from .resuming import go_on
 
 _SAID = say("The conflict is decided; trying again from where it stopped.")
 _SAID_DRIFT = say("It is decided what becomes of the changed table; trying again from where it stopped.")

@@ -22,7 +22,8 @@ from ..engine.wording import NOTHING, Sentence, as_data, listing, say, together
 from ..models import MigrationTask, Sample, TaskDatabase
 from .base import locked, move, note, touch
 from .figures import UNKNOWN, no_more_tries
-from .lifecycle import begin_cancel, go_on
+from .lifecycle import begin_cancel
+from .resuming import go_on
 
 _HOLDING = (Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.PAUSED, Status.FAILED)
 _WORKING = (Status.RUNNING, Status.READY)

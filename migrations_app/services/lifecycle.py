@@ -16,14 +16,13 @@ from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
-from .figures import UNKNOWN, forget_sync, no_more_tries
+from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
 from .new_tables import refuse_undecided
 from .quarantine import refuse_quarantined
+from .resuming import MIGRATE_STEPS, go_on
 from .scheduling import time_in_words
 from .selecting import planned_databases
-
-_MIGRATE_STEPS = {"", StepName.SCHEMA, StepName.COPY, StepName.INDEX}
 
 
 @transaction.atomic
@@ -125,52 +124,6 @@ def retry_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     require(Action.RETRY, task)
     go_on(task, actor, "TASK-RETRIED", said_of_retry(task))
     return task
-
-
-def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
-    """Back into the queue of full migrations, or straight into the sync when the copy is done."""
-    cleared: dict[str, Any] = {
-        "error_code": "",
-        "error_message": "",
-        "error_hint": "",
-        "conflict": {},
-        "drift": {},
-        "failing_since": None,
-        "tries": 0,
-        "not_before": None,
-        "paused_for": None,
-    }
-    now = clock.now()
-    forget_sync(task)  # what a worker saw last, maybe after it was told to stop
-    Step.objects.filter(task=task, state="failed").update(state="pending")
-    if task.current_step in _MIGRATE_STEPS or not task.incremental:
-        move(
-            task,
-            Status.QUEUED,
-            actor=actor,
-            code=code,
-            message=message,
-            queued_at=task.queued_at or now,
-            woken_at=now,
-            **cleared,
-        )
-        if not task.foreground:
-            queue.wake("migrate")
-        return
-    return_to_sync(task)
-    move(task, Status.RUNNING, actor=actor, code=code, message=message, woken_at=now, **cleared)
-    if not task.foreground:
-        queue.wake("sync", str(task.pk))
-
-
-def return_to_sync(task: MigrationTask) -> None:
-    """Put the steps back to where the sync runs; the status is the caller's business."""
-    after = [StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
-    Step.objects.filter(task=task, name__in=after).update(
-        state="pending", started_at=None, finished_at=None, progress_done=0, note=""
-    )
-    Step.objects.filter(task=task, name=StepName.SYNC).update(state="running", finished_at=None)
-    MigrationTask.objects.filter(pk=task.pk).update(current_step=StepName.SYNC)
 
 
 @transaction.atomic
@@ -350,7 +303,7 @@ def try_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 
 
 def _wake(task: MigrationTask) -> None:
-    if task.status == Status.CANCELLING or (task.current_step not in _MIGRATE_STEPS and task.incremental):
+    if task.status == Status.CANCELLING or (task.current_step not in MIGRATE_STEPS and task.incremental):
         queue.wake("sync", str(task.pk))
     else:
         queue.wake("migrate")

@@ -152,6 +152,32 @@ ELSEWHERE = {
             "B22",
             "the publication mended as the hint says",
         ),
+        "test_a_table_put_back_between_two_slices_is_told_once_and_quarantined": (
+            "B22",
+            "a table taken out and put back between two slices",
+        ),
+        "test_a_table_put_back_while_all_tables_are_copied_is_told_by_the_sync": (
+            "B22",
+            "a table taken out and put back during the copy",
+        ),
+        "test_a_partitioned_table_put_back_is_told_of_a_partition_that_only_it_brings": (
+            "B22",
+            "a partitioned table taken out and put back",
+        ),
+        "test_kinds_of_changes_kept_back_between_two_slices_are_told_once": (
+            "B22",
+            "updates kept back for a while between two slices",
+        ),
+    },
+    "postgres/test_sync_pooled.py": {
+        "test_a_pooler_that_drops_settings_is_told_before_anything_is_applied": (
+            "B20",
+            "a pooler that drops settings comes between during the sync",
+        ),
+        "test_a_pooler_that_shares_out_transactions_applies_nothing_where_triggers_fire": (
+            "B20",
+            "a pooler that shares out transactions comes before the target during the sync",
+        ),
     },
     "postgres/test_sync_faults.py": {
         "test_another_target_behind_the_address_is_refused": ("C7", "another server behind the target's address"),

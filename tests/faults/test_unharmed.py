@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -63,3 +64,34 @@ def test_an_alter_table_of_the_application_never_waits_for_long(scene: Scene, re
     record_property("seen", f"{seen['done']} times, kept waiting {seen['kept waiting']} times")
     assert seen["kept waiting"] == 0
     scene.assert_whole(writers)
+
+
+@pytest.mark.fault("B21", "ALTER TABLE while the schema of many tables is read over a slow line")
+def test_an_alter_table_does_not_wait_for_the_schema_to_be_read_over_a_slow_line(
+    scene: Scene, record_property: Record
+) -> None:
+    scene.at("source", "; ".join(f"CREATE TABLE more{n} (id int PRIMARY KEY, v text)" for n in range(300)))
+    waits: list[float] = []
+    with slowed(scene, 60_000) as (driver, proxies):
+        for _ in range(2):
+            driver.until(lambda: locked(scene, "big"), "pg_dump's lock", 60)
+            began = time.monotonic()
+            scene.at("source", "SET lock_timeout = '2s'; ALTER TABLE big ALTER id SET NOT NULL")
+            waits.append(time.monotonic() - began)
+            assert driver.step is StepName.SCHEMA
+        for proxy in proxies.values():
+            proxy.rate = 0
+        driver.until_in_sync(120)
+    record_property("seen", ", ".join(f"waited {seconds:.1f} s" for seconds in waits))
+    assert "big" in driver.told("COPY-GAVEWAY")
+    scene.assert_whole()
+
+
+def locked(scene: Scene, table: str) -> bool:
+    """Say whether a session of ours holds a lock on a table of the source."""
+    rows = scene.at(
+        "source",
+        "SELECT a.pid FROM pg_locks JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'towpath:%'"
+        f" AND locktype = 'relation' AND granted AND relation = '{table}'::regclass AND a.state <> 'active'",
+    )
+    return bool(rows)

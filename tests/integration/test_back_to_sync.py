@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from migrations_app import queue, services
-from migrations_app.engine.errors import CompleteStopped, DrainLate
+from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
 from migrations_app.management.cli.foreground import ForegroundRun
@@ -115,3 +115,46 @@ def test_task_run_does_not_press_complete_again_after_back_to_sync() -> None:
         run._press_complete(run.task())
     assert run.task().status == "ready"
     assert told.getvalue().count("Back to sync was pressed") == 1
+
+
+def opening(step: str, **fields: object) -> MigrationTask:
+    """A task that has begun to open its target."""
+    task = factories.running_task(step, **fields)
+    task.ledger.create(
+        side="target", database="shop", kind="bookmark", name="towpath", detail={"task": task.key, "opening": True}
+    )
+    return task
+
+
+@pytest.mark.parametrize("step", ["complete", "cleanup"])
+def test_retry_goes_on_with_complete_once_a_target_was_being_opened(step: str) -> None:
+    task = opening(step, status="failed")
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("completing", step)
+    claimed(task)
+    assert task.steps.get(name="sync").state != "running"
+
+
+def test_retry_before_any_target_was_opened_goes_back_to_the_sync() -> None:
+    task = factories.running_task("complete", status="failed")
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("running", "sync")
+
+
+@pytest.mark.parametrize("status", ["completing", "failed"])
+def test_what_opens_its_target_or_failed_to_can_be_cancelled(status: str) -> None:
+    task = opening("complete", status=status)
+    services.cancel_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert task.status == "cancelling"
+
+
+def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
+    task = opening("complete", status="completing")
+    work.back_to_sync(claimed(task), CompareDiffers("t differs"))
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("ready", "sync")
+    services.complete_task(task_id=task.pk, actor=None)
+    services.keep_syncing(task_id=task.pk, actor=None)

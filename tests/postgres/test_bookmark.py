@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -62,10 +63,27 @@ def test_a_batch_of_another_epoch_or_position_fails_as_a_whole(
     with target_cluster.connect(target_db) as connection:
         bookmark.create(connection)
         bookmark.reset(connection, "aa", 0x4D, 5)
-        claim = bookmark.CLAIM_SQL.replace(b"$1", b"%s").replace(b"$2", b"%s").replace(b"$3", b"%s")
         with pytest.raises(psycopg.errors.DivisionByZero):
-            connection.execute(claim, (lsn, epoch, "aa"))
-        assert connection.execute(claim, ("0/4D", 5, "aa")).rowcount == 1
+            claim(connection, lsn, epoch)
+        claim(connection, "0/4D", 5)
+
+
+def claim(connection: psycopg.Connection[Any], lsn: str, epoch: int, process: int | None = None) -> None:
+    text = bookmark.CLAIM_SQL
+    for name, value in {b"$1": lsn, b"$2": str(epoch), b"$3": "aa", b"$4": str(process) if process else None}.items():
+        text = text.replace(name, b"NULL" if value is None else f"'{value}'".encode())
+    assert connection.execute(text).rowcount == 1
+
+
+def test_a_batch_that_comes_to_another_process_fails_as_a_whole(target_cluster: Cluster, target_db: str) -> None:
+    with target_cluster.connect(target_db) as connection:
+        bookmark.create(connection)
+        bookmark.reset(connection, "aa", 0x4D, 5)
+        pid = connection.info.backend_pid
+        with pytest.raises(psycopg.Error) as caught:
+            claim(connection, "0/4D", 5, pid + 1)
+        assert caught.value.sqlstate == bookmark.ELSEWHERE
+        claim(connection, "0/4D", 5, pid)
 
 
 def test_the_schema_goes_with_the_last_task(target_cluster: Cluster, target_db: str) -> None:

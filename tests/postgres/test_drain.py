@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from migrations_app.engine.errors import CompleteStopped, DrainLate
+from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName
@@ -98,14 +99,16 @@ class Killed(BaseException):
     """Stands for the death of the process."""
 
 
-def killed_while_opening(plan: Plan, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_while_opening(
+    plan: Plan, ports: Ports, monkeypatch: pytest.MonkeyPatch, at: str = "refresh_matviews"
+) -> None:
     """Let the process die in the middle of opening the target."""
 
     def dying(*_: Any) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("migrations_app.engine.finishing.refresh_matviews", dying)
+        patched.setattr(f"migrations_app.engine.finishing.{at}", dying)
         with pytest.raises(Killed):
             migrate(plan, ports, StepName.COMPLETE)
 
@@ -139,6 +142,28 @@ def test_once_a_target_was_opened_complete_only_leads_forward(
     migrate(again, ports, StepName.CLEANUP)
     assert_same(source, target)
     assert target.execute("SELECT what FROM audit").fetchall() == [("stuck",)]
+
+
+@pytest.mark.parametrize("at", ["refresh_matviews", "restore_deferred", "fill_late", "restore_state"])
+def test_a_task_cancelled_between_the_steps_of_opening_leaves_its_target_as_it_was_made(
+    plan: Plan,
+    ports: Ports,
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+) -> None:
+    begin(plan, ports)
+    killed_while_opening(plan, ports, monkeypatch, at)
+    with Executor(replace(plan, epoch=2), ports) as executor:
+        assert executor.cancelled() == []
+    assert source.execute("SELECT FROM pg_replication_slots WHERE slot_name ~ %s", (plan.key,)).fetchall() == []
+    assert target.execute("SELECT to_regnamespace('towpath')").fetchone() == (None,)
+    states = (
+        "SELECT tgname::text, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal UNION ALL"
+        " SELECT attname::text, attidentity::text FROM pg_attribute WHERE attrelid = 'customers'::regclass ORDER BY 1"
+    )
+    assert target.execute(states).fetchall() == source.execute(states).fetchall()
 
 
 def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[], None]:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from migrations_app.engine.errors import EngineError, SourceError
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.errors import CompareDiffers, EngineError, SourceError
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Side
+from migrations_app.engine.ports import Kind, LedgerItem, TableState, TableStatus
 from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.session import SyncSession
+from migrations_app.engine.states import StepName
+from migrations_app.engine.steps import recopy
+from tests.fakes import fake_ports
 from tests.postgres import sync_faults_kit
+from tests.postgres.compare_kit import plan_for, running, server
 from tests.postgres.sync_faults_kit import TABLE
 from tests.postgres.sync_kit import Pair
 
@@ -42,7 +54,7 @@ def told_while_it_syncs(pair: Pair, monkeypatch: pytest.MonkeyPatch, *statements
         (
             ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t"),
             "put them back: public.t.",
-            "copy these tables again",
+            "Then copy these tables again",
         ),
         (("DROP PUBLICATION $p",), "is gone from the source", "Start the migration again"),
     ],
@@ -65,7 +77,12 @@ def test_a_publication_mended_as_the_hint_says_lets_the_sync_go_on(pair: Pair, m
         "ALTER PUBLICATION $p SET TABLE t WHERE (id > 5); ALTER PUBLICATION $p SET (publish = 'insert')",
     )
     statements = error.hint.partition("Run on the source: ")[2].partition(". Then")[0]
-    pair.at_source(statements, "INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)", "UPDATE t SET v = 'x'")
+    pair.at_source(statements, "INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)")
+    pair.catch_up()
+    assert only_quarantined(pair, "t", "u")
+    assert any(code == "SRC-PUBLICATION" and "public.t" in words for _, code, words in pair.store.events)
+    copied_again(pair, "t", "u")
+    pair.at_source("UPDATE t SET v = 'x'")
     pair.catch_up()
     pair.assert_equal()
 
@@ -86,39 +103,82 @@ def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_
 PUT_BACK = ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t")
 
 
+def edit(pair: Pair, *statements: str) -> None:
+    pair.at_source(*(one.replace("$p", f'"{pair.state.publication}"') for one in statements))
+
+
 def edited_between_sessions(pair: Pair, *statements: str) -> None:
     """Sync, and run statements on the source once the session is closed."""
     pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
     pair.catch_up()
-    pair.at_source(*(one.replace("$p", f'"{pair.state.publication}"') for one in statements))
+    edit(pair, *statements)
 
 
-def test_a_table_put_back_between_two_slices_is_told_once(pair: Pair) -> None:
-    edited_between_sessions(pair, *PUT_BACK)
+def only_quarantined(pair: Pair, *names: str) -> bool:
+    aside = {table.name for table in pair.store.tables(pair.source_db) if table.status is TableStatus.QUARANTINED}
+    return aside == set(names)
+
+
+def copied_again(pair: Pair, *names: str) -> None:
+    made = [
+        LedgerItem(side=Side.TARGET, database=pair.target_db, kind=Kind.TABLE, schema="public", name=name)
+        for name in names
+    ]
+    pair.ledger.intend(*made)
+    pair.store.asked_again[pair.source_db] = [("public", name) for name in names]
+    with pair.running() as run:
+        recopy.run(run)
+
+
+def test_a_table_put_back_between_two_slices_is_told_once_and_quarantined(pair: Pair) -> None:
+    edited_between_sessions(pair, PUT_BACK[0], "INSERT INTO t VALUES (1)", PUT_BACK[1])
     with pytest.raises(SourceError, match=r"put them back: public\.t\.") as caught:
         pair.catch_up()
     assert caught.value.code == "SRC-PUBLICATION"
-    pair.at_source("INSERT INTO t VALUES (1)", "INSERT INTO u VALUES (1)")
+    pair.at_source("UPDATE t SET v = 'x'", "INSERT INTO u VALUES (1)")
+    pair.catch_up()
+    assert only_quarantined(pair, "t")
+    assert pair.value("SELECT count(*) FROM u", "target") == 1
+
+
+def test_a_table_put_back_is_whole_again_once_it_is_copied_again(pair: Pair) -> None:
+    edited_between_sessions(pair, PUT_BACK[0], "INSERT INTO t VALUES (1)", PUT_BACK[1])
+    with pytest.raises(SourceError, match="put them back"):
+        pair.catch_up()
+    copied_again(pair, "t")
+    pair.at_source("UPDATE t SET v = 'x'")
     pair.catch_up()
     pair.assert_equal()
+    assert only_quarantined(pair)
+
+
+def test_a_table_put_back_while_it_is_copied_again_is_told_afterwards(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.build(TABLE)
+    pair.catch_up()
+    real = recopy.OneTable._meet
+
+    def meanwhile(table: recopy.OneTable, *arguments: Any) -> None:
+        edit(pair, PUT_BACK[0], "INSERT INTO t VALUES (1)", PUT_BACK[1])
+        real(table, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recopy.OneTable, "_meet", meanwhile)
+        copied_again(pair, "t")
+    with pytest.raises(SourceError, match="put them back"):
+        pair.catch_up()
 
 
 def test_a_table_put_back_beside_one_that_is_missing_is_told_after_that_one(pair: Pair) -> None:
     edited_between_sessions(pair, *PUT_BACK, "ALTER PUBLICATION $p DROP TABLE u")
     with pytest.raises(SourceError, match=r"Missing: public\.u\."):
         pair.catch_up()
-    pair.at_source(f'ALTER PUBLICATION "{pair.state.publication}" ADD TABLE u')
+    edit(pair, "ALTER PUBLICATION $p ADD TABLE u")
     with pytest.raises(SourceError, match=r"put them back: public\.t\."):
         pair.catch_up()
     pair.catch_up()
-
-
-def test_what_another_process_may_have_told_already_is_not_told_again(pair: Pair) -> None:
-    edited_between_sessions(pair, *PUT_BACK)
-    pair.epoch += 1
-    pair.at_source("INSERT INTO t VALUES (1)")
-    pair.catch_up()
-    pair.assert_equal()
+    assert only_quarantined(pair, "t", "u")
 
 
 def test_a_table_put_back_before_the_first_look_of_a_slice_is_told_by_it(
@@ -127,7 +187,77 @@ def test_a_table_put_back_before_the_first_look_of_a_slice_is_told_by_it(
     monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
     pair.build(TABLE)
     with pair.running() as run, SyncSession(run, pair.database) as session:
-        pair.at_source(*(one.replace("$p", f'"{pair.state.publication}"') for one in PUT_BACK))
+        edit(pair, *PUT_BACK)
         with pytest.raises(SourceError, match="put them back"):
             Poll(run, pair.database, session.watch).look(pair.state)
     pair.catch_up()
+
+
+def test_a_partitioned_table_put_back_is_told_of_a_partition_that_only_it_brings(pair: Pair) -> None:
+    pair.build("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    pair.at_source("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
+    pair.at_target("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
+    oid = int(pair.value("SELECT 'p1'::regclass::oid::bigint"))
+    point = pair.state.consistent_point
+    new = TableState(database=pair.source_db, schema="public", name="p1", oid=oid, watermark=point)
+    pair.store.save_tables(new)
+    pair.catch_up()
+    edit(pair, "ALTER PUBLICATION $p DROP TABLE p", "INSERT INTO p VALUES (1)", "ALTER PUBLICATION $p ADD TABLE p")
+    with pytest.raises(SourceError, match=r"put them back: public\.p1\."):
+        pair.catch_up()
+
+
+def test_a_partition_that_stays_published_by_the_table_above_it_is_not_told(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)"
+    )
+    pair.catch_up()
+    edit(pair, "ALTER PUBLICATION $p DROP TABLE p1", "INSERT INTO p VALUES (1)", "ALTER PUBLICATION $p ADD TABLE p1")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_kinds_of_changes_kept_back_between_two_slices_are_told_once(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.at_source("INSERT INTO t VALUES (1)")
+    pair.catch_up()
+    edit(
+        pair,
+        "ALTER PUBLICATION $p SET (publish = 'insert')",
+        "UPDATE t SET v = 'x'",
+        "ALTER PUBLICATION $p SET (publish = 'insert, update, delete, truncate')",
+    )
+    with pytest.raises(SourceError, match="and it is whole again") as caught:
+        pair.catch_up()
+    assert caught.value.code == "SRC-PUBLICATION"
+    pair.catch_up()
+
+
+def test_a_table_put_back_while_all_tables_are_copied_is_told_by_the_sync(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> None:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)")
+    plan = plan_for(
+        server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
+    )
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.SCHEMA).done
+        assert executor.run(StepName.COPY).done
+    publication = ports.store.database(source_db).publication
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(f'ALTER PUBLICATION "{publication}" DROP TABLE t')
+        connection.execute("INSERT INTO t VALUES (1)")
+        connection.execute(f'ALTER PUBLICATION "{publication}" ADD TABLE t')
+    try:
+        with Executor(replace(plan, epoch=2), ports) as executor:  # another worker
+            assert executor.run(StepName.INDEX).done
+            with pytest.raises(SourceError, match=r"put them back: public\.t\."):
+                executor.run(StepName.SYNC)
+            with pytest.raises(CompareDiffers, match=r"public\.t \(quarantined"):  # Complete was pressed before
+                executor.run(StepName.COMPLETE)
+    finally:
+        with running(replace(plan, epoch=99), ports) as run:
+            clean_up(run, keep_target_objects=True)

@@ -20,7 +20,7 @@ from ..wording import say
 from .batch import Batch
 from .batch_path import BatchPath, Built
 from .coalesce import Folding
-from .failures import Texts, explain, is_lost, lease_lost
+from .failures import Texts, explain, is_lost, lease_lost, moved_away
 from .frames import MESSAGE
 from .pending import Pending
 from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
@@ -340,7 +340,7 @@ class Applier:
 
     def _take_back(self, failure: StatementFailed, *, to_point: bool) -> None:
         """Be ready to do the same again row by row. Raises `failure` when that would be of no use."""
-        if lease_lost(failure) or (failure.error and is_lost(failure.error)):
+        if lease_lost(failure) or moved_away(failure) or (failure.error and is_lost(failure.error)):
             raise failure
         self._check()
         self._batches.failed(failure)

@@ -19,11 +19,16 @@ TABLE = "bookmark"
 _TABLE = qualified(TARGET_SCHEMA, TABLE)
 _LOCK = 0x746F7770  # "towp": two tasks may create or drop the schema at the same time
 
-# The division makes a batch of a worker that lost its lease, or that was already applied, fail as a whole.
+# The division makes a batch of a worker that lost its lease, or that was already applied, fail as a whole. So does the
+# logarithm one that a pooler has brought to another process than the one that has the session's settings.
 CLAIM_SQL = (
-    f"UPDATE {_TABLE} SET n = n + 1 / (CASE WHEN lsn = $1::pg_catalog.pg_lsn AND epoch = $2::bigint THEN 1 ELSE 0 END)"  # noqa: S608 - constants
+    f"UPDATE {_TABLE} SET n = n + CASE WHEN pg_catalog.pg_backend_pid() <> $4::int"  # noqa: S608 - constants
+    " THEN pg_catalog.ln((-1 - n)::double precision)::bigint"
+    " ELSE 1 / (CASE WHEN lsn = $1::pg_catalog.pg_lsn AND epoch = $2::bigint THEN 1 ELSE 0 END) END"
     " WHERE task = $3"
 ).encode()
+ELSEWHERE = "2201E"
+"""SQLSTATE of a claim that came to another process."""
 SURE_CLAIM_SQL = sure(CLAIM_SQL.decode()).encode()
 MOVE_SQL = f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn WHERE task = $2".encode()  # noqa: S608 - constants
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from ..connect import Connection
 from ..errors import SourceError
 from ..failover import go_on_at, identity_of, took_over
 from ..names import qualified, quote
-from ..ports import NEVER, DatabaseState, Store, TableState
+from ..ports import NEVER, DatabaseState, Store, TableState, TableStatus
 from ..publishing import Brought
-from ..wording import NOTHING, listing, say
+from ..wording import NOTHING, Sentence, listing, say
 from .explained import require_tables
 from .lag import SourceWatch
 
@@ -57,38 +56,19 @@ def require_same_server(
         )
 
 
-class _Seen(NamedTuple):
-    """What a publication brought at the last look at it, the copy that its slot was made for, and the run's epoch."""
-
-    copy: int | None
-    epoch: int
-    brought: Brought
-
-
-_seen: dict[str, _Seen] = {}  # by slot: what this process saw last; slices are short
-
-
-def publication_seen(state: DatabaseState, epoch: int) -> Brought | None:
-    """Return what a publication brought at the last look; None when another process may have looked since."""
-    last = _seen.get(state.slot)
-    if last is None or last.copy != state.consistent_point or epoch - last.epoch not in (0, 1):
-        return None
-    return last.brought
+_MISSED = (0,)
+"""In place of a table's entries: it was told as missing, so whoever reads that knows what to do when it is back."""
 
 
 def require_publication(
-    watch: SourceWatch,
-    state: DatabaseState,
-    known: Sequence[TableState],
-    epoch: int | None,
-    *,
-    running: bool = False,
-) -> None:
+    store: Store | None, watch: SourceWatch, state: DatabaseState, known: Sequence[TableState], *, running: bool = False
+) -> bool:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
-    Also when a table was taken out since this process looked last, in this `epoch` or the one before, and was put back
-    meanwhile; that is told once. `epoch` None: neither compared nor remembered. Tables that the stream leaves out
-    altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
+    Also when a table was taken out since it was copied and put back meanwhile, whoever did not look then: it is
+    quarantined, and told once. Returns whether tables were quarantined without being told as an error, because their
+    absence was. `store` None: nothing is compared with what was before. Tables that the stream leaves out altogether
+    do not count, nor those dropped on the source while it is `running`, which is told by itself.
     """
     tables = _streamed(known)
     brought = watch.brought(state.publication)
@@ -99,35 +79,77 @@ def require_publication(
         missing &= watch.shapes(list(missing)).keys()
     elif missing and not brought.kept_back:
         require_tables(list(tables.values()), watch.shapes(list(tables)))
-    before = publication_seen(state, epoch) if epoch is not None else None
-    if epoch is not None:
-        _seen[state.slot] = _Seen(state.consistent_point, epoch, _to_remember(before, brought, missing))
-    _require_whole(state.publication, brought, [tables[oid] for oid in missing])
-    entries = before.entries if before else {}
-    back = [tables[oid] for oid, entry in brought.entries.items() if oid in tables and entries.get(oid, entry) != entry]
+    if missing or brought.kept_back:
+        if store is not None:
+            _note_missing(store, state, [tables[oid] for oid in missing], brought)
+        raise _not_whole(state.publication, brought, [tables[oid] for oid in missing])
+    watch.publication = brought
+    return store is not None and _judge(store, state, tables.values(), brought)
+
+
+def _note_missing(store: Store, state: DatabaseState, missing: Sequence[TableState], brought: Brought) -> None:
+    """Remember what is told as missing: when it is back, nobody has to be told a second time that it was away."""
+    store.save_tables(*(replace(table, published_by=_MISSED) for table in missing))
+    if brought.kept_back:
+        _save_row(store, state, "")
+
+
+def _judge(store: Store, state: DatabaseState, tables: Iterable[TableState], brought: Brought) -> bool:
+    """Compare with what brought each table when it was copied. Raises SourceError; see `require_publication`."""
+    fresh, back, told = list[TableState](), list[TableState](), list[TableState]()
+    for table in tables:
+        entries = brought.entries.get(table.oid, ())
+        if table.watermark is None or not entries:
+            continue
+        if not table.published_by:
+            fresh.append(replace(table, published_by=entries))
+        elif set(entries).isdisjoint(table.published_by):
+            (told if tuple(table.published_by) == _MISSED else back).append(table)
+    away = [*back, *told]
+    aside = [replace(one, status=TableStatus.QUARANTINED, watermark=NEVER, published_by=()) for one in away]
+    store.save_tables(*fresh, *aside)
+    before = store.database(state.source_name).publication_row
+    if before != brought.row:
+        _save_row(store, state, brought.row)
+    if told:
+        text = say("{words} They are quarantined until they are copied again.", words=_was_away(state, told))
+        store.event("warning", "SRC-PUBLICATION", text)
     if back:
-        raise _put_back(state.publication, back)
+        raise _put_back(state, back)
+    if before not in ("", brought.row):
+        raise _altered(state.publication)
+    return bool(told)
 
 
-def _to_remember(before: Brought | None, brought: Brought, missing: Collection[int]) -> Brought:
-    """Return what the next look compares with. Tables that are told as missing now are not told again when they are
-    back; what was put back beside them is told then."""
-    if not missing and not brought.kept_back:
-        return brought
-    entries = (before or brought).entries
-    return replace(brought, entries={oid: entry for oid, entry in entries.items() if oid not in missing})
+def _save_row(store: Store, state: DatabaseState, row: str) -> None:
+    store.save_database(replace(store.database(state.source_name), publication_row=row))
 
 
-def _put_back(publication: str, back: Sequence[TableState]) -> SourceError:
+def _was_away(state: DatabaseState, back: Sequence[TableState]) -> Sentence:
+    return say(
+        "Somebody took these tables out of the publication {publication} and put them back: {names}.",
+        publication=state.publication,
+        names=listing(_names(back), 10),
+    )
+
+
+def _put_back(state: DatabaseState, back: Sequence[TableState]) -> SourceError:
     return SourceError(
-        say(
-            "Somebody took these tables out of the publication {publication} and put them back: {names}.",
-            publication=publication,
-            names=listing(_names(back), 10),
-        ),
+        _was_away(state, back),
         hint=say(
-            "What was written to them in between is lost to the sync. Press Retry, then copy these tables again; "
-            "or start the migration again."
+            "What was written to them in between is lost to the sync, so they are quarantined. Press Retry: all other "
+            "tables go on. Then copy these tables again, or drop them from the task; Complete waits for that."
+        ),
+        code="SRC-PUBLICATION",
+    )
+
+
+def _altered(publication: str) -> SourceError:
+    return SourceError(
+        say("Somebody altered the publication {publication}, and it is whole again.", publication=publication),
+        hint=say(
+            "If it kept back updates, deletes or others meanwhile, these are lost to the sync. Press Retry, then "
+            "Compare now, and copy the tables again that differ."
         ),
         code="SRC-PUBLICATION",
     )
@@ -150,9 +172,7 @@ def _publication_gone(publication: str) -> SourceError:
     )
 
 
-def _require_whole(publication: str, brought: Brought, missing: Sequence[TableState]) -> None:
-    if not brought.kept_back and not missing:
-        return
+def _not_whole(publication: str, brought: Brought, missing: Sequence[TableState]) -> SourceError:
     statements = []
     if brought.kept_back:
         statements.append(f"ALTER PUBLICATION {quote(publication)} SET (publish = '{', '.join(brought.kinds)}')")
@@ -162,13 +182,13 @@ def _require_whole(publication: str, brought: Brought, missing: Sequence[TableSt
             statements.append(f"ALTER PUBLICATION {quote(publication)} DROP TABLE ONLY {name}")
         statements.append(f"ALTER PUBLICATION {quote(publication)} ADD TABLE ONLY {name}")
     what = say("does not publish every change any more")
-    raise SourceError(
+    return SourceError(
         say("The publication {publication} {what}.", publication=publication, what=what)
         + (say(" Kept back: {kinds}.", kinds=", ".join(brought.kept_back)) if brought.kept_back else NOTHING)
         + (say(" Missing: {names}.", names=listing(_names(missing), 10)) if missing else NOTHING),
         hint=say(
-            "Somebody changed it, and changes may be lost. Run on the source: {statements}. Then press Retry, and copy "
-            "the tables again that it left out; or start the migration again.",
+            "Somebody changed it, and changes may be lost. Run on the source: {statements}. Then press Retry: tables "
+            "that were missing are quarantined, all others go on. Copy again what the publication left out.",
             statements="; ".join(statements),
         ),
         code="SRC-PUBLICATION",

@@ -12,6 +12,7 @@ from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, Targ
 from ..plan import Side
 from ..wording import NOTHING, Sentence, say, template, verbatim
 from .batch_path import Set
+from .bookmark import ELSEWHERE
 from .pgoutput import Delete, Insert, Update
 from .pipeline import StatementFailed
 from .row_path import Change
@@ -37,6 +38,8 @@ _OBSTACLES = {
     ),
 }
 
+_NOT_PREPARED = ("26000", "42P05")
+"""Of prepared statements that are not there, or that somebody else has made."""
 _UNKNOWN_VALUE = ("22P02", "22P03")
 _WITHOUT_IDENTITY = "55000"  # nothing else that row statements do is refused with it
 
@@ -62,6 +65,15 @@ def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineErr
     context, error = failure.context, failure.error
     if lease_lost(failure):
         return LeaseLost(say("another worker has moved the bookmark on the target"))
+    if moved_away(failure):
+        return TargetError(
+            say(
+                "A connection pooler stands before the target and has brought our session to another process, which "
+                "does not have the session's settings. Nothing was applied there."
+            ),
+            hint=say("Enter the address of the PostgreSQL server itself instead of the pooler's, then retry."),
+            code="POOLER-REFUSED",
+        )
     if isinstance(context, Change):
         return _row_failure(context, error, failure.affected, texts)
     if error is None:
@@ -78,6 +90,12 @@ def _said(context: object) -> Sentence:
 def lease_lost(failure: StatementFailed) -> bool:
     """Say whether the bookmark was no longer where, or whose, this session thought."""
     return failure.context == CLAIM and (failure.error is None or failure.error.sqlstate == "22012")
+
+
+def moved_away(failure: StatementFailed) -> bool:
+    """Say whether the statement came to another process of the server than the one that the session was set up in."""
+    state = failure.error.sqlstate if failure.error else None
+    return state in _NOT_PREPARED or (failure.context == CLAIM and state == ELSEWHERE)
 
 
 def is_lost(error: psycopg.Error) -> bool:

@@ -136,14 +136,13 @@ class SourceWatch:
     """
 
     def __init__(self, connection: Connection, slot: str, store: Store) -> None:
-        self._connection = connection
-        self._slot = slot
-        self._store = store
+        self._connection, self._slot, self._store = connection, slot, store
         self._lock = threading.Lock()
         self._samples: deque[SlotState] = deque(maxlen=1800)
         self._stop = threading.Event()
         self._error: EngineError | None = None
         self._thread = threading.Thread(target=self._run, name=f"watch {slot}", daemon=True)
+        self.publication: Brought | None = None  # as it was last found to be whole
 
     def look(self) -> SlotState:
         """Take a sample now. Raises EngineError."""

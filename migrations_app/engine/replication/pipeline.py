@@ -16,7 +16,7 @@ import psycopg
 from psycopg import pq
 
 from ..connect import Connection, codec_of
-from ..patience import patience_with
+from ..patience import Session, patience_with
 from ..wording import say
 
 _STATEMENTS_UNDER_WAY = 512
@@ -69,6 +69,12 @@ class Pipeline:
         self._names = 0
         self._poll = select.poll()
         self._pg.enter_pipeline_mode()
+
+    @property
+    def process(self) -> bytes | None:
+        """The number of the server's process that was given the session's settings."""
+        process = self._connection.process if isinstance(self._connection, Session) else None
+        return None if process is None else str(process).encode()
 
     @property
     def encoding(self) -> str:

@@ -22,7 +22,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
-from .continuing import publication_seen, require_publication
+from .continuing import require_publication
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
@@ -86,11 +86,9 @@ class Poll:
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
 
     def _look_at_publication(self, state: DatabaseState) -> None:
-        epoch = self._run.plan.epoch
-        before = publication_seen(state, epoch)
-        if state.publication and (before is None or self._watch.brought(state.publication) != before):
-            known = self._run.ports.store.tables(self._database.source_name)
-            require_publication(self._watch, state, known, epoch, running=True)
+        if state.publication and self._watch.brought(state.publication) != self._watch.publication:
+            store = self._run.ports.store
+            require_publication(store, self._watch, state, store.tables(state.source_name), running=True)
 
     @staticmethod
     def _key(facts: str) -> str:

@@ -16,6 +16,7 @@ from ..lsn import format_lsn
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
 from ..outcome import Run
+from ..patience import Session
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, Kind, LedgerItem, TableState
 from ..probe import read_system_id
@@ -77,13 +78,15 @@ def take_for_changes(connection: Connection, state: DatabaseState, encoding: str
     if state.replica_role:
         settings["session_replication_role"] = "replica"
     try:
-        set_all(connection, settings)
+        process = set_all(connection, settings, "pg_catalog.pg_backend_pid()")
     except psycopg.errors.InsufficientPrivilege as error:
         raise TargetError(
             say("The target account may not set session_replication_role any more, so triggers would fire twice."),
             hint=say("Give the account back its right: GRANT SET ON PARAMETER session_replication_role TO it."),
             code="DST-PRIVILEGE",
         ) from error
+    if isinstance(connection, Session):
+        connection.process = int(str(process))
     speak(connection, encoding)
 
 

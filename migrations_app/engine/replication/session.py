@@ -298,8 +298,9 @@ class SyncSession:
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                epoch = self._run.plan.epoch if self._compares_publication else None
-                require_publication(self.watch, state, self.tables(), epoch)
+                store = self._run.ports.store if self._compares_publication else None
+                if require_publication(store, self.watch, state, self.tables()):
+                    self._table_states = None  # some are set aside now
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()

@@ -65,7 +65,7 @@ class TableSession(SyncSession):
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
             if state.publication:
-                require_publication(self.watch, state, self.tables(), None)
+                require_publication(None, self.watch, state, self.tables())
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):

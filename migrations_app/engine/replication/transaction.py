@@ -75,7 +75,7 @@ class Transaction:
             return
         self._pipeline.command(b"BEGIN", context=_BEGINNING, keep=True)
         self.defer()
-        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task]
+        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task, self._pipeline.process]
         claim = bookmark.SURE_CLAIM_SQL if sure else bookmark.CLAIM_SQL
         self._pipeline.command(claim, parameters, expected=1, context=CLAIM, keep=True)
         self.is_open = True

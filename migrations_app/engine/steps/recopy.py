@@ -15,6 +15,7 @@ from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableStatus
+from ..publishing import brought_now
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
@@ -171,8 +172,12 @@ class OneTable:
     def _copy_and_follow(self) -> None:
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
             row = source.execute("SHOW server_encoding").fetchone()
+            publication = self._run.ports.store.database(self._database.source_name).publication
+            brought = brought_now(source, publication) if publication else None
+            published_by = brought.entries.get(self._state.oid, ()) if brought else ()
             stem = temporary_slot_name(self._run.plan.key, database_oid(source), self._run.plan.epoch)
         encoding = str(row[0]) if row else "UTF8"
+        self._state = replace(self._state, published_by=published_by)
         for number in range(1, _TRIES + 1):
             # A name of its own: the server may still be at ending the session of the last one.
             slot = f"{stem}_{self._state.oid}_{number}"

@@ -12,7 +12,7 @@ from ... import clock, queue
 from ...engine.states import Status
 from ...engine.wording import as_data, say
 from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
-from .. import governing
+from .. import audit, governing
 from ..base import move
 from ..sampling import thin_samples
 from .claims import full_phase, sync_phase, waiting, wake_task
@@ -49,6 +49,7 @@ def dispatch(now: datetime | None = None) -> int:
         wake_task(task)
     governing.wake_looks(now)
     governing.release_orphans()
+    audit.settle_unanswered(now)
     _thin_now_and_then()
     return len(due) + _rewake_requests(now)
 
