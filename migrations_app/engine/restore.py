@@ -213,7 +213,7 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
     """
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         connection.execute(archive.setup or b"SELECT 1")
-        later = [entry for entry in archive.entries if made_after_keys(entry)]
+        later = [entry for entry in archive.entries if made_after_keys(entry) or entry.type == "EVENT TRIGGER"]
         entries = claim(run, database, connection, archive.section(PRE_DATA), later)
         _report_storage(run, entries)
         done = 0

@@ -232,6 +232,36 @@ def test_what_is_kept_keeps_its_grants_and_comments(
         assert connection.execute(granted).fetchone() == (0,)
 
 
+CIRCLES = """
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text); INSERT INTO t (v) VALUES ('a'), ('b');
+CREATE FUNCTION whole(t) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1.v || $1.id';
+CREATE INDEX by_whole ON t (whole(t));
+CREATE FUNCTION sound(t) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1.id > 0'; ALTER TABLE t ADD CHECK (sound(t));
+CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS 'DECLARE one t; BEGIN RETURN NEW; END';
+CREATE TRIGGER tells BEFORE UPDATE ON t FOR EACH ROW WHEN (sound(NEW)) EXECUTE FUNCTION told();
+CREATE TABLE tree (id int, k int, up int, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE TABLE tree_1 PARTITION OF tree FOR VALUES IN (1); CREATE TABLE tree_2 PARTITION OF tree FOR VALUES IN (2);
+ALTER TABLE tree ADD FOREIGN KEY (up, k) REFERENCES tree; INSERT INTO tree VALUES (1, 1, NULL), (2, 1, 1), (1, 2, 1);
+CREATE MATERIALIZED VIEW m AS SELECT id, v, count(*) AS n FROM t GROUP BY id; CREATE INDEX m_i ON m (n);
+CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER watching ON sql_drop EXECUTE FUNCTION watch();
+"""
+
+
+@pytest.mark.parametrize("policy", ["keep", "truncate", "recreate"])
+def test_what_needs_each_other_in_circles_is_used_emptied_and_made_anew(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute(CIRCLES.encode())
+    there(target_cluster, plan, OTHERS + CIRCLES)
+    if policy == "keep":
+        there(target_cluster, plan, "TRUNCATE t, tree")
+    assert look(choose(plan, policy)).status is CheckStatus.WARNING
+    migrate(choose(plan, policy))
+    assert same(source_cluster, target_cluster, plan) == []
+
+
 NAMESAKES = """
 CREATE OPERATOR <~> (LEFTARG = {one}, RIGHTARG = {one}, FUNCTION = {one}eq);
 CREATE OPERATOR <~> (LEFTARG = {one}, RIGHTARG = {other}, FUNCTION = {mixed});

@@ -28,6 +28,7 @@ _WORDS = {
     "type": "type",
     "function": "function",
 }
+_WITH_INDEXES = ("r", "p", "m")
 _LARGE = 10 << 30
 _GRANTS_SETTINGS = 150000
 MOST_COLUMNS = 5
@@ -99,9 +100,9 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     there = _things(context, Side.TARGET, database.target_name)
     wanted = {thing.place for thing in _selected(context, database.source_name)}
     taken = [thing for thing in there if thing.place in wanted]
-    tables = {thing.owner for thing in taken if thing.kind in ("r", "p")}
+    tables = {thing.owner for thing in taken if thing.kind in _WITH_INDEXES}
     # An index or sequence of a table that is in the way goes with it.
-    hard = [t for t in taken if t.catalog != "function" and (t.kind in ("r", "p") or t.owner not in tables)]
+    hard = [t for t in taken if t.catalog != "function" and (t.kind in _WITH_INDEXES or t.owner not in tables)]
     soft = [thing for thing in taken if thing.catalog == "function"]
     if hard and context.plan.selection.existing != "refuse":
         return _what_happens(context, database, hard, soft)
