@@ -69,6 +69,21 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LateCheck:
+    """A check whose function reads other tables. `definition` begins with CHECK; all under the target's names."""
+
+    schema: str
+    table: str
+    name: str
+    definition: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What finds it on the target."""
+        return (self.schema, self.table, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Archive:
     """The entries that the task restores, in an order in which they can be run, under the names of the target."""
 
@@ -86,7 +101,10 @@ class Archive:
     populated: frozenset[tuple[str, str]]
     """Materialized views that hold rows on the source."""
     by_table: dict[tuple[str, str], tuple[Entry, ...]] = field(repr=False)
-    """Entries of indexes, keys and statistics by (schema, table)."""
+    """Entries of indexes, keys and statistics by (schema, table), but for the late ones."""
+    late: frozenset[tuple[int, int]] = frozenset()
+    """(catalog, oid) of indexes that must not be built before the rows of all tables are there: see `late`."""
+    late_checks: tuple[LateCheck, ...] = ()
 
     def section(self, section: str) -> list[Entry]:
         """Return the entries of `pre-data` or `post-data`."""
@@ -202,8 +220,14 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
         if selection.mode(name, str(schema), str(view)) != "structure"
     ]
     places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
+    late = connection.execute(query("late_objects")).fetchall()
     return json.dumps(
-        {"kept": sorted(kept), "places": list(map(list, places)), "populated": list(map(list, populated))}
+        {
+            "kept": sorted(kept),
+            "places": list(map(list, places)),
+            "populated": list(map(list, populated)),
+            "late": list(map(list, late)),
+        }
     )
 
 
@@ -274,6 +298,7 @@ def _load(path: Path, notes: Path, modified: int, size: int, renaming: Renaming)
         (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)
         for class_oid, oid, schema, table, kind, name in known["places"]
     }
+    late = frozenset((class_oid, oid) for kind, class_oid, oid, *_ in known.get("late", ()) if kind == "index")
     return Archive(
         entries=entries,
         left_out=rename_left(left, renaming, backslash),
@@ -283,12 +308,18 @@ def _load(path: Path, notes: Path, modified: int, size: int, renaming: Renaming)
         setup=setup,
         places=places,
         populated=frozenset((renaming.schema(schema), name) for schema, name in known["populated"]),
-        by_table=_by_table(entries, places),
+        by_table=_by_table([one for one in entries if (one.class_oid, one.oid) not in late], places),
+        late=late,
+        late_checks=tuple(
+            LateCheck(schema=renaming.schema(schema), table=table, name=name, definition=renaming.shown(definition))
+            for kind, _, _, schema, table, name, definition in known.get("late", ())
+            if kind == "check"
+        ),
     )
 
 
 def _by_table(
-    entries: tuple[Entry, ...], places: dict[tuple[int, int], Place]
+    entries: Sequence[Entry], places: dict[tuple[int, int], Place]
 ) -> dict[tuple[str, str], tuple[Entry, ...]]:
     found: dict[tuple[str, str], tuple[Entry, ...]] = {}
     for entry in entries:

@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .connect import Connection, cancel_all
 from .errors import EngineError
+from .large_object_numbers import Span
 from .parts import Part
 from .plan import DatabasePlan
 from .table_work import TableWork
@@ -29,11 +30,15 @@ _SHORT_SECONDS = 15.0
 
 @dataclass(eq=False, kw_only=True)
 class Unit:
-    """What a lane takes at once: small tables together, a large table, a part of a giant, or all large objects."""
+    """What a lane takes at once: small tables together, a large table, a part of a giant, or some large objects."""
 
     database: DatabasePlan
     tables: tuple[TableWork, ...] = ()
     part: Part | None = None
+    span: Span = field(default_factory=Span)
+    """Without tables: which large objects. Those that are done with are taken out of it."""
+    apart: bool = False
+    """It is not read under the snapshot of its database, which need not stay open for it."""
     tries: int = 0
     waits: int = 0
     """How often it had to give way to somebody who wanted its table."""
@@ -61,7 +66,7 @@ class Board(Generic[Building]):
         self._check = check
         self._ready = deque(units)
         self._running = 0
-        self._left = Counter(unit.database.source_name for unit in units)
+        self._left = Counter(unit.database.source_name for unit in units if not unit.apart)
         self._awaited: set[str] = set()
         self._indexing: list[tuple[int, int, Building]] = []
         self._building = 0
@@ -158,14 +163,16 @@ class Board(Generic[Building]):
             self._changed.notify_all()
 
     def finished(self, unit: Unit, instead: Iterable[Unit] = ()) -> bool:
-        """Note that a unit is done with, and queue others `instead`; says whether nothing of its database is left."""
+        """Note that a unit is done with, and queue others `instead`; says whether its snapshot has served its time."""
         with self._changed:
             self._running -= 1
             self._failed_in_a_row = 0
             units = list(instead)
             self._ready.extend(units)
-            self._left[unit.database.source_name] += len(units) - 1
             self._changed.notify_all()
+            if unit.apart:
+                return False
+            self._left[unit.database.source_name] += len(units) - 1
             return not self._left[unit.database.source_name]
 
     def later(self, unit: Unit) -> bool:

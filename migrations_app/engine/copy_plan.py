@@ -13,6 +13,7 @@ from .connect import end_older_sessions, translate
 from .copy_board import Unit
 from .copying import Lane
 from .errors import ConnectionLost, SchemaChanged, TargetError
+from .large_objects import Held
 from .mapping import renaming_of
 from .occupied import adopted
 from .outcome import Run
@@ -43,9 +44,10 @@ class DatabaseWork:
     to_copy: list[TableWork] = field(default_factory=list)
     to_index: list[TableWork] = field(default_factory=list)
     done: list[TableState] = field(default_factory=list)
-    large_objects: bool = False
-    """They are still to be copied: `held_bytes` on the source, of which `carried_bytes` have passed."""
-    held_bytes: int = 0
+    held: Held = field(default_factory=Held)
+    """The large objects of the source."""
+    spans_left: int = 0
+    """Portions of them that are still to be copied: `carried_bytes` have passed or were there, about."""
     carried_bytes: int = 0
 
 
@@ -69,8 +71,10 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
             snapshot = open_again(run, database)
     source, target = _catalogs(run, database, snapshot)
     made, there_before = made_tables(run, database), adopted(run, database)
-    work = DatabaseWork(database, snapshot, large_objects=not again and large_objects.selected(run, database))
-    work.held_bytes = large_objects.held_bytes(run, database) if work.large_objects else 0
+    work = DatabaseWork(database, snapshot)
+    if not again and large_objects.selected(run, database):
+        work.held = large_objects.look(run, database)
+        work.spans_left = len(work.held.spans)
     for state in states:
         if state.status is TableStatus.DONE:
             work.done.append(state)
@@ -297,7 +301,8 @@ def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
     """Cut the work into units: large objects first, then tables by size, then the small ones in batches."""
     jobs = max(run.plan.copy_jobs, 1)
     size = part_size(sum(one.table.bytes for work in works for one in work.to_copy), jobs)
-    first = [Unit(database=work.database) for work in works if work.large_objects]
+    apart = run.plan.incremental  # then Complete looks at all of them once more
+    first = [Unit(database=work.database, span=span, apart=apart) for work in works for span in work.held.spans]
     large: list[Unit] = []
     small: list[Unit] = []
     for work in works:

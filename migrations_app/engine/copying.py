@@ -31,6 +31,7 @@ from .table_work import (
     GaveWay,
     Moved,
     TableWork,
+    acting_keys,
     copy_statements,
     emptying,
     file_of,
@@ -40,7 +41,7 @@ from .table_work import (
 )
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
 from .wire import Patience
-from .wording import say
+from .wording import listing, say
 
 _IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
@@ -194,6 +195,7 @@ class Lane:
         freeze = len(works) == 1 and works[0].ours and not (works[0].adopted or works[0].referred)
         filled = works if freeze else self._filled(works)
         self._command("BEGIN", doing)
+        self._spare_others([work for work in filled if work.adopted])
         for text in emptying(filled, silent=self._silent):
             self._command(text, doing)
         self._enter_last(works, doing)
@@ -288,6 +290,7 @@ class Lane:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
         doing = say("copying {label} again", label=work.label)
         self._command("BEGIN", doing)
+        self._spare_others([work])
         self._command("DELETE FROM ONLY " + target_name(work), doing)  # noqa: S608 - a quoted name only
         self._enter_last([work], doing)
         self._copy(work, Part("", 0), freeze=False)
@@ -295,10 +298,30 @@ class Lane:
         with durable("target.copy", "over"):
             self._command("COMMIT", doing)
 
+    def _spare_others(self, works: Sequence[TableWork]) -> None:
+        """Raise ConflictError where to delete all rows of these tables would take rows of other tables with them."""
+        keys = [] if self._silent or not works else acting_keys(self.target, works)
+        if keys:
+            raise ConflictError(
+                say(
+                    "The rows of {names} in database {target_name} are not replaced: foreign keys would delete or "
+                    "change rows of other tables with them: {keys}.",
+                    names=", ".join(work.label for work in works[:5]),
+                    target_name=self.database.target_name,
+                    keys=listing(keys, 5),
+                ),
+                hint=say(
+                    "Drop these keys on the target (those of the source are made at the end), or let a superuser there "
+                    "grant the target account the right to set session_replication_role."
+                ),
+                code="DST-CONFLICT",
+            )
+
     def clear(self, work: TableWork) -> None:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.shares.file:
+                self._spare_others([work] if work.adopted else [])
                 for text in emptying([work], silent=self._silent):
                     with durable("target.copy", "empty"):
                         self._command(text, say("emptying {label}", label=work.label))

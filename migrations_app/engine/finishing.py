@@ -13,6 +13,7 @@ from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
 from .connect import Connection, first_line, translate
 from .copy_plan import copy_again
+from .event_triggers import restore_event_triggers
 from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
 from .outcome import Run
@@ -20,12 +21,13 @@ from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
 from .sequences import OwnSequences, Sequence, carry_over, read_sequences, selected_sequences, verdicts
+from .silencing import quiet_events
 from .target_objects import some
 from .user_mappings import fill_late
 from .wording import count, say, verbatim
 
 _TRIES = 3
-_STAGES = 6
+_STAGES = 7
 
 
 class Finisher:
@@ -58,14 +60,16 @@ class Finisher:
 
         Only after the last change has been applied. What the target refuses is told in events. Raises EngineError.
         """
-        self._at(say("materialized views"))
-        refresh_matviews(self._run, self._database)
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
+        self._at(say("materialized views"))  # their owners need their rights for it
+        refresh_matviews(self._run, self._database)
         fill_late(self._run, self._database)
         self._at(say("states of triggers and identity columns"))
         self._restore_states()
+        self._at(say("event triggers"))
+        restore_event_triggers(self._run, self._database)
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()
@@ -163,6 +167,7 @@ class Finisher:
         if not items:
             return
         with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:
+            quiet_events(connection)
             for item in reversed(items):
                 self._run.ports.control.check()
                 try:

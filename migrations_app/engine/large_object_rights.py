@@ -1,7 +1,7 @@
 """Owners, grants and comments of large objects, which travel after their contents.
 
 As with other objects: what names a role that the target lacks is left out, and so is an owner for whom the account may
-not act. Each large object is a transaction of its own; repeatable, and what is right already is not touched.
+not act. Some together are a transaction; repeatable, and what is right already is not touched.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .failpoints import durable
 from .names import literal, quote
 
 _AT_ONCE = 1000
+_CHANGED_AT_ONCE = 200  # each takes a few locks until its transaction ends
 _HEADS = (
     "SELECT m.oid::bigint, r.rolname::text, pg_catalog.obj_description(m.oid, 'pg_largeobject')"
     " FROM pg_catalog.pg_largeobject_metadata m LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.lomowner"
@@ -50,15 +51,26 @@ def carry_rights(source: Connection, target: Connection, oids: Sequence[int], ch
     for start in range(0, len(oids), _AT_ONCE):
         batch = list(oids[start : start + _AT_ONCE])
         wanted, present = _read(source, batch), _read(target, batch)
-        for oid in sorted(wanted.keys() & present.keys()):
-            statements = _statements(oid, wanted[oid], present[oid], roles)
-            if statements:
-                check()
-                with target.transaction():
-                    for statement in statements:
-                        _run(target, statement)
-                changed += 1
+        known = sorted(wanted.keys() & present.keys())
+        texts = [text for oid in known if (text := _statements(oid, wanted[oid], present[oid], roles))]
+        for at in range(0, len(texts), _CHANGED_AT_ONCE):
+            check()
+            _change(target, texts[at : at + _CHANGED_AT_ONCE], check)
+        changed += len(texts)
     return changed
+
+
+def _change(target: Connection, texts: Sequence[Sequence[str]], check: Callable[[], None]) -> None:
+    """Run the statements of some large objects: all at once, or one by one where the target refuses one of them."""
+    try:
+        with durable("target.grants"), target.transaction():
+            target.execute(";\n".join(statement for statements in texts for statement in statements).encode())
+    except errors.InsufficientPrivilege:
+        for statements in texts:
+            check()
+            with target.transaction():
+                for statement in statements:
+                    _run(target, statement)
 
 
 def _read(connection: Connection, oids: list[int]) -> dict[int, _Rights]:

@@ -6,7 +6,7 @@ empties the tables, and uses everything else as it is. `recreate` drops them, al
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import psycopg
 
@@ -18,6 +18,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .silencing import may_silence_triggers, put_back, refused, silence
+from .sql import query
 from .toc import Entry
 from .wording import Sentence, count, listing, say, template, together
 
@@ -123,7 +124,9 @@ def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: lis
         with durable("target.emptied"), connection.transaction():
             if role:
                 connection.execute("SET LOCAL session_replication_role = replica")
-            connection.execute(("TRUNCATE " + ", ".join("ONLY " + qualified(*table) for table in tables)).encode())
+            roots = [qualified(*root) for root in _roots(connection, tables)]
+            names = [*("ONLY " + qualified(*table) for table in tables), *roots]
+            connection.execute(("TRUNCATE " + ", ".join(names)).encode())
     except psycopg.Error as error:
         if not connection.closed:
             put_back(run, connection, silenced)
@@ -145,6 +148,16 @@ def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: lis
     )
 
 
+def _roots(connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the partitioned tables whose rows all lie in `tables`: a foreign key may lead from one of those to another
+    one's partitions, and both have to be emptied together."""
+    below: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
+    for schema, name, leaf_schema, leaf, kind in connection.execute(query("partition_roots")).fetchall():
+        below.setdefault((str(schema), str(name)), set()).add((str(leaf_schema), str(leaf), str(kind)))
+    ours = {(*table, "r") for table in tables}
+    return [root for root, leaves in below.items() if leaves <= ours]
+
+
 def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
     """Drop these objects of the target in one transaction: all of them, or none. Never cascades.
 
@@ -155,7 +168,8 @@ def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: 
         with durable("target.drop", "taken"), connection.transaction():
             for schema, table, name in _keys_between(connection, tables):
                 _try(connection, f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}")
-            _drop_all(run, connection, [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)])
+            drops = [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)]
+            _drop_all(run, connection, drops, lambda: _parts_of(connection, tables))
     except psycopg.Error as error:
         raise _in_the_way(run, database, error, _NOT_DROPPED) from error
     run.ports.store.event(
@@ -171,8 +185,12 @@ def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: 
     )
 
 
-def _drop_all(run: Run, connection: Connection, statements: list[str]) -> None:
-    """Run them until all have succeeded: one may wait for another. Raises the error of one that nothing helps."""
+def _drop_all(run: Run, connection: Connection, statements: list[str], parts: Callable[[], list[str]]) -> None:
+    """Run them until all have succeeded: one may wait for another. Raises the error of one that nothing helps.
+
+    `parts`: statements that are run first once nothing goes on.
+    """
+    taken_apart = False
     while statements:
         left: list[str] = []
         reason: psycopg.Error | None = None
@@ -184,7 +202,9 @@ def _drop_all(run: Run, connection: Connection, statements: list[str]) -> None:
                 left.append(statement)
                 reason = reason or error
         if reason is not None and len(left) == len(statements):
-            raise reason
+            if taken_apart:
+                raise reason
+            taken_apart, left = True, [*parts(), *left]
         statements = left
 
 
@@ -195,6 +215,12 @@ def _try(connection: Connection, statement: str) -> None:
             connection.execute(statement.encode())
     except _GONE:
         pass
+
+
+def _parts_of(connection: Connection, tables: set[tuple[str, str]]) -> list[str]:
+    """Return what drops the parts of tables: an index by a function of the table's own rows lets neither go first."""
+    names = {"schemas": [schema for schema, _ in tables], "names": [name for _, name in tables]}
+    return [str(row[0]) for row in connection.execute(query("parts_of_tables"), names).fetchall()]
 
 
 def _keys_between(connection: Connection, tables: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -229,6 +255,8 @@ def _in_the_way(run: Run, database: DatabasePlan, error: psycopg.Error, what: st
 def hangs_on(entry: Entry, taken: set[int]) -> bool:
     """Say whether an entry would change something that is used as it is, rather than add to it."""
     on = [number for number in entry.depends_on if number in taken]
+    if entry.type == "SEQUENCE" and not entry.drop.startswith(b"DROP "):
+        return bool(on)  # makes an identity column of one that is there
     if entry.type == "TABLE ATTACH":
         return len(on) > 1  # both were there; one that was made is attached to the other
     return bool(on) and entry.type in _HANGING

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import psycopg
 
-from .analyzing import analyze_matviews, analyze_parents
+from .analyzing import analyze, analyze_matviews, analyze_parents
 from .archive import Archive, archive_of_all, open_archive
 from .connect import Connection, end_older_sessions, first_line
 from .extension_rows import carry_extension_rows
 from .failpoints import durable
-from .foreign_keys import of_one_moment, restore_foreign_keys
+from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
+from .late import put_back_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -36,9 +37,11 @@ from .restore import (
 )
 from .rights import restore_rights
 from .sequences import OwnSequences, carry_over, read_sequences
+from .silencing import quiet_events
 from .target_database import restore_settings
-from .target_objects import record, some
+from .target_objects import kept, made_after_keys, record, some
 from .toc import POST_DATA, PRE_DATA, Entry
+from .unmoved import TableName
 from .wording import count, say, together
 
 __all__ = ["build_table", "refresh_matviews", "restore_deferred", "restore_rest"]
@@ -64,9 +67,10 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 0, say("views"))
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, say("indexes"))
+        _build_late(run, database, archive)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
-        set_owners(run, connection, archive.of_type("STATISTICS"))
-        remember(run, database, run_entries(run, connection, _plain(archive), _LISTED))
+        _restore_plain(run, database, connection, _plain(archive), archive.of_type("STATISTICS"))
+        put_back_checks(run, database, connection, archive)
         carry_extension_rows(run, database)
         _stage(run, database, 2, say("statistics of partitioned tables"))
         analyze_parents(run, database, connection, archive)
@@ -74,14 +78,15 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
         _prove_checks(run, database, connection)
+        if not run.plan.incremental:
+            _restore_access(run, database, connection, archive)
         _stage(run, database, 4, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
         analyze_matviews(run, database, connection, archive)
         _stage(run, database, 5, say("comments and rights"))
-        if not run.plan.incremental:
-            _restore_access(run, database, connection, archive)
-        remember(run, database, run_entries(run, connection, _comments(run, database, archive), _LISTED))
+        comments = _comments(run, database, connection, archive)
+        remember(run, database, run_entries(run, connection, comments, _LISTED))
         _stage(run, database, 6, say("sequences"))
         set_sequences(run, database, connection, archive)
         _restore_identities(run, database, connection)
@@ -89,16 +94,19 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
 
 
 def restore_deferred(run: Run, database: DatabasePlan) -> None:
-    """Make what had to wait for the end of the sync: rights, policies, event triggers, the proof of foreign keys that
-    lie between tables of different moments, and where the target account may not silence them, foreign keys, triggers
-    and rules. Idempotent; refusals are listed in events."""
+    """Make what had to wait for the end of the sync: rights, policies, the proof of foreign keys between tables of
+    different moments, and where the target account may not silence them, foreign keys, triggers and rules. Idempotent;
+    refusals are listed in events."""
     archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
+        quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
+        _prove_checks(run, database, connection)
         _restore_access(run, database, connection, archive)
-        remember(run, database, run_entries(run, connection, archive.of_type("COMMENT"), _LISTED))
+        comments = _comments(run, database, connection, archive, everything=True)
+        remember(run, database, run_entries(run, connection, comments, _LISTED))
 
 
 def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Collection[int]) -> None:
@@ -117,12 +125,12 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         connection.execute(archive.setup + build_settings(run, connection))
         indexes = theirs(_indexes(archive, of_matviews=False))
         remember(run, database, build_missing(run, connection, archive, indexes))
-        set_owners(run, connection, theirs(archive.of_type("STATISTICS")))
-        remember(run, database, run_entries(run, connection, theirs(_plain(archive)), _LISTED))
+        _restore_plain(run, database, connection, theirs(_plain(archive)), theirs(archive.of_type("STATISTICS")))
         if not _defers_active(run, database):
             remember(run, database, run_entries(run, connection, theirs(active), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
-        remember(run, database, run_entries(run, connection, theirs(_comments(run, database, archive)), _LISTED))
+        comments = theirs(_comments(run, database, connection, archive))
+        remember(run, database, run_entries(run, connection, comments, _LISTED))
         _restore_identities(run, database, connection)
 
 
@@ -186,6 +194,41 @@ def _plain(archive: Archive) -> list[Entry]:
     ]
 
 
+def _restore_plain(
+    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], statistics: list[Entry]
+) -> None:
+    """Make what needed the keys of tables, such as views that group by one, and give it and statistics their owners.
+
+    What others had made on the target before stays as it is.
+    """
+    made = [entry for entry in entries if made_after_keys(entry)]
+    theirs = kept(run, database.target_name, connection, made) if made else set()
+    made = [entry for entry in made if entry.dump_id not in theirs]
+    entries = [entry for entry in entries if entry.dump_id not in theirs]
+    record(run, database, made)
+    failures = run_entries(run, connection, entries, _LISTED)
+    remember(run, database, failures)
+    refused = {failure.entry.dump_id for failure in failures}
+    set_owners(run, connection, [*statistics, *(entry for entry in made if entry.dump_id not in refused)])
+
+
+def _build_late(run: Run, database: DatabasePlan, archive: Archive) -> None:
+    """Build what had to wait for the rows of all tables, several tables at once, and its statistics."""
+    tables: dict[TableName, list[Entry]] = {}
+    for entry in archive.entries:
+        place = archive.place(entry)
+        if place and place.kind == "r" and (entry.class_oid, entry.oid) in archive.late:
+            tables.setdefault((place.schema, place.table), []).append(entry)
+
+    def work(session: Connection, item: tuple[TableName, list[Entry]]) -> None:
+        place, entries = item
+        session.execute(archive.setup + build_settings(run, session))
+        remember(run, database, build_missing(run, session, archive, entries, *place))
+        analyze(run, session, *place)
+
+    in_parallel(run, database, list(tables.items()), work)
+
+
 def _restore_active(
     run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, prove: bool = True
 ) -> None:
@@ -198,12 +241,6 @@ def _restore_access(run: Run, database: DatabasePlan, connection: Connection, ar
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
     restore_rights(run, database, connection, archive)
     restore_settings(run, database, connection, archive)
-    triggers = archive.of_type("EVENT TRIGGER")
-    record(run, database, triggers)
-    failures = run_entries(run, connection, triggers, _LISTED)
-    remember(run, database, failures)
-    refused = {failure.entry.dump_id for failure in failures}
-    set_owners(run, connection, [entry for entry in triggers if entry.dump_id not in refused])
 
 
 def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
@@ -235,12 +272,15 @@ def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str]]
     return {(str(schema), str(table), str(name)) for schema, table, name in rows}
 
 
-def _comments(run: Run, database: DatabasePlan, archive: Archive) -> list[Entry]:
-    """Return the comments on objects that stand by now."""
-    waiting: set[int] = set()
-    if run.plan.incremental:
+def _comments(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, everything: bool = False
+) -> list[Entry]:
+    """Return the comments on objects that stand by now, or on `everything`; what was there before keeps what it has."""
+    waiting = kept(run, database.target_name, connection, archive.entries)
+    waiting |= {entry.dump_id for entry in archive.of_type("EVENT TRIGGER")}  # they come last, with theirs
+    if run.plan.incremental and not everything:
         defers = _defers_active(run, database)
-        waiting = {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
+        waiting |= {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
         if _waits_for_sync(run, database):
             waiting |= {e.dump_id for e in archive.of_type("FK CONSTRAINT")}
     return [entry for entry in archive.of_type("COMMENT") if waiting.isdisjoint(entry.depends_on)]
@@ -256,6 +296,7 @@ def refresh_matviews(
     """
     if connection is None:
         with run.sessions.session(Side.TARGET, database.target_name) as session:
+            quiet_events(session)
             refresh_matviews(run, database, connection=session, only_empty=only_empty)
         return
     archive = open_archive(run, database)

@@ -23,7 +23,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
 from .secret_options import shown_sql, without_secrets
-from .target_objects import claim, creates, some
+from .target_objects import claim, creates, made_after_keys, some
 from .toc import PRE_DATA, Entry
 from .wording import NOTHING, Sentence, count, say, together
 
@@ -46,7 +46,15 @@ _FATAL = frozenset(
     }
 )
 _WITHOUT_OWNER = frozenset(
-    {"EXTENSION", "CAST", "TRANSFORM", "ACCESS METHOD", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE"}
+    {
+        "EXTENSION",
+        "CAST",
+        "TRANSFORM",
+        "ACCESS METHOD",
+        "TEXT SEARCH PARSER",
+        "TEXT SEARCH TEMPLATE",
+        "USER MAPPING",
+    }
 )
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
@@ -205,7 +213,8 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
     """
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         connection.execute(archive.setup or b"SELECT 1")
-        entries = claim(run, database, connection, archive.section(PRE_DATA))
+        later = [entry for entry in archive.entries if made_after_keys(entry) or entry.type == "EVENT TRIGGER"]
+        entries = claim(run, database, connection, archive.section(PRE_DATA), later)
         _report_storage(run, entries)
         done = 0
 

@@ -48,6 +48,8 @@ class Rotation:
         The parts of a table stay together, and every snapshot serves for one unit at least.
         """
         name = unit.database.source_name
+        if unit.apart:
+            return True
         with self._lock:
             begun = any(one in self._under_way for one in unit.tables)
             if unit.tables and not begun and name in self._used and self._too_old(snapshot):

@@ -5,6 +5,7 @@ Everything is written in the ledger first; Complete and cleanup put it back by t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import psycopg
@@ -19,6 +20,8 @@ from .ports import Kind, LedgerItem
 from .sql import query
 from .wording import say
 
+_EVENTS_OFF_SINCE = 170000
+
 
 def may_silence_triggers(connection: Connection) -> bool:
     """Say whether our target account may set session_replication_role, which keeps triggers and foreign keys quiet."""
@@ -30,6 +33,13 @@ def may_silence_triggers(connection: Connection) -> bool:
     except psycopg.Error as error:
         raise translate(error, Side.TARGET, say("looking at our rights")) from error
     return True
+
+
+def quiet_events(connection: Connection) -> None:
+    """Keep event triggers from acting on what the session does from here on, as far as our account may."""
+    since_17 = connection.info.server_version >= _EVENTS_OFF_SINCE
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SET event_triggers = off" if since_17 else "SET session_replication_role = replica")
 
 
 def silence(

@@ -163,7 +163,7 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
 def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
     """Return what stands on the target only after Complete."""
     if not run.plan.incremental:
-        return frozenset()
+        return frozenset({"event trigger"})
     later = ACCESS | {"privileges"}
     return later if run.ports.store.database(database.source_name).replica_role else later | ACTIVE
 
@@ -303,7 +303,7 @@ def _tell(run: Run, database: DatabasePlan, compared: Compared, notes: list[Note
             name=name,
             number=compared.count,
         )
-        if not final and _waiting(run, database):
+        if not final and run.plan.incremental:
             text += say(" Rights and policies follow at Complete.")
         run.ports.store.event("info", "STRUCTURE-EQUAL", text)
         return

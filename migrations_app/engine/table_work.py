@@ -18,6 +18,14 @@ from .ports import TableState
 from .unmoved import TableName
 from .wording import say
 
+_ACTING = (
+    "SELECT n.nspname::text, c.relname::text, k.conname::text"
+    " FROM unnest(%s::text[]) named(name)"
+    " JOIN pg_catalog.pg_constraint k ON k.confrelid = pg_catalog.to_regclass(named.name)"
+    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd') AND k.conrelid <> k.confrelid ORDER BY 1, 2, 3"
+)
+
 
 @dataclass(eq=False)
 class TableWork:
@@ -119,6 +127,12 @@ def emptying(works: Sequence[TableWork], *, silent: bool) -> list[str]:
     ours = [target_name(work) for work in works if work not in by_row]
     texts = ["DELETE FROM ONLY " + target_name(work) for work in by_row]  # noqa: S608 - quoted names only
     return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
+
+
+def acting_keys(connection: Connection, works: Sequence[TableWork]) -> list[str]:
+    """Return the foreign keys of other tables on the target that change or delete their rows with those of `works`."""
+    rows = connection.execute(_ACTING, ([target_name(work) for work in works],)).fetchall()
+    return [f"{schema}.{table} ({key})" for schema, table, key in rows]
 
 
 def target_name(work: TableWork) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
 
@@ -16,7 +16,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .sql import query
-from .toc import Entry
+from .toc import POST_DATA, Entry
 from .wording import Sentence, listing, say
 
 _MADE = frozenset({Kind.TABLE, Kind.SCHEMA, Kind.OBJECT, Kind.EXTENSION})
@@ -25,6 +25,7 @@ _RELATION = 1259  # the oid of pg_class
 _RECORDED_AT_ONCE = 1000
 # Objects that hold data, or give columns their shape: one that was there before cannot pass for ours.
 _MUST_BE_OURS = frozenset({"TABLE", "FOREIGN TABLE", "SEQUENCE", "TYPE", "DOMAIN", "SHELL TYPE", "MATERIALIZED VIEW"})
+_AFTER_KEYS = frozenset({"MATERIALIZED VIEW", "FUNCTION", "PROCEDURE"})
 
 _USED_AS_IS = frozenset({"SCHEMA", "EXTENSION"})
 
@@ -32,8 +33,19 @@ Identity = tuple[int, str, str]
 
 
 def identity(entry: Entry) -> Identity:
-    """Return (catalog, schema, name) of the object that an entry makes."""
-    return (entry.class_oid, entry.schema, entry.tag)
+    """Return (catalog, schema, name) of the object that an entry makes.
+
+    Where several may have one name in a schema, it is followed by what tells them apart.
+    """
+    drop = entry.drop.decode(errors="replace").strip().removesuffix(";")
+    name = entry.tag
+    if entry.type == "OPERATOR":  # DROP OPERATOR schema.name (left, right)
+        name = f"{entry.tag} (" + drop.partition(f".{entry.tag} (")[2]
+    elif entry.type in ("OPERATOR CLASS", "OPERATOR FAMILY"):
+        name = f"{entry.tag} USING" + drop.rpartition(" USING")[2]
+    elif entry.type in ("CAST", "TRANSFORM"):
+        name = drop.removeprefix("DROP ")  # the tag has the names of the source
+    return (entry.class_oid, entry.schema, name)
 
 
 def creates(entry: Entry) -> bool:
@@ -49,16 +61,24 @@ def existing(connection: Connection) -> set[Identity]:
     }
 
 
-def claim(run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry]) -> list[Entry]:
+def made_after_keys(entry: Entry) -> bool:
+    """Say whether the entry makes an object that needs the key of a table, such as a view that groups by one."""
+    return entry.section == POST_DATA and entry.type in _AFTER_KEYS
+
+
+def claim(
+    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], later: Sequence[Entry] = ()
+) -> list[Entry]:
     """Write what is about to be made into the ledger and return the entries that may be run.
 
+    `later`: entries that are run after the rows; they are looked at and written down with the others, not returned.
     Objects that are there already are never ours. Schemas and extensions are used as they are. With everything else the
     plan's policy is done (see `occupied`). Raises ConflictError, before anything is made, when that is to refuse them
     and a table or type is in the way.
     """
     policy = run.plan.selection.existing
     there = existing(connection)
-    taken = [entry for entry in entries if creates(entry) and identity(entry) in there]
+    taken = [entry for entry in (*entries, *later) if creates(entry) and identity(entry) in there]
     if policy == "recreate":
         drop_taken(run, database, connection, [entry for entry in taken if entry.type not in _USED_AS_IS])
         there = existing(connection)
@@ -93,7 +113,8 @@ def claim(run: Run, database: DatabasePlan, connection: Connection, entries: lis
     used = {entry.dump_id for entry in kept_as_is}
     entries = [entry for entry in entries if entry.dump_id not in skipped and not hangs_on(entry, used)]
     _ensure_schemas(run, database, connection, entries, there)
-    record(run, database, [entry for entry in entries if creates(entry)])
+    new = [entry for entry in later if entry.dump_id not in skipped]
+    record(run, database, [entry for entry in (*entries, *new) if creates(entry)])
     return entries
 
 
@@ -125,13 +146,13 @@ def record(run: Run, database: DatabasePlan, entries: Iterable[Entry]) -> None:
     items, seen = [], set()
     for entry in entries:
         kind = {"TABLE": Kind.TABLE, "SCHEMA": Kind.SCHEMA, "EXTENSION": Kind.EXTENSION}.get(entry.type, Kind.OBJECT)
-        name = entry.tag
+        name = tag = identity(entry)[2]
         if (kind, entry.schema, name) in seen:  # a collation and a type may share a name
-            name = f"{entry.tag} ({entry.type.lower()})"
+            name = f"{name} ({entry.type.lower()})"
         seen.add((kind, entry.schema, name))
         drop = entry.drop.decode(errors="replace").strip().removesuffix(";")
         drop = drop or f"DROP {entry.type} {quote(entry.tag)}"
-        detail = {"type": entry.type, "drop": drop, "catalog": entry.class_oid, "tag": entry.tag}
+        detail = {"type": entry.type, "drop": drop, "catalog": entry.class_oid, "tag": tag}
         items.append(
             LedgerItem(
                 side=Side.TARGET,
@@ -177,6 +198,23 @@ def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> li
                 break
             left = remaining
     return left
+
+
+def ours(run: Run, target_database: str) -> set[Identity]:
+    """Return the identities of the objects of a target database that are ours by the ledger."""
+    items = made(run, target_database)
+    tables = {(_RELATION, item.schema, item.name) for item in items if item.kind is Kind.TABLE}
+    return tables | {_identity_of(item) for item in items if "catalog" in item.detail}
+
+
+def kept(run: Run, target_database: str, connection: Connection, entries: Iterable[Entry]) -> set[int]:
+    """Return the dump ids of those entries whose objects others had made on the target before: they stay as they are.
+
+    Schemas and extensions are none: what the source says of them is added to what is there.
+    """
+    theirs = existing(connection) - ours(run, target_database)
+    found = (entry for entry in entries if creates(entry) and entry.type not in _USED_AS_IS)
+    return {entry.dump_id for entry in found if identity(entry) in theirs}
 
 
 def _identity_of(item: LedgerItem) -> Identity:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from migrations_app.engine import catalog, postdata
+from migrations_app.engine.event_triggers import restore_event_triggers
 from migrations_app.engine.plan import Side
 from migrations_app.engine.steps import index, schema
 from tests.comparator import differences
@@ -60,7 +61,21 @@ def copy_rows(run: Any) -> None:
 def migrate(run: Any) -> None:
     schema.run(run)
     copy_rows(run)
+    finish(run)
+
+
+def finish(run: Any) -> None:
+    """Run the index step, and what Complete adds to it in a task without sync."""
     index.run(run)
+    if not run.plan.incremental:
+        for database in run.plan.databases:
+            restore_event_triggers(run, database)
+
+
+def restore_deferred(run: Any, database: Any) -> None:
+    """Do what Complete does last."""
+    postdata.restore_deferred(run, database)
+    restore_event_triggers(run, database)
 
 
 def compare(source_cluster, target_cluster, plan, **options: Any) -> list[str]:

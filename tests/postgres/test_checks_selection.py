@@ -79,6 +79,14 @@ def test_foreign_key_parents_that_are_left_out_fail_by_name(shop: Connection, ta
     assert "public.parent (parent of public.child by child_i_fkey)" in result.found
 
 
+def test_a_foreign_key_to_a_table_of_an_extension_stays_inside_the_whole_database(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE EXTENSION vector; CREATE TABLE systems (id int PRIMARY KEY)")
+    shop.execute("ALTER EXTENSION vector ADD TABLE systems; CREATE TABLE child (i int REFERENCES systems)")
+    assert check(task, "foreign-key-parents").status == "passed"
+    result = check(only(task, "public", "child"), "foreign-key-parents")
+    assert (result.status, "public.systems (parent of public.child" in result.found) == ("failed", True)
+
+
 def test_a_selected_partition_brings_the_parents_of_its_root(shop: Connection, task: Plan) -> None:
     shop.execute("CREATE TABLE parent (i int PRIMARY KEY)")
     shop.execute("CREATE TABLE root (i int REFERENCES parent) PARTITION BY RANGE (i)")

@@ -124,6 +124,19 @@ def test_partitions_below_partitions_pass_but_a_foreign_one_is_a_warning(shop: C
     assert "public.away is a foreign table" in check(task, "table-families").found
 
 
+def test_rows_that_are_spread_by_the_hash_of_an_enum_fail(shop: Connection, task: Plan, source_db: str) -> None:
+    shop.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN feeling AS mood")
+    shop.execute("CREATE TABLE by_text (m text) PARTITION BY HASH (m)")
+    assert check(task, "table-families").status == "passed"
+    shop.execute("CREATE TABLE by_enum (i int, m feeling) PARTITION BY HASH (i, m)")
+    shop.execute("CREATE TABLE by_enum_0 PARTITION OF by_enum FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
+    result = check(task, "table-families")
+    assert (result.status, "1 partitioned table spread by the hash of an enum" in result.found) == ("failed", True)
+    assert "public.by_enum" in result.found
+    bare = replace(task.selection, rules={**task.selection.rules, (source_db, "public", "by_enum"): "structure"})
+    assert check(replace(task, selection=bare), "table-families").status == "passed"
+
+
 def test_materialized_views_are_a_warning(shop: Connection, task: Plan) -> None:
     assert check(task, "materialized-views").status == "passed"
     shop.execute("CREATE MATERIALIZED VIEW sums AS SELECT 1 AS one")

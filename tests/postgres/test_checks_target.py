@@ -72,6 +72,13 @@ def test_an_index_of_the_same_name_on_another_table_fails(shop: Connection, ther
     assert "index public.thing" in check(task, "target-conflicts").found
 
 
+def test_an_index_of_an_extensions_own_table_is_not_in_the_way(shop: Connection, there: Connection, task: Plan) -> None:
+    for side in (shop, there):
+        side.execute("CREATE EXTENSION vector; CREATE TABLE systems (id serial PRIMARY KEY)")
+        side.execute("ALTER EXTENSION vector ADD TABLE systems")
+    assert check(task, "target-conflicts").status == "passed"
+
+
 def test_a_table_that_is_not_selected_may_be_there(
     shop: Connection, there: Connection, task: Plan, source_db: str
 ) -> None:

@@ -84,6 +84,20 @@ def test_a_changed_object_is_found_and_named(look: Look, change: str) -> None:
     assert CHANGES[change].replace("public.", "") in titles(look(change))
 
 
+def test_options_are_the_same_in_any_order(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    text = "CREATE TABLE t (i int) WITH ({0}); CREATE VIEW v WITH ({1}) AS SELECT i FROM t"
+    with source_cluster.connect(source_db) as here, target_cluster.connect(target_db) as there:
+        here.execute(
+            text.format("fillfactor = 50, user_catalog_table = true", "check_option = local, security_barrier")
+        )
+        there.execute(
+            text.format("user_catalog_table = true, fillfactor = 50", "security_barrier, check_option = local")
+        )
+    assert structure_now(plan) == []
+
+
 @pytest.mark.parametrize("change", OF_LARGE_OBJECTS)
 def test_a_changed_large_object_makes_the_comparison_unequal(
     make: Callable[[str], None], plan: Plan, change: str

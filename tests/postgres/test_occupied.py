@@ -15,9 +15,10 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind, LedgerItem
 from migrations_app.engine.states import StepName, steps_for
+from migrations_app.engine.target_objects import drop_made
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.compare_kit import plan_for, running, server
 
 SHOP = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -201,6 +202,141 @@ def test_columns_that_only_one_side_has_are_named_up_to_a_few(plan: Plan, target
     found = look(choose(plan, "truncate")).found
     assert "public.a (without m public.mood; with extra0 integer, extra1 integer" in found
     assert "extra4 integer and 2 more)" in found
+
+
+def test_what_is_kept_keeps_its_grants_and_comments(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    watch = (
+        "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        "CREATE EVENT TRIGGER watching ON sql_drop EXECUTE FUNCTION watch();"
+    )
+    said = (
+        "COMMENT ON TABLE a IS '{0}'; COMMENT ON COLUMN a.id IS '{0}'; COMMENT ON FUNCTION twice(int) IS '{0}';"
+        "COMMENT ON EVENT TRIGGER watching IS '{0}'; {1} ALL ON a, b {2} PUBLIC;"
+    )
+    with source_cluster.connect(database.source_name) as source:
+        source.execute((watch + said.format("ours", "GRANT", "TO")).encode())
+    there(target_cluster, plan, SHOP + OTHERS + watch + said.format("theirs", "REVOKE", "FROM"))
+    ports = fake_ports()
+    with Executor(choose(plan, "keep"), ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+    assert [one for one in ports.ledger.items() if one.name == "watching"] == []
+    with target_cluster.connect(database.target_name) as connection:
+        comments = "SELECT description FROM pg_description WHERE objoid >= 16384 AND description IN ('ours', 'theirs')"
+        assert connection.execute(comments.encode()).fetchall() == [("theirs",)] * 4
+        assert connection.execute("SELECT relacl FROM pg_class WHERE relname = 'a'").fetchone() != (None,)
+        granted = "SELECT count(*) FROM pg_class c, aclexplode(relacl) g WHERE relname IN ('a', 'b') AND grantee = 0"
+        assert connection.execute(granted).fetchone() == (0,)
+
+
+CIRCLES = """
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text); INSERT INTO t (v) VALUES ('a'), ('b');
+CREATE FUNCTION whole(t) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1.v || $1.id';
+CREATE INDEX by_whole ON t (whole(t));
+CREATE FUNCTION sound(t) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1.id > 0'; ALTER TABLE t ADD CHECK (sound(t));
+CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS 'DECLARE one t; BEGIN RETURN NEW; END';
+CREATE TRIGGER tells BEFORE UPDATE ON t FOR EACH ROW WHEN (sound(NEW)) EXECUTE FUNCTION told();
+CREATE TABLE tree (id int, k int, up int, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE TABLE tree_1 PARTITION OF tree FOR VALUES IN (1); CREATE TABLE tree_2 PARTITION OF tree FOR VALUES IN (2);
+ALTER TABLE tree ADD FOREIGN KEY (up, k) REFERENCES tree; INSERT INTO tree VALUES (1, 1, NULL), (2, 1, 1), (1, 2, 1);
+CREATE MATERIALIZED VIEW m AS SELECT id, v, count(*) AS n FROM t GROUP BY id; CREATE INDEX m_i ON m (n);
+CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER watching ON sql_drop EXECUTE FUNCTION watch();
+"""
+
+
+@pytest.mark.parametrize("policy", ["keep", "truncate", "recreate"])
+def test_what_needs_each_other_in_circles_is_used_emptied_and_made_anew(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute(CIRCLES.encode())
+    there(target_cluster, plan, OTHERS + CIRCLES)
+    if policy == "keep":
+        there(target_cluster, plan, "TRUNCATE t, tree")
+    assert look(choose(plan, policy)).status is CheckStatus.WARNING
+    migrate(choose(plan, policy))
+    assert same(source_cluster, target_cluster, plan) == []
+
+
+NAMESAKES = """
+CREATE OPERATOR <~> (LEFTARG = {one}, RIGHTARG = {one}, FUNCTION = {one}eq);
+CREATE OPERATOR <~> (LEFTARG = {one}, RIGHTARG = {other}, FUNCTION = {mixed});
+CREATE OPERATOR FAMILY fam USING {method}; CREATE OPERATOR CLASS cls FOR TYPE {one} USING hash FAMILY {family}
+  AS OPERATOR 1 =, FUNCTION 1 {hash}({one});
+"""
+
+
+def test_what_shares_its_name_with_something_else_of_its_kind_is_made_beside_it(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    ours = NAMESAKES.format(one="int4", other="int8", mixed="int48eq", method="hash", family="fam", hash="hashint4")
+    theirs = NAMESAKES.format(one="int8", other="int2", mixed="int82eq", method="btree", family="oth", hash="hashint8")
+    theirs = theirs.replace("CREATE OPERATOR CLASS", "CREATE OPERATOR FAMILY oth USING hash; CREATE OPERATOR CLASS")
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(ours.encode())
+    there(target_cluster, plan, OTHERS + theirs.replace("cls", "cls_2"))
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+    found = (
+        "SELECT oprleft::regtype::text, oprright::regtype::text FROM pg_operator WHERE oprname = '<~>' ORDER BY 1, 2"
+    )
+    families = "SELECT a.amname FROM pg_opfamily f JOIN pg_am a ON a.oid = opfmethod WHERE opfname = 'fam' ORDER BY 1"
+    with target_cluster.connect(database.target_name) as connection:
+        theirs_only = [("bigint", "bigint"), ("bigint", "smallint")]
+        assert connection.execute(found).fetchall() == [*theirs_only, ("integer", "bigint"), ("integer", "integer")]
+        assert connection.execute(families).fetchall() == [("btree",), ("hash",)]
+        with running(replace(plan, epoch=2), ports) as run:
+            assert drop_made(run, database.target_name) == []
+        assert connection.execute(found).fetchall() == theirs_only
+        assert connection.execute(families).fetchall() == [("btree",)]
+
+
+def test_a_cast_and_a_mapping_that_were_there_before_stay_with_their_owners(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    text = (
+        "CREATE TYPE named AS ENUM ('a'); CREATE CAST (named AS int) WITH INOUT; CREATE FOREIGN DATA WRAPPER no;"
+        "CREATE SERVER far FOREIGN DATA WRAPPER no; CREATE USER MAPPING FOR PUBLIC SERVER far;"
+        "CREATE FUNCTION turn(internal) RETURNS internal LANGUAGE internal IMMUTABLE STRICT AS 'int4recv';"
+        "CREATE TRANSFORM FOR named LANGUAGE plpgsql (FROM SQL WITH FUNCTION turn(internal));"
+    )
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(text.encode())
+    there(target_cluster, plan, OTHERS + text)
+    ports = fake_ports()
+    with Executor(choose(plan, "keep"), ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX):
+            assert executor.run(step).done
+    events = cast(FakeStore, ports.store).events
+    assert "SCHEMA-REFUSED" not in {code for _, code, _ in events}
+    with running(replace(plan, epoch=2), ports) as run:
+        assert drop_made(run, database.target_name) == []
+    with target_cluster.connect(database.target_name) as connection:
+        for catalog in ("pg_cast", "pg_transform", "pg_user_mapping"):
+            asked = f"SELECT count(*) FROM {catalog} WHERE oid >= 16384"
+            assert connection.execute(asked.encode()).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("policy", ["keep", "truncate", "recreate"])
+def test_no_choice_makes_room_where_something_else_has_the_name(
+    plan: Plan, target_cluster: Cluster, policy: str
+) -> None:
+    there(target_cluster, plan, OTHERS + "CREATE VIEW a AS SELECT 1 AS id; CREATE INDEX by_b ON theirs (id)")
+    result = look(choose(plan, policy))
+    assert result.status is CheckStatus.FAILED
+    assert "2 objects" in result.found
+    assert "view public.a (table on the source)" in result.found
+    assert "index public.by_b (index on the source)" in result.found
+    there(target_cluster, plan, result.sql)
+    assert look(choose(plan, policy)).status is CheckStatus.PASSED
 
 
 def test_cancel_never_drops_what_was_there_before(plan: Plan, target_cluster: Cluster) -> None:

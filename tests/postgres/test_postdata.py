@@ -17,7 +17,9 @@ from tests.postgres.schema_kit import (
     compare,
     copy_rows,
     crash_after,
+    finish,
     migrate,
+    restore_deferred,
     tables_of,
 )
 
@@ -85,7 +87,7 @@ def test_a_worker_that_dies_in_the_index_step_is_followed_by_one_that_finishes(
         with pytest.raises(Crash):
             index.run(run)
         monkeypatch.undo()
-        index.run(run)
+        finish(run)
     assert compare(source_cluster, target_cluster, plan) == []
 
 
@@ -178,7 +180,7 @@ def test_a_half_built_index_is_built_again(source_cluster, target_cluster, plan)
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.parent_expr'::regclass"
             )
         copy_rows(run)
-        index.run(run)
+        finish(run)
     assert compare(source_cluster, target_cluster, plan) == []
 
 
@@ -200,7 +202,7 @@ def test_an_incremental_task_leaves_rights_and_event_triggers_to_complete(source
         with target_cluster.connect(database.target_name) as connection:
             assert column(connection, "SELECT evtname FROM pg_event_trigger") == []
             assert column(connection, "SELECT count(*) FROM pg_trigger WHERE tgname = 'tr'") == [1]
-        postdata.restore_deferred(run, database)
+        restore_deferred(run, database)
         for snapshot in run.snapshots.values():
             snapshot.close()
         found = compare(source_cluster, target_cluster, plan, ignore=["replica identity"])
@@ -226,7 +228,7 @@ def test_without_the_right_to_silence_them_keys_triggers_and_rules_wait_for_comp
         waiting += " SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
         with target_cluster.connect(database.target_name) as connection:
             assert column(connection, waiting) == []
-        postdata.restore_deferred(run, database)
+        restore_deferred(run, database)
         for snapshot in run.snapshots.values():
             snapshot.close()
         events = {code for _, code, _ in fakes(run.ports)[1].events}

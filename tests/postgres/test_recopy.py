@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -316,6 +317,41 @@ def test_where_foreign_keys_act_new_columns_take_no_rows_of_other_tables_with_th
         with pytest.raises(SchemaChanged, match="foreign key"), Executor(plan, ports) as executor:
             executor.recopy()
         assert target.execute("SELECT count(*) FROM child").fetchone() == (500,)
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+def test_where_foreign_keys_act_no_rows_of_other_tables_go_with_those_that_are_copied_again(
+    plan: Plan, ports: Ports, target_cluster: Cluster, action: str
+) -> None:
+    begin(plan, ports)
+    store, (database,) = ask(plan, ports, "broken"), plan.databases
+    store.save_database(replace(store.database(database.source_name), replica_role=False))
+    with a_mover(target_cluster, database.target_name) as user, target_cluster.connect(database.target_name) as target:
+        target.execute(
+            "ALTER TABLE child DROP CONSTRAINT child_broken_fkey,"
+            f" ADD CONSTRAINT acts FOREIGN KEY (broken) REFERENCES broken ON DELETE {action}"
+        )
+        mover = replace(plan, target=replace(plan.target, user=user, password=user))
+        with pytest.raises(ConflictError, match=r"public\.child \(acts\)"), Executor(mover, ports) as executor:
+            executor.recopy()
+        assert target.execute("SELECT count(*) FROM child WHERE broken IS NOT NULL").fetchone() == (500,)
+        target.execute("ALTER TABLE child DROP CONSTRAINT acts")
+        with Executor(replace(mover, epoch=2), ports) as executor:
+            assert executor.recopy().done
+
+
+@contextlib.contextmanager
+def a_mover(cluster: Cluster, database: str) -> Iterator[str]:
+    """An account that has the rights of the owner, but may not keep foreign keys from acting."""
+    with cluster.connect() as boss:
+        boss.execute("CREATE ROLE recopy_mover LOGIN PASSWORD 'recopy_mover' IN ROLE postgres")
+        try:
+            yield "recopy_mover"
+        finally:
+            boss.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'recopy_mover'")
+            with cluster.connect(database) as there:
+                there.execute("REASSIGN OWNED BY recopy_mover TO postgres; DROP OWNED BY recopy_mover")
+            boss.execute("REVOKE postgres FROM recopy_mover; DROP ROLE recopy_mover")
 
 
 def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -> None:

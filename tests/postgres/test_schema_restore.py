@@ -24,7 +24,9 @@ from tests.postgres.schema_kit import (
     compare,
     copy_rows,
     crash_after,
+    finish,
     migrate,
+    restore_deferred,
     tables_of,
 )
 
@@ -56,7 +58,7 @@ def test_running_everything_twice_changes_nothing(source_cluster, target_cluster
                 postdata.build_table(run, database, table)
         schema.run(run)
         index.run(run)
-        postdata.restore_deferred(run, database)
+        restore_deferred(run, database)
         with target_cluster.connect(database.target_name) as connection:
             assert column(connection, oids) == before
     assert compare(source_cluster, target_cluster, plan) == []
@@ -110,7 +112,7 @@ def test_another_machine_without_the_archive_finishes_the_work(source_cluster, t
         for snapshot in run.snapshots.values():
             snapshot.close()
     with running(replace(plan, epoch=2, work_dir=tmp_path / "elsewhere"), ports) as run:
-        index.run(run)
+        finish(run)
     assert compare(source_cluster, target_cluster, plan) == []
 
 
@@ -254,7 +256,7 @@ def test_an_incremental_task_whose_worker_dies_in_the_schema_starts_it_anew(
     monkeypatch.undo()
     with running(replace(plan, epoch=2), ports) as run:
         migrate(run)
-        postdata.restore_deferred(run, plan.databases[0])
+        restore_deferred(run, plan.databases[0])
         for snapshot in run.snapshots.values():
             snapshot.close()
     assert compare(source_cluster, target_cluster, plan, ignore=["replica identity"]) == []

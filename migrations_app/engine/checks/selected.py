@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..mapping import leaves_any
 from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
@@ -88,7 +89,10 @@ def foreign_key_parents(context: Context, database: DatabasePlan) -> Finding:
     moving = {table.oid for table in context.moving(database.source_name)}
     rows = context.source(database.source_name).execute(query("check_foreign_keys")).fetchall()
     missing: dict[str, str] = {}
-    for child, parent, constraint, parent_words, child_words in rows:
+    whole = not leaves_any(context.plan.selection, database.source_name)
+    for child, parent, constraint, parent_words, child_words, of_extension in rows:
+        if of_extension and whole:
+            continue  # its rows come with the extension, and those that users have added with the database
         if (child in chosen and parent not in chosen) or (child in moving and parent not in moving):
             missing.setdefault(
                 str(parent_words),

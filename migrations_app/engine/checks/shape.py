@@ -6,13 +6,14 @@ from collections import defaultdict
 
 from ..catalog import Table
 from ..names import qualified
-from ..plan import DatabasePlan
+from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import NOTHING, Sentence, count, listing, pair, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 WIDE_KEY_BYTES = 256
+_HASH_PARTITIONS_SINCE = 110000
 _WIDE_TYPES = frozenset({"text", "character varying", "character", "bpchar", "bytea", "jsonb"})
 
 
@@ -203,6 +204,19 @@ def table_families(context: Context, database: DatabasePlan) -> Finding:
             ),
             say("Go back to the objects step and select the parents as well."),
         )
+    if spread := _spread_by_enum(context, database):
+        return failed(
+            say(
+                "{number} spread by the hash of an enum: {names}.",
+                number=count(len(spread), "{number} partitioned table", "{number} partitioned tables"),
+                names=listing(spread),
+            ),
+            say(
+                "That hash is of numbers that each server gives the enum's values itself: the rows belong into other "
+                "partitions on the target. Leave these tables out and carry them over with pg_dump "
+                "--load-via-partition-root, or partition them by something else on the source."
+            ),
+        )
     if doubts:
         return warning(
             say("{names}.", names=listing(doubts)),
@@ -222,6 +236,14 @@ def table_families(context: Context, database: DatabasePlan) -> Finding:
             )
         )
     return passed(say("No selected table is partitioned or lacks a parent."))
+
+
+def _spread_by_enum(context: Context, database: DatabasePlan) -> list[str]:
+    if context.version(Side.SOURCE) < _HASH_PARTITIONS_SINCE:
+        return []
+    rows = context.source(database.source_name).execute(query("check_enum_hash")).fetchall()
+    moving = {table.oid for table in context.moving(database.source_name)}
+    return [str(name) for oid, name in rows if oid in moving]
 
 
 def _torn(rows: list[tuple[object, ...]], chosen: dict[int, Table]) -> tuple[list[Sentence], list[Sentence]]:

@@ -28,6 +28,7 @@ _WORDS = {
     "type": "type",
     "function": "function",
 }
+_WITH_INDEXES = ("r", "p", "m")
 _LARGE = 10 << 30
 _GRANTS_SETTINGS = 150000
 MOST_COLUMNS = 5
@@ -99,9 +100,9 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     there = _things(context, Side.TARGET, database.target_name)
     wanted = {thing.place for thing in _selected(context, database.source_name)}
     taken = [thing for thing in there if thing.place in wanted]
-    tables = {thing.owner for thing in taken if thing.kind in ("r", "p")}
+    tables = {thing.owner for thing in taken if thing.kind in _WITH_INDEXES}
     # An index or sequence of a table that is in the way goes with it.
-    hard = [t for t in taken if t.catalog != "function" and (t.kind in ("r", "p") or t.owner not in tables)]
+    hard = [t for t in taken if t.catalog != "function" and (t.kind in _WITH_INDEXES or t.owner not in tables)]
     soft = [thing for thing in taken if thing.catalog == "function"]
     if hard and context.plan.selection.existing != "refuse":
         return _what_happens(context, database, hard, soft)
@@ -122,6 +123,8 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
 def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing]) -> Finding:
     """Say what the chosen policy does to which object; what it could not do fails here already."""
     policy, name = context.plan.selection.existing, database.target_name
+    if strange := _strange(context, database, hard):
+        return strange
     tables = [thing for thing in hard if thing.kind in ("r", "p")]
     filled = _filled(context, database, [thing for thing in tables if thing.kind == "r"])
     words = listing(thing.words for thing in hard)
@@ -155,6 +158,27 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
         ),
         say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
         lines(f"TRUNCATE {table};" for table in filled),
+    )
+
+
+def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Finding | None:
+    """Say what no choice makes room for: another kind of object, or an index of a table that is not in the way."""
+    kinds = {thing.place: thing.kind for thing in _selected(context, database.source_name)}
+    found = [thing for thing in hard if thing.kind in ("i", "I") or thing.kind != kinds[thing.place]]
+    if not found:
+        return None
+    return failed(
+        say(
+            "{number} of {name} is something else than on the source, or belongs to something else: {names}.",
+            number=count(len(found), "{number} object", "{number} objects"),
+            name=database.target_name,
+            names=listing(
+                say("{thing} ({kind} on the source)", thing=thing.words, kind=noun(_WORDS[kinds[thing.place]]))
+                for thing in found
+            ),
+        ),
+        say("It can neither be used nor made anew in its place. Rename or drop it, or choose another target database."),
+        lines(f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in found),
     )
 
 

@@ -8,6 +8,7 @@ import psycopg
 
 from ..errors import ConnectFailed
 from ..failpoints import durable
+from ..large_object_numbers import how_many
 from ..large_objects import drop_large_objects
 from ..names import quote
 from ..outcome import Run
@@ -78,7 +79,7 @@ def _drop_database(run: Run, name: str, items: list[LedgerItem]) -> None:
     if not ours:
         return
     with run.sessions.session(Side.TARGET, name) as connection:
-        if existing(connection) - _ALWAYS_THERE:
+        if existing(connection) - _ALWAYS_THERE or how_many(connection):
             return
     other = next(one for one in (run.plan.target.database, "postgres", "template1") if one != name)
     with run.sessions.session(Side.TARGET, other) as connection:

@@ -8,7 +8,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication import bookmark
-from ..silencing import restore_statement
+from ..silencing import quiet_events, restore_statement
 from .side import Cleaner, Left
 
 STATES = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
@@ -40,6 +40,7 @@ def clean(run: Run, *, keep_objects: bool) -> list[Left]:
 
 def _clean_database(cleaner: Cleaner, connection: Connection, items: list[LedgerItem]) -> None:
     key = cleaner.run.plan.key
+    quiet_events(connection)
     for item in items:
         if item.kind is Kind.BOOKMARK:
             cleaner.attempt(item, lambda: _remove_bookmark(connection, key))

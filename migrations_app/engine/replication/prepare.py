@@ -20,7 +20,7 @@ from ..patience import Session
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, Kind, LedgerItem, TableState
 from ..probe import read_system_id
-from ..silencing import refused, silence
+from ..silencing import quiet_events, refused, silence
 from ..wording import say
 from . import bookmark
 
@@ -42,6 +42,7 @@ def prepare_target(
             prepare_target(run, database, opened, tables)
         return
     known = run.ports.store.tables(database.source_name) if tables is None else tables
+    quiet_events(connection)  # a Complete that is repeated finds them made
     try:
         _require_same_target(run, database, connection)
         _prepare_bookmark(run, database, connection)

@@ -1,5 +1,6 @@
 -- Everything in user schemas that has a name of its own: catalog, kind, schema, name, oid of the table it belongs to.
--- Indexes and owned sequences belong to their table, everything else to itself. Members of extensions are left out.
+-- Indexes and owned sequences belong to their table, everything else to itself. Members of extensions are left out, and
+-- what belongs to a table that is one: no index is a member itself.
 -- :parameters none   :versions 9.3+
 WITH members AS (
   SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
@@ -20,6 +21,8 @@ SELECT 'relation', c.relkind::text, n.nspname::text, c.relname::text,
   LEFT JOIN owned o ON o.objid = c.oid AND c.relkind = 'S'
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I', 'c')
    AND (c.oid, 'pg_catalog.pg_class'::regclass) NOT IN (SELECT objid, classid FROM members)
+   AND (coalesce(x.indrelid, o.owner::oid, c.oid), 'pg_catalog.pg_class'::regclass)
+       NOT IN (SELECT objid, classid FROM members)
 UNION ALL
 SELECT 'type', 'type', n.nspname::text, t.typname::text, t.oid::bigint
   FROM pg_catalog.pg_type t

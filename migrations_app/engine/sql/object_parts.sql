@@ -26,8 +26,8 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          'parents', (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid),
          'of type', (SELECT pg_catalog.format_type(x.oid, NULL) FROM pg_catalog.pg_type x WHERE x.oid = c.reloftype),
          'partition', pg_catalog.pg_get_expr(c.relpartbound, 0), 'partition key', pg_catalog.pg_get_partkeydef(c.oid),
-         'options', nullif(array_to_string(c.reloptions, ', '), ''),
-         'toast options', (SELECT nullif(array_to_string(x.reloptions, ', '), '') FROM pg_catalog.pg_class x WHERE x.oid = c.reltoastrelid),
+         'options', (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(c.reloptions) o),
+         'toast options', (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid),
          'access method', (SELECT nullif(x.amname, 'heap') FROM pg_catalog.pg_am x WHERE x.oid = c.relam AND c.relkind IN ('r', 'm')),
          'replica identity', CASE WHEN c.relkind NOT IN ('r', 'p') OR c.relreplident = 'd' THEN NULL ELSE c.relreplident::text
             || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid

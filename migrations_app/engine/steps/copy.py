@@ -17,7 +17,7 @@ from ..copying import Lane
 from ..errors import ConnectionLost, EngineError
 from ..index_lanes import Indexer, IndexUnit
 from ..lanes import Lanes
-from ..large_objects import sync_large_objects
+from ..large_object_units import carry_unit
 from ..lookout import Lookout
 from ..outcome import DONE, Outcome, Run, knobs
 from ..pacing import Pacing
@@ -152,6 +152,8 @@ class _Copy:
         if self.board.failure is not None:
             self._close_own()
             raise self.board.failure
+        for name in list(self.snapshots):
+            self._close_snapshot(name)  # that of a database without tables is closed by no unit
         self._tick()
 
     def _close_own(self) -> None:
@@ -226,7 +228,7 @@ class _Copy:
     def _lane_for(self, unit: Unit, lane: Lane | None) -> Lane | None:
         """Return a lane under the snapshot of the unit's database, the same as long as that is the same."""
         snapshot = self.snapshots.get(unit.database.source_name)
-        if snapshot:
+        if snapshot and not unit.apart:
             snapshot.check()
         if not unit.tables or snapshot is None or (lane and lane.snapshot is snapshot):
             return lane
@@ -239,8 +241,10 @@ class _Copy:
 
     def _work_on(self, unit: Unit, lane: Lane | None) -> None:
         if not unit.tables:
+            work = next(one for one in self.works if one.database == unit.database)
+            snapshot = None if unit.apart else self.snapshots.get(unit.database.source_name)
             with self.board.at_work():
-                self._carry_large_objects(next(work for work in self.works if work.database == unit.database))
+                carry_unit(self.run_, unit, work, snapshot, self._pacing, self.board.check)
             return
         if lane is None:
             raise ConnectionLost(say("No snapshot of {source_name} is open.", source_name=unit.database.source_name))
@@ -254,16 +258,6 @@ class _Copy:
         else:
             lane.clear(unit.tables[0])
             lane.copy_part(unit.tables[0], unit.part)
-
-    def _carry_large_objects(self, work: DatabaseWork) -> None:
-        work.carried_bytes = 0
-
-        def passed(size: int) -> None:
-            work.carried_bytes += size
-            self._pacing.passed(size, self.board.check)
-
-        sync_large_objects(self.run_, work.database, self.snapshots.get(work.database.source_name), passed)
-        work.large_objects = False
 
     def _try_again(self, unit: Unit, error: EngineError | psycopg.Error) -> None:
         self.board.check()  # an interruption breaks statements too: then that is the reason, not this
@@ -369,8 +363,8 @@ class _Copy:
         for lane in self._open_lanes():
             passing.update(dict([lane.passing]))
         for work in self.works:
-            total += work.held_bytes
-            moved += min(work.carried_bytes, work.held_bytes * 0.99) if work.large_objects else work.held_bytes
+            total += work.held.size
+            moved += min(work.carried_bytes, work.held.size * 0.99) if work.spans_left else work.held.size
             for one in (*work.to_copy, *work.to_index):
                 total += one.table.bytes
                 if one.state.status is TableStatus.COPYING and one.bytes_done + passing[one]:

@@ -8,6 +8,7 @@ from ..analyzing import analyze_catalogs
 from ..archive import Archive, open_archive
 from ..catalog import Table, selected_tables
 from ..connect import end_older_sessions
+from ..late import take_off_checks
 from ..left_out import report_left_out
 from ..mapping import leaves_rows
 from ..outcome import DONE, Outcome, Run
@@ -68,6 +69,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     _report_names(run, database, archive)
     _report_bare(run, database, snapshot)
     restore_pre_data(run, database, archive)
+    take_off_checks(run, database, archive)
     fill_mappings(run, database, archive)
     analyze_catalogs(run, database, archive)
     store.save_tables(*(_table_state(database, table) for table in snapshot.tables if table.has_rows))

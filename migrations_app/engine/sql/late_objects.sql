@@ -1,0 +1,44 @@
+-- Indexes and proved checks of tables whose functions may read other tables, so that they mean something only when the
+-- rows of all tables are there: kind, catalog, oid, schema, table, name, definition.
+-- A body that reads nothing may be taken for one that does (extract(day FROM x)): then it is only made later.
+-- :parameters none   :versions 9.3+   :needs an empty search_path (bodies in the catalog exist since 14)
+WITH own AS (
+  SELECT f.oid, f.proname, f.prosrc
+    FROM pg_catalog.pg_proc f
+    JOIN pg_catalog.pg_language l ON l.oid = f.prolang
+   WHERE f.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
+     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend e
+                      WHERE e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = f.oid AND e.deptype = 'e')
+), uses AS (
+  SELECT DISTINCT d.classid, d.objid, d.refobjid AS fn
+    FROM pg_catalog.pg_depend d
+    JOIN own o ON o.oid = d.refobjid
+   WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+     AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_constraint'::pg_catalog.regclass)
+), reads AS (
+  SELECT o.oid FROM own o
+   WHERE o.oid IN (SELECT fn FROM uses)
+     AND (o.prosrc ~* '\m(from|join|table|execute|perform|call)\M'
+          OR EXISTS (SELECT 1 FROM own x WHERE x.oid <> o.oid AND position(x.proname::text IN o.prosrc) > 0)
+          OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend b
+                      WHERE b.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND b.objid = o.oid
+                        AND (b.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass OR b.refobjid IN (SELECT oid FROM own))))
+), late AS (
+  SELECT DISTINCT u.classid, u.objid FROM uses u JOIN reads r ON r.oid = u.fn
+)
+SELECT 'index', 1259::bigint, x.indexrelid::bigint, n.nspname::text, c.relname::text, i.relname::text, ''
+  FROM late l
+  JOIN pg_catalog.pg_index x ON x.indexrelid = l.objid
+  JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+  JOIN pg_catalog.pg_class c ON c.oid = x.indrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'check', 2606, k.oid::bigint, n.nspname::text, c.relname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
+  FROM late l
+  JOIN pg_catalog.pg_constraint k ON k.oid = l.objid
+  JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.contype = 'c' AND k.convalidated
+   AND k.conislocal AND c.relkind IN ('r', 'p')
+ ORDER BY 1, 4, 5, 6

@@ -1,0 +1,157 @@
+"""What reads other tables by a function is made when those are full: an index finds all, a check refuses none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import copy_plan
+from migrations_app.engine.copying import Lane
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports, TableStatus
+from migrations_app.engine.states import StepName, steps_for
+from migrations_app.engine.table_work import TableWork
+from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
+from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.test_torture import by_pg_dump, told
+
+LOOKUP = """
+CREATE TABLE lookup (id int PRIMARY KEY, class text);
+INSERT INTO lookup SELECT i, 'k' || i % 4 FROM generate_series(1, 40) i;
+"""
+INDEXED = """
+CREATE FUNCTION class(int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT class FROM public.lookup WHERE id = $1';
+CREATE TABLE reader (id int PRIMARY KEY, l int); INSERT INTO reader SELECT i, i FROM generate_series(1, 40) i;
+CREATE INDEX by_class ON reader (class(l)); CREATE INDEX a_few ON reader (id) WHERE class(l) = 'k1';
+CREATE FUNCTION plain(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+CREATE INDEX at_once ON reader (plain(l));
+"""
+CHECKED = """
+CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS
+  'BEGIN RETURN EXISTS (SELECT FROM public.lookup WHERE id = $1); END';
+CREATE FUNCTION indirectly(int) RETURNS bool LANGUAGE sql AS 'SELECT public.known($1)';
+CREATE TABLE reader (id int CONSTRAINT reads CHECK (indirectly(id)), CONSTRAINT plain CHECK (id > 0));
+INSERT INTO reader VALUES (1), (2), (2); COMMENT ON CONSTRAINT reads ON reader IS 'reads';
+CREATE TABLE child () INHERITS (reader);
+CREATE TABLE own (id int, CONSTRAINT plain CHECK (id > 0), CONSTRAINT reads CHECK (indirectly(id)));
+ALTER TABLE own INHERIT child; INSERT INTO child VALUES (3); INSERT INTO own VALUES (4);
+CREATE TABLE tree (id int, CONSTRAINT tree_reads CHECK (known(id))) PARTITION BY RANGE (id);
+CREATE TABLE tree_1 PARTITION OF tree FOR VALUES FROM (0) TO (100); INSERT INTO tree VALUES (5);
+CREATE TABLE unproved (id int); INSERT INTO unproved VALUES (-1); ALTER TABLE unproved ADD CHECK (known(id)) NOT VALID;
+"""
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
+    return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+
+
+@pytest.fixture
+def ports(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Ports:
+    """Let `lookup` have its rows only when the other tables are done with, their indexes too."""
+    ports = fake_ports()
+    store, copy = cast(FakeStore, ports.store), Lane.copy_whole
+
+    def others_first(lane: Lane, works: Sequence[TableWork]) -> None:
+        if any(work.table.name == "lookup" for work in works):
+            wait_until(lambda: _others_done(store, plan.databases[0].source_name), what="the other tables")
+        copy(lane, works)
+
+    monkeypatch.setattr(Lane, "copy_whole", others_first)
+    monkeypatch.setattr(copy_plan, "_SMALL_TABLE_BYTES", -1)
+    return ports
+
+
+def _others_done(store: FakeStore, database: str) -> bool:
+    return all(one.status is TableStatus.DONE for one in store.tables(database) if one.name != "lookup")
+
+
+def migrate(plan: Plan, ports: Ports) -> FakeStore:
+    cast(FakeControl, ports.control).complete = True
+    with Executor(plan, ports) as executor:
+        for step in steps_for(incremental=plan.incremental):
+            if step is not StepName.CHECK:
+                assert executor.run(step).done
+    store = cast(FakeStore, ports.store)
+    assert all(comparison.equal for comparison in store.comparisons)
+    return store
+
+
+def put(cluster: Cluster, plan: Plan, text: str) -> None:
+    with cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(text.encode())
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_an_index_has_the_entries_of_the_source(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    put(source_cluster, plan, LOOKUP + INDEXED)
+    store = migrate(replace(plan, incremental=incremental), ports)
+    assert told(store) == []
+    assert by_pg_dump(source_cluster, target_cluster, plan) == []
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        there.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        for asked in (
+            "SELECT count(*) FROM reader WHERE class(l) = 'k1'",
+            "SELECT count(id) FROM reader WHERE class(l) = 'k1' AND id > 0",
+        ):
+            shown: list[Any] = there.execute(f"EXPLAIN {asked}".encode()).fetchall()
+            assert any("using by_class" in str(line) or "using a_few" in str(line) for line in shown)
+            assert there.execute(asked.encode()).fetchone() == (10,)
+        shown = there.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'by_class'").fetchall()
+        assert shown == [(1,)]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_check_lets_the_rows_in_and_is_proved_afterwards(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    put(source_cluster, plan, LOOKUP + CHECKED)
+    store = migrate(replace(plan, incremental=incremental), ports)
+    assert told(store) == []
+    assert by_pg_dump(source_cluster, target_cluster, plan) == []
+    asked = (
+        "SELECT conrelid::regclass::text, conname, conislocal, coninhcount, convalidated"
+        " FROM pg_constraint WHERE contype = 'c' AND conrelid >= 16384 ORDER BY 1, 2"
+    )
+    with (
+        source_cluster.connect(plan.databases[0].source_name) as here,
+        target_cluster.connect(plan.databases[0].target_name) as there,
+    ):
+        assert here.execute(asked.encode()).fetchall() == there.execute(asked.encode()).fetchall()
+
+
+def test_a_check_that_the_rows_of_the_source_do_not_meet_any_more_is_told(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    put(source_cluster, plan, LOOKUP + CHECKED + "DELETE FROM lookup WHERE id = 2")
+    store = migrate(plan, ports)
+    notes = [(title, what) for title, what, _ in told(store)]
+    assert ("constraint reads on public.reader", "not validated on the target") in notes
+
+
+def test_under_another_name_of_its_schema_it_is_made_too(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    put(
+        source_cluster,
+        plan,
+        LOOKUP + "CREATE SCHEMA old; SET search_path = old, public;"
+        "CREATE FUNCTION known(int) RETURNS bool LANGUAGE sql AS"
+        " 'SELECT EXISTS (SELECT FROM public.lookup WHERE id = $1)';"
+        "CREATE TABLE reader (id int CONSTRAINT reads CHECK (known(id))); INSERT INTO reader VALUES (1)",
+    )
+    selection = replace(plan.selection, schema_targets={(database.source_name, "old"): "new"})
+    store = migrate(replace(plan, selection=selection), ports)
+    assert told(store) == []
+    with target_cluster.connect(database.target_name) as there:
+        asked = "SELECT pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conname = 'reads'"
+        assert there.execute(asked).fetchall() == [("CHECK (new.known(id))", True)]
