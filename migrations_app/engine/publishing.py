@@ -28,6 +28,14 @@ _SOME_LISTED = (
 )
 
 
+_NOT_LISTED = (
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p, pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE p.pubname = %s AND c.oid = ANY(%s::oid[]) AND c.relkind = 'r' AND c.relpersistence = 'p' AND NOT EXISTS"
+    " (SELECT 1 FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)"
+)
+
+
 def published(tables: list[Table], version: int) -> list[Table]:
     """Return what the publication lists: what holds rows, and topmost partitioned tables where servers allow it.
 
@@ -101,6 +109,17 @@ def brought_now(connection: Connection, name: str) -> Brought | None:
         tables=frozenset(int(str(table)) for (table,) in brought) - limited,
         entries={int(str(table)): int(str(entry)) for table, entry, _ in listed},
     )
+
+
+def list_too(connection: Connection, name: str, oids: Iterable[int]) -> None:
+    """List tables (oids) that a publication brings with those above them by themselves (autocommit session).
+
+    Idempotent. Raises psycopg's errors.
+    """
+    for schema, table in connection.execute(_NOT_LISTED, (name, list(oids))).fetchall():
+        with durable("source.setup", "alter publication"):
+            place = qualified(str(schema), str(table))
+            connection.execute(f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}".encode())
 
 
 def making(name: str, tables: list[Table], version: int) -> Iterator[tuple[list[Table], str]]:

@@ -83,12 +83,13 @@ def require_publication(
     epoch: int | None,
     *,
     running: bool = False,
-) -> None:
+) -> list[int]:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
     Also when a table was taken out since this process looked last, in this `epoch` or the one before, and was put back
     meanwhile; that is told once. `epoch` None: neither compared nor remembered. Tables that the stream leaves out
     altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
+    Returns the tables (oids) that come only with a partitioned table above them: not any more once they are detached.
     """
     tables = _streamed(known)
     brought = watch.brought(state.publication)
@@ -107,6 +108,7 @@ def require_publication(
     back = [tables[oid] for oid, entry in brought.entries.items() if oid in tables and entries.get(oid, entry) != entry]
     if back:
         raise _put_back(state.publication, back)
+    return [oid for oid in tables if oid not in brought.entries and oid not in missing]
 
 
 def _to_remember(before: Brought | None, brought: Brought, missing: Collection[int]) -> Brought:

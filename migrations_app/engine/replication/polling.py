@@ -26,6 +26,7 @@ from .continuing import publication_seen, require_publication
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
+from .listed import list_partitions
 
 _SECONDS = 30.0
 _MOST = 50
@@ -90,7 +91,8 @@ class Poll:
         before = publication_seen(state, epoch)
         if state.publication and (before is None or self._watch.brought(state.publication) != before):
             known = self._run.ports.store.tables(self._database.source_name)
-            require_publication(self._watch, state, known, epoch, running=True)
+            alone = require_publication(self._watch, state, known, epoch, running=True)
+            list_partitions(self._run, self._database, alone)
 
     @staticmethod
     def _key(facts: str) -> str:

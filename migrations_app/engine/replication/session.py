@@ -34,6 +34,7 @@ from .explained import slot_is_read
 from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, read_slot, require_slot
+from .listed import list_partitions
 from .named import NamedChanges
 from .pipeline import Pipeline
 from .prepare import prepare_target, take_for_changes
@@ -290,7 +291,8 @@ class SyncSession:
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
                 epoch = self._run.plan.epoch if self._compares_publication else None
-                require_publication(self.watch, state, self.tables(), epoch)
+                alone = require_publication(self.watch, state, self.tables(), epoch)
+                list_partitions(self._run, self._database, alone)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -352,7 +354,6 @@ class SyncSession:
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
         plan, name, tables = self._run.plan, self._database.source_name, self.tables()
         pipeline = Pipeline(connection, self._check)
-        aside = {(table.schema, table.name) for table in tables if table.set_aside}
         texts = self.watch.texts if binary else _as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
         taking = Taking(self._permissions(), store.permission_used, texts, position=position)
@@ -365,7 +366,7 @@ class SyncSession:
 
         relations = self._relations = Relations(
             tables,
-            lambda lineage: lineage[0] not in aside and plan.selection.mode_of(name, *lineage) == "data",
+            lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
             target_reader(pipeline),
             shapes,
