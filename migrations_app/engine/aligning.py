@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -39,24 +39,31 @@ _EXPRESSIONS = (
 )
 
 
-def align(run: Run, database: DatabasePlan, state: TableState) -> None:
+def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callable[[], None] | None = None) -> None:
     """Change the columns of one of our tables on the target to those that the source has now, and empty it; make it
     where it is a new partition.
 
-    Nothing happens where they are alike, or the table is not ours. One transaction, so that a kill leaves the table as
-    it was or empty with its new columns; the caller copies it in any case. Raises SchemaChanged for what cannot be
-    done, and EngineError of the side that failed.
+    `catch_up` brings the sync of all other tables to where the source is now. It is called where a partition has other
+    columns than on the target: those are the columns of its root, and other partitions may have rows on the way that do
+    not have them yet. Nothing happens where they are alike, or the table is not ours. One transaction, so that a kill
+    leaves the table as it was or empty with its new columns; the caller copies it in any case. Raises SchemaChanged for
+    what cannot be done, and EngineError of the side that failed.
     """
     place = renaming_of(run, database).place((state.schema, state.name))
     source = _read(run, database, Side.SOURCE, (state.schema, state.name))
     there = _read(run, database, Side.TARGET, place)
     if source is not None and there is None:
         _make_partition(run, database, state)
+        there = _read(run, database, Side.TARGET, place)
     if source is None or there is None or place not in made_tables(run, database):
         return  # whoever copies it says so
     columns = as_on_target(source.columns, renaming_of(run, database))
     new = [column for column in columns if not column.generated]
     if {(one.name, one.type_name) for one in new} == {(one.name, one.type_name) for one in there.stored}:
+        return
+    if catch_up is not None and _is_partition(run, database, there.oid):
+        catch_up()
+        align(run, database, state)
         return
     _note_identities(run, database, there, new)
     before, after = _sequences(run, database, source, there)
@@ -83,6 +90,15 @@ def align(run: Run, database: DatabasePlan, state: TableState) -> None:
         statements=listing(statements, 5),
     )
     run.ports.store.event("warning", "DDL-APPLIED", told)
+
+
+def _is_partition(run: Run, database: DatabasePlan, oid: int) -> bool:
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            return connection.execute(_ROOT, (oid,)).fetchone() is not None
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading columns")) from error
 
 
 def _referred_to(connection: Connection, oid: int) -> bool:

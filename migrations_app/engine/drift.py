@@ -39,6 +39,7 @@ class Doubt(StrEnum):
     OTHER_NAME = "other_name"  # the table has another name now, and the task knows it by the old one
     GONE = "gone"
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
+    REPLACED = "replaced"  # a new partition by the name of a table of the task that is gone
 
 
 @dataclass(frozen=True, kw_only=True)

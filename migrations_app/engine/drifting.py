@@ -144,6 +144,11 @@ def new_partition(one: Partition, target: Place, parent: Place, above: Drift | N
     )
 
 
+def replaced_partition(one: Partition, target: Place, parent: Place) -> Drift:
+    """Return the drift of a new partition that has the name of a table which the target has, and the source no more."""
+    return replace(new_partition(replace(one, born=False), target, parent), doubt=Doubt.REPLACED, digest="")
+
+
 def missing_partition(
     lineage: Sequence[Partition], place: Callable[[Place], Place], there: Callable[[Place], bool]
 ) -> Drift | None:

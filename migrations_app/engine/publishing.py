@@ -28,6 +28,14 @@ _SOME_LISTED = (
 )
 
 
+_NOT_LISTED = (
+    "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p, pg_catalog.pg_class c"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE p.pubname = %s AND c.oid = ANY(%s::oid[]) AND c.relkind = 'r' AND c.relpersistence = 'p' AND NOT EXISTS"
+    " (SELECT 1 FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)"
+)
+
+
 def published(tables: list[Table], version: int) -> list[Table]:
     """Return what the publication lists: what holds rows, and topmost partitioned tables where servers allow it.
 
@@ -64,7 +72,8 @@ class Brought:
 
     `kinds` of changes that the server knows, and those `kept_back` of them. `tables`: oids of those whose rows it
     brings all, with all their columns. `entries`: the numbers of the entries that bring a table, its own and those of
-    the partitioned ones above it; taken out and put back, a table has others. `row`: which version of its own row the
+    the partitioned ones above it; taken out and put back, a table has others. `own`: those (oids) that are listed
+    themselves. `row`: which version of its own row the
     publication has.
     """
 
@@ -72,20 +81,22 @@ class Brought:
     kept_back: tuple[str, ...]
     tables: frozenset[int]
     entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    own: frozenset[int] = frozenset()
     row: str = ""
 
 
 _LISTED = """
 WITH RECURSIVE down AS (
   SELECT r.prrelid AS relid, r.oid AS entry,
-         coalesce(pg_catalog.row_to_json(r) ->> 'prqual', pg_catalog.row_to_json(r) ->> 'prattrs') IS NOT NULL AS limits
+         coalesce(pg_catalog.row_to_json(r) ->> 'prqual', pg_catalog.row_to_json(r) ->> 'prattrs') IS NOT NULL
+         AS limits, true AS own
     FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
    WHERE p.pubname = %s
   UNION ALL
-  SELECT i.inhrelid, down.entry, false
+  SELECT i.inhrelid, down.entry, false, false
     FROM down JOIN pg_catalog.pg_class c ON c.oid = down.relid AND c.relkind = 'p'
     JOIN pg_catalog.pg_inherits i ON i.inhparent = down.relid)
-SELECT relid::bigint, entry::bigint, limits FROM down ORDER BY 2
+SELECT relid::bigint, entry::bigint, limits, own FROM down ORDER BY 2
 """
 
 
@@ -103,11 +114,12 @@ def brought_now(connection: Connection, name: str) -> Brought | None:
         (name,),
     ).fetchall()
     entries: dict[int, tuple[int, ...]] = {}
-    limited: set[int] = set()
-    for table, entry, limits in connection.execute(_LISTED.encode(), (name,)).fetchall():
+    limited, own = set[int](), set[int]()
+    for table, entry, limits, itself in connection.execute(_LISTED.encode(), (name,)).fetchall():
         oid = int(str(table))
         entries[oid] = (*entries.get(oid, ()), int(str(entry)))
         limited |= {oid} if limits else set()
+        own |= {oid} if itself else set()
     version, *comes = row
     known = {kind: bool(one) for kind, one in zip(_KINDS, comes, strict=True) if one is not None}
     return Brought(
@@ -115,8 +127,20 @@ def brought_now(connection: Connection, name: str) -> Brought | None:
         kept_back=tuple(kind for kind, one in known.items() if not one),
         tables=frozenset(int(str(table)) for (table,) in brought) - limited,
         entries=entries,
+        own=frozenset(own),
         row=str(version),
     )
+
+
+def list_too(connection: Connection, name: str, oids: Iterable[int]) -> None:
+    """List tables (oids) that a publication brings with those above them by themselves (autocommit session).
+
+    Idempotent. Raises psycopg's errors.
+    """
+    for schema, table in connection.execute(_NOT_LISTED, (name, list(oids))).fetchall():
+        with durable("source.setup", "alter publication"):
+            place = qualified(str(schema), str(table))
+            connection.execute(f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}".encode())
 
 
 def making(name: str, tables: list[Table], version: int) -> Iterator[tuple[list[Table], str]]:

@@ -206,6 +206,10 @@ DOUBTS: dict[Doubt, Promise] = {
         "Nothing to apply: the partition was attached and may hold rows that the sync was never told. Copy again makes "
         "it on the target and copies it; Drop from task leaves it out."
     ),
+    Doubt.REPLACED: _(
+        "Nothing to apply: the partition has the name that another table of this task had. Copy again gives its rows "
+        "to that table on the target; Drop from task leaves it out."
+    ),
     Doubt.GONE: _("The source does not have this table any more. Drop it from the task."),
 }
 CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}

@@ -12,9 +12,11 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import additions, copying
 from migrations_app.engine.cleaning import clean_up
+from migrations_app.engine.drift import Doubt
+from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import Ports
+from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import adding, recopy
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
@@ -312,4 +314,31 @@ def test_a_new_partition_of_a_table_without_a_key_is_asked_about_and_harms_no_up
     with Executor(plan, ports) as executor:
         executor.recopy()
     at(source_cluster, database.source_name, "UPDATE m SET v = v || '?'", "DELETE FROM m WHERE id = 1")
+    complete(plan, ports, source_cluster, target_cluster)
+
+
+def test_a_table_that_was_dropped_and_made_anew_is_new_and_comes_back_when_it_is_added(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, "CREATE TABLE again (v int)", "INSERT INTO again VALUES (1)")
+    store = begin(plan, ports)
+    at(
+        source_cluster,
+        database.source_name,
+        "DROP TABLE again",
+        "CREATE TABLE again (v text, id int PRIMARY KEY)",
+        "INSERT INTO again VALUES ('new', 2)",
+    )
+    with pytest.raises(SchemaChanged) as caught:
+        look(plan, ports)
+    assert caught.value.drift is not None
+    assert caught.value.drift.doubt is Doubt.GONE
+    (state,) = [one for one in store.tables(database.source_name) if one.name == "again"]
+    store.save_tables(replace(state, status=TableStatus.DROPPED, watermark=NEVER))  # what Drop from task does
+    assert list(look(plan, ports)) == [("public", "again")]
+    add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    at(source_cluster, database.source_name, "INSERT INTO again VALUES ('newer', 3)")
     complete(plan, ports, source_cluster, target_cluster)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ STANDING = """
 SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
  WHERE c.relname IN ('book', 'ident') ORDER BY 1
 """
+UNFILLED = (TableStatus.WAITING, TableStatus.COPYING)
 OF_BOOK = ["apart", "book_lower_idx", "once", "the key", "told by %"]
 
 
@@ -134,12 +136,33 @@ def test_a_table_that_was_there_before_keeps_its_indexes(
     assert compare(source_cluster, target_cluster, plan) == []
 
 
+def after_one(ports: Ports, real: Any) -> Any:
+    """Crash at the second call."""
+    return crash_after(1, real)
+
+
+def once_all_are_filled(ports: Ports, real: Any) -> Any:
+    """Crash at the second call at the earliest, and when every table has its rows: builds begin before that."""
+    lock, begun = threading.Lock(), 0
+
+    def wrapped(*args: Any, **more: Any) -> Any:
+        nonlocal begun
+        with lock:
+            begun += 1
+            left = {state.status for state in fakes(ports)[1].table_rows.values()} & {*UNFILLED}
+            if begun > 1 and not left:
+                raise Crash
+        return real(*args, **more)
+
+    return wrapped
+
+
 @pytest.mark.parametrize(
-    ("place", "name", "after", "again"),
+    ("place", "name", "crashing", "again"),
     [
-        pytest.param(unindexing, "_done", 1, True, id="between two tables that lose theirs"),
-        pytest.param(copying.Lane, "copy_whole", 1, True, id="between two tables that are filled"),
-        pytest.param(indexes, "build_settings", 3, False, id="between two that get theirs back"),
+        pytest.param(unindexing, "_done", after_one, True, id="between two tables that lose theirs"),
+        pytest.param(copying.Lane, "copy_whole", after_one, True, id="between two tables that are filled"),
+        pytest.param(indexes, "build_settings", once_all_are_filled, False, id="between two that get theirs back"),
     ],
 )
 def test_a_worker_that_dies_in_between_is_followed_by_one_that_finishes(
@@ -150,11 +173,11 @@ def test_a_worker_that_dies_in_between_is_followed_by_one_that_finishes(
     monkeypatch: pytest.MonkeyPatch,
     place: Any,
     name: str,
-    after: int,
+    crashing: Callable[[Ports, Any], Any],
     again: bool,
 ) -> None:
     with monkeypatch.context() as patched, running(replace(plan, epoch=2), ports) as run:
-        patched.setattr(place, name, crash_after(after, getattr(place, name)))
+        patched.setattr(place, name, crashing(ports, getattr(place, name)))
         with pytest.raises(Crash):
             copy.run(run)
     seen = watch(monkeypatch, target_cluster, plan)

@@ -141,6 +141,17 @@ def test_kills_at_random_moments_lose_and_double_nothing(pair: Pair, writing: Wr
     pair.assert_equal()
 
 
+def test_a_look_through_a_session_that_the_server_has_ended_is_a_lost_connection(pair: Pair) -> None:
+    pair.build(TABLE)
+    with pair.syncing() as session:
+        session.watch._stop.set()  # nobody else uses the session
+        connection = session.watch._connection
+        pair.at_source(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 5000)")
+        for _ in range(2):  # the second one finds a session whose end is known
+            with pytest.raises(ConnectionLost):
+                session.watch.used_sequences()
+
+
 @pytest.fixture
 def own_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     settings = {**source_settings(), **getattr(request, "param", {})}

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from itertools import pairwise
 
+import psycopg
 import pytest
 
 from migrations_app.engine import sql, versions
@@ -132,3 +133,8 @@ def test_a_session_asks_an_old_server_for_nothing_that_it_does_not_know(version:
 
 def test_queries_are_not_compiled_where_a_server_would() -> None:
     assert "-c jit=off" in pinned_options(110000)
+
+
+def test_a_session_that_has_ended_and_has_no_version_any_more_is_an_error_of_its_server() -> None:
+    with pytest.raises(psycopg.OperationalError):
+        query("slot_state", 0)

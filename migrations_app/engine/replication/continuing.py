@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ..connect import Connection
 from ..errors import SourceError
@@ -60,15 +61,25 @@ _MISSED = (0,)
 """In place of a table's entries: it was told as missing, so whoever reads that knows what to do when it is back."""
 
 
+class Found(NamedTuple):
+    """What a look at the publication found.
+
+    `set_aside`: tables were quarantined without being told as an error, because their absence was. `alone`: tables
+    (oids) that come only with a partitioned table above them: not any more once they are detached.
+    """
+
+    set_aside: bool
+    alone: list[int]
+
+
 def require_publication(
     store: Store | None, watch: SourceWatch, state: DatabaseState, known: Sequence[TableState], *, running: bool = False
-) -> bool:
+) -> Found:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
     Also when a table was taken out since it was copied and put back meanwhile, whoever did not look then: it is
-    quarantined, and told once. Returns whether tables were quarantined without being told as an error, because their
-    absence was. `store` None: nothing is compared with what was before. Tables that the stream leaves out altogether
-    do not count, nor those dropped on the source while it is `running`, which is told by itself.
+    quarantined, and told once. `store` None: nothing is compared with what was before. Tables that the stream leaves
+    out altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
     """
     tables = _streamed(known)
     brought = watch.brought(state.publication)
@@ -84,7 +95,8 @@ def require_publication(
             _note_missing(store, state, [tables[oid] for oid in missing], brought)
         raise _not_whole(state.publication, brought, [tables[oid] for oid in missing])
     watch.publication = brought
-    return store is not None and _judge(store, state, tables.values(), brought)
+    alone = [oid for oid in tables if oid not in brought.own]
+    return Found(store is not None and _judge(store, state, tables.values(), brought), alone)
 
 
 def _note_missing(store: Store, state: DatabaseState, missing: Sequence[TableState], brought: Brought) -> None:

@@ -26,6 +26,10 @@ _DOUBTS = {
         "It was attached, and may hold rows that the sync was never told. Press Copy again to make it on the target "
         "and copy it, or Drop from task to leave it out."
     ),
+    Doubt.REPLACED: say(
+        "It has the name that another table of this task had. Press Copy again to give its rows to that table on the "
+        "target, or Drop from task to leave it out."
+    ),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
 

@@ -22,10 +22,10 @@ from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
-from .continuing import require_publication
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
+from .listed import require_listed
 
 _SECONDS = 30.0
 _MOST = 50
@@ -87,8 +87,8 @@ class Poll:
 
     def _look_at_publication(self, state: DatabaseState) -> None:
         if state.publication and self._watch.brought(state.publication) != self._watch.publication:
-            store = self._run.ports.store
-            require_publication(store, self._watch, state, store.tables(state.source_name), running=True)
+            tables = self._run.ports.store.tables(state.source_name)
+            require_listed(self._run, self._database, self._watch, state, tables, running=True)
 
     @staticmethod
     def _key(facts: str) -> str:

@@ -216,10 +216,13 @@ class Relations:
         above = self._source.ancestors(relation.oid)
         if not self._moves([place, *above]):
             return None
-        known = any((table.schema, table.name) == place for table in self._tables.values())
-        if not known and (not above or self._read_target(*self._renaming.place(above[-1])) is None):
+        namesake = next((table for table in self._tables.values() if (table.schema, table.name) == place), None)
+        if (namesake is None or namesake.set_aside) and not (above and self._on_target(above[-1])):
             return None
-        lineage = [] if known else self._source.lineage(relation.oid, self._renaming)
+        lineage = self._source.lineage(relation.oid, self._renaming)
+        if namesake is not None:
+            self._replaces(namesake, lineage)
+            lineage = []
         found = drifting.missing_partition(lineage, self._renaming.place, lambda one: bool(self._read_target(*one)))
         if found is not None:
             if self._read_target(*self._renaming.place(place)) is None:
@@ -239,6 +242,15 @@ class Relations:
             ),
             hint=say("Start the migration again to include it."),
         )
+
+    def _on_target(self, place: tuple[str, str]) -> bool:
+        return self._read_target(*self._renaming.place(place)) is not None
+
+    def _replaces(self, namesake: TableState, lineage: list[Partition]) -> None:
+        """Raise for a new partition that has the name of a table which is gone from the source."""
+        if lineage and (namesake.set_aside or self._source.place(namesake.oid) is None):
+            one, place = lineage[0], self._renaming.place
+            raise self._shapes.verdict(drifting.replaced_partition(one, place(one.place), place(one.parent)))
 
     def _compare(self, table: TableState, relation: Relation, target: TargetTable) -> None:
         types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])

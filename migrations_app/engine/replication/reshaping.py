@@ -19,6 +19,7 @@ from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..wording import listing, say
 from .explained import changed
 from .failures import is_lost, lease_lost
+from .listed import list_partitions
 from .pipeline import Pipeline, StatementFailed
 from .relations import ShapeAllowed
 
@@ -31,6 +32,7 @@ class Reshaping:
 
     def __init__(self, run: Run, database: DatabasePlan, leaves: Iterable[Leave], *, position: int) -> None:
         """`position`: where the session begins, durable."""
+        self._run, self._database = run, database
         self._store, self._ledger = run.ports.store, run.ports.ledger
         self._name, self._renaming, self._target = (
             database.source_name,
@@ -116,11 +118,13 @@ class Reshaping:
         for leave in [one for one in self._waiting if one.lsn < position]:
             self._store.leave_used(leave)
             self._waiting.remove(leave)
-        for final, drift in [one for one in self._taken if one[0] < position]:
+        now = [one for one in self._taken if one[0] < position]
+        for final, drift in now:
             if drift.oid:
                 self._store.save_tables(self.state_of(drift, final))
             self._tell(drift)
         self._taken = [one for one in self._taken if one[0] >= position]
+        list_partitions(self._run, self._database, [drift.oid for _, drift in now if drift.oid])
 
     def _tell(self, drift: Drift) -> None:
         told = say(

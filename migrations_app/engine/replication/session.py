@@ -12,30 +12,27 @@ from types import TracebackType
 
 import psycopg
 
-from .. import truncate_log
 from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
 from ..lsn import before_page_header
 from ..mapping import renaming_of
-from ..names import TARGET_SCHEMA
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..row_sizes import is_too_large, refused_in_stream
 from ..slots import readers_of
-from ..versions import decodes_truncate
 from ..wording import say
 from . import bookmark
 from .apply import Applier
-from .continuing import require_publication, require_same_server
+from .continuing import require_same_server
 from .explained import slot_is_read
 from .failures import as_they_are
-from .gathered import Gathering
 from .intake import Intake
 from .lag import SourceWatch, read_slot, require_slot
-from .named import NamedChanges
+from .listed import require_listed
+from .older import newer_form
 from .pipeline import Pipeline
 from .prepare import prepare_target, take_for_changes
 from .receiving import SpooledStream
@@ -45,7 +42,7 @@ from .sender_settings import sender_settings
 from .stream import SlotBusy, Stream, open_stream
 from .taking import Taking
 from .transaction import Transaction
-from .translated import FromTestDecoding, Translated, WithNotes
+from .translated import Translated
 
 _LITTLE_BYTES = 32 << 10
 _GATHER_MILLISECONDS = 2
@@ -176,10 +173,10 @@ class SyncSession:
 
     def _take(self) -> bytes:
         data = self._stream.take(0)
-        if len(data) < _LITTLE_BYTES and self._applier.busy:  # the source sends each change alone: let a few gather
-            self._applier.wait(milliseconds=_GATHER_MILLISECONDS)
-            data += self._stream.take(0)
-        return data
+        if len(data) >= _LITTLE_BYTES or not self._applier.busy:
+            return data
+        self._applier.wait(milliseconds=_GATHER_MILLISECONDS)  # the source sends each change alone: let a few gather
+        return data + self._stream.take(0)
 
     def _rest(self, goal: int | None) -> bytes:
         """Nothing has arrived: commit, confirm, ask the source how far it is, and wait a moment."""
@@ -206,7 +203,8 @@ class SyncSession:
             stack.callback(stream.close)
         codec = self._open_target(stack, state, position, encoding, binary=binary)
         with self._speaking_to(Side.SOURCE):
-            self._stream = self._translated(stack, stream, state, ordinary, codec)
+            known = [table for table in self.tables() if not table.set_aside]
+            self._stream = newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec)
         self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
@@ -272,22 +270,6 @@ class SyncSession:
             return False
         return self.watch.travels_binary([table.oid for table in self.tables() if not table.set_aside], [])
 
-    def _translated(
-        self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
-    ) -> Stream | Translated:
-        """Bring the stream of a source before 11 into the form of newer ones."""
-        version, key = ordinary.info.server_version, self._run.plan.key
-        if decodes_truncate(version):
-            return stream
-        named = NamedChanges([table for table in self.tables() if not table.set_aside], self.watch, codec)
-        if state.publication:
-            log = truncate_log.log_oid(ordinary, key)
-            return Translated(stream, WithNotes(named, codec, log)) if log else stream
-        gathering = Gathering(self._run.plan.work_dir)
-        stack.callback(gathering.close)
-        convert = FromTestDecoding(named, gathering, codec, (TARGET_SCHEMA, truncate_log.log_name(key)))
-        return Translated(stream, convert, lambda: gathering.midway)
-
     def _start_stream(
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
     ) -> Stream:
@@ -298,9 +280,9 @@ class SyncSession:
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
-                store = self._run.ports.store if self._compares_publication else None
-                if require_publication(store, self.watch, state, self.tables()):
-                    self._table_states = None  # some are set aside now
+                compares = self._compares_publication
+                if require_listed(self._run, self._database, self.watch, state, self.tables(), compares=compares):
+                    self._table_states = None
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -362,7 +344,6 @@ class SyncSession:
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
         plan, name, tables = self._run.plan, self._database.source_name, self.tables()
         pipeline = Pipeline(connection, self._check)
-        aside = {(table.schema, table.name) for table in tables if table.set_aside}
         texts = self.watch.texts if binary else as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
         taking = Taking(self._permissions(), store.permission_used, texts, position=position)
@@ -375,7 +356,7 @@ class SyncSession:
 
         relations = self._relations = Relations(
             tables,
-            lambda lineage: lineage[0] not in aside and plan.selection.mode_of(name, *lineage) == "data",
+            lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
             self.watch,
             target_reader(pipeline),
             shapes,

@@ -10,20 +10,24 @@ from functools import cache
 from importlib import resources
 from typing import LiteralString
 
+import psycopg
+
 _VARIANT = ".before-"
 
 
-def query(name: str, version: int = 0) -> LiteralString:
+def query(name: str, version: int | None = None) -> LiteralString:
     """Return the text of `name`.sql for a server of this version (such as 90624).
 
     Raises FileNotFoundError for an unknown name, and LookupError when the text depends on the version and none is
-    given.
+    given. 0 is what a session says that has ended: then it raises psycopg.OperationalError, as the query would.
     """
     older = _variants(name)
-    if older and not version:
+    if older and version is None:
         raise LookupError(f"{name}.sql depends on the version of the server")
+    if older and not version:
+        raise psycopg.OperationalError("the connection is lost")
     for before, variant in older:
-        if version < before:
+        if version is not None and version < before:
             return _text(variant)
     return _text(name)
 

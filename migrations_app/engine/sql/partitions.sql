@@ -1,6 +1,7 @@
 -- A partition and the partitioned tables above it that are partitions themselves, from below: oid, schema and name, schema and name of
 -- what it is a partition of, its bounds, whether it was made as a partition, and by what it is partitioned itself ('': it holds rows).
--- One that was attached may hold rows that the stream never told; whoever creates a partition writes all of its entries in one transaction.
+-- One that was attached may hold rows that the stream never told. Whoever creates a partition writes all of its entries in one transaction,
+-- and attaching changes the entry of each column by the same command that writes the one of the inheritance.
 -- :parameters oid   :versions 10+   (no row: it is none)
 WITH RECURSIVE up(oid, n) AS (
   SELECT c.oid, 1 FROM pg_catalog.pg_class c WHERE c.oid = %(oid)s AND c.relispartition
@@ -10,7 +11,10 @@ WITH RECURSIVE up(oid, n) AS (
     JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relispartition
 )
 SELECT c.oid::bigint, m.nspname::text, c.relname::text, n.nspname::text, p.relname::text,
-       pg_catalog.pg_get_expr(c.relpartbound, c.oid), i.xmin = a.xmin, coalesce(pg_catalog.pg_get_partkeydef(c.oid), '')
+       pg_catalog.pg_get_expr(c.relpartbound, c.oid), 
+       i.xmin = a.xmin AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0
+                                          AND b.xmin = i.xmin AND b.cmin = i.cmin),
+       coalesce(pg_catalog.pg_get_partkeydef(c.oid), '')
   FROM up
   JOIN pg_catalog.pg_class c ON c.oid = up.oid
   JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace

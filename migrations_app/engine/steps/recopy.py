@@ -11,6 +11,7 @@ from ..copy_plan import work_on
 from ..copying import Lane
 from ..errors import ConnectionLost, SchemaChanged
 from ..lookout import Lookout
+from ..lsn import before_page_header
 from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
@@ -25,6 +26,7 @@ from ..wording import Sentence, count, say
 _TRIES = 5
 _ROUNDS = 3
 _SHOW_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 
 def run(run: Run) -> Outcome:
@@ -170,6 +172,7 @@ class OneTable:
         self._main.session.mark(self._state.oid, watermark)
 
     def _copy_and_follow(self) -> None:
+        align(self._run, self._database, self._state, self._let_main_catch_up)
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
             row = source.execute("SHOW server_encoding").fetchone()
             publication = self._run.ports.store.database(self._database.source_name).publication
@@ -197,6 +200,16 @@ class OneTable:
                 with session:
                     self._meet(session, snapshot.lsn or 0)
             return
+
+    def _let_main_catch_up(self) -> None:
+        """Wait until the main stream has come to where the source is now. Raises what ends it, or the run."""
+        self._shown.show(0, say("bringing {label} up to date", label=self._label))
+        watch = self._main.session.watch
+        watch.look()
+        goal = before_page_header(watch.insert_lsn)
+        while self._main.session.position < goal:
+            self._check()
+            self._run.ports.control.sleep(_LOOK_SECONDS)
 
     def _excuse(self, error: Moved | Busy, *, last: bool) -> None:
         """Tell why the copy begins anew, or raise when it has done so often enough."""

@@ -1,0 +1,59 @@
+"""Looks at what the publication brings, and lists partitions that came with the stream by themselves: a detached one
+would leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import psycopg
+
+from ..errors import EngineError
+from ..outcome import Run
+from ..plan import DatabasePlan, Side
+from ..ports import DatabaseState, TableState
+from ..publishing import list_too
+from .continuing import require_publication
+from .lag import SourceWatch
+
+_not_ours: set[tuple[str, int]] = set()  # by publication: what this process tried in vain and need not try again
+
+
+def require_listed(
+    run: Run,
+    database: DatabasePlan,
+    watch: SourceWatch,
+    state: DatabaseState,
+    tables: Sequence[TableState],
+    *,
+    compares: bool = True,
+    running: bool = False,
+) -> bool:
+    """Look at the publication as `require_publication` does, which says what is raised, and list what it should list.
+
+    `compares` False: not with what was before. Returns whether tables have been quarantined.
+    """
+    found = require_publication(run.ports.store if compares else None, watch, state, tables, running=running)
+    list_partitions(run, database, found.alone)
+    return found.set_aside
+
+
+def list_partitions(run: Run, database: DatabasePlan, oids: Collection[int]) -> None:
+    """List partitions (oids) that the publication brings with the partitioned tables above them.
+
+    One try that waits no longer than two seconds for a lock. Where it fails the next session tries again, and a look at
+    the publication finds what is missing when one is detached before.
+    """
+    if not oids:
+        return
+    publication = run.ports.store.database(database.source_name).publication
+    wanted = [oid for oid in oids if (publication, oid) not in _not_ours]
+    if not publication or not wanted:
+        return
+    try:
+        with run.sessions.session(Side.SOURCE, database.source_name, lock_timeout="2s") as connection:
+            list_too(connection, publication, wanted)
+    except psycopg.errors.InsufficientPrivilege:
+        _not_ours.update((publication, oid) for oid in wanted)
+    except (EngineError, psycopg.Error):
+        run.ports.control.check()
