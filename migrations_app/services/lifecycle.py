@@ -15,11 +15,10 @@ from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
+from ..refusals import complete_waits
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, forget_sync, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
-from .new_tables import refuse_undecided
-from .quarantine import refuse_quarantined
 from .scheduling import time_in_words
 from .selecting import planned_databases
 
@@ -194,8 +193,8 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """
     task = locked(task_id)
     require(Action.COMPLETE, task)
-    refuse_quarantined(task)
-    refuse_undecided(task)
+    if waits := complete_waits(task):
+        raise Refused(waits)
     move(
         task,
         Status.COMPLETING,
