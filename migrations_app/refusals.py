@@ -52,6 +52,13 @@ def complete_waits(task: MigrationTask) -> str:
     return ""
 
 
+def delete_waits(task: MigrationTask) -> str:
+    """Return in the reader's language what has to be removed before the task is deleted; '' when nothing has."""
+    if not LedgerEntry.objects.filter(task=task, side=Side.SOURCE, removed_at=None).exists():
+        return ""
+    return _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
+
+
 def _named(rows: QuerySet[Any]) -> str:
     names = [f"{row.schema}.{row.name}" for row in rows[: _NAMED + 1]]
     return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
-from ..models import Event, MigrationTask, NewTable, TableCopy
+from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
 from .buttons import action_buttons
 from .pages import LeftBehind
 
@@ -33,6 +33,8 @@ def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
         return Standing(tone="warn", text=_of_pause(task))
     if task.status == Status.COMPLETING and not task.error_message:
         return Standing(tone="run", text=_of_completing(task))
+    if task.status == Status.READY and _differing([task.pk]):
+        return Standing(tone="warn", text=_of_differences())
     if task.status == Status.CANCELLED and (left.source or left.target):
         return Standing(tone="warn" if left.source else "", text=_of_cancelled(left))
     return None
@@ -62,15 +64,24 @@ def _of_completing(task: MigrationTask) -> str:
     return text
 
 
+def _of_differences() -> str:
+    return _(
+        "The last comparison did not find everything equal; what it found stands under Last comparison. Copy the tables "
+        "that differ again and press Compare now. Complete compares every row once more before it closes the sync."
+    )
+
+
 def _of_cancelled(left: LeftBehind) -> str:
     parts = []
-    if left.source:
+    if any(line.kind == "Slot" for line in left.source):
         parts.append(
             _(
-                "Something of this task is still on the source, and a slot there keeps WAL until the disk is full. "
-                "Remove it as the list below says."
+                "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Remove it as "
+                "the list below says."
             )
         )
+    elif left.source:
+        parts.append(_("Something of this task is still on the source. Remove it as the list below says."))
     if left.target:
         parts.append(_("What the task made on the target stands there still. Start again can clear exactly that."))
     return " ".join(parts)
@@ -94,9 +105,10 @@ def lost_by_cancel(task: MigrationTask) -> str:
 
 
 def waiting_tables(tasks: Iterable[MigrationTask]) -> dict[UUID, list[str]]:
-    """Return by task what the list shows of tables that Complete waits for: quarantined ones, and undecided new ones.
+    """Return by task what the list shows of tables that somebody has to see to before Complete.
 
-    Three queries for any number of tasks; tables are counted only where one was ever quarantined.
+    These are quarantined ones, undecided new ones, and what the last comparison of a ready task found. Four queries for
+    any number of tasks; tables are counted only where one was ever quarantined.
     """
     syncing = [task.pk for task in tasks if task.incremental and task.current_step in _SYNCS]
     found: dict[UUID, list[str]] = {}
@@ -116,4 +128,13 @@ def waiting_tables(tasks: Iterable[MigrationTask]) -> dict[UUID, list[str]]:
     for key, number in Counter(undecided.values_list("task", flat=True)).items():
         said = ngettext("%(number)s new table to decide", "%(number)s new tables to decide", number)
         found.setdefault(key, []).append(said % {"number": f"{number:,}"})
+    for key in _differing([task.pk for task in tasks if task.status == Status.READY]):
+        found.setdefault(key, []).append(_("Differences found"))
     return found
+
+
+def _differing(keys: list[UUID]) -> list[UUID]:
+    """Return those of some tasks of which the last comparison of some database did not find everything equal."""
+    rows = ComparisonResult.objects.filter(task__in=keys).order_by("id").values_list("task", "database", "equal")
+    latest = {(key, database): equal for key, database, equal in rows}
+    return list(dict.fromkeys(key for (key, _database), equal in latest.items() if not equal))

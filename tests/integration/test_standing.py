@@ -58,7 +58,7 @@ def test_past_the_point_of_return_nothing_offers_a_way_back(anna: Client) -> Non
     assert "Back to sync" not in _standing(anna, factories.running_task("cleanup", status="completing"))
 
 
-@pytest.mark.parametrize(("side", "words"), [("source", "keeps WAL"), ("target", "Start again can clear")])
+@pytest.mark.parametrize(("side", "words"), [("source", "which keeps WAL for it"), ("target", "Start again can clear")])
 def test_a_cancelled_task_says_what_is_left_and_what_to_do(anna: Client, side: str, words: str) -> None:
     task = factories.running_task("sync", status="cancelled")
     assert _standing(anna, task) == ""
@@ -145,3 +145,25 @@ def test_a_table_that_is_to_be_copied_again_says_so_and_is_not_offered_twice(ann
     page = anna.get(reverse("tasks:detail", args=[task.pk]))
     assertContains(page, "To be copied again, as soon as it is its turn.")
     assertNotContains(page, f'id="recopy-t{table.pk}"')
+
+
+def test_a_ready_task_whose_last_comparison_found_differences_is_told_from_others(anna: Client) -> None:
+    task = factories.running_task("sync", status="ready")
+    factories.comparison(task, equal=False)
+    assertContains(anna.get("/"), "Differences found")
+    page = anna.get(reverse("tasks:detail", args=[task.pk]))
+    assertContains(page, "did not find everything equal")
+    assertNotContains(page, "The target holds everything")
+    factories.comparison(task, equal=True)
+    MigrationTask.objects.filter(pk=task.pk).update(version=task.version + 1)
+    assertNotContains(anna.get("/"), "Differences found")
+    assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), "The target holds everything")
+
+
+def test_delete_says_at_once_what_is_still_on_the_source(anna: Client) -> None:
+    task = factories.running_task("sync", status="cancelled")
+    address = reverse("tasks:confirm", args=[task.pk, "delete"])
+    factories.ledger_entry(task, side="target", kind="table", schema="public", name="orders")
+    assertContains(anna.get(address), "The list of them is deleted too")
+    factories.ledger_entry(task)
+    assertContains(anna.get(address), "still on the source", status_code=409)
