@@ -66,8 +66,9 @@ def _of_completing(task: MigrationTask) -> str:
 
 def _of_differences() -> str:
     return _(
-        "The last comparison did not find everything equal; what it found stands under Last comparison. Copy the tables "
-        "that differ again and press Compare now. Complete compares every row once more before it closes the sync."
+        "The last comparison did not find everything equal; what it found stands under Last comparison. Copy the "
+        "tables that differ again and press Compare now. Complete compares every row once more before it closes the "
+        "sync."
     )
 
 
@@ -76,8 +77,8 @@ def _of_cancelled(left: LeftBehind) -> str:
     if any(line.kind == "Slot" for line in left.source):
         parts.append(
             _(
-                "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Remove it as "
-                "the list below says."
+                "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Remove it "
+                "as the list below says."
             )
         )
     elif left.source:
