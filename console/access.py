@@ -113,7 +113,6 @@ RULES: dict[str, Rule] = {
     "tasks:passwords": form(),
     "tasks:access": form(),
     "tasks:clone": act(),
-    "tasks:recopy": act(),
     "tasks:table": form(),
     "tasks:new-table": act(),
     "tasks:tags": act(),

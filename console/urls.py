@@ -66,7 +66,6 @@ _tasks: list[URLPattern] = [
     path("tasks/<uuid:task_id>/prepare/result/", prepare.result, name="prepare-result"),
     path("tasks/<uuid:task_id>/passwords/", passwords.page, name="passwords"),
     path("tasks/<uuid:task_id>/access/", reach.page, name="access"),
-    path("tasks/<uuid:task_id>/recopy-table/", actions.recopy, name="recopy"),
     path("tasks/<uuid:task_id>/table/<str:action>/", actions.table, name="table"),
     path("tasks/<uuid:task_id>/new-table/<str:action>/", actions.new_table, name="new-table"),
     path("tasks/<uuid:task_id>/clone/", actions.clone, name="clone"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from .engine.plan import Side
-from .engine.ports import OPENING, Kind
+from .engine.ports import OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
 from .engine.states import RULES, Action, Status, StepName
 from .models import LedgerEntry, MigrationTask
+
+_NAMED = 5
 
 
 def why_not(action: Action, task: MigrationTask) -> str:
@@ -25,6 +29,39 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
         ) % {"at": at}
     return ""
+
+
+def complete_waits(task: MigrationTask) -> str:
+    """Return in the reader's language which tables Complete waits for and what to do; '' when it waits for none."""
+    set_aside = _named(task.tables.filter(status=TableStatus.QUARANTINED))
+    if set_aside:
+        said = _(
+            "Complete is not possible while tables are quarantined, because nobody knows what they hold: %(names)s. "
+            "Copy each of them again, or drop it from the task."
+        )
+        return said % {"names": set_aside}
+    if undecided := _named(task.new_tables.filter(choice="")):
+        said = _(
+            "Complete is not possible while nobody has decided about tables that are new on the source: %(names)s. "
+            "Add or ignore each of them on the task page."
+        )
+        return said % {"names": undecided}
+    if coming := _named(task.new_tables.filter(choice="add")):
+        said = _("Complete is not possible while new tables are being added: %(names)s. Wait until they are in sync.")
+        return said % {"names": coming}
+    return ""
+
+
+def delete_waits(task: MigrationTask) -> str:
+    """Return in the reader's language what has to be removed before the task is deleted; '' when nothing has."""
+    if not LedgerEntry.objects.filter(task=task, side=Side.SOURCE, removed_at=None).exists():
+        return ""
+    return _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
+
+
+def _named(rows: QuerySet[Any]) -> str:
+    names = [f"{row.schema}.{row.name}" for row in rows[: _NAMED + 1]]
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def past_return(task: MigrationTask) -> bool:

@@ -117,7 +117,7 @@ def duration(seconds: float | None) -> str:
         return NOTHING
     if seconds < 10:
         return f"{max(seconds, 0):.1f}".removesuffix(".0") + " s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:

@@ -16,11 +16,16 @@ register = template.Library()
 _NAMES: dict[str, Promise] = {
     "key": _("Key"),
     "asked_by": _("Asked for by"),
+    "cause": _("Cause"),
+    "differences": _("Differences"),
+    "found": _("Found"),
     "item": _("Check item"),
     "kept": _("WAL kept"),
+    "left": _("Still on the servers"),
     "limit": _("Limit"),
     "bound": _("What limits it"),
     "objects": _("Objects"),
+    "slot": _("Slot"),
     "statements": _("Statements"),
     "undo": _("To take it back"),
 }
@@ -46,4 +51,17 @@ def _value(name: str, value: Any) -> str:
         return size(value)
     if name == "bound":
         return str(_BOUNDS.get(str(value), value))
-    return "\n".join(str(one) for one in value) if isinstance(value, list) else str(value)
+    return "\n".join(map(_part, value)) if isinstance(value, list) else _part(value)
+
+
+def _part(value: Any) -> str:
+    """One thing of a detail: what it is called, what is said of it, and the statement that belongs to it."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    name = ".".join(str(value[key]) for key in ("schema", "name", "object") if value.get(key))
+    if not name:  # by database
+        return "\n".join(f"{key}: {text}" if key else str(text) for key, text in value.items())
+    said = [str(value[key]) for key in ("reason", "error") if value.get(key)]
+    said += [", ".join(map(str, value["keys"]))] if value.get("keys") else []
+    line = f"{name}: {'; '.join(said)}" if said else name
+    return f"{line}\n{value['sql']}" if value.get("sql") else line

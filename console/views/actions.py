@@ -51,7 +51,7 @@ _SAID: dict[str, Promise] = {
     "start": gettext_lazy("Start pressed. The task runs when its turn comes."),
     "start_now": gettext_lazy("The task waits for its turn now instead of its scheduled time."),
     "unschedule": gettext_lazy("The start is taken back. The task waits for Start."),
-    "pause": gettext_lazy("Pause pressed. The position is kept."),
+    "pause": gettext_lazy("Pause pressed. The task stands still until you press Resume."),
     "resume": gettext_lazy("Resumed. The task goes on where it was."),
     "retry": gettext_lazy("Retry pressed. The task goes on from where it stopped."),
     "take_source": gettext_lazy("The source's row will be taken once. The task goes on from where it stopped."),
@@ -78,7 +78,12 @@ _SAID: dict[str, Promise] = {
 _OF_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
     "quarantine": (services.quarantine_table, gettext_lazy("The table is quarantined. Press Retry to go on.")),
     "drop": (services.drop_table, gettext_lazy("The table is dropped from the task.")),
+    "recopy": (
+        services.recopy_table,
+        gettext_lazy("The table will be copied once more; all others stay in sync meanwhile."),
+    ),
 }
+_STANDS = ("paused", "failed")
 _OF_NEW_TABLES: dict[str, tuple[Callable[..., Any], Promise]] = {
     "add_table": (
         services.add_new_table,
@@ -113,13 +118,14 @@ def _ask(
     time_form: TimeForm | None = None,
 ) -> HttpResponse:
     row = selectors.task_row(task)
-    button = next((item for item in row.choices if item.name == action), None)
+    why_not = selectors.refused(task, action)
+    button = None if why_not else next((item for item in row.choices if item.name == action), None)
     context: dict[str, Any] = {
         "task": task,
         "row": row,
         "button": button,
         "action": action,
-        "why_not": "" if button else selectors.refused(task, action),
+        "why_not": why_not,
         "back": _back(request, task),
         "proof_problem": proof_problem,
         "for_good": action in _FOR_GOOD,
@@ -132,6 +138,8 @@ def _ask(
         context["time_form"] = time_form or TimeForm(initial={"scheduled_at": task.scheduled_at})
     if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):
         context["left"] = selectors.left_behind(task)
+    if button is not None and action == "cancel":
+        context["lost"] = selectors.lost_by_cancel(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
     if proof_problem or typed_problem or time_form:
         status = proof.FORBIDDEN if proof_problem else UNPROCESSABLE
@@ -184,20 +192,9 @@ def _said(action: str, task: MigrationTask) -> str:
     """Return what is said of an action that was done. `task`: as it stands after it."""
     if action in ("start", "reschedule") and task.status == "scheduled":
         return _("Scheduled for %(time)s UTC.") % {"time": clock(task.scheduled_at)}
+    if action in ("resume", "retry") and selectors.copies_anew(task):
+        return _("The task goes on: every table is copied from the beginning.")
     return str(_SAID[action])
-
-
-@require_POST
-def recopy(request: HtmxRequest, task_id: UUID) -> HttpResponseBase:
-    """Ask for one table to be copied once more."""
-    task = task_or_404(request, task_id)
-    back = reverse("tasks:detail", args=[task.id])
-    place = _table_of(request.POST)
-    try:
-        services.recopy_table(task_id=task.id, actor=request.user, **place)
-    except services.Refused as refused:
-        return refuse(request, refused.message, back)
-    return go(request, back, said=_("The table will be copied once more; all others stay in sync meanwhile."))
 
 
 @require_POST
@@ -217,7 +214,7 @@ def new_table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseB
 
 @require_http_methods(["GET", "POST"])
 def table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
-    """Ask in words whether a table is to be set aside or dropped; then do it."""
+    """Ask in words whether a table is to be copied again, set aside or dropped; then do it."""
     if action not in _OF_TABLES:
         raise Http404("no such action")
     task = task_or_404(request, task_id)
@@ -225,6 +222,8 @@ def table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
     if request.method == "GET":
         return _ask_of_table(request, task, action)
     perform, said = _OF_TABLES[action]
+    if action == "recopy" and task.status in _STANDS:
+        said = gettext_lazy("The table will be copied once more as soon as the task goes on.")
     extra = {"typed": _typed(request, task)} if action in _FOR_GOOD else {}
     try:
         perform(task_id=task.id, actor=request.user, **_table_of(request.POST), **extra)
@@ -237,11 +236,13 @@ def table(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBase:
 
 
 def _ask_of_table(request: HtmxRequest, task: MigrationTask, action: str, *, typed_problem: str = "") -> HttpResponse:
+    place = _table_of(request.POST or request.GET)
     context: dict[str, Any] = {
         "task": task,
-        "button": selectors.button(action),
+        "button": selectors.button(action, task),
         "back": reverse("tasks:detail", args=[task.id]),
-        "place": _table_of(request.POST or request.GET),
+        "place": place,
+        "table": selectors.one_table(task, **place),
         "for_good": action in _FOR_GOOD,
         "typed_problem": typed_problem,
     }

@@ -23,7 +23,7 @@ _LEVELS = ("warning", "error", "people")
 def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     tables, events = _table_filter(request), _event_filter(request)
     steps, view = selectors.steps(task), selectors.TableView(task)
-    counts, comparisons = view.counts(), selectors.comparisons(task)
+    counts, comparisons, left = view.counts(), selectors.comparisons(task), selectors.left_behind(task)
     begun = task.status not in _NOT_BEGUN
     return {
         "task": task,
@@ -50,7 +50,8 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "comparisons": comparisons,
         "since": selectors.applied_since(task, comparisons),
         "structure": selectors.structure(task),
-        "left": selectors.left_behind(task),
+        "left": left,
+        "standing": selectors.standing(task, left),
         "events": selectors.event_page(task, events),
         "event_filter": events,
         "query": _query(tables, events),

@@ -145,7 +145,8 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
             text += say(" Dropped from the task and not compared: {names}.", names=names)
         run.ports.store.event("info", "CMP-EQUAL", text)
     if differing:
-        text = say("{name}: {number} differ: {names}.", name=name, number=len(differing), names=_names(differing))
+        number = count(len(differing), "{number} difference", "{number} differences")
+        text = say("{name}: {what}: {names}.", name=name, what=number, names=_names(differing))
         text += say(" {note}", note=note) if note else NOTHING
         run.ports.store.event("error", "CMP-DIFF", text, differences=[_told(item) for item in differing[:50]])
     if skipped:

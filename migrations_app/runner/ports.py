@@ -41,7 +41,7 @@ from ..models import (
 from ..services import work
 from .decisions import Decisions
 from .many_rows import write_rows
-from .rate import Rate
+from .rate import Average, Rate
 from .recorder import Recorder
 from .samples import Sampler
 from .spools import read_spool, write_spool
@@ -71,6 +71,7 @@ class OrmStore(Decisions):
         self._counts: dict[tuple[str, str, str], TableState] = {}
         self._step: tuple[float, float, str] | None = None
         self._rate = Rate()
+        self._compared = Average()
         self._sampler = Sampler(self._task_id)
         self._behind_since: float | None = None
         self._sync_rates: SyncRates | None = None
@@ -369,11 +370,16 @@ class OrmStore(Decisions):
         if self.current == StepName.COPY:
             speed = self._rate.update("bytes", done)
             copied = TableCopy.objects.filter(task_id=self._task_id).aggregate(rows=Sum("rows_done"))["rows"] or 0
-            shown["bytes_per_second"] = speed
-            shown["rows_per_second"] = self._rate.update("rows", float(copied))
-            left = max(total - done, 0)
-            shown["eta_at"] = timezone.now() + timedelta(seconds=left / speed) if speed and speed > 1 else None
+            shown = _pace(speed, total - done) | {"rows_per_second": self._rate.update("rows", float(copied))}
             self._sampler.copy(bytes_per_second=speed)
+        elif self.current == StepName.COMPARE:
+            shown = _pace(self._compared.update(done), total - done)
         MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
             version=F("version") + 1, **shown
         )
+
+
+def _pace(speed: float | None, left_bytes: float) -> dict[str, Any]:
+    """Return the columns of a task that tell how fast its step goes and when it ends at that speed."""
+    eta_at = timezone.now() + timedelta(seconds=max(left_bytes, 0) / speed) if speed and speed > 1 else None
+    return {"bytes_per_second": speed, "eta_at": eta_at}

@@ -58,6 +58,24 @@ class Rate:
         return {name: [at, value, self._speed.get(name)] for name, (at, value) in self._last.items()}
 
 
+class Average:
+    """Speed per second of a count that grows in leaps: over the whole time since it was at its lowest."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[float, float] | None = None
+        self._last = 0.0
+
+    def update(self, value: float) -> float | None:
+        """Take a new value; return the speed, or None while nothing has been added. A smaller value begins anew."""
+        now = self._clock()
+        if self._first is None or value < self._last:
+            self._first = (now, value)
+        self._last = value
+        seconds, grown = now - self._first[0], value - self._first[1]
+        return grown / seconds if seconds >= _SHORTEST_SECONDS and grown > 0 else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CatchingUp:
     """Whether a sync that is behind comes nearer to its source, and after how many seconds it is there.

@@ -102,7 +102,8 @@ from .rows import (
     task_row,
 )
 from .searching import BadSearch, matching_tables
-from .tables import TableCounts, TableFilter, TableLine, TableView, table_states
+from .standing import Standing, copies_anew, lost_by_cancel, standing
+from .tables import TableCounts, TableFilter, TableLine, TableView, one_table, table_states
 from .tallies import planned
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
 from .wal import WalView, wal
@@ -143,6 +144,7 @@ __all__ = [
     "RowMark",
     "SavedRow",
     "SelectionSummary",
+    "Standing",
     "StepLine",
     "StructureLine",
     "TableCounts",
@@ -174,6 +176,7 @@ __all__ = [
     "closure",
     "comparisons",
     "connection_test",
+    "copies_anew",
     "databases",
     "deciding_fields",
     "deed",
@@ -200,6 +203,7 @@ __all__ = [
     "left_behind",
     "listing_problems",
     "lists_of",
+    "lost_by_cancel",
     "mapping",
     "matching_tables",
     "may_drop",
@@ -211,6 +215,7 @@ __all__ = [
     "new_table_lines",
     "new_tables",
     "next_action",
+    "one_table",
     "passwords",
     "place_fields",
     "place_of",
@@ -239,6 +244,7 @@ __all__ = [
     "setting_words",
     "settings_mark",
     "somebody_exists",
+    "standing",
     "status_counts",
     "steps",
     "structure",

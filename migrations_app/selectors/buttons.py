@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..engine.ports import Kind
 from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy
 from ..models import LedgerEntry, MigrationTask
-from ..refusals import past_return, why_not
+from ..refusals import complete_waits, delete_waits, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
@@ -67,7 +67,11 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
 
 def refused(task: MigrationTask, action: str) -> str:
     """Return why a button cannot be pressed now; '' where nothing but its absence says so."""
-    return why_not(Action(action), task) if action in set(Action) else ""
+    if action not in set(Action):
+        return ""
+    wanted = Action(action)
+    waits = {Action.COMPLETE: complete_waits, Action.DELETE: delete_waits}.get(wanted)
+    return why_not(wanted, task) or (waits(task) if waits else "")
 
 
 def may_recopy(task: MigrationTask) -> bool:

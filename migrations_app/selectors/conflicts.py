@@ -48,13 +48,13 @@ class Aside:
     dropped_count: int
 
 
-def button(action: str) -> ActionButton:
-    """Return the button of an action that the operator confirms. Raises KeyError for one that asks nothing."""
+def button(action: str, task: MigrationTask | None = None) -> ActionButton:
+    """Return the button of an action that the operator confirms, asked as it is of `task`."""
     wanted = Action(action)
     tone = "danger" if wanted is Action.DROP else "pri" if wanted is Action.RETRY else ""
-    return ActionButton(
-        name=wanted.value, label=str(labels.ACTIONS[wanted]), tone=tone, confirm=str(labels.CONFIRM[wanted])
-    )
+    step, incremental = (task.current_step, task.incremental) if task else ("", True)
+    asked = labels.confirmation(wanted, step, incremental=incremental)
+    return ActionButton(name=wanted.value, label=str(labels.ACTIONS[wanted]), tone=tone, confirm=asked)
 
 
 def conflict(task: MigrationTask) -> ConflictView | None:

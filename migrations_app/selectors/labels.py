@@ -81,7 +81,7 @@ CONFIRM: dict[Action, Promise] = {
     Action.UNSCHEDULE: _(
         "Take the start back? The task has no time any more and can be edited; it begins when you press Start again."
     ),
-    Action.PAUSE: _("Pause? The source keeps the changes for us meanwhile, which takes disk space there."),
+    Action.PAUSE: _("Pause? The source keeps every change until you resume, which takes disk space there."),
     Action.RESUME: _("Resume where the task was paused?"),
     Action.RETRY: _("Try again from where the task stopped? Everything that was done is kept."),
     Action.COMPARE: _("Compare source and target now? Both servers read every selected table once; the sync goes on."),
@@ -110,17 +110,18 @@ CONFIRM: dict[Action, Promise] = {
         "Let the sync go on instead of completing? Nothing is lost. Once the target has been opened it is too late."
     ),
     Action.COMPLETE: _(
-        "Complete this migration? Stop writing to the source first: the last changes are drained, both sides are "
-        "compared, sequences are set, and the sync is closed. Changes made on the source after that do not arrive."
+        "Complete this migration? Stop writing to the source first: the last changes are moved, every row of both "
+        "sides is compared, sequences are set, and the sync is closed. Changes made on the source after that do not "
+        "arrive."
     ),
     Action.CANCEL: _(
-        "Cancel this migration? The copy or sync stops and what is ours is removed from both servers. "
-        "Tables that were made on the target stay there and are listed."
+        "Cancel this migration? The copy or sync stops, and the slots, publications and helper objects of this task "
+        "are removed from both servers. Tables that were made on the target stay there and are listed."
     ),
     Action.START_AGAIN: _("Start this task again? The check runs first."),
     Action.NEW_COPY: _(
-        "Restart with a new copy? What is ours is removed from both servers, exactly the objects that this task made "
-        "on the target are dropped, then the check runs and the copy begins anew, all by itself."
+        "Restart with a new copy? What the task made on the source is removed, and exactly the objects that it made on "
+        "the target are dropped, with all rows in them. Then the check runs and the copy begins anew, all by itself."
     ),
     Action.REOPEN: _(
         "Make this task a draft again? Nothing of it stands on either server, so everything can be edited; "
@@ -144,6 +145,10 @@ CONFIRM_COPIED: dict[Action, Promise] = {
     Action.PAUSE: _(
         "Pause? All rows are on the target already. If the comparison comes after the pause, it also finds what was "
         "written to the source since they were copied."
+    ),
+    Action.RECOPY: _(
+        "Copy this table again? Its rows on the target are replaced by those that the source has then. It is copied "
+        "as soon as the task goes on, before the rows are compared."
     ),
 }
 
@@ -219,6 +224,7 @@ ASIDE: dict[str, Promise] = {
     "quarantined": _("Its changes are skipped. Copy it again, or drop it from the task."),
     "dropped": _("Not synced and not compared. Its rows on the target stayed as they were."),
 }
+ASKED = _("To be copied again, as soon as it is its turn.")
 SYNCS: dict[str, tuple[Promise, str]] = {
     "none": (_("Not asked for"), ""),
     "waiting": (_("Not begun"), ""),
@@ -234,9 +240,9 @@ TABLES: dict[str, tuple[Promise, str]] = {
     "copied": (_("Copied"), "run"),
     "indexing": (_("Indexing"), "run"),
     "catching_up": (_("Catching up"), "run"),
-    "synced": (_("Synced"), "ok"),
+    "synced": (_("In sync"), "ok"),
     "done": (_("Done"), "ok"),
-    "mismatch": (_("Mismatch"), "bad"),
+    "mismatch": (_("Differs"), "bad"),
     "stopped": (_("Stopped"), "warn"),
     "conflict": (_("Conflict"), "bad"),
     "changed": (_("Changed on the source"), "bad"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, QuerySet, Subquery, Value, When, Window
@@ -15,6 +15,7 @@ from ..engine.states import LIVE, Status, StepName
 from ..models import Level, MigrationTask, SourceObject, Step, Tag, TaskDatabase
 from . import labels
 from .rows import TaskRow, Viewer, list_rows, queue_places, turn_of, visible_tasks, with_rows
+from .standing import waiting_tables
 
 BEFORE_START = frozenset(
     {Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED, Status.SCHEDULED, Status.QUEUED}
@@ -120,7 +121,7 @@ def rows_of(*, user: Viewer, keys: Iterable[uuid.UUID]) -> dict[uuid.UUID, TaskR
     wanted = list(keys)
     if not wanted:  # as most often: making queries that cannot find anything costs as much as half of the others
         return {}
-    return {row.id: row for row in list_rows(list(with_rows(visible_tasks(user)).filter(pk__in=wanted)))}
+    return {row.id: row for row in _rows(list(with_rows(visible_tasks(user)).filter(pk__in=wanted)))}
 
 
 def _narrowed(tasks: QuerySet[MigrationTask], wanted: ListFilter) -> QuerySet[MigrationTask]:
@@ -245,7 +246,12 @@ def changed_rows(
     moved += _turned([key for key, _, status in states if status in _TURNS and key not in moved], turns or {})
     if not moved:
         return [], live
-    return list_rows(list(with_rows(visible_tasks(user)).filter(pk__in=moved))), live
+    return _rows(list(with_rows(visible_tasks(user)).filter(pk__in=moved))), live
+
+
+def _rows(tasks: list[MigrationTask]) -> list[TaskRow]:
+    waiting = waiting_tables(tasks)
+    return [replace(row, waiting_tables=tuple(waiting.get(row.id, ()))) for row in list_rows(tasks)]
 
 
 def _turned(waiting: list[uuid.UUID], turns: Mapping[str, str]) -> list[uuid.UUID]:

@@ -117,6 +117,7 @@ class TaskRow:
     error_hint: str = ""
     check: CheckCounts | None = None  # of a failed check, in the list
     wal_mark: str = ""  # what the list shows when much WAL is kept for the task
+    waiting_tables: tuple[str, ...] = ()  # what the list shows of tables that Complete waits for
     turn: str = ""  # what tells that a waiting row says something else by now, though nothing happened to its task
     failing: bool = False  # tries fail at the moment: what was known of the sync may not hold any more
     waits_for_try: bool = False
@@ -279,6 +280,7 @@ def task_row(task: MigrationTask, places: dict[uuid.UUID, int] | None = None) ->
         error_message=told(task, "error_message"),
         error_hint=told(task, "error_hint"),
         wal_mark=wal_mark(task),
+        waiting_tables=(),  # the list asks for all its tasks at once
         turn=turn_of(task, places),
         failing=is_failing(task),
         waits_for_try=is_failing(task) and task.not_before is not None,

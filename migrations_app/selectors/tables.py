@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ..engine.ports import SET_ASIDE, TableStatus
 from ..engine.states import LIVE, STOPPED, Status, StepName
-from ..models import ComparisonResult, MigrationTask, SourceObject, TableCopy
+from ..models import ComparisonResult, MigrationTask, Recopy, SourceObject, TableCopy
 from . import labels
 from .rows import is_failing
 from .table_order import with_key
@@ -91,6 +91,12 @@ class TableLine:
     seconds: float | None = None
     eta_at: datetime | None = None
     reason: str = ""
+    asked: bool = False  # to be copied once more, which has not begun
+
+
+def one_table(task: MigrationTask, *, database: str, schema: str, name: str) -> TableCopy | None:
+    """Return one table of the task as its copy is stored; None where the task copies no such table."""
+    return TableCopy.objects.filter(task=task, database=database, schema=schema, name=name).first()
 
 
 def table_states() -> list[tuple[str, str]]:
@@ -131,6 +137,8 @@ class TableView:
         databases = list(task.databases.all()) if following else []
         self._late = {row.source_name for row in databases if not row.in_sync}
         self._behind = Q(database__in=sorted(self._late))
+        asked = Recopy.objects.filter(task=task) if task.recopy_requested else Recopy.objects.none()
+        self._asked: set[Place] = set(asked.values_list(*_PLACE))
 
     def _called(self, status: str) -> str:
         """Return the state of the tables of a status about which nothing else is known."""
@@ -242,6 +250,7 @@ class TableView:
     def _line(self, row: TableCopy) -> TableLine:
         state = self._state(row)
         label, tone = labels.TABLES[state]
+        asked = state != "copying" and (row.database, row.schema, row.name) in self._asked
         now = timezone.now()
         seconds = ((row.finished_at or now) - row.started_at).total_seconds() if row.started_at else None
         if seconds is not None and (seconds <= 0 or (self._stopped and row.finished_at is None)):
@@ -264,7 +273,8 @@ class TableView:
             rate=rate,
             seconds=seconds if row.finished_at else None,
             eta_at=eta,
-            reason=str(labels.ASIDE.get(state, "")),
+            reason=str(labels.ASKED if asked else labels.ASIDE.get(state, "")),
+            asked=asked,
         )
 
     def pills(self, counts: TableCounts) -> dict[str, int]:

@@ -15,11 +15,10 @@ from ..draft_facts import draft_hash
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
+from ..refusals import complete_waits, delete_waits
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
-from .new_tables import refuse_undecided
-from .quarantine import refuse_quarantined
 from .resuming import MIGRATE_STEPS, go_on
 from .scheduling import time_in_words
 from .selecting import planned_databases
@@ -147,8 +146,8 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """
     task = locked(task_id)
     require(Action.COMPLETE, task)
-    refuse_quarantined(task)
-    refuse_undecided(task)
+    if waits := complete_waits(task):
+        raise Refused(waits)
     move(
         task,
         Status.COMPLETING,
@@ -318,10 +317,8 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None) -> None:
     """
     task = locked(task_id)
     require(Action.DELETE, task)
-    if LedgerEntry.objects.filter(task=task, side="source", removed_at=None).exists():
-        raise Refused(
-            _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
-        )
+    if waits := delete_waits(task):
+        raise Refused(waits)
     require_typed(task, typed)
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
     task.delete()  # and its history with it

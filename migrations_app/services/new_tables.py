@@ -12,8 +12,6 @@ from ..engine.wording import say
 from ..models import MigrationTask, NewTable
 from .base import Actor, Refused, TaskId, actor_name, locked, note, require, touch
 
-_NAMED = 5
-
 
 @transaction.atomic
 def add_new_table(*, task_id: TaskId, actor: Actor, database: str, schema: str, name: str) -> MigrationTask:
@@ -55,26 +53,6 @@ def ignore_new_table(*, task_id: TaskId, actor: Actor, database: str, schema: st
         note(task, told, actor=actor, code="TABLE-IGNORED")
     task.refresh_from_db()
     return task
-
-
-def refuse_undecided(task: MigrationTask) -> None:
-    """Raise Refused, naming the tables, while nobody has decided about new ones, or they are still being added."""
-    waiting = list(task.new_tables.filter(choice="")[: _NAMED + 1])
-    if waiting:
-        said = _(
-            "Complete is not possible while nobody has decided about tables that are new on the source: %(names)s. "
-            "Add or ignore each of them on the task page."
-        )
-        raise Refused(said % {"names": _named(waiting)})
-    coming = list(task.new_tables.filter(choice="add")[: _NAMED + 1])
-    if coming:
-        said = _("Complete is not possible while new tables are being added: %(names)s. Wait until they are in sync.")
-        raise Refused(said % {"names": _named(coming)})
-
-
-def _named(rows: list[NewTable]) -> str:
-    names = [f"{row.schema}.{row.name}" for row in rows]
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def _found(task_id: TaskId, action: Action, database: str, schema: str, name: str) -> tuple[MigrationTask, NewTable]:

@@ -12,7 +12,6 @@ from ..models import MigrationTask, TableCopy
 from .base import Actor, Refused, TaskId, locked, note, require, require_typed, touch
 
 _SYNCED = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
-_NAMED = 5
 
 
 @transaction.atomic
@@ -63,19 +62,6 @@ def drop_table(
     note(task, told, actor=actor, code="TABLE-DROPPED", level="warning")
     task.refresh_from_db()
     return task
-
-
-def refuse_quarantined(task: MigrationTask) -> None:
-    """Raise Refused, naming the tables, while some are quarantined."""
-    rows = TableCopy.objects.filter(task=task, status=TableStatus.QUARANTINED)
-    names = [f"{row.schema}.{row.name}" for row in rows[: _NAMED + 1]]
-    if names:
-        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-        said = _(
-            "Complete is not possible while tables are quarantined, because nobody knows what they hold: %(names)s. "
-            "Copy each of them again, or drop it from the task."
-        )
-        raise Refused(said % {"names": shown})
 
 
 def _table(task: MigrationTask, database: str, schema: str, name: str) -> TableCopy:

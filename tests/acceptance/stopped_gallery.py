@@ -13,7 +13,7 @@ from migrations_app.engine.drifting import compare
 from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.replication.explained import changed
 from migrations_app.engine.replication.governed import SlotsLook
-from migrations_app.engine.wording import Sentence, as_data, say
+from migrations_app.engine.wording import Sentence, as_data, listing, say
 from migrations_app.models import MigrationTask, Sample, TaskDatabase, User
 from tests import factories
 from tests.acceptance import gallery
@@ -84,6 +84,32 @@ def conflict() -> MigrationTask:
     _stop(task, "DST-CONFLICT", message, hint)
     MigrationTask.objects.filter(pk=task.pk).update(conflict=facts)
     gallery.samples(task, lag_seconds=(0.5, 0.9), apply_rows_per_second=(410, 0.5), wal_kept_bytes=(60e6, 0.6))
+    task.refresh_from_db()
+    return task
+
+
+def completing() -> MigrationTask:
+    """Complete was pressed: rows are compared, one large table is left."""
+    task = factories.running_task(
+        "compare",
+        status="completing",
+        name="Bookkeeping",
+        source=factories.endpoint(host="books.example.net", account="towpath"),
+        target=factories.endpoint(host="pg18.example.net", account="towpath"),
+        bytes_per_second=88e6,
+        eta_at=timezone.now() + timedelta(minutes=7),
+    )
+    gallery.copies(task)
+    gallery.started(task)
+    pressed = say("Complete pressed: draining the last changes, then comparing.")
+    factories.event(task, pressed, actor="anna", code="TASK-COMPLETING")
+    read = [say("{label} ({size})", label="sales.order_items", size="412 MB")]
+    note = say("{count} of {tables} tables", count=7, tables=8) + say(", comparing {names}", names=listing(read))
+    task.steps.filter(name="compare").update(note=note, words=as_data(note=note), progress_done=397, progress_total=809)
+    TaskDatabase.objects.filter(task=task).update(
+        in_sync=True, lag_bytes=0, lag_seconds=0.0, rows_applied=88_214, bookmark=_LSN
+    )
+    gallery.samples(task, lag_seconds=(0.4, 0.9), apply_rows_per_second=(205, 0.5), wal_kept_bytes=(6e6, 0.6))
     task.refresh_from_db()
     return task
 

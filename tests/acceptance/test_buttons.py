@@ -225,6 +225,10 @@ def test_a_table_can_be_copied_again_exactly_while_the_status_allows_it(
     assert button.count() == (status in RULES[Action.RECOPY].allowed_from)
     if button.count():
         button.click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", name="Copy again")).to_be_visible()
+        assert not Recopy.objects.filter(task=task).exists(), "a press alone does nothing"
+        dialog.locator("form button").click()
         expect(page.get_by_text("The table will be copied once more")).to_be_visible()
         assert Recopy.objects.get(task=task).name == table.name
 

@@ -118,6 +118,7 @@ def _tasks(anna: User) -> dict[str, MigrationTask]:
         "conflict": stopped_gallery.conflict(),
         "drift": stopped_gallery.drift(),
         "quarantined": stopped_gallery.quarantined(anna),
+        "completing": stopped_gallery.completing(),
         "slot lost": stopped_gallery.slot_lost(),
         **{f"WAL {level}": stopped_gallery.wal(level) for level in ("warning", "alarm", "reached")},
     }

@@ -87,7 +87,22 @@ def test_before_signing_in(camera: Camera) -> None:
     camera.shoot("error-forbidden", reverse("audit:list"))
 
 
+# Without a font for Chinese every sign is drawn as the same box.
+_SIGNS_DIFFER = """
+() => {
+  const drawn = (sign) => {
+    const context = new OffscreenCanvas(40, 40).getContext("2d");
+    context.font = "30px sans-serif";
+    context.fillText(sign, 2, 32);
+    return context.getImageData(0, 0, 40, 40).data.join();
+  };
+  return drawn("\u4e00") !== drawn("\u56fd");
+}
+"""
+
+
 def test_lists_and_bulk_actions(camera: Camera, anna: User) -> None:
+    assert camera.page.evaluate(_SIGNS_DIFFER), "pictures in Chinese need a font: apt-get install fonts-wqy-zenhei"
     made = gallery.the_list(anna)
     camera.sign_in(anna)
     camera.shoot("list", "/")
@@ -246,6 +261,7 @@ def test_tasks(camera: Camera, anna: User, tmp_path: Path) -> None:
     camera.shoot("confirm-cancel", _url("detail", made["copying"]), _press("Cancel"))
     for name in ("copying", "sync", "completed", "failed"):
         camera.shoot(f"task-{name}", _url("detail", made[name]))
+    camera.shoot("task-completing", _url("detail", stopped_gallery.completing()))
     camera.shoot("task-tables", _url("detail", made["copying"]), lambda page: _show(page, "#charts"))
     camera.shoot("access", _url("access", made["failed"]))
     report = tmp_path / "report.html"

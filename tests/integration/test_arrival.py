@@ -180,14 +180,15 @@ def test_a_table_of_a_syncing_task_can_be_asked_for_once_more(anna: Client) -> N
     task = factories.running_task("sync", status="ready")
     table = factories.table_copy(task, "orders", status="done")
     place = {"database": table.database, "schema": table.schema, "name": table.name}
-    assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), reverse("tasks:recopy", args=[task.pk]))
+    address = reverse("tasks:table", args=[task.pk, "recopy"])
+    assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), address)
     for _ in range(2):
-        anna.post(reverse("tasks:recopy", args=[task.pk]), place)
+        anna.post(address, place)
     task.refresh_from_db()
     assert task.recopy_requested
     assert Recopy.objects.get(task=task).asked_by == "anna"
     assert Event.objects.filter(task=task, code="RECOPY-REQUESTED").count() == 1
-    assert "is to be copied once more" in AuditEntry.objects.filter(action="tasks:recopy").earliest("id").message
+    assert "is to be copied once more" in AuditEntry.objects.filter(action="tasks:table-recopy").earliest("id").message
 
 
 def test_a_table_cannot_be_asked_for_before_all_are_copied_or_if_it_is_not_ours() -> None:

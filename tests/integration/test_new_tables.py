@@ -250,7 +250,7 @@ def test_the_panel_is_told_in_chinese(task: MigrationTask) -> None:
     chinese = client("operator")
     chinese.cookies["django_language"] = "zh-hans"
     text = chinese.get(reverse("tasks:detail", args=[task.pk])).content.decode()
-    assert "源端有 1 张新表" in text
+    assert "源库有 1 个新表" in text
     assert (">添加<span" in text, ">忽略<span" in text) == (True, True)
 
 

@@ -157,7 +157,7 @@ def test_the_page_of_a_failing_task_tells_its_lag_as_the_last_known_one(ready: M
     assert "In sync" not in databases
     listed = console.get(reverse("tasks:list")).text.partition(f'id="lag-{ready.id}"')[2].partition("</td>")[0]
     assert "–" in listed
-    assertNotContains(shown, 'class="state ok">Synced')
+    assertNotContains(shown, 'class="state ok">In sync')
 
 
 def test_a_failing_task_is_not_green_in_the_list(ready: MigrationTask, console: Client) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from django.utils import timezone
 
 from migrations_app import services
 from migrations_app.engine.ports import TableState, TableStatus
 from migrations_app.engine.states import StepName
 from migrations_app.models import MigrationTask, TableCopy, User
 from migrations_app.runner.ports import OrmStore
+from migrations_app.runner.rate import Average
 from migrations_app.services import work
 
 from .test_retry_window import _Here
@@ -52,3 +54,16 @@ def test_a_table_that_was_over_before_anybody_looked_has_a_beginning_too(store: 
     row = TableCopy.objects.get()
     assert row.started_at is not None
     assert row.finished_at is not None
+
+
+def test_a_comparison_tells_its_speed_and_its_end(store: OrmStore) -> None:
+    store.current, clock = StepName.COMPARE, [0.0]
+    store._compared = Average(lambda: clock[0])
+    for clock[0], done in ((0.0, 0), (100.0, 50_000_000)):
+        store.step_progress(done, 150_000_000, "comparing")
+        store.flush()
+    task = MigrationTask.objects.get()
+    assert task.bytes_per_second == 500_000
+    assert task.eta_at is not None
+    left = (task.eta_at - timezone.now()).total_seconds()
+    assert left == pytest.approx(200, abs=60)

@@ -244,7 +244,7 @@ def _moving() -> MigrationTask:
 def test_the_time_left_of_a_table_stands_under_its_own_head(anna: Client) -> None:
     page = anna.get(reverse("tasks:detail", args=[_moving().id])).text
     heads = re.findall(r'<th scope="col"[^>]*aria-sort[^>]*><a class="sort"[^>]*>([^<]+)', page)
-    assert heads == ["Table", "State", "Progress", "Rows", "Size", "Rate", "ETA", "Took"]
+    assert heads == ["Table", "State", "Progress", "Rows", "Size", "Speed", "ETA", "Took"]
     cells = re.findall(r'data-label="(ETA|Took)">([^<]+)', page[page.index(".slow<") :])
     assert cells[0][1].endswith("left")
     assert cells[1] == ("Took", "–")

@@ -65,7 +65,7 @@ def test_the_json_holds_everything_but_secrets(anna: Client) -> None:
         "schema": "public",
         "name": "orders",
         "state": "mismatch",
-        "label": "Mismatch",
+        "label": "Differs",
         "rows": 7,
         "bytes": 48_000_000,
         "seconds": None,

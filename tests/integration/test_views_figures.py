@@ -37,6 +37,7 @@ def test_bytes_are_in_powers_of_a_thousand(value: float | None, text: str) -> No
         (4, "4 s"),
         (-3, "0 s"),
         (45.4, "45 s"),
+        (59.7, "1 min"),
         (360, "6 min"),
         (3600, "1 h"),
         (4800, "1 h 20 min"),

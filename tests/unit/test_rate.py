@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from migrations_app.runner.rate import CatchingUp, Rate, catching_up
+from migrations_app.runner.rate import Average, CatchingUp, Rate, catching_up
 
 
 def test_a_speed_needs_two_looks_and_follows_the_count() -> None:
@@ -60,3 +60,25 @@ def test_the_way_that_is_left_is_divided_by_how_much_faster_the_sync_is(
     applied: float | None, written: float | None, found: CatchingUp
 ) -> None:
     assert catching_up(1_000, applied, written) == found
+
+
+def test_a_count_that_leaps_has_the_speed_of_all_its_time() -> None:
+    clock = [0.0]
+    average = Average(lambda: clock[0])
+    assert average.update(0) is None
+    clock[0] = 300.0
+    assert average.update(600) == 2
+    clock[0] = 600.0
+    assert average.update(600) == 1
+
+
+def test_a_count_that_begins_anew_has_no_speed_of_before() -> None:
+    clock = [0.0]
+    average = Average(lambda: clock[0])
+    average.update(0)
+    clock[0] = 10.0
+    average.update(100)
+    clock[0] = 11.0
+    assert average.update(0) is None
+    clock[0] = 13.0
+    assert average.update(10) == 5

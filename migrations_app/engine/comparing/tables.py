@@ -22,7 +22,9 @@ from ..wording import NOTHING, Sentence, listing, say, verbatim
 from .hashing import Dialect, Shape, Shapes, digest
 from .locate import Found, both, locate
 from .moment import Moment, open_under
+from .shown import Shown
 
+_SHOW_SECONDS = 1.0
 _FILE_NODES = """
 SELECT c.relfilenode::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -69,15 +71,15 @@ class TableComparer:
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
         self._verdicts = Verdicts()
-        self._done = 0
-        self._total = 1
+        self._shown = Shown(run, database, tables=0, total_bytes=0)
         self._failed = threading.Event()
         self._refusal: ConnectFailed | None = None
 
     def run(self, work: list[Work]) -> Verdicts:
         """Compare these tables, the biggest first, `plan.copy_jobs` at a time, or as many as get connections."""
         queue = deque(sorted(work, key=lambda item: -item.source.bytes))
-        self._total = max(1, sum(item.source.bytes for item in work))
+        total = sum(item.source.bytes for item in work)
+        self._shown = Shown(self._run, self._database, tables=len(work), total_bytes=total)
         jobs = 1 if self._moment.locked else max(1, min(self._run.plan.copy_jobs, len(work)))
         self._round(queue, jobs)
         if queue:  # those that had a connection were through when others gave their table back
@@ -90,11 +92,15 @@ class TableComparer:
     def _round(self, queue: deque[Work], jobs: int) -> None:
         with ThreadPoolExecutor(jobs, thread_name_prefix="compare") as pool:
             futures = [pool.submit(self._worker, queue) for _ in range(jobs)]
-            wait(futures, return_when=FIRST_EXCEPTION)
+            while wait(futures, _SHOW_SECONDS, return_when=FIRST_EXCEPTION).not_done:
+                self._shown.show()
+                if any(future.done() and future.exception() for future in futures):
+                    break
             if any(future.done() and future.exception() for future in futures):
                 self._failed.set()
                 self._cut()
             wait(futures)
+        self._shown.show()
         self._run.ports.control.check()
         for future in futures:
             future.result()
@@ -115,7 +121,10 @@ class TableComparer:
                 self._refusal = error
                 queue.appendleft(item)  # for those that have a connection
                 break
+            label = f"{item.source.schema}.{item.source.name}"
+            self._shown.begin(label, item.source.bytes)
             self._keep(item, self._judge(pair, item))
+            self._shown.end(label)
         if pair and not self._moment.locked:
             pair.source.close()
             pair.target.close()
@@ -149,11 +158,6 @@ class TableComparer:
                 self._verdicts.moved.append(item)
             else:
                 self._verdicts.tables.append(verdict)
-            self._done += item.source.bytes
-            done = self._done
-        self._run.ports.store.step_progress(
-            done, self._total, say("compared {schema}.{name}", schema=item.source.schema, name=item.source.name)
-        )
 
     def _judge(self, pair: _Pair, item: Work) -> TableDifference | None:
         """Return the verdict on one table, None when this moment cannot tell."""

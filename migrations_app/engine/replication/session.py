@@ -203,8 +203,7 @@ class SyncSession:
             stack.callback(stream.close)
         codec = self._open_target(stack, state, position, encoding, binary=binary)
         with self._speaking_to(Side.SOURCE):
-            known = [table for table in self.tables() if not table.set_aside]
-            self._stream = newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec)
+            self._stream = self._translated(stack, stream, state, ordinary, codec)
         self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
@@ -269,6 +268,12 @@ class SyncSession:
         if min(versions) < _BINARY_SINCE or state.slot in _text_only:
             return False
         return self.watch.travels_binary([table.oid for table in self.tables() if not table.set_aside], [])
+
+    def _translated(
+        self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
+    ) -> Stream | Translated:
+        known = [table for table in self.tables() if not table.set_aside]
+        return newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec)
 
     def _start_stream(
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
