@@ -19,7 +19,7 @@ from ..names import qualified
 from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
-from ..ports import DatabaseState, TableState
+from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
 from .explained import differences
@@ -138,7 +138,7 @@ class Poll:
         told: list[_Partition] = []
         groups: dict[int, NewTable] = {}
         made: set[Place] | None = None
-        for one in self._watch.unknown_tables([state.oid for state in self._tables]):
+        for one in self._watch.unknown_tables([state.oid for state in self._tables if not _is_only_noted(state)]):
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue
@@ -170,6 +170,11 @@ class Poll:
             event(
                 "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
             )
+
+
+def _is_only_noted(state: TableState) -> bool:
+    """Say whether somebody wanted to add a table, and nothing of it is on the target: it may have been refused."""
+    return state.status is TableStatus.WAITING and state.watermark == NEVER
 
 
 def _keyless(database: str, one: _Keyless) -> Sentence:
