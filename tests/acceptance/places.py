@@ -157,8 +157,10 @@ def drop_database(place: Place) -> None:
 
 _SLOW_ROWS = """
 CREATE SCHEMA slow;
-CREATE FUNCTION slow.down(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-  IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.005); END IF; RETURN true; END $$;
+CREATE FUNCTION slow.down(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+  DECLARE slept text; BEGIN
+  IF current_setting('server_version_num')::int >= 180000 THEN slept := pg_sleep(0.005)::text; END IF;
+  RETURN true; END $$;
 CREATE TABLE slow.rows (id int PRIMARY KEY, other int, CHECK (slow.down(id)));
 INSERT INTO slow.rows SELECT g, g FROM generate_series(1, 300) g;
 CREATE TABLE slow.more (id int PRIMARY KEY, other int, CHECK (slow.down(id)));

@@ -12,8 +12,10 @@ from tests.fakes import wait_until
 
 FILL = (
     """
-    CREATE FUNCTION down(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-      IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.005); END IF; RETURN true; END $$;
+    CREATE FUNCTION down(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+  DECLARE slept text; BEGIN
+      IF current_setting('server_version_num')::int >= 180000 THEN slept := pg_sleep(0.005)::text; END IF;
+  RETURN true; END $$;
     """
     + "".join(
         f"CREATE TABLE quick_{n} (id int PRIMARY KEY, v text); INSERT INTO quick_{n} SELECT g, 'v' FROM"

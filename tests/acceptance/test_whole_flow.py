@@ -22,8 +22,10 @@ from tests.pictures import folder, take
 pytestmark = pytest.mark.browser
 # Rows that take some seconds to arrive on a PostgreSQL 18, so that the copy can be watched.
 _SLOW = """
-CREATE FUNCTION warehouse.is_plausible(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-  IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.004); END IF; RETURN true; END $$;
+CREATE FUNCTION warehouse.is_plausible(value int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+  DECLARE slept text; BEGIN
+  IF current_setting('server_version_num')::int >= 180000 THEN slept := pg_sleep(0.004)::text; END IF;
+  RETURN true; END $$;
 CREATE TABLE warehouse.scans (id int PRIMARY KEY, code text, CHECK (warehouse.is_plausible(id)));
 INSERT INTO warehouse.scans SELECT g, repeat('scan ', 20) FROM generate_series(1, 1500) g;
 """
