@@ -52,11 +52,20 @@ class Table:
     unique_key: tuple[str, ...]  # smallest valid, immediate, total unique index over not-null columns
     identity_index_key: tuple[str, ...]
     columns: tuple[Column, ...] = ()
+    gathered: bool = False
+    """Partitioned, and one table of the task with all that is below it (see `layouts`)."""
+    below: tuple[Table, ...] = ()
+    """Of a gathered table: its partitions at any depth."""
 
     @property
     def has_rows(self) -> bool:
-        """True for what holds rows itself: everything but partitioned roots."""
-        return self.kind == "r"
+        """True for what is copied by itself: everything but partitioned roots, unless they are gathered."""
+        return self.kind == "r" or self.gathered
+
+    @property
+    def parts(self) -> tuple[Table, ...]:
+        """What holds the rows: the table itself, of a gathered one its lowest partitions."""
+        return tuple(table for table in self.below if table.kind == "r") if self.gathered else (self,)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -90,7 +99,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
         oid, *rest = _plain(row)
         values: dict[str, Any] = dict(zip(fields, rest, strict=True))
         columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
-    names = [name for name in Table.__dataclass_fields__ if name != "columns"]
+    names = [name for name in Table.__dataclass_fields__ if name not in ("columns", "gathered", "below")]
     tables = []
     text = query("tables", connection.info.server_version)
     if not sizes:

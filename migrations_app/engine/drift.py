@@ -28,6 +28,7 @@ class ChangeKind(StrEnum):
     TABLE_RENAMED = "table_renamed"
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
+    EMPTIED = "emptied"  # a partition, by itself
 
 
 class Doubt(StrEnum):
@@ -39,6 +40,7 @@ class Doubt(StrEnum):
     OTHER_NAME = "other_name"  # the table has another name now, and the task knows it by the old one
     GONE = "gone"
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
+    PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 
 @dataclass(frozen=True, kw_only=True)

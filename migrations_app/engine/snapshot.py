@@ -21,6 +21,7 @@ from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
 from .holding import Hold
+from .layouts import arranged, expanded, layouts_of
 from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .parts import Shares
@@ -227,14 +228,15 @@ def open_locked(run: Run, database: DatabasePlan, name: TableName) -> Snapshot:
     comes after the slot, which waits for everybody who waits for a lock of ours; so it is tried again, with events,
     until nobody has emptied the table in between. Raises as `open_again`.
     """
-    tries = 0
+    tries, lock = 0, [name]
     while True:
         run.ports.control.check()
         try:
-            snapshot = (open_again if run.plan.incremental else open_now)(run, database, [name])
-            there = {(table.schema, table.name): table.oid for table in snapshot.tables}
-            if name not in there or there[name] in snapshot.locked:
+            snapshot = (open_again if run.plan.incremental else open_now)(run, database, lock)
+            there = {(table.schema, table.name): table for table in snapshot.tables}
+            if name not in there or snapshot.locked.issuperset(part.oid for part in there[name].parts):
                 return snapshot
+            lock = [(part.schema, part.name) for part in there[name].parts]
             snapshot.close()
         except (EngineError, psycopg.Error) as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE:
@@ -277,9 +279,9 @@ def _open(
         tables = _selected(run, database, connection)
         publication = ""
         if slot:
-            publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
+            publication = source_setup.prepare(run, database, connection, expanded(tables), anew=not temporary)
         snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
-        if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
+        if {table.oid for table in expanded(snapshot.tables)} == {table.oid for table in expanded(tables)}:
             if slot and not temporary:
                 _remember(run, database, slot, publication, snapshot.lsn)
             return snapshot
@@ -344,11 +346,13 @@ def _snapshot(
 def _selected(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
     """Return the tables whose rows move as the session sees them; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
+    layouts = layouts_of(run, database)
 
     def attempt() -> None:
         # A failure must not end the holder's transaction, and with it the snapshot.
         with connection.transaction():
-            found[:] = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
+            tables = arranged(read_tables(connection), layouts)
+            found[:] = moving_tables(tables, run.plan.selection, database.source_name)
 
     source_setup.persist(run, connection, [], attempt, say("reading the table sizes"), ["AccessExclusiveLock"])
     return found

@@ -191,6 +191,7 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.TABLE_RENAMED: _("Table renamed"),
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),
+    ChangeKind.EMPTIED: _("Emptied partition"),
 }
 DOUBTS: dict[Doubt, Promise] = {
     Doubt.VALUES: _(
@@ -205,6 +206,10 @@ DOUBTS: dict[Doubt, Promise] = {
     Doubt.ATTACHED: _(
         "Nothing to apply: the partition was attached and may hold rows that the sync was never told. Copy again makes "
         "it on the target and copies it; Drop from task leaves it out."
+    ),
+    Doubt.PARTS: _(
+        "Nothing to apply: rows came or went with a partition, and the target has other partitions. Copy the table "
+        "again."
     ),
     Doubt.GONE: _("The source does not have this table any more. Drop it from the task."),
 }

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from ..connect import Connection
 from ..errors import SourceError
 from ..failover import go_on_at, identity_of, took_over
+from ..layout_parts import Parts
 from ..names import qualified, quote
+from ..outcome import Run
+from ..plan import DatabasePlan
 from ..ports import NEVER, DatabaseState, Store, TableState
 from ..publishing import Brought
 from ..wording import NOTHING, listing, say
@@ -74,6 +77,24 @@ def publication_seen(state: DatabaseState, epoch: int) -> Brought | None:
     if last is None or last.copy != state.consistent_point or epoch - last.epoch not in (0, 1):
         return None
     return last.brought
+
+
+def streamed_tables(
+    run: Run, database: DatabasePlan, watch: SourceWatch, tables: Sequence[TableState]
+) -> Sequence[TableState]:
+    """Return the tables whose changes the stream brings by their names: of a gathered table its partitions, as far as
+    the source has them."""
+    parts = Parts(run, database)
+    if not parts:
+        return tables
+    there = watch.shapes(list(parts.tops))
+    tops = {(table.schema, table.name): table for table in tables}
+    found = [table for table in tables if not parts.gathers((table.schema, table.name))]
+    for oid, top in parts.tops.items():
+        if oid in there and top in tops:
+            schema, name = there[oid].place
+            found.append(replace(tops[top], oid=oid, schema=schema, name=name))
+    return found
 
 
 def require_publication(

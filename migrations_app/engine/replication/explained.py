@@ -26,6 +26,7 @@ _DOUBTS = {
         "It was attached, and may hold rows that the sync was never told. Press Copy again to make it on the target "
         "and copy it, or Drop from task to leave it out."
     ),
+    Doubt.PARTS: say("Press Copy again to copy the table once more as a whole; or press Drop from task."),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
 

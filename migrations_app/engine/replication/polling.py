@@ -14,6 +14,7 @@ from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import ChangeKind, Drift, NewTable, Place
+from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
 from ..occupied import adopted
@@ -22,7 +23,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
-from .continuing import publication_seen, require_publication
+from .continuing import publication_seen, require_publication, streamed_tables
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
@@ -48,6 +49,14 @@ class _Keyless(NamedTuple):
     published: bool
 
 
+class _OtherParts(NamedTuple):
+    """A partition that came to a gathered table with its rows, or left it with them."""
+
+    top: Place
+    place: Place
+    came: bool
+
+
 class Poll:
     """The looks at one database. One thread only."""
 
@@ -55,6 +64,7 @@ class Poll:
         self._run, self._database, self._watch = run, database, watch
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
+        self._parts: list[_OtherParts] = []  # likewise
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
@@ -75,9 +85,12 @@ class Poll:
             return state
         self._tables = self._run.ports.store.tables(self._database.source_name)
         partitions, tables = self._unknown()
-        found: dict[str, Drift | _Partition | _Keyless] = {self._key(one.digest): one for one in self._drifts()}
+        found: dict[str, Drift | _Partition | _Keyless | _OtherParts] = {
+            self._key(one.digest): one for one in self._drifts()
+        }
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
+        found |= {self._key("\0".join(("part", str(one.came), *one.place))): one for one in self._parts}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
@@ -90,6 +103,7 @@ class Poll:
         before = publication_seen(state, epoch)
         if state.publication and (before is None or self._watch.brought(state.publication) != before):
             known = self._run.ports.store.tables(self._database.source_name)
+            known = list(streamed_tables(self._run, self._database, self._watch, known))
             require_publication(self._watch, state, known, epoch, running=True)
 
     @staticmethod
@@ -121,7 +135,8 @@ class Poll:
                     yield found
 
     def _keyless(self) -> list[_Keyless]:
-        tables = {table.oid: (table.schema, table.name) for table in self._tables if not table.set_aside}
+        streamed = streamed_tables(self._run, self._database, self._watch, self._tables)
+        tables = {table.oid: (table.schema, table.name) for table in streamed if not table.set_aside}
         published = bool(self._run.ports.store.database(self._database.source_name).publication)
         return [_Keyless(tables[oid], published) for oid in sorted(self._watch.without_identity(list(tables)))]
 
@@ -140,7 +155,15 @@ class Poll:
         told: list[_Partition] = []
         groups: dict[int, NewTable] = {}
         made: set[Place] | None = None
+        parts = Parts(self._run, self._database)
+        seen: set[int] = set()
+        self._parts = []
         for one in self._watch.unknown_tables([state.oid for state in self._tables]):
+            if one.top and parts.gathers(one.top_place):
+                seen.add(one.oid)
+                if one.oid not in parts.tops and self._brought_rows(one):
+                    self._parts.append(_OtherParts(one.top_place, one.place, came=True))
+                continue
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue
@@ -151,7 +174,13 @@ class Poll:
             found = self._new_table(one, made)
             before = groups.get(found.oid)
             groups[found.oid] = replace(found, tables=before.tables + 1) if before else found
+        left = [oid for oid in parts.tops if oid not in seen]
+        self._parts += [_OtherParts(parts.tops[oid], parts.names[oid], came=False) for oid in left]
         return told if selection.follow == "ask" else [], list(groups.values())
+
+    def _brought_rows(self, one: UnknownTable) -> bool:
+        lineage = self._watch.lineage(one.oid, renaming_of(self._run, self._database))
+        return not all(part.born for part in lineage)
 
     def _new_table(self, one: UnknownTable, made: Container[Place]) -> NewTable:
         """Return what is decided about: the table, or the partitioned one as a whole when that is new as well."""
@@ -162,10 +191,12 @@ class Poll:
         schema, name = one.top_place if one.top else one.place
         return NewTable(oid=one.top or one.oid, schema=schema, name=name)
 
-    def _tell(self, one: Drift | _Partition | _Keyless | NewTable) -> None:
+    def _tell(self, one: Drift | _Partition | _Keyless | _OtherParts | NewTable) -> None:
         database, event = self._database.source_name, self._run.ports.store.event
         if isinstance(one, _Keyless):
             event("error", "SRC-IDENTITY", _keyless(database, one))
+        elif isinstance(one, _OtherParts):
+            event("error", "SRC-DDL", _other_parts(database, one))
         elif isinstance(one, NewTable):
             event("info" if one.wanted else "warning", "SRC-NEWTABLE", _new(database, one))
         else:
@@ -197,6 +228,16 @@ def _keyless(database: str, one: _Keyless) -> Sentence:
         )
         + run
     )
+
+
+def _other_parts(database: str, one: _OtherParts) -> Sentence:
+    names = {"part": ".".join(one.place), "table": ".".join(one.top), "database": database}
+    told = (
+        say("{part} was attached to {table} of {database}: rows that it had are not on the target.", **names)
+        if one.came
+        else say("{part} is no partition of {table} of {database} any more: its rows are still on the target.", **names)
+    )
+    return told + say(" The target is partitioned otherwise, so {table} has to be copied again.", table=names["table"])
 
 
 def _announced(database: str, one: _Partition) -> Sentence:

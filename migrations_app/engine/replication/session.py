@@ -17,6 +17,7 @@ from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
+from ..layout_parts import Parts
 from ..lsn import before_page_header
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
@@ -29,7 +30,7 @@ from ..versions import decodes_truncate
 from ..wording import say
 from . import bookmark
 from .apply import Applier
-from .continuing import require_publication, require_same_server
+from .continuing import require_publication, require_same_server, streamed_tables
 from .explained import slot_is_read
 from .gathered import Gathering
 from .intake import Intake
@@ -290,7 +291,8 @@ class SyncSession:
             require_slot(read_slot(ordinary, state.slot), state.slot, position)
             if state.publication:
                 epoch = self._run.plan.epoch if self._compares_publication else None
-                require_publication(self.watch, state, self.tables(), epoch)
+                streamed = streamed_tables(self._run, self._database, self.watch, self.tables())
+                require_publication(self.watch, state, streamed, epoch)
             return self._stream_when_free(connection, ordinary, state, position, binary=binary)
         except BaseException:
             connection.close()
@@ -371,6 +373,7 @@ class SyncSession:
             shapes,
             renaming_of(self._run, self._database),
             binary=binary,
+            parts=Parts(self._run, self._database),
         )
         transaction = Transaction(
             pipeline,

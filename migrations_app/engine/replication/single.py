@@ -19,7 +19,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableState
 from ..wording import say
 from . import bookmark
-from .continuing import require_publication
+from .continuing import require_publication, streamed_tables
 from .intake import Intake
 from .lag import SourceWatch
 from .prepare import open_for_changes
@@ -65,7 +65,8 @@ class TableSession(SyncSession):
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
             if state.publication:
-                require_publication(self.watch, state, self.tables(), None)
+                streamed = streamed_tables(self._run, self._database, self.watch, self.tables())
+                require_publication(self.watch, state, streamed, None)
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):

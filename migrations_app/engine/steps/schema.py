@@ -8,6 +8,7 @@ from ..analyzing import analyze_catalogs
 from ..archive import Archive, open_archive
 from ..catalog import Table, read_tables, selected_tables
 from ..connect import end_older_sessions
+from ..layouts import arranged, layouts_of
 from ..left_out import report_left_out
 from ..mapping import leaves_rows
 from ..outcome import DONE, Outcome, Run
@@ -125,7 +126,8 @@ def _report_bare(run: Run, database: DatabasePlan, snapshot: Snapshot) -> None:
     if not leaves_rows(run.plan.selection, database.source_name):
         return
     moving = {table.oid for table in snapshot.tables}
-    tables = selected_tables(read_tables(snapshot.holder), run.plan.selection, database.source_name)
+    everything = arranged(read_tables(snapshot.holder), layouts_of(run, database))
+    tables = selected_tables(everything, run.plan.selection, database.source_name)
     bare = [f"{table.schema}.{table.name}" for table in tables if table.oid not in moving and table.has_rows]
     if bare:
         run.ports.store.event(
