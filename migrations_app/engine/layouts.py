@@ -28,6 +28,7 @@ from .wording import Sentence, listing, say
 Place = tuple[str, str]
 """(schema, name)."""
 
+PARTITIONS_SINCE = 100000
 FOLLOWED_SINCE = 130000
 """Before this version a new partition is not published by itself, and nobody would tell us of its rows."""
 _USED_AS_THEY_ARE = frozenset({"keep", "truncate"})
@@ -286,11 +287,12 @@ def _read(run: Run, database: DatabasePlan) -> Layouts:
             there = read_branches(connection)
         side = Side.SOURCE
         with run.sessions.session(side, name) as connection:
+            version = connection.info.server_version
+            here = read_branches(connection, renaming) if version >= PARTITIONS_SINCE else {}
+            if not any(one.kind == "p" for one in (*here.values(), *there.values())):
+                return NONE  # there may be very many tables
             everything = read_tables(connection, sizes=False)
             tables = selected_tables(everything, run.plan.selection, name)
-            partitioned = any(table.kind == "p" for table in tables)
-            here = read_branches(connection, renaming) if partitioned else {}
-            version = connection.info.server_version
     except psycopg.Error as error:
         run.ports.control.check()
         raise translate(error, side, say("reading how tables are partitioned")) from error

@@ -12,7 +12,7 @@ from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import Ports
+from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.replication.spooled import open_session
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore
@@ -217,6 +217,42 @@ def test_changes_of_a_partition_that_is_detached_for_a_while_arrive(
     complete(plan, ports)
     assert rows(target, "sales") == rows(source, "sales")
     assert target.execute("SELECT count(*) > 0 FROM sales WHERE what = 'apart'").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
+def test_a_column_that_is_added_to_all_partitions_is_followed(
+    plan: Plan, ports: Ports, source: Session, target: Session, layout: str
+) -> None:
+    run(target, layout)
+    following = replace(plan, selection=replace(plan.selection, follow="additions"))
+    copy(following, ports)
+    run(
+        source,
+        "UPDATE sales SET what = 'before'",
+        "ALTER TABLE sales ADD COLUMN more int",
+        CHANGES.replace("changed", "x"),
+    )
+    run(source, "UPDATE sales SET more = id")
+    complete(following, ports)
+    columns = "(SELECT id, day, what, more FROM sales) s"
+    assert rows(target, columns) == rows(source, columns)
+
+
+def test_a_table_that_the_sync_passes_by_is_not_stopped_by_its_partitions(
+    plan: Plan, ports: Ports, source: Session, target: Session
+) -> None:
+    run(target, ONE_TABLE)
+    copy(plan, ports)
+    store = cast(FakeStore, ports.store)
+    (sales,) = (one for one in store.table_rows.values() if one.name == "sales")
+    store.save_tables(replace(sales, status=TableStatus.QUARANTINED, watermark=NEVER))
+    run(source, NEW, "INSERT INTO sales VALUES (1, '2031-01-01', 'unseen')", "TRUNCATE sales_20", "DELETE FROM plain")
+    catch_up(plan, ports, source)
+    assert rows(target, "plain") == []
+    assert len(rows(target, "sales")) == 100
+    store.save_tables(sales)
+    complete(copied_again(plan, ports), ports)
+    assert rows(target, "sales") == rows(source, "sales")
 
 
 def test_triggers_of_the_targets_partitions_keep_silent_and_come_back(
