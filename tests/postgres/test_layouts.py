@@ -15,6 +15,7 @@ from migrations_app.engine.parts import Part
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
 from migrations_app.engine.states import StepName
+from migrations_app.engine.steps import copy as copy_step
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeStore
 from tests.postgres import layouts_kit
@@ -150,6 +151,19 @@ def test_partitions_are_copied_side_by_side_and_each_only_once(
     }
     assert rows(target, "sales") == rows(source, "sales")
     complete(plan, ports)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_tables_that_are_never_left_alone_are_copied_with_all_their_partitions_locked(
+    plan: Plan, ports: Ports, source: Session, target: Session, incremental: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(target, BY_HASH)
+    monkeypatch.setattr(copy_step, "_PASSES", 0)
+    chosen = syncing(plan) if incremental else plan
+    copy(chosen, ports)
+    assert "COPY-LOCKED" in {code for _, code, _ in cast(FakeStore, ports.store).events}
+    complete(chosen, ports)
+    assert rows(target, "sales") == rows(source, "sales")
 
 
 def test_the_check_says_what_happens_to_which_table(plan: Plan, target: Session) -> None:
