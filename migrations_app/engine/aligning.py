@@ -92,10 +92,15 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
     run.ports.store.event("warning", "DDL-APPLIED", told)
 
 
+def _root(connection: Connection, oid: int) -> tuple[object, ...] | None:
+    """Return (schema, name) of the topmost partitioned table above a partition, None for any other table."""
+    return connection.execute(_ROOT, (oid,)).fetchone()
+
+
 def _is_partition(run: Run, database: DatabasePlan, oid: int) -> bool:
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            return connection.execute(_ROOT, (oid,)).fetchone() is not None
+            return _root(connection, oid) is not None
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("reading columns")) from error
@@ -201,7 +206,7 @@ def _with_expressions(connection: Connection, shape: Shape) -> Shape:
 def _statements(
     connection: Connection, state: TableState, there: Shape, new: Sequence[Column], empty: str
 ) -> tuple[Sequence[str], Sequence[str]]:
-    root = connection.execute(_ROOT, (there.oid,)).fetchone()
+    root = _root(connection, there.oid)
     if root is None:
         statements, defaults = drifting.aligning(there.place, there.columns, new)
         return [f"{empty} {qualified(*there.place)}", *statements], defaults

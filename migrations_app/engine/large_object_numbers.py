@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 from .connect import Connection
@@ -84,12 +85,15 @@ def divided(connection: Connection, number: int, parts: int) -> list[Span]:
 class Ours:
     """The numbers that the ledger lists as ours on a target database. They are spelled out only where somebody looks.
 
-    Several may be in use at the same time, each for a span of its own.
+    The ledger is read at the first look. Several may be in use at the same time, each for a span of its own.
     """
 
     def __init__(self, run: Run, target_database: str) -> None:
         self._run, self._database = run, target_database
-        self._items = [(_ends(item), item) for item in items_of(run, target_database)]
+
+    @cached_property
+    def _items(self) -> list[tuple[tuple[int, int], LedgerItem]]:
+        return [(_ends(item), item) for item in items_of(self._run, self._database)]
 
     def within(self, span: Span) -> set[int]:
         """Return those of a span."""

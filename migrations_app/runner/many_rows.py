@@ -5,7 +5,7 @@ Django's own way makes an object of each row and a new statement for each lot, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -14,22 +14,31 @@ _PLAIN = (models.CharField, models.TextField, models.BigIntegerField, models.Boo
 
 
 def write_rows(
-    model: type[models.Model], names: Sequence[str], rows: Sequence[Sequence[Any]], *, key: Sequence[str] = ()
+    model: type[models.Model],
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    key: Sequence[str] = (),
+    once: Collection[str] = (),
 ) -> None:
     """Insert rows, all or none; `names` are their fields, and no others may need a value.
 
-    Where a row stands under the same `key`, the fields of a unique constraint, it is updated; without a key such a row
-    is left as it is. Raises what the database raises.
+    Where a row stands under the same `key`, the fields of a unique constraint, it is updated, but for what it already
+    has of the fields in `once`; without a key such a row is left as it is. Raises what the database raises.
     """
     if not rows:
         return
     fields = [_field(model, name) for name in names]
     columns = [_quoted(field.column) for field in fields]
-    unique = [_quoted(_field(model, name).column) for name in key]
-    updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in unique)
-    conflict = f"({', '.join(unique)}) DO UPDATE SET {updates}" if key else "DO NOTHING"
+    table, unique = _quoted(model._meta.db_table), [_quoted(_field(model, name).column) for name in key]
+    updates = [
+        f"{column} = coalesce({table}.{column}, excluded.{column})" if name in once else f"{column} = excluded.{column}"
+        for name, column in zip(names, columns, strict=True)
+        if column not in unique
+    ]
+    conflict = f"({', '.join(unique)}) DO UPDATE SET {', '.join(updates)}" if key else "DO NOTHING"
     statement = (
-        f"INSERT INTO {_quoted(model._meta.db_table)} ({', '.join(columns)})"  # noqa: S608 - our own names
+        f"INSERT INTO {table} ({', '.join(columns)})"  # noqa: S608 - our own names
         f" VALUES ({', '.join(['%s'] * len(columns))}) ON CONFLICT {conflict}"
     )
     prepare = [_preparation(field) for field in fields]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -52,6 +53,8 @@ _FLUSH_SECONDS = 1.0
 _BEHIND_SECONDS = 30.0
 _MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
+_FIRST = {TableStatus.COPIED: "started_at", TableStatus.DONE: "finished_at"}
+"""What a table has at the latest with a status: small ones are over before their beginning was written down."""
 _TABLE_FIELDS = [field.name for field in fields(TableState)]
 
 
@@ -163,16 +166,13 @@ class OrmStore(Decisions):
 
         def write() -> None:
             now = timezone.now()
-            beginning = [state for state in states if state.status == TableStatus.COPYING]
-            self._upsert(beginning, started_at=now, finished_at=None)
-            self._upsert([state for state in states if state.status != TableStatus.COPYING])
-            if any(state.status == TableStatus.COPIED for state in states):
-                begun = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.COPIED, started_at=None)
-                begun.update(started_at=now)
-            if any(state.status == TableStatus.DONE for state in states):
-                ended = TableCopy.objects.filter(task_id=self._task_id, status=TableStatus.DONE, finished_at=None)
-                ended.update(finished_at=now)
-            if any(state.status in (TableStatus.COPIED, TableStatus.DONE) for state in states):
+            lots: dict[TableStatus, list[TableState]] = defaultdict(list)
+            for state in states:
+                lots[state.status].append(state)
+            self._upsert(lots.pop(TableStatus.COPYING, []), started_at=now, finished_at=None)
+            for status, lot in lots.items():
+                self._upsert(lot, **({_FIRST[status]: now} if status in _FIRST else {}), once=status in _FIRST)
+            if lots.keys() & _FIRST.keys():
                 work.progressed(self._claim)
 
         with self._lock:
@@ -182,10 +182,12 @@ class OrmStore(Decisions):
             self._recorder.call(write)
         self._maybe_flush()
 
-    def _upsert(self, states: list[TableState], **times: datetime | None) -> None:
+    def _upsert(self, states: list[TableState], *, once: bool = False, **times: datetime | None) -> None:
+        """Store states and `times`; with `once` no time that is known is changed."""
         fields, more = attrgetter(*_TABLE_FIELDS), tuple(times.values())
         rows = [(self._task_id, *fields(state), *more) for state in states]
-        write_rows(TableCopy, ["task", *_TABLE_FIELDS, *times], rows, key=["task", "database", "schema", "name"])
+        key = ["task", "database", "schema", "name"]
+        write_rows(TableCopy, ["task", *_TABLE_FIELDS, *times], rows, key=key, once=times if once else ())
 
     def table_progress(self, state: TableState) -> None:
         """See the port."""

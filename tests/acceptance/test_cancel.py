@@ -232,6 +232,32 @@ def test_a_task_that_already_cleans_up_refuses_to_be_cancelled_and_ends_well(mig
     ends_well(migration)
 
 
+_NOT_NOW = (
+    "CREATE SCHEMA bar",
+    "CREATE FUNCTION bar.stop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF pg_catalog.current_query() ~ 'SET GENERATED ALWAYS' THEN RAISE 'not now'; END IF; END $$",
+    "CREATE EVENT TRIGGER bar ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION bar.stop()",
+    "ALTER EVENT TRIGGER bar ENABLE ALWAYS",
+)
+
+
+def test_retry_of_a_task_that_could_not_open_its_target_goes_on_with_that(migration: Migration) -> None:
+    migration.start()
+    migration.until("ready")
+    migration.target.run(*_NOT_NOW)
+    migration.press("complete_task")
+    migration.until("failed")
+    assert migration.step == "complete"
+    migration.target.run("DROP EVENT TRIGGER bar", "DROP SCHEMA bar CASCADE")
+    told = len(migration.events())
+    migration.press("retry_task")
+    migration.until("completed")
+    assert "TASK-READY" not in [code for code, _ in migration.events()[told:]]
+    migration.target.run("DROP SCHEMA theirs CASCADE", "DROP TABLE public.theirs_too")
+    migration.target.run("DROP FUNCTION public.theirs_as_well()")
+    ends_well(migration)
+
+
 def test_the_objects_that_stay_on_the_target_are_listed(migration: Migration) -> None:
     theirs = objects(migration.target)
     migration.start()

@@ -16,7 +16,7 @@ from tests import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.django_db(transaction=True)]
 SignIn = Callable[[], Page]
-WIDTHS = (1920, 1366, 1280, 1260, 1140, 860, 720, 390)
+WIDTHS = (1920, 1366, 1280, 1272, 1270, 1140, 860, 720, 390)
 # What each chart is drawn of, in the order in which they stand.
 VALUES = {
     "lag_seconds": 4.0,
@@ -31,6 +31,12 @@ def _beyond(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
+_OUT_OF_THE_CARD = """() => {
+  const table = document.querySelector("table.tasks"), card = table.closest(".card");
+  return Math.round(Math.max(0, table.getBoundingClientRect().right - card.getBoundingClientRect().right));
+}"""
+
+
 def _far_behind() -> None:
     """Tasks whose figures are as long as they come, in each state that has figures."""
     factories.workers()
@@ -40,7 +46,7 @@ def _far_behind() -> None:
         "lag_seconds": 86_340.0,
         "rows_per_second": 999_900.0,
         "bytes_per_second": 999e6,
-        "eta_at": now + timedelta(hours=47, minutes=59),
+        "eta_at": now + timedelta(hours=23, minutes=58, seconds=55),
     }
     long = {"name": "the nightly warehouse of the logistics department", "source": factories.endpoint(host="h" * 60)}
     behind = factories.running_task("sync", **long, **figures, catching_up=True)
@@ -50,6 +56,9 @@ def _far_behind() -> None:
     MigrationTask.objects.filter(pk=lost.pk).update(error_message="The slot is lost. " * 20)
     for name in ("later", "newer"):
         factories.new_table(behind, name)
+    factories.event(behind, "public.orders is quarantined.", code="TABLE-QUARANTINED")
+    factories.table_copy(behind, status="quarantined")
+    factories.conflict(factories.running_task("sync", name="desk"))
 
 
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
@@ -61,9 +70,9 @@ def test_the_list_holds_the_longest_figures_at_every_width(sign_in: SignIn, live
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{live_server.url}/")
-        expect(page.locator("table.tasks tbody tr")).to_have_count(4)
-        found[width] = _beyond(page)
-    assert found == dict.fromkeys(WIDTHS, 0)
+        expect(page.locator("table.tasks tbody tr")).to_have_count(5)
+        found[width] = (_beyond(page), page.evaluate(_OUT_OF_THE_CARD))
+    assert found == dict.fromkeys(WIDTHS, (0, 0))
 
 
 @pytest.mark.parametrize("number", range(1, 6))

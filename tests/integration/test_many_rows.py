@@ -45,6 +45,15 @@ def test_a_row_under_the_same_key_is_updated_in_what_is_named(draft: MigrationTa
     assert (after.pk, after.status, after.rows_done, after.started_at) == (before.pk, "done", 9, began)
 
 
+def test_what_is_to_be_written_once_stays(draft: MigrationTask) -> None:
+    began, later = timezone.now(), timezone.now()
+    names = [*NAMES, "started_at", "finished_at"]
+    write_rows(TableCopy, names, [[*row(draft, "a"), began, None]], key=KEY)
+    write_rows(TableCopy, names, [[*row(draft, "a"), later, later]], key=KEY, once={"started_at", "finished_at"})
+    known = TableCopy.objects.get()
+    assert (known.started_at, known.finished_at) == (began, later)
+
+
 def test_without_a_key_a_row_that_stands_is_left_as_it_is(draft: MigrationTask) -> None:
     names = ["task", "side", "database", "kind", "schema", "name", "detail", "made_at"]
     now = timezone.now()

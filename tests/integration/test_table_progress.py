@@ -48,6 +48,21 @@ def test_counts_that_come_late_do_not_bring_a_finished_table_back(store: OrmStor
     assert TableCopy.objects.get().status == "copied"
 
 
+def test_a_table_that_is_finished_ends_once_and_begins_anew_when_it_is_copied_again(store: OrmStore) -> None:
+    store.save_tables(replace(ORDERS, status=TableStatus.COPIED))
+    store.save_tables(replace(ORDERS, status=TableStatus.DONE))
+    first = TableCopy.objects.get()
+    store.save_tables(replace(ORDERS, status=TableStatus.DONE, rows_done=3))
+    again = TableCopy.objects.get()
+    assert (again.started_at, again.finished_at, again.rows_done) == (first.started_at, first.finished_at, 3)
+    store.save_tables(replace(ORDERS, status=TableStatus.COPYING))
+    anew = TableCopy.objects.get()
+    assert first.started_at is not None
+    assert anew.started_at is not None
+    assert anew.started_at > first.started_at
+    assert anew.finished_at is None
+
+
 def test_a_table_that_was_over_before_anybody_looked_has_a_beginning_too(store: OrmStore) -> None:
     store.save_tables(replace(ORDERS, status=TableStatus.COPIED, rows_done=9))
     store.save_tables(replace(ORDERS, status=TableStatus.DONE, rows_done=9))

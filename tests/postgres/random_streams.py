@@ -33,6 +33,7 @@ TYPES: dict[str, tuple[str, tuple[str, ...]]] = {
     "point": ("point", ("'(1,2)'", "NULL")),
 }
 # By what rows are told apart: the columns that are always there, then what makes the table.
+PARTED = ("parts", "loose")  # by their n; new partitions of those without a key are no part of the stream
 KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "key": (("id",), "id int PRIMARY KEY"),
     "pair": (("a", "b"), "a numeric, b text, PRIMARY KEY (a, b)"),
@@ -41,6 +42,7 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "key and full": (("id",), "id int PRIMARY KEY"),
     "none": (("id",), "id int"),
     "parts": (("id", "n"), "id int, n int, PRIMARY KEY (id, n)"),
+    "loose": (("id", "n"), "id int, n int"),
     "child": (
         ("id", "up"),
         "id int PRIMARY KEY, up int REFERENCES {first} ON DELETE CASCADE ON UPDATE CASCADE DEFERRABLE",
@@ -111,18 +113,24 @@ class Stream:
     """Tables are copied again where a statement is offered as well."""
     small: bool = False
     """Batches are so small that they end within transactions too."""
+    ignore: bool = False
+    """New tables are ignored, not added."""
 
     @property
     def options(self) -> list[str]:
         """Return the words of what is chosen."""
         chosen = {"text": self.text_only, "additions": self.additions, "copy-again": self.copy_again}
-        return [word for word, wanted in (chosen | {"small": self.small}).items() if wanted]
+        chosen |= {"small": self.small, "ignore": self.ignore}
+        return [word for word, wanted in chosen.items() if wanted]
 
 
-ROWS = ("insert", "update", "delete", "fill", "rekey", "shift", "swap", "one", "touch", "all", "truncate")
-SHAPES = (
-    "add", "add filled", "drop", "rename", "widen", "otherwise", "identity", "label", "partition", "rename table",
+ROWS = (
+    "insert", "update", "delete", "fill", "rekey", "shift", "swap", "one", "touch", "all", "truncate", "leaf", "upsert",
+    "load",
 )  # fmt: skip
+COLUMNS = ("add", "add filled", "drop", "rename", "widen")
+SHAPES = (*COLUMNS, "otherwise", "identity", "label", "rename table", "new table")
+PARTITIONS = ("partition", "attach", "attach table", "detach", "drop partition")
 FAULTS = ("", "renew", "kill", "cut", "doubt", "stop", "die")
 
 _small = st.integers(0, 7)
@@ -132,9 +140,19 @@ def _ops(words: tuple[str, ...]) -> st.SearchStrategy[Op]:
     return st.builds(Op, st.sampled_from(words), table=_small, a=_small, b=_small)
 
 
-def streams(*, ddl: bool = True, faults: bool = True, without: tuple[str, ...] = ()) -> st.SearchStrategy[Stream]:
-    """Return what makes streams, `without` columns of some types."""
-    rows, shapes = _ops(ROWS), _ops(SHAPES)
+def streams(
+    *,
+    ddl: bool = True,
+    faults: bool = True,
+    without: tuple[str, ...] = (),
+    kinds: tuple[str, ...] = tuple(KINDS),
+    words: tuple[str, ...] = (*SHAPES, *PARTITIONS),
+) -> st.SearchStrategy[Stream]:
+    """Return what makes streams over tables of `kinds`, `without` columns of some types.
+
+    `words`: the changes of tables that happen, if `ddl` is wanted at all.
+    """
+    rows, shapes = _ops(ROWS), _ops(words)
     within = st.one_of(rows, rows, rows, shapes) if ddl else rows
     blocks = st.builds(Block, st.lists(within, min_size=1, max_size=4).map(tuple), st.booleans())
     either = [rows, rows, rows, blocks, *([shapes] if ddl else [])]
@@ -146,10 +164,11 @@ def streams(*, ddl: bool = True, faults: bool = True, without: tuple[str, ...] =
     )
     return st.builds(
         Stream,
-        st.lists(st.builds(Shape, st.sampled_from(tuple(KINDS)), columns), min_size=1, max_size=4).map(tuple),
+        st.lists(st.builds(Shape, st.sampled_from(kinds), columns), min_size=1, max_size=4).map(tuple),
         st.lists(st.one_of(works, works, followed), min_size=1, max_size=10).map(tuple),
         text_only=st.booleans(),
         additions=st.booleans() if ddl else st.just(False),
         copy_again=st.booleans() if ddl else st.just(False),
         small=st.booleans(),
+        ignore=st.booleans() if ddl else st.just(False),
     )

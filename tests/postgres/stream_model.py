@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from tests.postgres.random_streams import KINDS, TYPES, Op, Shape, Work
+from tests.postgres.random_streams import COLUMNS, KINDS, PARTED, TYPES, Op, Shape, Work
+from tests.postgres.stream_rows import Rows, Table
 
 WIDER = {"int": "numeric", "short": "text", "money": "numeric"}
 OTHERWISE = {"int": "text", "text": "bytes", "float": "text", "money": "int"}
@@ -16,37 +16,10 @@ OWN_TYPES = (
 )
 
 IDENTITY = {"index": "USING INDEX {name}_told", "full": "FULL", "key and full": "FULL"}
-_TEXTS = ("'x'", "''", "'y'")
-_NUMBERS = ("1", "1.0", "2", "'NaN'")
+_MOST_TABLES = 6
 
 
-@dataclass
-class Table:
-    """A table as it is now. `columns`: those that may come and go, with the word of their type."""
-
-    name: str
-    kind: str
-    columns: dict[str, str] = field(default_factory=dict)
-    called: dict[str, str] = field(default_factory=dict)  # key columns by their first name
-    parts: list[int] = field(default_factory=lambda: [0, 1])  # values that have a partition, where there are any
-
-    def key(self, number: int = 0) -> str:
-        """Return the name that a column of the kind has now."""
-        first = KINDS[self.kind][0][number]
-        return self.called.get(first, first)
-
-    def pick(self, number: int) -> str | None:
-        """Return one of the columns that may come and go; None when there is none."""
-        names = list(self.columns)
-        return names[number % len(names)] if names else None
-
-    def value(self, column: str, number: int) -> str:
-        """Return a value of a column, as SQL."""
-        values = TYPES[self.columns[column]][1]
-        return values[number % len(values)]
-
-
-class Model:
+class Model(Rows):
     """The tables as the statements so far have made them."""
 
     def __init__(self, shapes: tuple[Shape, ...]) -> None:
@@ -77,7 +50,7 @@ class Model:
     def _make(self, table: Table) -> list[str]:
         body = KINDS[table.kind][1].format(name=table.name, first="root")
         free = [f"{name} {TYPES[kind][0]}" for name, kind in table.columns.items()]
-        parts = " PARTITION BY LIST (n)" if table.kind == "parts" else ""
+        parts = " PARTITION BY LIST (n)" if table.parts else ""
         made = [f"CREATE TABLE {table.name} ({', '.join([body, *free])}){parts}"]
         made += [
             f"ALTER TABLE {table.name} ALTER {name} SET STORAGE EXTERNAL"
@@ -91,6 +64,8 @@ class Model:
                 f"CREATE TABLE {table.name}_1 ({', '.join(other)})",
                 f"ALTER TABLE {table.name} ATTACH PARTITION {table.name}_1 FOR VALUES IN (1)",
             ]
+        if table.kind == "loose":
+            made += [f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name in table.parts.values()]
         if table.kind in IDENTITY:
             made.append(f"ALTER TABLE {table.name} REPLICA IDENTITY {IDENTITY[table.kind].format(name=table.name)}")
         return made
@@ -100,109 +75,21 @@ class Model:
         made = ["INSERT INTO root VALUES (1000)"]
         for table in self.tables:
             columns, values = self._row(table, 1000, 0)
-            made.append(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})")
-            if table.kind == "parts":
-                made += [
-                    f"INSERT INTO {table.name} ({', '.join(columns[:2])}) VALUES (1000, {part})"
-                    for part in table.parts[1:]
-                ]
+            if table.kind not in PARTED:
+                made.append(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})")
+            for value, name in table.parts.items():  # by itself: it may be apart
+                values[1] = str(value)
+                made.append(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join(values)})")
         return made
 
     def render(self, op: Op) -> list[str]:
         """Return the statements of an operation, and take note of what they change; none where it means nothing."""
         found: Callable[[Table, Op], list[str]] = getattr(self, "_" + op.what.replace(" ", "_"))
-        return found(self.tables[op.table % len(self.tables)], op)
-
-    # Rows
-
-    def _row(self, table: Table, a: int, b: int) -> tuple[list[str], list[str]]:
-        kind, columns, values = table.kind, [], []
-        for number, first in enumerate(KINDS[kind][0]):
-            columns.append(table.key(number))
-            if first in ("id", "n", "up"):
-                values.append({"id": str(a), "n": str(b % 2), "up": str(b) if a < 100 and b < 3 else "NULL"}[first])
-            elif first == "a":
-                values.append(_NUMBERS[a % 4] if a < 100 else str(a))
-            else:
-                values.append(_TEXTS[b % 3] if a < 100 else "'last'")
-        if kind == "made":
-            values = [str(a)]
-        for number, name in enumerate(table.columns):
-            columns.append(name)
-            values.append(table.value(name, a + b + number))
-        return columns, values
-
-    def _insert(self, table: Table, op: Op) -> list[str]:
-        columns, values = self._row(table, op.a, op.b)
-        found = [f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})"]
-        if table.kind == "child" and values[1] != "NULL":
-            found.insert(0, f"INSERT INTO root VALUES ({values[1]}, 'r') ON CONFLICT DO NOTHING")
-        return found
-
-    def _fill(self, table: Table, op: Op) -> list[str]:
-        columns, values = self._row(table, op.a, 7)
-        numbers = f"generate_series({100 + op.a * 10}, {150 + op.a * 10}) g"
-        for number, first in enumerate(KINDS[table.kind][0]):
-            values[number] = {"slug": "'s' || g", "b": "'s' || g", "up": "NULL", "n": "g % 2"}.get(first, "g")
-        return [
-            f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {numbers}"
-            " ON CONFLICT DO NOTHING"
-        ]
-
-    def _where(self, table: Table, a: int) -> str:
-        return f"{table.key()} = {_NUMBERS[a % 4] if table.kind == 'pair' else a}"
-
-    def _set(self, table: Table, a: int) -> str:
-        name = table.pick(a)
-        return f"{name} = {table.value(name, a)}" if name else f"{table.key()} = {table.key()}"
-
-    def _update(self, table: Table, op: Op) -> list[str]:
-        return [f"UPDATE {table.name} SET {self._set(table, op.b)} WHERE {self._where(table, op.a)}"]
-
-    def _all(self, table: Table, op: Op) -> list[str]:
-        return [f"UPDATE {table.name} SET {self._set(table, op.b)}"]
-
-    def _touch(self, table: Table, op: Op) -> list[str]:
-        return [f"UPDATE {table.name} SET {table.key()} = {table.key()} WHERE {self._where(table, op.a)}"]
-
-    def _one(self, table: Table, op: Op) -> list[str]:
-        """Change or remove one of several rows that may be equal."""
-        where = f"ctid = (SELECT min(ctid) FROM {table.name} WHERE {self._where(table, op.a)})"
-        if table.kind == "parts":
-            return []  # a ctid is one of each partition
-        if op.b % 2:
-            return [f"DELETE FROM {table.name} WHERE {where}"]
-        return [f"UPDATE {table.name} SET {self._set(table, op.b)} WHERE {where}"]
-
-    def _rekey(self, table: Table, op: Op) -> list[str]:
-        first = KINDS[table.kind][0]
-        number = op.b % len(first)
-        value = {"a": _NUMBERS[op.b % 4], "b": _TEXTS[op.b % 3], "slug": _TEXTS[op.b % 3], "n": str(op.b % 2)}
-        new = value.get(first[number], str(op.b))
-        return [f"UPDATE {table.name} SET {table.key(number)} = {new} WHERE {self._where(table, op.a)}"]
-
-    def _shift(self, table: Table, op: Op) -> list[str]:
-        name, by = table.key(), 20 if op.b % 2 else -20
-        return [f"UPDATE {table.name} SET {name} = {name} + {by} WHERE {name} {'<' if by > 0 else '>='} 20"]
-
-    def _swap(self, table: Table, op: Op) -> list[str]:
-        if table.kind in ("pair", "made") or op.a == op.b:
-            return []
-        key = table.key()
-        pairs = ((-9, op.a), (op.a, op.b), (op.b, -9))
-        return [f"UPDATE {table.name} SET {key} = {new} WHERE {key} = {old}" for new, old in pairs]
-
-    def _delete(self, table: Table, op: Op) -> list[str]:
-        return [f"DELETE FROM {table.name}" + ("" if op.b == 7 else f" WHERE {self._where(table, op.a)}")]
-
-    def _truncate(self, table: Table, op: Op) -> list[str]:
-        names = [table.name]
-        if op.a > 3:
-            names.append("root" if op.a > 5 else self.tables[0].name)
-        listed = ", ".join(dict.fromkeys(names))
-        return [
-            f"TRUNCATE {listed}{' RESTART IDENTITY' if op.b > 4 else ''}{' CASCADE' if op.b % 2 or op.a > 5 else ''}"
-        ]
+        table = self.tables[op.table % len(self.tables)]
+        if op.what in COLUMNS and table.kind == "loose":
+            return []  # Add refuses a partition as long as no row has told its table on the target of a new column
+        before = self._attach(table, op) if op.what in COLUMNS else []  # a partition has the columns of its table
+        return before + found(table, op)
 
     # Shapes
 
@@ -247,16 +134,16 @@ class Model:
         return self._retype(table, op.a, WIDER, "")
 
     def _otherwise(self, table: Table, op: Op) -> list[str]:
-        if table.kind == "parts":
+        if table.kind in PARTED:
             return []  # no statement carries that over, and a partition cannot be copied again in another shape alone
         return self._retype(table, op.a, OTHERWISE, " USING NULL::{type}")
 
     def _identity(self, table: Table, op: Op) -> list[str]:
-        names = [table.name] if table.kind != "parts" else [f"{table.name}_0", f"{table.name}_1"]
+        names = [table.name] if table.kind not in PARTED else list(table.parts.values())
         told = "DEFAULT"
         if table.kind in IDENTITY and op.a % 2:
             told = IDENTITY[table.kind].format(name=table.name)
-        elif op.a % 2 or table.kind in ("full", "index"):
+        elif op.a % 2 or table.kind in ("full", "index", "loose"):
             told = "FULL"
         return [f"ALTER TABLE {name} REPLICA IDENTITY {told}" for name in names]
 
@@ -264,20 +151,71 @@ class Model:
         self._labels += 1
         return [f"ALTER TYPE mood ADD VALUE 'more {self._labels}'"]
 
+    # Partitions
+
+    def _new_part(self, table: Table) -> tuple[str, int]:
+        name, value = self._name(f"{table.name}_p"), 10 + self._number
+        table.parts[value] = name
+        return name, value
+
     def _partition(self, table: Table, op: Op) -> list[str]:
-        if table.kind != "parts":
+        if table.kind not in PARTED:
             return []
-        name, value = self._name(f"{table.name}_"), 10 + self._number
-        table.parts.append(value)
-        key = ", ".join(table.key(number) for number in range(2))
+        name, value = self._new_part(table)
         return [
             f"CREATE TABLE {name} PARTITION OF {table.name} FOR VALUES IN ({value})",
-            f"INSERT INTO {table.name} ({key}) VALUES ({op.a}, {value})",
+            f"INSERT INTO {table.name} ({table.keys}) VALUES ({op.a}, {value})",
         ]
+
+    def _detach(self, table: Table, op: Op) -> list[str]:
+        there = [value for value in table.parts if value not in table.apart]
+        if not there:
+            return []
+        value = there[op.a % len(there)]
+        table.apart.append(value)
+        name = table.parts[value]
+        return [
+            f"ALTER TABLE {table.name} DETACH PARTITION {name}",
+            f"INSERT INTO {name} ({table.keys}) VALUES ({op.b + 30}, {value}) ON CONFLICT DO NOTHING",
+            f"DELETE FROM {name} WHERE {table.key()} = {op.b}",
+        ]
+
+    def _attach(self, table: Table, op: Op) -> list[str]:
+        """Attach every partition that is apart."""
+        apart, table.apart = table.apart, []
+        start = f"ALTER TABLE {table.name} ATTACH PARTITION "
+        return [f"{start}{table.parts[value]} FOR VALUES IN ({value})" for value in apart]
+
+    def _attach_table(self, table: Table, op: Op) -> list[str]:
+        """Make a table with rows of its own, and let it be a partition: at once, or when something attaches it."""
+        if table.kind not in PARTED:
+            return []
+        name, value = self._new_part(table)
+        table.apart.append(value)
+        insert = f"INSERT INTO {name} ({table.keys}) VALUES "
+        made = [f"CREATE TABLE {name} (LIKE {table.name} INCLUDING DEFAULTS)", f"{insert}({op.a}, {value})"]
+        return [*made, *self._attach(table, op), f"{insert}({op.a + 40}, {value})"] if op.b % 2 else made
+
+    def _drop_partition(self, table: Table, op: Op) -> list[str]:
+        if len(table.parts) < 2:
+            return []
+        value, name = table.part(op.a)
+        del table.parts[value]
+        table.apart = [one for one in table.apart if one != value]
+        return [f"DROP TABLE {name}"]
+
+    def _new_table(self, table: Table, op: Op) -> list[str]:
+        if len(self.tables) >= _MOST_TABLES:
+            return []
+        number = op.a * 8 + op.b
+        new = Table(f"t{len(self.tables)}", list(KINDS)[number % len(KINDS)])
+        new.columns[self._name("c")] = list(TYPES)[number % len(TYPES)]
+        self.tables.append(new)
+        return [*self._make(new), *self._insert(new, op), *self._fill(new, op)]
 
     def _rename_table(self, table: Table, op: Op) -> list[str]:
         """Give a table another name and its own again, with a row in between."""
-        if table.kind == "parts":
+        if table.kind in PARTED:
             return []
         columns, values = self._row(table, op.a, op.b)
         return [
@@ -303,7 +241,7 @@ def rendered(model: Model, work: Work, left_out: set[int]) -> list[tuple[int, st
             render(one, model)
             continue
         found.append((number, "SAVEPOINT s"))
-        within = model.copy() if one.back else model  # rows only: a model is not changed by them
+        within = model.copy() if one.back else model
         for op in one.ops:
             render(op, within)
         found.append((number - 1, "ROLLBACK TO s" if one.back else "RELEASE s"))

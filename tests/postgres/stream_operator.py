@@ -2,35 +2,97 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from migrations_app.engine.drift import Doubt, Drift, Leave
 from migrations_app.engine.errors import SchemaChanged, TargetError
-from migrations_app.engine.ports import NEVER, TableStatus
+from migrations_app.engine.ports import NEVER, TableState, TableStatus
 from tests.postgres.sync_kit import Pair
+
+_RETRY = "Press Retry: "
+_REFUSED = "The target refused to change table "
 
 
 class Operator:
-    """Presses Apply and resume, Copy again or Retry. `stops`: what was asked."""
+    """Presses Apply and resume, Copy again, Drop from task, Retry, Add or Ignore.
 
-    def __init__(self, pair: Pair, *, copy_again: bool) -> None:
-        """`copy_again`: press that where a statement is offered as well."""
-        self.pair, self._copy_again = pair, copy_again
+    `stops`: what was asked. `answers`: how often each of them was pressed.
+    """
+
+    def __init__(self, pair: Pair, *, copy_again: bool, ignore: bool) -> None:
+        """`copy_again`: press that where a statement is offered as well. `ignore`: let new tables be."""
+        self.pair, self._copy_again, self._ignore = pair, copy_again, ignore
         self.stops: list[str] = []
+        self.answers: Counter[str] = Counter()
+        self._ignored: set[str] = set()
 
     def settle(self, error: SchemaChanged) -> None:
         drift = error.drift
+        if drift is None and error.hint.startswith(_RETRY):
+            self._press("Retry", error.message)
+            return
         assert drift is not None, f"nothing can be pressed: {error.message}"
         assert drift.database == self.pair.source_db
-        self.stops.append(f"{drift.schema}.{drift.name} {drift.doubt.value} {drift.statements}")
+        asked = f"{drift.schema}.{drift.name} {drift.doubt.value} {drift.statements}"
         if drift.doubt is Doubt.OTHER_NAME:
-            return  # it has its own name again by now: Retry
-        if drift.doubt is Doubt.GONE:
+            self._press("Retry", asked)  # it has its own name again by now
+        elif drift.doubt is Doubt.GONE:
+            self._press("Drop from task", asked)
             self._drop(drift.name)
-        elif drift.statements and not (self._copy_again and not drift.oid and "_" not in drift.name):
+        elif drift.oid and (drift.doubt or self._copy_again):
+            self._press("Copy again, a partition", asked)
+            self._take_in(drift)
+        elif drift.statements and not self._rather_copied(drift, error):
+            self._press("Apply and resume", asked)
             self._allow(drift)
         else:
+            self._press("Copy again", asked)
             self._copy(drift.name)
+
+    def _press(self, answer: str, asked: str) -> None:
+        self.answers[answer] += 1
+        self.stops.append(f"{asked}: {answer}")
+
+    def _rather_copied(self, drift: Drift, error: SchemaChanged) -> bool:
+        """Say whether a table is copied again although a statement is offered: because the target refused that, too."""
+        if error.message.startswith(_REFUSED):
+            return True
+        return self._copy_again and not drift.oid and "_" not in drift.name
+
+    def decide(self) -> None:
+        """Press Add or Ignore for every new table that the sync has found."""
+        store, database = self.pair.store, self.pair.source_db
+        for table in store.newcomers.get(database, {}).values():
+            if table in store.additions(database):
+                self._press("nothing, it is added by itself", table.name)
+            elif self._ignore and not table.partition:
+                self._press("Ignore", table.name)
+                self._ignored.add(table.name)
+            else:
+                self._press("Add", table.name)
+                self._ignored.discard(table.name)
+                store.to_add.setdefault(database, []).append(table)
+
+    def is_left_out(self, name: str) -> bool:
+        """Say whether a table was ignored, or dropped from the task."""
+        states = {state.name: state for state in self.pair.store.tables(self.pair.source_db)}
+        if name in states:
+            return states[name].set_aside
+        return name in self._ignored or name.partition("_")[0] in self._ignored
+
+    def _take_in(self, drift: Drift) -> None:
+        """Let a partition be made on the target and copied."""
+        state = TableState(
+            database=self.pair.source_db,
+            schema=drift.schema,
+            name=drift.name,
+            oid=drift.oid,
+            status=TableStatus.QUARANTINED,
+            watermark=NEVER,
+        )
+        self.pair.store.save_tables(state)
+        self.pair.store.asked_again.setdefault(self.pair.source_db, []).append((drift.schema, drift.name))
 
     def _allow(self, drift: Drift) -> None:
         leaves = self.pair.store.may_change.setdefault(self.pair.source_db, [])
@@ -54,7 +116,7 @@ class Operator:
 
     def mend(self, error: TargetError) -> None:
         """Give the target's type the labels that it lacks: there is nothing else on the target that may be missing."""
-        self.stops.append(error.message)
+        self._press("by hand", error.message)
         labels = "SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum"
         missing = [one for one in self.pair.value(labels) if one not in self.pair.value(labels, "target")]
         if not missing:

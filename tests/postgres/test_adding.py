@@ -214,6 +214,27 @@ def test_a_table_that_is_in_the_way_on_the_target_gives_the_decision_back_and_th
     complete(replace(plan, epoch=2), ports, source_cluster, target_cluster)
 
 
+def test_a_table_that_could_not_be_added_stays_a_question_when_others_come(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, "CREATE TABLE keyless (v int); INSERT INTO keyless VALUES (1)")
+    at(target_cluster, database.target_name, "CREATE TABLE keyless (other text)")
+    look(plan, ports)
+    store = add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert len(store.refusals) == 1
+    at(source_cluster, database.source_name, "CREATE TABLE more (v int)")
+    assert sorted(look(plan, ports)) == [("public", "keyless"), ("public", "more")]
+    at(target_cluster, database.target_name, "DROP TABLE keyless")
+    add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    complete(plan, ports, source_cluster, target_cluster)
+
+
 def test_a_table_that_is_gone_when_it_is_to_be_added_is_told(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

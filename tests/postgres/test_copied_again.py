@@ -12,9 +12,10 @@ import pytest
 from migrations_app.engine import copying, indexes, unindexing
 from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.ports import Kind, LedgerItem, Ports, TableStatus
-from migrations_app.engine.steps import copy, index, schema
+from migrations_app.engine.steps import copy, schema
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import fake_ports
+from tests.postgres import schema_kit
 from tests.postgres.engine_runs import fakes, running
 from tests.postgres.schema_kit import Crash, column, compare, crash_after
 
@@ -79,7 +80,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, target_cluster: Any, plan: Plan) -> l
 def finish(plan: Plan, ports: Ports) -> None:
     with running(replace(plan, epoch=plan.epoch + 1), ports) as run:
         copy.run(run)
-        index.run(run)
+        schema_kit.finish(run)
 
 
 def test_rows_go_into_bare_tables_and_every_index_comes_back_as_it_was(

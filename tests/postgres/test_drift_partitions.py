@@ -99,6 +99,19 @@ def test_a_partition_that_was_applied_when_that_was_allowed_stays_in_the_stream_
     pair.assert_equal()
 
 
+@pytest.mark.parametrize("path", ["rows", "batches"])
+@pytest.mark.parametrize("first", ["INSERT INTO m VALUES (2, 'y', 1)", "TRUNCATE m2", "TRUNCATE m"])
+def test_a_new_partition_may_have_a_new_column_too(
+    following: Pair, monkeypatch: pytest.MonkeyPatch, path: str, first: str
+) -> None:
+    force_path(monkeypatch, path)
+    following.build(PARTED)
+    following.at_source("ALTER TABLE m ADD COLUMN c int", "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2, 3)")
+    following.at_source(first, "INSERT INTO m VALUES (1, 'x', 5), (3, 'z', 7)")
+    following.catch_up()
+    following.assert_equal()
+
+
 def test_a_partition_that_is_locked_when_it_comes_is_listed_by_the_next_session(following: Pair) -> None:
     following.build(PARTED)
     following.at_source(*NEW)

@@ -10,9 +10,9 @@ from migrations_app.engine import index_lanes, indexes
 from migrations_app.engine.archive import open_archive
 from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.plan import Side
-from migrations_app.engine.steps import copy, index, schema
+from migrations_app.engine.steps import copy, schema
 from tests.postgres.engine_runs import fakes, running
-from tests.postgres.schema_kit import compare, migrate, tables_of
+from tests.postgres.schema_kit import compare, finish, migrate, tables_of
 
 # Keys that nothing else hangs on: no foreign key, no partition, no other object.
 _FREE_KEYS = b"""
@@ -65,7 +65,7 @@ def test_small_tables_are_built_together_and_one_that_fails_does_not_hold_up_the
     with running(awkward_plan) as run:
         schema.run(run)
         copy.run(run)
-        index.run(run)
+        finish(run)
     assert any(len(names) > 1 and "parcel" in names for names in together), "it was built alone"
     assert compare(source_cluster, target_cluster, awkward_plan) == []
 
@@ -76,7 +76,7 @@ def test_every_index_and_key_arrives_when_they_are_built_side_by_side(
     with running(awkward_plan) as run:
         schema.run(run)
         copy.run(run)
-        index.run(run)
+        finish(run)
         warnings = [text for level, _, text in fakes(run.ports)[1].events if level == "warning" and "index" in text]
     assert compare(source_cluster, target_cluster, awkward_plan) == []
     kinds = {entry.type for entry in large}

@@ -13,17 +13,20 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
 
 from migrations_app.demo.clusters import Cluster
 from tests.conftest import _database as new_database
 from tests.faults.proxy import fault_proxy
-from tests.postgres.random_streams import Stream, Work, streams
+from tests.postgres.random_streams import COLUMNS, PARTED, PARTITIONS, Stream, Work, streams
 from tests.postgres.stream_kit import Stage
 from tests.postgres.stream_record import write_down
 from tests.postgres.sync_kit import force_path
 
 SEED = int(os.environ.get("TOWPATH_SEED", "1"))
 MANY = int(os.environ.get("TOWPATH_STREAMS", "120"))
+OF_PARTITIONS = streams(kinds=PARTED, words=(*PARTITIONS, *COLUMNS))
+WITH_NEW_TABLES = streams(words=("new table", "partition", "attach table", *COLUMNS))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,13 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def explore(stage: Stage, path: str, count: int, number: int) -> Counter[str]:
-    """Play so many streams and return what happened in them; fail with the smallest one that does not end equal."""
+def explore(
+    stage: Stage, path: str, count: int, number: int, made: SearchStrategy[Stream] | None = None
+) -> Counter[str]:
+    """Play so many streams, any or of those `made`, and return what happened in them.
+
+    Fails with the smallest one that does not end equal.
+    """
     print(f"seed {number}, {count} streams by {path}")
     seen: Counter[str] = Counter()
 
@@ -60,7 +68,7 @@ def explore(stage: Stage, path: str, count: int, number: int) -> Counter[str]:
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(streams())
+    @given(streams() if made is None else made)
     def one(stream: Stream) -> None:
         with stage.play(stream.options) as player:
             try:
@@ -69,6 +77,7 @@ def explore(stage: Stage, path: str, count: int, number: int) -> Counter[str]:
                 print(write_down(player.record, f"found_by_{path}", error))
                 raise
         seen["operations"] += sum(len(step.ops) for step in stream.steps if isinstance(step, Work))
+        seen.update(player.operator.answers)
         seen.update(streams=1, stops=len(player.operator.stops), faults=player.faults)
 
     one()
@@ -77,7 +86,7 @@ def explore(stage: Stage, path: str, count: int, number: int) -> Counter[str]:
 
 
 def test_random_streams_end_equal(stage: Stage, path: str) -> None:
-    seen = explore(stage, path, 5, SEED)
+    seen = explore(stage, path, 6, SEED)
     assert seen["operations"] > 15
 
 
@@ -85,3 +94,23 @@ def test_random_streams_end_equal(stage: Stage, path: str) -> None:
 def test_many_random_streams_end_equal(stage: Stage, path: str) -> None:
     seen = explore(stage, path, MANY, SEED + 1)
     assert min(seen["stops"], seen["faults"]) > 0
+
+
+def test_random_streams_of_partitions_end_equal(stage: Stage, path: str) -> None:
+    explore(stage, path, 3, SEED + 2, OF_PARTITIONS)
+
+
+@pytest.mark.long
+def test_many_random_streams_of_partitions_end_equal(stage: Stage, path: str) -> None:
+    seen = explore(stage, path, MANY // 2, SEED + 3, OF_PARTITIONS)
+    assert min(seen[one] for one in ("Apply and resume", "Copy again, a partition", "Drop from task", "Add")) > 0
+
+
+def test_random_streams_with_new_tables_end_equal(stage: Stage, path: str) -> None:
+    explore(stage, path, 3, SEED + 4, WITH_NEW_TABLES)
+
+
+@pytest.mark.long
+def test_many_random_streams_with_new_tables_end_equal(stage: Stage, path: str) -> None:
+    seen = explore(stage, path, MANY // 2, SEED + 5, WITH_NEW_TABLES)
+    assert min(seen[one] for one in ("Add", "Ignore", "Apply and resume", "Copy again")) > 0

@@ -191,12 +191,12 @@ class Applier:
 
     def _fit(self, message: Truncate) -> None:
         """Change the shape of the tables that are to be emptied, where that is allowed, before they are looked at."""
-        for oid in message.oids:
-            if self._relations.watermark(oid) > self._final:
-                continue
+        waiting = [oid for oid in message.oids if self._relations.watermark(oid) <= self._final]
+        while waiting:  # a new partition may have further columns, too
             try:
                 with self._explaining():
-                    self._relations.member(oid)
+                    self._relations.member(waiting[-1])
+                waiting.pop()
             except ShapeAllowed as allowed:
                 self.reshape(allowed.drift)
 

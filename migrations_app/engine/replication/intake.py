@@ -193,13 +193,15 @@ class Intake:
 
     def _folding(self, oid: int, data: bytes, at: int, changes: int) -> tuple[Folding, int]:
         """Return what takes the next change of a table, which begins at `at`, and how many wait to depart with it."""
-        try:
-            return self._applier.folding(oid), changes
-        except ShapeAllowed as allowed:
-            self._changes = changes
-            self._depart(data, at)  # what came before has the old shape
-            self._applier.reshape(allowed.drift)
-            return self._applier.folding(oid), 0
+        before = changes
+        while True:  # a new partition may have further columns, too
+            try:
+                return self._applier.folding(oid), before
+            except ShapeAllowed as allowed:
+                self._changes = before
+                self._depart(data, at)  # what came before has the old shape
+                self._applier.reshape(allowed.drift)
+                before = 0
 
     def _other(self, mark: int, kind: int, data: bytes, end: int) -> bool:
         """Take a frame that is no change of a row. Sets `_at` behind it, unless the work ends before it."""

@@ -20,7 +20,7 @@ from ..names import qualified
 from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
-from ..ports import DatabaseState, TableState
+from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
 from .continuing import streamed_tables
@@ -161,7 +161,7 @@ class Poll:
         parts = Parts(self._run, self._database)
         seen: set[int] = set()
         self._parts = []
-        for one in self._watch.unknown_tables([state.oid for state in self._tables]):
+        for one in self._watch.unknown_tables([state.oid for state in self._tables if not _is_only_noted(state)]):
             if one.top and parts.gathers(one.top_place):
                 seen.add(one.oid)
                 if one.oid not in parts.tops and self._brought_rows(one):
@@ -206,6 +206,11 @@ class Poll:
             event(
                 "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
             )
+
+
+def _is_only_noted(state: TableState) -> bool:
+    """Say whether somebody wanted to add a table, and nothing of it is on the target: it may have been refused."""
+    return state.status is TableStatus.WAITING and state.watermark == NEVER
 
 
 def _keyless(database: str, one: _Keyless) -> Sentence:
