@@ -36,7 +36,7 @@ WITH RECURSIVE tree(oid) AS (
    WHERE n.nspname = %s AND c.relname = %s
   UNION ALL SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
 )
-SELECT count(*), count(*) FILTER (WHERE c.relkind = 'p' OR c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
+SELECT count(*), count(*) FILTER (WHERE c.relkind <> 'r' OR c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
   FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
 """
 
