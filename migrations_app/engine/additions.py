@@ -16,6 +16,7 @@ from .copy_plan import made_tables
 from .drift import NewTable, Place
 from .errors import SchemaChanged
 from .failpoints import durable
+from .layouts import arranged, layouts_of
 from .left_out import report_left_out
 from .mapping import renaming_of
 from .outcome import Run
@@ -86,7 +87,8 @@ def finish(run: Run, database: DatabasePlan, table: NewTable) -> None:
 def read_tree(run: Run, database: DatabasePlan, table: NewTable) -> list[Table]:
     """Return the table as the source has it now, and everything below it that is selected; empty when it is gone."""
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-        tables = moving_tables(read_tables(connection, sizes=False), run.plan.selection, database.source_name)
+        tables = arranged(read_tables(connection, sizes=False), layouts_of(run, database))
+        tables = moving_tables(tables, run.plan.selection, database.source_name)
     same = [one for one in tables if one.oid == table.oid]
     found = same or [one for one in tables if (one.schema, one.name) == table.place]
     oids = {one.oid for one in found}

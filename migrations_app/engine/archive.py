@@ -20,6 +20,7 @@ from .catalog import Table, keys_without_rows, moving_tables, read_tables, selec
 from .connect import Connection, translate
 from .errors import SourceError
 from .failpoints import durable
+from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
 from .outcome import Run
@@ -55,6 +56,7 @@ _POPULATED = (
 )
 _OUR_TRIGGER = re.compile(r" towpath_[0-9a-f]+$")
 _CONSTRAINT = 2606  # the oid of pg_constraint
+_ON_ROWS = frozenset({"INDEX", "CONSTRAINT"})
 _NEVER_TAGS = {"COMMENT": ("DATABASE ", "EXTENSION "), "ACL": ("DATABASE ",)}
 
 
@@ -137,7 +139,8 @@ def open_archive(run: Run, database: DatabasePlan, *, fresh: bool = False) -> Ar
     if fresh or not (path.exists() and notes.exists()):
         _make(run, database, path, notes)
     stamp = path.stat()
-    return _load(path, notes, stamp.st_mtime_ns, stamp.st_size, renaming_of(run, database))
+    kept = frozenset(layouts_of(run, database).kept)
+    return _load(path, notes, stamp.st_mtime_ns, stamp.st_size, renaming_of(run, database), kept)
 
 
 def archive_of_all(run: Run, database: DatabasePlan) -> Archive:
@@ -194,8 +197,10 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     `tables`: what the source has at the moment of the dump.
     """
     selection = run.plan.selection
+    layouts = layouts_of(run, next(one for one in run.databases() if one.source_name == name))
+    tables = arranged(tables, layouts)
     new = _appeared_later(run, name, tables)
-    whole = not leaves_any(selection, name) and not new
+    whole = not leaves_any(selection, name) and not new and not layouts.gathered
     tables = [] if whole else tables
     wanted = {table.oid for table in selected_tables(tables, selection, name)} - new
     unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
@@ -285,20 +290,26 @@ def _read(path: Path, _modified: int, _size: int) -> tuple[Entry, ...]:
 
 
 @lru_cache(maxsize=8)
-def _load(path: Path, notes: Path, modified: int, size: int, renaming: Renaming) -> Archive:
+def _load(
+    path: Path, notes: Path, modified: int, size: int, renaming: Renaming, as_they_are: frozenset[tuple[str, str]]
+) -> Archive:
+    """`as_they_are`: tables of the target whose indexes and keys stay what they are."""
     everything = _read(path, modified, size)
     known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
     kept = set(known["kept"])
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
     backslash = b"off" in setup
     entries, refused = rename_entries([entry for entry in everything if entry.dump_id in kept], renaming, backslash)
-    left = [entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)]
-    about = [entry for entry in everything if _is_about_database(entry)]
     places = {
         (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)
         for class_oid, oid, schema, table, kind, name in known["places"]
     }
     late = frozenset((class_oid, oid) for kind, class_oid, oid, *_ in known.get("late", ()) if kind == "index")
+    if as_they_are:
+        there = {key for key, place in places.items() if (place.schema, place.table) in as_they_are}
+        entries = tuple(one for one in entries if one.type not in _ON_ROWS or (one.class_oid, one.oid) not in there)
+    left = [entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)]
+    about = [entry for entry in everything if _is_about_database(entry)]
     return Archive(
         entries=entries,
         left_out=rename_left(left, renaming, backslash),

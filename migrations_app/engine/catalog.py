@@ -37,11 +37,15 @@ class ListedTable:
     kind: str
     is_partition: bool
     parent_oid: int | None
+    gathered: bool = False
+    """Partitioned, and one table of the task with all that is below it (see `layouts`)."""
+    below: tuple[ListedTable, ...] = ()
+    """Of a gathered table: its partitions at any depth."""
 
     @property
     def has_rows(self) -> bool:
-        """True for what holds rows itself: everything but partitioned roots."""
-        return self.kind == "r"
+        """True for what is copied by itself: everything but partitioned roots, unless they are gathered."""
+        return self.kind == "r" or self.gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,17 @@ class Table(ListedTable):
     unique_key: tuple[str, ...]  # smallest valid, immediate, total unique index over not-null columns
     identity_index_key: tuple[str, ...]
     columns: tuple[Column, ...] = ()
+    below: tuple[Table, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Table, ...]:
+        """What holds the rows: the table itself, of a gathered one its lowest partitions."""
+        return tuple(table for table in self.below if table.kind == "r") if self.gathered else (self,)
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Oids of the table and of what holds its rows."""
+        return (self.oid, *(table.oid for table in self.parts)) if self.gathered else (self.oid,)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -84,6 +99,7 @@ class Table(ListedTable):
         return tuple(column for column in self.columns if not column.generated)
 
 
+_ARRANGED = ("gathered", "below")  # not of the catalog: see `layouts`
 Listed = TypeVar("Listed", bound=ListedTable)
 
 
@@ -99,7 +115,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
         oid, *rest = _plain(row)
         values: dict[str, Any] = dict(zip(fields, rest, strict=True))
         columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
-    names = [name for name in Table.__dataclass_fields__ if name != "columns"]
+    names = [name for name in Table.__dataclass_fields__ if name not in ("columns", *_ARRANGED)]
     tables = []
     text = query("tables", connection.info.server_version)
     if not sizes:
@@ -116,7 +132,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
 def list_tables(connection: Connection) -> list[ListedTable]:
     """Return what `read_tables` does, without columns, keys, sizes and rights: most of its work. Waits for nobody."""
     rows = connection.execute(query("listed_tables", connection.info.server_version)).fetchall()
-    names = list(ListedTable.__dataclass_fields__)
+    names = [name for name in ListedTable.__dataclass_fields__ if name not in _ARRANGED]
     return [ListedTable(**dict(zip(names, _plain(row), strict=True))) for row in rows]
 
 

@@ -18,6 +18,7 @@ from .comparing.tables import TableComparer, Work
 from .connect import Connection
 from .copy_plan import made_tables
 from .errors import CompareDiffers, ConnectionLost
+from .layouts import arranged, layouts_of
 from .mapping import leaves_any, leaves_rows, renaming_of
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -169,6 +170,7 @@ def tables_in_scope(run: Run, database: DatabasePlan, tables: list[Listed]) -> t
     A new partition of a migrated table belongs to the first: its rows are rows of that table. A new partitioned table
     is a name of the second, and its partitions are in neither.
     """
+    tables = arranged(tables, layouts_of(run, database))
     selected = moving_tables(tables, run.plan.selection, database.source_name)
     stored = {(state.schema, state.name) for state in run.ports.store.tables(database.source_name)}
     if not stored:
@@ -209,7 +211,8 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     target = open_under(run, Side.TARGET, database.target_name, moment.target_snapshot)
     name, renaming = database.source_name, renaming_of(run, database)
     with source, target:
-        everything = read_tables(source) if moment.tables is None else moment.tables
+        layouts = layouts_of(run, database)
+        everything = arranged(read_tables(source) if moment.tables is None else moment.tables, layouts)
         tables, newcomers = tables_in_scope(run, database, everything)
         here = _stored_columns(target)
         names = {(table.schema, table.name) for table in tables}
@@ -222,8 +225,9 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
     stored = run.ports.store.tables(name)
     aside = {(state.schema, state.name): _set_aside(state) for state in stored if state.set_aside}
     work = [
-        Work(source=table, target=here.get(renaming.place((table.schema, table.name))))
+        Work(source=table, target=here.get(place), by_name=place in layouts.kept)
         for table in tables
+        for place in (renaming.place((table.schema, table.name)),)
         if table.has_rows and (table.schema, table.name) not in without and (table.schema, table.name) not in aside
     ]
     gone = [_gone(state.schema, state.name) for state in stored if (state.schema, state.name) not in {*names, *aside}]

@@ -14,12 +14,15 @@ from .copy_board import Unit
 from .copying import Lane
 from .errors import ConnectionLost, SchemaChanged, TargetError
 from .large_objects import Held
+from .layout_parts import note_parts
+from .layouts import arranged, layouts_of
 from .mapping import renaming_of
 from .occupied import adopted
 from .outcome import Run
 from .parts import Part, Shares, part_size, plan_parts
 from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
+from .publishing import brought_by
 from .renaming import Renaming
 from .silencing import refused, silence
 from .snapshot import Snapshot, open_again, open_locked, open_now
@@ -131,6 +134,8 @@ def _table_work(
     work.adopted = place in there_before
     if state.status in _TO_COPY and work.ours and work.target and _shape(work.table, renaming) != _shape(work.target):
         raise shape_changed(work)
+    if work.table.gathered and state.status in _TO_COPY:
+        note_parts(run, database, work.table)
     return work
 
 
@@ -265,7 +270,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
         work.state,
         status=TableStatus.COPIED,
         watermark=snapshot.lsn if snapshot else None,
-        published_by=snapshot.entries.get(work.state.oid, ()) if snapshot else (),
+        published_by=brought_by(work.table.members, snapshot.entries) if snapshot else (),
         bytes_done=work.bytes_done,
         rows_done=work.rows_done,
     )
@@ -282,7 +287,8 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
         tables = snapshot.tables
     else:
         with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-            tables = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
+            tables = arranged(read_tables(connection), layouts_of(run, database))
+            tables = moving_tables(tables, run.plan.selection, database.source_name)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             end_older_sessions(connection, run.plan.key, run.plan.epoch)
@@ -307,11 +313,16 @@ def make_units(run: Run, works: list[DatabaseWork]) -> list[Unit]:
     small: list[Unit] = []
     for work in works:
         for one in work.to_copy:
-            if one.table.bytes > _SMALL_TABLE_BYTES:
+            if _goes_alone(one):
                 large += _cut(run, work, one, size, jobs)
         small += _batches(work, jobs)
     large.sort(key=lambda unit: unit.part.bytes if unit.part else unit.tables[0].table.bytes, reverse=True)
     return first + large + small
+
+
+def _goes_alone(one: TableWork) -> bool:
+    """Say whether a table is too much for a batch: many rows, or many partitions that have to be locked."""
+    return one.table.bytes > _SMALL_TABLE_BYTES or len(one.table.parts) > _BATCH_TABLES
 
 
 def _cut(run: Run, work: DatabaseWork, one: TableWork, size: int, jobs: int) -> list[Unit]:
@@ -347,6 +358,12 @@ def _parts(snapshot: Snapshot, table: Table, size: int, jobs: int) -> list[Part]
     """Plan without keeping a lock: the holder lives as long as the whole copy, and a failure would end its snapshot."""
     try:
         with snapshot.holder.transaction(force_rollback=True):
+            if table.gathered:  # all under one snapshot, or a row that moved in between would be there twice
+                return [
+                    replace(part, of=(one.schema, one.name))
+                    for one in table.parts
+                    for part in plan_parts(snapshot.holder, one, size, jobs)
+                ]
             return plan_parts(snapshot.holder, table, size, jobs)
     except psycopg.Error as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE or error.sqlstate in GONE:
@@ -358,7 +375,7 @@ def _parts(snapshot: Snapshot, table: Table, size: int, jobs: int) -> list[Part]
 
 def _batches(work: DatabaseWork, jobs: int) -> list[Unit]:
     """Put small tables together: a transaction costs more than their rows. Every lane gets some."""
-    small = [one for one in work.to_copy if one.table.bytes <= _SMALL_TABLE_BYTES]
+    small = [one for one in work.to_copy if not _goes_alone(one)]
     most = min(_BATCH_TABLES, max(1, -(-len(small) // (2 * jobs))))
     units: list[Unit] = []
     batch: list[TableWork] = []

@@ -33,13 +33,15 @@ from .table_work import (
     TableWork,
     acting_keys,
     copy_statements,
+    deleting,
     emptying,
     file_of,
+    reading,
     shape_changed,
     target_name,
     travels_in_binary,
 )
-from .unmoved import GONE, LOCK_NOT_AVAILABLE, lock_text, standing_text
+from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
 from .wording import listing, say
 
@@ -142,14 +144,16 @@ class Lane:
         words = [activity_of(one) for one in (self.source, self.target)]
         return " / ".join(words) if any(words) else ""
 
-    def _enter(self, works: Sequence[TableWork]) -> None:
+    def _enter(self, works: Sequence[TableWork], of: TableName | None = None) -> None:
         """Lock the tables for one transaction under the snapshot, and see that they are what the snapshot knows.
 
-        Raises Moved or Busy, with the lane unharmed. The locks last until `_leave`.
+        `of`: only this partition of a gathered table. Raises Moved or Busy, lane unharmed. Locks last until `_leave`.
         """
         if self.held:
             return
-        names = [(work.table.schema, work.table.name) for work in works]
+        parts = {work: [one for one in work.table.parts if of in (None, (one.schema, one.name))] for work in works}
+        names = [(part.schema, part.name) for found in parts.values() for part in found]
+        names = names or [(work.table.schema, work.table.name) for work in works]  # partitioned, without a partition
         begin = f"{BEGIN}; SET TRANSACTION SNAPSHOT {literal(self.snapshot.export_id)}"
         text = "; ".join([begin, lock_text(names), standing_text(names)])
         try:
@@ -168,7 +172,7 @@ class Lane:
                 raise Moved(works) from error
             raise Busy from error
         standing = {int(result.get_value(row, 0) or 0) for row in range(result.ntuples)}
-        moved = [work for work in works if work.table.oid not in standing]
+        moved = [work for work, found in parts.items() if not standing.issuperset(part.oid for part in found)]
         if moved:
             self._leave()
             raise Moved(moved)
@@ -224,7 +228,7 @@ class Lane:
         copy_out, copy_in = copy_statements(work, part, self.encodings, freeze=freeze)
         with self._streams():
             copied = self.relay.copy(copy_out, copy_in, say("copying {label}", label=work.label))
-        if not part.where:
+        if part.is_whole:
             work.rows_done = copied.rows
         return copied.rows
 
@@ -270,7 +274,7 @@ class Lane:
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
-        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {target_name(work)})" for work in works)
+        asked = ", ".join(f"EXISTS (SELECT FROM {reading(work)})" for work in works)
         row = self.target.execute(f"SELECT {asked}".encode()).fetchone() or ()
         filled = [work for work, has_rows in zip(works, row, strict=True) if has_rows]
         foreign = [work.label for work in filled if not work.ours]
@@ -291,7 +295,7 @@ class Lane:
         doing = say("copying {label} again", label=work.label)
         self._command("BEGIN", doing)
         self._spare_others([work])
-        self._command("DELETE FROM ONLY " + target_name(work), doing)  # noqa: S608 - a quoted name only
+        self._command(deleting(work), doing)
         self._enter_last([work], doing)
         self._copy(work, Part("", 0), freeze=False)
         self._leave()
@@ -347,7 +351,7 @@ class Lane:
         doing = say("copying {label}", label=work.label)
         before = work.bytes_done
         work.shares.doubts.pop(part, None)
-        self._enter([work])
+        self._enter([work], part.of)
         with self._alone(work):
             self._copy_alone(work, part, before, doing)
 

@@ -28,6 +28,7 @@ class ChangeKind(StrEnum):
     TABLE_RENAMED = "table_renamed"
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
+    EMPTIED = "emptied"  # a partition, by itself
 
 
 class Doubt(StrEnum):
@@ -40,6 +41,7 @@ class Doubt(StrEnum):
     GONE = "gone"
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
     REPLACED = "replaced"  # a new partition by the name of a table of the task that is gone
+    PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import psycopg
 from .connect import Connection, first_line, translate
 from .errors import ConflictError
 from .failpoints import durable
+from .layouts import Layouts, detail_of, layouts_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -54,14 +55,15 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
     table has rows that are to be kept, or when a table of others refers to one that is to be emptied; TargetError when
     triggers cannot be silenced.
     """
-    tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"])
+    layouts = layouts_of(run, database)
+    tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"], layouts)
     new = [table for table in tables if table not in _taken_over(run, database)]
     if not new:
         return
     if run.plan.selection.existing == "truncate":
         _empty(run, database, connection, new)
         return
-    if filled := _with_rows(run, connection, new):
+    if filled := _with_rows(run, connection, new, layouts):
         raise ConflictError(
             say(
                 "The target database {target_name} has rows in {names}, which are to be kept.",
@@ -72,7 +74,7 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
             code="DST-EXISTS",
         )
     _silence(run, database, connection, new, replica_role=may_silence_triggers(connection))
-    run.ports.ledger.intend(*_items(database, new))
+    run.ports.ledger.intend(*_items(run, database, new))
 
 
 def _silence(
@@ -85,30 +87,44 @@ def _silence(
         raise refused(database, error) from error
 
 
-def _with_storage(connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return those that hold rows themselves: not partitioned tables."""
+def _with_storage(connection: Connection, tables: list[tuple[str, str]], layouts: Layouts) -> list[tuple[str, str]]:
+    """Return those that rows go into by their name: not partitioned tables, unless the source's layout is another."""
     rows = connection.execute(
         "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"
     ).fetchall()
     known = {(str(schema), str(name)) for schema, name in rows}
-    return [table for table in tables if table in known]
+    return [table for table in tables if table in known or table in layouts.kept]
 
 
-def _items(database: DatabasePlan, tables: Iterable[tuple[str, str]], **detail: bool) -> list[LedgerItem]:
-    side, name = Side.TARGET, database.target_name
+def _items(run: Run, database: DatabasePlan, tables: Iterable[tuple[str, str]], **detail: bool) -> list[LedgerItem]:
+    side, name, layouts = Side.TARGET, database.target_name, layouts_of(run, database)
     return [
-        LedgerItem(side=side, database=name, kind=Kind.ADOPTED, schema=schema, name=table, detail=detail)
+        LedgerItem(
+            side=side,
+            database=name,
+            kind=Kind.ADOPTED,
+            schema=schema,
+            name=table,
+            detail={**detail, **detail_of(layouts, (schema, table))},
+        )
         for schema, table in tables
     ]
 
 
-def _with_rows(run: Run, connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _read_by(layouts: Layouts, table: tuple[str, str]) -> str:
+    """Return how a statement names a table with all its rows, of which a partitioned one holds none itself."""
+    return qualified(*table) if table in layouts.kept else "ONLY " + qualified(*table)
+
+
+def _with_rows(
+    run: Run, connection: Connection, tables: list[tuple[str, str]], layouts: Layouts
+) -> list[tuple[str, str]]:
     filled = []
     for start in range(0, len(tables), _AT_ONCE):
         run.ports.control.check()
         part = tables[start : start + _AT_ONCE]
-        asked = ", ".join(f"EXISTS (SELECT FROM ONLY {qualified(*table)})" for table in part)
+        asked = ", ".join(f"EXISTS (SELECT FROM {_read_by(layouts, table)})" for table in part)
         row = connection.execute(f"SELECT {asked}".encode()).fetchone() or ()
         filled += [table for table, has_rows in zip(part, row, strict=True) if has_rows]
     return filled
@@ -116,23 +132,24 @@ def _with_rows(run: Run, connection: Connection, tables: list[tuple[str, str]]) 
 
 def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: list[tuple[str, str]]) -> None:
     """Empty all of them at once, so that those that refer to each other do not stand in each other's way."""
-    filled = _with_rows(run, connection, tables)
+    layouts = layouts_of(run, database)
+    filled = _with_rows(run, connection, tables, layouts)
     role = may_silence_triggers(connection)
     silenced = _silence(run, database, connection, tables, replica_role=role)
-    run.ports.ledger.intend(*_items(database, tables, **{_TO_EMPTY: True}))
+    run.ports.ledger.intend(*_items(run, database, tables, **{_TO_EMPTY: True}))
     try:
         with durable("target.emptied"), connection.transaction():
             if role:
                 connection.execute("SET LOCAL session_replication_role = replica")
             roots = [qualified(*root) for root in _roots(connection, tables)]
-            names = [*("ONLY " + qualified(*table) for table in tables), *roots]
+            names = [*(_read_by(layouts, table) for table in tables), *roots]
             connection.execute(("TRUNCATE " + ", ".join(names)).encode())
     except psycopg.Error as error:
         if not connection.closed:
             put_back(run, connection, silenced)
-        run.ports.ledger.removed(*_items(database, tables))
+        run.ports.ledger.removed(*_items(run, database, tables))
         raise _in_the_way(run, database, error, _NOT_EMPTIED) from error
-    run.ports.ledger.amend(*_items(database, tables))
+    run.ports.ledger.amend(*_items(run, database, tables))
     run.ports.store.event(
         "warning",
         "DST-EMPTIED",

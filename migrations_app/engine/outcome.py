@@ -37,6 +37,8 @@ class Run:
     snapshots: dict[str, Any] = field(default_factory=dict)
     renamings: dict[str, Any] = field(default_factory=dict)
     """How schemas are called on the target (engine.renaming.Renaming by source database name), once it was asked."""
+    layouts: dict[str, Any] = field(default_factory=dict)
+    """Tables that have other partitions on the target (engine.layouts.Layouts by source database name), likewise."""
     building: dict[str, int] = field(default_factory=dict)
     """What this target says of its memory and processors (see `indexes.build_settings`), once it was asked."""
     proof: list[Comparison] = field(default_factory=list)

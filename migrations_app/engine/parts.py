@@ -21,10 +21,19 @@ _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 @dataclass(frozen=True)
 class Part:
-    """A share of a table's rows: `where` is a condition on the source, empty for the whole table."""
+    """A share of a table's rows: `where` is a condition on the source, empty for all rows.
+
+    `of`: (schema, name) of one partition of a gathered table.
+    """
 
     where: str
     bytes: int
+    of: tuple[str, str] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """True for all rows of the table."""
+        return not self.where and self.of is None
 
 
 @dataclass(eq=False)

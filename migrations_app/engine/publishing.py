@@ -143,6 +143,11 @@ def list_too(connection: Connection, name: str, oids: Iterable[int]) -> None:
             connection.execute(f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}".encode())
 
 
+def brought_by(oids: Iterable[int], entries: Mapping[int, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return by which entries of a publication changes of any of these tables come."""
+    return tuple(sorted({entry for oid in oids for entry in entries.get(oid, ())}))
+
+
 def making(name: str, tables: list[Table], version: int) -> Iterator[tuple[list[Table], str]]:
     """Return the statements that make a publication of these tables, each with the tables that it locks."""
     first, rest = tables[:BATCH_TABLES], tables[BATCH_TABLES:]

@@ -65,6 +65,15 @@ def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[P
     ]
 
 
+def read_partitions(connection: Connection, tops: Sequence[int]) -> list[tuple[int, Place, int]]:
+    """Return the lowest partitions below these tables (oids) that the stream can tell of: (oid, place, top).
+
+    Unlogged ones are none. Raises psycopg.Error.
+    """
+    rows = connection.execute(query("lowest_partitions"), {"tops": list(tops)}).fetchall()
+    return [(int(str(oid)), (str(schema), str(name)), int(str(top))) for oid, schema, name, top in rows]
+
+
 def _column(row: Sequence[object]) -> Column:
     name, type_name, not_null, default, collation, identity, generated, filled, after_dropped = row
     return Column(

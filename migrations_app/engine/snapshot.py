@@ -21,6 +21,7 @@ from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
 from .holding import Hold
+from .layouts import arranged, expanded, layouts_of
 from .names import literal, slot_name, temporary_slot_name
 from .outcome import Run
 from .parts import Shares
@@ -232,14 +233,15 @@ def open_locked(run: Run, database: DatabasePlan, name: TableName) -> Snapshot:
     comes after the slot, which waits for everybody who waits for a lock of ours; so it is tried again, with events,
     until nobody has emptied the table in between. Raises as `open_again`.
     """
-    tries = 0
+    tries, lock = 0, [name]
     while True:
         run.ports.control.check()
         try:
-            snapshot = (open_again if run.plan.incremental else open_now)(run, database, [name])
-            there = {(table.schema, table.name): table.oid for table in snapshot.tables}
-            if name not in there or there[name] in snapshot.locked:
+            snapshot = (open_again if run.plan.incremental else open_now)(run, database, lock)
+            there = {(table.schema, table.name): table for table in snapshot.tables}
+            if name not in there or snapshot.locked.issuperset(part.oid for part in there[name].parts):
                 return snapshot
+            lock = [(part.schema, part.name) for part in there[name].parts]
             snapshot.close()
         except (EngineError, psycopg.Error) as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE:
@@ -284,12 +286,12 @@ def _open(
     if not slot:
         return open_now(run, database, lock)
     for _ in range(_DRIFT_TRIES):
-        tables = _moving(run, database, _tables(run, connection))
-        publication = source_setup.prepare(run, database, connection, tables, anew=not temporary)
+        tables = _moving(run, database, _tables(run, database, connection))
+        publication = source_setup.prepare(run, database, connection, expanded(tables), anew=not temporary)
         brought = publishing.brought_now(connection, publication) if publication else None
         snapshot = _open_once(run, database, slot, temporary=temporary, lock=lock)
         snapshot.entries = brought.entries if brought else {}
-        if {table.oid for table in snapshot.tables} == {table.oid for table in tables}:
+        if {table.oid for table in expanded(snapshot.tables)} == {table.oid for table in expanded(tables)}:
             if not temporary:
                 _remember(run, database, slot, publication, brought.row if brought else "", snapshot.lsn)
             return snapshot
@@ -340,7 +342,7 @@ def _snapshot(
             holder.execute(lock_text(lock).encode())
             rows = holder.execute(standing_text(lock).encode()).fetchall()
             snapshot.locked = frozenset(int(str(row[0])) for row in rows)
-        snapshot.everything = _tables(run, holder)
+        snapshot.everything = _tables(run, database, holder)
         snapshot.tables = _moving(run, database, snapshot.everything)
         if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
             _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
@@ -350,14 +352,15 @@ def _snapshot(
     return snapshot
 
 
-def _tables(run: Run, connection: Connection) -> list[Table]:
-    """Return the user tables as the session sees them; asking for sizes waits for whoever locks a table."""
+def _tables(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
+    """Return the user tables as the task sees them in a session; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
+    layouts = layouts_of(run, database)
 
     def attempt() -> None:
         # A failure must not end the holder's transaction, and with it the snapshot.
         with connection.transaction():
-            found[:] = read_tables(connection)
+            found[:] = arranged(read_tables(connection), layouts)
 
     source_setup.persist(run, connection, [], attempt, say("reading the table sizes"), ["AccessExclusiveLock"])
     return found

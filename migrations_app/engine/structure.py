@@ -23,6 +23,7 @@ from .comparing.things import Identity, Thing, read_things
 from .comparing.wording import printed_by
 from .connect import Connection, translate
 from .errors import EngineError
+from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .mending import comment_entry, mending_statement, owner_statement
 from .outcome import Run
@@ -141,7 +142,7 @@ def _archive(run: Run, database: DatabasePlan) -> Archive | None:
 
 def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archive | None, *, final: bool) -> Scope:
     name, selection, ledger = database.source_name, run.plan.selection, run.ports.ledger
-    everything = list_tables(source)
+    everything = arranged(list_tables(source), layouts_of(run, database))
     inside, _ = tables_in_scope(run, database, everything)
     bare = bare_tables(run, name, everything)
     left = {(entry.class_oid, entry.oid) for entry in archive.left_out if entry.oid} if archive else set()
@@ -153,6 +154,7 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
         selection=selection,
         tables={(table.schema, table.name) for table in [*inside, *bare]},
         renaming=renaming_of(run, database),
+        as_found=layouts_of(run, database).kept,
         waiting=frozenset() if final else _waiting(run, database),
         without=left,
         source_states=_source_states(ledger.items(Side.SOURCE, name, {Kind.REPLICA_IDENTITY})),

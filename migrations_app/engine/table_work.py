@@ -18,13 +18,29 @@ from .ports import TableState
 from .unmoved import TableName
 from .wording import say
 
-_ACTING = (
-    "SELECT n.nspname::text, c.relname::text, k.conname::text"
-    " FROM unnest(%s::text[]) named(name)"
-    " JOIN pg_catalog.pg_constraint k ON k.confrelid = pg_catalog.to_regclass(named.name)"
-    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd') AND k.conrelid <> k.confrelid ORDER BY 1, 2, 3"
+_ACTING = """
+WITH RECURSIVE tree(name, oid) AS (
+  SELECT u.name, pg_catalog.to_regclass(u.name)::oid FROM unnest(%s::text[]) u(name)
+  UNION ALL SELECT tree.name, i.inhrelid FROM tree
+    JOIN pg_catalog.pg_class p ON p.oid = tree.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
 )
+SELECT DISTINCT n.nspname::text, c.relname::text, k.conname::text
+  FROM tree JOIN pg_catalog.pg_constraint k ON k.confrelid = tree.oid
+  JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd')
+   AND NOT EXISTS (SELECT 1 FROM tree o WHERE o.name = tree.name AND o.oid = k.conrelid) ORDER BY 1, 2, 3
+"""
+_FILES = """
+WITH RECURSIVE tree(oid) AS (
+  SELECT pg_catalog.to_regclass(%s)::oid
+  UNION ALL SELECT i.inhrelid FROM tree
+    JOIN pg_catalog.pg_class p ON p.oid = tree.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
+)
+SELECT string_agg(coalesce(pg_catalog.pg_relation_filenode(oid)::text, '-'), ' ' ORDER BY oid) FROM tree
+ WHERE oid IS NOT NULL
+"""
 
 
 @dataclass(eq=False)
@@ -83,18 +99,31 @@ def copy_statements(work: TableWork, part: Part, encodings: Encodings, *, freeze
     Binary where every column reads back the same on the other server; else text in the source's own encoding, which the
     target converts.
     """
-    name = qualified(work.table.schema, work.table.name)
+    name = qualified(*(part.of or (work.table.schema, work.table.name)))
     columns = ", ".join(quote(column.name) for column in work.table.copied_columns)
     listed = f" ({columns})" if columns else ""
     options = ["FORMAT binary"] if travels_in_binary(work, encodings) else [f"ENCODING {literal(encodings.source)}"]
     source = f"{name}{listed}"
     if part.where:
         source = f"(SELECT {columns} FROM ONLY {name} WHERE {part.where})"  # noqa: S608 - quoted names only
+    elif part.of is None and work.table.gathered:
+        source = f"({_all_parts(work.table, columns)})"
     into = [*options, "FREEZE"] if freeze else options
     return (
         f"COPY {source} TO STDOUT ({', '.join(options)})",
         f"COPY {target_name(work)}{listed} FROM STDIN ({', '.join(into)})",
     )
+
+
+def _all_parts(table: Table, columns: str) -> str:
+    """Return the query for all rows of a gathered table: those of the partitions that the snapshot knows.
+
+    One that is attached or detached meanwhile would come or go with the name of the whole, whatever the snapshot says.
+    """
+    names = [qualified(part.schema, part.name) for part in table.parts]
+    if not names:
+        return f"SELECT {columns} FROM ONLY {qualified(table.schema, table.name)}"  # noqa: S608 - quoted names only
+    return " UNION ALL ".join(f"SELECT {columns} FROM ONLY {name}" for name in names)  # noqa: S608 - quoted names only
 
 
 def travels_in_binary(work: TableWork, encodings: Encodings) -> bool:
@@ -125,7 +154,7 @@ def emptying(works: Sequence[TableWork], *, silent: bool) -> list[str]:
     """
     by_row = [work for work in works if work.adopted or (work.referred and silent)]
     ours = [target_name(work) for work in works if work not in by_row]
-    texts = ["DELETE FROM ONLY " + target_name(work) for work in by_row]  # noqa: S608 - quoted names only
+    texts = [deleting(work) for work in by_row]
     return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])
 
 
@@ -135,13 +164,26 @@ def acting_keys(connection: Connection, works: Sequence[TableWork]) -> list[str]
     return [f"{schema}.{table} ({key})" for schema, table, key in rows]
 
 
+def deleting(work: TableWork) -> str:
+    """Return the statement that deletes all rows of a table on the target, those of its partitions too."""
+    return "DELETE FROM " + reading(work)  # noqa: S608 - a quoted name only
+
+
+def reading(work: TableWork) -> str:
+    """Return how a statement on the target names a table that is to be read: a partitioned one holds no row itself."""
+    is_partitioned = work.target is not None and work.target.kind == "p"
+    return target_name(work) if is_partitioned else "ONLY " + target_name(work)
+
+
 def target_name(work: TableWork) -> str:
     """Return the name of the table on the target, quoted."""
     return qualified(*work.place)
 
 
 def file_of(connection: Connection, work: TableWork) -> str:
-    """Return what names the rows that the table on the target has now: TRUNCATE and a rewrite change it."""
-    text = "SELECT pg_catalog.pg_relation_filenode(pg_catalog.to_regclass(%s))"
-    row = connection.execute(text, (target_name(work),)).fetchone()
+    """Return what names the rows that the table on the target has now: TRUNCATE and a rewrite change it.
+
+    Of a partitioned one: the files of all its partitions.
+    """
+    row = connection.execute(_FILES, (target_name(work),)).fetchone()
     return str(row[0]) if row and row[0] is not None else ""

@@ -196,6 +196,7 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.TABLE_RENAMED: _("Table renamed"),
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),
+    ChangeKind.EMPTIED: _("Emptied partition"),
 }
 DOUBTS: dict[Doubt, Promise] = {
     Doubt.VALUES: _(
@@ -214,6 +215,10 @@ DOUBTS: dict[Doubt, Promise] = {
     Doubt.REPLACED: _(
         "Nothing to apply: the partition has the name that another table of this task had. Copy again gives its rows "
         "to that table on the target; Drop from task leaves it out."
+    ),
+    Doubt.PARTS: _(
+        "Nothing to apply: rows came or went with a partition, and the target has other partitions. Copy the table "
+        "again."
     ),
     Doubt.GONE: _("The source does not have this table any more. Drop it from the task."),
 }

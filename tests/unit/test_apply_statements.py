@@ -135,8 +135,22 @@ def test_a_sure_statement_fails_by_itself_unless_it_hits_one_row() -> None:
 
 
 def test_truncation_names_all_tables_at_once_with_their_flags() -> None:
-    sql = truncate_sql([("s", "a"), ("s", 'b"')], cascade=True, restart_identity=True)
+    a, b = (TargetTable(schema="s", name=name, partitioned=False, columns=()) for name in ("a", 'b"'))
+    sql = truncate_sql([a, b], cascade=True, restart_identity=True)
     assert sql == 'TRUNCATE ONLY "s"."a", ONLY "s"."b""" RESTART IDENTITY CASCADE'
+
+
+def test_a_partitioned_table_is_emptied_with_its_partitions() -> None:
+    table = TargetTable(schema="s", name="t", partitioned=True, columns=())
+    assert truncate_sql([table], cascade=False, restart_identity=False) == 'TRUNCATE "s"."t"'
+
+
+def test_one_of_equal_rows_is_told_by_its_partition_and_its_place_there() -> None:
+    columns = (column("id"),)
+    relation = Relation(1, "s", "t", "f", (RelationColumn("id", False, 23, -1),))
+    rows = RowStatements(relation, TargetTable(schema="s", name="t", partitioned=True, columns=columns))
+    key, _ = rows.delete(Delete(1, [b"1"], True))
+    assert rows.sql(key).startswith('DELETE FROM "s"."t" WHERE (tableoid, ctid) = (SELECT tableoid, ctid FROM "s"."t" ')
 
 
 def test_what_has_the_old_or_the_new_key_is_removed_when_the_row_of_the_source_is_taken() -> None:

@@ -11,6 +11,7 @@ from . import (  # noqa: F401
     connectivity,
     foreign_parts,
     genuine,
+    layout,
     privileges,
     renamed,
     selected,

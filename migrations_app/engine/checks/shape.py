@@ -10,6 +10,7 @@ from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import NOTHING, Sentence, count, listing, pair, say
 from .context import Context
+from .layout import other_layouts
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 WIDE_KEY_BYTES = 256
@@ -243,6 +244,8 @@ def _spread_by_enum(context: Context, database: DatabasePlan) -> list[str]:
         return []
     rows = context.source(database.source_name).execute(query("check_enum_hash")).fetchall()
     moving = {table.oid for table in context.moving(database.source_name)}
+    if rows:  # rows that go by the name of a whole table are spread by the target itself
+        moving -= {table.oid for one in other_layouts(context, database) for table in (one.table, *one.below)}
     return [str(name) for oid, name in rows if oid in moving]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..catalog import read_tables
+from ..layouts import descendants
 from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
@@ -13,6 +14,7 @@ from ..silencing import may_silence_triggers
 from ..sql import query
 from ..wording import Sentence, count, listing, noun, say
 from .context import Context
+from .layout import other_layouts, target_branches
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
 _WORDS = {
@@ -66,11 +68,13 @@ def _things(context: Context, side: Side, database: str) -> list[Thing]:
     return context.remember(("things", side, database), read)
 
 
-def _selected(context: Context, database: str) -> list[Thing]:
+def _selected(context: Context, plan: DatabasePlan) -> list[Thing]:
     """Return what the migration will make, under the target's names: what belongs to selected tables, and what is
-    selected by its own name."""
+    selected by its own name. Partitions whose rows go by the name of the whole table are not made."""
+    database = plan.source_name
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database))
     tables = {table.oid for table in context.tables(database)}
+    tables -= {below.oid for one in other_layouts(context, plan) for below in one.below}
     all_tables = {table.oid for table in context.all_tables(database)}
     includes = context.plan.selection.includes
     return [
@@ -98,7 +102,7 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
             say("The target has no database {target_name}; it will be created.", target_name=database.target_name)
         )
     there = _things(context, Side.TARGET, database.target_name)
-    wanted = {thing.place for thing in _selected(context, database.source_name)}
+    wanted = {thing.place for thing in _selected(context, database)}
     taken = [thing for thing in there if thing.place in wanted]
     tables = {thing.owner for thing in taken if thing.kind in _WITH_INDEXES}
     # An index or sequence of a table that is in the way goes with it.
@@ -126,7 +130,8 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
     if strange := _strange(context, database, hard):
         return strange
     tables = [thing for thing in hard if thing.kind in ("r", "p")]
-    filled = _filled(context, database, [thing for thing in tables if thing.kind == "r"])
+    whole = {one.target for one in other_layouts(context, database)}
+    filled = _filled(context, database, [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole])
     words = listing(thing.words for thing in hard)
     number = count(len(hard), "{number} object", "{number} objects")
     if policy == "recreate":
@@ -163,8 +168,14 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
 
 def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Finding | None:
     """Say what no choice makes room for: another kind of object, or an index of a table that is not in the way."""
-    kinds = {thing.place: thing.kind for thing in _selected(context, database.source_name)}
-    found = [thing for thing in hard if thing.kind in ("i", "I") or thing.kind != kinds[thing.place]]
+    kinds = {thing.place: thing.kind for thing in _selected(context, database)}
+    tables = {"p": "r"}  # whether rows can go into other partitions is a check of its own
+    found = [
+        thing
+        for thing in hard
+        if thing.kind in ("i", "I")
+        or tables.get(thing.kind, thing.kind) != tables.get(kinds[thing.place], kinds[thing.place])
+    ]
     if not found:
         return None
     return failed(
@@ -237,7 +248,8 @@ def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> li
     target, found = context.target(database.target_name), []
     for thing in tables:
         table = qualified(thing.schema, thing.name)
-        row = target.execute(f"SELECT EXISTS (TABLE ONLY {table})".encode()).fetchone()
+        only = "ONLY " if thing.kind == "r" else ""
+        row = target.execute(f"SELECT EXISTS (TABLE {only}{table})".encode()).fetchone()
         if row and row[0]:
             found.append(f"{thing.schema}.{thing.name}")
     return found
@@ -281,6 +293,12 @@ def _differences(source: dict[str, str], target: dict[str, str]) -> Sentence:
     return first
 
 
+def _within_others(context: Context, database: DatabasePlan) -> set[tuple[str, str]]:
+    """Return the partitions of the target that rows come into by the name of the whole table."""
+    tops = {one.target for one in other_layouts(context, database) if one.target_partitioned}
+    return descendants(target_branches(context, database), tops) if tops else set()
+
+
 def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) -> Finding:
     hint = say(
         "Remove or rename them in {target_name}, choose another target database, or choose on the objects step that"
@@ -320,7 +338,8 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
     """Count the relations of the target database that are not in the way."""
     if not context.target_exists(database):
         return passed(say("The target database will be created."))
-    wanted = {thing.place for thing in _selected(context, database.source_name)}
+    wanted = {thing.place for thing in _selected(context, database)}
+    wanted |= {("relation", *place) for place in _within_others(context, database)}
     others = [
         thing
         for thing in _things(context, Side.TARGET, database.target_name)

@@ -87,6 +87,8 @@ class Shape:
     columns: tuple[tuple[str, str], ...]
     """(name, type) of every stored column."""
     key: tuple[str, ...]
+    whole: bool = False
+    """Its rows are those of its partitions."""
 
     def rows(self, dialect: Dialect) -> str:
         """Return `FROM ...` with one `h` (hash of the row) and `k` (hash of its key, or of the row) per row."""
@@ -96,7 +98,8 @@ class Shape:
         shown = ", ".join("pg_catalog.left(" + quote(name) + "::text, 200)" for name in self.key)
         shown = ", ARRAY[" + shown + "]::text[] AS shown" if self.key else ", NULL::text[] AS shown"
         inner = "SELECT " + dialect.hash(row) + " AS h, " + key + " AS k" + extra + shown
-        return "FROM (" + inner + " FROM ONLY " + qualified(self.schema, self.name) + " ) AS q"
+        only = "" if self.whole else "ONLY "
+        return "FROM (" + inner + " FROM " + only + qualified(self.schema, self.name) + " ) AS q"
 
     def _text(self, dialect: Dialect, names: Sequence[str]) -> str:
         types = dict(self.columns)

@@ -133,7 +133,7 @@ def _import_at_slot(run: Run, database: DatabasePlan, name: str, connection: Con
 def _lock(connection: Connection, tables: Sequence[TableName]) -> None:
     """Lock tables against TRUNCATE and rewriting DDL until the transaction ends. Raises LockNotAvailable."""
     if tables:
-        names = ", ".join("ONLY " + qualified(*table) for table in tables)
+        names = ", ".join(qualified(*table) for table in tables)  # with its partitions, where it has some
         connection.execute(("LOCK TABLE " + names + " IN ACCESS SHARE MODE").encode())
 
 

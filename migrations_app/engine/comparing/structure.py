@@ -40,6 +40,12 @@ _UNSEEN = {
     "lock": say("not compared, because somebody has locked it on the {side}", side=noun("source")),
     "right": say("how it counts was not compared, because the source account may not read it"),
 }
+_PARTITIONING = frozenset({"kind", "partition", "partition key", "parents"})
+_ONLY = " ON ONLY "
+_AS_FOUND = say(
+    "partitioned otherwise than on the source, as it was found and chosen: its rows go by the name of the whole table, "
+    "and its indexes and keys stay as they are"
+)
 _SHOWN = 200
 _MAINTAIN_SINCE = 170000
 _NAMES_COLLATE_SINCE = 120000
@@ -60,6 +66,8 @@ class Scope:
     tables: Container[tuple[str, str]]
     """(schema, name) of the selected tables, by their names on the source."""
     renaming: Renaming = _NOTHING
+    as_found: Container[tuple[str, str]] = frozenset()
+    """Tables, by their names on the target, that stay partitioned as they were found there."""
     waiting: frozenset[str] = frozenset()
     """Kinds that are made at Complete only, and are not asked for yet; `privileges` among them."""
     without: Container[tuple[int, int]] = frozenset()
@@ -107,6 +115,8 @@ def compare_things(source: Things, target: Things, scope: Scope, prints: Prints 
             continue
         count += 1
         found = list(_judge(wanted, other, source, target, scope, prints))
+        if wanted.kind == "table" and other is not None and (wanted.schema, wanted.table) in scope.as_found:
+            found.append(Difference(thing=wanted, part="partition", what=_AS_FOUND))
         differences += found
         if not found:
             equal.add((thing.class_oid, thing.oid))
@@ -246,6 +256,11 @@ def _judge_part(
         return
     if _comes_with_version(thing, part, here, there, source, target):
         return
+    if (thing.schema, thing.table) in scope.as_found:
+        if thing.kind == "table" and part in _PARTITIONING:
+            return  # told once, as a whole
+        if thing.kind == "index" and str(here).replace(_ONLY, " ON ") == str(there).replace(_ONLY, " ON "):
+            return
     if isinstance(here, str) and isinstance(there, str) and same_text(thing, part, here, there, prints):
         return
     shown = part not in _NEVER_SHOWN and not may_be_secret(thing)

@@ -30,6 +30,15 @@ SELECT c.relfilenode::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s
 """
+_FILE_NODES_BELOW = """
+WITH RECURSIVE tree(oid) AS (
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = %s AND c.relname = %s
+  UNION ALL SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
+)
+SELECT count(*), count(*) FILTER (WHERE c.relkind <> 'r' OR c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
+  FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,8 @@ class Work:
 
     source: Table
     target: frozenset[str] | None
+    by_name: bool = False
+    """It is partitioned on one side, or otherwise on each: all rows that are read by its name are compared."""
 
 
 @dataclass
@@ -168,7 +179,7 @@ class TableComparer:
         reason = _other_shape(table, item.target)
         if reason:
             return _verdict(table, "differs", reason=reason)
-        shape = _shape(table)
+        shape = _shape(table, whole=item.by_name)
         shapes = (shape, replace(shape, schema=self._renaming.schema(table.schema)))
         with _released(pair.source), _released(pair.target):
             try:
@@ -225,9 +236,9 @@ def _verdict(
     )
 
 
-def _shape(table: Table) -> Shape:
+def _shape(table: Table, *, whole: bool = False) -> Shape:
     stored = tuple((column.name, column.type_name) for column in table.columns if column.generated != "v")
-    return Shape(schema=table.schema, name=table.name, columns=stored, key=table.key)
+    return Shape(schema=table.schema, name=table.name, columns=stored, key=table.key, whole=whole)
 
 
 def _unreadable(table: Table) -> Sentence:
@@ -250,7 +261,11 @@ def _moved(connection: Connection, shape: Shape) -> bool:
     TRUNCATE and rewriting ALTERs ignore snapshots: an older one then sees an empty table. Only meaningful while the
     table is locked by having been read.
     """
-    row = connection.execute(_FILE_NODES, (shape.schema, shape.name)).fetchone()
+    place = (shape.schema, shape.name)
+    if shape.whole:
+        row = connection.execute(_FILE_NODES_BELOW, place).fetchone()
+    else:
+        row = connection.execute(_FILE_NODES, place).fetchone()
     return row is None or row[0] != row[1]
 
 

@@ -39,7 +39,7 @@ class BatchStatements:
         good = [bool(column.element_oid) if binary else column.spelled for column in rows.columns]
         unique = {column.name for column in table.columns if column.in_key}
         found_by = {rows.columns[at].name for at in rows.identity}
-        plain = bool(rows.columns) and not table.partitioned
+        plain = bool(rows.columns) and not table.partitioned and not table.shared
         self.copies = plain and binary
         self.unnests = plain and all(good)
         self.inserts = self.copies or self.unnests

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from ..connect import Connection
+from ..drift import Place
 from ..errors import SourceError
 from ..failover import go_on_at, identity_of, took_over
+from ..layout_parts import Parts
 from ..names import qualified, quote
 from ..ports import NEVER, DatabaseState, Store, TableState, TableStatus
-from ..publishing import Brought
+from ..publishing import Brought, brought_by
 from ..wording import NOTHING, Sentence, listing, say
 from .explained import require_tables
 from .lag import SourceWatch
@@ -72,16 +76,54 @@ class Found(NamedTuple):
     alone: list[int]
 
 
+class Streamed(NamedTuple):
+    """A table whose changes the stream brings by its own name, and the table of the task that they belong to."""
+
+    place: Place
+    state: TableState
+
+
+def streamed_tables(parts: Parts, watch: SourceWatch, tables: Iterable[TableState]) -> dict[int, Streamed]:
+    """Return the tables whose changes the stream brings by their names, by oid: of a gathered table its partitions.
+
+    Those are the ones that it was copied from, as far as the source has them, detached ones too: what is written to
+    such a one counts when it is attached again. And those that it has now, but for unlogged ones.
+    """
+    found = {}
+    gathered: dict[Place, TableState] = {}
+    for table in tables:
+        place = (table.schema, table.name)
+        if parts.gathers(place):
+            gathered[place] = table
+        else:
+            found[table.oid] = Streamed(place, table)
+    if gathered:
+        for oid, shape in watch.shapes(list(parts.tops)).items():
+            if parts.tops[oid] in gathered:
+                found[oid] = Streamed(shape.place, gathered[parts.tops[oid]])
+        states = {table.oid: table for table in gathered.values()}
+        for oid, place, top in watch.partitions(list(states)):
+            found[oid] = Streamed(place, states[top])
+    return found
+
+
 def require_publication(
-    store: Store | None, watch: SourceWatch, state: DatabaseState, known: Sequence[TableState], *, running: bool = False
+    store: Store | None,
+    watch: SourceWatch,
+    state: DatabaseState,
+    known: Sequence[TableState],
+    parts: Parts,
+    *,
+    running: bool = False,
 ) -> Found:
     """Raise SourceError when the publication is gone, or does not carry every change of every table any more.
 
     Also when a table was taken out since it was copied and put back meanwhile, whoever did not look then: it is
     quarantined, and told once. `store` None: nothing is compared with what was before. Tables that the stream leaves
     out altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
+    `parts`: the partitions of gathered tables, each of which has to come all the time.
     """
-    tables = _streamed(known)
+    tables = streamed_tables(parts, watch, _followed(known))
     brought = watch.brought(state.publication)
     if brought is None:
         raise _publication_gone(state.publication)
@@ -89,34 +131,40 @@ def require_publication(
     if missing and running:
         missing &= watch.shapes(list(missing)).keys()
     elif missing and not brought.kept_back:
-        require_tables(list(tables.values()), watch.shapes(list(tables)))
+        there = watch.shapes(list(tables))
+        require_tables([one.state for oid, one in tables.items() if oid == one.state.oid], there)
+        missing &= there.keys()
     if missing or brought.kept_back:
+        away = {oid: tables[oid] for oid in missing}
         if store is not None:
-            _note_missing(store, state, [tables[oid] for oid in missing], brought)
-        raise _not_whole(state.publication, brought, [tables[oid] for oid in missing])
+            _note_missing(store, state, [one.state for one in away.values()], brought)
+        raise _not_whole(state.publication, brought, away)
     watch.publication = brought
     alone = [oid for oid in tables if oid not in brought.own]
-    return Found(store is not None and _judge(store, state, tables.values(), brought), alone)
+    return Found(store is not None and _judge(store, state, tables, brought), alone)
 
 
-def _note_missing(store: Store, state: DatabaseState, missing: Sequence[TableState], brought: Brought) -> None:
+def _note_missing(store: Store, state: DatabaseState, missing: Iterable[TableState], brought: Brought) -> None:
     """Remember what is told as missing: when it is back, nobody has to be told a second time that it was away."""
-    store.save_tables(*(replace(table, published_by=_MISSED) for table in missing))
+    tables = {table.oid: replace(table, published_by=_MISSED) for table in missing}
+    store.save_tables(*tables.values())
     if brought.kept_back:
         _save_row(store, state, "")
 
 
-def _judge(store: Store, state: DatabaseState, tables: Iterable[TableState], brought: Brought) -> bool:
+def _judge(store: Store, state: DatabaseState, streamed: Mapping[int, Streamed], brought: Brought) -> bool:
     """Compare with what brought each table when it was copied. Raises SourceError; see `require_publication`."""
     fresh, back, told = list[TableState](), list[TableState](), list[TableState]()
-    for table in tables:
-        entries = brought.entries.get(table.oid, ())
+    for table, oids in _by_table(streamed):
+        entries = brought_by(oids, brought.entries)
         if table.watermark is None or not entries:
             continue
         if not table.published_by:
             fresh.append(replace(table, published_by=entries))
-        elif set(entries).isdisjoint(table.published_by):
+        elif any(set(brought.entries.get(oid, ())).isdisjoint(table.published_by) for oid in oids):
             (told if tuple(table.published_by) == _MISSED else back).append(table)
+        elif not set(entries) <= set(table.published_by):
+            fresh.append(replace(table, published_by=entries))  # whole until now, and from now on by these
     away = [*back, *told]
     aside = [replace(one, status=TableStatus.QUARANTINED, watermark=NEVER, published_by=()) for one in away]
     store.save_tables(*fresh, *aside)
@@ -131,6 +179,15 @@ def _judge(store: Store, state: DatabaseState, tables: Iterable[TableState], bro
     if before not in ("", brought.row):
         raise _altered(state.publication)
     return bool(told)
+
+
+def _by_table(streamed: Mapping[int, Streamed]) -> Iterator[tuple[TableState, list[int]]]:
+    """Give each table of the task with what its changes come by: itself, or its partitions."""
+    states, oids = dict[int, TableState](), defaultdict[int, list[int]](list)
+    for oid, one in streamed.items():
+        states[one.state.oid] = one.state
+        oids[one.state.oid].append(oid)
+    return ((states[top], listed) for top, listed in oids.items())
 
 
 def _save_row(store: Store, state: DatabaseState, row: str) -> None:
@@ -167,12 +224,12 @@ def _altered(publication: str) -> SourceError:
     )
 
 
-def _streamed(known: Sequence[TableState]) -> dict[int, TableState]:
-    """Return the tables whose changes have to come, by oid: a renamed one is still published."""
-    return {table.oid: table for table in known if not table.unlogged and table.watermark != NEVER}
+def _followed(known: Sequence[TableState]) -> list[TableState]:
+    """Return the tables whose changes have to come: a renamed one is still published."""
+    return [table for table in known if not table.unlogged and table.watermark != NEVER]
 
 
-def _names(tables: Sequence[TableState]) -> list[str]:
+def _names(tables: Iterable[TableState]) -> list[str]:
     return sorted(f"{table.schema}.{table.name}" for table in tables)
 
 
@@ -184,20 +241,21 @@ def _publication_gone(publication: str) -> SourceError:
     )
 
 
-def _not_whole(publication: str, brought: Brought, missing: Sequence[TableState]) -> SourceError:
+def _not_whole(publication: str, brought: Brought, missing: Mapping[int, Streamed]) -> SourceError:
     statements = []
     if brought.kept_back:
         statements.append(f"ALTER PUBLICATION {quote(publication)} SET (publish = '{', '.join(brought.kinds)}')")
-    for table in missing[:_STATEMENTS]:
-        name = qualified(table.schema, table.name)
-        if table.oid in brought.entries:
+    for oid, one in islice(missing.items(), _STATEMENTS):
+        name = qualified(*one.place)
+        if oid in brought.entries:
             statements.append(f"ALTER PUBLICATION {quote(publication)} DROP TABLE ONLY {name}")
         statements.append(f"ALTER PUBLICATION {quote(publication)} ADD TABLE ONLY {name}")
+    names = sorted(".".join(one.place) for one in missing.values())
     what = say("does not publish every change any more")
     return SourceError(
         say("The publication {publication} {what}.", publication=publication, what=what)
         + (say(" Kept back: {kinds}.", kinds=", ".join(brought.kept_back)) if brought.kept_back else NOTHING)
-        + (say(" Missing: {names}.", names=listing(_names(missing), 10)) if missing else NOTHING),
+        + (say(" Missing: {names}.", names=listing(names, 10)) if missing else NOTHING),
         hint=say(
             "Somebody changed it, and changes may be lost. Run on the source: {statements}. Then press Retry: tables "
             "that were missing are quarantined, all others go on. Copy again what the publication left out.",

@@ -30,6 +30,7 @@ _DOUBTS = {
         "It has the name that another table of this task had. Press Copy again to give its rows to that table on the "
         "target, or Drop from task to leave it out."
     ),
+    Doubt.PARTS: say("Press Copy again to copy the table once more as a whole; or press Drop from task."),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -21,10 +22,10 @@ from ..plan import Side
 from ..ports import Store
 from ..publishing import Brought, brought_now, published_now
 from ..renaming import Renaming
-from ..shapes import Shape, read_lineage, read_shapes
+from ..shapes import Shape, read_lineage, read_partitions, read_shapes
 from ..source_setup import without_identity
 from ..sql import query
-from ..wording import say
+from ..wording import Sentence, say
 from .named import NamedColumn, NamedTable
 
 _SECONDS_BETWEEN = 2.0
@@ -216,18 +217,15 @@ class SourceWatch:
 
     def ancestors(self, oid: int) -> list[tuple[str, str]]:
         """Return (schema, name) of the partitioned tables above a table, nearest first."""
-        try:
-            with self._lock:
-                rows = self._connection.execute(
-                    "WITH RECURSIVE up AS (SELECT inhparent, 1 AS n FROM pg_catalog.pg_inherits WHERE inhrelid = %s"
-                    " UNION ALL SELECT i.inhparent, up.n + 1 FROM up"
-                    " JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.inhparent)"
-                    " SELECT s.nspname, c.relname FROM up JOIN pg_catalog.pg_class c ON c.oid = up.inhparent"
-                    " JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY up.n",
-                    (oid,),
-                ).fetchall()
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading partitions")) from error
+        with self._asking(say("reading partitions")) as connection:
+            rows = connection.execute(
+                "WITH RECURSIVE up AS (SELECT inhparent, 1 AS n FROM pg_catalog.pg_inherits WHERE inhrelid = %s"
+                " UNION ALL SELECT i.inhparent, up.n + 1 FROM up"
+                " JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.inhparent)"
+                " SELECT s.nspname, c.relname FROM up JOIN pg_catalog.pg_class c ON c.oid = up.inhparent"
+                " JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY up.n",
+                (oid,),
+            ).fetchall()
         return [(str(row[0]), str(row[1])) for row in rows]
 
     def columns(self, oid: int) -> tuple[Column, ...]:
@@ -242,19 +240,26 @@ class SourceWatch:
 
     def shapes(self, oids: list[int] | None = None) -> dict[int, Shape]:
         """Return tables with their columns as they are now, all or those of `oids`, by oid."""
-        try:
-            with self._lock:
-                return read_shapes(self._connection, oids=oids)
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading columns")) from error
+        with self._asking(say("reading columns")) as connection:
+            return read_shapes(connection, oids=oids)
 
     def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
         """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
+        with self._asking(say("reading partitions")) as connection:
+            return read_lineage(connection, oid, renaming)
+
+    def partitions(self, tops: list[int]) -> list[tuple[int, Place, int]]:
+        """Return the partitions below these tables that have rows of their own and are logged: (oid, place, top)."""
+        with self._asking(say("reading partitions")) as connection:
+            return read_partitions(connection, tops)
+
+    @contextlib.contextmanager
+    def _asking(self, doing: Sentence) -> Iterator[Connection]:
         try:
             with self._lock:
-                return read_lineage(self._connection, oid, renaming)
+                yield self._connection
         except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading partitions")) from error
+            raise translate(error, Side.SOURCE, doing) from error
 
     def shapes_hash(self) -> str:
         """Return what changes when a name, a column or the replica identity of a user table does."""
@@ -283,11 +288,8 @@ class SourceWatch:
 
     def without_identity(self, oids: list[int]) -> set[int]:
         """Return those of these tables whose updates and deletes cannot be told by the stream."""
-        try:
-            with self._lock:
-                return without_identity(self._connection, oids)
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading columns")) from error
+        with self._asking(say("reading columns")) as connection:
+            return without_identity(connection, oids)
 
     def unknown_tables(self, known: list[int]) -> list[UnknownTable]:
         """Return the user tables with rows of their own beside the known ones (oids)."""
@@ -310,11 +312,8 @@ class SourceWatch:
 
     def brought(self, publication: str) -> Brought | None:
         """Return what a publication brings now, None when it is gone."""
-        try:
-            with self._lock:
-                return brought_now(self._connection, publication)
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading its publication")) from error
+        with self._asking(say("reading its publication")) as connection:
+            return brought_now(connection, publication)
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 import psycopg
 
 from ..errors import EngineError
+from ..layout_parts import Parts
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
@@ -33,7 +34,8 @@ def require_listed(
 
     `compares` False: not with what was before. Returns whether tables have been quarantined.
     """
-    found = require_publication(run.ports.store if compares else None, watch, state, tables, running=running)
+    store, parts = run.ports.store if compares else None, Parts(run, database)
+    found = require_publication(store, watch, state, tables, parts, running=running)
     list_partitions(run, database, found.alone)
     return found.set_aside
 

@@ -14,6 +14,7 @@ from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import ChangeKind, Drift, NewTable, Place
+from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
 from ..occupied import adopted
@@ -22,6 +23,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
+from .continuing import streamed_tables
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
@@ -48,6 +50,14 @@ class _Keyless(NamedTuple):
     published: bool
 
 
+class _OtherParts(NamedTuple):
+    """A partition that came to a gathered table with its rows, or left it with them."""
+
+    top: Place
+    place: Place
+    came: bool
+
+
 class Poll:
     """The looks at one database. One thread only."""
 
@@ -55,6 +65,7 @@ class Poll:
         self._run, self._database, self._watch = run, database, watch
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
+        self._parts: list[_OtherParts] = []  # likewise
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
@@ -75,9 +86,12 @@ class Poll:
             return state
         self._tables = self._run.ports.store.tables(self._database.source_name)
         partitions, tables = self._unknown()
-        found: dict[str, Drift | _Partition | _Keyless] = {self._key(one.digest): one for one in self._drifts()}
+        found: dict[str, Drift | _Partition | _Keyless | _OtherParts] = {
+            self._key(one.digest): one for one in self._drifts()
+        }
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
+        found |= {self._key("\0".join(("part", str(one.came), *one.place))): one for one in self._parts}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
@@ -86,7 +100,11 @@ class Poll:
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
 
     def _look_at_publication(self, state: DatabaseState) -> None:
-        if state.publication and self._watch.brought(state.publication) != self._watch.publication:
+        if not state.publication:
+            return
+        # Who has partitions gathered has to see new ones as well: each has to come, and the publication may lack it.
+        gathers = bool(Parts(self._run, self._database))
+        if gathers or self._watch.brought(state.publication) != self._watch.publication:
             tables = self._run.ports.store.tables(state.source_name)
             require_listed(self._run, self._database, self._watch, state, tables, running=True)
 
@@ -119,7 +137,9 @@ class Poll:
                     yield found
 
     def _keyless(self) -> list[_Keyless]:
-        tables = {table.oid: (table.schema, table.name) for table in self._tables if not table.set_aside}
+        known = [table for table in self._tables if not table.set_aside]
+        streamed = streamed_tables(Parts(self._run, self._database), self._watch, known)
+        tables = {oid: one.place for oid, one in streamed.items()}
         published = bool(self._run.ports.store.database(self._database.source_name).publication)
         return [_Keyless(tables[oid], published) for oid in sorted(self._watch.without_identity(list(tables)))]
 
@@ -138,7 +158,15 @@ class Poll:
         told: list[_Partition] = []
         groups: dict[int, NewTable] = {}
         made: set[Place] | None = None
+        parts = Parts(self._run, self._database)
+        seen: set[int] = set()
+        self._parts = []
         for one in self._watch.unknown_tables([state.oid for state in self._tables if not _is_only_noted(state)]):
+            if one.top and parts.gathers(one.top_place):
+                seen.add(one.oid)
+                if one.oid not in parts.tops and self._brought_rows(one):
+                    self._parts.append(_OtherParts(one.top_place, one.place, came=True))
+                continue
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue
@@ -149,7 +177,13 @@ class Poll:
             found = self._new_table(one, made)
             before = groups.get(found.oid)
             groups[found.oid] = replace(found, tables=before.tables + 1) if before else found
+        left = [oid for oid in parts.tops if oid not in seen]
+        self._parts += [_OtherParts(parts.tops[oid], parts.names[oid], came=False) for oid in left]
         return told if selection.follow == "ask" else [], list(groups.values())
+
+    def _brought_rows(self, one: UnknownTable) -> bool:
+        lineage = self._watch.lineage(one.oid, renaming_of(self._run, self._database))
+        return not all(part.born for part in lineage)
 
     def _new_table(self, one: UnknownTable, made: Container[Place]) -> NewTable:
         """Return what is decided about: the table, or the partitioned one as a whole when that is new as well."""
@@ -160,10 +194,12 @@ class Poll:
         schema, name = one.top_place if one.top else one.place
         return NewTable(oid=one.top or one.oid, schema=schema, name=name)
 
-    def _tell(self, one: Drift | _Partition | _Keyless | NewTable) -> None:
+    def _tell(self, one: Drift | _Partition | _Keyless | _OtherParts | NewTable) -> None:
         database, event = self._database.source_name, self._run.ports.store.event
         if isinstance(one, _Keyless):
             event("error", "SRC-IDENTITY", _keyless(database, one))
+        elif isinstance(one, _OtherParts):
+            event("error", "SRC-DDL", _other_parts(database, one))
         elif isinstance(one, NewTable):
             event("info" if one.wanted else "warning", "SRC-NEWTABLE", _new(database, one))
         else:
@@ -200,6 +236,16 @@ def _keyless(database: str, one: _Keyless) -> Sentence:
         )
         + run
     )
+
+
+def _other_parts(database: str, one: _OtherParts) -> Sentence:
+    names = {"part": ".".join(one.place), "table": ".".join(one.top), "database": database}
+    told = (
+        say("{part} was attached to {table} of {database}: rows that it had are not on the target.", **names)
+        if one.came
+        else say("{part} is no partition of {table} of {database} any more: its rows are still on the target.", **names)
+    )
+    return told + say(" The target is partitioned otherwise, so {table} has to be copied again.", table=names["table"])
 
 
 def _announced(database: str, one: _Partition) -> Sentence:

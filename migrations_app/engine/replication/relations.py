@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 from psycopg import pq
 
 from .. import drifting
-from ..drift import Column, Drift, Partition
+from ..drift import Change, ChangeKind, Column, Doubt, Drift, Partition, Place
 from ..errors import ConnectionLost, SchemaChanged, TargetError
+from ..layout_parts import Parts
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
@@ -99,8 +100,10 @@ class Relations:
         renaming: Renaming = _NOTHING,
         *,
         binary: bool = False,
+        parts: Parts | None = None,
     ) -> None:
         self._tables = {table.oid: table for table in tables}
+        self._oids = {(table.schema, table.name): oid for oid, table in self._tables.items()}
         self._moves = moves
         self._source = source
         self._read_target = read_target
@@ -109,6 +112,14 @@ class Relations:
         self._binary = binary
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
+        self._parts = parts
+        self._tops: dict[int, int] = {}  # partitions of gathered tables (see `layouts`), and those that they belong to
+        self._take_parts()
+
+    def _take_parts(self) -> None:
+        if self._parts is not None:
+            tops = self._parts.tops.items()
+            self._tops = {oid: self._oids[top] for oid, top in tops if top in self._oids}
 
     def announce(self, relation: Relation) -> None:
         """Take note of a table's shape. The latest one counts; an equal one changes nothing."""
@@ -132,7 +143,7 @@ class Relations:
 
     def watermark(self, oid: int) -> int:
         """Return the LSN before which changes of the table are skipped; 0 for a table that is not known."""
-        table = self._tables.get(oid)
+        table = self._tables.get(self._tops.get(oid, oid))
         return (table.watermark or 0) if table else 0
 
     def mark(self, oid: int, watermark: int) -> None:
@@ -141,6 +152,11 @@ class Relations:
         if table is not None:
             self._tables[oid] = replace(table, watermark=watermark)
             self._members.pop(oid, None)
+            if self._parts:
+                self._parts.reload()  # its copy may have been made from other ones
+                self._take_parts()
+                known = self._members.items()
+                self._members = {one: found for one, found in known if found is not None and found.state.oid != oid}
 
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""
@@ -171,10 +187,12 @@ class Relations:
             raise SchemaChanged(
                 say("The source sent a change of an unknown table (oid {oid}).", oid=oid), code="SRC-PROTOCOL"
             )
-        table = self._tables.get(oid)
+        is_part = oid in self._tops
+        table = self._tables.get(self._tops.get(oid, oid))
         if table is None:
             return self._new(relation)
-        if (table.schema, table.name) != (relation.schema, relation.name) and not self._named_back(table):
+        other_name = not is_part and (table.schema, table.name) != (relation.schema, relation.name)
+        if other_name and not self._named_back(table):
             raise _renamed(table, relation)
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)
@@ -193,6 +211,7 @@ class Relations:
                 ),
                 hint=say("The sync goes on by itself with all values as text."),
             )
+        target = replace(target, shared=is_part)
         return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
 
     def _named_back(self, table: TableState) -> bool:
@@ -216,6 +235,8 @@ class Relations:
         above = self._source.ancestors(relation.oid)
         if not self._moves([place, *above]):
             return None
+        if above and self._parts and self._parts.gathers(above[-1]):
+            return self._new_part(relation, above[-1])
         namesake = next((table for table in self._tables.values() if (table.schema, table.name) == place), None)
         if (namesake is None or namesake.set_aside) and not (above and self._on_target(above[-1])):
             return None
@@ -252,6 +273,35 @@ class Relations:
             one, place = lineage[0], self._renaming.place
             raise self._shapes.verdict(drifting.replaced_partition(one, place(one.place), place(one.parent)))
 
+    def _new_part(self, relation: Relation, top: Place) -> Member | None:
+        """Take a new partition of a gathered table for one of its own. Raises SchemaChanged for one that was attached:
+        its rows of before came without the stream."""
+        oid = self._oids.get(top)
+        if self._parts is None or oid is None or (self._tables[oid].watermark or 0) >= NEVER:
+            return None  # its copy, if there is one, will know the partition
+        place = (relation.schema, relation.name)
+        if not all(one.born for one in self._source.lineage(relation.oid, self._renaming)):
+            raise parts_changed(top, place, ChangeKind.PARTITION)
+        self._parts.add(top, relation.oid, place)
+        self._take_parts()
+        return self._look(relation.oid)
+
+    def emptied(self, members: dict[int, Member]) -> list[TargetTable]:
+        """Return the tables of the target that are to be emptied when the source has emptied these, given by oid.
+
+        Raises SchemaChanged when only some partitions of a gathered table are: which rows of the target were theirs
+        cannot be told.
+        """
+        tops = {self._tops[oid] for oid in members if oid in self._tops}
+        for top in tops:
+            if self._parts is not None:
+                state = self._tables[top]
+                listed = [oid for oid in members if self._tops.get(oid) == top]
+                if self._parts.of((state.schema, state.name)) - set(listed):
+                    name = self._announced[listed[0]]
+                    raise parts_changed((state.schema, state.name), (name.schema, name.name), ChangeKind.EMPTIED)
+        return list({member.place: member.table for member in members.values()}.values())
+
     def _compare(self, table: TableState, relation: Relation, target: TargetTable) -> None:
         types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
         there = {column.name: column.type_name for column in target.columns if not column.generated}
@@ -287,6 +337,23 @@ def _renamed(table: TableState, relation: Relation) -> SchemaChanged:
         hint=say("Rename it back on the source and press Retry; or press Drop from task."),
     )
     error.drift = drifting.renamed_table((table.schema, table.name), (relation.schema, relation.name))
+    return error
+
+
+def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
+    """Return the error for a partition of a gathered table that got or lost rows without a change of each."""
+    names = {"table": ".".join(top), "part": ".".join(part)}
+    told = (
+        say("The partition {part} of {table} was emptied by itself on the source.", **names)
+        if kind is ChangeKind.EMPTIED
+        else say("{part} was attached to {table} on the source and may hold rows.", **names)
+    )
+    error = SchemaChanged(
+        told + say(" The target is partitioned otherwise, so the sync stopped just before."),
+        hint=say("Press Copy again: {table} is copied once more as a whole. Or press Drop from task.", **names),
+    )
+    change = Change(kind=kind, name=names["part"], new=names["part"])
+    error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
     return error
 
 

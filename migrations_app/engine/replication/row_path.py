@@ -101,7 +101,7 @@ class RowPath:
 
     def _truncate(self, message: Truncate) -> None:
         listed = [(oid, self._member(oid)) for oid in message.oids]
-        tables = [member.place for _, member in listed if member is not None]
+        tables = self._relations.emptied({oid: member for oid, member in listed if member is not None})
         if not tables:
             return
         if any(self._relations.watermark(oid) > self._final for oid, _ in listed):
@@ -109,7 +109,7 @@ class RowPath:
             statements = [empty_sql(table) for table in tables]
         else:
             statements = [truncate_sql(tables, cascade=message.cascade, restart_identity=message.restart_identity)]
-        doing = say("emptying {names}", names=listing((f"{schema}.{name}" for schema, name in tables), len(tables)))
+        doing = say("emptying {names}", names=listing((f"{one.schema}.{one.name}" for one in tables), len(tables)))
         self._transaction.check_now()
         for sql in statements:
             encoded = sql.encode(self._pipeline.encoding, "surrogateescape")

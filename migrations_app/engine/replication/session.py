@@ -16,6 +16,7 @@ from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
+from ..layout_parts import Parts
 from ..lsn import before_page_header
 from ..mapping import renaming_of
 from ..outcome import Run
@@ -367,6 +368,7 @@ class SyncSession:
             shapes,
             renaming_of(self._run, self._database),
             binary=binary,
+            parts=Parts(self._run, self._database),
         )
         transaction = Transaction(
             pipeline,

@@ -14,6 +14,7 @@ from ..conflicts import Permission
 from ..connect import Connection, codec_of
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged
+from ..layout_parts import Parts
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableState
@@ -65,7 +66,8 @@ class TableSession(SyncSession):
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
             if state.publication:
-                require_publication(None, self.watch, state, self.tables())
+                parts = Parts(self._run, self._database)
+                require_publication(None, self.watch, state, self.tables(), parts)
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):

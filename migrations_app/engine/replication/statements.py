@@ -7,6 +7,7 @@ values are NULL, so that equal shapes share one prepared statement.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import SourceError
@@ -48,6 +49,8 @@ class TargetTable:
     name: str
     partitioned: bool
     columns: tuple[TargetColumn, ...]
+    shared: bool = False
+    """The rows of several tables of the source go there: their changes must stay in order among each other."""
 
 
 class RowStatements:
@@ -65,6 +68,7 @@ class RowStatements:
         only = "" if table.partitioned else "ONLY "
         self._table = qualified(table.schema, table.name)
         self._only = only + self._table
+        self._row_at = ("(tableoid, ctid)", "tableoid, ctid") if table.partitioned else ("ctid", "ctid")
         self._all = table.columns
         self.identity = self._find_identity()
         """Positions of the columns that find a row; () when only the whole row can."""
@@ -184,8 +188,9 @@ class RowStatements:
                 continue
             parts.append(self._same(at, number))
             number += 1
-        # Equal rows exist: exactly one of them is meant.
-        return f"ctid = (SELECT ctid FROM {self._only} WHERE {' AND '.join(parts) or 'true'} LIMIT 1)"  # noqa: S608 - quoted
+        # Equal rows exist: exactly one of them is meant. Another partition may have a row at the same place.
+        found = f"FROM {self._only} WHERE {' AND '.join(parts) or 'true'} LIMIT 1"
+        return f"{self._row_at[0]} = (SELECT {self._row_at[1]} {found})"
 
     def _equals(self, at: int, number: int) -> str:
         column = self.columns[at]
@@ -243,12 +248,17 @@ def _shown(value: bytes | None) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
-def truncate_sql(tables: list[tuple[str, str]], *, cascade: bool, restart_identity: bool) -> str:
-    """Return one TRUNCATE of all `tables` (schema, name): the foreign keys between them allow it only together."""
-    names = ", ".join("ONLY " + qualified(*table) for table in tables)
+def truncate_sql(tables: Sequence[TargetTable], *, cascade: bool, restart_identity: bool) -> str:
+    """Return one TRUNCATE of all `tables`: the foreign keys between them allow it only together."""
+    names = ", ".join(map(_with_all_rows, tables))
     return f"TRUNCATE {names}{' RESTART IDENTITY' if restart_identity else ''}{' CASCADE' if cascade else ''}"
 
 
-def empty_sql(table: tuple[str, str]) -> str:
+def empty_sql(table: TargetTable) -> str:
     """Return a statement that empties one table without touching any other."""
-    return f"DELETE FROM ONLY {qualified(*table)}"  # noqa: S608 - both parts are quoted
+    return f"DELETE FROM {_with_all_rows(table)}"  # noqa: S608 - quoted
+
+
+def _with_all_rows(table: TargetTable) -> str:
+    name = qualified(table.schema, table.name)
+    return name if table.partitioned else "ONLY " + name

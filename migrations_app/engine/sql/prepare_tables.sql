@@ -1,10 +1,14 @@
 -- What must be changed on the target before changes may be applied to the given tables: identity columns that are
--- GENERATED ALWAYS, triggers and rules that would fire. Partitioned roots above the tables are looked at for identity.
+-- GENERATED ALWAYS, triggers and rules that would fire. Partitioned roots above the tables are looked at for identity;
+-- of a partitioned table that is given itself, all its partitions are meant too, but for the copies of its own triggers.
 -- :parameters %(schemas)s text[], %(names)s text[], %(states)s text[] firing states of triggers and rules   :versions 10+
 WITH RECURSIVE given AS (
   SELECT c.oid FROM unnest(%(schemas)s::text[], %(names)s::text[]) u(schema, name)
     JOIN pg_catalog.pg_namespace n ON n.nspname = u.schema
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = u.name AND c.relkind IN ('r', 'p')
+  UNION
+  SELECT i.inhrelid FROM given g JOIN pg_catalog.pg_class p ON p.oid = g.oid AND p.relkind = 'p'
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = g.oid
 ), family AS (
   SELECT oid FROM given
   UNION
@@ -20,6 +24,9 @@ UNION ALL
 SELECT 'trigger', n.nspname, c.relname, t.tgname, t.tgenabled::text
   FROM given g JOIN pg_catalog.pg_class c ON c.oid = g.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled::text = ANY (%(states)s::text[])
+   AND (coalesce(pg_catalog.row_to_json(t) ->> 'tgparentid', '0') = '0' OR NOT EXISTS (
+     SELECT FROM given o JOIN pg_catalog.pg_trigger a ON a.tgrelid = o.oid
+      WHERE a.oid::text = pg_catalog.row_to_json(t) ->> 'tgparentid'))
 UNION ALL
 SELECT 'rule', n.nspname, c.relname, r.rulename, r.ev_enabled::text
   FROM given g JOIN pg_catalog.pg_class c ON c.oid = g.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -16,7 +16,7 @@ from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableStatus
-from ..publishing import brought_now
+from ..publishing import brought_by, brought_now
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
@@ -177,14 +177,14 @@ class OneTable:
             row = source.execute("SHOW server_encoding").fetchone()
             publication = self._run.ports.store.database(self._database.source_name).publication
             brought = brought_now(source, publication) if publication else None
-            published_by = brought.entries.get(self._state.oid, ()) if brought else ()
+            entries = brought.entries if brought else {}
             stem = temporary_slot_name(self._run.plan.key, database_oid(source), self._run.plan.epoch)
         encoding = str(row[0]) if row else "UTF8"
-        self._state = replace(self._state, published_by=published_by)
         for number in range(1, _TRIES + 1):
             # A name of its own: the server may still be at ending the session of the last one.
             slot = f"{stem}_{self._state.oid}_{number}"
             with beside_the_stream(self._run, self._database, slot, encoding) as (snapshot, replication):
+                snapshot.entries = entries
                 try:
                     self._fill(snapshot)
                 except (Moved, Busy) as error:
@@ -225,7 +225,10 @@ class OneTable:
     def _fill(self, snapshot: Snapshot) -> None:
         align(self._run, self._database, self._state)
         work = work_on(self._run, self._database, self._state, snapshot)
-        self._state = replace(self._state, bytes_total=work.table.bytes, bytes_done=0, rows_done=0)
+        published_by = brought_by(work.table.members, snapshot.entries)
+        self._state = replace(
+            self._state, bytes_total=work.table.bytes, bytes_done=0, rows_done=0, published_by=published_by
+        )
         lane = Lane(self._run, self._database, snapshot, self._check)
         lookout = Lookout(self._run, lambda: [lane])
         lookout.start()
