@@ -14,7 +14,7 @@ from migrations_app.runner.many_rows import write_rows
 
 pytestmark = pytest.mark.django_db
 NAMES = ["task", "database", "schema", "name", "oid", "status", "bytes_total", "rows_estimate", "bytes_done"]
-NAMES += ["rows_done", "watermark", "unlogged"]
+NAMES += ["rows_done", "watermark", "unlogged", "published_by"]
 KEY = ["task", "database", "schema", "name"]
 
 
@@ -22,7 +22,7 @@ def row(task: MigrationTask, name: str, **changes: Any) -> list[Any]:
     values = {
         **{"task": task.pk, "database": "shop", "schema": 'we"ird %s', "name": name, "oid": 2**31 + 5},
         **{"status": TableStatus.COPIED, "bytes_total": 10, "rows_estimate": 3, "bytes_done": 2**40},
-        **{"rows_done": 4, "watermark": None, "unlogged": True},
+        **{"rows_done": 4, "watermark": None, "unlogged": True, "published_by": [7]},
         **changes,
     }
     return [values[field] for field in NAMES]
@@ -33,7 +33,7 @@ def test_a_row_has_what_it_was_given(draft: MigrationTask) -> None:
     first, second = TableCopy.objects.order_by("id")
     assert (first.task_id, first.schema, first.name, first.oid) == (draft.pk, 'we"ird %s', "a", 2**31 + 5)
     assert (first.status, first.bytes_done, first.watermark, first.unlogged) == ("copied", 2**40, None, True)
-    assert (second.name, second.watermark, second.started_at) == ("ü ? {}", 7, None)
+    assert (second.name, second.watermark, second.started_at, second.published_by) == ("ü ? {}", 7, None, [7])
 
 
 def test_a_row_under_the_same_key_is_updated_in_what_is_named(draft: MigrationTask) -> None:

@@ -79,7 +79,8 @@ def test_no_page_holds_a_secret_or_code_of_its_own(boss: Client, everything: dic
         MigrationTask.objects.filter(pk=everything["task_id"]).update(status=status)
         for name in [name for name in OPEN if not number or name.startswith("tasks:")]:
             for headers in ({}, {"HX-Request": "true"}) if not number else ({},):
-                parts = everything | ({"action": "quarantine"} if name == "tasks:table" else {})
+                action = {"tasks:table": "quarantine", "tasks:confirm": "cancel"}.get(name)
+                parts = everything | ({"action": action} if action else {})
                 answer = boss.get(ROUTES[name].url(parts), headers=headers)
                 _holds_nothing(answer, f"{name} while a task is {status}")
                 shown |= {name} if answer.status_code == 200 else set()
