@@ -90,9 +90,10 @@ class Rows:
             values[number] = {"slug": "'s' || g", "b": "'s' || g", "up": "NULL"}.get(first, "g")
             if table.parts and first == "n":
                 values[number] = str(table.part(op.b)[0])
+        of = "(id) " if table.kind == "late" else ""  # what is deferred settles no conflict
         return [
             f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {numbers}"
-            " ON CONFLICT DO NOTHING"
+            f" ON CONFLICT {of}DO NOTHING"
         ]
 
     def _where(self, table: Table, a: int) -> str:
