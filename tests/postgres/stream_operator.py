@@ -11,6 +11,7 @@ from migrations_app.engine.ports import NEVER, TableState, TableStatus
 from tests.postgres.sync_kit import Pair
 
 _RETRY = "Press Retry: "
+_YOURSELF = "Change the partitioned table on the target yourself and press Retry"
 _REFUSED = "The target refused to change table "
 
 
@@ -31,6 +32,10 @@ class Operator:
         drift = error.drift
         if drift is None and error.hint.startswith(_RETRY):
             self._press("Retry", error.message)
+            return
+        if drift is None and error.hint.startswith(_YOURSELF):
+            self._press("by hand, and Copy again", error.message)
+            self._copy(error.message.split()[0].partition(".")[2])
             return
         assert drift is not None, f"nothing can be pressed: {error.message}"
         assert drift.database == self.pair.source_db

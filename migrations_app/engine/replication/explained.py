@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from ..drift import Change, ChangeKind, Doubt, Drift
-from ..drifting import gone_table
+from ..drift import Change, ChangeKind, Doubt, Drift, Place
+from ..drifting import gone_table, renamed_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import Sentence, listing, say, together
@@ -143,3 +143,20 @@ def slot_is_read(slot: str, pid: int | None, *, ours: bool) -> EngineError:
         return ConnectionLost(text, hint=say("End it on the source: SELECT pg_terminate_backend({pid});", pid=pid))
     hint = say("End it on the source: SELECT pg_terminate_backend({pid}); then press Retry.", pid=pid)
     return SourceError(text, hint=hint, code="SRC-SLOTBUSY")
+
+
+def renamed(before: Place, now: Place) -> SchemaChanged:
+    """Return the error for a table that has another name on the source now."""
+    error = SchemaChanged(
+        say(
+            "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
+            "just before its first change under the new name.",
+            schema=before[0],
+            name=before[1],
+            new_schema=now[0],
+            new_name=now[1],
+        ),
+        hint=say("Rename it back on the source and press Retry; or press Drop from task."),
+    )
+    error.drift = renamed_table(before, now)
+    return error

@@ -18,6 +18,7 @@ from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..sql import query
 from ..wording import say
+from .explained import renamed
 from .pgoutput import Relation
 from .pipeline import Pipeline
 from .statements import RowStatements, TargetColumn, TargetTable
@@ -112,6 +113,7 @@ class Relations:
         self._binary = binary
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
+        self._adopted: set[int] = set()
         self._parts = parts
         self._tops: dict[int, int] = {}  # partitions of gathered tables (see `layouts`), and those that they belong to
         self._take_parts()
@@ -193,7 +195,7 @@ class Relations:
             return self._new(relation)
         other_name = not is_part and (table.schema, table.name) != (relation.schema, relation.name)
         if other_name and not self._named_back(table):
-            raise _renamed(table, relation)
+            raise renamed((table.schema, table.name), (relation.schema, relation.name))
         place = self._renaming.place((table.schema, table.name))
         target = self._read_target(*place)
         if target is None:
@@ -225,6 +227,7 @@ class Relations:
         """Let a table be one of the task from now on."""
         self._tables[state.oid] = state
         self._members.pop(state.oid, None)
+        self._adopted.add(state.oid)
 
     def _new(self, relation: Relation) -> Member | None:
         """Raise for a table that the task does not know, unless it is none of its business, or made already.
@@ -321,23 +324,8 @@ class Relations:
             drifting.told_by_stream(here.items(), catalog),
         )
         if found is not None:
-            raise self._shapes.verdict(found)
-
-
-def _renamed(table: TableState, relation: Relation) -> SchemaChanged:
-    error = SchemaChanged(
-        say(
-            "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
-            "just before its first change under the new name.",
-            schema=table.schema,
-            name=table.name,
-            new_schema=relation.schema,
-            new_name=relation.name,
-        ),
-        hint=say("Rename it back on the source and press Retry; or press Drop from task."),
-    )
-    error.drift = drifting.renamed_table((table.schema, table.name), (relation.schema, relation.name))
-    return error
+            fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
+            raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
 
 
 def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
