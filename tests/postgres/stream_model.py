@@ -75,6 +75,9 @@ class Model(Rows):
         made = ["INSERT INTO root VALUES (1000)"]
         for table in self.tables:
             columns, values = self._row(table, 1000, 0)
+            for at in range(len(KINDS[table.kind][0]), len(columns)):  # a column may have to hold something
+                tried = (table.value(columns[at], number) for number in range(20))
+                values[at] = next((value for value in (values[at], *tried) if value != "NULL"), "NULL")
             if table.kind not in PARTED:
                 made.append(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})")
             for value, name in table.parts.items():  # by itself: it may be apart

@@ -103,7 +103,8 @@ def test_random_streams_of_partitions_end_equal(stage: Stage, path: str) -> None
 @pytest.mark.long
 def test_many_random_streams_of_partitions_end_equal(stage: Stage, path: str) -> None:
     seen = explore(stage, path, MANY // 2, SEED + 3, OF_PARTITIONS)
-    assert min(seen[one] for one in ("Apply and resume", "Copy again, a partition", "Drop from task", "Add")) > 0
+    assert min(seen[one] for one in ("Apply and resume", "Copy again, a partition", "Drop from task")) > 0
+    assert seen["Add"] + seen["Ignore"] > 0  # of a partition that is a table by itself now
 
 
 def test_random_streams_with_new_tables_end_equal(stage: Stage, path: str) -> None:
