@@ -81,6 +81,10 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
         except psycopg.Error as error:
             run.ports.control.check()
             raise _failed(error, state, statements) from error
+    _tell(run, database, state, statements)
+
+
+def _tell(run: Run, database: DatabasePlan, state: TableState, statements: Sequence[str]) -> None:
     told = say(
         "The columns of {schema}.{name} of {database} are made those of the source before it is copied again: "
         "{statements}.",

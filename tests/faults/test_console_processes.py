@@ -200,17 +200,22 @@ def test_a_request_whose_process_is_killed_is_recorded_whole_or_not_at_all(
         " saved_name='').count() == 0)"
     )
     assert whole == "True"
+    assert made < _noted(world) <= 13, "each that was done, and those that were asked for"
+    assert migration.epoch == epoch
+    assert hit >= 12, "a round without a process that answers"
+    record_property("seen", f"{made} of 12 recorded, all of them whole, under {hit} kills")
+    finish(migration, writer)
+
+
+def _noted(world: World) -> int:
+    """Return how many clones the audit trail tells of, once what was only asked for has become an entry too."""
     entries = world.operator.do(
         "from datetime import timedelta\nfrom migrations_app import clock\n"
         "from migrations_app.models import AuditEntry\nfrom migrations_app.services import work\n"
         "work.dispatch(clock.now() + timedelta(minutes=6))\n"
         "print(AuditEntry.objects.filter(actor='walter', action='tasks:clone').count())"
     )
-    assert made < int(entries) <= 13, "each that was done, and those that were asked for"
-    assert migration.epoch == epoch
-    assert hit >= 12, "a round without a process that answers"
-    record_property("seen", f"{made} of 12 recorded, all of them whole, under {hit} kills")
-    finish(migration, writer)
+    return int(entries)
 
 
 def _answers(address: str) -> bool:

@@ -13,12 +13,12 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import checks
 from migrations_app.engine.checks import CheckResult
 from migrations_app.engine.cleaning import clean_up
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.complete_kit import migrate
 
 SALES = """
 CREATE TABLE sales (id int NOT NULL, day date NOT NULL, what text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
@@ -74,26 +74,8 @@ def ports(plan: Plan) -> Iterator[Ports]:
         clean_up(run, keep_target_objects=True)
 
 
-@pytest.fixture
-def source(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[Any]]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
-
-
-@pytest.fixture
-def target(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connection[Any]]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
-
-
 def syncing(plan: Plan) -> Plan:
     return replace(plan, incremental=True)
-
-
-def migrate(plan: Plan, ports: Ports, *steps: StepName) -> None:
-    with Executor(plan, ports) as executor:
-        for step in steps:
-            assert executor.run(step).done
 
 
 def copy(plan: Plan, ports: Ports) -> None:

@@ -18,7 +18,7 @@ from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import copy as copy_step
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeStore
-from tests.postgres import layouts_kit
+from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.layouts_kit import (
     BY_HASH,
     GATHERED,
@@ -37,8 +37,8 @@ from tests.postgres.layouts_kit import (
 # Fixtures that stand in the kit.
 plan = layouts_kit.plan
 ports = layouts_kit.ports
-source = layouts_kit.source
-target = layouts_kit.target
+source = complete_kit.source
+target = complete_kit.target
 
 Session = psycopg.Connection[Any]
 

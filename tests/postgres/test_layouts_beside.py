@@ -12,13 +12,13 @@ import pytest
 from migrations_app.engine.checks import CheckStatus
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.table_work import TableWork, acting_keys
-from tests.postgres import layouts_kit
+from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.layouts_kit import BY_HASH, GATHERED, ITEMS, ONE_TABLE, looked, run
 
 # Fixtures that stand in the kit.
 plan = layouts_kit.plan
-source = layouts_kit.source
-target = layouts_kit.target
+source = complete_kit.source
+target = complete_kit.target
 
 Session = psycopg.Connection[Any]
 BY_ENUM = (

@@ -13,15 +13,15 @@ from migrations_app.engine.ports import Ports, TableState, TableStatus
 from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.spooled import open_session
 from tests.fakes import FakeStore
-from tests.postgres import layouts_kit, test_layouts_synced
+from tests.postgres import complete_kit, layouts_kit, test_layouts_synced
 from tests.postgres.compare_kit import running
 from tests.postgres.layouts_kit import ONE_TABLE, complete, copy, replace, rows, run
 from tests.postgres.test_layouts_synced import NEW, catch_up, copied_again
 
 # Fixtures that stand elsewhere.
 ports = layouts_kit.ports
-source = layouts_kit.source
-target = layouts_kit.target
+source = complete_kit.source
+target = complete_kit.target
 plan = test_layouts_synced.plan
 
 Session = psycopg.Connection[Any]

@@ -16,14 +16,14 @@ from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.replication.spooled import open_session
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore
-from tests.postgres import layouts_kit
+from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.compare_kit import running
 from tests.postgres.layouts_kit import BY_HASH, GATHERED, ITEMS, ONE_TABLE, complete, copy, replace, rows, run, syncing
 
 # Fixtures that stand in the kit.
 ports = layouts_kit.ports
-source = layouts_kit.source
-target = layouts_kit.target
+source = complete_kit.source
+target = complete_kit.target
 
 Session = psycopg.Connection[Any]
 CHANGES = """

@@ -93,8 +93,9 @@ def transactions_alike(data: bytes, at: int, most: int, pattern: Pattern, after:
     count = count_alike(data, at - size, size, most + 1, pattern.fixed) - 1
     if count < 1:
         return []
-    skipped = size - _COMMIT_SIZE + frames.MESSAGE + 10 - (frames.MESSAGE + 17)
-    layout = _layout(f"!{frames.MESSAGE + 1}xQq{skipped}xQ8x")
+    # Position and time of the begin, and the second position of the commit, which its time follows.
+    between = size - (_BEGIN_SIZE - 4) - (8 + 8)
+    layout = _layout(f"!{frames.MESSAGE + 1}xQq{between}xQ8x")
     found = [Span(*one) for one in layout.iter_unpack(memoryview(data)[at : at + count * size])]
     for span in found:
         if span.final < after:

@@ -98,13 +98,11 @@ class Intake:
             if end > size:
                 break
             if form == plugin and kind in changing:
-                folding = find(oid)
-                if folding is None:
+                if (folding := find(oid)) is None:
                     folding, changes = self._folding(oid, data, at, changes)
                     find = applier.foldings.get
                 if length == like and at >= again:
-                    taken = self._alike(folding, oid, at, end - at, min(until, size))
-                    if taken:
+                    if taken := self._alike(folding, oid, at, end - at, min(until, size)):
                         changes, at = changes + taken, at + taken * (end - at)
                         continue
                     again = at + _REST * length
