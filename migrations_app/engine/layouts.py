@@ -66,6 +66,8 @@ class Other:
     target_partitioned: bool
     foreign: bool = False
     """One of its partitions is a foreign table."""
+    shared: tuple[str, ...] = ()
+    """Partitions of the target's table that have the names of other tables of the source."""
 
     @property
     def words(self) -> Sentence:
@@ -117,10 +119,11 @@ def differing(
     `source` may be empty when nothing is partitioned there.
     """
     known = list(tables)
+    places = {(table.schema, table.name): renaming.place((table.schema, table.name)) for table in known}
     under = _below(known)
     found = []
     for table in known:
-        place = renaming.place((table.schema, table.name))
+        place = places[table.schema, table.name]
         there = target.get(place)
         if table.is_partition or there is None or there.kind not in ("r", "p"):
             continue
@@ -133,6 +136,8 @@ def differing(
         else:
             continue
         inside = descendants(source, {(table.schema, table.name)}) if layout is Layout.GATHERED else ()
+        own = {(one.schema, one.name) for one in (table, *below)}
+        others = {to for of, to in places.items() if of not in own} & descendants(target, {place})
         found.append(
             Other(
                 table=table,
@@ -141,6 +146,7 @@ def differing(
                 layout=layout,
                 target_partitioned=partitioned,
                 foreign=any(source[one].kind == "f" for one in inside),
+                shared=tuple(sorted(".".join(one) for one in others)),
             )
         )
     return found
@@ -224,6 +230,13 @@ def refusal(
     if target[other.target].parent is not None:
         above = ".".join(target[other.target].parent or ())
         return say("{table}: on the target it is itself a partition, of {other}", table=label, other=above)
+    if other.shared:  # to empty the one would be to empty the other
+        names = listing(other.shared, 3)
+        return say(
+            "{table}: its partitions on the target are tables of their own on the source: {names}",
+            table=label,
+            names=names,
+        )
     if other.layout is Layout.SPREAD:
         return None
     parts = [one for one in other.below if one.kind == "r"]

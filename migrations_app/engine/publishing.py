@@ -132,15 +132,17 @@ def brought_now(connection: Connection, name: str) -> Brought | None:
     )
 
 
-def list_too(connection: Connection, name: str, oids: Iterable[int]) -> None:
+def list_too(connection: Connection, name: str, oids: Iterable[int]) -> bool:
     """List tables (oids) that a publication brings with those above them by themselves (autocommit session).
 
-    Idempotent. Raises psycopg's errors.
+    Idempotent; says whether there was one to list. Raises psycopg's errors.
     """
-    for schema, table in connection.execute(_NOT_LISTED, (name, list(oids))).fetchall():
+    found = connection.execute(_NOT_LISTED, (name, list(oids))).fetchall()
+    for schema, table in found:
         with durable("source.setup", "alter publication"):
             place = qualified(str(schema), str(table))
             connection.execute(f"ALTER PUBLICATION {quote(name)} ADD TABLE ONLY {place}".encode())
+    return bool(found)
 
 
 def brought_by(oids: Iterable[int], entries: Mapping[int, tuple[int, ...]]) -> tuple[int, ...]:

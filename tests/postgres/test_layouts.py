@@ -7,18 +7,22 @@ from typing import Any, cast
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copy_plan, copying
 from migrations_app.engine.checks import CheckStatus
+from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import ConflictError, ConnectionLost
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.parts import Part
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.ports import Ports, TableStatus
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import copy as copy_step
+from migrations_app.engine.steps import schema
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeStore
 from tests.postgres import complete_kit, layouts_kit
+from tests.postgres.compare_kit import running
 from tests.postgres.layouts_kit import (
     BY_HASH,
     GATHERED,
@@ -207,6 +211,13 @@ def test_the_partitions_that_get_the_rows_are_not_called_other_objects(plan: Pla
             "one of its partitions is a foreign table",
         ),
         (ONE_TABLE, "ALTER TABLE sales_20 SET UNLOGGED", False, "only some of its partitions are logged"),
+        (
+            ONE_TABLE + "CREATE TABLE items (id int PRIMARY KEY, what text) PARTITION BY RANGE (id);"
+            "CREATE TABLE plain PARTITION OF items DEFAULT",
+            "",
+            False,
+            "its partitions on the target are tables of their own on the source: public.plain",
+        ),
     ],
 )
 def test_a_layout_that_rows_cannot_go_into_is_refused_before_anything_is_touched(
@@ -223,3 +234,37 @@ def test_a_layout_that_rows_cannot_go_into_is_refused_before_anything_is_touched
     assert len(rows(target, "sales")) == 1
     assert source.execute("SELECT FROM pg_publication").fetchall() == []
     assert source.execute("SELECT FROM pg_replication_slots WHERE database = current_database()").fetchall() == []
+
+
+def test_slots_that_come_before_everything_else_wait_for_no_database_of_the_target(
+    plan: Plan,
+    ports: Ports,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    target_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with sources before 10, where the slots of all databases are made first."""
+    monkeypatch.setattr(schema, "exports_hold_transactions", lambda version: True)
+    second, missing = f"{target_db}_b", f"{target_db}_c"
+    with source_cluster.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{second}"'.encode())
+    (first,) = plan.databases
+    both = (first, DatabasePlan(source_name=second, target_name=missing))
+    selection = layouts_kit.replace(
+        plan.selection,
+        rules={(first.source_name,): True, (second,): True},
+        targets={one.source_name: one.target_name for one in both},
+    )
+    cast(FakeStore, ports.store).targets.update(selection.targets)
+    wide = syncing(layouts_kit.replace(plan, databases=both, selection=selection))
+    try:
+        layouts_kit.migrate(wide, ports, StepName.SCHEMA)
+        with target_cluster.connect(missing) as connection:
+            assert tables(connection) == set()
+    finally:
+        with running(layouts_kit.replace(wide, epoch=98), ports) as run_:
+            clean_up(run_, keep_target_objects=True)
+        for cluster, name in ((source_cluster, second), (target_cluster, missing)):
+            with cluster.connect() as connection:
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())

@@ -14,7 +14,10 @@ from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import CompareDiffers, EngineError, SourceError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Side
-from migrations_app.engine.ports import Kind, LedgerItem, TableState, TableStatus
+from migrations_app.engine.ports import NEVER, Kind, LedgerItem, TableState, TableStatus
+from migrations_app.engine.publishing import Brought
+from migrations_app.engine.replication import listed
+from migrations_app.engine.replication.lag import SourceWatch
 from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.states import StepName
@@ -193,18 +196,55 @@ def test_a_table_put_back_before_the_first_look_of_a_slice_is_told_by_it(
     pair.catch_up()
 
 
-def test_a_partitioned_table_put_back_is_told_of_a_partition_that_only_it_brings(pair: Pair) -> None:
+@pytest.fixture
+def new_partition(pair: Pair) -> Pair:
+    """A partition that came with the stream: only the table above it publishes it."""
     pair.build("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
     pair.at_source("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
     pair.at_target("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
     oid = int(pair.value("SELECT 'p1'::regclass::oid::bigint"))
     point = pair.state.consistent_point
-    new = TableState(database=pair.source_db, schema="public", name="p1", oid=oid, watermark=point)
-    pair.store.save_tables(new)
+    pair.store.save_tables(TableState(database=pair.source_db, schema="public", name="p1", oid=oid, watermark=point))
+    return pair
+
+
+def test_a_partitioned_table_put_back_is_told_of_a_partition_that_only_it_brings(
+    new_partition: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = new_partition
+    monkeypatch.setattr(listed, "list_too", lambda *_: False)  # as where our account may not list it by itself
     pair.catch_up()
     edit(pair, "ALTER PUBLICATION $p DROP TABLE p", "INSERT INTO p VALUES (1)", "ALTER PUBLICATION $p ADD TABLE p")
     with pytest.raises(SourceError, match=r"put them back: public\.p1\."):
         pair.catch_up()
+
+
+def test_a_partition_that_is_detached_right_after_it_was_listed_is_not_taken_for_one_put_back(
+    new_partition: Pair,
+) -> None:
+    pair = new_partition
+    pair.catch_up()
+    pair.at_source("ALTER TABLE p DETACH PARTITION p1", "INSERT INTO p1 VALUES (1)")
+    pair.catch_up()
+    assert pair.value("SELECT count(*) FROM p1", "target") == 1
+    assert only_quarantined(pair)
+
+
+def test_what_somebody_decided_while_the_publication_was_looked_at_stays(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited_between_sessions(pair, *PUT_BACK)
+    look = SourceWatch.brought
+
+    def brought(watch: SourceWatch, name: str) -> Brought | None:
+        (t,) = (table for table in pair.store.tables(pair.source_db) if table.name == "t")
+        pair.store.save_tables(replace(t, status=TableStatus.DROPPED, watermark=NEVER))
+        return look(watch, name)
+
+    monkeypatch.setattr(SourceWatch, "brought", brought)
+    with pytest.raises(SourceError, match="put them back"):
+        pair.catch_up()
+    assert [table.status for table in pair.store.tables(pair.source_db) if table.name == "t"] == [TableStatus.DROPPED]
 
 
 def test_a_partition_that_stays_published_by_the_table_above_it_is_not_told(pair: Pair) -> None:

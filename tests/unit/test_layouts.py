@@ -101,6 +101,17 @@ def test_partitions_of_which_only_some_move_cannot_be_gathered() -> None:
     assert refusal(other, set(), target, None) is None
 
 
+@pytest.mark.parametrize("kind", ["r", "p"])
+def test_a_table_whose_partitions_on_the_target_are_other_tables_of_the_source_is_refused(kind: str) -> None:
+    """Children by inheritance, above all: to empty their parent by its name would be to empty them."""
+    tables = [table(1, "top", kind), table(2, "a")]
+    source = {TOP: Branch(kind=kind, key="RANGE (id)" if kind == "p" else ""), A: Branch(kind="r")}
+    target = {TOP: Branch(kind="p", key="HASH (id)"), A: Branch(kind="r", parent=TOP, bounds="1 to 2")}
+    others = differing(tables, source, target, Renaming())
+    (other,) = (one for one in others if one.table.name == "top")
+    assert "are tables of their own on the source: s.a" in (refusal(other, {1, 2}, target, None) or "")
+
+
 def test_a_gathered_table_stands_for_all_its_partitions() -> None:
     layouts = Layouts(gathered=frozenset({TOP}), kept={TOP: TOP})
     one, plain = arranged(TABLES, layouts)

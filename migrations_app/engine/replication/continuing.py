@@ -61,6 +61,9 @@ def require_same_server(
         )
 
 
+Change = tuple[TableState, TableState]
+"""A table's row as it was read, and as it is to be."""
+
 _MISSED = (0,)
 """In place of a table's entries: it was told as missing, so whoever reads that knows what to do when it is back."""
 
@@ -146,28 +149,27 @@ def require_publication(
 
 def _note_missing(store: Store, state: DatabaseState, missing: Iterable[TableState], brought: Brought) -> None:
     """Remember what is told as missing: when it is back, nobody has to be told a second time that it was away."""
-    tables = {table.oid: replace(table, published_by=_MISSED) for table in missing}
-    store.save_tables(*tables.values())
+    _save(store, state, [(table, replace(table, published_by=_MISSED)) for table in missing])
     if brought.kept_back:
         _save_row(store, state, "")
 
 
 def _judge(store: Store, state: DatabaseState, streamed: Mapping[int, Streamed], brought: Brought) -> bool:
     """Compare with what brought each table when it was copied. Raises SourceError; see `require_publication`."""
-    fresh, back, told = list[TableState](), list[TableState](), list[TableState]()
+    fresh, back, told = list[Change](), list[TableState](), list[TableState]()
     for table, oids in _by_table(streamed):
         entries = brought_by(oids, brought.entries)
         if table.watermark is None or not entries:
             continue
         if not table.published_by:
-            fresh.append(replace(table, published_by=entries))
+            fresh.append((table, replace(table, published_by=entries)))
         elif any(set(brought.entries.get(oid, ())).isdisjoint(table.published_by) for oid in oids):
             (told if tuple(table.published_by) == _MISSED else back).append(table)
         elif not set(entries) <= set(table.published_by):
-            fresh.append(replace(table, published_by=entries))  # whole until now, and from now on by these
+            fresh.append((table, replace(table, published_by=entries)))  # whole until now, and from now on by these
     away = [*back, *told]
-    aside = [replace(one, status=TableStatus.QUARANTINED, watermark=NEVER, published_by=()) for one in away]
-    store.save_tables(*fresh, *aside)
+    aside = [(one, replace(one, status=TableStatus.QUARANTINED, watermark=NEVER, published_by=())) for one in away]
+    _save(store, state, [*fresh, *aside])
     before = store.database(state.source_name).publication_row
     if before != brought.row:
         _save_row(store, state, brought.row)
@@ -188,6 +190,20 @@ def _by_table(streamed: Mapping[int, Streamed]) -> Iterator[tuple[TableState, li
         states[one.state.oid] = one.state
         oids[one.state.oid].append(oid)
     return ((states[top], listed) for top, listed in oids.items())
+
+
+def _save(store: Store, state: DatabaseState, changes: Sequence[Change]) -> None:
+    """Save what became of tables, but for those that somebody has decided about since they were read."""
+    if not changes:
+        return
+    known = {table.oid: table for table in store.tables(state.source_name)}
+    saved: dict[int, TableState] = {}
+    for before, after in changes:
+        now = known.get(before.oid)
+        if now is not None and (now.status, now.watermark) == (before.status, before.watermark):
+            status, watermark, entries = after.status, after.watermark, after.published_by
+            saved[now.oid] = replace(now, status=status, watermark=watermark, published_by=entries)
+    store.save_tables(*saved.values())
 
 
 def _save_row(store: Store, state: DatabaseState, row: str) -> None:

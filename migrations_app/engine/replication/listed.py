@@ -36,26 +36,31 @@ def require_listed(
     """
     store, parts = run.ports.store if compares else None, Parts(run, database)
     found = require_publication(store, watch, state, tables, parts, running=running)
-    list_partitions(run, database, found.alone)
-    return found.set_aside
+    aside = found.set_aside
+    if list_partitions(run, database, found.alone) and store is not None:
+        # At once: who is detached before the next look would seem to have come by other entries only.
+        tables = store.tables(database.source_name)
+        aside |= require_publication(store, watch, state, tables, parts, running=running).set_aside
+    return aside
 
 
-def list_partitions(run: Run, database: DatabasePlan, oids: Collection[int]) -> None:
+def list_partitions(run: Run, database: DatabasePlan, oids: Collection[int]) -> bool:
     """List partitions (oids) that the publication brings with the partitioned tables above them.
 
     One try that waits no longer than two seconds for a lock. Where it fails the next session tries again, and a look at
-    the publication finds what is missing when one is detached before.
+    the publication finds what is missing when one is detached before. Returns whether one was listed.
     """
     if not oids:
-        return
+        return False
     publication = run.ports.store.database(database.source_name).publication
     wanted = [oid for oid in oids if (publication, oid) not in _not_ours]
     if not publication or not wanted:
-        return
+        return False
     try:
         with run.sessions.session(Side.SOURCE, database.source_name, lock_timeout="2s") as connection:
-            list_too(connection, publication, wanted)
+            return list_too(connection, publication, wanted)
     except psycopg.errors.InsufficientPrivilege:
         _not_ours.update((publication, oid) for oid in wanted)
     except (EngineError, psycopg.Error):
         run.ports.control.check()
+    return False

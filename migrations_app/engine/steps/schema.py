@@ -38,6 +38,7 @@ def run(run: Run) -> Outcome:
         restore_roles(run)
     if run.plan.incremental and len(missing) > 1 and exports_hold_transactions(run.sessions.version(Side.SOURCE)):
         for database in missing:  # a slot waits for the end of every snapshot that is lent, so all slots come first
+            ensure_database(run, database)
             _open(run, database)
     for database in missing:
         run.ports.control.check()
