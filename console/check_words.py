@@ -176,7 +176,7 @@ LOOKS_AT = (
     _("Slots and publications with our names that nobody uses any more."),
     _("The source account owns the selected tables and may create a publication in their database."),
     _("The source's version knows logical decoding, and has a plugin that writes the changes."),
-    _("Before 11 the stream does not tell TRUNCATE; a trigger of ours on each selected table notes it meanwhile."),
+    _("Before 11 the stream does not tell TRUNCATE; a trigger of this task on each selected table notes it meanwhile."),
     _("Types that were removed from PostgreSQL cannot be made on a newer target."),
     _("Updates and deletes can be followed only where a row can be recognised."),
     _("A row without a key is found by comparing all its columns; some types know no equality."),

@@ -70,7 +70,7 @@ _SAID: dict[str, Promise] = {
     "cancel": gettext_lazy("Cancel pressed. What was made on either server is removed, or listed on the task page."),
     "start_again": gettext_lazy("The task is checked again from the start."),
     "new_copy": gettext_lazy(
-        "Restart with new copy pressed. What is ours is removed first; then the task starts again by itself."
+        "Restart with new copy pressed. What the task made is removed first; then the task starts again by itself."
     ),
     "reopen": gettext_lazy("The task is a draft again. Change what was wrong, then check it."),
     "delete": gettext_lazy("The task is deleted. Nothing on either server was touched."),

@@ -73,8 +73,7 @@ class Brought:
     `kinds` of changes that the server knows, and those `kept_back` of them. `tables`: oids of those whose rows it
     brings all, with all their columns. `entries`: the numbers of the entries that bring a table, its own and those of
     the partitioned ones above it; taken out and put back, a table has others. `own`: those (oids) that are listed
-    themselves. `row`: which version of its own row the
-    publication has.
+    themselves. `row`: which version of its own row the publication has.
     """
 
     kinds: tuple[str, ...]

@@ -76,7 +76,7 @@ def _close_public(run: Run, database: DatabasePlan, connection: Connection, arch
 
     Only in a database that the task has made, and of which all of `public` moves.
     """
-    made = any(item.kind is Kind.DATABASE for item in run.ports.ledger.items(Side.TARGET, database.target_name))
+    made = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
     whole = run.plan.selection.state(database.source_name, "public") == "all"
     unlike = connection.info.server_version < _PUBLIC_CLOSED_SINCE and archive.renaming.schema("public") == "public"
     there = connection.execute("SELECT pg_catalog.to_regnamespace('public') IS NOT NULL").fetchone()

@@ -44,6 +44,7 @@ class LedgerLine:
     name: str
     database: str
     sql: str
+    is_slot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +192,7 @@ def _lines(rows: Iterable[LedgerEntry]) -> list[LedgerLine]:
             name=f"{row.schema}.{row.name}" if row.schema else row.name,
             database=row.database,
             sql=_removal(row),
+            is_slot=row.kind == Kind.SLOT,
         )
         for row in rows
     ]

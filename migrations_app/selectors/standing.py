@@ -74,7 +74,7 @@ def _of_differences() -> str:
 
 def _of_cancelled(left: LeftBehind) -> str:
     parts = []
-    if any(line.kind == "Slot" for line in left.source):
+    if any(line.is_slot for line in left.source):
         parts.append(
             _(
                 "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Remove it "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ def test_a_row_under_the_same_key_is_updated_in_what_is_named(draft: MigrationTa
 
 
 def test_what_is_to_be_written_once_stays(draft: MigrationTask) -> None:
-    began, later = timezone.now(), timezone.now()
+    began = timezone.now()
+    later = began + timedelta(seconds=1)
     names = [*NAMES, "started_at", "finished_at"]
     write_rows(TableCopy, names, [[*row(draft, "a"), began, None]], key=KEY)
     write_rows(TableCopy, names, [[*row(draft, "a"), later, later]], key=KEY, once={"started_at", "finished_at"})

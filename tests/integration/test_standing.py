@@ -55,7 +55,9 @@ def test_a_completing_task_says_what_is_done_and_how_to_go_back(anna: Client) ->
 
 
 def test_past_the_point_of_return_nothing_offers_a_way_back(anna: Client) -> None:
-    assert "Back to sync" not in _standing(anna, factories.running_task("cleanup", status="completing"))
+    told = _standing(anna, factories.running_task("cleanup", status="completing"))
+    assert "Complete was pressed" in told
+    assert "Back to sync" not in told
 
 
 @pytest.mark.parametrize(("side", "words"), [("source", "which keeps WAL for it"), ("target", "Start again can clear")])

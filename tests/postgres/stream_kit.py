@@ -297,6 +297,8 @@ class Player:
             self.operator.mend(error)
         elif not error.retryable:
             raise error
+        else:
+            self.operator.answers[f"tried again: {error.code}"] += 1
 
     def _copy(self) -> None:
         """Copy what is asked for, or new, while the sync of all others goes on."""

@@ -83,7 +83,7 @@ class Operator:
         """Say whether a table was ignored, or dropped from the task."""
         states = {state.name: state for state in self.pair.store.tables(self.pair.source_db)}
         if name in states:
-            return states[name].set_aside
+            return states[name].status is TableStatus.DROPPED
         return name in self._ignored or name.partition("_")[0] in self._ignored
 
     def _take_in(self, drift: Drift) -> None:

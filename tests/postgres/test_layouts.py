@@ -135,7 +135,7 @@ def test_a_copy_that_begins_anew_doubles_no_row(
 
 
 @pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
-def test_partitions_are_copied_side_by_side_and_each_only_once(
+def test_partitions_are_copied_side_by_side_and_no_row_is_doubled(
     plan: Plan, ports: Ports, source: Session, target: Session, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(target, layout, "INSERT INTO sales VALUES (1, '2020-02-02', 'old')")

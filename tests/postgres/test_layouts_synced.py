@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from migrations_app.engine.drift import Doubt, Drift
-from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.errors import CompareDiffers, SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.plan import Plan
@@ -182,11 +182,15 @@ def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copie
     ports.control.complete = True  # type: ignore[attr-defined]
     with Executor(plan, ports) as executor:
         assert executor.run(StepName.SYNC).done
-    ports.control.complete = False  # type: ignore[attr-defined]
     told = [text for _, code, text in cast(FakeStore, ports.store).events if code == "SRC-DDL"]
     assert any("public.sales_22 is no partition of public.sales" in text for text in told)
     assert (100,) in target.execute("SELECT id FROM sales").fetchall()
-    later = copied_again(plan, ports)
+    refused = replace(plan, epoch=plan.epoch + 1)
+    with Executor(refused, ports) as executor, pytest.raises(CompareDiffers, match=r"public\.sales"):
+        for step in (StepName.COMPARE, StepName.COMPLETE):
+            executor.run(step)
+    ports.control.complete = False  # type: ignore[attr-defined]
+    later = copied_again(refused, ports)
     complete(later, ports)
     assert rows(target, "sales") == rows(source, "sales")
 

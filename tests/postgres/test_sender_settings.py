@@ -36,7 +36,11 @@ def test_a_sender_may_use_as_much_memory_as_its_server_has_buffers(
     assert shown == [("64MB",), ("5min",)]
 
 
-def test_what_somebody_chose_for_the_database_stays(pair: Pair, sessions: Sessions) -> None:
-    pair.at_source(f"ALTER DATABASE {pair.source_db} SET logical_decoding_work_mem = '1MB'")
+@pytest.mark.parametrize("chosen", ["31MB", "33MB"])
+def test_what_somebody_chose_for_the_database_stays(
+    pair: Pair, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.setattr(sender_settings, "_UNCHOSEN_BYTES", 32 << 20)
+    pair.at_source(f"ALTER DATABASE {pair.source_db} SET logical_decoding_work_mem = '{chosen}'")
     with sessions.session(Side.SOURCE, pair.source_db) as ordinary:
         assert "logical_decoding_work_mem" not in sender_settings.sender_settings(ordinary)

@@ -60,7 +60,7 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     "truncate-noted",
     "Emptied tables are told",
     Group.SYNC,
-    "Before 11 the stream does not tell TRUNCATE; a trigger of ours on each selected table notes it meanwhile.",
+    "Before 11 the stream does not tell TRUNCATE; a trigger of this task on each selected table notes it meanwhile.",
     incremental_only=True,
     per_database=True,
     sides=ON_SOURCE,

@@ -7,7 +7,7 @@ import threading
 from ..checks.registry import size
 from ..outcome import Run
 from ..plan import DatabasePlan
-from ..wording import Sentence, listing, say
+from ..wording import Sentence, count, listing, say
 
 _NAMED = 3
 
@@ -52,7 +52,8 @@ class Shown:
         self._run.ports.store.step_progress(self._before + min(done, self._total), whole, note)
 
     def _note(self) -> Sentence:
-        note = say("{count} of {tables} tables", count=self._through, tables=self._tables)
+        tables = count(self._tables, "{number} table", "{number} tables")
+        note = say("{number} of {tables}", number=self._through, tables=tables)
         if self._under_way:
             read = [say("{label} ({size})", label=label, size=size(held)) for label, held in self._under_way.items()]
             note += say(", comparing {names}", names=listing(read, _NAMED))

@@ -21,7 +21,6 @@ from .wording import Prints, same_text
 _NOTHING = Renaming()
 ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger", "database", "database setting"})
 ACTIVE = frozenset({"foreign key", "trigger", "rule"})
-_WHOLE_ONLY = frozenset({"cast"})
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
 _NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
 """Long texts, and texts that may hold a password."""

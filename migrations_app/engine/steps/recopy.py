@@ -11,7 +11,6 @@ from ..copy_plan import work_on
 from ..copying import Lane
 from ..errors import ConnectionLost, SchemaChanged
 from ..lookout import Lookout
-from ..lsn import before_page_header
 from ..names import temporary_slot_name
 from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
@@ -206,7 +205,7 @@ class OneTable:
         self._shown.show(0, say("bringing {label} up to date", label=self._label))
         watch = self._main.session.watch
         watch.look()
-        goal = before_page_header(watch.insert_lsn)
+        goal = watch.insert_lsn
         while self._main.session.position < goal:
             self._check()
             self._run.ports.control.sleep(_LOOK_SECONDS)
