@@ -18,6 +18,7 @@ from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore
 from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.compare_kit import running
+from tests.postgres.complete_kit import migrate
 from tests.postgres.layouts_kit import BY_HASH, GATHERED, ITEMS, ONE_TABLE, complete, copy, replace, rows, run, syncing
 
 # Fixtures that stand in the kit.
@@ -186,9 +187,8 @@ def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copie
     assert any("public.sales_22 is no partition of public.sales" in text for text in told)
     assert (100,) in target.execute("SELECT id FROM sales").fetchall()
     refused = replace(plan, epoch=plan.epoch + 1)
-    with Executor(refused, ports) as executor, pytest.raises(CompareDiffers, match=r"public\.sales"):
-        for step in (StepName.COMPARE, StepName.COMPLETE):
-            executor.run(step)
+    with pytest.raises(CompareDiffers, match=r"public\.sales"):
+        migrate(refused, ports, StepName.COMPARE, StepName.COMPLETE)
     ports.control.complete = False  # type: ignore[attr-defined]
     later = copied_again(refused, ports)
     complete(later, ports)
