@@ -39,13 +39,14 @@ PINS = {
     "check_function_bodies": "off",
 }
 ESCAPES_SINCE = 90500
+COMPILES_SINCE = 110000
 BLANKS = {"default_transaction_isolation": "read committed"}
 PINS_BY_VERSION = {
     # Every row is meant: row security must raise instead of hiding. Values with blanks can be sent since 9.5 only.
     90500: {"row_security": "off", **BLANKS},
     90600: {"idle_in_transaction_session_timeout": "0"},
     # Our queries of the catalog look costly and are not: compiling them takes many times as long as running them.
-    110000: {"jit": "off"},
+    COMPILES_SINCE: {"jit": "off"},
     120000: {"default_table_access_method": "heap"},
     140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
     170000: {"transaction_timeout": "0"},

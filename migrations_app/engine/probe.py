@@ -20,7 +20,7 @@ from .dialling import HandshakeEnded, dial
 from .errors import ConnectFailed, EngineError
 from .forwarder import Forwarder
 from .handshake import accepted_methods
-from .pins import pinned_options
+from .pins import COMPILES_SINCE, pinned_options
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
@@ -115,6 +115,9 @@ def open_session(
         ) from error
     if forwarder and server.tls is not TlsMode.DISABLE:
         _protected.add(connection)
+    if not replication and connection.info.server_version >= COMPILES_SINCE:
+        with contextlib.suppress(psycopg.Error):  # of something that only looks like a server; others say so
+            connection.execute("SET jit = off")
     return connection
 
 
