@@ -115,10 +115,17 @@ def open_session(
         ) from error
     if forwarder and server.tls is not TlsMode.DISABLE:
         _protected.add(connection)
-    if not replication and connection.info.server_version >= COMPILES_SINCE:
-        with contextlib.suppress(psycopg.Error):  # of something that only looks like a server; others say so
-            connection.execute("SET jit = off")
     return connection
+
+
+def compile_nothing(connection: Connection) -> None:
+    """Have no query of the session compiled: those of the catalog look costly to a server with LLVM, and are not.
+
+    Sessions of a run log in with that; one of `open_session` does not know at its login what the server knows. Raises
+    psycopg's errors.
+    """
+    if connection.info.server_version >= COMPILES_SINCE:
+        connection.execute("SET jit = off")
 
 
 _protected: weakref.WeakSet[Connection] = weakref.WeakSet()

@@ -52,6 +52,15 @@ def test_items_ask_only_the_servers_that_they_name(task: Plan, monkeypatch: pyte
     assert strayed == []
 
 
+def test_no_query_of_a_check_is_compiled(task: Plan, source_cluster: Cluster) -> None:
+    """They look costly: one took half a second of a server with LLVM, and six milliseconds without."""
+    with source_cluster.connect() as connection:
+        assert connection.execute("SHOW jit").fetchone() == ("on",)
+    with Context(task, FakeControl()) as known:
+        sessions = [known.session(side, name) for side in Side for name in ("", "template1")]
+        assert {session.execute("SHOW jit").fetchone() for session in sessions} == {("off",)}
+
+
 def test_every_result_says_how_long_the_item_looked(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def slowly(known: Context) -> Finding:
         known.target().execute("SELECT pg_catalog.pg_sleep(0.3)")

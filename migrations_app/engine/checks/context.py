@@ -15,9 +15,10 @@ from ..catalog import Table, moving_tables, read_tables, selected_tables
 from ..connect import Connection
 from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
+from ..pins import COMPILES_SINCE
 from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
-from ..probe import bounded, open_session, refuse_version
+from ..probe import bounded, compile_nothing, open_session, refuse_version
 from ..sql import query
 from ..versions import knows_alter_system
 from ..wording import noun, say
@@ -56,6 +57,7 @@ class Context:
         self._answered: dict[Side, float] = {}
         self._meeting: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
         self._met: set[Side] = set()
+        self._jit: dict[Side, str] = {}  # where the first session found that the server knows it
         self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
         control.on_stop(self.interrupt)
 
@@ -99,6 +101,9 @@ class Context:
                 connection = self._pool.take((side, server.database), loan)
                 with bounded(connection, self.plan.connect_timeout_seconds):
                     row = connection.execute(query("check_room")).fetchone()
+                    compile_nothing(connection)
+                if connection.info.server_version >= COMPILES_SINCE:
+                    self._jit[side] = "off"
                 if self._many or (row and int(str(row[0])) < 2 * MOST_SESSIONS):
                     self._pool.spare(side)
         finally:
@@ -249,6 +254,7 @@ class Context:
             name=self._name,
             statement_timeout=f"{ITEM_SECONDS}s",
             lock_timeout="5s",
+            jit=self._jit.get(side),
         )
         try:
             refuse_version(connection.info.server_version, side, server)
