@@ -186,7 +186,7 @@ class Applier:
         self.land()
         message = decode(data[at + MESSAGE : end], 0, self._encoding)
         if isinstance(message, Relation):
-            self._relations.announce(message)
+            self._relations.announce(message, anew=True)
             return
         if isinstance(message, Truncate):
             self._fit(message)
