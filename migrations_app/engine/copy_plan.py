@@ -208,7 +208,7 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
 
 
 def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snapshot) -> TableWork:
-    """Put together what is known of a table that is to be copied under a snapshot.
+    """Put together what is known of a table that is to be copied under a snapshot, and let no trigger act on its rows.
 
     Raises SchemaChanged when it is not what the target was made from, TargetError when it is not ours.
     """
@@ -224,6 +224,7 @@ def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snaps
             )
         )
     work.state = state
+    _silence(run, database, [work.place])
     return work
 
 

@@ -62,6 +62,8 @@ class Column:
     filled: str | None = None
     after_dropped: bool = False
     """A column that is gone stood directly before it."""
+    before_dropped: bool = False
+    """A column that is gone stood directly behind it."""
 
     @property
     def definition(self) -> str:

@@ -250,23 +250,39 @@ def _renamed(old: Sequence[Column], new: Sequence[Column]) -> tuple[dict[str, st
 
     A renamed column keeps its place among the columns that stayed, and its type; an added one stands at the end. Where
     columns went and others came at one place, and this does not tell which is which, values of the one may be those of
-    the other.
+    the other. The same where what seems to have stayed may have got the name of what it replaced.
     """
     stayed = {column.name for column in old} & {column.name for column in new}
-    if len(stayed) in (len(old), len(new)):
+    if len(stayed) == len(old) == len(new):
         return {}, True
-    if [one.name for one in old if one.name in stayed] != [one.name for one in new if one.name in stayed]:
+    if len(stayed) < len(old) and (_order(old, stayed) != _order(new, stayed) or _took_over(old, new, stayed)):
         return {}, False
     pairs: dict[str, str] = {}
     lost, won = _between(old, stayed), _between(new, stayed)
-    for place in lost.keys() & won.keys():
-        if len(lost[place]) > len(won[place]):
+    end = (_order(new, stayed) or [""])[-1]
+    for place, came in won.items():
+        went = lost.get(place, [])
+        if len(went) > len(came) or (len(came) > len(went) and place != end):
             return {}, False
-        for before, after in zip(lost[place], won[place], strict=False):
+        for before, after in zip(went, came, strict=False):
             if before.type_name != after.type_name or after.after_dropped or after.default == UNKNOWN:
                 return {}, False
             pairs[before.name] = after.name
     return pairs, True
+
+
+def _order(columns: Iterable[Column], stayed: Container[str]) -> list[str]:
+    return [column.name for column in columns if column.name in stayed]
+
+
+def _took_over(old: Sequence[Column], new: Sequence[Column], stayed: Container[str]) -> bool:
+    """Say whether a column that went may have got the name of the one before it, which was dropped instead.
+
+    The gap is in front of the name then, and not behind it.
+    """
+    lost = _between(old, stayed)
+    here = [one for one in new if one.after_dropped and not one.before_dropped and one.name in stayed]
+    return any(gone.type_name == column.type_name for column in here for gone in lost.get(column.name, ()))
 
 
 def _between(columns: Sequence[Column], stayed: Container[str]) -> dict[str, list[Column]]:

@@ -75,7 +75,7 @@ def read_partitions(connection: Connection, tops: Sequence[int]) -> list[tuple[i
 
 
 def _column(row: Sequence[object]) -> Column:
-    name, type_name, not_null, default, collation, identity, generated, filled, after_dropped = row
+    name, type_name, not_null, default, collation, identity, generated, filled, after_dropped, before_dropped = row
     return Column(
         name=str(name),
         type_name=str(type_name),
@@ -86,6 +86,7 @@ def _column(row: Sequence[object]) -> Column:
         generated=str(generated),
         filled=None if filled is None else str(filled),
         after_dropped=bool(after_dropped),
+        before_dropped=bool(before_dropped),
     )
 
 

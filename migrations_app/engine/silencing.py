@@ -6,14 +6,15 @@ Everything is written in the ledger first; Complete and cleanup put it back by t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 import psycopg
 
 from .connect import Connection, translate
 from .errors import EngineError, TargetError
 from .failpoints import durable
-from .names import qualified, quote
+from .names import literal, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -58,10 +59,13 @@ def silence(
     psycopg's errors (see `refused`), with what was not switched off crossed off the ledger.
     """
     places = sorted(tables)
-    states = ["A", "R"] if replica_role else ["A", "R", "O"]
     found = connection.execute(
         query("prepare_tables"),
-        {"schemas": [schema for schema, _ in places], "names": [name for _, name in places], "states": states},
+        {
+            "schemas": [schema for schema, _ in places],
+            "names": [name for _, name in places],
+            "states": _firing(replica_role=replica_role),
+        },
     ).fetchall()
     rows = [tuple(str(value) for value in row) for row in found]
     items = [_item(database, *row) for row in rows if identities or row[0] != "identity"]
@@ -69,12 +73,34 @@ def silence(
     for number, item in enumerate(items):
         try:
             with durable("target.silence"):
-                connection.execute(_silence_statement(item).encode())
+                connection.execute(silence_statement(item).encode())
         except psycopg.Error:
             if not connection.closed:
                 run.ports.ledger.removed(*items[number:])
             raise
     return items
+
+
+def _firing(*, replica_role: bool) -> list[str]:
+    return ["A", "R"] if replica_role else ["A", "R", "O"]
+
+
+def asked(tables: Iterable[tuple[str, str]], *, replica_role: bool) -> str:
+    """Return the query for what would act on rows that come into these tables of the target, as whole text."""
+    places = sorted(tables)
+    lists = {
+        "schemas": [schema for schema, _ in places],
+        "names": [name for _, name in places],
+        "states": _firing(replica_role=replica_role),
+    }
+    lines = [line for line in query("prepare_tables").splitlines() if not line.startswith("--")]
+    filled = {name: f"ARRAY[{', '.join(map(literal, values))}]" for name, values in lists.items()}
+    return re.sub(r"%\((\w+)\)s", lambda found: filled[found[1]], "\n".join(lines))
+
+
+def triggers_among(database: DatabasePlan, rows: Iterable[Sequence[str]]) -> list[LedgerItem]:
+    """Return the triggers and rules among the rows that `asked` found."""
+    return [_item(database, *row) for row in rows if row[0] != "identity"]
 
 
 def put_back(run: Run, connection: Connection, items: Iterable[LedgerItem]) -> None:
@@ -113,7 +139,8 @@ def _item(database: DatabasePlan, what: str, schema: str, table: str, name: str,
     )
 
 
-def _silence_statement(item: LedgerItem) -> str:
+def silence_statement(item: LedgerItem) -> str:
+    """Return the statement that switches one item off."""
     start = f"ALTER TABLE {qualified(item.schema, item.detail['table'])} "
     name, what = quote(item.detail["name"]), item.detail["what"]
     if what == "identity":

@@ -10,7 +10,8 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.cleaning import clean_up
-from migrations_app.engine.errors import CompareDiffers
+from migrations_app.engine.drift import Leave
+from migrations_app.engine.errors import CompareDiffers, SchemaChanged
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.selection import Selection
@@ -102,6 +103,29 @@ def test_a_difference_stops_complete_and_the_sync_can_go_on(
     migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
     assert_same(source, target)
     assert rows(target, "SELECT what FROM audit") == [("after the refusal",)]
+
+
+@pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", "DROP COLUMN n"])
+def test_an_identity_column_that_was_renamed_or_dropped_meanwhile_does_not_stop_complete(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any], change: str
+) -> None:
+    source.execute("CREATE TABLE extra (k int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY)")
+    begin(plan, ports)
+    source.execute(f"ALTER TABLE extra {change}; INSERT INTO extra (k) VALUES (1)".encode())
+    with pytest.raises(SchemaChanged) as caught:
+        migrate(plan, ports, StepName.COMPLETE)
+    drift = caught.value.drift
+    assert drift is not None
+    assert isinstance(ports.store, FakeStore)
+    leave = Leave(number=1, schema=drift.schema, name=drift.name, digest=drift.digest, lsn=drift.lsn)
+    ports.store.may_change.setdefault(drift.database, []).append(leave)
+    migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
+    assert ports.ledger.items() == []
+    columns = (
+        "SELECT attname, attidentity::text FROM pg_attribute WHERE attrelid = 'extra'::regclass AND attnum > 0"
+        " AND NOT attisdropped ORDER BY attnum"
+    )
+    assert rows(target, columns) == rows(source, columns)
 
 
 def test_complete_may_run_twice(

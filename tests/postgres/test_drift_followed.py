@@ -10,7 +10,7 @@ import pytest
 
 from migrations_app.engine.drift import Doubt
 from migrations_app.engine.errors import SchemaChanged
-from migrations_app.engine.ports import TableStatus
+from migrations_app.engine.ports import NEVER, TableStatus
 from migrations_app.engine.replication import polling
 from migrations_app.engine.steps import sync
 from tests.fakes import wait_until
@@ -269,6 +269,19 @@ def test_a_table_whose_changes_the_source_refuses_from_now_on_is_told_once_and_a
     pair.at_source("DELETE FROM t WHERE id = 1", "ALTER TABLE t REPLICA IDENTITY NOTHING")
     assert len(looked(pair)) == 1
     pair.assert_equal()
+
+
+@pytest.mark.parametrize("status", [TableStatus.DROPPED, TableStatus.QUARANTINED])
+def test_changes_that_the_source_refuses_are_told_also_of_a_table_that_the_sync_passes_by(
+    pair: Pair, status: TableStatus
+) -> None:
+    pair.build(TABLE, ROWS)
+    assert looked(pair) == []
+    (state,) = [one for one in pair.store.tables(pair.source_db) if one.name == "t"]
+    pair.store.save_tables(replace(state, status=status, watermark=NEVER))
+    pair.at_source("ALTER TABLE t DROP CONSTRAINT t_pkey")
+    (said,) = looked(pair)
+    assert "public.t of" in said
 
 
 def test_a_table_that_was_dropped_is_warned_of_and_then_asked_about(pair: Pair) -> None:

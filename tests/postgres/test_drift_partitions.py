@@ -75,6 +75,37 @@ def test_a_partition_that_was_made_as_one_is_followed_whatever_is_done_to_it_at_
 
 
 @pytest.mark.parametrize("path", ["rows", "batches"])
+def test_a_new_partition_of_a_table_that_has_another_name_by_now_stops_the_sync_instead_of_being_left_out(
+    following: Pair, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    force_path(monkeypatch, path)
+    following.build(PARTED)
+    following.at_source("INSERT INTO m VALUES (1, 'x')", "ALTER TABLE m RENAME TO away")
+    following.at_source("CREATE TABLE m2 PARTITION OF away FOR VALUES IN (2)", "INSERT INTO away VALUES (2, 'y')")
+    with pytest.raises(SchemaChanged, match=r"m2 is a new partition of .* public\.away"):
+        following.catch_up()
+    following.at_source("ALTER TABLE away RENAME TO m")
+    following.catch_up()
+    following.assert_equal()
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_a_partition_that_was_apart_when_its_first_row_was_read_is_asked_about_once_it_is_attached_again(
+    following: Pair, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    force_path(monkeypatch, path)
+    following.build(PARTED)
+    with following.syncing() as session:
+        following.at_source(*NEW, APART[0])
+        session.advance(until=following.insert_lsn())
+        following.at_source(APART[2], "INSERT INTO m VALUES (3, 'z')")
+        with pytest.raises(SchemaChanged) as caught:
+            session.advance(until=following.insert_lsn())
+    assert caught.value.drift is not None
+    assert (caught.value.drift.name, caught.value.drift.doubt) == ("m2", Doubt.ATTACHED)
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
 def test_rows_written_to_a_partition_that_came_with_the_stream_arrive_also_while_it_is_detached(
     following: Pair, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

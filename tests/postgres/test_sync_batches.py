@@ -8,7 +8,7 @@ import pytest
 
 from migrations_app.engine.errors import ConflictError, ConnectionLost, EngineError
 from tests.postgres import batches_kit
-from tests.postgres.sync_kit import Pair, force_path
+from tests.postgres.sync_kit import APPLY, Pair, force_path
 
 # Fixtures that stand in the kit.
 pair = batches_kit.pair
@@ -42,6 +42,17 @@ def test_a_transaction_larger_than_a_batch_is_committed_as_one(pair: Pair, small
     assert int(pair.value(commits, "target")) > 1  # savepoints: several batches
     assert pair.value("SELECT n FROM towpath.bookmark", "target") <= 3
     assert by_rows == []
+
+
+def test_a_batch_does_not_lock_more_tables_than_a_server_has_room_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{APPLY}._MOST_TABLES", 5)
+    pair.build("; ".join(f"CREATE TABLE m{number} (id int PRIMARY KEY)" for number in range(23)))
+    pair.at_source(*(f"INSERT INTO m{number} VALUES (1)" for number in range(23)))
+    pair.catch_up()
+    pair.assert_equal()
+    assert pair.value("SELECT n FROM towpath.bookmark", "target") >= 4
 
 
 def test_only_the_tables_that_need_it_go_row_by_row(pair: Pair, by_rows: list[object]) -> None:

@@ -132,6 +132,25 @@ def test_values_without_equality_identify_rows_too(pair: Pair) -> None:
     pair.assert_equal()
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows", "where"),
+    [
+        ("bpchar", "('a'), ('a ')", "octet_length(v) = 2"),
+        ("spot", "(ROW(NULL, NULL)), (NULL)", "v::text IS NULL"),
+        ("spots", "(ROW(NULL, NULL)), (NULL)", "v::text IS NULL"),
+    ],
+    ids=["blanks", "composite", "domain"],
+)
+def test_values_that_count_as_equal_tell_rows_apart_all_the_same(pair: Pair, kind: str, rows: str, where: str) -> None:
+    pair.build(
+        "CREATE TYPE spot AS (x int, y text); CREATE DOMAIN spots AS spot;"
+        f"CREATE TABLE odd (v {kind}); ALTER TABLE odd REPLICA IDENTITY FULL"
+    )
+    pair.at_source(f"INSERT INTO odd VALUES {rows}", f"DELETE FROM odd WHERE {where}")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_full_identity_uses_the_targets_key_when_there_is_one(pair: Pair) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY, big text, j json); ALTER TABLE t REPLICA IDENTITY FULL")
     pair.at_source("INSERT INTO t SELECT g, repeat('x', g), '{}' FROM generate_series(1, 20) g")
@@ -211,6 +230,48 @@ def test_truncate_empties_the_same_tables(pair: Pair) -> None:
     )
     pair.catch_up()
     pair.assert_equal()
+
+
+REFERRING = (
+    "CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (id int, up int REFERENCES a, PRIMARY KEY (id))"
+    " PARTITION BY RANGE (id); CREATE TABLE b1 PARTITION OF b FOR VALUES FROM (0) TO (10);"
+    " CREATE TABLE b2 PARTITION OF b DEFAULT"
+)
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE a, b", "TRUNCATE a RESTART IDENTITY CASCADE"])
+def test_truncate_empties_tables_that_a_partitioned_one_refers_to(pair: Pair, statement: str) -> None:
+    pair.build(REFERRING)
+    rows = "INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 1), (20, 2)"
+    pair.at_source(rows, statement, rows)
+    pair.catch_up()
+    pair.assert_equal()
+    pair.at_source(statement)
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_truncate_empties_a_partitioned_table_that_refers_to_itself(pair: Pair) -> None:
+    pair.build(
+        "CREATE TABLE c (id int PRIMARY KEY, up int REFERENCES c) PARTITION BY RANGE (id);"
+        "CREATE TABLE c1 PARTITION OF c FOR VALUES FROM (0) TO (10); CREATE TABLE c2 PARTITION OF c DEFAULT"
+    )
+    pair.at_source("INSERT INTO c VALUES (1, 1), (20, 1)", "TRUNCATE c", "INSERT INTO c VALUES (5, 5)")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE parent, child", "TRUNCATE parent CASCADE"])
+def test_a_table_left_out_keeps_its_rows_when_the_one_that_it_refers_to_is_emptied(pair: Pair, statement: str) -> None:
+    pair.selection = pair.selection.toggle((pair.source_db, "public", "child"), False)
+    pair.build("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY REFERENCES parent)")
+    pair.at_source("INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (1)")
+    pair.catch_up()
+    pair.at_target("INSERT INTO child VALUES (2)")
+    pair.at_source(statement, "INSERT INTO parent VALUES (3)")
+    pair.catch_up()
+    pair.assert_equal()
+    assert pair.value("SELECT array_agg(id) FROM child", "target") == [2]
 
 
 def test_rows_move_between_partitions(pair: Pair) -> None:

@@ -100,8 +100,8 @@ def test_full_identity_without_a_key_matches_the_whole_row_once() -> None:
     assert values == [b"1", b"1.00", b"{}"]
     assert table.sql(key) == (
         'DELETE FROM ONLY "s"."t" WHERE ctid = (SELECT ctid FROM ONLY "s"."t" WHERE "a" OPERATOR("pg_catalog".=) $1'
-        ' AND "n" OPERATOR("pg_catalog".=) $2 AND "n"::text = CAST($2 AS numeric(4,2))::text'
-        ' AND "j"::text = CAST($3 AS json)::text AND "z" IS NULL LIMIT 1)'
+        ' AND "n" OPERATOR("pg_catalog".=) $2 AND "n"::text COLLATE pg_catalog."C" = CAST($2 AS numeric(4,2))::text'
+        ' AND "j"::text COLLATE pg_catalog."C" = CAST($3 AS json)::text AND "z" IS NULL LIMIT 1)'
     )
 
 
@@ -134,15 +134,21 @@ def test_a_sure_statement_fails_by_itself_unless_it_hits_one_row() -> None:
     )
 
 
-def test_truncation_names_all_tables_at_once_with_their_flags() -> None:
+def test_truncation_names_all_tables_at_once_and_no_others() -> None:
     a, b = (TargetTable(schema="s", name=name, partitioned=False, columns=()) for name in ("a", 'b"'))
-    sql = truncate_sql([a, b], cascade=True, restart_identity=True)
-    assert sql == 'TRUNCATE ONLY "s"."a", ONLY "s"."b""" RESTART IDENTITY CASCADE'
+    sql = truncate_sql([a, b], restart_identity=True)
+    assert sql == 'TRUNCATE ONLY "s"."a", ONLY "s"."b""" RESTART IDENTITY'
+
+
+def test_a_table_whose_partitions_are_all_emptied_is_named_with_them() -> None:
+    part = TargetTable(schema="s", name="p1", partitioned=False, columns=())
+    sql = truncate_sql([part], above=[("s", 'p"')], restart_identity=False)
+    assert sql == 'TRUNCATE ONLY "s"."p1", "s"."p"""'
 
 
 def test_a_partitioned_table_is_emptied_with_its_partitions() -> None:
     table = TargetTable(schema="s", name="t", partitioned=True, columns=())
-    assert truncate_sql([table], cascade=False, restart_identity=False) == 'TRUNCATE "s"."t"'
+    assert truncate_sql([table], restart_identity=False) == 'TRUNCATE "s"."t"'
 
 
 def test_one_of_equal_rows_is_told_by_its_partition_and_its_place_there() -> None:

@@ -97,6 +97,45 @@ def test_what_may_be_a_renaming_or_not_leaves_nothing_to_apply(new: list[Column]
     assert (drift.doubt, drift.statements) == (Doubt.UNCLEAR, ())
 
 
+V, V_NEW = Column(name="v", type_name="integer"), Column(name="v_new", type_name="integer")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([ID, V, V_NEW], [ID, replace(V, name="v_old"), V]),
+        ([ID, V, NOTE, V_NEW], [ID, replace(V, name="v_old"), NOTE, V]),
+        ([ID, V], [ID, replace(V, name="v_old"), V]),
+        ([ID, V, NOTE], [ID, replace(V, name="v_old"), NOTE, V]),
+        ([ID, V, V_NEW], [ID, replace(V, after_dropped=True)]),
+        ([ID, V, NOTE, V_NEW], [ID, NOTE, V]),
+    ],
+    ids=[
+        "renamed in turn",
+        "renamed in turn, apart",
+        "renamed and made anew",
+        "renamed and made anew, apart",
+        "dropped and replaced",
+        "dropped and replaced, apart",
+    ],
+)
+def test_a_column_that_has_the_name_of_another_one_now_leaves_nothing_to_apply(
+    old: list[Column], new: list[Column]
+) -> None:
+    drift = found(new, old)
+    assert (drift.doubt, drift.statements, drift.harmless) == (Doubt.UNCLEAR, (), False)
+
+
+def test_a_column_is_dropped_from_between_others_and_from_behind_one_of_another_type() -> None:
+    assert found([ID, replace(NOTE, after_dropped=True)], [ID, V, NOTE]).statements == (START + 'DROP COLUMN "v"',)
+    assert found([ID, replace(NOTE, after_dropped=True)], [ID, NOTE, V]).statements == (START + 'DROP COLUMN "v"',)
+
+
+def test_a_column_is_dropped_from_behind_one_that_stands_behind_an_older_gap() -> None:
+    drift = found([ID, replace(V, after_dropped=True, before_dropped=True)], [ID, V, V_NEW])
+    assert drift.statements == (START + 'DROP COLUMN "v_new"',)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -65,6 +65,7 @@ HARMLESS_PLACES = {
     "engine/relay.py:copy_many": _IN_THE_COPY,
     "engine/replication/pipeline.py:forget": _SETTINGS,
     "engine/replication/pipeline.py:query": _READS,
+    "engine/replication/reshaping.py:_silence": _IN_THE_APPLY,
     "engine/replication/reshaping.py:run": _IN_THE_APPLY,
     "engine/replication/row_path.py:_truncate": _IN_THE_APPLY,
     "engine/replication/spool.py:_end_file": "before `spool.file`",

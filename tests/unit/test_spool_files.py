@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrations_app.engine.replication import frames, spool, spool_form
-from migrations_app.engine.replication.pgoutput import Begin, Commit, Insert, Relation
+from migrations_app.engine.replication.pgoutput import Begin, Commit, Insert, Relation, RelationColumn, decode
 from migrations_app.engine.replication.pgoutput_form import framed
 from migrations_app.engine.replication.receiving import Receiver, SpooledStream
 from migrations_app.engine.replication.spool import Limits, Spool
@@ -212,3 +212,60 @@ def test_files_of_another_slot_or_another_server_do_not_count(tmp_path: Path) ->
         other = Spool(folder, slot=slot, system_id=system, limits=Limits(10**9, 0))
         other.recover()
         assert other.ends is None
+
+
+def _given(receiver_takes: list[bytes], later: list[bytes], folder: Path, begins: int, position: int) -> bytes:
+    """Receive the first buffers, and give all that follows `position`: from the spool, then as it comes."""
+    source = Source([], begins, [])
+    source._pieces = [*receiver_takes, *later]
+    into, left = opened(folder), len(later)
+    receiver = Receiver(
+        cast(Any, source), into, begins, 1, wanted=lambda: len(source._pieces) > left, tell=lambda: None
+    )
+    stream = SpooledStream(cast(Any, source), into, receiver)
+    stream.begin(position, lambda: None)
+    receiver.start()
+    receiver._thread.join(20)
+    receiver.check()
+    data = b""
+    while not (stream.live and source.empty):
+        data += stream.take(0)
+    return data
+
+
+def _described(oid: int, *columns: str) -> bytes:
+    told = tuple(RelationColumn(name, name == "id", 23, -1) for name in columns)
+    return framed(Relation(oid, "s", "t", "d", told), "utf-8")
+
+
+def _insert(oid: int, *values: bytes) -> bytes:
+    return framed(Insert(oid, list(values)), "utf-8")
+
+
+def test_a_table_that_changes_among_rows_is_not_described_too_early_where_a_file_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "FILE_BYTES", 1)
+    first = framed(Begin(100, 0, 1), "utf-8") + _described(1, "id") + _insert(1, b"1")
+    first += framed(Commit(0, 100, 150, 0), "utf-8")
+    second = framed(Begin(200, 0, 2), "utf-8") + _insert(1, b"2") + _described(1, "id", "v") + _insert(1, b"3", b"v")
+    last = framed(Commit(0, 200, 250, 0), "utf-8")
+    data = _given([first + second, last], [], tmp_path / "spool" / "towpath_1", 50, 50)
+    assert len([*(tmp_path / "spool").rglob("*.spool")]) > 1
+    columns, found = 0, []
+    for message in spool_form.messages(data):
+        body = decode(data[message.at + frames.MESSAGE : message.end]) if message.kind != frames.KEEPALIVE else None
+        if isinstance(body, Relation):
+            columns = len(body.columns)
+        elif isinstance(body, Insert):
+            assert len(body.new) == columns
+            found.append(body.new[0])
+    assert found == [b"1", b"2", b"3"]
+
+
+def test_what_is_left_out_to_the_end_of_the_spool_still_describes_what_comes_live(tmp_path: Path) -> None:
+    known = framed(Begin(100, 0, 1), "utf-8") + _described(1, "id") + _insert(1, b"1")
+    known += framed(Commit(0, 100, 150, 0), "utf-8")
+    new = framed(Begin(200, 0, 2), "utf-8") + _insert(1, b"2") + framed(Commit(0, 200, 250, 0), "utf-8")
+    data = _given([known], [new], tmp_path / "spool" / "towpath_1", 50, 150)
+    assert transactions_in(data, 150) == [1]

@@ -23,7 +23,9 @@ from ..wording import NOTHING, Sentence, noun, say, template, verbatim
 _SERVER_DOWN = frozenset(
     {"CONNECT-DNS", "CONNECT-REFUSED", "CONNECT-TIMEOUT", "CONNECT-UNREACHABLE", "CONNECT-STARTING", "NOT-POSTGRES"}
 )
-_GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedColumn)
+GONE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedColumn)
+"""What a server says of something that is not there any more."""
+
 _LOCK_TIMEOUT = "2s"
 _HURRIED_LOCK_TIMEOUT = "100ms"
 _WAITING_SECONDS = 10.0  # Cancel has to end within 30, whatever is locked
@@ -113,7 +115,7 @@ class Cleaner:
         except psycopg.Error as error:
             self.run.ports.control.check()
             self._note_waiting(time.monotonic() - began)
-            if isinstance(error, _GONE):
+            if isinstance(error, GONE):
                 self.run.ports.ledger.removed(item)  # somebody was faster, or the whole table is gone
                 return True
             self.leave(item, verbatim(first_line(error)), unreachable=error.sqlstate is None)

@@ -35,11 +35,12 @@ from .transaction import Transaction
 _FEW_CHANGES = 40  # up to so many go row by row: one statement for a handful of rows costs more than theirs
 _ONCE_CHANGES = 40  # up to so many are sent and committed in one go, without waiting for an answer in between
 _WORTH_CHANGES = 2_000  # a batch of so many goes at once when nothing is under way
-
 _MOST_CHANGES = 20_000
 _MOST_BYTES = 3 << 20
-_ADOPT_SECONDS = 3.0
-_URGENT_SECONDS = 0.2
+_MOST_TABLES = (
+    200  # each is locked with all its indexes: the target's lock table has to hold them beside those of others
+)
+_ADOPT_SECONDS, _URGENT_SECONDS = 3.0, 0.2
 _EPOCH_2000 = 946_684_800
 
 
@@ -120,10 +121,14 @@ class Applier:
         return self.batch.tables if self._final >= self._watermark else {}
 
     @property
+    def _full(self) -> bool:
+        return self.batch.size >= _MOST_BYTES or len(self.batch.tables) >= _MOST_TABLES
+
+    @property
     def due(self) -> int:
         """After how many more changes the end of a transaction has to be followed by `depart`."""
         wanted = _MOST_CHANGES if self._under_way else _WORTH_CHANGES
-        return max(0, wanted - self.batch.changes) if self.batch.size < _MOST_BYTES else 0
+        return 0 if self._full else max(0, wanted - self.batch.changes)
 
     def folding(self, oid: int) -> Folding:
         """Return what takes the next change of a table. Raises EngineError."""
@@ -181,7 +186,7 @@ class Applier:
         self.land()
         message = decode(data[at + MESSAGE : end], 0, self._encoding)
         if isinstance(message, Relation):
-            self._relations.announce(message)
+            self._relations.announce(message, anew=True)
             return
         if isinstance(message, Truncate):
             self._fit(message)
@@ -223,10 +228,7 @@ class Applier:
         self.batch.rows_only = True
 
     def turn(self) -> None:
-        """Between two buffers of the stream: move on what is under way; depart when enough has been collected.
-
-        Raises EngineError.
-        """
+        """Between two buffers: move on what is under way; depart when enough was collected. Raises EngineError."""
         self._pump()
         if self.batch.changes >= _MOST_CHANGES or self.batch.size >= _MOST_BYTES:
             self.depart()

@@ -160,3 +160,18 @@ def renamed(before: Place, now: Place) -> SchemaChanged:
     )
     error.drift = renamed_table(before, now)
     return error
+
+
+def under_other_name(part: Place, top: Place) -> SchemaChanged:
+    """Return the error for a new partition of a table of the task whose name, on the source now, the target lacks."""
+    name = ".".join(top)
+    return SchemaChanged(
+        say(
+            "Table {schema}.{name} is a new partition of a selected table that is called {top} on the source now, and "
+            "otherwise on the target. The sync stopped just before its first change.",
+            schema=part[0],
+            name=part[1],
+            top=name,
+        ),
+        hint=say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
+    )

@@ -194,7 +194,9 @@ class Intake:
         before = changes
         while True:  # a new partition may have further columns, too
             try:
-                return self._applier.folding(oid), before
+                found = self._applier.folding(oid)
+                self._due = min(self._due, self._applier.due)
+                return found, before
             except ShapeAllowed as allowed:
                 self._changes = before
                 self._depart(data, at)  # what came before has the old shape

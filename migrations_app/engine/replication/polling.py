@@ -137,10 +137,11 @@ class Poll:
                     yield found
 
     def _keyless(self) -> list[_Keyless]:
-        known = [table for table in self._tables if not table.set_aside]
+        published = bool(self._run.ports.store.database(self._database.source_name).publication)
+        # What was set aside is published all the same, and its application would be refused all the same.
+        known = [table for table in self._tables if published or not table.set_aside]
         streamed = streamed_tables(Parts(self._run, self._database), self._watch, known)
         tables = {oid: one.place for oid, one in streamed.items()}
-        published = bool(self._run.ports.store.database(self._database.source_name).publication)
         return [_Keyless(tables[oid], published) for oid in sorted(self._watch.without_identity(list(tables)))]
 
     def _there(self) -> dict[Place, Shape]:

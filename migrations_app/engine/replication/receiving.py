@@ -52,7 +52,8 @@ class Receiver:
     ) -> None:
         self._stream, self._spool, self._epoch = stream, spool, epoch
         self._wanted, self._tell = wanted, tell
-        self._relations: dict[int, bytes] = {}
+        self._relations: dict[int, bytes] = {}  # as tables stood where the last whole transaction ended
+        self._further: dict[int, bytes] = {}  # what has been told of them since
         self._in_transaction = False
         self._ends = self._synced = begins
         self._synced_at = self._told_at = time.monotonic()
@@ -138,6 +139,8 @@ class Receiver:
                 raise self._ended(message.mark, data[message.at + 5 : message.end])
             if self._passes(data, message):
                 complete = message.end
+                self._relations |= self._further
+                self._further.clear()
             end = message.end
         if complete:
             self._spool.write(data[:complete], self._ends)
@@ -158,7 +161,7 @@ class Receiver:
         if kind == frames.BEGIN:
             self._in_transaction = True
         elif kind == frames.RELATION:
-            self._relations[spool_form.table_of(data, message)] = data[message.at : message.end]
+            self._further[spool_form.table_of(data, message)] = data[message.at : message.end]
         elif kind == frames.KEEPALIVE:
             reached, urgent = spool_form.wal_end(data, message)
             self._stream.heard(reached, urgent=urgent)
@@ -190,11 +193,15 @@ class Skipping:
             return data
         for message in spool_form.messages(data):
             if self._is_first(data, message):
-                self._over = True
-                return b"".join(self._relations.values()) + data[message.at :]
+                return self.end() + data[message.at :]
             if message.kind == frames.RELATION:
                 self._relations[spool_form.table_of(data, message)] = data[message.at : message.end]
         return b""
+
+    def end(self) -> bytes:
+        """Return the descriptions that were kept back: everything from now on is new. Idempotent."""
+        kept, self._relations, self._over = b"".join(self._relations.values()), {}, True
+        return kept
 
     def _is_first(self, data: bytes, message: spool_form.Message) -> bool:
         """Say whether everything from this message on is new."""
@@ -258,7 +265,8 @@ class SpooledStream:
         if self._skipping.position > self._spool.reached:
             raise SpoolTurn  # what comes now may be on the target already
         self.live = True
-        return self.receiver.rest if self.receiver is not None else b""
+        # One stream describes a table once: it may have done so for nothing but what was left out.
+        return self._skipping.end() + (self.receiver.rest if self.receiver is not None else b"")
 
     def acknowledge(self, position: int) -> None:
         """Take note that everything before `position` is durable on the target."""

@@ -18,7 +18,7 @@ from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..sql import query
 from ..wording import say
-from .explained import renamed
+from .explained import renamed, under_other_name
 from .pgoutput import Relation
 from .pipeline import Pipeline
 from .statements import RowStatements, TargetColumn, TargetTable
@@ -123,15 +123,20 @@ class Relations:
             tops = self._parts.tops.items()
             self._tops = {oid: self._oids[top] for oid, top in tops if top in self._oids}
 
-    def announce(self, relation: Relation) -> None:
-        """Take note of a table's shape. The latest one counts; an equal one changes nothing."""
-        if self._announced.get(relation.oid) != relation:
+    def announce(self, relation: Relation, *, anew: bool = False) -> None:
+        """Take note of a table's shape. The latest one counts; an equal one changes nothing, unless the table is to be
+        looked at `anew`."""
+        if anew or self._announced.get(relation.oid) != relation:
             self._announced[relation.oid] = relation
             self._members.pop(relation.oid, None)
 
     def differs(self, relation: Relation) -> bool:
-        """Say whether a table is known in another shape, in which changes may still wait to be applied."""
-        return self._announced.get(relation.oid, relation) != relation
+        """Say whether a table is known in another shape, in which changes may still wait to be applied.
+
+        So is one that was none of the task's: something happened to it, or the source would not describe it again.
+        """
+        known = self._announced.get(relation.oid, relation)
+        return known != relation or self._members.get(relation.oid, relation) is None
 
     def is_known(self, oid: int) -> bool:
         """Say whether `member` answers without a look at the target."""
@@ -236,6 +241,8 @@ class Relations:
         """
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
+        if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
+            raise under_other_name(place, above[-1])
         if not self._moves([place, *above]):
             return None
         if above and self._parts and self._parts.gathers(above[-1]):
@@ -266,6 +273,10 @@ class Relations:
             ),
             hint=say("Start the migration again to include it."),
         )
+
+    def _is_ours(self, top: tuple[str, str]) -> bool:
+        """Say whether a table of the task is a partition below the one that is called so on the source now."""
+        return any(self._source.ancestors(oid)[-1:] == [top] for oid in (*self._tops, *self._tables))
 
     def _on_target(self, place: tuple[str, str]) -> bool:
         return self._read_target(*self._renaming.place(place)) is not None

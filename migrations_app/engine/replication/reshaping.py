@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..drift import Drift, Leave, Place
+from ..drift import ChangeKind, Drift, Leave, Place
 from ..errors import SchemaChanged
 from ..mapping import renaming_of
+from ..names import qualified, quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
-from ..wording import listing, say
+from ..silencing import asked, silence_statement, triggers_among
+from ..wording import Sentence, listing, say
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
@@ -99,11 +101,14 @@ class Reshaping:
         self._done.add(drift.digest)
         if drift.oid:
             self._ledger.intend(*(self._part(place) for place in drift.above), self._item(drift))
+        self._ledger.intend(*self._renamed_identities(drift))
         doing = say("changing the columns of {schema}.{name}", schema=drift.schema, name=drift.name)
         try:
             pipeline.command(_LOCK_TIMEOUT, context=doing)
             for statement in drift.statements:
                 pipeline.command(statement.encode(pipeline.encoding, "surrogateescape"), context=doing)
+            if drift.oid:
+                self._silence(pipeline, drift, doing)
             pipeline.command(_AS_BEFORE, context=doing)
             pipeline.sync()
             pipeline.drain()
@@ -112,6 +117,33 @@ class Reshaping:
                 raise
             raise _refused(drift, failure.error.diag.message_primary or str(failure.error)) from failure
         self._taken.append((final, drift))
+
+    def _silence(self, pipeline: Pipeline, drift: Drift, doing: Sentence) -> None:
+        """Let no trigger act on the rows of a new partition: it has those of its table."""
+        encoding, role = pipeline.encoding, self._store.database(self._name).replica_role
+        places = [self._renaming.place(one) for one in (*drift.above, (drift.schema, drift.name))]
+        found = pipeline.query(asked(places, replica_role=role).encode(encoding, "surrogateescape"), context=doing)
+        rows = [
+            [(found.get_value(row, column) or b"").decode(encoding, "surrogateescape") for column in range(5)]
+            for row in range(found.ntuples)
+        ]
+        items = triggers_among(self._database, rows)
+        self._ledger.intend(*items)
+        for item in items:
+            pipeline.command(silence_statement(item).encode(encoding, "surrogateescape"), context=doing)
+
+    def _renamed_identities(self, drift: Drift) -> list[LedgerItem]:
+        """Return identity columns that get another name, by which Complete has to make them what they were."""
+        names = {change.old: change.new for change in drift.changes if change.kind is ChangeKind.RENAMED}
+        items = self._ledger.items(Side.TARGET, self._target, {Kind.IDENTITY_STATE}) if names else []
+        found = []
+        for item in items:
+            old, table = item.detail["name"], item.detail["table"]
+            start = f"ALTER TABLE {qualified(item.schema, table)} RENAME COLUMN {quote(old)} TO "
+            if any(statement.startswith(start) for statement in drift.statements):
+                new = names[old]
+                found.append(replace(item, name=f"{table}.{new}", detail={**item.detail, "name": new}))
+        return found
 
     def durable(self, position: int) -> None:
         """Use up the leaves before `position`, and tell what was changed: all of that is on the target for good."""

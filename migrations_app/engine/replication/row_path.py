@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
-from ..wording import listing, say
+from ..wording import Sentence, listing, say
 from .batch import Batch
 from .frames import messages
 from .pgoutput import Begin, Delete, Insert, Message, Relation, Truncate, Update, Values, decode
 from .pipeline import Pipeline
 from .prepared import Prepared
 from .relations import Member, Relations
-from .statements import INSERT, Key, empty_sql, sure, truncate_sql
+from .statements import INSERT, Key, Place, TargetTable, empty_sql, referring_sql, sure, truncate_sql
 from .transaction import Transaction
 
 
@@ -104,17 +104,35 @@ class RowPath:
         tables = self._relations.emptied({oid: member for oid, member in listed if member is not None})
         if not tables:
             return
-        if any(self._relations.watermark(oid) > self._final for oid, _ in listed):
-            # A listed table was copied after this truncation: CASCADE must not reach its rows.
-            statements = [empty_sql(table) for table in tables]
-        else:
-            statements = [truncate_sql(tables, cascade=message.cascade, restart_identity=message.restart_identity)]
         doing = say("emptying {names}", names=listing((f"{one.schema}.{one.name}" for one in tables), len(tables)))
         self._transaction.check_now()
+        above = self._referring(tables, doing)
+        if above is None:
+            statements = [empty_sql(table) for table in tables]
+        else:
+            statements = [truncate_sql(tables, above=above, restart_identity=message.restart_identity)]
         for sql in statements:
-            encoded = sql.encode(self._pipeline.encoding, "surrogateescape")
-            self._pipeline.command(encoded, context=doing)
+            self._pipeline.command(self._encoded(sql), context=doing)
         self._transaction.defer()
+
+    def _referring(self, tables: list[TargetTable], doing: Sentence) -> list[Place] | None:
+        """Return what has to be emptied with these tables because foreign keys lead from there to them: partitioned
+        tables whose partitions are among them.
+
+        None: TRUNCATE would be refused, since another table refers to them. All that CASCADE emptied and is of the
+        task is listed, so that other one is left out, or was copied after this, and keeps its rows.
+        """
+        found = self._pipeline.query(self._encoded(referring_sql(tables)), context=doing)
+        rows = [[found.get_value(row, column) or b"" for column in range(3)] for row in range(found.ntuples)]
+        if any(whole != b"t" for _, _, whole in rows):
+            return None
+        codec = self._pipeline.encoding
+        return [
+            (schema.decode(codec, "surrogateescape"), name.decode(codec, "surrogateescape")) for schema, name, _ in rows
+        ]
+
+    def _encoded(self, sql: str) -> bytes:
+        return sql.encode(self._pipeline.encoding, "surrogateescape")
 
 
 def _statement(member: Member, message: Insert | Update | Delete) -> tuple[Key, Values]:

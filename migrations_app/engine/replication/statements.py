@@ -7,20 +7,22 @@ values are NULL, so that equal shapes share one prepared statement.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import SourceError
-from ..names import qualified, quote
+from ..names import literal, qualified, quote
 from ..wording import say
 from .pgoutput import UNCHANGED, Delete, Insert, Relation, RelationColumn, Update, Values
 
+Place = tuple[str, str]
 Key = tuple[object, ...]
 INSERT: Key = ("insert",)
 UPDATE: Key = ("update",)
 DELETE: Key = ("delete",)
 
 _SHOWN_CHARACTERS = 60
+_PADDED_OID = 1042  # character without a length keeps trailing blanks, and its cast to text drops them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,9 @@ class RowStatements:
         parts = []
         for at, is_null in enumerate(nulls):
             if is_null:
-                parts.append(f"{self._names[at]} IS NULL")
+                # IS NULL is true of a composite value with nothing but NULLs in it, too.
+                null = "IS NULL" if self.columns[at].builtin else "IS NOT DISTINCT FROM NULL"
+                parts.append(f"{self._names[at]} {null}")
                 continue
             parts.append(self._same(at, number))
             number += 1
@@ -198,9 +202,15 @@ class RowStatements:
         return f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
 
     def _same(self, at: int, number: int) -> str:
-        """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all."""
+        """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all.
+
+        By every character of it: the column's own collation may take different texts for equal.
+        """
         column = self.columns[at]
-        same_text = f"{self._names[at]}::text = CAST(${number} AS {column.type_name})::text"
+        texts = [self._names[at], f"CAST(${number} AS {column.type_name})"]
+        padded = column.element_oid == _PADDED_OID
+        here, there = (f"pg_catalog.concat({one})" if padded else f"{one}::text" for one in texts)
+        same_text = f'{here} COLLATE pg_catalog."C" = {there}'
         if not column.comparable:
             return same_text
         equal = self._equals(at, number)
@@ -248,10 +258,34 @@ def _shown(value: bytes | None) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
-def truncate_sql(tables: Sequence[TargetTable], *, cascade: bool, restart_identity: bool) -> str:
-    """Return one TRUNCATE of all `tables`: the foreign keys between them allow it only together."""
-    names = ", ".join(map(_with_all_rows, tables))
-    return f"TRUNCATE {names}{' RESTART IDENTITY' if restart_identity else ''}{' CASCADE' if cascade else ''}"
+def truncate_sql(tables: Sequence[TargetTable], *, above: Iterable[Place] = (), restart_identity: bool) -> str:
+    """Return one TRUNCATE of all `tables`: the foreign keys between them allow it only together.
+
+    `above`: (schema, name) of partitioned tables all of whose partitions are among them.
+    """
+    names = [*map(_with_all_rows, tables), *(qualified(*place) for place in above)]
+    return f"TRUNCATE {', '.join(names)}{' RESTART IDENTITY' if restart_identity else ''}"
+
+
+def referring_sql(tables: Sequence[TargetTable]) -> str:
+    """Return a query for the tables that are not among `tables`, and from which a foreign key leads to one of them.
+
+    Columns: schema, name, and whether it is a partitioned table all of whose partitions are among `tables`.
+    """
+    names = ", ".join(literal(qualified(table.schema, table.name)) for table in tables)
+    return (
+        f"WITH RECURSIVE emptied(oid) AS (SELECT unnest(ARRAY[{names}]::pg_catalog.regclass[])::oid"  # noqa: S608 - quoted
+        " UNION SELECT i.inhrelid FROM emptied e JOIN pg_catalog.pg_class c ON c.oid = e.oid AND c.relkind = 'p'"
+        " JOIN pg_catalog.pg_inherits i ON i.inhparent = e.oid"
+        "), down(top, oid) AS (SELECT DISTINCT k.conrelid, k.conrelid FROM pg_catalog.pg_constraint k"
+        " WHERE k.contype = 'f' AND k.confrelid IN (SELECT oid FROM emptied)"
+        " AND k.conrelid NOT IN (SELECT oid FROM emptied)"
+        " UNION SELECT d.top, i.inhrelid FROM down d JOIN pg_catalog.pg_inherits i ON i.inhparent = d.oid)"
+        " SELECT n.nspname, c.relname, NOT EXISTS (SELECT FROM down d JOIN pg_catalog.pg_class l ON l.oid = d.oid"
+        " WHERE d.top = c.oid AND l.relkind <> 'p' AND l.oid NOT IN (SELECT oid FROM emptied))"
+        " FROM (SELECT DISTINCT top FROM down) o JOIN pg_catalog.pg_class c ON c.oid = o.top"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    )
 
 
 def empty_sql(table: TargetTable) -> str:

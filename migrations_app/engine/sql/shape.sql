@@ -1,6 +1,6 @@
 -- Columns of tables in their order, with what a statement that makes or changes one needs. Locks no table.
 -- filled = what rows hold that were there before the column was added with a default, as text (since 11).
--- A table without columns is one row of NULLs. after_dropped = a column that is gone stood directly before it.
+-- A table without columns is one row of NULLs. after_dropped, before_dropped = a column that is gone stood directly before it, or behind it.
 -- :parameters oids (oid[]; NULL: all), schema, name (NULL: all)   :versions 11+   (newer columns are read through row_to_json so that older servers parse it)
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
        CASE WHEN a.atthasdef AND coalesce(w.newer ->> 'attgenerated', '') = '' THEN
@@ -9,7 +9,8 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text, pg_cata
                    FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace m ON m.oid = o.collnamespace
                   WHERE o.oid = a.attcollation AND o.oid <> t.typcollation), ''),
        coalesce(w.newer ->> 'attidentity', ''), coalesce(w.newer ->> 'attgenerated', ''), CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
-       EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum - 1 AND b.attnum > 0 AND b.attisdropped)
+       EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum - 1 AND b.attnum > 0 AND b.attisdropped),
+       EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum + 1 AND b.attisdropped)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
