@@ -36,7 +36,7 @@ from .restore import (
     set_owners,
 )
 from .rights import restore_rights
-from .sequences import OwnSequences, carry_over, read_sequences
+from .sequences import OwnSequences, carry_over, closed_sequences, list_sequences, with_states
 from .silencing import quiet_events
 from .target_database import restore_settings
 from .target_objects import kept, made_after_keys, record, some
@@ -316,7 +316,9 @@ def refresh_matviews(
 
 
 def _refresh_text(entry: Entry) -> bytes:
-    return b"REFRESH MATERIALIZED VIEW " + qualified(entry.schema, entry.tag).encode() + b";"
+    """Return the statement; it reads what its owner may see, as on the source: our sessions refuse row security."""
+    statement = b"REFRESH MATERIALIZED VIEW " + qualified(entry.schema, entry.tag).encode() + b";"
+    return b"SET LOCAL row_security = on;\n" + statement
 
 
 def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
@@ -344,7 +346,9 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
         return
     try:
         with run.sessions.session(Side.SOURCE, database.source_name) as source:
-            wanted = [item for item in read_sequences(source) if archive.renaming.place(item.key) in ours]
+            listed = [item for item in list_sequences(source) if archive.renaming.place(item.key) in ours]
+            closed = closed_sequences(source)
+            wanted = with_states(source, [item for item in listed if item.key not in closed])
     except psycopg.errors.InsufficientPrivilege as error:
         run.ports.store.event(
             "warning",
@@ -352,6 +356,9 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
             say("Sequences of the source cannot be read: {reason}", reason=first_line(error)),
         )
         return
+    if refused := [".".join(item.key) for item in listed if item.key in closed]:
+        text = say("Sequences of the source cannot be read: {reason}", reason=some(refused))
+        run.ports.store.event("warning", "SEQUENCES-UNREAD", text)
     own = OwnSequences(run, database)
     verdicts = carry_over(wanted, connection, own, run.ports.control.check, archive.renaming)
     behind = [

@@ -147,6 +147,16 @@ def test_empty_tables_are_kept_with_what_they_have_and_filled(
     assert notes == ["comment: none on the source, mine on the target"]
 
 
+def test_an_index_of_a_table_that_is_kept_stays_what_it_is(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP + "DROP INDEX by_b; CREATE INDEX by_b ON a (b) INCLUDE (m)")
+    store = migrate(choose(plan, "keep"))
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        definition = connection.execute("SELECT pg_get_indexdef('by_b'::regclass)").fetchone()
+    assert definition == ("CREATE INDEX by_b ON public.a USING btree (b) INCLUDE (m)",)
+    notes = [note for notes in store.notes.values() for note in notes]
+    assert [(note.title, note.what.partition(":")[0]) for note in notes] == [("index by_b on public.a", "definition")]
+
+
 def test_rows_that_are_to_be_kept_are_not_touched(plan: Plan, target_cluster: Cluster) -> None:
     there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999);" + OTHERS)
     result = look(choose(plan, "keep"))

@@ -290,3 +290,20 @@ def test_code_of_a_source_owner_does_not_run_with_our_rights(
     with target_cluster.connect(target_db) as connection:
         assert column(connection, "SELECT relispopulated FROM pg_class WHERE relname = 'lure'") == [True]
         assert column(connection, "SELECT rolname FROM pg_roles WHERE rolname = 'trojan'") == []
+
+
+def test_a_materialized_view_holds_what_its_owner_may_see(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE public.guarded (id int, mine bool); INSERT INTO public.guarded VALUES (1, true), (2, false);"
+            "ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY; GRANT SELECT ON public.guarded TO awkward_owner;"
+            "CREATE POLICY own ON public.guarded TO awkward_owner USING (mine);"
+            "CREATE MATERIALIZED VIEW public.seen AS SELECT id FROM public.guarded WITH NO DATA;"
+            "ALTER MATERIALIZED VIEW public.seen OWNER TO awkward_owner; REFRESH MATERIALIZED VIEW public.seen"
+        )
+    with running(plan) as run:
+        migrate(run)
+        assert "MATVIEW-EMPTY" not in {code for _, code, _ in fakes(run.ports)[1].events}
+    with target_cluster.connect(database.target_name) as connection:
+        assert column(connection, "SELECT id FROM public.seen") == [1]
