@@ -116,7 +116,6 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
     TargetError when a key cannot be built; anything else that the target refuses is listed in an event.
     """
     ids = hanging_on(archive, tables)
-    active = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
 
     def theirs(entries: list[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.dump_id in ids]
@@ -127,7 +126,7 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         remember(run, database, build_missing(run, connection, archive, indexes))
         _restore_plain(run, database, connection, theirs(_plain(archive)), theirs(archive.of_type("STATISTICS")))
         if not _defers_active(run, database):
-            remember(run, database, run_entries(run, connection, theirs(active), _LISTED))
+            remember(run, database, run_entries(run, connection, theirs(_triggers_and_rules(archive)), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
         comments = theirs(_comments(run, database, connection, archive))
         remember(run, database, run_entries(run, connection, comments, _LISTED))
@@ -185,6 +184,13 @@ def _is_active(entry: Entry) -> bool:
     return entry.type in _ACTIVE and not entry.definition.startswith(b"CREATE OR REPLACE VIEW")
 
 
+def _triggers_and_rules(archive: Archive) -> list[Entry]:
+    """Return those that act on rows. The states of triggers that partitions have from the whole table come last: a dump
+    does not know on which trigger further up they depend."""
+    found = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
+    return sorted(found, key=lambda one: one.type == "TRIGGER" and one.definition.lstrip().startswith(b"ALTER "))
+
+
 def _plain(archive: Archive) -> list[Entry]:
     """Return the entries that neither act on rows nor guard access, such as attachments of partition indexes."""
     return [
@@ -232,8 +238,7 @@ def _build_late(run: Run, database: DatabasePlan, archive: Archive) -> None:
 def _restore_active(
     run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, prove: bool = True
 ) -> None:
-    entries = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
-    remember(run, database, run_entries(run, connection, entries, _LISTED))
+    remember(run, database, run_entries(run, connection, _triggers_and_rules(archive), _LISTED))
     restore_foreign_keys(run, database, connection, archive, prove=prove)
 
 

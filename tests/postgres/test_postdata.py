@@ -292,6 +292,24 @@ def test_code_of_a_source_owner_does_not_run_with_our_rights(
         assert column(connection, "SELECT rolname FROM pg_roles WHERE rolname = 'trojan'") == []
 
 
+def test_a_partition_two_levels_down_has_the_trigger_in_its_own_state(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE public.z_top (id int) PARTITION BY LIST (id);"
+            "CREATE TABLE public.y_middle PARTITION OF public.z_top FOR VALUES IN (1) PARTITION BY LIST (id);"
+            "CREATE TABLE public.a_leaf PARTITION OF public.y_middle FOR VALUES IN (1);"
+            "CREATE FUNCTION public.stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            "CREATE TRIGGER t BEFORE INSERT ON public.z_top FOR EACH ROW EXECUTE FUNCTION public.stay();"
+            "ALTER TABLE public.a_leaf ENABLE REPLICA TRIGGER t"
+        )
+    with running(plan) as run:
+        migrate(run)
+    with target_cluster.connect(database.target_name) as connection:
+        states = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 't' ORDER BY tgrelid::regclass::text"
+        assert column(connection, states) == ["R", "O", "O"]
+
+
 def test_a_materialized_view_holds_what_its_owner_may_see(source_cluster, target_cluster, plan):
     (database,) = plan.databases
     with source_cluster.connect(database.source_name) as connection:
