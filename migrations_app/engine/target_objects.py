@@ -101,6 +101,8 @@ def claim(
                 names=some(e.label for e in kept_as_is),
             ),
         )
+    types = {(entry.schema, entry.tag) for entry in taken if entry.type == "TYPE"}
+    entries = [one for one in entries if one.type != "SHELL TYPE" or (one.schema, one.tag) not in types]
     skipped = {entry.dump_id for entry in taken}
     used = {entry.dump_id for entry in kept_as_is}
     entries = [entry for entry in entries if entry.dump_id not in skipped and not hangs_on(entry, used)]
