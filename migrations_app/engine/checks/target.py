@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..catalog import read_tables
+from ..large_object_numbers import Span, windows
 from ..layouts import descendants
 from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified, quote
@@ -343,6 +344,34 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
             say("They are neither touched nor compared. Take an empty database if the target is to equal the source."),
         )
     return passed(say("{target_name} holds nothing else.", target_name=database.target_name))
+
+
+@item(
+    "target-large-objects",
+    "Numbers of large objects are free",
+    Group.TARGET,
+    "Large objects keep their numbers, which the target database must not have given to others.",
+    per_database=True,
+)
+def target_large_objects(context: Context, database: DatabasePlan) -> Finding:
+    """Look for large objects of the target that have the number of one that will be migrated."""
+    name = database.source_name
+    moves = context.whole_database(name) and context.plan.selection.mode(name) == "data"
+    if not moves or not context.target_exists(database):
+        return passed(say("No large object is in the way."))
+    source, target = context.source(name), context.target(database.target_name)
+    for window in windows(source, target, Span(), context.control.check):
+        if taken := sorted(window.here.intersection(window.there)):
+            return failed(
+                say(
+                    "{name} has large objects with the numbers of the source's: {names}.",
+                    name=database.target_name,
+                    names=listing(map(str, taken), 10),
+                ),
+                say("They are kept whatever is chosen. Remove them there, or choose another target database."),
+                lines(f"SELECT lo_unlink({number});" for number in taken),
+            )
+    return passed(say("No large object is in the way."))
 
 
 @item(
