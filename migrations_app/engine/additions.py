@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 import psycopg
 
-from .archive import TABLE_TYPES, Archive, archive_of_all, open_archive, required
+from .archive import Archive, archive_of_all, open_archive
 from .catalog import Table, moving_tables, read_tables
+from .choosing import TABLE_TYPES, required
 from .connect import Connection
 from .copy_plan import made_tables
 from .drift import NewTable, Place
@@ -140,7 +141,7 @@ def _restore(run: Run, database: DatabasePlan, archive: Archive, tree: list[Tabl
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
         entries = _missing(archive, tables, existing(connection), made_tables(run, database))
-        entries = claim(run, database, connection, entries)
+        entries = claim(run, database, connection, entries, along=archive.along)
         _run(run, connection, entries)
         helpers = _helpers(archive, oids, existing(connection))
         record(run, database, helpers)

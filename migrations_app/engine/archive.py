@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
+from .choosing import choose, coming_along
 from .connect import Connection, translate
 from .errors import SourceError
 from .failpoints import durable
@@ -33,7 +34,6 @@ from .sql import query
 from .toc import Entry, read_archive
 from .wording import say
 
-TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
 # What is not an object of the database, cannot be carried, or belongs to the server as a whole.
 _NEVER = frozenset(
     {
@@ -72,7 +72,8 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class LateCheck:
-    """A check whose function reads other tables. `definition` begins with CHECK; all under the target's names."""
+    """A check whose function reads other tables, or which old rows may break. `definition` begins with CHECK; all under
+    the target's names."""
 
     schema: str
     table: str
@@ -107,6 +108,10 @@ class Archive:
     late: frozenset[tuple[int, int]] = frozenset()
     """(catalog, oid) of indexes that must not be built before the rows of all tables are there: see `late`."""
     late_checks: tuple[LateCheck, ...] = ()
+    along: frozenset[int] = frozenset()
+    """Dump ids of what nobody has selected: it is made because it may be needed, and never in place of another."""
+    bare: frozenset[int] = frozenset()
+    """Dump ids of selected tables whose rows do not move."""
 
     def section(self, section: str) -> list[Entry]:
         """Return the entries of `pre-data` or `post-data`."""
@@ -214,21 +219,27 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
             return selection.includes(name, entry.schema, entry.tag)
         return entry.oid in wanted
 
-    kept = {entry.dump_id for entry in entries}
+    kept, along, bare = {entry.dump_id for entry in entries}, set[int](), set[int]()
     if not whole:
         moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
         keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
         kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys)
+        along = coming_along(entries, kept, is_wanted, partial(selection.includes, name))
+        without_rows = wanted - {table.oid for table in moving}
+        bare = {entry.dump_id for entry in entries if entry.type == "TABLE" and entry.oid in without_rows}
     populated = [
         (schema, view)
         for schema, view in connection.execute(_POPULATED.encode()).fetchall()
         if selection.mode(name, str(schema), str(view)) != "structure"
     ]
     places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
-    late = connection.execute(query("late_objects")).fetchall()
+    with connection.transaction(force_rollback=True):  # to write a definition locks its table until the end
+        late = connection.execute(query("late_objects")).fetchall()
     return json.dumps(
         {
             "kept": sorted(kept),
+            "along": sorted(along),
+            "bare": sorted(bare),
             "places": list(map(list, places)),
             "populated": list(map(list, populated)),
             "late": list(map(list, late)),
@@ -326,6 +337,8 @@ def _load(
             for kind, _, _, schema, table, name, definition in known.get("late", ())
             if kind == "check"
         ),
+        along=frozenset(known.get("along", ())),
+        bare=frozenset(known.get("bare", ())),
     )
 
 
@@ -339,60 +352,3 @@ def _by_table(
             key = (place.schema, place.table)
             found[key] = (*found.get(key, ()), entry)
     return found
-
-
-def choose(
-    entries: list[Entry],
-    is_wanted: Callable[[Entry], bool],
-    blocked: Collection[tuple[int, int]] = (),
-) -> set[int]:
-    """Return the dump ids to restore when only some tables are wanted.
-
-    Everything else stays unless it hangs on a table that is left out. A table that a wanted one needs (a parent by
-    inheritance, a row type) is restored as well, and stays empty. An owned sequence does not pull its owner's table.
-    `blocked` are (catalog, oid) of what cannot be restored because it hangs on something outside of the archive.
-    """
-    by_id = {entry.dump_id: entry for entry in entries}
-    needed = required(entries, is_wanted)
-    kept: set[int] = set()
-    for entry in entries:
-        if (entry.class_oid, entry.oid) in blocked:
-            continue
-        if entry.dump_id in needed or (entry.type not in TABLE_TYPES and _stands(entry, kept, by_id)):
-            kept.add(entry.dump_id)
-    return kept
-
-
-def required(entries: Sequence[Entry], is_wanted: Callable[[Entry], bool]) -> set[int]:
-    """Return the dump ids of the wanted tables, of their defaults, and of everything that has to exist before those."""
-    by_id = {entry.dump_id: entry for entry in entries}
-    needed = {entry.dump_id for entry in entries if entry.type in TABLE_TYPES and is_wanted(entry)}
-    while True:
-        before = len(needed)
-        needed |= {e.dump_id for e in entries if e.type == "DEFAULT" and _on_needed_table(e, needed, by_id)}
-        for entry in reversed(entries):
-            if entry.dump_id in needed:
-                needed.update(_hard(entry, by_id))
-        if len(needed) == before:
-            return needed
-
-
-def _on_needed_table(entry: Entry, needed: set[int], by_id: dict[int, Entry]) -> bool:
-    return any(on in needed and by_id[on].type in TABLE_TYPES for on in entry.depends_on if on in by_id)
-
-
-def _is_free_sequence(entry: Entry) -> bool:
-    return entry.type == "SEQUENCE" and entry.definition.startswith(b"CREATE SEQUENCE")
-
-
-def _hard(entry: Entry, by_id: dict[int, Entry]) -> list[int]:
-    """What must exist before the entry: all that it names, but for the owner of a sequence."""
-    found = [on for on in entry.depends_on if on in by_id]
-    return [on for on in found if by_id[on].type not in TABLE_TYPES] if _is_free_sequence(entry) else found
-
-
-def _stands(entry: Entry, kept: set[int], by_id: dict[int, Entry]) -> bool:
-    needs = [on for on in entry.depends_on if on in by_id]
-    if entry.type == "SEQUENCE OWNED BY":  # names only the sequence: its owner is the sequence's table
-        needs = [*needs, *(on for sequence in needs for on in by_id[sequence].depends_on if on in by_id)]
-    return all(on in kept for on in needs)

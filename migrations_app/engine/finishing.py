@@ -21,7 +21,17 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
-from .sequences import OwnSequences, Sequence, carry_over, read_sequences, selected_sequences, verdicts
+from .sequences import (
+    OwnSequences,
+    Sequence,
+    carry_over,
+    closed_sequences,
+    list_sequences,
+    selected_sequences,
+    unread,
+    verdicts,
+    with_states,
+)
 from .silencing import quiet_events
 from .target_objects import some
 from .user_mappings import fill_late
@@ -125,7 +135,7 @@ class Finisher:
     def _set_sequences(self, source: Connection, target: Connection) -> list[TableDifference]:
         own = OwnSequences(self._run, self._database)
         try:
-            wanted = self._wanted_sequences(source, own)
+            wanted, closed = self._wanted_sequences(source, own)
         except psycopg.errors.InsufficientPrivilege as error:
             words = verbatim(first_line(error))
             return [TableDifference(schema="", name=say("sequences"), verdict="not_compared", reason=words)]
@@ -134,11 +144,12 @@ class Finisher:
         differing = [item for item in carried if item.verdict not in FINE] or [
             item for item in verdicts(wanted, target, renaming) if item.verdict != "equal"
         ]
+        not_read = [unread(item) for item in closed]
         if differing:
             self._tell_ahead([item for item in differing if item.verdict == AHEAD])
-            return differing
+            return differing + not_read
         name = say("{number} × sequence value", number=len(wanted))
-        return [TableDifference(schema="", name=name, verdict="equal")] if wanted else []
+        return [*([TableDifference(schema="", name=name, verdict="equal")] if wanted else []), *not_read]
 
     def _tell_ahead(self, ahead: list[TableDifference]) -> None:
         if ahead:
@@ -151,17 +162,21 @@ class Finisher:
             )
             self._run.ports.store.event("warning", "SEQUENCES-AHEAD", text)
 
-    def _wanted_sequences(self, source: Connection, own: OwnSequences) -> list[Sequence]:
-        """Return those that belong to the task by the selection, and those that the restore has made for it."""
+    def _wanted_sequences(self, source: Connection, own: OwnSequences) -> tuple[list[Sequence], list[Sequence]]:
+        """Return those that belong to the task by the selection, and those that the restore has made for it; apart from
+        them those of the selection that the account may not read. What nobody can read was told with the structure."""
         run, name = self._run, self._database.source_name
-        sequences = read_sequences(source)
+        sequences = list_sequences(source)
         if not sequences:
-            return []
+            return [], []
         tables, _ = tables_in_scope(run, self._database, list_tables(source))
         names = {(table.schema, table.name) for table in tables}
         selected = {item.key for item in selected_sequences(sequences, names, run.plan.selection, name)}
         renaming = renaming_of(run, self._database)
-        return [item for item in sequences if item.key in selected or renaming.place(item.key) in own.made]
+        wanted = [item for item in sequences if item.key in selected or renaming.place(item.key) in own.made]
+        closed = closed_sequences(source)
+        readable = with_states(source, [item for item in wanted if item.key not in closed])
+        return readable, [item for item in wanted if item.key in selected and closed.get(item.key)]
 
     def _restore_states(self) -> None:
         ledger = self._run.ports.ledger

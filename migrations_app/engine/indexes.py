@@ -19,6 +19,7 @@ from .mapping import renaming_of
 from .names import qualified
 from .outcome import Run, knobs
 from .plan import DatabasePlan, Side
+from .ports import Kind
 from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
 from .target_objects import some
@@ -266,6 +267,8 @@ def build_missing(
                 continue
             if index and _may_adopt(entry, index):
                 manner = _ADOPTING
+            elif index and index.valid and _is_theirs(run, connection, place):
+                continue  # what is other than on the source is noted
             elif index:
                 _remove(run, connection, entry, place, index)
         failure = run_one(run, connection, entry, manner)
@@ -301,6 +304,12 @@ def _is_whole(entry: Entry, index: Index) -> bool:
 def _may_adopt(entry: Entry, index: Index) -> bool:
     """Say whether an index that stands is exactly what `build_apart` makes for this key."""
     return index.valid and index.kind == "i" and _key_index(entry) == index.definition.encode()
+
+
+def _is_theirs(run: Run, connection: Connection, place: Place) -> bool:
+    """Say whether a table was there before, and is used as it is."""
+    items = run.ports.ledger.items(Side.TARGET, connection.info.dbname, {Kind.ADOPTED})
+    return any((item.schema, item.name) == (place.schema, place.table) for item in items)
 
 
 def _remove(run: Run, connection: Connection, entry: Entry, place: Place, index: Index) -> None:

@@ -1,4 +1,5 @@
-"""Checks whose functions read other tables: the rows come without them, and they are put back when all tables are full.
+"""Checks whose functions read other tables, or tell the time: the rows come without them, and they are put back when
+all tables are full. One that old rows break stays unproved, which is told.
 
 Indexes of that kind are kept apart by the archive itself: one that is built too early has wrong entries, without an
 error.

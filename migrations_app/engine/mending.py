@@ -167,9 +167,12 @@ def _role(name: str) -> str:
     return quote(name) if name else "PUBLIC"
 
 
-def owner_statement(entry: Entry | None) -> str:
+def owner_statement(one: Difference, entry: Entry | None) -> str:
     """Return the SQL that gives an object the owner that it has on the source; '' when the object is not known."""
-    return owner_text(entry).decode(errors="replace") if entry and entry.owner and entry.drop else ""
+    if one.thing.kind == "database":
+        return f"ALTER DATABASE {quote(one.thing.name)} OWNER TO {quote(str(one.source))};"
+    known = entry is not None and entry.owner and (entry.drop or entry.type == "SCHEMA")
+    return owner_text(entry).decode(errors="replace") if entry and known else ""
 
 
 def comment_entry(archive: Archive, thing: Thing, entry: Entry | None) -> Entry | None:

@@ -6,14 +6,15 @@ empties the tables, and uses everything else as it is. `recreate` drops them, al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable
 
 import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import ConflictError
 from .failpoints import durable
-from .layouts import Layouts, detail_of, layouts_of
+from .layouts import Layouts, descendants, detail_of, layouts_of, read_branches
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -175,31 +176,68 @@ def _roots(connection: Connection, tables: list[tuple[str, str]]) -> list[tuple[
     return [root for root, leaves in below.items() if leaves <= ours]
 
 
-def drop_taken(run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry]) -> None:
-    """Drop these objects of the target in one transaction: all of them, or none. Never cascades.
+def drop_taken(
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    taken: list[Entry],
+    along: Collection[Entry] = (),
+    standing: Callable[[], set[int]] = set,
+) -> None:
+    """Drop these objects of the target in one transaction: all of them, or none. Never cascades, but partitions go with
+    their tables, also those that the source does not have, and those of `along` that need what is dropped.
 
-    Raises ConflictError when something that is not to be dropped depends on one of them.
+    `standing` says which of `along` are there (dump ids). Raises ConflictError when something that is not to be dropped
+    depends on one of them.
     """
     tables = {(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"}
+    if not taken:
+        return
+    with_them = sorted(descendants(read_branches(connection), tables) - tables) if tables else []
     try:
         with durable("target.drop", "taken"), connection.transaction():
             for schema, table, name in _keys_between(connection, tables):
                 _try(connection, f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}")
             drops = [entry.drop.decode(errors="replace").strip() for entry in reversed(taken)]
-            _drop_all(run, connection, drops, lambda: _parts_of(connection, tables))
+            _drop_all(
+                run,
+                connection,
+                drops,
+                lambda: [*_dependants(connection, drops, along, standing), *_parts_of(connection, tables)],
+            )
     except psycopg.Error as error:
         raise _in_the_way(run, database, error, _NOT_DROPPED) from error
+    left = standing()
+    _tell_dropped(run, database, [*taken, *(entry for entry in along if entry.dump_id not in left)], with_them)
+
+
+def _tell_dropped(run: Run, database: DatabasePlan, taken: list[Entry], with_them: list[tuple[str, str]]) -> None:
     run.ports.store.event(
         "warning",
         "DST-DROPPED",
         say(
             "{objects} of {target_name} were there before and were dropped, as was confirmed: {names}.",
-            objects=count(len(taken), "{number} object", "{number} objects"),
+            objects=count(len(taken) + len(with_them), "{number} object", "{number} objects"),
             target_name=database.target_name,
-            names=_some((entry.schema, entry.tag) for entry in taken),
+            names=_some([*with_them, *((entry.schema, entry.tag) for entry in taken)]),
         ),
-        objects=[entry.label for entry in taken[:500]],
+        objects=[*(".".join(place) for place in with_them), *(entry.label for entry in taken)][:500],
     )
+
+
+def _dependants(
+    connection: Connection, drops: Iterable[str], along: Collection[Entry], standing: Callable[[], set[int]]
+) -> list[str]:
+    """Return what drops those of `along` that go when these statements cascade; they are only tried, and undone."""
+    if not along:
+        return []
+    with connection.transaction(force_rollback=True):
+        for drop in drops:
+            with contextlib.suppress(psycopg.Error):  # not every kind of object has something that depends on it
+                _try(connection, drop.removesuffix(";").removesuffix(" CASCADE") + " CASCADE")
+        left = standing()
+    gone = [entry for entry in along if entry.dump_id not in left]
+    return [entry.drop.decode(errors="replace").strip() for entry in reversed(gone)]
 
 
 def _drop_all(run: Run, connection: Connection, statements: list[str], parts: Callable[[], list[str]]) -> None:

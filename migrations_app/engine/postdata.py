@@ -36,7 +36,7 @@ from .restore import (
     set_owners,
 )
 from .rights import restore_rights
-from .sequences import OwnSequences, carry_over, read_sequences
+from .sequences import OwnSequences, carry_over, closed_sequences, list_sequences, with_states
 from .silencing import quiet_events
 from .target_database import restore_settings
 from .target_objects import kept, made_after_keys, record, some
@@ -116,7 +116,6 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
     TargetError when a key cannot be built; anything else that the target refuses is listed in an event.
     """
     ids = hanging_on(archive, tables)
-    active = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
 
     def theirs(entries: list[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.dump_id in ids]
@@ -127,7 +126,7 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         remember(run, database, build_missing(run, connection, archive, indexes))
         _restore_plain(run, database, connection, theirs(_plain(archive)), theirs(archive.of_type("STATISTICS")))
         if not _defers_active(run, database):
-            remember(run, database, run_entries(run, connection, theirs(active), _LISTED))
+            remember(run, database, run_entries(run, connection, theirs(_triggers_and_rules(archive)), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
         comments = theirs(_comments(run, database, connection, archive))
         remember(run, database, run_entries(run, connection, comments, _LISTED))
@@ -185,6 +184,13 @@ def _is_active(entry: Entry) -> bool:
     return entry.type in _ACTIVE and not entry.definition.startswith(b"CREATE OR REPLACE VIEW")
 
 
+def _triggers_and_rules(archive: Archive) -> list[Entry]:
+    """Return those that act on rows. The states of triggers that partitions have from the whole table come last: a dump
+    does not know on which trigger further up they depend."""
+    found = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
+    return sorted(found, key=lambda one: one.type == "TRIGGER" and one.definition.lstrip().startswith(b"ALTER "))
+
+
 def _plain(archive: Archive) -> list[Entry]:
     """Return the entries that neither act on rows nor guard access, such as attachments of partition indexes."""
     return [
@@ -232,8 +238,7 @@ def _build_late(run: Run, database: DatabasePlan, archive: Archive) -> None:
 def _restore_active(
     run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, prove: bool = True
 ) -> None:
-    entries = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
-    remember(run, database, run_entries(run, connection, entries, _LISTED))
+    remember(run, database, run_entries(run, connection, _triggers_and_rules(archive), _LISTED))
     restore_foreign_keys(run, database, connection, archive, prove=prove)
 
 
@@ -316,7 +321,9 @@ def refresh_matviews(
 
 
 def _refresh_text(entry: Entry) -> bytes:
-    return b"REFRESH MATERIALIZED VIEW " + qualified(entry.schema, entry.tag).encode() + b";"
+    """Return the statement; it reads what its owner may see, as on the source: our sessions refuse row security."""
+    statement = b"REFRESH MATERIALIZED VIEW " + qualified(entry.schema, entry.tag).encode() + b";"
+    return b"SET LOCAL row_security = on;\n" + statement
 
 
 def _report_refresh(run: Run, database: DatabasePlan, failures: list[Failure]) -> None:
@@ -344,7 +351,9 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
         return
     try:
         with run.sessions.session(Side.SOURCE, database.source_name) as source:
-            wanted = [item for item in read_sequences(source) if archive.renaming.place(item.key) in ours]
+            listed = [item for item in list_sequences(source) if archive.renaming.place(item.key) in ours]
+            closed = closed_sequences(source)
+            wanted = with_states(source, [item for item in listed if item.key not in closed])
     except psycopg.errors.InsufficientPrivilege as error:
         run.ports.store.event(
             "warning",
@@ -352,6 +361,9 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
             say("Sequences of the source cannot be read: {reason}", reason=first_line(error)),
         )
         return
+    if refused := [".".join(item.key) for item in listed if item.key in closed]:
+        text = say("Sequences of the source cannot be read: {reason}", reason=some(refused))
+        run.ports.store.event("warning", "SEQUENCES-UNREAD", text)
     own = OwnSequences(run, database)
     verdicts = carry_over(wanted, connection, own, run.ports.control.check, archive.renaming)
     behind = [

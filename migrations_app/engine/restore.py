@@ -7,7 +7,7 @@ fails are its entries run one by one, to find the one to blame; then a failure i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -45,6 +45,9 @@ _FATAL = frozenset(
         "CHECK CONSTRAINT",
     }
 )
+# Hold no rows, nor does what hangs on them when they were refused: a default of a view, a foreign table as a partition.
+_WITHOUT_ROWS = frozenset({"VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
+_HANGING = frozenset({"DEFAULT", "TABLE ATTACH"})
 _WITHOUT_OWNER = frozenset(
     {
         "EXTENSION",
@@ -111,6 +114,7 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
     failures: list[Failure] = []
     fatal: list[Failure] = []
     missing: set[int] = set()
+    spared: set[int] = set()
     for chunk in _chunks(entries):
         run.ports.control.check()
         if missing.isdisjoint(on for entry in chunk for on in entry.depends_on):
@@ -125,9 +129,11 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
             if not missing.isdisjoint(entry.depends_on):
                 missing.add(entry.dump_id)  # it could only be refused for the same reason
                 continue
+            one = manner if spared.isdisjoint(entry.depends_on) else replace(manner, is_fatal=_of_rows)
             try:
-                failure = run_one(run, connection, entry, manner)
-                failures += [failure] if failure else []
+                if failure := run_one(run, connection, entry, one):
+                    failures.append(failure)
+                    spared |= {entry.dump_id} if entry.type in _WITHOUT_ROWS else set()
             except Refused as refused:
                 fatal += refused.failures
                 missing.add(entry.dump_id)
@@ -135,6 +141,11 @@ def run_entries(run: Run, connection: Connection, entries: list[Entry], manner: 
     if fatal:
         raise Refused(fatal, others=len(missing) - len(fatal))
     return failures
+
+
+def _of_rows(entry: Entry) -> bool:
+    """Say whether the rows need an entry although it needs something that holds none and was refused."""
+    return entry.type in _FATAL - _HANGING
 
 
 def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> Failure | None:
@@ -214,7 +225,8 @@ def restore_pre_data(run: Run, database: DatabasePlan, archive: Archive) -> None
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         connection.execute(archive.setup or b"SELECT 1")
         later = [entry for entry in archive.entries if made_after_keys(entry) or entry.type == "EVENT TRIGGER"]
-        entries = claim(run, database, connection, archive.section(PRE_DATA), later)
+        sets = {"along": archive.along, "bare": archive.bare}
+        entries = claim(run, database, connection, archive.section(PRE_DATA), later, **sets)
         _report_storage(run, entries)
         done = 0
 
@@ -313,7 +325,7 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
     Runs before any data: index expressions, checks and refreshes of an object run with its owner's rights, and should
     not run with ours. What stays ours is reported once. Idempotent.
     """
-    possible = _roles(connection)
+    possible = may_own(connection)
     tables = {entry.dump_id for entry in entries if entry.type == "TABLE"}
     owned = [entry for entry in entries if creates(entry) and entry.owner and _has_own_owner(entry, tables)]
     failures = run_entries(
@@ -352,10 +364,12 @@ def _has_own_owner(entry: Entry, tables: set[int]) -> bool:
 def owner_text(entry: Entry) -> bytes:
     """Return the statement that gives a restored object its owner of the source."""
     what = entry.drop.strip().removeprefix(b"DROP ").removesuffix(b";").removesuffix(b" CASCADE")
+    if entry.type == "SCHEMA":
+        what = b"SCHEMA " + quote(entry.tag).encode()  # how to drop `public` a dump does not say
     return b"ALTER " + what + b" OWNER TO " + quote(entry.owner).encode() + b";"
 
 
-def _roles(connection: Connection) -> set[str]:
+def may_own(connection: Connection) -> set[str]:
     """Return the roles that we can hand objects to and still work with what they own, but for ourselves."""
     right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
     rows = connection.execute(

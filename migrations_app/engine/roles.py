@@ -6,6 +6,7 @@ Pure but for reading: `roles_plan` is what the check shows and what the schema s
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +33,11 @@ _LISTS = frozenset(
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 _SETTINGS_SINCE_16 = 160000
+_PARAMETERS_SINCE = 150000
+_PARAMETERS = (
+    "SELECT pg_catalog.pg_get_userbyid(x.grantee)::text, x.privilege_type, p.parname, x.is_grantable"
+    " FROM pg_catalog.pg_parameter_acl p, pg_catalog.aclexplode(p.paracl) x WHERE x.grantee <> 0 ORDER BY 1, 3, 2"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,8 @@ class Role:
     valid_until: str = ""
     comment: str = ""
     settings: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str, bool], ...] = ()
+    """(SET or ALTER SYSTEM, name of a setting, may pass it on): since 15, rights on settings of the server."""
     password: str = field(default="", repr=False)
 
 
@@ -91,12 +99,13 @@ class RolesPlan:
 
 def read_roles(connection: Connection, *, hashes: bool = False) -> Found:
     """Return the roles of the connected server; with `hashes` the passwords too, where the account may read them."""
-    names = [name for name in Role.__dataclass_fields__ if name != "password"]
-    roles = {}
+    names = [name for name in Role.__dataclass_fields__ if name not in ("password", "parameters")]
+    roles, parameters = {}, _parameters(connection)
     for row in connection.execute(query("roles")).fetchall():
         values = dict(zip(names, row, strict=True))
         values["valid_until"], values["comment"] = values["valid_until"] or "", values["comment"] or ""
         values["settings"] = tuple(values["settings"] or ())  # type: ignore[arg-type]
+        values["parameters"] = tuple(parameters[str(values["name"])])
         role = Role(**values)  # type: ignore[arg-type]
         roles[role.name] = role
     known = _hashes(connection) if hashes else None
@@ -107,6 +116,15 @@ def read_roles(connection: Connection, *, hashes: bool = False) -> Found:
         for role, member, admin, inherit, become in connection.execute(query("role_members")).fetchall()
     )
     return Found(roles=roles, memberships=members, hashes=known is not None)
+
+
+def _parameters(connection: Connection) -> dict[str, list[tuple[str, str, bool]]]:
+    """Return the rights on settings by role."""
+    found: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
+    if connection.info.server_version >= _PARAMETERS_SINCE:
+        for role, right, name, passed_on in connection.execute(_PARAMETERS).fetchall():
+            found[str(role)].append((str(right), str(name), bool(passed_on)))
+    return found
 
 
 def _hashes(connection: Connection) -> dict[str, str] | None:
@@ -172,11 +190,7 @@ def roles_plan(
     created = [found.roles[name] for name in names if name not in {*providers, *there}]
     made = {role.name for role in created}
     known = made | target.roles.keys() | {account}
-    members = tuple(
-        one
-        for one in found.memberships
-        if {one.role, one.member} & made and {one.role, one.member} <= known and not is_provider(one.role, vendor)
-    )
+    members = tuple(one for one in found.memberships if _comes_along(one, made, known, vendor))
     return RolesPlan(
         created=tuple(created),
         there=tuple(there),
@@ -185,6 +199,14 @@ def roles_plan(
         without_password=tuple(role.name for role in created if role.login and not role.password),
         memberships=members,
     )
+
+
+def _comes_along(one: Membership, made: Container[str], known: Container[str], vendor: str) -> bool:
+    """Say whether a membership is made: of a new role, in one that is there. Every server has PostgreSQL's own ones."""
+    if one.role.startswith(_SERVERS_OWN):
+        return one.member in made
+    is_new = one.role in made or one.member in made
+    return is_new and one.role in known and one.member in known and not is_provider(one.role, vendor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +245,9 @@ def further_statements(role: Role) -> list[Statement]:
     if role.comment:
         texts.append(f"COMMENT ON ROLE {name} IS {literal(role.comment)};")
     texts += [f"ALTER ROLE {name} {setting}" for one in role.settings if (setting := set_clause(one))]
+    for right, setting, passed_on in role.parameters:
+        option = " WITH GRANT OPTION" if passed_on else ""
+        texts.append(f"GRANT {right} ON PARAMETER {quote(setting)} TO {name}{option};")
     return found + [Statement(role=role.name, sql=text) for text in texts]
 
 

@@ -25,6 +25,13 @@ from .versions import shows_sequence_values
 from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
+_CLOSED = (
+    "SELECT s.nspname, s.relname, s.denied FROM (SELECT n.nspname, c.relname, c.relpersistence,"
+    " CASE WHEN c.relkind = 'S' THEN NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+    " OR NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT') ELSE false END AS denied"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S') s"
+    " WHERE s.denied OR (s.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())"
+)
 _NOTHING = Renaming()
 
 State = tuple[int, bool]
@@ -76,9 +83,20 @@ def read_sequences(connection: Connection, only: Container[tuple[str, str]] | No
     `only`: those with these keys. Raises psycopg's errors, among them InsufficientPrivilege when one sequence cannot
     be read.
     """
+    return with_states(connection, [item for item in list_sequences(connection) if only is None or item.key in only])
+
+
+def list_sequences(connection: Connection) -> list[Sequence]:
+    """Return every user sequence without its state. Before 10 the account must have a right on each of them."""
     rows = connection.execute(query("sequences", connection.info.server_version)).fetchall()
-    listed = [_defined(*row) for row in rows]
-    return _with_states(connection, [item for item in listed if only is None or item.key in only])
+    return [_defined(*row) for row in rows]
+
+
+def closed_sequences(connection: Connection) -> dict[tuple[str, str], bool]:
+    """Return (schema, name) of the sequences whose state cannot be read, and whether the account lacks a right for it:
+    unlogged ones nobody can read on a standby."""
+    rows = connection.execute(_CLOSED.encode()).fetchall()
+    return {(str(schema), str(name)): bool(denied) for schema, name, denied in rows}
 
 
 def _defined(*row: object) -> Sequence:
@@ -95,8 +113,8 @@ def _defined(*row: object) -> Sequence:
     )
 
 
-def _with_states(connection: Connection, found: list[Sequence]) -> list[Sequence]:
-    """Ask the sequences themselves, many in one statement."""
+def with_states(connection: Connection, found: list[Sequence]) -> list[Sequence]:
+    """Return sequences with their states, which are asked of themselves, many in one statement."""
     states: dict[int, State] = {}
     for start in range(0, len(found), _BATCH):
         part = found[start : start + _BATCH]
@@ -126,7 +144,7 @@ def used_sequences(connection: Connection) -> tuple[dict[int, Sequence], list[tu
         elif value is not None or not told:
             used[int(str(oid))] = replace(item, last_value=int(str(value or 0)), is_called=True)
     if not told:
-        asked = zip(used, _with_states(connection, list(used.values())), strict=True)
+        asked = zip(used, with_states(connection, list(used.values())), strict=True)
         used = {oid: item for oid, item in asked if item.is_called}
     return used, refused
 
@@ -200,7 +218,7 @@ def carry_over(
     Idempotent; each sequence in a transaction of its own. A sequence that is missing, or refuses, is a `differs` with
     the reason; only the loss of the session raises (psycopg's OperationalError).
     """
-    here = {item.key: item for item in read_sequences(target)}
+    here = _counterparts(wanted, target, renaming)
     pairs = [(item, here.get(renaming.place(item.key))) for item in wanted]
     exact = [(known, item) for item, known in pairs if known and item.state != known.state and own.untouched(known)]
     own.will_be_put(exact)
@@ -224,7 +242,7 @@ def carry_forward(
     nobody can say what backwards is. `carry_over` can still set exactly what this has moved. Raises psycopg's errors
     where the sequences cannot be read, or the session is lost.
     """
-    here = {item.key: item for item in read_sequences(target, {renaming.place(item.key) for item in used})}
+    here = _counterparts(used, target, renaming)
     pairs = [(known, item) for item in used if (known := here.get(renaming.place(item.key))) and known.behind(item)]
     ours = [(known, item) for known, item in pairs if own.untouched(known)]
     own.will_be_put(ours)
@@ -242,9 +260,21 @@ def carry_forward(
     return refused
 
 
+def _counterparts(
+    wanted: Iterable[Sequence], target: Connection, renaming: Renaming
+) -> dict[tuple[str, str], Sequence]:
+    """Return the target's sequences of these names. Those of others are not looked at: we may have no right to."""
+    return {item.key: item for item in read_sequences(target, {renaming.place(item.key) for item in wanted})}
+
+
+def unread(item: Sequence) -> TableDifference:
+    """Return the verdict on a sequence that the source account may not read."""
+    return _judged(item, "not_compared", say("the source account may not read it"))
+
+
 def verdicts(wanted: list[Sequence], target: Connection, renaming: Renaming = _NOTHING) -> list[TableDifference]:
     """Return a verdict for each source state: the target must stand there; further on is `ahead`."""
-    here = {item.key: item for item in read_sequences(target)}
+    here = _counterparts(wanted, target, renaming)
     return [_verdict(item, here.get(renaming.place(item.key))) for item in wanted]
 
 

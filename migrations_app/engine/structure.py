@@ -264,7 +264,7 @@ def _owner_notes(database: str, found: list[Difference], refusals: _Refusals) ->
     for (source, target), group in groupby(sorted(found, key=pair), pair):
         owned = list(group)
         names = some(f"{one.thing.schema}.{one.thing.table or one.thing.name}".strip(".") for one in owned)
-        texts = [text for one in owned[:_MOST_STATEMENTS] if (text := owner_statement(refusals.entry(one.thing)))]
+        texts = [text for one in owned[:_MOST_STATEMENTS] if (text := owner_statement(one, refusals.entry(one.thing)))]
         notes.append(
             Note(
                 database=database,

@@ -13,11 +13,12 @@ from .archive import Archive
 from .connect import Connection, first_line, translate
 from .errors import SourceError, TargetError
 from .failpoints import durable
+from .mapping import renaming_of
 from .names import literal, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
-from .restore import Failure, entry_state
+from .restore import Failure, entry_state, may_own
 from .rights import run_statements, statements
 from .target_objects import some
 from .wording import count, say, template
@@ -38,6 +39,10 @@ _VALUE = re.compile(rb"(ALTER .*? SET .*? TO ).*", re.DOTALL)
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _PROVIDERS_SINCE = 150000
 _RULES_SINCE = 160000
+_PUBLIC_OWNER = (
+    "SELECT pg_catalog.pg_get_userbyid(n.nspowner) FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'"
+    " AND n.nspowner <> 10 AND pg_catalog.pg_get_userbyid(n.nspowner) <> 'pg_database_owner'"
+)
 _LOCALE_REFUSED = frozenset({"22023", "42809", "0A000", "42704"})
 _OWN_LOCALE = template(
     "The target does not have the locale of database {source_name} and uses its own for "
@@ -85,12 +90,11 @@ def ensure_database(run: Run, database: DatabasePlan) -> None:
 
 
 def own_like_source(run: Run, database: DatabasePlan) -> None:
-    """Give a database that we made the owner of the source's, where the roles are migrated. Idempotent.
+    """Give a database that we made the owner of the source's, where that role exists and we may. Idempotent.
 
     The owner may then create in it, as on the source. What the target refuses is found by the structure comparison.
     """
-    ours = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
-    if run.plan.selection.roles == "none" or not ours:
+    if not run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}):
         return
     text = (
         "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database"
@@ -98,10 +102,39 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
     )
     with run.sessions.session(Side.SOURCE, database.source_name) as source:
         row = source.execute(text).fetchone()
+    owner = str(row[0]) if row else ""
     with run.sessions.session(Side.TARGET, database.target_name) as target:
+        if owner not in may_own(target):
+            return
         try:
             with durable("target.database", "owner"):
-                target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(str(row[0]))}".encode())  # type: ignore[index]
+                target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(owner)}".encode())
+        except psycopg.Error as error:
+            run.ports.control.check()
+            problem = translate(error, Side.TARGET, say("handing over a database"))
+            if problem.retryable:
+                raise problem from error
+
+
+def own_public_like_source(run: Run, database: DatabasePlan) -> None:
+    """Give `public` of a database that we made its owner on the source, unless that is the usual one. Idempotent.
+
+    What the target refuses is found by the structure comparison.
+    """
+    ours = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
+    if not ours or renaming_of(run, database).schema("public") != "public":
+        return
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        row = source.execute(_PUBLIC_OWNER).fetchone()
+    if row is None:
+        return
+    owner = str(row[0])
+    with run.sessions.session(Side.TARGET, database.target_name) as target:
+        if owner not in {*may_own(target), target.info.user}:
+            return
+        try:
+            with durable("target.database", "owner"):
+                target.execute(f"ALTER SCHEMA public OWNER TO {quote(owner)}".encode())
         except psycopg.Error as error:
             run.ports.control.check()
             problem = translate(error, Side.TARGET, say("handing over a database"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import psycopg
 
@@ -67,25 +67,80 @@ def made_after_keys(entry: Entry) -> bool:
 
 
 def claim(
-    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], later: Sequence[Entry] = ()
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    entries: list[Entry],
+    later: Sequence[Entry] = (),
+    *,
+    along: Container[int] = (),
+    bare: Container[int] = (),
 ) -> list[Entry]:
     """Write what is about to be made into the ledger and return the entries that may be run.
 
     `later`: entries that are run after the rows; they are looked at and written down with the others, not returned.
     Objects that are there already are never ours. Schemas and extensions are used as they are. With everything else the
-    plan's policy is done (see `occupied`). Raises ConflictError, before anything is made, when that is to refuse them
-    and a table or type is in the way.
+    plan's policy is done (see `occupied`), but for what nobody has selected (`along`, dump ids): that is never emptied
+    or dropped, and tables whose rows do not move (`bare`) are not emptied. Raises ConflictError, before anything is
+    made, when the policy is to refuse them and a table or type is in the way.
     """
-    policy = run.plan.selection.existing
     there = existing(connection)
     taken = [entry for entry in (*entries, *later) if creates(entry) and identity(entry) in there]
-    if policy == "recreate":
-        drop_taken(run, database, connection, [entry for entry in taken if entry.type not in _USED_AS_IS])
+    if run.plan.selection.existing == "recreate":
+        _make_room(run, database, connection, taken, along)
         there = existing(connection)
-        taken = [entry for entry in taken if entry.type in _USED_AS_IS]
+        taken = [one for one in taken if _stays(one, along) and identity(one) in there]
+    _judge_conflicts(run, database, connection, taken, {one.dump_id for one in taken if _is_left(one, along, bare)})
+    kept_as_is = [entry for entry in taken if entry.type not in _USED_AS_IS]
+    if kept_as_is:
+        run.ports.store.event(
+            "warning",
+            "SCHEMA-KEPT",
+            say(
+                "These objects were on the target before and were left as they are: {names}.",
+                names=some(e.label for e in kept_as_is),
+            ),
+        )
+    types = {(entry.schema, entry.tag) for entry in taken if entry.type == "TYPE"}
+    entries = [one for one in entries if one.type != "SHELL TYPE" or (one.schema, one.tag) not in types]
+    skipped = {entry.dump_id for entry in taken}
+    used = {entry.dump_id for entry in kept_as_is}
+    entries = [entry for entry in entries if entry.dump_id not in skipped and not hangs_on(entry, used)]
+    _ensure_schemas(run, database, connection, entries, there)
+    new = [entry for entry in later if entry.dump_id not in skipped]
+    record(run, database, [entry for entry in (*entries, *new) if creates(entry)])
+    return entries
+
+
+def _make_room(
+    run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry], along: Container[int]
+) -> None:
+    """Drop what is in the way, and of what only comes along what needs that and holds nothing itself."""
+    also = [one for one in taken if one.dump_id in along and one.type not in ("TABLE", "SEQUENCE", *_USED_AS_IS)]
+
+    def standing() -> set[int]:
+        there = existing(connection)
+        return {one.dump_id for one in also if identity(one) in there}
+
+    drop_taken(run, database, connection, [one for one in taken if not _stays(one, along)], also, standing)
+
+
+def _stays(entry: Entry, along: Container[int]) -> bool:
+    """Say whether an object that is there is never dropped for the task's own."""
+    return entry.type in _USED_AS_IS or entry.dump_id in along
+
+
+def _is_left(entry: Entry, along: Container[int], bare: Container[int]) -> bool:
+    return entry.dump_id in along or entry.dump_id in bare
+
+
+def _judge_conflicts(
+    run: Run, database: DatabasePlan, connection: Connection, taken: list[Entry], left: Container[int]
+) -> None:
+    """Do the policy's part for what is in the way, but for what is `left` (dump ids) with its rows."""
     conflicts = [entry for entry in taken if entry.type in _MUST_BE_OURS]
-    if conflicts and policy != "refuse":
-        use_as_it_is(run, database, connection, taken)
+    if conflicts and run.plan.selection.existing != "refuse":
+        use_as_it_is(run, database, connection, [entry for entry in taken if entry.dump_id not in left])
     elif conflicts:
         raise ConflictError(
             say(
@@ -99,23 +154,6 @@ def claim(
             ),
             code="DST-EXISTS",
         )
-    kept_as_is = [entry for entry in taken if entry.type not in _USED_AS_IS]
-    if kept_as_is:
-        run.ports.store.event(
-            "warning",
-            "SCHEMA-KEPT",
-            say(
-                "These objects were on the target before and were left as they are: {names}.",
-                names=some(e.label for e in kept_as_is),
-            ),
-        )
-    skipped = {entry.dump_id for entry in taken}
-    used = {entry.dump_id for entry in kept_as_is}
-    entries = [entry for entry in entries if entry.dump_id not in skipped and not hangs_on(entry, used)]
-    _ensure_schemas(run, database, connection, entries, there)
-    new = [entry for entry in later if entry.dump_id not in skipped]
-    record(run, database, [entry for entry in (*entries, *new) if creates(entry)])
-    return entries
 
 
 def _ensure_schemas(

@@ -119,6 +119,17 @@ def test_a_trace_of_an_earlier_run_is_pointed_out(shop: Connection, there: Conne
     assert "Start again" in check(task, "target-conflicts").hint
 
 
+def test_a_large_object_of_the_same_number_fails_and_the_shown_statement_clears_it(
+    shop: Connection, there: Connection, task: Plan
+) -> None:
+    shop.execute("SELECT lo_create(4711), lo_create(4712)")
+    there.execute("SELECT lo_create(4712), lo_create(4713)")
+    result = check(task, "target-large-objects")
+    assert (result.status, result.sql) == ("failed", "SELECT lo_unlink(4712);")
+    there.execute(result.sql)
+    assert check(task, "target-large-objects").status == "passed"
+
+
 def test_other_objects_on_the_target_are_a_warning(there: Connection, task: Plan) -> None:
     assert check(task, "target-empty").status == "passed"
     there.execute("CREATE TABLE somebody (i int)")

@@ -84,6 +84,30 @@ def test_a_changed_object_is_found_and_named(look: Look, change: str) -> None:
     assert CHANGES[change].replace("public.", "") in titles(look(change))
 
 
+def test_another_owner_of_public_than_the_usual_is_told(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
+) -> None:
+    make("ALTER SCHEMA public OWNER TO postgres")  # on the source it has the usual one, who is nobody's choice
+    assert structure_now(plan) == []
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("ALTER SCHEMA public OWNER TO pg_monitor")
+    (note,) = structure_now(plan)
+    assert (note.kind, note.name) == ("owner", "pg_monitor")
+    assert note.what.endswith("instead of pg_monitor: public")
+
+
+def test_an_index_that_is_broken_on_the_source_is_told_as_such(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
+) -> None:
+    make("")
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE INDEX broken ON t (amount)")
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass")
+    (note,) = structure_now(plan)
+    assert (note.title, note.statement) == ("index broken on public.t", "")
+    assert note.what.startswith("not made on the target, because it is invalid on the source")
+
+
 def test_options_are_the_same_in_any_order(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:

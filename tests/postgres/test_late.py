@@ -155,3 +155,23 @@ def test_under_another_name_of_its_schema_it_is_made_too(
     with target_cluster.connect(database.target_name) as there:
         asked = "SELECT pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conname = 'reads'"
         assert there.execute(asked).fetchall() == [("CHECK (new.known(id))", True)]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    tokens = "CREATE TABLE tokens (id int PRIMARY KEY, expires timestamptz CHECK (expires > now()));"
+    born = (
+        "CREATE TABLE born (day date PRIMARY KEY CHECK (day <= CURRENT_DATE)); INSERT INTO born VALUES ('2000-01-01')"
+    )
+    put(source_cluster, plan, tokens + "INSERT INTO tokens VALUES (1, now() + interval '1 ms');" + born)
+    store = migrate(replace(plan, incremental=incremental), fake_ports())
+    [(title, what, statement)] = told(store)
+    assert (title, what) == ("constraint tokens_expires_check on public.tokens", "not validated on the target")
+    assert statement == 'ALTER TABLE "public"."tokens" VALIDATE CONSTRAINT "tokens_expires_check";'
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        asked = "SELECT convalidated FROM pg_constraint WHERE conname = '{}_check'"
+        assert there.execute(asked.format("born_day").encode()).fetchall() == [(True,)]
+        assert there.execute(asked.format("tokens_expires").encode()).fetchall() == [(False,)]
+        assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]

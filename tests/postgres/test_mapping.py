@@ -76,6 +76,28 @@ def test_everything_arrives_under_other_names(
     assert "SCHEMA-REFUSED" not in told(ports)
 
 
+FOLLOWING = """
+CREATE SCHEMA app; CREATE TYPE app.mood AS ENUM ('sad', 'ok'); CREATE TYPE app.pair AS (a int, b int);
+SET search_path = app; CREATE DOMAIN good AS mood DEFAULT 'ok'; RESET search_path;
+CREATE FUNCTION app.f() RETURNS int LANGUAGE sql SET work_mem = '4MB' SET search_path = app, pg_temp AS 'SELECT 1';
+CREATE PROCEDURE app.p() LANGUAGE sql SET search_path = 'app' AS 'SELECT 1';
+CREATE TRANSFORM FOR app.pair LANGUAGE sql (FROM SQL WITH FUNCTION pg_catalog.prsd_lextype(internal));
+CREATE TABLE app.t (id int PRIMARY KEY, m app.good);
+"""
+
+
+def test_nothing_that_has_followed_a_name_is_told_as_different(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, ports: Ports
+) -> None:
+    plan = plan_of(source_cluster, target_cluster, (source_db, target_db), tmp_path, schemas={"app": "Erp 2"})
+    with source_cluster.connect(source_db) as source, target_cluster.connect(target_db) as target:
+        execute(source, FOLLOWING)
+        execute(source, f'ALTER DATABASE "{source_db}" SET search_path = app, public')
+        execute(target, f'ALTER DATABASE "{target_db}" SET search_path = "Erp 2", public')
+        migrate(plan, ports, *FULL)
+    assert [note for notes in store_of(ports).notes.values() for note in notes] == []
+
+
 def test_two_databases_with_many_schemas_get_other_names_together(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, ports: Ports
 ) -> None:

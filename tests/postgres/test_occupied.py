@@ -147,6 +147,35 @@ def test_empty_tables_are_kept_with_what_they_have_and_filled(
     assert notes == ["comment: none on the source, mine on the target"]
 
 
+OWN_TYPE = """
+CREATE TYPE own;
+CREATE FUNCTION own_in(cstring) RETURNS own LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION own_out(own) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+CREATE TYPE own (INPUT = own_in, OUTPUT = own_out, LIKE = integer); CREATE TABLE of_own (o own, n int);
+"""
+
+
+@pytest.mark.parametrize("policy", ["truncate", "recreate"])
+def test_a_base_type_of_ones_own_may_be_there(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute((OWN_TYPE + "INSERT INTO of_own VALUES ('7', 1)").encode())
+    there(target_cluster, plan, OWN_TYPE + OTHERS)
+    migrate(choose(plan, policy))
+    assert same(source_cluster, target_cluster, plan) == []
+
+
+def test_an_index_of_a_table_that_is_kept_stays_what_it_is(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP + "DROP INDEX by_b; CREATE INDEX by_b ON a (b) INCLUDE (m)")
+    store = migrate(choose(plan, "keep"))
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        definition = connection.execute("SELECT pg_get_indexdef('by_b'::regclass)").fetchone()
+    assert definition == ("CREATE INDEX by_b ON public.a USING btree (b) INCLUDE (m)",)
+    notes = [note for notes in store.notes.values() for note in notes]
+    assert [(note.title, note.what.partition(":")[0]) for note in notes] == [("index by_b on public.a", "definition")]
+
+
 def test_rows_that_are_to_be_kept_are_not_touched(plan: Plan, target_cluster: Cluster) -> None:
     there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999);" + OTHERS)
     result = look(choose(plan, "keep"))

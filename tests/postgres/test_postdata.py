@@ -290,3 +290,38 @@ def test_code_of_a_source_owner_does_not_run_with_our_rights(
     with target_cluster.connect(target_db) as connection:
         assert column(connection, "SELECT relispopulated FROM pg_class WHERE relname = 'lure'") == [True]
         assert column(connection, "SELECT rolname FROM pg_roles WHERE rolname = 'trojan'") == []
+
+
+def test_a_partition_two_levels_down_has_the_trigger_in_its_own_state(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE public.z_top (id int) PARTITION BY LIST (id);"
+            "CREATE TABLE public.y_middle PARTITION OF public.z_top FOR VALUES IN (1) PARTITION BY LIST (id);"
+            "CREATE TABLE public.a_leaf PARTITION OF public.y_middle FOR VALUES IN (1);"
+            "CREATE FUNCTION public.stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            "CREATE TRIGGER t BEFORE INSERT ON public.z_top FOR EACH ROW EXECUTE FUNCTION public.stay();"
+            "ALTER TABLE public.a_leaf ENABLE REPLICA TRIGGER t"
+        )
+    with running(plan) as run:
+        migrate(run)
+    with target_cluster.connect(database.target_name) as connection:
+        states = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 't' ORDER BY tgrelid::regclass::text"
+        assert column(connection, states) == ["R", "O", "O"]
+
+
+def test_a_materialized_view_holds_what_its_owner_may_see(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE public.guarded (id int, mine bool); INSERT INTO public.guarded VALUES (1, true), (2, false);"
+            "ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY; GRANT SELECT ON public.guarded TO awkward_owner;"
+            "CREATE POLICY own ON public.guarded TO awkward_owner USING (mine);"
+            "CREATE MATERIALIZED VIEW public.seen AS SELECT id FROM public.guarded WITH NO DATA;"
+            "ALTER MATERIALIZED VIEW public.seen OWNER TO awkward_owner; REFRESH MATERIALIZED VIEW public.seen"
+        )
+    with running(plan) as run:
+        migrate(run)
+        assert "MATVIEW-EMPTY" not in {code for _, code, _ in fakes(run.ports)[1].events}
+    with target_cluster.connect(database.target_name) as connection:
+        assert column(connection, "SELECT id FROM public.seen") == [1]

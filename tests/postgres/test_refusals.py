@@ -109,3 +109,41 @@ def test_what_the_rows_can_do_without_is_listed_with_its_cause_and_the_task_ends
     assert notes["foreign server there"].statement.endswith("secret '...'\n);")
     assert "hush" not in str([store.notes, store.events, store.details])
     assert "object(s) belong to" in notes["owner postgres"].what
+
+
+def test_what_hangs_on_something_without_rows_that_was_refused_stops_nothing(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    database = plan.databases[0]
+    write(
+        source_cluster,
+        database.source_name,
+        # 18 has no such column any more
+        "CREATE VIEW old AS SELECT attname::text, attcacheoff FROM pg_attribute;"
+        "ALTER VIEW old ALTER attname SET DEFAULT 'x';"
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER there FOREIGN DATA WRAPPER far;"
+        "CREATE TABLE parted (id int) PARTITION BY LIST (id);"
+        "CREATE TABLE near PARTITION OF parted FOR VALUES IN (1); INSERT INTO parted VALUES (1);"
+        "CREATE FOREIGN TABLE distant PARTITION OF parted FOR VALUES IN (2) SERVER there",
+    )
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.COMPARE, StepName.COMPLETE):
+            assert executor.run(step).done
+    store = cast(FakeStore, ports.store)
+    titles = {note.title for note in store.notes[database.source_name]}
+    assert titles >= {"view public.old", "foreign table public.distant"}
+    with target_cluster.connect(database.target_name) as connection:
+        assert connection.execute("SELECT id FROM parted").fetchall() == [(1,)]
+
+
+def test_a_default_that_a_table_needs_stops_the_task(plan: Plan, source_cluster: Cluster) -> None:
+    database = plan.databases[0]
+    write(
+        source_cluster,
+        database.source_name,
+        "CREATE FUNCTION inner_one(int) RETURNS int LANGUAGE internal AS 'int4abs';"
+        "CREATE TABLE t (id int DEFAULT inner_one(1)); CREATE VIEW old AS SELECT attcacheoff FROM pg_attribute",
+    )
+    with Executor(plan, fake_ports()) as executor, pytest.raises(Refused, match=r"public\.t"):
+        executor.run(StepName.SCHEMA)

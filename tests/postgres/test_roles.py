@@ -112,6 +112,36 @@ def test_owners_grantees_and_members_are_made_with_all_that_the_account_may_give
     assert "SCRAM" not in str(store.notes) + str(store.events)
 
 
+@pytest.mark.parametrize("superuser", [True, False])
+def test_members_of_the_servers_own_roles_are_so_again_or_it_is_told(
+    world: World, source_cluster: Cluster, target_cluster: Cluster, superuser: bool
+) -> None:
+    plan, app = world.plan, world.name("app")
+    with source_cluster.connect() as source:
+        source.execute(f"GRANT pg_monitor TO {app}".encode())
+    if superuser:
+        plan = replace(plan, target=replace(plan.target, user="postgres", password=target_cluster.password))
+    store, _ = migrate(plan)
+    with target_cluster.connect() as target:
+        assert target.execute("SELECT pg_has_role(%s, 'pg_monitor', 'MEMBER')", (app,)).fetchone() == (superuser,)
+    told = [note.statement for note in store.notes[""] if "pg_monitor" in note.statement]
+    lacking = f'GRANT "pg_monitor" TO "{app}" WITH ADMIN FALSE, INHERIT TRUE, SET TRUE;'
+    assert told == ([] if superuser else [lacking])
+
+
+def test_public_belongs_to_whom_it_did(world: World, source_cluster: Cluster, target_cluster: Cluster) -> None:
+    (database,), owner = world.plan.databases, world.name("reader")
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(f"ALTER SCHEMA public OWNER TO {owner}".encode())
+    store, _ = migrate(world.plan)
+    with target_cluster.connect(database.target_name) as target:
+        asked = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
+        assert target.execute(asked).fetchone() == (owner,)
+        assert target.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", (owner,)).fetchone() == (True,)
+    assert owner not in {note.name for note in store.notes[database.source_name] if note.kind == "owner"}
+    assert "schema" not in {note.kind for note in store.notes[database.source_name]}
+
+
 def test_our_account_is_out_of_the_roles_afterwards(world: World, target_cluster: Cluster) -> None:
     migrate(world.plan)
     with target_cluster.connect() as target:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -93,6 +95,54 @@ def test_a_sequence_that_the_source_takes_back_before_complete_is_taken_back(
             (310, True),
             (7, True),
         ]
+
+
+@pytest.fixture
+def small(plan: Plan, source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Plan]:
+    """One schema of a database moves; neither account has a right on what others have on its side."""
+    (database,), role = plan.databases, f"small_{secrets.token_hex(4)}"
+    far = f"far_{secrets.token_hex(4)}"
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(
+            f"CREATE ROLE {role} LOGIN PASSWORD 'small'; CREATE SCHEMA hr; CREATE SEQUENCE hr.badges;"
+            "CREATE TABLE hr.t (id serial PRIMARY KEY); GRANT SELECT ON hr.t TO PUBLIC;"
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
+            f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}".encode()
+        )
+    with target_cluster.connect(database.target_name) as target:
+        target.execute(
+            f"CREATE ROLE {far} LOGIN PASSWORD 'far'; CREATE SCHEMA theirs; CREATE SEQUENCE theirs.others;"
+            f'GRANT CREATE ON DATABASE "{database.target_name}" TO {far};'
+            f"GRANT CREATE ON SCHEMA public TO {far}".encode()
+        )
+    selection = replace(plan.selection, rules={(database.source_name, "public"): True})
+    servers = {
+        "source": replace(plan.source, user=role, password="small"),
+        "target": replace(plan.target, user=far, password="far"),
+    }
+    yield replace(plan, selection=selection, **servers)  # type: ignore[arg-type]
+    for cluster, name, account in (
+        (source_cluster, database.source_name, role),
+        (target_cluster, database.target_name, far),
+    ):
+        with cluster.connect(name) as connection:
+            connection.execute(f"DROP OWNED BY {account} CASCADE; DROP ROLE {account}".encode())
+
+
+def test_sequences_of_others_do_not_keep_ours_from_being_set(
+    small: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = small.databases
+    store = migrate(small, fake_ports(), *whole(small))
+    with (
+        source_cluster.connect(database.source_name) as source,
+        target_cluster.connect(database.target_name) as target,
+    ):
+        for name in ("below", "restarted", "down", "cycling", "fresh", "numbered_id_seq", "numbered_n_seq"):
+            assert state(target, name) == state(source, name)
+    assert all(comparison.equal for comparison in store.comparisons)
+    [told] = [text for _, code, text in store.events if code == "SEQUENCES-UNREAD"]
+    assert told == "Sequences of the source cannot be read: hr.badges"
 
 
 def test_a_sequence_that_was_used_on_the_target_is_told_and_stays(plan: Plan, target_cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrations_app.engine.archive import choose
+from migrations_app.engine.choosing import choose, coming_along
 from migrations_app.engine.errors import SourceError
 from migrations_app.engine.rights import statements
 from migrations_app.engine.toc import Entry, read_archive
@@ -133,6 +133,20 @@ def test_an_owned_sequence_goes_with_its_unselected_table():
         entry(4, "DEFAULT", "a id", b"", 1, 2),
     ]
     assert chosen(entries) == []
+
+
+def test_what_was_not_selected_only_comes_along():
+    entries = [
+        entry(1, "TYPE", "mood"),
+        entry(2, "TABLE", "parent"),
+        entry(3, "TABLE", "child", b"", 2, 1),
+        entry(4, "SEQUENCE", "child id", b"CREATE SEQUENCE", 3),
+        entry(5, "SEQUENCE", "free", b"CREATE SEQUENCE"),
+        entry(6, "VIEW", "seen", b"", 3),
+    ]
+    kept = choose(entries, lambda one: one.tag == "child")
+    found = coming_along(entries, kept, lambda one: one.tag == "child", lambda schema, name: name == "seen")
+    assert found == {1, 2, 5}
 
 
 def test_grants_are_split_at_semicolons_outside_of_quotes():

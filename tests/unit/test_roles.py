@@ -135,3 +135,9 @@ def test_memberships_keep_their_options_where_the_target_knows_them() -> None:
     one = Membership(role="a", member="b", admin=True, inherit=False)
     assert membership_statement(one, 160000).sql == 'GRANT "a" TO "b" WITH ADMIN TRUE, INHERIT FALSE, SET TRUE;'
     assert membership_statement(one, 150000).sql == 'GRANT "a" TO "b" WITH ADMIN OPTION;'
+
+
+def test_memberships_in_the_servers_own_roles_come_along_and_those_in_a_vendors_stay() -> None:
+    source = found("app", "there", members=(("pg_monitor", "app"), ("rds_superuser", "app"), ("pg_monitor", "there")))
+    plan = roles_plan(source, ["app", "there"], found("there"), "mover")
+    assert [(one.role, one.member) for one in plan.memberships] == [("pg_monitor", "app")]

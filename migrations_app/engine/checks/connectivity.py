@@ -208,6 +208,11 @@ def source_primary(context: Context) -> Finding:
             say("The source is a standby; incremental sync needs a publication, which only a primary can hold."),
             say("Enter the primary's address, or switch incremental sync off."),
         )
+    if unlogged := _unlogged(context):
+        return failed(
+            say("The source is a standby, where nobody can read unlogged tables: {names}.", names=listing(unlogged)),
+            say("Enter the primary's address, leave these tables out, or let only their structure move."),
+        )
     if context.setting(Side.SOURCE, "hot_standby_feedback") == "on":
         return passed(say("The source is a standby that tells its primary what its readers need."))
     return warning(
@@ -218,6 +223,12 @@ def source_primary(context: Context) -> Finding:
         ),
         "ALTER SYSTEM SET hot_standby_feedback = on;\nSELECT pg_reload_conf();",
     )
+
+
+def _unlogged(context: Context) -> list[str]:
+    """Return the unlogged tables whose rows are to move."""
+    names = [database.source_name for database in context.plan.databases]
+    return [f"{one.schema}.{one.name}" for name in names for one in context.moving(name) if one.persistence == "u"]
 
 
 @item(

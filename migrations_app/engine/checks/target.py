@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..catalog import read_tables
+from ..large_object_numbers import Span, windows
 from ..layouts import descendants
 from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified, quote
@@ -12,80 +13,17 @@ from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..silencing import may_silence_triggers
 from ..sql import query
-from ..wording import Sentence, count, listing, noun, say
+from ..wording import Sentence, count, listing, noun, say, together
 from .context import Context
 from .layout import other_layouts, target_branches
+from .objects import KIND_WORDS, Thing, selected_things, things_along, things_of
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
-_WORDS = {
-    "r": "table",
-    "p": "table",
-    "f": "foreign table",
-    "v": "view",
-    "m": "materialized view",
-    "S": "sequence",
-    "i": "index",
-    "I": "index",
-    "c": "type",
-    "type": "type",
-    "function": "function",
-}
 _WITH_INDEXES = ("r", "p", "m")
 _LARGE = 10 << 30
 _GRANTS_SETTINGS = 150000
 MOST_COLUMNS = 5
 """Columns of one table that are named for each way in which they differ."""
-
-
-@dataclass(frozen=True)
-class Thing:
-    """An object that has a name in a schema. `owner` is the oid of the table that it belongs to, or of itself."""
-
-    catalog: str  # relation, type or function: names are unique within a catalog and a schema
-    kind: str
-    schema: str
-    name: str
-    owner: int
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """What two objects cannot share."""
-        return (self.catalog, self.schema, self.name)
-
-    @property
-    def words(self) -> Sentence:
-        """The object as an operator reads it."""
-        return say(
-            "{kind} {schema}.{name}", kind=noun(_WORDS.get(self.kind, self.kind)), schema=self.schema, name=self.name
-        )
-
-
-def _things(context: Context, side: Side, database: str) -> list[Thing]:
-    def read() -> list[Thing]:
-        rows = context.session(side, database).execute(query("check_objects")).fetchall()
-        return [Thing(str(a), str(b), str(c), str(d), int(str(e))) for a, b, c, d, e in rows]
-
-    return context.remember(("things", side, database), read)
-
-
-def _selected(context: Context, plan: DatabasePlan) -> list[Thing]:
-    """Return what the migration will make, under the target's names: what belongs to selected tables, and what is
-    selected by its own name. Partitions whose rows go by the name of the whole table are not made."""
-    database = plan.source_name
-    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database))
-    tables = {table.oid for table in context.tables(database)}
-    tables -= {below.oid for one in other_layouts(context, plan) for below in one.below}
-    all_tables = {table.oid for table in context.all_tables(database)}
-    includes = context.plan.selection.includes
-    return [
-        replace(thing, schema=renaming.schema(thing.schema), name=_name(thing, renaming))
-        for thing in _things(context, Side.SOURCE, database)
-        if (thing.owner in tables if thing.owner in all_tables else includes(database, thing.schema, thing.name))
-    ]
-
-
-def _name(thing: Thing, renaming: Renaming) -> str:
-    return renaming.shown(thing.name) if thing.catalog == "function" else thing.name
 
 
 @item(
@@ -101,17 +39,22 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
         return passed(
             say("The target has no database {target_name}; it will be created.", target_name=database.target_name)
         )
-    there = _things(context, Side.TARGET, database.target_name)
-    wanted = {thing.place for thing in _selected(context, database)}
+    there = things_of(context, Side.TARGET, database.target_name)
+    wanted = {thing.place for thing in selected_things(context, database)}
     taken = [thing for thing in there if thing.place in wanted]
     tables = {thing.owner for thing in taken if thing.kind in _WITH_INDEXES}
     # An index or sequence of a table that is in the way goes with it.
     hard = [t for t in taken if t.catalog != "function" and (t.kind in _WITH_INDEXES or t.owner not in tables)]
     soft = [thing for thing in taken if thing.catalog == "function"]
-    if hard and context.plan.selection.existing != "refuse":
-        return _what_happens(context, database, hard, soft)
+    also = {thing.place for thing in things_along(context, database)} - wanted
+    along = [thing for thing in there if thing.place in also]
+    if (hard or along) and context.plan.selection.existing == "refuse":
+        return _conflicts(database, there, hard, along)
     if hard:
-        return _conflicts(database, there, hard)
+        finding = _what_happens(context, database, hard, soft)
+        return replace(finding, found=together([finding.found, _stay(along)])) if along else finding
+    if along:
+        return warning(_stay(along), say("They come along whatever is selected, and differences are not looked for."))
     if soft:
         return warning(
             say(
@@ -124,6 +67,14 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("No object of {target_name} is in the way.", target_name=database.target_name))
 
 
+def _stay(along: list[Thing]) -> Sentence:
+    return say(
+        "{number} that nobody has selected will be used as they are, with what is in them: {names}.",
+        number=count(len(along), "{number} object", "{number} objects"),
+        names=listing(thing.words for thing in along),
+    )
+
+
 def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing]) -> Finding:
     """Say what the chosen policy does to which object; what it could not do fails here already."""
     policy, name = context.plan.selection.existing, database.target_name
@@ -131,21 +82,15 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
         return strange
     tables = [thing for thing in hard if thing.kind in ("r", "p")]
     whole = {one.target for one in other_layouts(context, database)}
-    filled = _filled(context, database, [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole])
+    loaded = _loaded(context, database)
+    looked = [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole]
+    if policy != "recreate":
+        looked = [one for one in looked if (one.schema, one.name) in loaded]
+    filled = _filled(context, database, [(one.schema, one.name, one.kind) for one in looked])
     words = listing(thing.words for thing in hard)
     number = count(len(hard), "{number} object", "{number} objects")
     if policy == "recreate":
-        return warning(
-            say(
-                "{number} of {name} will be dropped and made anew: {names}. Tables with rows among them: {filled}.",
-                number=number,
-                name=name,
-                names=listing(thing.words for thing in [*hard, *soft]),
-                filled=listing(filled) if filled else say("none"),
-            ),
-            say("All or none of them are dropped when the task starts, never what depends on them: then it stops."),
-            lines(f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in hard),
-        )
+        return _made_anew(context, database, [*hard, *soft], filled)
     if unfit := _unfit(context, database, tables, filled):
         return unfit
     kept = say("{number} of {name} will be used as they are: {names}.", number=number, name=name, names=words)
@@ -166,9 +111,46 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
     )
 
 
+def _loaded(context: Context, database: DatabasePlan) -> set[tuple[str, str]]:
+    """Return (schema, name) on the target of the tables whose rows move."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    return {renaming.place((table.schema, table.name)) for table in context.moving(database.source_name)}
+
+
+def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[str]) -> Finding:
+    """Say what will be dropped, with the partitions that go with their tables although the source has none such."""
+    places = {(thing.schema, thing.name) for thing in taken}
+    branches = target_branches(context, database)
+    below = sorted(descendants(branches, places) - places)
+    more = _filled(context, database, [(*place, branches[place].kind) for place in below])
+    found = say(
+        "{number} of {name} will be dropped and made anew: {names}. Tables with rows among them: {filled}.",
+        number=count(len(taken), "{number} object", "{number} objects"),
+        name=database.target_name,
+        names=listing(thing.words for thing in taken),
+        filled=listing([*filled, *more]) if filled or more else say("none"),
+    )
+    if below:
+        found += say(
+            " With them go {number} that the source does not have: {names}.",
+            number=count(len(below), "{number} partition", "{number} partitions"),
+            names=listing(".".join(place) for place in below),
+        )
+    drops = (
+        f"DROP {KIND_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
+        for thing in taken
+        if thing.catalog != "function"
+    )
+    return warning(
+        found,
+        say("All or none of them are dropped when the task starts, never what depends on them: then it stops."),
+        lines(drops),
+    )
+
+
 def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Finding | None:
     """Say what no choice makes room for: another kind of object, or an index of a table that is not in the way."""
-    kinds = {thing.place: thing.kind for thing in _selected(context, database)}
+    kinds = {thing.place: thing.kind for thing in selected_things(context, database)}
     tables = {"p": "r"}  # whether rows can go into other partitions is a check of its own
     found = [
         thing
@@ -184,12 +166,12 @@ def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Fin
             number=count(len(found), "{number} object", "{number} objects"),
             name=database.target_name,
             names=listing(
-                say("{thing} ({kind} on the source)", thing=thing.words, kind=noun(_WORDS[kinds[thing.place]]))
+                say("{thing} ({kind} on the source)", thing=thing.words, kind=noun(KIND_WORDS[kinds[thing.place]]))
                 for thing in found
             ),
         ),
         say("It can neither be used nor made anew in its place. Rename or drop it, or choose another target database."),
-        lines(f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in found),
+        lines(f"DROP {KIND_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};" for thing in found),
     )
 
 
@@ -243,15 +225,16 @@ def _firing_keys(context: Context, database: DatabasePlan, tables: list[Thing]) 
     )
 
 
-def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:
-    """Return those of these tables of the target that have rows."""
+def _filled(context: Context, database: DatabasePlan, tables: list[tuple[str, str, str]]) -> list[str]:
+    """Return those of these tables of the target (schema, name, kind) that have rows; foreign ones have none."""
     target, found = context.target(database.target_name), []
-    for thing in tables:
-        table = qualified(thing.schema, thing.name)
-        only = "ONLY " if thing.kind == "r" else ""
-        row = target.execute(f"SELECT EXISTS (TABLE {only}{table})".encode()).fetchone()
+    for schema, name, kind in tables:
+        if kind == "f":
+            continue
+        only = "ONLY " if kind == "r" else ""
+        row = target.execute(f"SELECT EXISTS (TABLE {only}{qualified(schema, name)})".encode()).fetchone()
         if row and row[0]:
-            found.append(f"{thing.schema}.{thing.name}")
+            found.append(f"{schema}.{name}")
     return found
 
 
@@ -299,12 +282,17 @@ def _within_others(context: Context, database: DatabasePlan) -> set[tuple[str, s
     return descendants(target_branches(context, database), tops) if tops else set()
 
 
-def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) -> Finding:
+def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing], along: list[Thing]) -> Finding:
     hint = say(
         "Remove or rename them in {target_name}, choose another target database, or choose on the objects step that"
         " they are kept, emptied or made anew.",
         target_name=database.target_name,
     )
+    if along:
+        hint += say(
+            " Nobody has selected {names}, which would come along: with any of these choices they stay as they are.",
+            names=listing(thing.words for thing in along),
+        )
     if any(thing.schema == TARGET_SCHEMA for thing in there):
         hint += say(
             " The schema {schema} shows that a task works or worked here: if it was "
@@ -312,15 +300,15 @@ def _conflicts(database: DatabasePlan, there: list[Thing], hard: list[Thing]) ->
             schema=TARGET_SCHEMA,
         )
     drops = (
-        f"DROP {_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
+        f"DROP {KIND_WORDS[thing.kind].upper()} {qualified(thing.schema, thing.name)};"
         for thing in hard
-        if thing.kind in _WORDS
+        if thing.kind in KIND_WORDS
     )
     return failed(
         say(
             "{number} with the same name on the target: {names}.",
-            number=count(len(hard), "{number} object", "{number} objects"),
-            names=listing(thing.words for thing in hard),
+            number=count(len(hard) + len(along), "{number} object", "{number} objects"),
+            names=listing(thing.words for thing in [*hard, *along]),
         ),
         hint,
         lines(drops, limit=20),
@@ -338,11 +326,11 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
     """Count the relations of the target database that are not in the way."""
     if not context.target_exists(database):
         return passed(say("The target database will be created."))
-    wanted = {thing.place for thing in _selected(context, database)}
+    wanted = {thing.place for thing in selected_things(context, database)}
     wanted |= {("relation", *place) for place in _within_others(context, database)}
     others = [
         thing
-        for thing in _things(context, Side.TARGET, database.target_name)
+        for thing in things_of(context, Side.TARGET, database.target_name)
         if thing.kind in ("r", "p", "v", "m", "f") and thing.place not in wanted and thing.schema != TARGET_SCHEMA
     ]
     if others:
@@ -356,6 +344,34 @@ def target_empty(context: Context, database: DatabasePlan) -> Finding:
             say("They are neither touched nor compared. Take an empty database if the target is to equal the source."),
         )
     return passed(say("{target_name} holds nothing else.", target_name=database.target_name))
+
+
+@item(
+    "target-large-objects",
+    "Numbers of large objects are free",
+    Group.TARGET,
+    "Large objects keep their numbers, which the target database must not have given to others.",
+    per_database=True,
+)
+def target_large_objects(context: Context, database: DatabasePlan) -> Finding:
+    """Look for large objects of the target that have the number of one that will be migrated."""
+    name = database.source_name
+    moves = context.whole_database(name) and context.plan.selection.mode(name) == "data"
+    if not moves or not context.target_exists(database):
+        return passed(say("No large object is in the way."))
+    source, target = context.source(name), context.target(database.target_name)
+    for window in windows(source, target, Span(), context.control.check):
+        if taken := sorted(window.here.intersection(window.there)):
+            return failed(
+                say(
+                    "{name} has large objects with the numbers of the source's: {names}.",
+                    name=database.target_name,
+                    names=listing(map(str, taken), 10),
+                ),
+                say("They are kept whatever is chosen. Remove them there, or choose another target database."),
+                lines(f"SELECT lo_unlink({number});" for number in taken),
+            )
+    return passed(say("No large object is in the way."))
 
 
 @item(

@@ -5,6 +5,7 @@ Only what the source has and the target lacks, or has differently, counts: furth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,10 +36,12 @@ _NOT_CARRIED = {
     "subscription": say("missing on the target: subscriptions are not carried over"),
     "security label": say("missing on the target: security labels are not carried over"),
 }
+_INVALID = say("not made on the target, because it is invalid on the source: build it anew there, or drop it")
 _UNSEEN = {
     "lock": say("not compared, because somebody has locked it on the {side}", side=noun("source")),
     "right": say("how it counts was not compared, because the source account may not read it"),
 }
+_PATH = re.compile(r"(?:^|, )search_path=")
 _PARTITIONING = frozenset({"kind", "partition", "partition key", "parents"})
 _ONLY = " ON ONLY "
 _AS_FOUND = say(
@@ -169,13 +172,25 @@ def _renamed(thing: Thing, renaming: Renaming) -> Thing:
     """Return the object as the target should have it."""
     if not renaming:
         return thing
-    values = {
-        part: renaming.shown(value) if isinstance(value, str) and part not in _AS_WRITTEN else value
-        for part, value in thing.values.items()
-    }
-    shown = thing.kind in _FUNCTIONS or thing.kind in ("statistics object", "operator", "cast")
+    values = {part: _renamed_part(thing, part, value, renaming) for part, value in thing.values.items()}
+    shown = thing.kind in _FUNCTIONS or thing.kind in ("statistics object", "operator", "cast", "transform")
     name = renaming.shown(thing.name) if shown else thing.name
     return replace(thing, schema=renaming.schema(thing.schema), name=name).with_values(**values)
+
+
+def _renamed_part(thing: Thing, part: str, value: Any, renaming: Renaming) -> Any:
+    if not isinstance(value, str):
+        return value
+    if part == "settings" and (found := _PATH.search(value)):
+        return value[: found.end()] + _renamed_path(value[found.end() :], renaming)
+    if part == "value" and thing.values.get("setting") == "search_path":
+        return _renamed_path(value, renaming)
+    return value if part in _AS_WRITTEN else renaming.shown(value)
+
+
+def _renamed_path(path: str, renaming: Renaming) -> str:
+    start = "SET search_path = "
+    return renaming.shown(start + path).removeprefix(start)
 
 
 def _is_of_missing(thing: Thing, target: Things) -> bool:
@@ -191,7 +206,9 @@ def _judge(
     if other is None and (thing.kind == "large object" or _is_extension_there(thing, target)):
         return  # whether large objects stand there is found with their contents
     if other is None:
-        yield Difference(thing=thing, part="", what=_NOT_CARRIED.get(thing.kind) or say("missing on the target"))
+        broken = thing.kind == "index" and not thing.usable
+        what = _INVALID if broken else _NOT_CARRIED.get(thing.kind) or say("missing on the target")
+        yield Difference(thing=thing, part="", what=what)
         return
     if thing.usable and not other.usable:
         what = say("invalid on the target") if thing.kind == "index" else say("not validated on the target")
@@ -269,8 +286,8 @@ def _judge_part(
 
 def _comes_with_version(thing: Thing, part: str, here: Any, there: Any, source: Things, target: Things) -> bool:
     """Say whether a part is what every server of the target's version makes of it."""
-    if part == "owner":  # since 15 it belongs to the role pg_database_owner, before to a superuser
-        return thing.kind == "schema" and thing.schema == "public"
+    if part == "owner":  # since 15 it belongs to the role pg_database_owner, before to the first superuser
+        return thing.kind == "schema" and thing.schema == "public" and here in ("pg_database_owner", source.first_role)
     if part == "collation" and thing.kind == "column" and source.version < _NAMES_COLLATE_SINCE <= target.version:
         return here is None and there == _NAMES_COLLATION and (thing.schema, thing.table) in target.views
     return False

@@ -93,6 +93,8 @@ class Things:
     unread: frozenset[tuple[str, str]]
     """(schema, name) of views and tables some of whose texts could not be read, because they need such a table."""
     version: int
+    first_role: str = ""
+    """The superuser that the server came with."""
 
     @cached_property
     def relations(self) -> frozenset[tuple[str, str]]:
@@ -123,6 +125,7 @@ def read_things(connection: Connection, check: Callable[[], None] = lambda: None
     things = [_thing(row) for row in sorted(rows, key=itemgetter(0))]
     if not shows_sequence_values(connection.info.server_version):
         things = list(_with_counting(connection, things, check))
+    first = connection.execute("SELECT pg_catalog.pg_get_userbyid(10)").fetchone()
     texts, unread = _texts(connection, things, skip.listed, check)
     if texts:
         things = [_with_texts(thing, texts) for thing in things]
@@ -131,6 +134,7 @@ def read_things(connection: Connection, check: Callable[[], None] = lambda: None
         locked=frozenset(locked),
         unread=unread,
         version=connection.info.server_version,
+        first_role=str(first[0]) if first else "",
     )
 
 

@@ -1,5 +1,6 @@
 -- Indexes and proved checks of tables whose functions may read other tables, so that they mean something only when the
--- rows of all tables are there: kind, catalog, oid, schema, table, name, definition.
+-- rows of all tables are there, and proved checks that depend on when or by whom they are asked, which old rows may break:
+-- kind, catalog, oid, schema, table, name, definition.
 -- A body that reads nothing may be taken for one that does (extract(day FROM x)): then it is only made later.
 -- :parameters none   :versions 9.3+   :needs an empty search_path (bodies in the catalog exist since 14)
 WITH own AS (
@@ -23,8 +24,18 @@ WITH own AS (
           OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend b
                       WHERE b.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND b.objid = o.oid
                         AND (b.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass OR b.refobjid IN (SELECT oid FROM own))))
+), passing AS (
+  SELECT k.oid FROM pg_catalog.pg_constraint k
+   WHERE k.contype = 'c' AND k.conrelid <> 0 AND k.oid >= 16384
+     AND (k.conbin::text LIKE '%{SQLVALUEFUNCTION %'
+          OR EXISTS (SELECT 1 FROM pg_catalog.regexp_matches(k.conbin::text, ':funcid ([0-9]+)', 'g') m(found)
+                       JOIN pg_catalog.pg_proc p ON p.oid = m.found[1]::oid
+                      WHERE p.oid < 16384 AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp',
+                            'timeofday', 'random', 'current_setting', 'current_user', 'session_user', 'getpgusername', 'age')))
 ), late AS (
   SELECT DISTINCT u.classid, u.objid FROM uses u JOIN reads r ON r.oid = u.fn
+  UNION
+  SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass::oid, p.oid FROM passing p
 )
 SELECT 'index', 1259::bigint, x.indexrelid::bigint, n.nspname::text, c.relname::text, i.relname::text, ''
   FROM late l

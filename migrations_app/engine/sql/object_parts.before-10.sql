@@ -109,7 +109,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
        (SELECT row_to_json(x) FROM (SELECT
          (SELECT json_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) AS "labels",
          CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END AS "base",
-         nullif(t.typnotnull, false) AS "not null", t.typdefault AS "default",
+         nullif(t.typnotnull, false) AS "not null", CASE WHEN t.typtype = 'd' THEN pg_catalog.pg_get_expr(t.typdefaultbin, 0) ELSE t.typdefault END AS "default",
          (SELECT quote_ident(n.nspname) || '.' || quote_ident(o.collname) FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace
            WHERE t.typtype = 'd' AND o.oid = t.typcollation AND o.collname <> 'default') AS "collation",
          (SELECT string_agg(quote_ident(o.conname) || ' ' || pg_catalog.pg_get_constraintdef(o.oid), ', ' ORDER BY o.conname)
@@ -255,7 +255,7 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
        CASE WHEN t.parts IS NULL THEN '{' ELSE left(t.parts::text, -1) || ', ' END || substr(row_to_json(m)::text, 2)
   FROM thing t LEFT JOIN pg_catalog.pg_description d ON d.classoid = t.class AND d.objoid = t.oid AND d.objsubid = t.sub
  CROSS JOIN LATERAL (SELECT coalesce(d.description, t.parts ->> 'comment') AS "comment",
-         CASE WHEN t.owner IS NOT NULL AND t.kind <> 'database' THEN pg_catalog.pg_get_userbyid(t.owner)::text END AS "owner",
+         CASE WHEN t.owner IS NOT NULL THEN pg_catalog.pg_get_userbyid(t.owner)::text END AS "owner",
          CASE WHEN t.code IS NOT NULL AND (t.acl IS NOT NULL OR t.code <> 'c') THEN
             (SELECT ('[' || string_agg('[' || to_json(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END)::text
                                        || ', ' || to_json(x.privilege_type)::text || ', ' || x.is_grantable::text || ']', ', ') || ']')::json

@@ -117,7 +117,7 @@ SELECT CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 
        jsonb_build_object(
          'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
          'base', CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END,
-         'not null', nullif(t.typnotnull, false), 'default', t.typdefault,
+         'not null', nullif(t.typnotnull, false), 'default', CASE WHEN t.typtype = 'd' THEN pg_catalog.pg_get_expr(t.typdefaultbin, 0) ELSE t.typdefault END,
          'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(o.collname) FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace
                         WHERE t.typtype = 'd' AND o.oid = t.typcollation AND o.collname <> 'default'),
          'constraints', (SELECT string_agg(quote_ident(o.conname) || ' ' || pg_catalog.pg_get_constraintdef(o.oid), ', ' ORDER BY o.conname)
@@ -262,7 +262,7 @@ SELECT 'database setting', '', '', split_part(v.text, '=', 1) || coalesce(' for 
 )
 SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid::bigint, t.sub, t.usable,
        jsonb_strip_nulls(t.parts || jsonb_build_object(
-         'comment', coalesce(d.description, t.parts ->> 'comment'), 'owner', CASE WHEN t.owner IS NOT NULL AND t.kind <> 'database' THEN pg_catalog.pg_get_userbyid(t.owner) END,
+         'comment', coalesce(d.description, t.parts ->> 'comment'), 'owner', CASE WHEN t.owner IS NOT NULL THEN pg_catalog.pg_get_userbyid(t.owner) END,
          'privileges', CASE WHEN t.code IS NOT NULL AND (t.acl IS NOT NULL OR t.code <> 'c') THEN
             (SELECT jsonb_agg(jsonb_build_array(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END, x.privilege_type, x.is_grantable)
                               ORDER BY pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type)

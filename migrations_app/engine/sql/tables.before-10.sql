@@ -7,7 +7,7 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, false AS is_partiti
        coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-       pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_read,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_read,
        pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owner,
        coalesce((pg_catalog.row_to_json(c) ->> 'relrowsecurity')::boolean, false) AS row_security,
        EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,

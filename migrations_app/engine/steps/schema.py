@@ -20,7 +20,7 @@ from ..restoring_roles import restore_roles
 from ..secret_options import shown_sql
 from ..silencing import may_silence_triggers
 from ..snapshot import Snapshot, open_first
-from ..target_database import ensure_database, own_like_source
+from ..target_database import ensure_database, own_like_source, own_public_like_source
 from ..target_objects import clear_for_restore, some
 from ..user_mappings import fill_mappings
 from ..versions import exports_hold_transactions
@@ -60,6 +60,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     store.step_progress(0, 1, say("reading the schema of {source_name}", source_name=database.source_name))
     ensure_database(run, database)
     own_like_source(run, database)
+    own_public_like_source(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
         replica_role = may_silence_triggers(connection)
