@@ -142,6 +142,25 @@ def test_public_belongs_to_whom_it_did(world: World, source_cluster: Cluster, ta
     assert "schema" not in {note.kind for note in store.notes[database.source_name]}
 
 
+def test_an_owner_who_may_not_create_in_the_schema_owns_its_tables_all_the_same(
+    world: World, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,), reader = world.plan.databases, world.name("reader")
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(
+            f"CREATE SCHEMA apart; CREATE TABLE apart.t (id int); ALTER TABLE apart.t OWNER TO {reader};"
+            f"CREATE TABLE here (id serial); ALTER TABLE here OWNER TO {reader}".encode()
+        )
+    store, _ = migrate(world.plan)
+    with target_cluster.connect(database.target_name) as target:
+        owned = "SELECT relname::text FROM pg_class WHERE relowner = %s::regrole AND relkind IN ('r', 'S') ORDER BY 1"
+        assert [row[0] for row in target.execute(owned, (reader,)).fetchall()] == ["here", "here_id_seq", "t"]
+        for schema in ("apart", "public"):
+            may = target.execute("SELECT has_schema_privilege(%s, %s, 'CREATE')", (reader, schema)).fetchone()
+            assert may == (False,)
+    assert reader not in {note.name for note in store.notes[database.source_name] if note.kind == "owner"}
+
+
 def test_our_account_is_out_of_the_roles_afterwards(world: World, target_cluster: Cluster) -> None:
     migrate(world.plan)
     with target_cluster.connect() as target:
