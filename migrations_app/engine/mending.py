@@ -9,7 +9,7 @@ from .archive import Archive
 from .comparing.structure import Difference, Grant, may_be_secret
 from .comparing.things import Thing
 from .names import literal, qualified, quote
-from .restore import owner_text
+from .owners import owner_text
 from .toc import Entry
 
 _GRANTED = {

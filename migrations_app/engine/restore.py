@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from .archive import Archive
-from .causes import UNKNOWN, Cause, cause_of, refusal
+from .causes import RIGHT, UNKNOWN, Cause, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import TargetError
 from .failpoints import durable
@@ -20,6 +20,7 @@ from .mapping import renaming_of
 from .names import quote
 from .older_words import for_target
 from .outcome import Run
+from .owners import has_own_owner, may_own, owner_text, owner_text_with_right
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Note
 from .secret_options import shown_sql, without_secrets
@@ -48,17 +49,6 @@ _FATAL = frozenset(
 # Hold no rows, nor does what hangs on them when they were refused: a default of a view, a foreign table as a partition.
 _WITHOUT_ROWS = frozenset({"VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
 _HANGING = frozenset({"DEFAULT", "TABLE ATTACH"})
-_WITHOUT_OWNER = frozenset(
-    {
-        "EXTENSION",
-        "CAST",
-        "TRANSFORM",
-        "ACCESS METHOD",
-        "TEXT SEARCH PARSER",
-        "TEXT SEARCH TEMPLATE",
-        "USER MAPPING",
-    }
-)
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
@@ -327,13 +317,16 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
     """
     possible = may_own(connection)
     tables = {entry.dump_id for entry in entries if entry.type == "TABLE"}
-    owned = [entry for entry in entries if creates(entry) and entry.owner and _has_own_owner(entry, tables)]
+    owned = [entry for entry in entries if creates(entry) and entry.owner and has_own_owner(entry, tables)]
     failures = run_entries(
         run,
         connection,
         [entry for entry in owned if entry.owner in possible],
         Manner(is_fatal=lambda entry: False, text=owner_text),
     )
+    refused = [one.entry for one in failures if one.cause is RIGHT and one.entry.schema]
+    failures = [one for one in failures if one.entry not in refused]
+    failures += run_entries(run, connection, refused, Manner(is_fatal=lambda entry: False, text=owner_text_with_right))
     me = connection.info.user
     missing = sorted({entry.owner for entry in owned} - possible - {me})
     if missing or failures:
@@ -353,31 +346,6 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
                 why=why,
             ),
         )
-
-
-def _has_own_owner(entry: Entry, tables: set[int]) -> bool:
-    if entry.type == "SEQUENCE":
-        return tables.isdisjoint(entry.depends_on)  # otherwise it follows the table whose column it serves
-    return entry.type not in _WITHOUT_OWNER
-
-
-def owner_text(entry: Entry) -> bytes:
-    """Return the statement that gives a restored object its owner of the source."""
-    what = entry.drop.strip().removeprefix(b"DROP ").removesuffix(b";").removesuffix(b" CASCADE")
-    if entry.type == "SCHEMA":
-        what = b"SCHEMA " + quote(entry.tag).encode()  # how to drop `public` a dump does not say
-    return b"ALTER " + what + b" OWNER TO " + quote(entry.owner).encode() + b";"
-
-
-def may_own(connection: Connection) -> set[str]:
-    """Return the roles that we can hand objects to and still work with what they own, but for ourselves."""
-    right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
-    rows = connection.execute(
-        "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname <> current_user"
-        " AND pg_catalog.pg_has_role(oid, 'USAGE') AND pg_catalog.pg_has_role(oid, %s)",
-        (right,),
-    ).fetchall()
-    return {str(row[0]) for row in rows}
 
 
 @durable("target.flush")

@@ -16,9 +16,10 @@ from .failpoints import durable
 from .mapping import renaming_of
 from .names import literal, quote
 from .outcome import Run
+from .owners import may_own
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
-from .restore import Failure, entry_state, may_own
+from .restore import Failure, entry_state
 from .rights import run_statements, statements
 from .target_objects import some
 from .wording import count, say, template

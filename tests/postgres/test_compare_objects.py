@@ -96,6 +96,19 @@ def test_another_owner_of_public_than_the_usual_is_told(
     assert note.what.endswith("instead of pg_monitor: public")
 
 
+def test_another_owner_of_the_database_is_told_with_what_hands_it_over(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str
+) -> None:
+    make("")
+    with source_cluster.connect() as connection:
+        connection.execute(f'ALTER DATABASE "{source_db}" OWNER TO pg_monitor'.encode())
+    (note,) = structure_now(plan)
+    assert (note.kind, note.name) == ("owner", "pg_monitor")
+    with target_cluster.connect() as connection:
+        connection.execute(note.statement.encode())
+    assert structure_now(plan) == []
+
+
 def test_an_index_that_is_broken_on_the_source_is_told_as_such(
     make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
 ) -> None:

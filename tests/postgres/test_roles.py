@@ -118,12 +118,14 @@ def test_members_of_the_servers_own_roles_are_so_again_or_it_is_told(
 ) -> None:
     plan, app = world.plan, world.name("app")
     with source_cluster.connect() as source:
-        source.execute(f"GRANT pg_monitor TO {app}".encode())
+        source.execute(f"GRANT pg_monitor TO {app}; GRANT SET ON PARAMETER log_statement TO {app}".encode())
     if superuser:
         plan = replace(plan, target=replace(plan.target, user="postgres", password=target_cluster.password))
     store, _ = migrate(plan)
     with target_cluster.connect() as target:
         assert target.execute("SELECT pg_has_role(%s, 'pg_monitor', 'MEMBER')", (app,)).fetchone() == (superuser,)
+        allowed = "SELECT has_parameter_privilege(%s, 'log_statement', 'SET')"
+        assert target.execute(allowed, (app,)).fetchone() == (superuser,)
     told = [note.statement for note in store.notes[""] if "pg_monitor" in note.statement]
     lacking = f'GRANT "pg_monitor" TO "{app}" WITH ADMIN FALSE, INHERIT TRUE, SET TRUE;'
     assert told == ([] if superuser else [lacking])
@@ -140,6 +142,39 @@ def test_public_belongs_to_whom_it_did(world: World, source_cluster: Cluster, ta
         assert target.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", (owner,)).fetchone() == (True,)
     assert owner not in {note.name for note in store.notes[database.source_name] if note.kind == "owner"}
     assert "schema" not in {note.kind for note in store.notes[database.source_name]}
+
+
+def test_a_database_belongs_to_whom_it_did_also_where_roles_are_not_migrated(
+    world: World, target_cluster: Cluster
+) -> None:
+    (database,), owner = world.plan.databases, world.name("owner")
+    selection = replace(world.plan.selection, roles="none")
+    superuser = replace(world.plan.target, user="postgres", password=target_cluster.password)
+    with target_cluster.connect() as target:
+        target.execute(f"CREATE ROLE {owner}".encode())
+    migrate(replace(world.plan, selection=selection, target=superuser))
+    with target_cluster.connect(database.target_name) as target:
+        asked = "SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()"
+        assert target.execute(asked).fetchone() == (owner,)
+
+
+def test_an_owner_who_may_not_create_in_the_schema_owns_its_tables_all_the_same(
+    world: World, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,), reader = world.plan.databases, world.name("reader")
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(
+            f"CREATE SCHEMA apart; CREATE TABLE apart.t (id int); ALTER TABLE apart.t OWNER TO {reader};"
+            f"CREATE TABLE here (id serial); ALTER TABLE here OWNER TO {reader}".encode()
+        )
+    store, _ = migrate(world.plan)
+    with target_cluster.connect(database.target_name) as target:
+        owned = "SELECT relname::text FROM pg_class WHERE relowner = %s::regrole AND relkind IN ('r', 'S') ORDER BY 1"
+        assert [row[0] for row in target.execute(owned, (reader,)).fetchall()] == ["here", "here_id_seq", "t"]
+        for schema in ("apart", "public"):
+            may = target.execute("SELECT has_schema_privilege(%s, %s, 'CREATE')", (reader, schema)).fetchone()
+            assert may == (False,)
+    assert reader not in {note.name for note in store.notes[database.source_name] if note.kind == "owner"}
 
 
 def test_our_account_is_out_of_the_roles_afterwards(world: World, target_cluster: Cluster) -> None:

@@ -95,6 +95,7 @@ def test_every_attribute_is_a_statement_of_its_own() -> None:
         valid_until="2030-01-01",
         comment="it's",
         settings=("work_mem=64MB",),
+        parameters=(("SET", "log_statement", False), ("ALTER SYSTEM", "work_mem", True)),
         password="SCRAM-SHA-256$x",
     )
     assert create_statement(role).sql == 'CREATE ROLE "o""dd" LOGIN NOINHERIT;'
@@ -105,6 +106,8 @@ def test_every_attribute_is_a_statement_of_its_own() -> None:
         'ALTER ROLE "o""dd" VALID UNTIL \'2030-01-01\';',
         "COMMENT ON ROLE \"o\"\"dd\" IS 'it''s';",
         'ALTER ROLE "o""dd" SET work_mem TO \'64MB\';',
+        'GRANT SET ON PARAMETER "log_statement" TO "o""dd";',
+        'GRANT ALTER SYSTEM ON PARAMETER "work_mem" TO "o""dd" WITH GRANT OPTION;',
     ]
 
 
