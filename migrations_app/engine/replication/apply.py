@@ -37,9 +37,7 @@ _ONCE_CHANGES = 40  # up to so many are sent and committed in one go, without wa
 _WORTH_CHANGES = 2_000  # a batch of so many goes at once when nothing is under way
 _MOST_CHANGES = 20_000
 _MOST_BYTES = 3 << 20
-_MOST_TABLES = (
-    200  # each is locked with all its indexes: the target's lock table has to hold them beside those of others
-)
+_MOST_TABLES = 500  # each is locked with all its indexes: the target has room for few thousand locks
 _ADOPT_SECONDS, _URGENT_SECONDS = 3.0, 0.2
 _EPOCH_2000 = 946_684_800
 
