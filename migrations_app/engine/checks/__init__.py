@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     foreign_parts,
     genuine,
     layout,
+    named,
     privileges,
     renamed,
     selected,
