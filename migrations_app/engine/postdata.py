@@ -18,7 +18,7 @@ from .extension_rows import carry_extension_rows
 from .failpoints import durable
 from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
-from .late import put_back_checks
+from .late import prove_checks, put_back_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -77,7 +77,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 3, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
-        _prove_checks(run, database, connection)
+        prove_checks(run, database, connection)
         if not run.plan.incremental:
             _restore_access(run, database, connection, archive)
         _stage(run, database, 4, say("materialized views"))
@@ -103,7 +103,7 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
         quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
-        _prove_checks(run, database, connection)
+        prove_checks(run, database, connection)
         _restore_access(run, database, connection, archive)
         comments = _comments(run, database, connection, archive, everything=True)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
@@ -241,35 +241,6 @@ def _restore_access(run: Run, database: DatabasePlan, connection: Connection, ar
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
     restore_rights(run, database, connection, archive)
     restore_settings(run, database, connection, archive)
-
-
-def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
-    """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so."""
-    renaming = renaming_of(run, database)
-    open_here = _checks(connection, valid=False)
-    if not open_here:
-        return
-    with run.sessions.session(Side.SOURCE, database.source_name) as source:
-        proved = {(*renaming.place((schema, table)), name) for schema, table, name in _checks(source, valid=True)}
-    for schema, table, name in sorted(open_here & proved):
-        run.ports.control.check()
-        statement = f"ALTER TABLE {qualified(schema, table)} VALIDATE CONSTRAINT {quote(name)}"
-        try:
-            with durable("target.validate", "check"):
-                connection.execute(statement.encode())
-        except psycopg.Error as error:
-            doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=table)
-            raise_unless_refused(run, error, doing)  # the structure comparison tells it
-
-
-def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str]]:
-    rows = connection.execute(
-        "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
-        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'",
-        (valid,),
-    ).fetchall()
-    return {(str(schema), str(table), str(name)) for schema, table, name in rows}
 
 
 def _comments(

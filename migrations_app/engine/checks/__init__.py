@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     layout,
     named,
     privileges,
+    reading,
     renamed,
     selected,
     sendable,
