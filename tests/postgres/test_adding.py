@@ -299,6 +299,25 @@ def test_an_unlogged_table_is_added_and_copied_at_complete(
     complete(plan, ports, source_cluster, target_cluster)
 
 
+def test_an_unlogged_partition_is_asked_about_as_no_row_of_it_will_ever_come(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    made = (
+        "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)"
+    )
+    at(source_cluster, database.source_name, made)
+    begin(plan, ports)
+    second = "CREATE UNLOGGED TABLE m2 PARTITION OF m FOR VALUES IN (2)"
+    at(source_cluster, database.source_name, second, "INSERT INTO m VALUES (1), (2)")
+    (found,) = look(plan, ports).values()
+    assert (found.name, found.partition) == ("m2", True)
+    add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    complete(plan, ports, source_cluster, target_cluster)
+
+
 def test_what_is_new_is_told_once_and_forgotten_when_it_is_gone(
     plan: Plan, ports: Ports, source_cluster: Cluster
 ) -> None:

@@ -195,6 +195,27 @@ def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copie
     assert rows(target, "sales") == rows(source, "sales")
 
 
+def test_a_new_partition_that_is_unlogged_is_told_when_it_appears_and_comes_when_it_is_logged(
+    plan: Plan, ports: Ports, source: Session, target: Session
+) -> None:
+    run(target, ONE_TABLE)
+    copy(plan, ports)
+    made = "PARTITION OF sales FOR VALUES FROM ('2040-01-01') TO ('2050-01-01')"
+    run(source, f"CREATE UNLOGGED TABLE sales_40 {made}", "INSERT INTO sales VALUES (1, '2041-01-01', 'silent')")
+    ports.control.complete = True  # type: ignore[attr-defined]
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.SYNC).done
+    (told,) = [text for _, code, text in cast(FakeStore, ports.store).events if code == "SRC-DDL"]
+    assert "public.sales_40 is a new partition of public.sales" in told
+    assert 'ALTER TABLE "public"."sales_40" SET LOGGED' in told
+    ports.control.complete = False  # type: ignore[attr-defined]
+    run(source, "ALTER TABLE sales_40 SET LOGGED")
+    later = copied_again(plan, ports)
+    run(source, "INSERT INTO sales VALUES (2, '2042-01-01', 'told')")
+    complete(later, ports)
+    assert rows(target, "sales") == rows(source, "sales")
+
+
 def test_a_new_partition_is_one_of_the_table_also_for_the_worker_that_comes_next(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
