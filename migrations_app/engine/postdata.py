@@ -69,7 +69,8 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 1, say("indexes"))
         _build_late(run, database, archive)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
-        _restore_plain(run, database, connection, _plain(archive), archive.of_type("STATISTICS"))
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        _restore_plain(run, database, connection, theirs, _plain(archive), archive.of_type("STATISTICS"))
         put_back_checks(run, database, connection, archive)
         carry_extension_rows(run, database)
         _stage(run, database, 2, say("statistics of partitioned tables"))
@@ -79,13 +80,13 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
         prove_checks(run, database, connection)
         if not run.plan.incremental:
-            _restore_access(run, database, connection, archive)
+            _restore_access(run, database, connection, archive, theirs)
         _stage(run, database, 4, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
         analyze_matviews(run, database, connection, archive)
         _stage(run, database, 5, say("comments and rights"))
-        comments = _comments(run, database, connection, archive)
+        comments = _comments(run, database, archive, theirs)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
         _stage(run, database, 6, say("sequences"))
         set_sequences(run, database, connection, archive)
@@ -104,8 +105,9 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
         prove_checks(run, database, connection)
-        _restore_access(run, database, connection, archive)
-        comments = _comments(run, database, connection, archive, everything=True)
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        _restore_access(run, database, connection, archive, theirs)
+        comments = _comments(run, database, archive, theirs, everything=True)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
 
 
@@ -118,18 +120,20 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
     ids = hanging_on(archive, tables)
     active = [entry for entry in archive.section(POST_DATA) if _is_active(entry) and entry.type != "FK CONSTRAINT"]
 
-    def theirs(entries: list[Entry]) -> list[Entry]:
+    def of_them(entries: list[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.dump_id in ids]
 
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup + build_settings(run, connection))
-        indexes = theirs(_indexes(archive, of_matviews=False))
+        indexes = of_them(_indexes(archive, of_matviews=False))
         remember(run, database, build_missing(run, connection, archive, indexes))
-        _restore_plain(run, database, connection, theirs(_plain(archive)), theirs(archive.of_type("STATISTICS")))
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        plain, statistics = of_them(_plain(archive)), of_them(archive.of_type("STATISTICS"))
+        _restore_plain(run, database, connection, theirs, plain, statistics)
         if not _defers_active(run, database):
-            remember(run, database, run_entries(run, connection, theirs(active), _LISTED))
+            remember(run, database, run_entries(run, connection, of_them(active), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
-        comments = theirs(_comments(run, database, connection, archive))
+        comments = of_them(_comments(run, database, archive, theirs))
         remember(run, database, run_entries(run, connection, comments, _LISTED))
         _restore_identities(run, database, connection)
 
@@ -195,16 +199,19 @@ def _plain(archive: Archive) -> list[Entry]:
 
 
 def _restore_plain(
-    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], statistics: list[Entry]
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    theirs: set[int],
+    entries: list[Entry],
+    statistics: list[Entry],
 ) -> None:
     """Make what needed the keys of tables, such as views that group by one, and give it and statistics their owners.
 
-    What others had made on the target before stays as it is.
+    `theirs`: dump ids of what others had made on the target before (see `kept`). It stays as it is.
     """
+    entries = [one for one in entries if not (made_after_keys(one) and one.dump_id in theirs)]
     made = [entry for entry in entries if made_after_keys(entry)]
-    theirs = kept(run, database.target_name, connection, made) if made else set()
-    made = [entry for entry in made if entry.dump_id not in theirs]
-    entries = [entry for entry in entries if entry.dump_id not in theirs]
     record(run, database, made)
     failures = run_entries(run, connection, entries, _LISTED)
     remember(run, database, failures)
@@ -237,18 +244,19 @@ def _restore_active(
     restore_foreign_keys(run, database, connection, archive, prove=prove)
 
 
-def _restore_access(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+def _restore_access(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, theirs: set[int]
+) -> None:
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
-    restore_rights(run, database, connection, archive)
+    restore_rights(run, database, connection, archive, theirs)
     restore_settings(run, database, connection, archive)
 
 
 def _comments(
-    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, everything: bool = False
+    run: Run, database: DatabasePlan, archive: Archive, theirs: set[int], *, everything: bool = False
 ) -> list[Entry]:
     """Return the comments on objects that stand by now, or on `everything`; what was there before keeps what it has."""
-    waiting = kept(run, database.target_name, connection, archive.entries)
-    waiting |= {entry.dump_id for entry in archive.of_type("EVENT TRIGGER")}  # they come last, with theirs
+    waiting = theirs | {entry.dump_id for entry in archive.of_type("EVENT TRIGGER")}  # they come last, with their own
     if run.plan.incremental and not everything:
         defers = _defers_active(run, database)
         waiting |= {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
