@@ -12,13 +12,11 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copy_plan
 from migrations_app.engine.copying import Lane
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
-from migrations_app.engine.states import StepName, steps_for
 from migrations_app.engine.table_work import TableWork
-from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
-from tests.postgres.compare_kit import plan_for, server
+from tests.fakes import FakeStore, fake_ports, wait_until
+from tests.postgres.compare_kit import plan_for, run_steps, server
 from tests.postgres.test_torture import by_pg_dump, told
 
 LOOKUP = """
@@ -45,6 +43,7 @@ CREATE TABLE tree (id int, CONSTRAINT tree_reads CHECK (known(id))) PARTITION BY
 CREATE TABLE tree_1 PARTITION OF tree FOR VALUES FROM (0) TO (100); INSERT INTO tree VALUES (5);
 CREATE TABLE unproved (id int); INSERT INTO unproved VALUES (-1); ALTER TABLE unproved ADD CHECK (known(id)) NOT VALID;
 """
+
 DOMAINS = """
 CREATE FUNCTION known(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM public.lookup WHERE id = $1)';
 CREATE DOMAIN looked_up AS int CONSTRAINT reads CHECK (known(VALUE)) CONSTRAINT plain CHECK (VALUE > 0);
@@ -80,12 +79,7 @@ def _others_done(store: FakeStore, database: str) -> bool:
 
 
 def migrate(plan: Plan, ports: Ports) -> FakeStore:
-    cast(FakeControl, ports.control).complete = True
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            if step is not StepName.CHECK:
-                assert executor.run(step).done
-    store = cast(FakeStore, ports.store)
+    store = run_steps(plan, ports)
     assert all(comparison.equal for comparison in store.comparisons)
     return store
 

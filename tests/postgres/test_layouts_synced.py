@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.drift import Doubt, Drift
 from migrations_app.engine.errors import CompareDiffers, SchemaChanged
 from migrations_app.engine.executor import Executor
@@ -19,7 +21,19 @@ from tests.fakes import FakeStore
 from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.compare_kit import running
 from tests.postgres.complete_kit import migrate
-from tests.postgres.layouts_kit import BY_HASH, GATHERED, ITEMS, ONE_TABLE, complete, copy, replace, rows, run, syncing
+from tests.postgres.layouts_kit import (
+    BY_HASH,
+    GATHERED,
+    ITEMS,
+    ONE_TABLE,
+    complete,
+    copy,
+    plan_over,
+    replace,
+    rows,
+    run,
+    syncing,
+)
 
 # Fixtures that stand in the kit.
 ports = layouts_kit.ports
@@ -41,9 +55,8 @@ CREATE TABLE sales_30_1 PARTITION OF sales_30 FOR VALUES IN (1, 2, 3);
 
 
 @pytest.fixture
-def plan(source_cluster, target_cluster, source_db, target_db, tmp_path) -> Plan:
-    made: Plan = layouts_kit.plan.__wrapped__(source_cluster, target_cluster, source_db, target_db, tmp_path)
-    return syncing(made)
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
+    return syncing(plan_over(source_cluster, target_cluster, source_db, target_db, tmp_path))
 
 
 @pytest.mark.parametrize("layout", GATHERED)
