@@ -63,6 +63,21 @@ def test_a_column_that_is_computed_from_its_row_passes(shop: Connection, task: P
     assert looked(task).status == "passed"
 
 
+def test_a_check_of_a_domain_is_a_warning_only_where_it_could_not_be_proved_afterwards(
+    shop: Connection, task: Plan
+) -> None:
+    shop.execute(LOOKUP + CLASS + "CREATE DOMAIN classed AS int CHECK (class(VALUE) <> '')")
+    shop.execute("CREATE DOMAIN further AS classed; CREATE TABLE reader (a classed, b further)")
+    assert looked(task).status == "passed"
+    shop.execute("CREATE TABLE many (ids classed[])")
+    result = looked(task)
+    assert result.status == "warning"
+    assert "Checks of domains that columns have in arrays or rows" in result.found
+    assert "public.classed.classed_check" in result.found
+    shop.execute("DROP TABLE many; CREATE TYPE pair AS (a int, b classed)")
+    assert looked(task).status == "warning"
+
+
 def test_what_stands_on_tables_of_the_target_that_are_used_is_a_warning(
     shop: Connection, there: Connection, task: Plan
 ) -> None:

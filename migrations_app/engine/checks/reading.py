@@ -18,7 +18,7 @@ from .registry import Finding, Group, item, lines, passed, warning
 
 @dataclass(frozen=True)
 class _Reader:
-    """A definition whose function may read other tables. `kind`: generated, check or index.
+    """A definition whose function may read other tables. `kind`: generated, domain inside, check or index.
 
     `base`: of a generated column, one that it is computed from; else empty.
     """
@@ -36,6 +36,9 @@ class _Reader:
 
 _FOUND = {
     "generated": template("Columns that the target computes by functions which may read other tables: {names}."),
+    "domain inside": template(
+        "Checks of domains that columns have in arrays or rows, whose functions may read other tables: {names}."
+    ),
     "check": template("Checks that stand on the target already and whose functions may read other tables: {names}."),
     "index": template("Indexes that stand on the target already and whose functions may read other tables: {names}."),
 }
@@ -43,6 +46,10 @@ _HINTS = {
     "generated": template(
         "The target computes such a column when its row comes, and the other tables may be empty or half filled then: "
         "the values can be wrong, and the comparison says so. Compute them anew when all rows are there."
+    ),
+    "domain inside": template(
+        "The target may refuse a row because what such a check looks for has not come yet. Take it off the domain on "
+        "the source until all rows are on the target, and add it on both sides afterwards; or leave the tables out."
     ),
     "check": template(
         "Such a check stays while the rows come, and may refuse one because what it looks for has not come yet. Drop "
@@ -83,7 +90,13 @@ def _renaming(context: Context, name: str) -> Renaming:
 
 def _on_source(context: Context, name: str, moving: set[tuple[str, str]]) -> list[_Reader]:
     readers = _readers(context.source(name).execute(query("late_objects")).fetchall())
-    return [one for one in readers if one.kind == "generated" and (one.schema, one.owner) in moving]
+    touches = context.plan.selection.touches
+    return [
+        one
+        for one in readers
+        if (one.kind == "generated" and (one.schema, one.owner) in moving)
+        or (one.kind == "domain inside" and touches(name, one.schema))
+    ]
 
 
 def _standing(context: Context, database: DatabasePlan, moving: set[tuple[str, str]]) -> list[_Reader]:

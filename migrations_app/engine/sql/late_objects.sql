@@ -1,6 +1,7 @@
 -- Indexes and proved checks of tables and domains, and stored generated columns, whose functions may read other tables, so that they
 -- mean something only when the rows of all tables are there: kind, catalog, oid, schema, table or domain, name, definition (of a column:
--- the name of one that it is computed from).
+-- the name of one that it is computed from). `domain inside`: the server cannot prove the check of a domain that columns have in arrays
+-- or rows.
 -- A body that reads nothing may be taken for one that does (extract(day FROM x)): then it is only made later.
 -- :parameters none   :versions 9.3+   :needs an empty search_path (bodies in the catalog exist since 14)
 WITH own AS (
@@ -58,7 +59,12 @@ SELECT 'generated', 2604, d.oid::bigint, n.nspname::text, c.relname::text, a.att
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE l.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND pg_catalog.row_to_json(a) ->> 'attgenerated' = 's'
 UNION ALL
-SELECT 'domain', 2606, k.oid::bigint, n.nspname::text, t.typname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
+SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b
+                           JOIN pg_catalog.pg_class o ON o.oid = b.attrelid
+                           JOIN pg_catalog.pg_type y ON y.oid = b.atttypid
+                          WHERE b.attnum > 0 AND NOT b.attisdropped
+                            AND ((y.typelem = t.oid AND y.typlen = -1) OR (y.oid = t.oid AND o.relkind = 'c')))
+            THEN 'domain inside' ELSE 'domain' END, 2606, k.oid::bigint, n.nspname::text, t.typname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
   FROM late l
   JOIN pg_catalog.pg_constraint k ON k.oid = l.objid
   JOIN pg_catalog.pg_type t ON t.oid = k.contypid
