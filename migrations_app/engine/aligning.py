@@ -11,7 +11,7 @@ import psycopg
 from . import drifting
 from .connect import Connection, translate
 from .copy_plan import made_tables
-from .drift import ChangeKind, Column, Place
+from .drift import ChangeKind, Column, Drift, Place
 from .errors import EngineError, SchemaChanged
 from .failpoints import durable
 from .mapping import renaming_of
@@ -19,8 +19,8 @@ from .names import qualified, quote
 from .occupied import adopted
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import Kind, LedgerItem, TableState
-from .shapes import Shape, as_on_target, read_lineage, read_shapes
+from .ports import Kind, LedgerItem, TableState, TableStatus
+from .shapes import Shape, as_on_target, read_lineage, read_partitions, read_shapes
 from .sql import query
 from .wording import listing, say
 
@@ -82,6 +82,83 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             run.ports.control.check()
             raise _failed(error, state, statements) from error
     _tell(run, database, state, statements)
+
+
+def parents_change(run: Run, database: DatabasePlan, oid: int) -> Drift | None:
+    """Return how the topmost table above a new partition (oid) is other than on the target; None where it is not.
+
+    The next row of another partition would bring that up, and none has come yet. Raises EngineError of the side that
+    failed.
+    """
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            root = _root(connection, oid)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading partitions")) from error
+    top = (str(root[0]), str(root[1])) if root else ("", "")
+    renaming = renaming_of(run, database)
+    place = renaming.place(top)
+    source = _read(run, database, Side.SOURCE, top)
+    if source is None or place not in made_tables(run, database):
+        return None
+    # What rows of before hold in a new column, only a table that had some can tell.
+    one = _sibling(run, database, source.oid) or top
+    source, there = _read(run, database, Side.SOURCE, one), _read(run, database, Side.TARGET, renaming.place(one))
+    if source is None or there is None:
+        return None
+    stored = [column for column in as_on_target(source.columns, renaming) if not column.generated]
+    return drifting.compare(top, place, there.stored, stored)
+
+
+def _sibling(run: Run, database: DatabasePlan, top: int) -> Place | None:
+    """Return a partition below a table (oid) of the source that the task has, None when it has none."""
+    known = {state.oid for state in run.ports.store.tables(database.source_name) if state.status is TableStatus.DONE}
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            parts = read_partitions(connection, [top])
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading partitions")) from error
+    return next((place for oid, place, _ in parts if oid in known), None)
+
+
+def change_parent(run: Run, database: DatabasePlan, found: Drift) -> None:
+    """Give the target's table the columns that `parents_change` has found.
+
+    Only when the sync has come to where the source was then: rows of the old shape can follow no more. Raises
+    SchemaChanged for what somebody has to decide, EngineError of the target that refuses; then nothing was changed.
+    """
+    if not _only_adds(found):
+        raise SchemaChanged(
+            say(
+                "{table} has other columns on the source than on the target: {names}. The sync asks about that with "
+                "the next row that is written to one of its other partitions. Write one and decide, or make the same "
+                "change on the target yourself; then add the partition again.",
+                table=f"{found.schema}.{found.name}",
+                names=listing(dict.fromkeys(change.name for change in found.changes)),
+            )
+        )
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            _run(connection, found.statements, (), silent=False)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            doing = say("changing the columns of {schema}.{name}", schema=found.schema, name=found.name)
+            raise translate(error, Side.TARGET, doing) from error
+    told = say(
+        "Table {schema}.{name} of {database} was changed on the target as on the source, for a partition that is "
+        "added: {statements}. The sync goes on.",
+        schema=found.schema,
+        name=found.name,
+        database=database.source_name,
+        statements=listing(found.statements, 5),
+    )
+    run.ports.store.event("warning", "DDL-APPLIED", told)
+
+
+def _only_adds(found: Drift) -> bool:
+    return not found.doubt and all(one.kind is ChangeKind.ADDED for one in found.changes)
 
 
 def _tell(run: Run, database: DatabasePlan, state: TableState, statements: Sequence[str]) -> None:
@@ -217,7 +294,7 @@ def _statements(
     stored = [column for column in new if not column.generated]
     # The columns of a partition are those of its root, which has more partitions with rows: only more columns harm none
     found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, stored)
-    if found is None or found.doubt or any(one.kind is not ChangeKind.ADDED for one in found.changes):
+    if found is None or not _only_adds(found):
         raise SchemaChanged(
             say(
                 "{schema}.{name} is a partition and has other columns on the source now, which cannot be changed for "

@@ -21,6 +21,7 @@ from .choosing import choose, coming_along
 from .connect import Connection, translate
 from .errors import SourceError
 from .failpoints import durable
+from .late_checks import LateCheck, late_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
@@ -68,22 +69,6 @@ class Place:
     table: str
     kind: str  # r table, p partitioned root, m materialized view
     name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LateCheck:
-    """A check whose function reads other tables, or which old rows may break. `definition` begins with CHECK; all under
-    the target's names."""
-
-    schema: str
-    table: str
-    name: str
-    definition: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What finds it on the target."""
-        return (self.schema, self.table, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,11 +317,7 @@ def _load(
         populated=frozenset((renaming.schema(schema), name) for schema, name in known["populated"]),
         by_table=_by_table([one for one in entries if (one.class_oid, one.oid) not in late], places),
         late=late,
-        late_checks=tuple(
-            LateCheck(schema=renaming.schema(schema), table=table, name=name, definition=renaming.shown(definition))
-            for kind, _, _, schema, table, name, definition in known.get("late", ())
-            if kind == "check"
-        ),
+        late_checks=late_checks(known.get("late", ()), renaming),
         along=frozenset(known.get("along", ())),
         bare=frozenset(known.get("bare", ())),
     )

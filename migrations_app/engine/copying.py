@@ -14,6 +14,7 @@ import psycopg
 
 from . import wire
 from .connect import Connection, cancel_all
+from .copy_failures import explained
 from .encodings import encodings_of
 from .errors import ConflictError, ConnectionLost, EngineError, SourceError, TargetError
 from .failpoints import durable
@@ -24,7 +25,6 @@ from .parts import Part
 from .patience import activity_of
 from .plan import DatabasePlan, Side
 from .relay import Relay, Stream
-from .row_sizes import is_too_large, refused
 from .snapshot import BEGIN, Snapshot
 from .table_work import (
     Busy,
@@ -37,9 +37,7 @@ from .table_work import (
     emptying,
     file_of,
     reading,
-    shape_changed,
     target_name,
-    travels_in_binary,
 )
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
@@ -50,7 +48,6 @@ _SOURCE_LOCK_TIMEOUT = "2s"
 # A row that libpq passes on is in our memory several times, and compressed values grow up to 255 times: 8 MB here.
 _JOINED_OUTSIDE_BYTES = 32 << 10
 _SNAPSHOT_GONE = frozenset({"22023", "42704", "55000"})
-_NO_SUCH_COLUMN = "42703"
 
 
 class Lane:
@@ -258,19 +255,13 @@ class Lane:
         try:
             yield
         except (SourceError, TargetError) as error:
-            if error.sqlstate == _NO_SUCH_COLUMN and self._current:
-                raise shape_changed(self._current) from error
-            if self._current and is_too_large(error):
-                raise self._too_large(self._current, error) from error
+            self._streaming = False  # nothing is read any more that could be given up
+            if self._current and (told := explained(self.run, self.database, self._current, self.encodings, error)):
+                raise told from error
             raise
         finally:
             self._streaming = False
             self.rows_passing = 0
-
-    def _too_large(self, work: TableWork, error: EngineError) -> EngineError:
-        self._streaming = False  # nothing is read any more that could be given up
-        as_text = not travels_in_binary(work, self.encodings)
-        return refused(self.run, self.database, work.table, error, as_text=as_text)
 
     def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
         """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""

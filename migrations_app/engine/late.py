@@ -1,5 +1,5 @@
-"""Checks whose functions read other tables, or tell the time: the rows come without them, and they are put back when
-all tables are full. One that old rows break stays unproved, which is told.
+"""Checks of tables and domains whose functions read other tables, and those of tables that tell the time: the rows come
+without them, and they are put back when all tables are full. One that old rows break stays unproved, which is told.
 
 Indexes of that kind are kept apart by the archive itself: one that is built too early has wrong entries, without an
 error.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import psycopg
 
-from .archive import Archive, LateCheck
+from .archive import Archive
 from .connect import Connection
 from .failpoints import durable
+from .late_checks import LateCheck
+from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
@@ -23,12 +25,23 @@ _STANDING = (
     "SELECT n.nspname::text, c.relname::text, k.conname::text, k.coninhcount > 0"
     " FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'c'"
+    " UNION ALL SELECT n.nspname::text, t.typname::text, k.conname::text, false"
+    " FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE k.contype = 'c'"
+)
+_BY_VALIDITY = (
+    "SELECT o.kind, n.nspname::text, o.name::text, k.conname::text FROM pg_catalog.pg_constraint k"
+    " JOIN (SELECT 'TABLE' AS kind, c.oid AS relation, 0::oid AS type, c.relname AS name, c.relnamespace AS space"
+    " FROM pg_catalog.pg_class c UNION ALL SELECT 'DOMAIN', 0::oid, t.oid, t.typname, t.typnamespace"
+    " FROM pg_catalog.pg_type t WHERE t.typtype = 'd') o ON o.relation = k.conrelid AND o.type = k.contypid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = o.space"
+    " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'"
 )
 
 
 def take_off_checks(run: Run, database: DatabasePlan, archive: Archive) -> None:
-    """Drop such checks of the tables that the restore has just made. They are empty. Idempotent."""
-    wanted = {one.key for one in _of_ours(run, database, archive)}
+    """Drop such checks of what the restore has just made. The tables are empty. Idempotent."""
+    wanted = {one.key: one for one in _of_ours(run, database, archive)}
     if not wanted:
         return
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -36,9 +49,9 @@ def take_off_checks(run: Run, database: DatabasePlan, archive: Archive) -> None:
         while free := sorted(
             key for key, inherited in _standing(connection).items() if key in wanted and not inherited
         ):
-            for schema, table, name in free:
+            for key in free:
                 run.ports.control.check()
-                text = f"ALTER TABLE {qualified(schema, table)} DROP CONSTRAINT {quote(name)}"
+                text = f"{_altering(wanted[key])} DROP CONSTRAINT {quote(wanted[key].name)}"
                 with durable("target.drop", "check"):
                     connection.execute(text.encode())
 
@@ -51,23 +64,57 @@ def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, ar
         if one.key in standing:
             continue
         run.ports.control.check()
-        text = f"ALTER TABLE {qualified(one.schema, one.table)} ADD CONSTRAINT {quote(one.name)} {one.definition}"
+        text = f"{_altering(one)} ADD CONSTRAINT {quote(one.name)} {one.definition}"
         try:
             with durable("target.entry", "check"):
                 connection.execute(f"{text} NOT VALID".encode())
         except psycopg.Error as error:
-            raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.table}.{one.name}"))
+            raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.owner}.{one.name}"))
+
+
+def prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
+    """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so.
+
+    What the target refuses is told by the structure comparison.
+    """
+    renaming = renaming_of(run, database)
+    open_here = _checks(connection, valid=False)
+    if not open_here:
+        return
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        proved = {
+            (kind, *renaming.place((schema, owner)), name) for kind, schema, owner, name in _checks(source, valid=True)
+        }
+    for kind, schema, owner, name in sorted(open_here & proved):
+        run.ports.control.check()
+        statement = f"ALTER {kind} {qualified(schema, owner)} VALIDATE CONSTRAINT {quote(name)}"
+        try:
+            with durable("target.validate", "check"):
+                connection.execute(statement.encode())
+        except psycopg.Error as error:
+            doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=owner)
+            raise_unless_refused(run, error, doing)
+
+
+def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str, str]]:
+    rows = connection.execute(_BY_VALIDITY, (valid,)).fetchall()
+    return {(str(kind), str(schema), str(owner), str(name)) for kind, schema, owner, name in rows}
 
 
 def _of_ours(run: Run, database: DatabasePlan, archive: Archive) -> list[LateCheck]:
     if not archive.late_checks:
         return []
-    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE})
-    ours = {(item.schema, item.name) for item in items}
-    return [one for one in archive.late_checks if (one.schema, one.table) in ours]
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
+    ours = {("TABLE", item.schema, item.name) for item in items if item.kind is Kind.TABLE}
+    ours |= {("DOMAIN", item.schema, item.detail["tag"]) for item in items if item.detail.get("type") == "DOMAIN"}
+    return [one for one in archive.late_checks if (one.kind, one.schema, one.owner) in ours]
+
+
+def _altering(one: LateCheck) -> str:
+    return f"ALTER {one.kind} {qualified(one.schema, one.owner)}"
 
 
 def _standing(connection: Connection) -> dict[tuple[str, str, str], bool]:
-    """Return the checks of the target's tables, and whether a parent has given them."""
+    """Return the checks of the target's tables and domains, and whether a parent has given them."""
     rows = connection.execute(_STANDING).fetchall()
     return {(str(schema), str(table), str(name)): bool(inherited) for schema, table, name, inherited in rows}

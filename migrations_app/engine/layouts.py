@@ -8,10 +8,10 @@ its partitions are none.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Generic
+from typing import Any
 
 import psycopg
 
@@ -152,28 +152,23 @@ def differing(
     return found
 
 
-def _below(tables: Sequence[Listed]) -> _Under[Listed]:
+def _below(tables: Sequence[Listed]) -> Callable[[Listed], list[Listed]]:
+    """Return what tells the tables below one, from above."""
     children: dict[int, list[Listed]] = defaultdict(list)
     for table in tables:
         if table.is_partition and table.parent_oid is not None:
             children[table.parent_oid].append(table)
-    return _Under(children)
 
-
-class _Under(Generic[Listed]):
-    """What is below a table, from above."""
-
-    def __init__(self, children: Mapping[int, list[Listed]]) -> None:
-        self._children = children
-
-    def __call__(self, table: Listed) -> list[Listed]:
+    def under(table: Listed) -> list[Listed]:
         found: list[Listed] = []
         waiting = [table]
         while waiting:
-            below = self._children.get(waiting.pop().oid, ())
+            below = children.get(waiting.pop().oid, ())
             found += below
             waiting += below
         return found
+
+    return under
 
 
 def _same(
@@ -339,18 +334,15 @@ def arranged(tables: Sequence[Listed], layouts: Layouts) -> list[Listed]:
     if not layouts.gathered:
         return list(tables)
     under = _below(tables)
-    gone: set[int] = set()
-    found = []
-    for table in tables:
-        if (table.schema, table.name) not in layouts.gathered or table.kind != "p" or table.gathered:
-            continue
-        gone |= {one.oid for one in under(table)}
-    for table in tables:
-        if table.oid in gone:
-            continue
-        is_one = (table.schema, table.name) in layouts.gathered and table.kind == "p" and not table.gathered
-        found.append(_gathered(table, under(table)) if is_one else table)
-    return found
+    whole = {
+        table.oid: under(table)
+        for table in tables
+        if (table.schema, table.name) in layouts.gathered and table.kind == "p" and not table.gathered
+    }
+    gone = {one.oid for below in whole.values() for one in below}
+    return [
+        _gathered(table, whole[table.oid]) if table.oid in whole else table for table in tables if table.oid not in gone
+    ]
 
 
 def _gathered(table: Listed, below: list[Listed]) -> Listed:

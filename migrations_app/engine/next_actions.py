@@ -72,6 +72,11 @@ NEXT: dict[str, str] = {
     "ROW-ENCODING": template(
         "Repair the text on the source and press Retry; or press Cancel and leave the table out of the selection."
     ),
+    "ROW-NAME": template(
+        "Make on the target what the message says is missing, or let the row name something else on the source, then"
+        " press Retry; or press Cancel and leave the table out of the selection. Names in rows do not follow the new"
+        " names of schemas."
+    ),
     "DST-ERROR": template(
         "Look into the target's log for the reason and mend it there, then press Retry; or press Cancel."
     ),

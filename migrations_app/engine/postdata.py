@@ -18,7 +18,7 @@ from .extension_rows import carry_extension_rows
 from .failpoints import durable
 from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
-from .late import put_back_checks
+from .late import prove_checks, put_back_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -69,7 +69,8 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 1, say("indexes"))
         _build_late(run, database, archive)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
-        _restore_plain(run, database, connection, _plain(archive), archive.of_type("STATISTICS"))
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        _restore_plain(run, database, connection, theirs, _plain(archive), archive.of_type("STATISTICS"))
         put_back_checks(run, database, connection, archive)
         carry_extension_rows(run, database)
         _stage(run, database, 2, say("statistics of partitioned tables"))
@@ -77,15 +78,15 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 3, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
-        _prove_checks(run, database, connection)
+        prove_checks(run, database, connection)
         if not run.plan.incremental:
-            _restore_access(run, database, connection, archive)
+            _restore_access(run, database, connection, archive, theirs)
         _stage(run, database, 4, say("materialized views"))
         refresh_matviews(run, database, connection=connection, only_empty=True)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=True)))
         analyze_matviews(run, database, connection, archive)
         _stage(run, database, 5, say("comments and rights"))
-        comments = _comments(run, database, connection, archive)
+        comments = _comments(run, database, archive, theirs)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
         _stage(run, database, 6, say("sequences"))
         set_sequences(run, database, connection, archive)
@@ -103,9 +104,10 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
         quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
-        _prove_checks(run, database, connection)
-        _restore_access(run, database, connection, archive)
-        comments = _comments(run, database, connection, archive, everything=True)
+        prove_checks(run, database, connection)
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        _restore_access(run, database, connection, archive, theirs)
+        comments = _comments(run, database, archive, theirs, everything=True)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
 
 
@@ -117,18 +119,20 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
     """
     ids = hanging_on(archive, tables)
 
-    def theirs(entries: list[Entry]) -> list[Entry]:
+    def of_them(entries: list[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.dump_id in ids]
 
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup + build_settings(run, connection))
-        indexes = theirs(_indexes(archive, of_matviews=False))
+        indexes = of_them(_indexes(archive, of_matviews=False))
         remember(run, database, build_missing(run, connection, archive, indexes))
-        _restore_plain(run, database, connection, theirs(_plain(archive)), theirs(archive.of_type("STATISTICS")))
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        plain, statistics = of_them(_plain(archive)), of_them(archive.of_type("STATISTICS"))
+        _restore_plain(run, database, connection, theirs, plain, statistics)
         if not _defers_active(run, database):
-            remember(run, database, run_entries(run, connection, theirs(_triggers_and_rules(archive)), _LISTED))
+            remember(run, database, run_entries(run, connection, of_them(_triggers_and_rules(archive)), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
-        comments = theirs(_comments(run, database, connection, archive))
+        comments = of_them(_comments(run, database, archive, theirs))
         remember(run, database, run_entries(run, connection, comments, _LISTED))
         _restore_identities(run, database, connection)
 
@@ -201,16 +205,19 @@ def _plain(archive: Archive) -> list[Entry]:
 
 
 def _restore_plain(
-    run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry], statistics: list[Entry]
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    theirs: set[int],
+    entries: list[Entry],
+    statistics: list[Entry],
 ) -> None:
     """Make what needed the keys of tables, such as views that group by one, and give it and statistics their owners.
 
-    What others had made on the target before stays as it is.
+    `theirs`: dump ids of what others had made on the target before (see `kept`). It stays as it is.
     """
+    entries = [one for one in entries if not (made_after_keys(one) and one.dump_id in theirs)]
     made = [entry for entry in entries if made_after_keys(entry)]
-    theirs = kept(run, database.target_name, connection, made) if made else set()
-    made = [entry for entry in made if entry.dump_id not in theirs]
-    entries = [entry for entry in entries if entry.dump_id not in theirs]
     record(run, database, made)
     failures = run_entries(run, connection, entries, _LISTED)
     remember(run, database, failures)
@@ -242,47 +249,19 @@ def _restore_active(
     restore_foreign_keys(run, database, connection, archive, prove=prove)
 
 
-def _restore_access(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+def _restore_access(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, theirs: set[int]
+) -> None:
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
-    restore_rights(run, database, connection, archive)
+    restore_rights(run, database, connection, archive, theirs)
     restore_settings(run, database, connection, archive)
 
 
-def _prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
-    """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so."""
-    renaming = renaming_of(run, database)
-    open_here = _checks(connection, valid=False)
-    if not open_here:
-        return
-    with run.sessions.session(Side.SOURCE, database.source_name) as source:
-        proved = {(*renaming.place((schema, table)), name) for schema, table, name in _checks(source, valid=True)}
-    for schema, table, name in sorted(open_here & proved):
-        run.ports.control.check()
-        statement = f"ALTER TABLE {qualified(schema, table)} VALIDATE CONSTRAINT {quote(name)}"
-        try:
-            with durable("target.validate", "check"):
-                connection.execute(statement.encode())
-        except psycopg.Error as error:
-            doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=table)
-            raise_unless_refused(run, error, doing)  # the structure comparison tells it
-
-
-def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str]]:
-    rows = connection.execute(
-        "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
-        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'",
-        (valid,),
-    ).fetchall()
-    return {(str(schema), str(table), str(name)) for schema, table, name in rows}
-
-
 def _comments(
-    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, *, everything: bool = False
+    run: Run, database: DatabasePlan, archive: Archive, theirs: set[int], *, everything: bool = False
 ) -> list[Entry]:
     """Return the comments on objects that stand by now, or on `everything`; what was there before keeps what it has."""
-    waiting = kept(run, database.target_name, connection, archive.entries)
-    waiting |= {entry.dump_id for entry in archive.of_type("EVENT TRIGGER")}  # they come last, with theirs
+    waiting = theirs | {entry.dump_id for entry in archive.of_type("EVENT TRIGGER")}  # they come last, with their own
     if run.plan.incremental and not everything:
         defers = _defers_active(run, database)
         waiting |= {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}

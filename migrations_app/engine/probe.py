@@ -118,14 +118,16 @@ def open_session(
     return connection
 
 
-def compile_nothing(connection: Connection) -> None:
+def compile_nothing(connection: Connection) -> bool:
     """Have no query of the session compiled: those of the catalog look costly to a server with LLVM, and are not.
 
-    Sessions of a run log in with that; one of `open_session` does not know at its login what the server knows. Raises
-    psycopg's errors.
+    Sessions of a run log in with that; one of `open_session` does not know at its login what the server knows. Returns
+    whether it knows the setting. Raises psycopg's errors.
     """
-    if connection.info.server_version >= COMPILES_SINCE:
+    knows = connection.info.server_version >= COMPILES_SINCE
+    if knows:
         connection.execute("SET jit = off")
+    return knows
 
 
 _protected: weakref.WeakSet[Connection] = weakref.WeakSet()

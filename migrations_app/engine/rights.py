@@ -15,7 +15,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind
 from .restore import Failure, Manner, entry_state, run_entries, run_one
-from .target_objects import kept, some
+from .target_objects import some
 from .toc import Entry
 from .wording import count, say
 
@@ -27,15 +27,16 @@ _TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True)
 _PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
 
 
-def restore_rights(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+def restore_rights(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, theirs: set[int]
+) -> None:
     """Run the grants and default privileges of the archive; list those that the target refuses. Idempotent.
 
-    What was there before keeps the grants that it has.
+    `theirs`: dump ids of what was there before (see `target_objects.kept`), which keeps the grants that it has.
     """
     _open_renamed_public(run, database, connection, archive)
     _close_public(run, database, connection, archive)
-    there = kept(run, database.target_name, connection, archive.entries)
-    entries = [one for one in archive.of_type("DEFAULT ACL", "ACL") if there.isdisjoint(one.depends_on)]
+    entries = [one for one in archive.of_type("DEFAULT ACL", "ACL") if theirs.isdisjoint(one.depends_on)]
     refused: list[Failure] = []
     for failure in run_entries(run, connection, entries, _TOLERANT):
         texts = list(statements(failure.entry.definition))

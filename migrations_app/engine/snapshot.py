@@ -182,26 +182,6 @@ def _close_known(run: Run, database: DatabasePlan) -> None:
 
 
 @contextlib.contextmanager
-def exported_at_slot(
-    run: Run, database: DatabasePlan, name: str, *, temporary: bool = True
-) -> Iterator[tuple[int, Snapshot]]:
-    """Make a slot only for its snapshot; yields (X, snapshot) and frees both afterwards.
-
-    Hold the applier at a commit boundary first: the slot must come after everything that is applied already.
-    """
-    opened = slots.create(run, database, name, temporary=temporary)
-    try:
-        holder = _hold(run, database, opened.export_id)
-    finally:
-        opened.release()
-    snapshot = _snapshot(run, database, opened.lsn, holder)
-    try:
-        yield opened.lsn, snapshot
-    finally:
-        snapshot.close()
-
-
-@contextlib.contextmanager
 def beside_the_stream(
     run: Run, database: DatabasePlan, name: str, encoding: str
 ) -> Iterator[tuple[Snapshot, Connection]]:

@@ -13,7 +13,7 @@ from migrations_app.engine.drifting import compare
 from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.replication.explained import changed
 from migrations_app.engine.replication.governed import SlotsLook
-from migrations_app.engine.wording import Sentence, as_data, listing, say
+from migrations_app.engine.wording import Sentence, as_data, count, listing, say
 from migrations_app.models import MigrationTask, Sample, TaskDatabase, User
 from tests import factories
 from tests.acceptance import gallery
@@ -104,7 +104,9 @@ def completing() -> MigrationTask:
     pressed = say("Complete pressed: draining the last changes, then comparing.")
     factories.event(task, pressed, actor="anna", code="TASK-COMPLETING")
     read = [say("{label} ({size})", label="sales.order_items", size="412 MB")]
-    note = say("{count} of {tables} tables", count=7, tables=8) + say(", comparing {names}", names=listing(read))
+    note = say("{number} of {tables}", number=7, tables=count(8, "{number} table", "{number} tables")) + say(
+        ", comparing {names}", names=listing(read)
+    )
     task.steps.filter(name="compare").update(note=note, words=as_data(note=note), progress_done=397, progress_total=809)
     TaskDatabase.objects.filter(task=task).update(
         in_sync=True, lag_bytes=0, lag_seconds=0.0, rows_applied=88_214, bookmark=_LSN

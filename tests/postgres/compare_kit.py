@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -15,14 +15,16 @@ from migrations_app.engine.catalog import Table
 from migrations_app.engine.compare import compare_database
 from migrations_app.engine.comparing.moment import standing
 from migrations_app.engine.connect import Sessions
+from migrations_app.engine.executor import Executor
 from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan, Plan, Server, Side
 from migrations_app.engine.ports import Comparison, Note, Ports, TableState, TableStatus
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.snapshot import open_first
+from migrations_app.engine.states import StepName, steps_for
 from migrations_app.engine.structure import look_at_structure
-from tests.fakes import fake_ports
+from tests.fakes import FakeControl, FakeStore, fake_ports
 
 
 def server(cluster: Cluster) -> Server:
@@ -67,6 +69,16 @@ def structure_now(plan: Plan, ports: Ports | None = None, *, final: bool = False
     """Compare the structure of the first database of the plan as it stands."""
     with running(plan, ports) as run:
         return look_at_structure(run, plan.databases[0], final=final)
+
+
+def run_steps(plan: Plan, ports: Ports, *steps: StepName) -> FakeStore:
+    """Run these steps, or all of the task but the check, with an operator who has pressed Complete."""
+    cast(FakeControl, ports.control).complete = True
+    with Executor(plan, ports) as executor:
+        for step in steps or steps_for(incremental=plan.incremental):
+            if step is not StepName.CHECK:
+                assert executor.run(step).done
+    return cast(FakeStore, ports.store)
 
 
 def begin_sync(run: Run) -> None:

@@ -56,12 +56,17 @@ CREATE TABLE items_high PARTITION OF items FOR VALUES FROM (60) TO (MAXVALUE);
 OLD_ROWS = "INSERT INTO sales VALUES (1, '2020-02-02', 'old'), (2, '2022-08-08', 'old');"
 
 
-@pytest.fixture
-def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+def plan_over(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, work_dir: Any) -> Plan:
+    """Fill the source and return a plan that uses what stands on the target as it is."""
     with source_cluster.connect(source_db) as connection:
         connection.execute(SALES.encode())
-    made = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+    made = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=work_dir)
     return replace(made, selection=replace(made.selection, existing="truncate"))
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
+    return plan_over(source_cluster, target_cluster, source_db, target_db, tmp_path)
 
 
 @pytest.fixture

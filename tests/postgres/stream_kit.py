@@ -47,6 +47,8 @@ _REFUSED = (
     psycopg.errors.InvalidTableDefinition,
     psycopg.errors.DatatypeMismatch,  # a table that is to be a partition has other columns
 )
+_TRIED_AGAIN = frozenset({"RUN-RETRY", "CONNECT-FAILED", "NOT-POSTGRES", "SRC-SLOTBUSY"})
+"""What a line that is cut, in a login too, and a session that is ended come to; nothing else is tried again here."""
 _WITHIN_STEPS = 12
 """So many times more often than in the sync the engine asks, while it copies, whether it has to stop."""
 
@@ -298,6 +300,7 @@ class Player:
         elif not error.retryable:
             raise error
         else:
+            assert error.code in _TRIED_AGAIN, f"{error.code}: {error.message}"
             self.operator.answers[f"tried again: {error.code}"] += 1
 
     def _copy(self) -> None:

@@ -6,19 +6,18 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import ConflictError
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
-from migrations_app.engine.states import StepName, steps_for
+from migrations_app.engine.states import StepName
 from migrations_app.engine.target_objects import drop_made
-from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, running, server
+from tests.fakes import FakeControl, fake_ports
+from tests.postgres.compare_kit import plan_for, run_steps, running, server
 from tests.postgres.test_torture import by_pg_dump, told
 
 KEYED = """
@@ -55,15 +54,6 @@ def _role(cluster: Cluster, database: str) -> Iterator[None]:
             connection.execute("DROP OWNED BY keyed_owner CASCADE; DROP ROLE keyed_owner")
 
 
-def migrate(plan: Plan, ports: Ports, *steps: StepName) -> FakeStore:
-    cast(FakeControl, ports.control).complete = True
-    with Executor(plan, ports) as executor:
-        for step in steps or steps_for(incremental=plan.incremental):
-            if step is not StepName.CHECK:
-                assert executor.run(step).done
-    return cast(FakeStore, ports.store)
-
-
 def there(cluster: Cluster, plan: Plan, text: str) -> list[Any]:
     with cluster.connect(plan.databases[0].target_name) as connection:
         cursor = connection.execute(text.encode())
@@ -74,7 +64,7 @@ def there(cluster: Cluster, plan: Plan, text: str) -> list[Any]:
 def test_they_belong_to_their_owners(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
 ) -> None:
-    store = migrate(replace(plan, incremental=incremental), fake_ports())
+    store = run_steps(replace(plan, incremental=incremental), fake_ports())
     assert told(store) == []
     assert by_pg_dump(source_cluster, target_cluster, plan) == []
     assert there(target_cluster, plan, "SELECT s FROM v") == [(9,)]
@@ -82,7 +72,7 @@ def test_they_belong_to_their_owners(
 
 def test_a_start_again_removes_them_too(plan: Plan, target_cluster: Cluster) -> None:
     ports = fake_ports()
-    migrate(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+    run_steps(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
     assert there(target_cluster, plan, "SELECT s FROM v") == [(9,)]
     with running(replace(plan, epoch=2), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
         assert drop_made(run, plan.databases[0].target_name) == []
@@ -93,7 +83,7 @@ def test_a_start_again_removes_them_too(plan: Plan, target_cluster: Cluster) -> 
 def test_one_of_the_same_name_is_in_the_way(plan: Plan, target_cluster: Cluster) -> None:
     there(target_cluster, plan, "CREATE MATERIALIZED VIEW m AS SELECT 1 AS id")
     with pytest.raises(ConflictError, match=r"MATERIALIZED VIEW public\.m"):
-        migrate(plan, fake_ports(), StepName.SCHEMA)
+        run_steps(plan, fake_ports(), StepName.SCHEMA)
 
 
 def test_what_was_there_is_made_anew_where_that_was_chosen(
@@ -101,7 +91,7 @@ def test_what_was_there_is_made_anew_where_that_was_chosen(
 ) -> None:
     there(target_cluster, plan, KEYED)
     there(target_cluster, plan, "CREATE INDEX only_there ON m (id)")
-    store = migrate(replace(plan, selection=replace(plan.selection, existing="recreate")), fake_ports())
+    store = run_steps(replace(plan, selection=replace(plan.selection, existing="recreate")), fake_ports())
     assert told(store) == []
     assert by_pg_dump(source_cluster, target_cluster, plan) == []
 
@@ -109,7 +99,7 @@ def test_what_was_there_is_made_anew_where_that_was_chosen(
 def test_what_was_there_and_is_kept_stays_as_it_is(plan: Plan, target_cluster: Cluster) -> None:
     there(target_cluster, plan, "CREATE FUNCTION f() RETURNS SETOF text LANGUAGE sql AS 'SELECT ''theirs''::text'")
     ports = fake_ports()
-    migrate(replace(plan, selection=replace(plan.selection, existing="keep")), ports)
+    run_steps(replace(plan, selection=replace(plan.selection, existing="keep")), ports)
     assert there(target_cluster, plan, "SELECT f(), proowner::regrole::text FROM pg_proc WHERE proname = 'f'") == [
         ("theirs", "postgres")
     ]
@@ -122,7 +112,7 @@ def test_a_user_mapping_has_no_owner_of_its_own(plan: Plan, source_cluster: Clus
             "CREATE SERVER theirs FOREIGN DATA WRAPPER nowhere; ALTER SERVER theirs OWNER TO keyed_owner;"
             "CREATE USER MAPPING FOR PUBLIC SERVER theirs OPTIONS (user 'x')"
         )
-    store = migrate(plan, fake_ports())
+    store = run_steps(plan, fake_ports())
     assert "SCHEMA-OWNER" not in {code for _, code, _ in store.events}
     assert told(store) == []
     assert by_pg_dump(source_cluster, target_cluster, plan) == []

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName, steps_for
-from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, server
+from tests.fakes import fake_ports
+from tests.postgres.compare_kit import plan_for, run_steps, server
 from tests.postgres.test_torture import by_pg_dump, told
 
 GUARDED = """
@@ -40,14 +38,6 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     with source_cluster.connect(source_db) as connection:
         connection.execute(GUARDED.encode())
     return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
-
-
-def run_steps(plan: Plan, ports: Ports, *steps: StepName) -> FakeStore:
-    cast(FakeControl, ports.control).complete = True
-    with Executor(plan, ports) as executor:
-        for step in steps:
-            assert executor.run(step).done
-    return cast(FakeStore, ports.store)
 
 
 def events_of(cluster: Cluster, plan: Plan) -> list[tuple[Any, ...]]:

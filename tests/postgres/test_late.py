@@ -12,13 +12,11 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copy_plan
 from migrations_app.engine.copying import Lane
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
-from migrations_app.engine.states import StepName, steps_for
 from migrations_app.engine.table_work import TableWork
-from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
-from tests.postgres.compare_kit import plan_for, server
+from tests.fakes import FakeStore, fake_ports, wait_until
+from tests.postgres.compare_kit import plan_for, run_steps, server
 from tests.postgres.test_torture import by_pg_dump, told
 
 LOOKUP = """
@@ -44,6 +42,14 @@ ALTER TABLE own INHERIT child; INSERT INTO child VALUES (3); INSERT INTO own VAL
 CREATE TABLE tree (id int, CONSTRAINT tree_reads CHECK (known(id))) PARTITION BY RANGE (id);
 CREATE TABLE tree_1 PARTITION OF tree FOR VALUES FROM (0) TO (100); INSERT INTO tree VALUES (5);
 CREATE TABLE unproved (id int); INSERT INTO unproved VALUES (-1); ALTER TABLE unproved ADD CHECK (known(id)) NOT VALID;
+"""
+
+DOMAINS = """
+CREATE FUNCTION known(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM public.lookup WHERE id = $1)';
+CREATE DOMAIN looked_up AS int CONSTRAINT reads CHECK (known(VALUE)) CONSTRAINT plain CHECK (VALUE > 0);
+COMMENT ON CONSTRAINT reads ON DOMAIN looked_up IS 'reads';
+CREATE DOMAIN unproved AS int; CREATE TABLE reader (id looked_up, u unproved);
+INSERT INTO reader VALUES (1, -1), (2, 5); ALTER DOMAIN unproved ADD CHECK (known(VALUE)) NOT VALID;
 """
 
 
@@ -73,12 +79,7 @@ def _others_done(store: FakeStore, database: str) -> bool:
 
 
 def migrate(plan: Plan, ports: Ports) -> FakeStore:
-    cast(FakeControl, ports.control).complete = True
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            if step is not StepName.CHECK:
-                assert executor.run(step).done
-    store = cast(FakeStore, ports.store)
+    store = run_steps(plan, ports)
     assert all(comparison.equal for comparison in store.comparisons)
     return store
 
@@ -126,6 +127,16 @@ def test_a_check_lets_the_rows_in_and_is_proved_afterwards(
         target_cluster.connect(plan.databases[0].target_name) as there,
     ):
         assert here.execute(asked.encode()).fetchall() == there.execute(asked.encode()).fetchall()
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_check_of_a_domain_lets_the_rows_in_and_comes_back(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    put(source_cluster, plan, LOOKUP + DOMAINS)
+    store = migrate(replace(plan, incremental=incremental), ports)
+    assert told(store) == []
+    assert by_pg_dump(source_cluster, target_cluster, plan) == []
 
 
 def test_a_check_that_the_rows_of_the_source_do_not_meet_any_more_is_told(

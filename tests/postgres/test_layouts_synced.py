@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.drift import Doubt, Drift
 from migrations_app.engine.errors import CompareDiffers, SchemaChanged
 from migrations_app.engine.executor import Executor
@@ -19,7 +21,19 @@ from tests.fakes import FakeStore
 from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.compare_kit import running
 from tests.postgres.complete_kit import migrate
-from tests.postgres.layouts_kit import BY_HASH, GATHERED, ITEMS, ONE_TABLE, complete, copy, replace, rows, run, syncing
+from tests.postgres.layouts_kit import (
+    BY_HASH,
+    GATHERED,
+    ITEMS,
+    ONE_TABLE,
+    complete,
+    copy,
+    plan_over,
+    replace,
+    rows,
+    run,
+    syncing,
+)
 
 # Fixtures that stand in the kit.
 ports = layouts_kit.ports
@@ -41,9 +55,8 @@ CREATE TABLE sales_30_1 PARTITION OF sales_30 FOR VALUES IN (1, 2, 3);
 
 
 @pytest.fixture
-def plan(source_cluster, target_cluster, source_db, target_db, tmp_path) -> Plan:
-    made: Plan = layouts_kit.plan.__wrapped__(source_cluster, target_cluster, source_db, target_db, tmp_path)
-    return syncing(made)
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
+    return syncing(plan_over(source_cluster, target_cluster, source_db, target_db, tmp_path))
 
 
 @pytest.mark.parametrize("layout", GATHERED)
@@ -191,6 +204,27 @@ def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copie
         migrate(refused, ports, StepName.COMPARE, StepName.COMPLETE)
     ports.control.complete = False  # type: ignore[attr-defined]
     later = copied_again(refused, ports)
+    complete(later, ports)
+    assert rows(target, "sales") == rows(source, "sales")
+
+
+def test_a_new_partition_that_is_unlogged_is_told_when_it_appears_and_comes_when_it_is_logged(
+    plan: Plan, ports: Ports, source: Session, target: Session
+) -> None:
+    run(target, ONE_TABLE)
+    copy(plan, ports)
+    made = "PARTITION OF sales FOR VALUES FROM ('2040-01-01') TO ('2050-01-01')"
+    run(source, f"CREATE UNLOGGED TABLE sales_40 {made}", "INSERT INTO sales VALUES (1, '2041-01-01', 'silent')")
+    ports.control.complete = True  # type: ignore[attr-defined]
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.SYNC).done
+    (told,) = [text for _, code, text in cast(FakeStore, ports.store).events if code == "SRC-DDL"]
+    assert "public.sales_40 is a new partition of public.sales" in told
+    assert 'ALTER TABLE "public"."sales_40" SET LOGGED' in told
+    ports.control.complete = False  # type: ignore[attr-defined]
+    run(source, "ALTER TABLE sales_40 SET LOGGED")
+    later = copied_again(plan, ports)
+    run(source, "INSERT INTO sales VALUES (2, '2042-01-01', 'told')")
     complete(later, ports)
     assert rows(target, "sales") == rows(source, "sales")
 

@@ -14,6 +14,57 @@ from tests.comparator import differences
 
 SMALL = 0.01
 _COLUMNS = "SELECT count(*) FROM pg_attribute WHERE attrelid > 16384 AND attnum > 0 AND atttypid ="
+QUESTIONS = {
+    "partitioned tables below partitioned tables": "SELECT count(*) FROM pg_class WHERE relkind = 'p' AND"
+    " relispartition",
+    "default partitions": "SELECT count(*) FROM pg_partitioned_table WHERE partdefid <> 0",
+    "enums": "SELECT count(*) FROM pg_type WHERE typtype = 'e'",
+    "domains": "SELECT count(*) FROM pg_type WHERE typtype = 'd' AND typnamespace = 'public'::regnamespace",
+    "composites": "SELECT count(*) FROM pg_class WHERE relkind = 'c'",
+    "own ranges": "SELECT count(*) FROM pg_type t JOIN pg_range ON rngtypid = t.oid WHERE typnamespace ="
+    " 'catalog'::regnamespace",
+    "identity always": "SELECT count(*) FROM pg_attribute WHERE attidentity = 'a'",
+    "identity by default": "SELECT count(*) FROM pg_attribute WHERE attidentity = 'd'",
+    "generated columns": "SELECT count(*) FROM pg_attribute WHERE attgenerated = 's'",
+    "self-references": "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = confrelid",
+    "deferrable constraints": "SELECT count(*) FROM pg_constraint WHERE condeferrable AND contype = 'u'",
+    "exclusion constraints": "SELECT count(*) FROM pg_constraint WHERE contype = 'x'",
+    "constraints not validated": "SELECT count(*) FROM pg_constraint WHERE NOT convalidated",
+    "partial indexes": "SELECT count(*) FROM pg_index WHERE indpred IS NOT NULL",
+    "expression indexes": "SELECT count(*) FROM pg_index WHERE indexprs IS NOT NULL",
+    "materialized views": "SELECT count(*) FROM pg_class WHERE relkind = 'm'",
+    "triggers that always fire": "SELECT count(*) FROM pg_trigger WHERE tgenabled = 'A'",
+    "rules": "SELECT count(*) FROM pg_rules WHERE schemaname = 'sales'",
+    "sequences without owner": "SELECT count(*) FROM pg_class c WHERE relkind = 'S' AND NOT EXISTS"
+    " (SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('a', 'i'))",
+    "large objects": "SELECT count(*) FROM pg_largeobject_metadata",
+    "comments": "SELECT count(*) FROM pg_description WHERE objoid > 16384",
+    "dropped columns": "SELECT count(*) FROM pg_attribute WHERE attisdropped",
+    "tables without key": "SELECT count(*) FROM pg_class c WHERE relkind = 'r' AND relnamespace ="
+    " 'sales'::regnamespace"
+    " AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)",
+    "arrays": "SELECT count(*) FROM pg_attribute WHERE atttypid::regtype::text ~ '\\[\\]$' AND attrelid > 16384"
+    " AND attnum > 0",
+    "jsonb": f"{_COLUMNS} 'jsonb'::regtype",
+    "bytea": f"{_COLUMNS} 'bytea'::regtype",
+    "numeric": f"{_COLUMNS} 'numeric'::regtype",
+    "timestamptz": f"{_COLUMNS} 'timestamptz'::regtype",
+    "range columns": "SELECT count(*) FROM pg_attribute JOIN pg_type t ON t.oid = atttypid WHERE typtype = 'r'"
+    " AND attrelid > 16384 AND attnum > 0",
+    "serial": "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid WHERE c.relkind = 'S' AND"
+    " d.deptype = 'a' AND d.refobjsubid > 0",
+    "circular foreign keys": "SELECT count(*) FROM pg_constraint a JOIN pg_constraint b ON a.conrelid = b.confrelid"
+    " AND a.confrelid = b.conrelid WHERE a.contype = 'f' AND b.contype = 'f' AND a.conrelid <> a.confrelid",
+    "deferrable foreign keys": "SELECT count(*) FROM pg_constraint WHERE condeferrable AND contype = 'f'",
+    "views on views": "SELECT count(*) FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON"
+    " v.oid = r.ev_class JOIN pg_class on_view ON on_view.oid = d.refobjid WHERE v.relkind = 'v' AND"
+    " on_view.relkind = 'v' AND v.oid <> on_view.oid AND v.oid > 16384",
+    "triggers with functions of their own": "SELECT count(*) FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid"
+    " WHERE NOT tgisinternal AND p.oid > 16384",
+    "names in mixed case": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '[A-Z]'",
+    "names beyond ASCII": "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'S') AND relname ~ '[^ -~]'",
+    "names with spaces": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE '% %'",
+}
 
 
 @pytest.fixture
@@ -40,59 +91,8 @@ def _dump_and_restore(source: Cluster, name: str, target: Cluster, target_name: 
 
 
 def test_every_kind_of_object_that_a_migration_can_stumble_over_is_there(source_cluster: Cluster, shop: str) -> None:
-    questions = {
-        "partitioned tables below partitioned tables": "SELECT count(*) FROM pg_class WHERE relkind = 'p' AND"
-        " relispartition",
-        "default partitions": "SELECT count(*) FROM pg_partitioned_table WHERE partdefid <> 0",
-        "enums": "SELECT count(*) FROM pg_type WHERE typtype = 'e'",
-        "domains": "SELECT count(*) FROM pg_type WHERE typtype = 'd' AND typnamespace = 'public'::regnamespace",
-        "composites": "SELECT count(*) FROM pg_class WHERE relkind = 'c'",
-        "own ranges": "SELECT count(*) FROM pg_type t JOIN pg_range ON rngtypid = t.oid WHERE typnamespace ="
-        " 'catalog'::regnamespace",
-        "identity always": "SELECT count(*) FROM pg_attribute WHERE attidentity = 'a'",
-        "identity by default": "SELECT count(*) FROM pg_attribute WHERE attidentity = 'd'",
-        "generated columns": "SELECT count(*) FROM pg_attribute WHERE attgenerated = 's'",
-        "self-references": "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = confrelid",
-        "deferrable constraints": "SELECT count(*) FROM pg_constraint WHERE condeferrable AND contype = 'u'",
-        "exclusion constraints": "SELECT count(*) FROM pg_constraint WHERE contype = 'x'",
-        "constraints not validated": "SELECT count(*) FROM pg_constraint WHERE NOT convalidated",
-        "partial indexes": "SELECT count(*) FROM pg_index WHERE indpred IS NOT NULL",
-        "expression indexes": "SELECT count(*) FROM pg_index WHERE indexprs IS NOT NULL",
-        "materialized views": "SELECT count(*) FROM pg_class WHERE relkind = 'm'",
-        "triggers that always fire": "SELECT count(*) FROM pg_trigger WHERE tgenabled = 'A'",
-        "rules": "SELECT count(*) FROM pg_rules WHERE schemaname = 'sales'",
-        "sequences without owner": "SELECT count(*) FROM pg_class c WHERE relkind = 'S' AND NOT EXISTS"
-        " (SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('a', 'i'))",
-        "large objects": "SELECT count(*) FROM pg_largeobject_metadata",
-        "comments": "SELECT count(*) FROM pg_description WHERE objoid > 16384",
-        "dropped columns": "SELECT count(*) FROM pg_attribute WHERE attisdropped",
-        "tables without key": "SELECT count(*) FROM pg_class c WHERE relkind = 'r' AND relnamespace ="
-        " 'sales'::regnamespace"
-        " AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)",
-        "arrays": "SELECT count(*) FROM pg_attribute WHERE atttypid::regtype::text ~ '\\[\\]$' AND attrelid > 16384"
-        " AND attnum > 0",
-        "jsonb": f"{_COLUMNS} 'jsonb'::regtype",
-        "bytea": f"{_COLUMNS} 'bytea'::regtype",
-        "numeric": f"{_COLUMNS} 'numeric'::regtype",
-        "timestamptz": f"{_COLUMNS} 'timestamptz'::regtype",
-        "range columns": "SELECT count(*) FROM pg_attribute JOIN pg_type t ON t.oid = atttypid WHERE typtype = 'r'"
-        " AND attrelid > 16384 AND attnum > 0",
-        "serial": "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid WHERE c.relkind = 'S' AND"
-        " d.deptype = 'a' AND d.refobjsubid > 0",
-        "circular foreign keys": "SELECT count(*) FROM pg_constraint a JOIN pg_constraint b ON a.conrelid = b.confrelid"
-        " AND a.confrelid = b.conrelid WHERE a.contype = 'f' AND b.contype = 'f' AND a.conrelid <> a.confrelid",
-        "deferrable foreign keys": "SELECT count(*) FROM pg_constraint WHERE condeferrable AND contype = 'f'",
-        "views on views": "SELECT count(*) FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON"
-        " v.oid = r.ev_class JOIN pg_class on_view ON on_view.oid = d.refobjid WHERE v.relkind = 'v' AND"
-        " on_view.relkind = 'v' AND v.oid <> on_view.oid AND v.oid > 16384",
-        "triggers with functions of their own": "SELECT count(*) FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid"
-        " WHERE NOT tgisinternal AND p.oid > 16384",
-        "names in mixed case": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '[A-Z]'",
-        "names beyond ASCII": "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'S') AND relname ~ '[^ -~]'",
-        "names with spaces": "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE '% %'",
-    }
     with source_cluster.connect(shop) as connection:
-        found = {what: connection.execute(query.encode()).fetchone() for what, query in questions.items()}
+        found = {what: connection.execute(query.encode()).fetchone() for what, query in QUESTIONS.items()}
     missing = [what for what, row in found.items() if not row or not row[0]]
     assert missing == []
 

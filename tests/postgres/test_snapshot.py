@@ -362,17 +362,6 @@ def test_a_full_copy_takes_a_snapshot_and_makes_nothing(run: Run, source_cluster
     assert sql(source_cluster, source_db, "SELECT count(*) FROM pg_publication") == [(0,)]
 
 
-def test_a_point_for_comparison_leaves_nothing_behind(run: Run, source_cluster: Cluster, source_db: str) -> None:
-    sql(source_cluster, source_db, "INSERT INTO orders VALUES (700, 'in')")
-    with snapshot.exported_at_slot(run, run.plan.databases[0], "towpath_0badcafe_cmp") as (lsn, point):
-        sql(source_cluster, source_db, "INSERT INTO orders VALUES (701, 'out')")
-        assert point.lsn == lsn
-        assert point.holder.execute("SELECT id FROM public.orders WHERE id >= 700").fetchall() == [(700,)]
-    assert sql(
-        source_cluster, source_db, "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
-    ) == [(0,)]
-
-
 def test_the_first_session_of_a_run_has_every_pin(source_cluster: Cluster, run: Run) -> None:
     with Sessions(run.plan, run.ports.control) as sessions:
         for _ in range(2):

@@ -53,6 +53,7 @@ HARMLESS_PLACES = {
     "engine/indexes.py:build_indexes": _SETTINGS,
     "engine/large_objects.py:_differing": _READS,
     "engine/mapping.py:_pairs": _READS,
+    "engine/named_values.py:named_by": _READS,
     "engine/occupied.py:_try": "in the transaction of `target.drop`",
     "engine/pgtools.py:_password_file": "goes with the process that needs it; a later start removes the folder",
     "engine/pgtools.py:dump_schema": "what a dump has not finished",

@@ -15,7 +15,6 @@ from ..catalog import Table, moving_tables, read_tables, selected_tables
 from ..connect import Connection
 from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
-from ..pins import COMPILES_SINCE
 from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
 from ..probe import bounded, compile_nothing, open_session, refuse_version
@@ -44,18 +43,15 @@ class Context:
     """
 
     def __init__(self, plan: Plan, control: Control) -> None:
-        self.plan = plan
-        self.control = control
+        self.plan, self.control = plan, control
         self.unread: EngineError | None = None  # why the source's databases are not known
         self._pool = Pool(control, self._connect)
-        self._here = threading.local()
-        self._lock = threading.Lock()
+        self._here, self._lock = threading.local(), threading.Lock()
         self._loans: set[Loan] = set()
         self._facts: dict[object, tuple[Any, Exception | None]] = {}
         self._fact_locks: dict[object, threading.RLock] = {}
-        self._asked_again: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
+        self._asked_again, self._meeting = ({side: threading.Lock() for side in Side} for _ in range(2))
         self._answered: dict[Side, float] = {}
-        self._meeting: dict[Side, threading.Lock] = {side: threading.Lock() for side in Side}
         self._met: set[Side] = set()
         self._jit: dict[Side, str] = {}  # where the first session found that the server knows it
         self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
@@ -101,9 +97,8 @@ class Context:
                 connection = self._pool.take((side, server.database), loan)
                 with bounded(connection, self.plan.connect_timeout_seconds):
                     row = connection.execute(query("check_room")).fetchone()
-                    compile_nothing(connection)
-                if connection.info.server_version >= COMPILES_SINCE:
-                    self._jit[side] = "off"
+                    if compile_nothing(connection):
+                        self._jit[side] = "off"
                 if self._many or (row and int(str(row[0])) < 2 * MOST_SESSIONS):
                     self._pool.spare(side)
         finally:

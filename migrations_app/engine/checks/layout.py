@@ -13,12 +13,12 @@ from ..wording import NOTHING, Sentence, count, listing, say
 from .context import Context
 from .registry import Finding, Group, failed, item, passed, warning
 
-_USED = ("keep", "truncate")
+USED = ("keep", "truncate")
 
 
 def other_layouts(context: Context, database: DatabasePlan) -> list[Other]:
     """Return the selected tables that have another layout on the target and are used there as they are."""
-    if context.plan.selection.existing not in _USED or not context.target_exists(database):
+    if context.plan.selection.existing not in USED or not context.target_exists(database):
         return []
     return context.remember(("layouts", database.source_name), lambda: _read(context, database))
 
@@ -48,7 +48,7 @@ def _read(context: Context, database: DatabasePlan) -> list[Other]:
 )
 def target_layouts(context: Context, database: DatabasePlan) -> Finding:
     """List the tables whose partitions are others on the target, and what happens to their rows."""
-    if not context.target_exists(database) or context.plan.selection.existing not in _USED:
+    if not context.target_exists(database) or context.plan.selection.existing not in USED:
         return passed(say("No table of the target is used as it stands there."))
     others = other_layouts(context, database)
     if not others:

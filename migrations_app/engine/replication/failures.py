@@ -9,6 +9,7 @@ import psycopg
 from ..conflicts import Conflict, ConflictKind, Obstacle
 from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
+from ..named_values import UNKNOWN_NAMES
 from ..plan import Side
 from ..wording import NOTHING, Sentence, say, template, verbatim
 from .batch_path import Set
@@ -193,6 +194,12 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
     hint: Sentence = general.hint
     if state.startswith("42"):
         hint = say("An object or a right on the target was changed. Put it back and retry.")
+    if state in UNKNOWN_NAMES:
+        hint = say(
+            "An object of the target was changed, or a value of regclass or its like names what the target does not "
+            "have. Put it back, or make there what is named, then retry. Names in rows do not follow the new names of "
+            "schemas."
+        )
     if state == _WITHOUT_IDENTITY:
         hint = say(
             "A publication of the target publishes the table, which has no replica identity there. Drop that "

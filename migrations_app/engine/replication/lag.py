@@ -63,16 +63,18 @@ class UnknownTable(NamedTuple):
 
     oid: int
     place: Place
+    unlogged: bool
     top: int
     top_place: Place
     among: bool
 
 
 def _unknown(row: Sequence[object]) -> UnknownTable:
-    oid, schema, name, top, top_schema, top_name, among = row
+    oid, schema, name, unlogged, top, top_schema, top_name, among = row
     return UnknownTable(
         oid=int(str(oid)),
         place=(str(schema), str(name)),
+        unlogged=bool(unlogged),
         top=int(str(top or 0)),
         top_place=(str(top_schema or ""), str(top_name or "")),
         among=bool(among),

@@ -51,11 +51,20 @@ class _Keyless(NamedTuple):
 
 
 class _OtherParts(NamedTuple):
-    """A partition that came to a gathered table with its rows, or left it with them."""
+    """A partition that came to a gathered table with its rows, or left it with them.
+
+    `unlogged`: it came, and no row of it is ever told.
+    """
 
     top: Place
     place: Place
     came: bool
+    unlogged: bool = False
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What tells one from another."""
+        return ("part", "unlogged" if self.unlogged else str(self.came), *self.place)
 
 
 class Poll:
@@ -91,7 +100,7 @@ class Poll:
         }
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
-        found |= {self._key("\0".join(("part", str(one.came), *one.place))): one for one in self._parts}
+        found |= {self._key("\0".join(one.facts)): one for one in self._parts}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
         for one in fresh[:_MOST]:
             self._tell(one)
@@ -165,13 +174,12 @@ class Poll:
         for one in self._watch.unknown_tables([state.oid for state in self._tables if not _is_only_noted(state)]):
             if one.top and parts.gathers(one.top_place):
                 seen.add(one.oid)
-                if one.oid not in parts.tops and self._brought_rows(one):
-                    self._parts.append(_OtherParts(one.top_place, one.place, came=True))
+                self._parts += self._of_gathered(one, known=one.oid in parts.tops)
                 continue
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue
-            if one.top in published:
+            if one.top in published and not one.unlogged:  # no row of an unlogged one would bring it up
                 told.append(_Partition(one.place))
                 continue
             made = made_tables(self._run, self._database) if made is None else made
@@ -181,6 +189,13 @@ class Poll:
         left = [oid for oid in parts.tops if oid not in seen]
         self._parts += [_OtherParts(parts.tops[oid], parts.names[oid], came=False) for oid in left]
         return told if selection.follow == "ask" else [], list(groups.values())
+
+    def _of_gathered(self, one: UnknownTable, *, known: bool) -> list[_OtherParts]:
+        """Return what has to be told of a partition of a gathered table; `known`: it is one of those that it has."""
+        tops = [state for state in self._tables if (state.schema, state.name) == one.top_place]
+        if one.unlogged and any(not (state.unlogged or state.set_aside) for state in tops):
+            return [_OtherParts(one.top_place, one.place, came=True, unlogged=True)]
+        return [] if known or not self._brought_rows(one) else [_OtherParts(one.top_place, one.place, came=True)]
 
     def _brought_rows(self, one: UnknownTable) -> bool:
         lineage = self._watch.lineage(one.oid, renaming_of(self._run, self._database))
@@ -241,6 +256,13 @@ def _keyless(database: str, one: _Keyless) -> Sentence:
 
 def _other_parts(database: str, one: _OtherParts) -> Sentence:
     names = {"part": ".".join(one.place), "table": ".".join(one.top), "database": database}
+    if one.unlogged:
+        return say(
+            "{part} is a new partition of {table} of {database}, and unlogged: the source tells no change of it, and "
+            "the target is partitioned otherwise. Run on the source: {statement}. Then {table} has to be copied again.",
+            statement=f"ALTER TABLE {qualified(*one.place)} SET LOGGED",
+            **names,
+        )
     told = (
         say("{part} was attached to {table} of {database}: rows that it had are not on the target.", **names)
         if one.came

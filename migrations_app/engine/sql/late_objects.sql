@@ -1,6 +1,7 @@
--- Indexes and proved checks of tables whose functions may read other tables, so that they mean something only when the
--- rows of all tables are there, and proved checks that depend on when or by whom they are asked, which old rows may break:
--- kind, catalog, oid, schema, table, name, definition.
+-- Indexes and proved checks of tables and domains, and stored generated columns, whose functions may read other tables, so that they
+-- mean something only when the rows of all tables are there, and proved checks of tables that depend on when or by whom they are
+-- asked, which old rows may break: kind, catalog, oid, schema, table or domain, name, definition (of a column: the name of one that it
+-- is computed from). `domain inside`: the server cannot prove the check of a domain that columns have in arrays or rows.
 -- A body that reads nothing may be taken for one that does (extract(day FROM x)): then it is only made later.
 -- :parameters none   :versions 9.3+   :needs an empty search_path (bodies in the catalog exist since 14)
 WITH own AS (
@@ -15,7 +16,8 @@ WITH own AS (
     FROM pg_catalog.pg_depend d
     JOIN own o ON o.oid = d.refobjid
    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-     AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_constraint'::pg_catalog.regclass)
+     AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_constraint'::pg_catalog.regclass,
+                       'pg_catalog.pg_attrdef'::pg_catalog.regclass)
 ), reads AS (
   SELECT o.oid FROM own o
    WHERE o.oid IN (SELECT fn FROM uses)
@@ -52,4 +54,30 @@ SELECT 'check', 2606, k.oid::bigint, n.nspname::text, c.relname::text, k.conname
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE l.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.contype = 'c' AND k.convalidated
    AND k.conislocal AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'generated', 2604, d.oid::bigint, n.nspname::text, c.relname::text, a.attname::text,
+       coalesce((SELECT min(b.attname::text)
+                   FROM pg_catalog.pg_depend p
+                   JOIN pg_catalog.pg_attribute b ON b.attrelid = p.refobjid AND b.attnum = p.refobjsubid
+                  WHERE p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
+                    AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refobjid = d.adrelid
+                    AND p.refobjsubid NOT IN (0, d.adnum)), '')
+  FROM late l
+  JOIN pg_catalog.pg_attrdef d ON d.oid = l.objid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+  JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND pg_catalog.row_to_json(a) ->> 'attgenerated' = 's'
+UNION ALL
+SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b
+                           JOIN pg_catalog.pg_class o ON o.oid = b.attrelid
+                           JOIN pg_catalog.pg_type y ON y.oid = b.atttypid
+                          WHERE b.attnum > 0 AND NOT b.attisdropped
+                            AND ((y.typelem = t.oid AND y.typlen = -1) OR (y.oid = t.oid AND o.relkind = 'c')))
+            THEN 'domain inside' ELSE 'domain' END, 2606, k.oid::bigint, n.nspname::text, t.typname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
+  FROM late l
+  JOIN pg_catalog.pg_constraint k ON k.oid = l.objid
+  JOIN pg_catalog.pg_type t ON t.oid = k.contypid
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+ WHERE l.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.contype = 'c' AND k.convalidated
  ORDER BY 1, 4, 5, 6

@@ -11,7 +11,7 @@ WITH RECURSIVE up(oid, n) AS (
     JOIN pg_catalog.pg_class c ON c.oid = i.inhparent AND c.relispartition
 )
 SELECT c.oid::bigint, m.nspname::text, c.relname::text, n.nspname::text, p.relname::text,
-       pg_catalog.pg_get_expr(c.relpartbound, c.oid), 
+       pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        i.xmin = a.xmin AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0
                                           AND b.xmin = i.xmin AND b.cmin = i.cmin),
        coalesce(pg_catalog.pg_get_partkeydef(c.oid), '')

@@ -1,5 +1,5 @@
--- Tables with rows of their own beside those that are known: oid, schema, name; for a partition oid, schema and name of the
--- topmost table above it, and whether another partition of that is known. What belongs to an extension is left out. Locks no table.
+-- Tables with rows of their own beside those that are known: oid, schema, name, whether it is unlogged; for a partition oid, schema and
+-- name of the topmost table above it, and whether another partition of that is known. What belongs to an extension is left out. Locks no table.
 -- :parameters known (oid[])   :versions 9.3+
 WITH RECURSIVE up(leaf, above) AS (
   SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'
@@ -10,7 +10,7 @@ WITH RECURSIVE up(leaf, above) AS (
 ), known(oid) AS (
   SELECT unnest(%(known)s::oid[])
 )
-SELECT c.oid::bigint, n.nspname::text, c.relname::text, t.above::bigint, m.nspname::text, r.relname::text,
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relpersistence = 'u', t.above::bigint, m.nspname::text, r.relname::text,
        coalesce(t.above IN (SELECT k.above FROM tops k JOIN known o ON o.oid = k.leaf), false)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..additions import finish, make, note, read_tree, unfinished
+from ..aligning import change_parent, parents_change
+from ..catalog import Table
 from ..comparing.follower import Follower, following
-from ..drift import NewTable
+from ..drift import Drift, NewTable
 from ..errors import EngineError, PlanError, SchemaChanged, SourceError, TargetError
 from ..indexes import build_table
 from ..lsn import before_page_header
@@ -13,7 +15,7 @@ from ..plan import DatabasePlan
 from ..replication.single import TableSession
 from ..snapshot import Snapshot
 from ..wording import Sentence, count, say
-from .recopy import OneTable, Shown
+from .recopy import OneTable, Shown, let_catch_up
 
 
 def run(run: Run) -> Outcome:
@@ -64,13 +66,34 @@ def _make(run: Run, database: DatabasePlan, table: NewTable) -> EngineError | No
             return None
         with following(run) as followers:
             _resume(followers)
+            change = _change_above(run, database, followers, tree[0]) if tree[0].is_partition else None
             try:
+                if change is not None:
+                    change_parent(run, database, change)
                 make(run, database, tree)
             except (PlanError, SourceError, TargetError) as error:
                 if error.retryable:
                     raise
                 return error
         done = {one.oid for one in tree}
+
+
+def _change_above(run: Run, database: DatabasePlan, followers: dict[str, Follower], part: Table) -> Drift | None:
+    """Return how the table above a partition is other than on the target, with the sync at or behind that place.
+
+    What a row of another partition tells meanwhile, the sync does or asks by itself. Raises what ends it.
+    """
+
+    def check() -> None:
+        run.ports.control.check()
+        for follower in followers.values():
+            follower.check()
+
+    known: Drift | None = None
+    while (change := parents_change(run, database, part.oid)) != known:
+        known = change
+        let_catch_up(run, followers[database.source_name], check)
+    return known
 
 
 def _give_back(run: Run, database: DatabasePlan, table: NewTable, error: EngineError) -> None:

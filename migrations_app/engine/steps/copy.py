@@ -374,9 +374,10 @@ class _Copy:
                 elif one.state.status is not TableStatus.WAITING:
                     moved += one.table.bytes
         before = sum(state.bytes_total for work in self.works for state in work.done)
-        count = len(self._done)
         tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
-        note = say("{count} of {tables} tables", count=count, tables=tables)
+        note = say(
+            "{number} of {tables}", number=len(self._done), tables=count(tables, "{number} table", "{number} tables")
+        )
         if carried := sum(work.carried_bytes for work in self.works):
             note += say(", {number} MB of large objects", number=carried // 1_000_000)
         self.store.step_progress(moved + before, max(total + before, 1), note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..aligning import align
@@ -91,6 +92,16 @@ def _take_up(run: Run, database: DatabasePlan) -> None:
             store.recopied(database.source_name, *place)
         elif state is not None:
             store.save_tables(replace(state, status=TableStatus.COPYING, watermark=NEVER))
+
+
+def let_catch_up(run: Run, main: Follower, check: Callable[[], None]) -> None:
+    """Wait until a main stream that goes on has come to where the source is now. Raises what `check` raises."""
+    watch = main.session.watch
+    watch.look()
+    goal = watch.insert_lsn
+    while main.session.position < goal:
+        check()
+        run.ports.control.sleep(_LOOK_SECONDS)
 
 
 class OneTable:
@@ -203,12 +214,7 @@ class OneTable:
     def _let_main_catch_up(self) -> None:
         """Wait until the main stream has come to where the source is now. Raises what ends it, or the run."""
         self._shown.show(0, say("bringing {label} up to date", label=self._label))
-        watch = self._main.session.watch
-        watch.look()
-        goal = watch.insert_lsn
-        while self._main.session.position < goal:
-            self._check()
-            self._run.ports.control.sleep(_LOOK_SECONDS)
+        let_catch_up(self._run, self._main, self._check)
 
     def _excuse(self, error: Moved | Busy, *, last: bool) -> None:
         """Tell why the copy begins anew, or raise when it has done so often enough."""
