@@ -22,7 +22,6 @@ from migrations_app.engine.steps import adding, recopy
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.adding_kit import add, at, begin, complete, look
 from tests.postgres.compare_kit import Writer, plan_for, running, server
-from tests.postgres.drift_kit import leave
 
 SCRIPT = """
 CREATE TABLE old (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
@@ -329,106 +328,6 @@ def test_what_is_new_is_told_once_and_forgotten_when_it_is_gone(
     assert [code for _, code, _ in store.events].count("SRC-NEWTABLE") == 2
     at(source_cluster, database.source_name, "DROP TABLE less")
     assert list(look(plan, ports)) == [("public", "more")]
-
-
-def test_a_new_partition_of_a_table_without_a_key_is_asked_about_and_harms_no_update_of_the_application(
-    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
-) -> None:
-    (database,) = plan.databases
-    at(
-        source_cluster,
-        database.source_name,
-        "CREATE TABLE m (id int, v text) PARTITION BY LIST (id); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)",
-    )
-    store = begin(plan, ports)
-    at(
-        source_cluster,
-        database.source_name,
-        "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2)",
-        "INSERT INTO m VALUES (1, 'x'), (2, 'y')",
-        "UPDATE m SET v = v || '!'",
-    )
-    (found,) = look(plan, ports).values()
-    assert (found.name, found.partition, found.wanted) == ("m2", True, False)
-    assert "does not send its rows by itself" in store.events[-1][2]
-    add(plan, ports)
-    with Executor(plan, ports) as executor:
-        executor.recopy()
-    at(source_cluster, database.source_name, "UPDATE m SET v = v || '?'", "DELETE FROM m WHERE id = 1")
-    complete(plan, ports, source_cluster, target_cluster)
-
-
-KEYLESS = "CREATE TABLE m (id int, v text) PARTITION BY LIST (id); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)"
-SECOND = "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2)"
-
-
-@pytest.mark.parametrize("column", ["c int", "c int DEFAULT 7", "c int NOT NULL DEFAULT 7, ADD COLUMN d text"])
-def test_a_partition_is_added_with_a_column_of_which_no_row_of_another_one_has_told(
-    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, column: str
-) -> None:
-    (database,) = plan.databases
-    at(source_cluster, database.source_name, KEYLESS, "INSERT INTO m VALUES (1, 'early')")
-    begin(plan, ports)
-    at(
-        source_cluster,
-        database.source_name,
-        "INSERT INTO m VALUES (1, 'old columns')",
-        f"ALTER TABLE m ADD COLUMN {column}",
-        SECOND,
-        "INSERT INTO m (id, v, c) VALUES (2, 'y', 5)",
-    )
-    assert list(look(plan, ports)) == [("public", "m2")]
-    store = add(plan, ports)
-    with Executor(plan, ports) as executor:
-        executor.recopy()
-    assert store.refusals == []
-    (told,) = [message for _, code, message in store.events if code == "DDL-APPLIED"]
-    assert 'ALTER TABLE "public"."m" ADD COLUMN "c"' in told
-    at(source_cluster, database.source_name, "INSERT INTO m (id, v, c) VALUES (1, 'new columns', 6), (2, 'z', 7)")
-    complete(plan, ports, source_cluster, target_cluster)
-
-
-def test_a_partition_of_a_table_that_lost_a_column_says_what_has_to_be_decided_first(
-    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
-) -> None:
-    (database,) = plan.databases
-    at(source_cluster, database.source_name, KEYLESS)
-    begin(plan, ports)
-    at(source_cluster, database.source_name, "ALTER TABLE m DROP COLUMN v", SECOND, "INSERT INTO m VALUES (2)")
-    look(plan, ports)
-    store = add(plan, ports)
-    with Executor(plan, ports) as executor:
-        executor.recopy()
-    (refusal,) = store.refusals
-    assert "public.m has other columns on the source than on the target: v" in refusal
-    assert "make the same change on the target yourself" in refusal
-    at(target_cluster, database.target_name, "ALTER TABLE m DROP COLUMN v")
-    add(plan, ports)
-    with Executor(plan, ports) as executor:
-        executor.recopy()
-    complete(plan, ports, source_cluster, target_cluster)
-
-
-def test_a_column_that_a_row_on_the_way_tells_of_is_asked_about_before_the_partition_is_added(
-    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
-) -> None:
-    (database,) = plan.databases
-    at(source_cluster, database.source_name, KEYLESS)
-    begin(plan, ports)
-    at(source_cluster, database.source_name, SECOND)
-    look(plan, ports)
-    store = add(plan, ports)
-    at(source_cluster, database.source_name, "ALTER TABLE m ADD COLUMN c int", "INSERT INTO m VALUES (1, 'x', 5)")
-    with Executor(plan, ports) as executor, pytest.raises(SchemaChanged) as caught:
-        executor.recopy()
-    drift = caught.value.drift
-    assert drift is not None
-    assert (drift.name, [change.name for change in drift.changes]) == ("m1", ["c"])
-    assert [table.name for table in store.additions(database.source_name)] == ["m2"]
-    store.may_change[database.source_name] = [leave(drift)]
-    with Executor(replace(plan, epoch=2), ports) as executor:
-        executor.recopy()
-    complete(replace(plan, epoch=2), ports, source_cluster, target_cluster)
 
 
 def test_a_table_that_was_dropped_and_made_anew_is_new_and_comes_back_when_it_is_added(
