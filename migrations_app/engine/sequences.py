@@ -7,8 +7,9 @@ the sync runs none of them moves backwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 
@@ -25,6 +26,7 @@ from .versions import shows_sequence_values
 from .wording import Sentence, noun, say, verbatim
 
 _BATCH = 200
+_PORTION = 500
 _CLOSED = (
     "SELECT s.nspname, s.relname, s.denied FROM (SELECT n.nspname, c.relname, c.relpersistence,"
     " CASE WHEN c.relkind = 'S' THEN NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
@@ -88,8 +90,20 @@ def read_sequences(connection: Connection, only: Container[tuple[str, str]] | No
 
 def list_sequences(connection: Connection) -> list[Sequence]:
     """Return every user sequence without its state. Before 10 the account must have a right on each of them."""
-    rows = connection.execute(query("sequences", connection.info.server_version)).fetchall()
-    return [_defined(*row) for row in rows]
+    found = [_defined(*row) for _, *row in _in_portions(connection, "sequences")]
+    return sorted(found, key=lambda one: one.key)
+
+
+def _in_portions(connection: Connection, name: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query for sequences, oid first: to ask one is to lock it until the transaction ends."""
+    after = 0
+    while rows := connection.execute(
+        query(name, connection.info.server_version), {"after": after, "most": _PORTION}
+    ).fetchall():
+        yield from rows
+        if len(rows) < _PORTION:
+            return
+        after = int(str(rows[-1][0]))
 
 
 def closed_sequences(connection: Connection) -> dict[tuple[str, str], bool]:
@@ -130,14 +144,12 @@ def with_states(connection: Connection, found: list[Sequence]) -> list[Sequence]
 def used_sequences(connection: Connection) -> tuple[dict[int, Sequence], list[tuple[str, str]]]:
     """Return by oid the user sequences that have given out a value, with that; and the keys of those not readable.
 
-    One statement from 10 on. Raises psycopg's errors.
+    One statement for many from 10 on. Raises psycopg's errors.
     """
-    version = connection.info.server_version
-    told = shows_sequence_values(version)
+    told = shows_sequence_values(connection.info.server_version)
     used: dict[int, Sequence] = {}
     refused = []
-    rows = connection.execute(query("sequences_now", version)).fetchall()
-    for oid, *row, value, may in rows:
+    for oid, *row, value, may in _in_portions(connection, "sequences_now"):
         item = _defined(*row)
         if may is not True:
             refused += [item.key] if may is False else []

@@ -13,6 +13,7 @@ from migrations_app.engine import pgtools
 from migrations_app.engine.errors import SourceError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
+from migrations_app.engine.sequences import list_sequences, used_sequences
 from migrations_app.engine.states import StepName, steps_for
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
@@ -78,6 +79,19 @@ def plan(narrow: Cluster, target_cluster: Cluster, target_db: str, tmp_path: Pat
 def test_one_dump_of_all_of_them_fails(plan: Plan, tmp_path: Path) -> None:
     with running(plan) as run, pytest.raises(SourceError, match="out of shared memory"):
         pgtools.dump_schema(run, "many", "", tmp_path / "whole.dump")
+
+
+def test_the_sequences_of_all_of_them_are_asked_without_a_lock_on_all(narrow: Cluster) -> None:
+    with narrow.connect("many") as connection:
+        assert used_sequences(connection) == ({}, [])
+        connection.execute("SELECT nextval('many.t_0007_id_seq'), nextval('many.t_2999_id_seq')")
+        used, refused = used_sequences(connection)
+        assert sorted((item.name, item.last_value) for item in used.values()) == [
+            ("t_0007_id_seq", 1),
+            ("t_2999_id_seq", 1),
+        ]
+        assert refused == []
+        assert len(list_sequences(connection)) == 3000
 
 
 def test_three_thousand_tables_arrive_although_a_third_of_them_can_be_locked(

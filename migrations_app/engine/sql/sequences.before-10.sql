@@ -1,14 +1,18 @@
--- User sequences: schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
+-- User sequences: oid, schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
 -- whether it is the column's identity.
 -- The server asks each sequence: the account must have a right on it.
--- :parameters none   :versions 9.3 to 9.6
-SELECT n.nspname::text, c.relname::text, q.increment, q.cycle_option, q.start_value, o.nspname::text, t.relname::text, false
-  FROM pg_catalog.pg_class c
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+-- To ask a sequence is to lock it until the transaction ends: so many are asked at once.
+-- :parameters after (oid: those behind it), most   :versions 9.3 to 9.6
+SELECT c.oid::bigint, c.nspname::text, c.relname::text, q.increment, q.cycle_option, q.start_value, o.nspname::text, t.relname::text, false
+  FROM (SELECT c.oid, c.relname, n.oid AS space, n.nspname
+          FROM pg_catalog.pg_class c
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%%'
+           AND c.oid > %(after)s::bigint::oid
+         ORDER BY c.oid LIMIT %(most)s) c
  CROSS JOIN LATERAL pg_catalog.pg_sequence_parameters(c.oid) q
   LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
   LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
   LEFT JOIN pg_catalog.pg_namespace o ON o.oid = t.relnamespace
- WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%'
- ORDER BY 1, 2
+ ORDER BY 1

@@ -1,7 +1,7 @@
--- User sequences: schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
+-- User sequences: oid, schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
 -- whether it is the column's identity.
--- :parameters none   :versions 10+
-SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, q.seqstart, o.nspname::text, t.relname::text, coalesce(d.deptype = 'i', false)
+-- :parameters after (oid: those behind it), most   :versions 10+
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, q.seqstart, o.nspname::text, t.relname::text, coalesce(d.deptype = 'i', false)
   FROM pg_catalog.pg_sequence q
   JOIN pg_catalog.pg_class c ON c.oid = q.seqrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -9,5 +9,6 @@ SELECT n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle, q.seqstart,
        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
   LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
   LEFT JOIN pg_catalog.pg_namespace o ON o.oid = t.relnamespace
- WHERE c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%'
- ORDER BY 1, 2
+ WHERE c.relpersistence <> 't' AND n.nspname <> 'towpath' AND n.nspname NOT LIKE 'pg\_%%'
+ AND c.oid > %(after)s::bigint::oid
+ ORDER BY 1 LIMIT %(most)s
