@@ -230,7 +230,7 @@ ELSEWHERE = {
     "postgres/test_conflicts_taken.py": {
         "test_a_kill_while_a_row_is_taken_takes_it_once_all_the_same": ("C8", "kill -9 while a row is taken"),
     },
-    "postgres/test_sync_rows.py": {
+    "postgres/test_sync_truncate.py": {
         "test_truncate_empties_the_same_tables": ("B15", "TRUNCATE, RESTART IDENTITY, CASCADE, ONLY"),
     },
     "postgres/test_sync_positions.py": {
