@@ -34,7 +34,7 @@ def test_the_columns_of_a_table_are_read_on_every_version(version: str, versions
             connection.execute("ALTER TABLE shapes DROP COLUMN late")
             assert connection.execute(query("shapes_hash")).fetchone() != before
             rows = connection.execute(query("unknown_tables"), {"known": []}).fetchall()
-            assert (shape.oid, "public", "shapes", None, None, None, False) in rows
+            assert (shape.oid, "public", "shapes", False, None, None, None, False) in rows
             owned = connection.execute(query("owned_sequences"), {"oid": shape.oid}).fetchall()
             assert owned == [("public", "shapes_id_seq", "id")]
         finally:

@@ -23,8 +23,8 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          CASE c.relpersistence WHEN 'u' THEN 'unlogged' END AS "persistence",
          (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS "parents",
          (SELECT pg_catalog.format_type(x.oid, NULL) FROM pg_catalog.pg_type x WHERE x.oid = c.reloftype) AS "of type",
-         nullif(array_to_string(c.reloptions, ', '), '') AS "options",
-         (SELECT nullif(array_to_string(x.reloptions, ', '), '') FROM pg_catalog.pg_class x WHERE x.oid = c.reltoastrelid) AS "toast options",
+         (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(c.reloptions) o) AS "options",
+         (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid) AS "toast options",
          CASE WHEN c.relkind <> 'r' OR c.relreplident = 'd' THEN NULL ELSE c.relreplident
             || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class y ON y.oid = i.indexrelid
                           WHERE i.indrelid = c.oid AND row_to_json(i) ->> 'indisreplident' = 'true' AND c.relreplident = 'i' LIMIT 1), '') END AS "replica identity",
