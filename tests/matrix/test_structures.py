@@ -46,7 +46,10 @@ _CHANGES = {
     "ALTER TABLE public.keyless ALTER b TYPE varchar(99)": ("column b on public.keyless", "type: text on the source"),
     "ALTER TABLE public.far ALTER v DROP NOT NULL": ("column v on public.far", "not null: yes on the source"),
     "ALTER TABLE public.big ALTER b SET STORAGE MAIN": ("column b on public.big", "storage: e on the source"),
-    "ALTER TABLE public.with_options RESET (fillfactor)": ("table public.with_options", "options: fillfactor=50"),
+    "ALTER TABLE public.with_options RESET (fillfactor)": (
+        "table public.with_options",
+        "options: autovacuum_enabled=false, fillfactor=50 on the source",
+    ),
     "DROP TABLE public.of_type": ("table public.of_type", "missing on the target"),
     "ALTER TABLE public.checked DROP CONSTRAINT unproved": (
         "constraint unproved on public.checked",
