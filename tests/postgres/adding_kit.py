@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import NewTable
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
@@ -14,8 +18,16 @@ from migrations_app.engine.replication import polling
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import sync
 from tests.comparator import differences
-from tests.fakes import FakeControl, FakeStore
+from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.postgres.compare_kit import running
+
+
+@pytest.fixture
+def ports(plan: Plan) -> Iterator[Ports]:
+    ports = fake_ports()
+    yield ports
+    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
+        clean_up(run, keep_target_objects=True)
 
 
 def begin(plan: Plan, ports: Ports) -> FakeStore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,7 +10,6 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import additions, copying
-from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import Doubt
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
@@ -19,9 +17,10 @@ from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import NEVER, Ports, TableStatus
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import adding, recopy
-from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
+from tests.fakes import FakeStore, wait_until
+from tests.postgres import adding_kit
 from tests.postgres.adding_kit import add, at, begin, complete, look
-from tests.postgres.compare_kit import Writer, plan_for, running, server
+from tests.postgres.compare_kit import Writer, plan_for, server
 
 SCRIPT = """
 CREATE TABLE old (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
@@ -72,6 +71,9 @@ def both(connection: psycopg.Connection[Any], number: int) -> None:
     log(connection, number)
 
 
+ports = adding_kit.ports  # a fixture that stands in the kit
+
+
 @pytest.fixture
 def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any) -> Plan:
     with source_cluster.connect(source_db) as connection:
@@ -79,14 +81,6 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return plan_for(
         server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
     )
-
-
-@pytest.fixture
-def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    yield ports
-    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
 
 
 def test_new_tables_are_added_with_all_they_need_under_a_writer_while_the_others_stay_in_sync(

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
-from tests.fakes import FakeControl, fake_ports
+from tests.postgres import adding_kit
 from tests.postgres.adding_kit import add, at, begin, complete, look
-from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.drift_kit import leave
 
 KEYLESS = "CREATE TABLE m (id int, v text) PARTITION BY LIST (id); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)"
 SECOND = "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2)"
+
+
+ports = adding_kit.ports  # a fixture that stands in the kit
 
 
 @pytest.fixture
@@ -28,14 +29,6 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return plan_for(
         server(source_cluster), server(target_cluster), source_db, target_db, incremental=True, work_dir=tmp_path
     )
-
-
-@pytest.fixture
-def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    yield ports
-    with running(replace(plan, epoch=99), Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
 
 
 def test_a_new_partition_of_a_table_without_a_key_is_asked_about_and_harms_no_update_of_the_application(

@@ -14,11 +14,12 @@ from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind, LedgerItem
-from migrations_app.engine.states import StepName, steps_for
+from migrations_app.engine.states import StepName
 from migrations_app.engine.target_objects import drop_made
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.postgres.compare_kit import plan_for, running, server
+from tests.postgres.occupied_kit import choose, migrate
 
 SHOP = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -48,23 +49,6 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
 def there(cluster: Cluster, plan: Plan, text: str) -> None:
     with cluster.connect(plan.databases[0].target_name) as connection:
         connection.execute(text.encode())
-
-
-def choose(plan: Plan, policy: str) -> Plan:
-    return replace(plan, selection=replace(plan.selection, existing=policy))
-
-
-def migrate(plan: Plan) -> FakeStore:
-    ports = fake_ports()
-    store = cast(FakeStore, ports.store)
-    cast(FakeControl, ports.control).complete = True
-    store.targets.update({one.source_name: one.target_name for one in plan.databases})
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            assert executor.run(step).done
-    assert all(comparison.equal for comparison in store.comparisons)
-    assert ports.ledger.items() == []
-    return store
 
 
 def same(source: Cluster, target: Cluster, plan: Plan) -> list[str]:

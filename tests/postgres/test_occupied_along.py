@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,10 @@ from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.selection import Selection
-from migrations_app.engine.states import StepName, steps_for
-from tests.fakes import FakeControl, FakeStore, fake_ports
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, fake_ports
 from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.occupied_kit import choose, migrate
 
 STRUCTURE = """
 CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE SCHEMA other; CREATE SEQUENCE other.tickets;
@@ -48,26 +49,10 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return plan_for(near, far, source_db, target_db, selection=selection, work_dir=tmp_path)
 
 
-def choose(plan: Plan, policy: str) -> Plan:
-    return replace(plan, selection=replace(plan.selection, existing=policy))
-
-
 def look(plan: Plan) -> CheckResult:
     only = frozenset({"target-conflicts"})
     (result,) = checks.run_checks(plan, FakeControl(), report=lambda result: None, only=only)
     return result
-
-
-def migrate(plan: Plan) -> FakeStore:
-    ports = fake_ports()
-    store = cast(FakeStore, ports.store)
-    cast(FakeControl, ports.control).complete = True
-    store.targets.update({one.source_name: one.target_name for one in plan.databases})
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            assert executor.run(step).done
-    assert all(comparison.equal for comparison in store.comparisons)
-    return store
 
 
 @pytest.mark.parametrize("policy", ["keep", "truncate", "recreate"])
