@@ -105,16 +105,8 @@ def own_like_source(run: Run, database: DatabasePlan) -> None:
         row = source.execute(text).fetchone()
     owner = str(row[0]) if row else ""
     with run.sessions.session(Side.TARGET, database.target_name) as target:
-        if owner not in may_own(target):
-            return
-        try:
-            with durable("target.database", "owner"):
-                target.execute(f"ALTER DATABASE {quote(database.target_name)} OWNER TO {quote(owner)}".encode())
-        except psycopg.Error as error:
-            run.ports.control.check()
-            problem = translate(error, Side.TARGET, say("handing over a database"))
-            if problem.retryable:
-                raise problem from error
+        if owner in may_own(target):
+            _hand_over(run, target, f"DATABASE {quote(database.target_name)}", owner)
 
 
 def own_public_like_source(run: Run, database: DatabasePlan) -> None:
@@ -131,16 +123,19 @@ def own_public_like_source(run: Run, database: DatabasePlan) -> None:
         return
     owner = str(row[0])
     with run.sessions.session(Side.TARGET, database.target_name) as target:
-        if owner not in {*may_own(target), target.info.user}:
-            return
-        try:
-            with durable("target.database", "owner"):
-                target.execute(f"ALTER SCHEMA public OWNER TO {quote(owner)}".encode())
-        except psycopg.Error as error:
-            run.ports.control.check()
-            problem = translate(error, Side.TARGET, say("handing over a database"))
-            if problem.retryable:
-                raise problem from error
+        if owner in {*may_own(target), target.info.user}:
+            _hand_over(run, target, "SCHEMA public", owner)
+
+
+def _hand_over(run: Run, target: Connection, what: str, owner: str) -> None:
+    try:
+        with durable("target.database", "owner"):
+            target.execute(f"ALTER {what} OWNER TO {quote(owner)}".encode())
+    except psycopg.Error as error:
+        run.ports.control.check()
+        problem = translate(error, Side.TARGET, say("handing over a database"))
+        if problem.retryable:
+            raise problem from error
 
 
 def _create(run: Run, database: DatabasePlan, connection: Connection, clauses: _Clauses) -> None:
