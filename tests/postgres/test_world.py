@@ -59,6 +59,18 @@ def test_a_second_start_finds_the_same_servers_with_the_same_rows(data_dir: Path
             assert table_counts(connection) == rows
 
 
+def test_servers_of_a_demo_whose_folder_was_deleted_and_made_anew_are_made_anew(data_dir: Path) -> None:
+    with World(data_dir / "world", 0.001) as world:
+        first = world.endpoints()
+    (data_dir / "world" / "world.json").unlink()  # the servers' own files stand elsewhere when root has started them
+    with World(data_dir / "world", 0.001) as world:
+        assert world.endpoints()["source"].password != first["source"].password
+        with world.source.connect("shop") as connection:
+            assert table_counts(connection)
+        with world.target.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_the_source_is_ready_for_incremental_sync_and_the_target_is_empty(running: World) -> None:
     with running.source.connect() as connection:
         assert connection.execute("SHOW wal_level").fetchone() == ("logical",)
