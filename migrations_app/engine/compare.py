@@ -277,9 +277,11 @@ def _set_aside(state: TableState) -> TableDifference:
     return TableDifference(schema=state.schema, name=state.name, verdict=verdict, reason=reason)
 
 
-def _stored_columns(connection: Connection) -> dict[TableName, frozenset[str]]:
+def _stored_columns(connection: Connection) -> dict[TableName, dict[str, str]]:
+    """Return the types of the stored columns by their names, by table."""
     rows = connection.execute(query("stored_columns")).fetchall()
-    return {(str(row[0]), str(row[1])): frozenset(cast("list[str]", row[2])) for row in rows}
+    columns = cast("list[tuple[str, str, list[str], list[str]]]", rows)
+    return {(schema, name): dict(zip(names, types, strict=True)) for schema, name, names, types in columns}
 
 
 def large_object_verdicts(source: Connection, target: Connection, check: Callable[[], None]) -> list[TableDifference]:

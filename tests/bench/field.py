@@ -12,6 +12,7 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from tests.certificates import Authority
 from tests.installation import Installation
 
+from . import memory
 from .binaries import bench_binaries
 from .workloads import WORKLOADS, fingerprint
 
@@ -83,6 +84,7 @@ class Field:
                 connection.execute(f"ALTER DATABASE bench RENAME TO bench_aside_{self._aside}".encode())
             connection.execute("CREATE DATABASE bench TEMPLATE template0")
             connection.execute("CHECKPOINT")
+        memory.occupy(self.folder)
 
     def tidy(self) -> None:
         """Drop what was put aside. Not right before a run."""

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.comparing.hashing import Dialect
+from migrations_app.engine.comparing.hashing import Dialect, Shape
 from migrations_app.engine.errors import CancelRequested, CompareDiffers, ConnectionLost
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
@@ -25,10 +25,10 @@ from tests.postgres.compare_kit import compare_now, plan_for, running, server
 
 SCRIPT = """
 CREATE TABLE keyed (id int PRIMARY KEY, d float8, t text, c char(8), b bytea, n numeric,
-  a int[], j json, ts timestamptz);
+  a int[], j json, ts timestamptz, i interval, r real, jb jsonb);
 INSERT INTO keyed SELECT g, g / 3.0, CASE WHEN g % 9 = 0 THEN '' WHEN g % 7 > 0 THEN 'text ' || g END, 'c' || g,
   decode(md5(g::text), 'hex'), g / 8.0, ARRAY[g, g + 1], ('{"a": ' || g || '}')::json,
-  '2020-01-01'::timestamptz + g * '1 s'::interval
+  '2020-01-01'::timestamptz + g * '1 s'::interval, '30 days', 'NaN', jsonb_build_object('n', 1.0)
   FROM generate_series(1, 3000) g;
 UPDATE keyed SET d = 0 WHERE id % 10 = 0;
 CREATE TABLE loose (a int, t text);
@@ -44,6 +44,10 @@ CORRUPTIONS = [
     "UPDATE keyed SET n = round(n, 25) WHERE id = {row}",
     "UPDATE keyed SET a = array_append(a, NULL) WHERE id = {row}",
     "UPDATE keyed SET j = (j::text || ' ')::json WHERE id = {row}",
+    "UPDATE keyed SET i = '1 month' WHERE id = {row}",
+    "UPDATE keyed SET r = NULL WHERE id = {row}",
+    "UPDATE keyed SET r = 0 WHERE id = {row}",
+    "UPDATE keyed SET jb = jsonb_build_object('n', 1.00) WHERE id = {row}",
     "UPDATE keyed SET ts = ts + '1 us'::interval WHERE id = {row}",
     "DELETE FROM keyed WHERE id = {row}",
     "UPDATE keyed SET id = -id WHERE id = {row}",
@@ -90,7 +94,7 @@ def test_every_random_corruption_is_found_and_no_clean_run_raises_an_alarm(
 ) -> None:
     chance = random.Random(20260101)  # noqa: S311 - the same corruptions in each run
     missed = []
-    for number in range(45):
+    for number in range(3 * len(CORRUPTIONS)):
         values = {"row": chance.randint(1, 3000), "bit": chance.randint(0, 127)}
         values |= {"ten": chance.randint(1, 300) * 10, "nine": chance.randint(1, 300) * 9}
         statement = CORRUPTIONS[number % len(CORRUPTIONS)].format(**values)
@@ -104,6 +108,12 @@ def test_every_random_corruption_is_found_and_no_clean_run_raises_an_alarm(
             missed.append(statement)
         target.execute("TRUNCATE keyed, loose; INSERT INTO keyed TABLE undo_k; INSERT INTO loose TABLE undo_l")
     assert missed == []
+
+
+def test_values_that_two_rows_have_exchanged_are_found(plan: Plan, target: psycopg.Connection[Any]) -> None:
+    target.execute("UPDATE keyed SET n = CASE id WHEN 7 THEN 9 ELSE 7 END / 8.0 WHERE id IN (7, 9)")
+    [keyed] = [one for one in compare_now(plan).tables if one.name == "keyed"]
+    assert (keyed.verdict, keyed.source_rows, keyed.target_rows) == ("differs", 3000, 3000)
 
 
 def compared(plan: Plan, *, held: bool, source: psycopg.Connection[Any]) -> tuple[Comparison, list[Any]]:
@@ -224,6 +234,19 @@ def test_a_comparison_leaves_no_session_behind(
         return all(one.execute(f"SELECT 1 {ours}".encode()).fetchone() is None for one in (source, target))
 
     wait_until(alone)
+
+
+@pytest.mark.parametrize("type_name", ["double precision", "real"])
+def test_every_nan_is_one_and_every_other_bit_of_a_float_counts(type_name: str, target_cluster: Cluster) -> None:
+    shape = Shape(schema="public", name="floats", columns=(("v", type_name),), key=(), sent=frozenset({"v"}))
+    values = ", ".join(f"('{one}'::{type_name})" for one in ("NaN", "0", "-0", "1.5", "Infinity"))
+    with target_cluster.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute(
+            f"CREATE TABLE public.floats AS SELECT v FROM (VALUES {values}, (-('NaN'::{type_name})), (NULL)) t (v)"
+        )
+        rows = connection.execute("SELECT h " + shape.rows(Dialect(binary=True))).fetchall()
+    assert rows[0] == rows[5]
+    assert len(set(rows)) == 6
 
 
 @pytest.mark.parametrize("type_name", ["double precision", "real", "double precision[]"])

@@ -11,7 +11,7 @@ import pytest
 
 from migrations_app.engine.cleaning.side import by_hand
 from migrations_app.engine.compare import raise_if_different, record
-from migrations_app.engine.comparing.hashing import Dialect, Shape
+from migrations_app.engine.comparing.hashing import Dialect, Shape, sent_alike
 from migrations_app.engine.comparing.locate import SAMPLES, Found, _merge, _Row
 from migrations_app.engine.errors import CompareDiffers
 from migrations_app.engine.outcome import Run
@@ -63,7 +63,11 @@ def test_floats_that_print_differently_are_compared_by_their_binary_form() -> No
 @pytest.mark.parametrize(
     ("versions", "encodings", "expected"),
     [
-        ((160000, 180000), ("UTF8", "UTF8"), Dialect()),
+        ((160000, 180000), ("UTF8", "UTF8"), Dialect(binary=True)),
+        ((140000, 140000), ("UTF8", "UTF8"), Dialect(binary=True)),
+        ((130000, 180000), ("UTF8", "UTF8"), Dialect()),
+        ((160000, 180000), ("LATIN1", "LATIN1"), Dialect()),
+        ((160000, 180000), ("SQL_ASCII", "SQL_ASCII"), Dialect()),
         ((100000, 180000), ("UTF8", "UTF8"), Dialect(md5=True, send_floats=True)),
         ((90500, 100000), ("UTF8", "UTF8"), Dialect(md5=True, send_floats=True)),
         ((90600, 100000), ("UTF8", "UTF8"), Dialect(md5=True)),
@@ -79,6 +83,30 @@ def test_both_servers_decide_how_to_hash(
         return SimpleNamespace(info=SimpleNamespace(server_version=version), execute=lambda text: cursor)
 
     assert Dialect.between(*(side(*pair) for pair in zip(versions, encodings, strict=True))) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "alike"),
+    [
+        ("numeric(10,2)", "numeric", True),
+        ("timestamp(3) without time zone", "timestamp without time zone", True),
+        ("character varying(20)", "character varying", True),
+        ("integer", "bigint", False),  # someone else made the target's table: texts decide
+        ("double precision[]", "double precision[]", False),
+        ("public.mood", "public.mood", False),
+    ],
+)
+def test_only_columns_of_one_plain_type_are_compared_in_binary_form(source: str, target: str, alike: bool) -> None:
+    assert sent_alike([("v", source)], {"v": target}) == ({"v"} if alike else set())
+
+
+def test_what_cannot_be_sent_alike_goes_into_the_binary_form_as_text() -> None:
+    rows = shape(sent=frozenset({"id"})).rows(Dialect(binary=True))
+    assert 'record_send(ROW("id", ROW("b""")::text))' in rows
+
+
+def test_without_binary_forms_the_text_of_the_whole_row_decides() -> None:
+    assert shape(sent=frozenset({"id"})).rows(Dialect()) == shape().rows(Dialect())
 
 
 def test_merging_tells_missing_extra_and_different() -> None:

@@ -2,11 +2,14 @@
 
 The text of the whole row decides, not equality: `ROW(...)::text` sees the sign of zero, trailing blanks, NULL against
 the empty string, the bounds of arrays and every blank of a json value, which `=` and the built-in record hash do not.
+Where both servers can, columns of types whose binary form tells the same as their text are read in that form, which
+is made in half the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..connect import Connection
@@ -25,6 +28,39 @@ _SENT = {
 }
 _NAN = (("fff8000000000000", "7ff8000000000000"), ("ffc00000", "7fc00000"))
 """Binary forms of NaN in hexadecimal, of double precision and of real: older servers make the one, newer the other."""
+_MODIFIER = re.compile(r"\([0-9, -]+\)")
+_SENT_ALIKE = frozenset(
+    {
+        "smallint",
+        "integer",
+        "bigint",
+        "oid",
+        "boolean",
+        "date",
+        "bytea",
+        "uuid",
+        "text",
+        "name",
+        "json",
+        "jsonb",
+        "numeric",
+        "interval",
+        "inet",
+        "cidr",
+        "macaddr",
+        "character",
+        "character varying",
+        "double precision",
+        "real",
+        '"char"',
+        "time without time zone",
+        "time with time zone",
+        "timestamp without time zone",
+        "timestamp with time zone",
+    }
+)
+"""Types whose binary form is the same exactly where their text is (floats: but for NaN), and names no type by oid."""
+_HASH_OF_RECORDS_SINCE = 140000
 _SHORTEST_FLOATS_SINCE = 120000
 _POINTS_LIKE_FLOATS_SINCE = 90600
 """Before this version a point printed its coordinates as the C library does: `inf` and `nan` for Infinity and NaN."""
@@ -33,6 +69,15 @@ _POINTS_LIKE_FLOATS_SINCE = 90600
 def prints_floats_apart(versions: Sequence[int]) -> bool:
     """Say whether servers of these versions print the same float in different ways: with 17 digits, or as few as do."""
     return min(versions) < _SHORTEST_FLOATS_SINCE <= max(versions)
+
+
+def sent_alike(types: Iterable[tuple[str, str]], there: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of the columns, of (name, type), whose values can be compared in binary form.
+
+    `there`: the target's types by name, without modifiers. A column of another type there is compared as text.
+    """
+    plain = ((name, _MODIFIER.sub("", type_name)) for name, type_name in types)
+    return frozenset(name for name, one in plain if one in _SENT_ALIKE and there.get(name) == one)
 
 
 def _prints_points_apart(versions: Sequence[int]) -> bool:
@@ -51,6 +96,8 @@ class Dialect:
     """One side prints floats, or points of them, the old way: compare their binary form. Inside composite values and
     ranges, whose binary form names types by numbers of their own, the session's extra_float_digits makes both sides
     print 15 digits where floats are printed apart."""
+    binary: bool = False
+    """Both sides hash records, from 14 on, and hold UTF-8, so that no text is converted on its way out."""
 
     @classmethod
     def between(cls, source: Connection, target: Connection) -> Dialect:
@@ -58,7 +105,8 @@ class Dialect:
         versions = (source.info.server_version, target.info.server_version)
         encodings = {str(fetch(side, "SHOW server_encoding")[0][0]) for side in (source, target)}
         apart = prints_floats_apart(versions) or _prints_points_apart(versions)
-        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=apart)
+        binary = min(versions) >= _HASH_OF_RECORDS_SINCE and encodings == {"UTF8"}
+        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=apart, binary=binary)
 
     def hash(self, text: str) -> str:
         """Return the SQL of the 64-bit hash of the SQL expression `text`."""
@@ -78,6 +126,19 @@ class Dialect:
         return "pg_catalog.replace(" + sent + ", '" + one + "', '" + other + "')"
 
 
+def _hash_of_sent(columns: Iterable[str]) -> str:
+    """Return the SQL of the hash of the binary form of these values: one hash over all bytes, so that no value can make
+    up for another one's change."""
+    return "pg_catalog.hash_record_extended(ROW(pg_catalog.record_send(ROW(" + ", ".join(columns) + "))), 0)"
+
+
+def _as_sent(name: str, type_name: str) -> str:
+    """Return the SQL of a column in a record that is sent. All NaN are one, as in their text."""
+    if type_name not in ("real", "double precision"):
+        return quote(name)
+    return "CASE WHEN " + quote(name) + " = 'NaN' THEN 'NaN' ELSE " + quote(name) + " END"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """What of a table is compared: its columns in the source's order, and the columns of its key (may be none)."""
@@ -89,17 +150,26 @@ class Shape:
     key: tuple[str, ...]
     whole: bool = False
     """Its rows are those of its partitions."""
+    sent: frozenset[str] = frozenset()
+    """Columns that may be compared in binary form."""
 
     def rows(self, dialect: Dialect) -> str:
         """Return `FROM ...` with one `h` (hash of the row) and `k` (hash of its key, or of the row) per row."""
-        row = self._text(dialect, [name for name, _ in self.columns])
-        key = dialect.hash(self._text(dialect, self.key)) if self.key else dialect.hash(row)
+        row = self._hash(dialect)
+        key = dialect.hash(self._text(dialect, self.key)) if self.key else row
         extra = ", " + self._text(dialect, self.key) + " AS key_text" if self.key else ""
         shown = ", ".join("pg_catalog.left(" + quote(name) + "::text, 200)" for name in self.key)
         shown = ", ARRAY[" + shown + "]::text[] AS shown" if self.key else ", NULL::text[] AS shown"
-        inner = "SELECT " + dialect.hash(row) + " AS h, " + key + " AS k" + extra + shown
+        inner = "SELECT " + row + " AS h, " + key + " AS k" + extra + shown
         only = "" if self.whole else "ONLY "
         return "FROM (" + inner + " FROM " + only + qualified(self.schema, self.name) + " ) AS q"
+
+    def _hash(self, dialect: Dialect) -> str:
+        rest = [name for name, _ in self.columns if not dialect.binary or name not in self.sent]
+        sent = [_as_sent(name, type_name) for name, type_name in self.columns if name not in rest]
+        if not sent:
+            return dialect.hash(self._text(dialect, rest))
+        return _hash_of_sent([*sent, self._text(dialect, rest)] if rest else sent)
 
     def _text(self, dialect: Dialect, names: Sequence[str]) -> str:
         types = dict(self.columns)

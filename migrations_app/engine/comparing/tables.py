@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
 from ..wording import NOTHING, Sentence, listing, say, verbatim
-from .hashing import Dialect, Shape, Shapes, digest
+from .hashing import Dialect, Shape, Shapes, digest, sent_alike
 from .locate import Found, both, locate
 from .moment import Moment, open_under
 from .shown import Shown
@@ -43,10 +43,13 @@ SELECT count(*), count(*) FILTER (WHERE c.relkind <> 'r' OR c.relfilenode = pg_c
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One table to compare: as the source has it, and the stored columns that the target has (None: no such table)."""
+    """One table to compare: as the source has it, and the target's stored columns (None: no such table).
+
+    `target`: types, without modifiers, by name.
+    """
 
     source: Table
-    target: frozenset[str] | None
+    target: Mapping[str, str] | None
     by_name: bool = False
     """It is partitioned on one side, or otherwise on each: all rows that are read by its name are compared."""
 
@@ -179,7 +182,7 @@ class TableComparer:
         reason = _other_shape(table, item.target)
         if reason:
             return _verdict(table, "differs", reason=reason)
-        shape = _shape(table, whole=item.by_name)
+        shape = _shape(item)
         shapes = (shape, replace(shape, schema=self._renaming.schema(table.schema)))
         with _released(pair.source), _released(pair.target):
             try:
@@ -236,22 +239,28 @@ def _verdict(
     )
 
 
-def _shape(table: Table, *, whole: bool = False) -> Shape:
-    stored = tuple((column.name, column.type_name) for column in table.columns if column.generated != "v")
-    return Shape(schema=table.schema, name=table.name, columns=stored, key=table.key, whole=whole)
+def _shape(item: Work) -> Shape:
+    table, columns = item.source, _stored(item.source)
+    sent = sent_alike(columns, item.target or {})
+    return Shape(schema=table.schema, name=table.name, columns=columns, key=table.key, whole=item.by_name, sent=sent)
+
+
+def _stored(table: Table) -> tuple[tuple[str, str], ...]:
+    """Return (name, type) of the columns that take room in the rows."""
+    return tuple((column.name, column.type_name) for column in table.columns if column.generated != "v")
 
 
 def _unreadable(table: Table) -> Sentence:
     return NOTHING if table.can_read else say("the source account may not read it")
 
 
-def _other_shape(table: Table, here: frozenset[str] | None) -> Sentence:
+def _other_shape(table: Table, here: Mapping[str, str] | None) -> Sentence:
     if here is None:
         return say("missing on the target")
-    lacking = [name for name, _ in _shape(table).columns if name not in here]
+    lacking = [name for name, _ in _stored(table) if name not in here]
     if lacking:
         return say("columns missing on the target: {names}", names=listing(lacking, 10))
-    surplus = sorted(here - {column.name for column in table.columns})
+    surplus = sorted(here.keys() - {column.name for column in table.columns})
     return say("columns that only the target has: {names}", names=listing(surplus, 10)) if surplus else NOTHING
 
 

@@ -1,7 +1,8 @@
--- Names of the stored columns of every user table: schema, table, names. Locks no table.
+-- The stored columns of every user table: schema, table, names, types without modifiers. Locks no table.
 -- :parameters none   :versions 9.3+   (attgenerated exists since 12: read through row_to_json so that older servers parse it)
 SELECT n.nspname::text, c.relname::text,
-       array_remove(array_agg(a.attname::text), NULL)
+       array_remove(array_agg(a.attname::text ORDER BY a.attnum), NULL),
+       array_remove(array_agg(pg_catalog.format_type(a.atttypid, NULL) ORDER BY a.attnum), NULL)
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_attribute a
