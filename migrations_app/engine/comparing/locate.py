@@ -20,6 +20,7 @@ _ROWS_PER_FETCH = 50_000
 _PASSES = 8
 _KEY_CHARACTERS = 200
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -84,8 +85,10 @@ def locate(
     return found
 
 
-def both(source: Connection, target: Connection, shapes: Shapes, work: Callable[[Connection, Shape], T]) -> tuple[T, T]:
-    """Do the same work on both sides at once. The first error wins, after both have ended."""
+def both(
+    source: Connection, target: Connection, shapes: tuple[S, S], work: Callable[[Connection, S], T]
+) -> tuple[T, T]:
+    """Do the same work on both sides at once, with the names of each. The first error wins, after both have ended."""
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(work, target, shapes[1])
         try:

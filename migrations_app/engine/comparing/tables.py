@@ -19,12 +19,14 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
 from ..wording import NOTHING, Sentence, listing, say, verbatim
+from .batches import digests, take
 from .hashing import Dialect, Shape, Shapes, digest, sent_alike
 from .locate import Found, both, locate
 from .moment import Moment, open_under
 from .shown import Shown
 
 _SHOW_SECONDS = 1.0
+_SMALL_BYTES = 1 << 20
 _FILE_NODES = """
 SELECT c.relfilenode::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -124,7 +126,7 @@ class TableComparer:
         while not self._failed.is_set():
             self._check()
             try:
-                item = queue.popleft()
+                items = take(queue, _is_small)
             except IndexError:
                 break
             try:
@@ -133,12 +135,16 @@ class TableComparer:
                 if error.code != "CONNECT-FULL":
                     raise
                 self._refusal = error
-                queue.appendleft(item)  # for those that have a connection
+                queue.extendleft(reversed(items))  # for those that have a connection
                 break
-            label = f"{item.source.schema}.{item.source.name}"
-            self._shown.begin(label, item.source.bytes)
-            self._keep(item, self._judge(pair, item))
-            self._shown.end(label)
+            alike = self._alike(pair, items) if len(items) > 1 else {}
+            for item in items:
+                if self._failed.is_set():
+                    break
+                label = f"{item.source.schema}.{item.source.name}"
+                self._shown.begin(label, item.source.bytes)
+                self._keep(item, alike.get(item.source.oid) or self._judge(pair, item))
+                self._shown.end(label)
         if pair and not self._moment.locked:
             pair.source.close()
             pair.target.close()
@@ -173,6 +179,31 @@ class TableComparer:
             else:
                 self._verdicts.tables.append(verdict)
 
+    def _alike(self, pair: _Pair, items: list[Work]) -> dict[int, TableDifference]:
+        """Read small tables at once and return the verdicts, by oid, on those that are equal.
+
+        The others are looked at one by one, and so are all of them where a single one cannot be read now.
+        """
+        readable = [item for item in items if not (_unreadable(item.source) or _other_shape(item.source, item.target))]
+        if not readable:
+            return {}
+        sides = tuple(zip(*map(self._shapes, readable), strict=True))
+        self._check()
+        with _released(pair.source), _released(pair.target), contextlib.suppress(psycopg.Error):
+            found = both(
+                pair.source, pair.target, (sides[0], sides[1]), lambda side, shapes: digests(side, shapes, pair.dialect)
+            )
+            return {
+                item.source.oid: _verdict(item.source, "equal", rows=(here.rows, here.rows))
+                for item, here, there in zip(readable, *found, strict=True)
+                if here is not None and here == there
+            }
+        return {}
+
+    def _shapes(self, item: Work) -> Shapes:
+        shape = _shape(item)
+        return shape, replace(shape, schema=self._renaming.schema(shape.schema))
+
     def _judge(self, pair: _Pair, item: Work) -> TableDifference | None:
         """Return the verdict on one table, None when this moment cannot tell."""
         table = item.source
@@ -182,8 +213,7 @@ class TableComparer:
         reason = _other_shape(table, item.target)
         if reason:
             return _verdict(table, "differs", reason=reason)
-        shape = _shape(item)
-        shapes = (shape, replace(shape, schema=self._renaming.schema(table.schema)))
+        shapes = self._shapes(item)
         with _released(pair.source), _released(pair.target):
             try:
                 return self._rows(pair, table, shapes)
@@ -248,6 +278,10 @@ def _shape(item: Work) -> Shape:
 def _stored(table: Table) -> tuple[tuple[str, str], ...]:
     """Return (name, type) of the columns that take room in the rows."""
     return tuple((column.name, column.type_name) for column in table.columns if column.generated != "v")
+
+
+def _is_small(item: Work) -> bool:
+    return item.source.bytes <= _SMALL_BYTES and not item.by_name
 
 
 def _unreadable(table: Table) -> Sentence:
