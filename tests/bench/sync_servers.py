@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 
 from migrations_app.demo.clusters import Cluster, source_settings
+from tests.bench import memory
 from tests.bench.binaries import bench_binaries
 from tests.fakes import fake_ports
 from tests.postgres.sync_kit import Pair
@@ -100,6 +101,7 @@ class Bench:
     """Two servers."""
 
     def __init__(self, folder: Path, majors: tuple[int, int] = (16, 18)) -> None:
+        self.folder = folder
         settings = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "fsync": "on"}
         self.source = _cluster(folder / "source", majors[0], settings)
         self.target = _cluster(folder / "target", majors[1], settings)
@@ -150,6 +152,7 @@ class Bench:
         made.store.databases.update(pair.store.databases)
         made.store.table_rows.update(pair.store.table_rows)
         made.store.save_database(replace(pair.state, slot=slot))
+        memory.occupy(self.folder)
         return made
 
     def drop(self, pair: Pair) -> None:
