@@ -1,4 +1,4 @@
-"""Tells what of a source's schema stays behind: it hangs on rows or tables that do not move, or concerns more than they."""
+"""Tells what of a source's schema stays behind: it hangs on rows that do not move, or on more than was selected."""
 
 from __future__ import annotations
 
