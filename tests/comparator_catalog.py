@@ -174,7 +174,8 @@ CATALOG = {
     "access method": (
         "SELECT quote_ident(m.amname), concat_ws(' ', m.amtype, m.amhandler) FROM pg_catalog.pg_am m"
         " WHERE m.oid >= 16384 UNION ALL"
-        f" SELECT {_NAME}, m.amname FROM {RELATION} JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind = 'r'"
+        f" SELECT {_NAME}, m.amname FROM {RELATION} JOIN pg_catalog.pg_am m ON m.oid = c.relam"
+        " WHERE c.relkind IN ('r', 'p')"
     ),
     "user mapping": (
         # without options: passwords do not come along, and are not ours to print

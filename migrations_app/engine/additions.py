@@ -17,6 +17,7 @@ from .copy_plan import made_tables
 from .drift import NewTable, Place
 from .errors import SchemaChanged
 from .failpoints import durable
+from .late import take_off_checks_of
 from .layouts import arranged, layouts_of
 from .left_out import report_left_out
 from .mapping import renaming_of
@@ -76,7 +77,8 @@ def make(run: Run, database: DatabasePlan, tree: list[Table]) -> None:
 
 
 def finish(run: Run, database: DatabasePlan, table: NewTable) -> None:
-    """Make what follows the rows: indexes of partitioned tables, triggers, rules, foreign keys, comments. Idempotent.
+    """Make what follows the rows: indexes of partitioned tables, checks that were put off, triggers, rules, keys,
+    comments. Idempotent.
 
     Raises as `postdata.restore_added`.
     """
@@ -142,7 +144,7 @@ def _restore(run: Run, database: DatabasePlan, archive: Archive, tree: list[Tabl
         connection.execute(archive.setup or b"SELECT 1")
         entries = _missing(archive, tables, existing(connection), made_tables(run, database))
         entries = claim(run, database, connection, entries, along=archive.along)
-        _run(run, connection, entries)
+        _run(run, connection, archive, entries)
         helpers = _helpers(archive, oids, existing(connection))
         record(run, database, helpers)
         remember(run, database, run_entries(run, connection, helpers, _LISTED))
@@ -184,7 +186,7 @@ def _helpers(archive: Archive, tables: set[int], there: set[Identity]) -> list[E
     return [entry for entry in found if entry.dump_id in needed and entry.type not in TABLE_TYPES]
 
 
-def _run(run: Run, connection: Connection, entries: list[Entry]) -> None:
+def _run(run: Run, connection: Connection, archive: Archive, entries: list[Entry]) -> None:
     with durable("target.entry", "added"), connection.transaction():
         connection.execute(_LOCK_TIMEOUT)
         for entry in entries:
@@ -194,3 +196,4 @@ def _run(run: Run, connection: Connection, entries: list[Entry]) -> None:
             except psycopg.Error as error:
                 raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
                 raise Refused([failed(entry, error)]) from error
+        take_off_checks_of(run, connection, archive, entries)

@@ -73,7 +73,7 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             silent = run.ports.store.database(database.source_name).replica_role
-            by_row = kept or (silent and _referred_to(connection, there.oid))  # else its keys would act on other tables
+            by_row = kept or _emptied_by_row(connection, there.oid, silent=silent)
             empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
             statements, defaults = _statements(connection, state, there, columns, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
@@ -187,10 +187,15 @@ def _is_partition(run: Run, database: DatabasePlan, oid: int) -> bool:
             raise translate(error, Side.TARGET, say("reading columns")) from error
 
 
-def _referred_to(connection: Connection, oid: int) -> bool:
-    """Say whether a foreign key leads to a table: then TRUNCATE is refused, also where no key is checked."""
-    asked = "SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = %s LIMIT 1"
-    return connection.execute(asked, (oid,)).fetchone() is not None
+def _emptied_by_row(connection: Connection, oid: int, *, silent: bool) -> bool:
+    """Say whether foreign keys lead to a table, so that TRUNCATE is refused, and none of them acts on other tables."""
+    asked = (
+        "SELECT bool_or(coalesce(pg_catalog.row_to_json(k) ->> 'conenforced', 'true') = 'true')"
+        " FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid = %s"
+    )
+    row = connection.execute(asked, (oid,)).fetchone()
+    acts = row[0] if row else None
+    return acts is not None and (silent or not acts)
 
 
 def _note_identities(run: Run, database: DatabasePlan, there: Shape, new: Sequence[Column]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from .catalog import Table, keys_without_rows, moving_tables, read_tables, selected_tables
-from .choosing import choose, coming_along
+from .choosing import choose, coming_along, of_whole_database
 from .connect import Connection, translate
 from .errors import SourceError
 from .failpoints import durable
@@ -208,7 +208,8 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     if not whole:
         moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
         keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
-        kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys)
+        wider = of_whole_database(entries, selection, name)
+        kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys | wider)
         along = coming_along(entries, kept, is_wanted, partial(selection.includes, name))
         without_rows = wanted - {table.oid for table in moving}
         bare = {entry.dump_id for entry in entries if entry.type == "TABLE" and entry.oid in without_rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from .selection import Selection
 from .toc import Entry
 
 TABLE_TYPES = frozenset({"TABLE", "FOREIGN TABLE"})
@@ -87,3 +88,32 @@ def coming_along(
         if not selected:
             along.add(entry.dump_id)
     return along
+
+
+def of_whole_database(entries: Sequence[Entry], selection: Selection, database: str) -> set[tuple[int, int]]:
+    """Return (catalog, oid) of the entries that concern more of a database than was selected of it.
+
+    Default privileges in a schema of which nothing is selected, those in no schema where the database is not selected
+    itself, and event triggers as `takes_event_trigger` says.
+    """
+    schemas = {entry.dump_id: entry.schema for entry in entries if entry.type == "FUNCTION"}
+    found = set()
+    for entry in entries:
+        if entry.type == "DEFAULT ACL":
+            comes = selection.touches(database, entry.schema) if entry.schema else selection.includes(database)
+        elif entry.type == "EVENT TRIGGER":
+            calls = next((schemas[on] for on in entry.depends_on if on in schemas), None)
+            comes = takes_event_trigger(selection, database, calls)
+        else:
+            continue
+        if not comes:
+            found.add((entry.class_oid, entry.oid))
+    return found
+
+
+def takes_event_trigger(selection: Selection, database: str, schema: str | None) -> bool:
+    """Say whether an event trigger comes, which acts on all of its database: with that, or with its function's schema.
+
+    `schema`: None for that of a function that an extension has brought.
+    """
+    return selection.includes(database) or (schema is not None and selection.includes(database, schema))

@@ -1,4 +1,4 @@
-"""Checks of tables and domains whose functions read other tables, and those of tables that tell the time: the rows come
+"""Checks of tables and domains whose functions read other tables, and those that tell the time: the rows come
 without them, and they are put back when all tables are full. One that old rows break stays unproved, which is told.
 
 Indexes of that kind are kept apart by the archive itself: one that is built too early has wrong entries, without an
@@ -6,6 +6,8 @@ error.
 """
 
 from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
 
 import psycopg
 
@@ -19,6 +21,8 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind
 from .restore import raise_unless_refused
+from .toc import Entry
+from .unmoved import TableName
 from .wording import say
 
 _STANDING = (
@@ -41,24 +45,43 @@ _BY_VALIDITY = (
 
 def take_off_checks(run: Run, database: DatabasePlan, archive: Archive) -> None:
     """Drop such checks of what the restore has just made. The tables are empty. Idempotent."""
-    wanted = {one.key: one for one in _of_ours(run, database, archive)}
-    if not wanted:
-        return
-    with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        # One that a child has from its parent cannot go before the parent's.
-        while free := sorted(
-            key for key, inherited in _standing(connection).items() if key in wanted and not inherited
-        ):
-            for key in free:
-                run.ports.control.check()
-                text = f"{_altering(wanted[key])} DROP CONSTRAINT {quote(wanted[key].name)}"
-                with durable("target.drop", "check"):
-                    connection.execute(text.encode())
-
-
-def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
-    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison."""
     wanted = _of_ours(run, database, archive)
+    if wanted:
+        with run.sessions.session(Side.TARGET, database.target_name) as connection:
+            _take_off(run, connection, wanted)
+
+
+def take_off_checks_of(run: Run, connection: Connection, archive: Archive, made: Iterable[Entry]) -> None:
+    """Drop such checks of tables and domains that these entries have made, in the transaction that has made them."""
+    owners = {(entry.type, entry.schema, entry.tag) for entry in made}
+    _take_off(run, connection, [one for one in archive.late_checks if (one.kind, one.schema, one.owner) in owners])
+
+
+def _take_off(run: Run, connection: Connection, checks: Sequence[LateCheck]) -> None:
+    wanted = {one.key: one for one in checks}
+    # One that a child has from its parent cannot go before the parent's.
+    while free := sorted(
+        key for key, inherited in (_standing(connection).items() if wanted else ()) if key in wanted and not inherited
+    ):
+        for key in free:
+            run.ports.control.check()
+            text = f"{_altering(wanted[key])} DROP CONSTRAINT {quote(wanted[key].name)}"
+            with durable("target.drop", "check"):
+                connection.execute(text.encode())
+
+
+def put_back_checks(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, only: Container[TableName] | None = None
+) -> None:
+    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison.
+
+    `only`: those of these tables, by their names on the target, and of all domains.
+    """
+    wanted = [
+        one
+        for one in _of_ours(run, database, archive)
+        if only is None or one.kind == "DOMAIN" or (one.schema, one.owner) in only
+    ]
     standing = _standing(connection) if wanted else {}
     for one in wanted:
         if one.key in standing:
@@ -72,13 +95,18 @@ def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, ar
             raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.owner}.{one.name}"))
 
 
-def prove_checks(run: Run, database: DatabasePlan, connection: Connection) -> None:
+def prove_checks(
+    run: Run, database: DatabasePlan, connection: Connection, only: Container[TableName] | None = None
+) -> None:
     """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so.
 
-    What the target refuses is told by the structure comparison.
+    `only`: those of these tables, by their names on the target. What the target refuses is told by the structure
+    comparison.
     """
     renaming = renaming_of(run, database)
     open_here = _checks(connection, valid=False)
+    if only is not None:
+        open_here = {one for one in open_here if one[0] == "TABLE" and one[1:3] in only}
     if not open_here:
         return
     with run.sessions.session(Side.SOURCE, database.source_name) as source:

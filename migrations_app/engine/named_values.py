@@ -38,6 +38,7 @@ _CATALOGS = {
     "regdictionary": ("pg_ts_dict", "o.dictnamespace"),
     "regcollation": ("pg_collation", "o.collnamespace"),
 }
+_ELEMENTS = "[]"
 _RELATIONS = {
     "regclass": "o.oid",
     # Of the row of a table, or an array of such rows.
@@ -51,13 +52,17 @@ _RELATIONS = {
 class NamedColumn:
     """A column whose values name objects of one `kind`, such as regclass.
 
-    `arrays`: how many stand around the name. `flat`: nothing else but domains does, so that values can be looked at.
+    `way`: where in a value the name is, from the outside: `[]` for each element of an array, `.name` for a field.
     """
 
     name: str
     kind: str
-    arrays: int
-    flat: bool
+    way: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The column, and the field of its value if there is one."""
+        return self.name + "".join(step for step in self.way if step != _ELEMENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +82,9 @@ class Named:
 def named_columns(connection: Connection, tables: Collection[int]) -> dict[int, list[NamedColumn]]:
     """Return the columns of these tables (oids) whose values name objects, by table. Raises psycopg's errors."""
     found: dict[int, list[NamedColumn]] = defaultdict(list)
-    for table, name, kind, arrays, flat in connection.execute(
-        query("named_columns"), {"tables": list(tables)}
-    ).fetchall():
-        column = NamedColumn(name=str(name), kind=str(kind), arrays=int(str(arrays)), flat=bool(flat))
+    rows = connection.execute(query("named_columns"), {"tables": list(tables)}).fetchall()
+    for table, name, kind, way in rows:
+        column = NamedColumn(name=str(name), kind=str(kind), way=tuple(way))  # type: ignore[arg-type]
         found[int(str(table))].append(column)
     return dict(found)
 
@@ -88,11 +92,9 @@ def named_columns(connection: Connection, tables: Collection[int]) -> dict[int, 
 def named_by(connection: Connection, table: Table, column: NamedColumn, *, seconds: float) -> list[Named] | None:
     """Return what the values of a column name, but for what the server itself has.
 
-    None when that takes longer than `seconds`, or the values lie too deep to be looked at. Reads the whole table.
-    Raises psycopg's errors; no transaction may be open.
+    None when that takes longer than `seconds`. Reads the whole table. Raises psycopg's errors; no transaction may be
+    open.
     """
-    if not column.flat or column.arrays > 1:
-        return None
     try:
         with connection.transaction():
             connection.execute(f"SET LOCAL statement_timeout = {literal(f'{max(1, int(seconds * 1000))}ms')}".encode())
@@ -110,8 +112,13 @@ def _values(table: Table, column: NamedColumn) -> str:
     catalog, space = _CATALOGS[column.kind]
     relation = _RELATIONS.get(column.kind, "NULL::oid")
     value, rows = f"t.{quote(column.name)}", f"ONLY {qualified(table.schema, table.name)} t"
-    if column.arrays:
-        value, rows = "u.value", f"{rows}, pg_catalog.unnest(t.{quote(column.name)}) u(value)"
+    for number, step in enumerate(column.way):
+        if step == _ELEMENTS:
+            # Named as a whole: of rows, the function itself would give their fields.
+            rows += f", LATERAL (SELECT e FROM pg_catalog.unnest({value}) e) u{number}(value)"  # noqa: S608 - quoted
+            value = f"u{number}.value"
+        else:
+            value = f"({value}).{quote(step[1:])}"
     return (
         f"SELECT DISTINCT CASE WHEN o.oid IS NULL THEN '' ELSE v.value::{kind}::text END, n.nspname::text,"  # noqa: S608
         " r.relname::text, r.relkind::text"

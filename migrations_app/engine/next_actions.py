@@ -180,6 +180,7 @@ NEXT: dict[str, str] = {
     "STRUCTURE-NOTES": _BY_HAND,
     "SUBSET-KEYS": template("Select the parent tables too, or make the keys by hand when their parents are there."),
     "SUBSET-OBJECTS": template("Select what they need too, or make them by hand on the target."),
+    "SUBSET-DATABASE": template("Make them by hand on the target where they are wanted, or select the whole database."),
     "DST-DROPPED": template("Nothing has to be done: it was confirmed by the task's name."),
     "DST-EMPTIED": template("Nothing has to be done: it was confirmed by the task's name."),
     "TARGET-CLEARED": template("Remove by hand on the target what is left, then run the check again."),

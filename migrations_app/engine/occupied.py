@@ -22,6 +22,7 @@ from .ports import Kind, LedgerItem
 from .silencing import may_silence_triggers, put_back, refused, silence
 from .sql import query
 from .toc import Entry
+from .truncating import marking, overlooked_sql
 from .wording import Sentence, count, listing, say, template, together
 
 _HANGING = frozenset({"DEFAULT", "SEQUENCE OWNED BY", "TABLE ATTACH", "COMMENT", "ACL", "CHECK CONSTRAINT"})
@@ -143,6 +144,10 @@ def _empty(run: Run, database: DatabasePlan, connection: Connection, tables: lis
             if role:
                 connection.execute("SET LOCAL session_replication_role = replica")
             roots = [qualified(*root) for root in _roots(connection, tables)]
+            names = [*(qualified(*table) for table in tables), *roots]
+            for schema, name in connection.execute(overlooked_sql(names).encode()).fetchall():
+                for text in marking(str(schema), str(name)):
+                    connection.execute(text.encode())
             names = [*(_read_by(layouts, table) for table in tables), *roots]
             connection.execute(("TRUNCATE " + ", ".join(names)).encode())
     except psycopg.Error as error:

@@ -37,6 +37,7 @@ from .restore import (
 )
 from .rights import restore_rights
 from .sequences import OwnSequences, carry_over, closed_sequences, list_sequences, with_states
+from .settings_for_all import restore_for_all
 from .silencing import quiet_events
 from .target_database import restore_settings
 from .target_objects import kept, made_after_keys, record, some
@@ -129,6 +130,9 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         theirs = kept(run, database.target_name, connection, archive.entries)
         plain, statistics = of_them(_plain(archive)), of_them(archive.of_type("STATISTICS"))
         _restore_plain(run, database, connection, theirs, plain, statistics)
+        places = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE") if entry.oid in tables}
+        put_back_checks(run, database, connection, archive, places)
+        prove_checks(run, database, connection, places)
         if not _defers_active(run, database):
             remember(run, database, run_entries(run, connection, of_them(_triggers_and_rules(archive)), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
@@ -255,6 +259,8 @@ def _restore_access(
     remember(run, database, run_entries(run, connection, archive.of_type("ROW SECURITY", "POLICY"), _LISTED))
     restore_rights(run, database, connection, archive, theirs)
     restore_settings(run, database, connection, archive)
+    if database == run.databases()[-1]:  # they would act on our sessions in the other ones
+        restore_for_all(run, connection)
 
 
 def _comments(

@@ -17,7 +17,7 @@ from .connect import Connection, first_line, translate
 from .errors import TargetError
 from .failpoints import durable
 from .mapping import renaming_of
-from .names import quote
+from .names import qualified, quote
 from .older_words import for_target
 from .outcome import Run
 from .owners import has_own_owner, may_own, owner_text, owner_text_with_right
@@ -244,9 +244,12 @@ def entry_text(entry: Entry) -> bytes:
         return without_secrets(entry.definition)
     if entry.type == "SCHEMA":
         return b"CREATE SCHEMA " + quote(entry.tag).encode() + b";"  # the dump of `public` says nothing
+    method = quote(entry.access_method).encode()
+    if entry.relkind == "p" and entry.access_method:  # holds no rows itself, and takes one only by a statement
+        table = qualified(entry.schema, entry.tag).encode()
+        return entry.definition + b"\nALTER TABLE ONLY " + table + b" SET ACCESS METHOD " + method + b";"
     if entry.access_method in ("", "heap"):
         return entry.definition
-    method = quote(entry.access_method).encode()
     reset = b"\nSET LOCAL default_table_access_method = heap;"
     return b"SET LOCAL default_table_access_method = " + method + b";\n" + entry.definition + reset
 

@@ -29,6 +29,7 @@ SELECT DISTINCT n.nspname::text, c.relname::text, k.conname::text
   FROM tree JOIN pg_catalog.pg_constraint k ON k.confrelid = tree.oid
   JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd')
+   AND coalesce(pg_catalog.row_to_json(k) ->> 'conenforced', 'true') = 'true'
    AND NOT EXISTS (SELECT 1 FROM tree o WHERE o.name = tree.name AND o.oid = k.conrelid) ORDER BY 1, 2, 3
 """
 _FILES = """
@@ -57,6 +58,8 @@ class TableWork:
     """It was there before: others may refer to it, so that it is emptied row by row."""
     referred: bool = False
     """A foreign key of another table refers to it by now, so that it cannot be truncated either."""
+    unenforced: bool = False
+    """None of those keys is enforced: to delete its rows touches no other ones, whatever acts in the session."""
     place: TableName = ("", "")
     """(schema, name) on the target; the source's unless it is given."""
     left: int = 1
@@ -152,7 +155,7 @@ def emptying(works: Sequence[TableWork], *, silent: bool) -> list[str]:
     `silent`: foreign keys do not act in the session. Where they do, a table that another one refers to is truncated,
     which the target refuses: to delete its rows could take rows of the other table with them.
     """
-    by_row = [work for work in works if work.adopted or (work.referred and silent)]
+    by_row = [work for work in works if work.adopted or (work.referred and (silent or work.unenforced))]
     ours = [target_name(work) for work in works if work not in by_row]
     texts = [deleting(work) for work in by_row]
     return texts + (["TRUNCATE " + ", ".join("ONLY " + name for name in ours)] if ours else [])

@@ -18,6 +18,7 @@ _SECTIONS = {1: "none", 2: PRE_DATA, 3: DATA, 4: POST_DATA}
 _CUSTOM_FORMAT = 1
 _INT_SIZE, _OFFSET_SIZE = 4, 8
 _OLDEST, _NEWEST = (1, 14), (1, 16)  # pg_dump 12 to 18
+_PLAIN = b"\0"  # no compression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Entry:
     access_method: str
     owner: str
     depends_on: tuple[int, ...]
+    relkind: str = ""
+    """Of a table, a view or the like, as pg_class has it; empty in archives of pg_dump 16 and older."""
 
     @property
     def label(self) -> str:
@@ -144,8 +147,7 @@ def _read_entry(reader: _Reader, version: tuple[int, int], offset_size: int) -> 
     definition, drop = reader.raw() or b"", reader.raw() or b""
     reader.raw()  # copy statement
     schema, tablespace, access_method = reader.text(), reader.text(), reader.text()
-    if version >= (1, 16):
-        reader.integer()  # relkind
+    relkind = reader.integer() if version >= (1, 16) else 0
     owner = reader.text()
     reader.raw()  # WITH OIDS, always "false"
     depends_on = []
@@ -166,23 +168,24 @@ def _read_entry(reader: _Reader, version: tuple[int, int], offset_size: int) -> 
         access_method=access_method,
         owner=owner,
         depends_on=tuple(depends_on),
+        relkind=chr(relkind) if relkind else "",
     )
 
 
 def write_archive(path: Path, entries: list[Entry]) -> None:
-    """Write entries as an archive without data that `read_archive` and pg_restore can read."""
+    """Write entries as an archive without data that `read_archive` and pg_restore 17 and later can read."""
     path.write_bytes(_head(len(entries)) + b"".join(_entry_bytes(entry) for entry in entries))
 
 
 def _head(number: int) -> bytes:
     when = b"".join(_integer(part) for part in (0, 0, 0, 1, 0, 100, 0))
-    head = b"PGDMP" + bytes((*_OLDEST, 0, _INT_SIZE, _OFFSET_SIZE, _CUSTOM_FORMAT)) + _integer(0)  # no compression
+    head = b"PGDMP" + bytes((*_NEWEST, 0, _INT_SIZE, _OFFSET_SIZE, _CUSTOM_FORMAT)) + _PLAIN
     return head + when + _raw(b"") * 3 + _integer(number)
 
 
 def _entry_bytes(entry: Entry) -> bytes:
     section = next(number for number, name in _SECTIONS.items() if name == entry.section)
-    texts = (entry.schema, entry.tablespace, entry.access_method, entry.owner, "false")
+    texts = (entry.schema, entry.tablespace, entry.access_method)
     return b"".join(
         (
             _integer(entry.dump_id),
@@ -193,6 +196,9 @@ def _entry_bytes(entry: Entry) -> bytes:
             _raw(entry.drop),
             _raw(None),
             *(_raw(text.encode()) for text in texts),
+            _integer(ord(entry.relkind or "\0")),
+            _raw(entry.owner.encode()),
+            _raw(b"false"),  # WITH OIDS
             *(_raw(str(needed).encode()) for needed in entry.depends_on),
             _raw(None),
             b"\x03" + bytes(_OFFSET_SIZE),  # no data

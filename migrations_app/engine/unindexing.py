@@ -24,9 +24,10 @@ from .unmoved import TableName
 from .wording import say
 
 _REFERRED = (
-    "SELECT DISTINCT n.nspname, c.relname FROM pg_catalog.pg_constraint k"
+    "SELECT n.nspname, c.relname, bool_or(coalesce(pg_catalog.row_to_json(k) ->> 'conenforced', 'true') = 'true')"
+    " FROM pg_catalog.pg_constraint k"
     " JOIN pg_catalog.pg_class c ON c.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE k.contype = 'f' AND k.conrelid <> k.confrelid"
+    " WHERE k.contype = 'f' AND k.conrelid <> k.confrelid GROUP BY 1, 2"
 )
 
 
@@ -42,12 +43,13 @@ def take_off_indexes(run: Run, database: DatabasePlan, works: Sequence[TableWork
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             standing = _standing(connection, ours)
-            referred = [(str(row[0]), str(row[1])) for row in connection.execute(_REFERRED.encode()).fetchall()]
+            rows = connection.execute(_REFERRED.encode()).fetchall()
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("reading the tables of the target")) from error
-        for place in ours.keys() & referred:
-            ours[place].referred = True
+        enforced = {(str(schema), str(name)): bool(acts) for schema, name, acts in rows}
+        for place in ours.keys() & enforced.keys():
+            ours[place].referred, ours[place].unenforced = True, not enforced[place]
         for place, indexes in standing.items():
             _drop(run, connection, place, _drops(open_archive(run, database), place, indexes))
 

@@ -137,6 +137,20 @@ def test_rows_that_are_spread_by_the_hash_of_an_enum_fail(shop: Connection, task
     assert check(replace(task, selection=bare), "table-families").status == "passed"
 
 
+@pytest.mark.parametrize("key", ["mood[]", "feeling[]", "feelings", "state", "state[]", "moods"])
+def test_rows_that_are_spread_by_the_hash_of_what_holds_enums_fail(shop: Connection, task: Plan, key: str) -> None:
+    shop.execute(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN feeling AS mood; CREATE DOMAIN feelings AS mood[]"
+    )
+    shop.execute("CREATE TYPE state AS (i int, m feelings); CREATE TYPE moods AS RANGE (subtype = mood)")
+    shop.execute("CREATE TYPE other AS (i int, t text[]); CREATE TABLE by_text (m other) PARTITION BY HASH (m)")
+    assert check(task, "table-families").status == "passed"
+    shop.execute(f"CREATE TABLE by_enums (i int, m {key}) PARTITION BY HASH (m)".encode())
+    shop.execute("CREATE TABLE by_enums_0 PARTITION OF by_enums FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
+    result = check(task, "table-families")
+    assert (result.status, "public.by_enums" in result.found) == ("failed", True)
+
+
 def test_materialized_views_are_a_warning(shop: Connection, task: Plan) -> None:
     assert check(task, "materialized-views").status == "passed"
     shop.execute("CREATE MATERIALIZED VIEW sums AS SELECT 1 AS one")

@@ -186,3 +186,26 @@ def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
         assert there.execute(asked.format("born_day").encode()).fetchall() == [(True,)]
         assert there.execute(asked.format("tokens_expires").encode()).fetchall() == [(False,)]
         assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]
+
+
+FRESH = """
+CREATE DOMAIN fresh AS timestamptz CONSTRAINT not_old CHECK (VALUE > now());
+CREATE DOMAIN known_day AS date CONSTRAINT not_yet CHECK (VALUE <= CURRENT_DATE);
+CREATE TABLE tokens (id int PRIMARY KEY, expires fresh, day known_day);
+INSERT INTO tokens VALUES (1, now() + interval '1 ms', '2000-01-01');
+"""
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_check_of_a_domain_that_tells_the_time_lets_old_rows_in_and_is_told(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    put(source_cluster, plan, FRESH)
+    store = migrate(replace(plan, incremental=incremental), fake_ports())
+    [(title, what, _)] = told(store)
+    assert title == "domain public.fresh"
+    assert what.endswith("not_old CHECK ((VALUE > now())) NOT VALID on the target")
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE contypid <> 0 AND oid >= 16384 ORDER BY 1"
+        assert there.execute(asked).fetchall() == [("not_old", False), ("not_yet", True)]
+        assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]

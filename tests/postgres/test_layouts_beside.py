@@ -71,3 +71,12 @@ def test_keys_between_the_partitions_of_one_table_take_no_other_rows_along(targe
         ONE_TABLE,
     )
     assert acting_keys(target, [work_of("tree"), work_of("sales")]) == []
+
+
+def test_keys_that_are_not_enforced_take_no_rows_along(target: Session) -> None:
+    run(
+        target,
+        ONE_TABLE,
+        "CREATE TABLE loose (id int, day date, FOREIGN KEY (id, day) REFERENCES sales ON DELETE CASCADE NOT ENFORCED)",
+    )
+    assert acting_keys(target, [work_of("sales")]) == []

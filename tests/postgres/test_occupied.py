@@ -363,3 +363,30 @@ def test_cancel_never_drops_what_was_there_before(plan: Plan, target_cluster: Cl
     with target_cluster.connect(plan.databases[0].target_name) as connection:
         assert connection.execute("SELECT count(*) FROM a, theirs").fetchone() == (50,)
     assert ports.ledger.items() == []
+
+
+LOOSE = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE keyed (id int REFERENCES p); CREATE TABLE loose (id int);"
+
+
+def test_tables_that_a_key_which_is_not_enforced_leads_to_are_emptied_and_loaded(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute((LOOSE + "INSERT INTO p VALUES (1); INSERT INTO keyed VALUES (1)").encode())
+    there(target_cluster, plan, LOOSE + "ALTER TABLE loose ADD FOREIGN KEY (id) REFERENCES p NOT ENFORCED")
+    there(target_cluster, plan, "INSERT INTO p VALUES (9); INSERT INTO loose VALUES (9);" + OTHERS)
+    migrate(choose(plan, "truncate"))
+    found = same(source_cluster, target_cluster, plan)
+    assert [text.partition(":")[2] for text in found] == [" only on the target"]
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'loose'::regclass"
+        assert connection.execute(triggers).fetchone() == (0,)
+
+
+def test_nothing_is_changed_when_a_key_of_others_is_not_enforced(plan: Plan, target_cluster: Cluster) -> None:
+    there(target_cluster, plan, SHOP + "INSERT INTO a (id) VALUES (999);")
+    there(target_cluster, plan, "CREATE TABLE theirs_too (a int REFERENCES a NOT ENFORCED)")
+    with Executor(choose(plan, "truncate"), fake_ports()) as executor, pytest.raises(ConflictError, match="theirs_too"):
+        executor.run(StepName.SCHEMA)
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        assert connection.execute("SELECT id FROM a").fetchall() == [(999,)]

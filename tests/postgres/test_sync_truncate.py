@@ -73,3 +73,23 @@ def test_a_table_left_out_keeps_its_rows_when_the_one_that_it_refers_to_is_empti
     pair.catch_up()
     pair.assert_equal()
     assert pair.value("SELECT array_agg(id) FROM child", "target") == [2]
+
+
+LOOSE = "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE keyed (id int REFERENCES a); CREATE TABLE loose (id int)"
+LOOSE_TREE = (
+    "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE keyed (id int REFERENCES a);"
+    ' CREATE TABLE loose (id int) PARTITION BY RANGE (id); CREATE TABLE "l; 1" PARTITION OF loose DEFAULT'
+)
+
+
+@pytest.mark.parametrize("tables", [LOOSE, LOOSE_TREE])
+def test_truncate_empties_tables_that_a_key_which_is_not_enforced_leads_to(pair: Pair, tables: str) -> None:
+    pair.build(tables)
+    pair.at_target("ALTER TABLE loose ADD FOREIGN KEY (id) REFERENCES a NOT ENFORCED")
+    rows = "INSERT INTO a VALUES (1), (2); INSERT INTO keyed VALUES (1); INSERT INTO loose VALUES (2)"
+    pair.at_source(rows, "TRUNCATE a, keyed, loose", rows)
+    pair.catch_up()
+    pair.assert_equal()
+    pair.at_source("TRUNCATE a, keyed, loose")
+    pair.catch_up()
+    pair.assert_equal()

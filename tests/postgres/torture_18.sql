@@ -11,4 +11,5 @@ CREATE TABLE strict_alone (id integer CONSTRAINT only_here NOT NULL NO INHERIT, 
 CREATE TABLE mother_18 (n integer NOT NULL, m integer); ALTER TABLE mother_18 ADD CONSTRAINT m_later NOT NULL m NOT VALID; CREATE TABLE child_18 (CONSTRAINT own_name NOT NULL n) INHERITS (mother_18);
 INSERT INTO leases VALUES ('[1,2)', '[2020-01-01,2021-01-01)'); INSERT INTO stays VALUES (1, '[1,2)', '[2020-02-01,2020-03-01)'); INSERT INTO child_18 VALUES (1, 2);
 INSERT INTO modern (id, a, b) VALUES (1, 9, 1);
+CREATE TABLE tree_of_heap2 (id integer) PARTITION BY LIST (id) USING heap2; CREATE TABLE tree_of_heap2_1 PARTITION OF tree_of_heap2 FOR VALUES IN (1); INSERT INTO tree_of_heap2 VALUES (1);
 RESET search_path;

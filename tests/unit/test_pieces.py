@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def test_a_written_archive_reads_back(tmp_path: Path) -> None:
         entry(1, "SCHEMA", 'a "b"\n', oid=7, catalog=2615),
         entry(2, "ACL", "x", 1, section="none"),
         entry(3, "INDEX", "ü", 1, 2, section=POST_DATA),
+        replace(entry(4, "TABLE", "t"), access_method="own", owner="me", relkind="p"),
     ]
     write_archive(tmp_path / "x.dump", entries)
     assert read_archive(tmp_path / "x.dump") == entries

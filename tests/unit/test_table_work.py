@@ -28,3 +28,10 @@ def test_rows_that_others_refer_to_are_deleted_only_where_foreign_keys_do_not_ac
         for name in ("parent", "alone")
     ]
     assert emptying(works, silent=silent) == statements
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_rows_that_only_keys_which_are_not_enforced_lead_to_are_deleted(silent: bool) -> None:
+    table: Any = SimpleNamespace(schema="public", name="")
+    work = TableWork(NOBODY, NOBODY, table, None, ours=True, referred=True, unenforced=True, place=("public", "parent"))
+    assert emptying([work], silent=silent) == ['DELETE FROM ONLY "public"."parent"']

@@ -73,7 +73,7 @@ def _not_known(found: _Found) -> Sentence:
     if found.unseen:
         said.append(
             say(
-                "Not looked through within {seconds} s, or too deep inside other types: {names}.",
+                "Not looked through within {seconds} s: {names}.",
                 seconds=int(LOOK_SECONDS),
                 names=listing(found.unseen),
             )
@@ -86,7 +86,7 @@ def _look(context: Context, database: DatabasePlan, columns: list[tuple[Table, N
     found = _Found()
     judge = _Judge(context, database)
     for table, column in sorted(columns, key=lambda one: one[0].bytes):
-        label = f"{table.schema}.{table.name} ({column.name})"
+        label = f"{table.schema}.{table.name} ({column.label})"
         left = until - time.monotonic()
         if not table.can_read:
             continue  # another item says so

@@ -37,9 +37,11 @@ class _Reader:
 _FOUND = {
     "generated": template("Columns that the target computes by functions which may read other tables: {names}."),
     "domain inside": template(
-        "Checks of domains that columns have in arrays or rows, whose functions may read other tables: {names}."
+        "Checks of domains that columns have in arrays or rows, which may read other tables or tell the time: {names}."
     ),
-    "check": template("Checks that stand on the target already and whose functions may read other tables: {names}."),
+    "check": template(
+        "Checks that stand on the target already, and which may read other tables or tell the time: {names}."
+    ),
     "index": template("Indexes that stand on the target already and whose functions may read other tables: {names}."),
 }
 _HINTS = {
@@ -48,12 +50,13 @@ _HINTS = {
         "the values can be wrong, and the comparison says so. Compute them anew when all rows are there."
     ),
     "domain inside": template(
-        "The target may refuse a row because what such a check looks for has not come yet. Take it off the domain on "
-        "the source until all rows are on the target, and add it on both sides afterwards; or leave the tables out."
+        "The target may refuse a row because what such a check looks for has not come yet, or because time has passed. "
+        "Take it off the domain on the source until all rows are on the target, and add it on both sides afterwards; "
+        "or leave the tables out."
     ),
     "check": template(
-        "Such a check stays while the rows come, and may refuse one because what it looks for has not come yet. Drop "
-        "it on the target before the start, and add it again when all rows are there."
+        "Such a check stays while the rows come, and may refuse one because what it looks for has not come yet, or "
+        "because time has passed. Drop it on the target before the start, and add it again when all rows are there."
     ),
     "index": template(
         "Such an index stays while the rows come, and may miss entries afterwards, without an error. REINDEX it when "

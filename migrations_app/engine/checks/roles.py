@@ -16,9 +16,10 @@ from ..roles import (
     wanted_roles,
     with_passwords,
 )
+from ..settings_for_all import ForAll, for_all, names_of, read_for_all, shown_for_all
 from ..wording import Sentence, count, listing, say, together
 from .context import Context
-from .registry import CheckStatus, Finding, Group, failed, item, lines, passed, warning
+from .registry import CheckStatus, Finding, Group, failed, item, lines, warning
 
 _ABLE = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
 
@@ -68,13 +69,19 @@ def roles(context: Context) -> Finding:
     for side in Side:
         context.session(side)  # an answer about servers that nobody has reached would be none
     plan = plan_of(context)
+    settings = for_all(read_for_all(context.source()), read_for_all(context.target()))
+    with_all = context.plan.selection.roles == "all"
+    told = _told_settings(settings, with_all=with_all)
+    statements = [shown_for_all(one) for one in settings.made]
     if plan is None:
-        return passed(say("Roles are not migrated: those that the target lacks have to be made there, or are noted."))
-    shown = together(_told(plan))
+        none = say("Roles are not migrated: those that the target lacks have to be made there, or are noted.")
+        return Finding(status=CheckStatus.PASSED, found=together([none, *told]), sql=lines(statements))
+    shown = together([*_told(plan), *told])
     sql = lines(
         [
             *(create_statement(role).sql for role in plan.created),
             *(one.sql for role in plan.created for one in further_statements(role) if not one.secret),
+            *statements,
         ]
     )
     if plan.created and not may_make_roles(context):
@@ -89,7 +96,25 @@ def roles(context: Context) -> Finding:
             " application moves. Notes at the end list these roles."
         )
         return warning(shown, hint, sql).asks({"role": name} for name in plan.without_password)
+    if with_all and settings.made and not context.is_superuser(Side.TARGET):
+        hint = say("Only a superuser can make settings for all roles: run these statements as one on the target.")
+        return warning(shown, hint, lines(statements))
     return Finding(status=CheckStatus.PASSED, found=shown, sql=sql)
+
+
+def _told_settings(settings: ForAll, *, with_all: bool) -> list[Sentence]:
+    """Return what happens to settings that every role of the source's server gets."""
+    made, kept = listing(names_of(settings.made)), listing(names_of(settings.kept))
+    words = []
+    if settings.made and with_all:
+        words.append(say("Set for all roles of the target server, as on the source: {names}.", names=made))
+    elif settings.made:
+        words.append(
+            say("Settings for all roles come along only with all roles; the target lacks {names}.", names=made)
+        )
+    if settings.kept and with_all:
+        words.append(say("Kept for all roles with the values that the target has: {names}.", names=kept))
+    return words
 
 
 def _told(plan: RolesPlan) -> list[Sentence]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from ..choosing import takes_event_trigger
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
@@ -13,6 +14,13 @@ from ..vendors import EXTENSIONS
 from ..wording import Sentence, count, listing, say
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
+
+_EVENT_TRIGGERS = (
+    "SELECT e.evtname::text, n.nspname::text, EXISTS (SELECT 1 FROM pg_catalog.pg_depend d"
+    " WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e')"
+    " FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE e.evtenabled <> 'D' ORDER BY 1"
+)
 
 
 @item(
@@ -322,10 +330,15 @@ def tablespaces(context: Context, database: DatabasePlan) -> Finding:
 )
 def event_triggers(context: Context, database: DatabasePlan) -> Finding:
     """List event triggers of the source, and those of the target that would see our statements."""
-    text = "SELECT evtname::text FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1"
-    ours = [str(row[0]) for row in context.source(database.source_name).execute(text).fetchall()]
+    selection, name = context.plan.selection, database.source_name
+    triggers = context.source(name).execute(_EVENT_TRIGGERS).fetchall()
+    ours = [
+        str(trigger)
+        for trigger, schema, extended in triggers
+        if takes_event_trigger(selection, name, None if extended else str(schema))
+    ]
     if context.target_exists(database):
-        theirs = [str(row[0]) for row in context.target(database.target_name).execute(text).fetchall()]
+        theirs = [str(row[0]) for row in context.target(database.target_name).execute(_EVENT_TRIGGERS).fetchall()]
         if theirs:
             return warning(
                 say("The target database has event triggers: {names}.", names=listing(theirs)),

@@ -14,6 +14,7 @@ from ..names import quote
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
+from ..settings_for_all import is_for_all, take_back
 from ..target_objects import drop_made, existing
 
 _ALWAYS_THERE = {
@@ -41,7 +42,24 @@ def clear_target(run: Run) -> list[LedgerItem]:
         drop_made(run, name)
         _drop_database(run, name, items)
         left += [item for item in run.ports.ledger.items(Side.TARGET, name) if item.kind is not Kind.FILE]
-    return left + _drop_roles(run)
+    return left + _take_settings_back(run) + _drop_roles(run)
+
+
+def _take_settings_back(run: Run) -> list[LedgerItem]:
+    """Take the settings away that the task gave to all roles; returns those that the account may not."""
+    left: list[LedgerItem] = []
+    items = [one for one in run.ports.ledger.items(Side.TARGET, "") if is_for_all(one)]
+    if items:
+        with run.sessions.session(Side.TARGET) as connection:
+            for one in items:
+                run.ports.control.check()
+                try:
+                    take_back(connection, one)
+                except psycopg.errors.InsufficientPrivilege:
+                    left.append(one)
+                else:
+                    run.ports.ledger.removed(one)
+    return left
 
 
 def _drop_roles(run: Run) -> list[LedgerItem]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
+from ..names import qualified
+from ..truncating import marking, overlooked_sql
 from ..wording import Sentence, listing, say
 from .batch import Batch
 from .frames import messages
@@ -110,7 +112,8 @@ class RowPath:
         if above is None:
             statements = [empty_sql(table) for table in tables]
         else:
-            statements = [truncate_sql(tables, above=above, restart_identity=message.restart_identity)]
+            statements = self._marking(tables, above, doing)
+            statements.append(truncate_sql(tables, above=above, restart_identity=message.restart_identity))
         for sql in statements:
             self._pipeline.command(self._encoded(sql), context=doing)
         self._transaction.defer()
@@ -126,10 +129,18 @@ class RowPath:
         rows = [[found.get_value(row, column) or b"" for column in range(3)] for row in range(found.ntuples)]
         if any(whole != b"t" for _, _, whole in rows):
             return None
+        return [self._place(schema, name) for schema, name, _ in rows]
+
+    def _marking(self, tables: list[TargetTable], above: list[Place], doing: Sentence) -> list[str]:
+        """Return what lets TRUNCATE see those of the tables that it would take for ones that are left out."""
+        names = [qualified(*place) for place in (*above, *((one.schema, one.name) for one in tables))]
+        found = self._pipeline.query(self._encoded(overlooked_sql(names)), context=doing)
+        rows = [[found.get_value(row, column) or b"" for column in range(2)] for row in range(found.ntuples)]
+        return [text for schema, name in rows for text in marking(*self._place(schema, name))]
+
+    def _place(self, schema: bytes, name: bytes) -> Place:
         codec = self._pipeline.encoding
-        return [
-            (schema.decode(codec, "surrogateescape"), name.decode(codec, "surrogateescape")) for schema, name, _ in rows
-        ]
+        return schema.decode(codec, "surrogateescape"), name.decode(codec, "surrogateescape")
 
     def _encoded(self, sql: str) -> bytes:
         return sql.encode(self._pipeline.encoding, "surrogateescape")

@@ -1,6 +1,6 @@
 -- Indexes and proved checks of tables and domains, and stored generated columns, whose functions may read other tables, so that they
--- mean something only when the rows of all tables are there, and proved checks of tables that depend on when or by whom they are
--- asked, which old rows may break: kind, catalog, oid, schema, table or domain, name, definition (of a column: the name of one that it
+-- mean something only when the rows of all tables are there, and proved checks that depend on when or by whom they are asked, which
+-- old rows may break: kind, catalog, oid, schema, table or domain, name, definition (of a column: the name of one that it
 -- is computed from). `domain inside`: the server cannot prove the check of a domain that columns have in arrays or rows.
 -- A body that reads nothing may be taken for one that does (extract(day FROM x)): then it is only made later.
 -- :parameters none   :versions 9.3+   :needs an empty search_path (bodies in the catalog exist since 14)
@@ -28,7 +28,7 @@ WITH own AS (
                         AND (b.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass OR b.refobjid IN (SELECT oid FROM own))))
 ), passing AS (
   SELECT k.oid FROM pg_catalog.pg_constraint k
-   WHERE k.contype = 'c' AND k.conrelid <> 0 AND k.oid >= 16384
+   WHERE k.contype = 'c' AND k.oid >= 16384
      AND (k.conbin::text LIKE '%{SQLVALUEFUNCTION %'
           OR EXISTS (SELECT 1 FROM pg_catalog.regexp_matches(k.conbin::text, ':funcid ([0-9]+)', 'g') m(found)
                        JOIN pg_catalog.pg_proc p ON p.oid = m.found[1]::oid

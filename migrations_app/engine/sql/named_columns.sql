@@ -1,28 +1,28 @@
 -- Columns of user tables whose values name objects (regclass and the like), also inside of domains, arrays and composites: table, column,
--- type of the name, arrays around it (2: more than one), whether nothing but domains and arrays is around it.
+-- type of the name, and the way to it: '[]' into the elements of an array, '.name' into a field.
 -- :parameters tables (oid[], or null for all)   :versions 9.3+
-WITH RECURSIVE holds(whole, part, flat, arrays) AS (
-  SELECT t.oid, t.typbasetype, true, 0 FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+WITH RECURSIVE holds(whole, part, step) AS (
+  SELECT t.oid, t.typbasetype, '{}'::text[] FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
   UNION ALL
-  SELECT t.oid, t.typelem, true, 1 FROM pg_catalog.pg_type t WHERE t.typelem <> 0 AND t.typlen = -1
+  SELECT t.oid, t.typelem, '{[]}'::text[] FROM pg_catalog.pg_type t WHERE t.typelem <> 0 AND t.typlen = -1
   UNION ALL
-  SELECT c.reltype, a.atttypid, false, 0
+  SELECT c.reltype, a.atttypid, ARRAY[('.' || a.attname) COLLATE pg_catalog."default"]
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
    WHERE c.oid >= 16384 AND c.reltype <> 0 AND a.attnum > 0 AND NOT a.attisdropped
      AND (a.atttypid >= 16384 OR a.atttypid IN (SELECT r.oid FROM pg_catalog.pg_type r WHERE r.typname ~ '^_?reg'))
-), named(type, kind, flat, arrays) AS (
-  SELECT t.oid, t.typname::text, true, 0
+), named(type, kind, way) AS (
+  SELECT t.oid, t.typname::text, '{}'::text[]
     FROM pg_catalog.pg_type t
    WHERE t.typname IN ('regclass', 'regtype', 'regproc', 'regprocedure', 'regoper', 'regoperator', 'regnamespace', 'regrole',
                        'regconfig', 'regdictionary', 'regcollation')
      AND t.typnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'pg_catalog')
   UNION
-  SELECT h.whole, n.kind, n.flat AND h.flat, least(n.arrays + h.arrays, 2) FROM named n JOIN holds h ON h.part = n.type
+  SELECT h.whole, n.kind, h.step || n.way FROM named n JOIN holds h ON h.part = n.type
 )
-SELECT a.attrelid::bigint, a.attname::text, n.kind, n.arrays, n.flat
+SELECT a.attrelid::bigint, a.attname::text, n.kind, n.way
   FROM named n
   JOIN pg_catalog.pg_attribute a ON a.atttypid = n.type
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
  WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped
    AND (%(tables)s::oid[] IS NULL OR c.oid = ANY (%(tables)s::oid[]))
- ORDER BY a.attrelid, a.attnum, n.kind
+ ORDER BY a.attrelid, a.attnum, n.kind, n.way

@@ -28,7 +28,8 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          'partition', pg_catalog.pg_get_expr(c.relpartbound, 0), 'partition key', pg_catalog.pg_get_partkeydef(c.oid),
          'options', (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(c.reloptions) o),
          'toast options', (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid),
-         'access method', (SELECT nullif(x.amname, 'heap') FROM pg_catalog.pg_am x WHERE x.oid = c.relam AND c.relkind IN ('r', 'm')),
+         'access method', (SELECT nullif(x.amname, CASE WHEN c.relkind <> 'p' THEN 'heap' END)
+            FROM pg_catalog.pg_am x WHERE x.oid = c.relam AND c.relkind IN ('r', 'm', 'p')),
          'replica identity', CASE WHEN c.relkind NOT IN ('r', 'p') OR c.relreplident = 'd' THEN NULL ELSE c.relreplident::text
             || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid
                           WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i' LIMIT 1), '') END,
