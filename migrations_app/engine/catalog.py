@@ -98,6 +98,11 @@ class Table(ListedTable):
         """Columns that travel: all but generated ones."""
         return tuple(column for column in self.columns if not column.generated)
 
+    @property
+    def numbers(self) -> tuple[tuple[str, int], ...]:
+        """The columns that travel with their places (attnum)."""
+        return tuple((column.name, column.position) for column in self.copied_columns)
+
 
 _ARRANGED = ("gathered", "below")  # not of the catalog: see `layouts`
 Listed = TypeVar("Listed", bound=ListedTable)

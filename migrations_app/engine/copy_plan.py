@@ -272,6 +272,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
         status=TableStatus.COPIED,
         watermark=snapshot.lsn if snapshot else None,
         published_by=brought_by(work.table.members, snapshot.entries) if snapshot else (),
+        numbers=work.table.numbers if snapshot and snapshot.lsn is not None else (),
         bytes_done=work.bytes_done,
         rows_done=work.rows_done,
     )

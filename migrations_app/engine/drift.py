@@ -29,6 +29,7 @@ class ChangeKind(StrEnum):
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
     EMPTIED = "emptied"  # a partition, by itself
+    REMADE = "remade"  # another column than the one that was copied, by the same name and of the same type
 
 
 class Doubt(StrEnum):
@@ -41,6 +42,7 @@ class Doubt(StrEnum):
     GONE = "gone"
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
     REPLACED = "replaced"  # a new partition by the name of a table of the task that is gone
+    REMADE = "remade"  # the rows of the target hold what other columns of the source had
     PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 
@@ -64,6 +66,8 @@ class Column:
     """A column that is gone stood directly before it."""
     before_dropped: bool = False
     """A column that is gone stood directly behind it."""
+    number: int = 0
+    """Its place (attnum), which no other column of the table ever has; 0 when that is not known."""
 
     @property
     def definition(self) -> str:

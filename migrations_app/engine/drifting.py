@@ -8,7 +8,7 @@ says why, and only a new copy helps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
@@ -121,6 +121,26 @@ def gone_table(source: Place) -> Drift:
     """Return the drift of a table that the source does not have any more."""
     change = Change(kind=ChangeKind.TABLE_GONE, name=".".join(source), old=".".join(source))
     return Drift(schema=source[0], name=source[1], changes=(change,), doubt=Doubt.GONE)
+
+
+def remade(source: Place, known: Mapping[str, int], now: Mapping[str, int]) -> Drift | None:
+    """Return the drift of a table in which a name is that of another column than the one that was copied, else None.
+
+    `known`: numbers of columns by name as they were then; `now`: as they are. Names that only one of them has do not
+    count, nor does where a column stands among the others.
+    """
+    others = [name for name, number in now.items() if number and known.get(name, number) != number]
+    changes = [
+        Change(kind=ChangeKind.REMADE, name=name, old=f"attnum {known[name]}", new=f"attnum {now[name]}")
+        for name in sorted(others)
+    ]
+    return Drift(schema=source[0], name=source[1], changes=tuple(changes), doubt=Doubt.REMADE) if changes else None
+
+
+def left_names(drift: Drift) -> set[str]:
+    """Return the names that a drift takes from a column or gives to another one: who settles it settles that."""
+    moved = [change for change in drift.changes if change.kind in (ChangeKind.DROPPED, ChangeKind.RENAMED)]
+    return {name for change in moved for name in (change.name, change.new) if name}
 
 
 def new_partition(one: Partition, target: Place, parent: Place, above: Drift | None = None) -> Drift:

@@ -37,6 +37,7 @@ POINTS = {
     "source.truncate_log": "the table that notes TRUNCATE on sources before 11",
     "source.slot.create": "a replication slot made",
     "source.slot.drop": "a replication slot dropped",
+    "source.slot.move": "a new replication slot moved on, for a standby to take it",
     "source.marker": "a small transaction on the source that marks a place in its WAL",
     "source.restored": "what was changed on the source's tables put back",
     "source.confirm": "a durable position confirmed to the source",

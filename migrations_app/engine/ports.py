@@ -191,6 +191,11 @@ class TableState:
     unlogged: bool = False
     published_by: Sequence[int] = ()
     """Numbers of the entries of the publication that brought its changes at `watermark`; empty: not known."""
+    numbers: Sequence[tuple[str, int]] = ()
+    """Its stored columns and their places (attnum) on the source, as they were when the target got their values.
+
+    A name under another number is another column. What is missing here is not known.
+    """
 
     @property
     def set_aside(self) -> bool:

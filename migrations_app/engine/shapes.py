@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from .connect import Connection
 from .drift import Column, Partition, Place
@@ -24,6 +25,11 @@ class Shape:
         """The columns that travel: all but generated ones."""
         return tuple(column for column in self.columns if not column.generated)
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The places (attnum) of the columns that travel, by their names."""
+        return {column.name: column.number for column in self.stored}
+
 
 def read_shapes(
     connection: Connection, *, oids: Sequence[int] | None = None, place: Place | None = None
@@ -43,6 +49,21 @@ def read_shapes(
         if rest[0] is not None:
             columns.append(_column(rest))
     return {oid: Shape(oid=oid, place=at, columns=tuple(columns)) for oid, (at, columns) in found.items()}
+
+
+def read_described(
+    connection: Connection, oid: int, types: Sequence[tuple[int, int]]
+) -> tuple[list[str], dict[str, int]]:
+    """Return names of (oid, typmod) types, and the places (attnum) of a table's columns by their names.
+
+    A type that does not exist any more is '???', and a table that is gone has no columns. Raises psycopg.Error.
+    """
+    row = connection.execute(
+        query("described"),
+        {"table": oid, "types": [one for one, _ in types], "typmods": [typmod for _, typmod in types]},
+    ).fetchone()
+    named, columns, numbers = cast("tuple[list[str], list[str], list[int]]", row)
+    return named, dict(zip(columns, numbers, strict=True))
 
 
 def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[Partition]:
@@ -75,7 +96,7 @@ def read_partitions(connection: Connection, tops: Sequence[int]) -> list[tuple[i
 
 
 def _column(row: Sequence[object]) -> Column:
-    name, type_name, not_null, default, collation, identity, generated, filled, after_dropped, before_dropped = row
+    name, type_name, not_null, default, collation, identity, generated, filled, *dropped, number = row
     return Column(
         name=str(name),
         type_name=str(type_name),
@@ -85,8 +106,9 @@ def _column(row: Sequence[object]) -> Column:
         identity=str(identity),
         generated=str(generated),
         filled=None if filled is None else str(filled),
-        after_dropped=bool(after_dropped),
-        before_dropped=bool(before_dropped),
+        after_dropped=bool(dropped[0]),
+        before_dropped=bool(dropped[1]),
+        number=int(str(number)),
     )
 
 

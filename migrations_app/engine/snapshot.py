@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import psycopg
 
-from . import publishing, slots, source_setup
+from . import keeping_step, publishing, slots, source_setup
 from .catalog import Table, moving_tables, read_tables
 from .connect import Connection, end_older_sessions, translate
 from .errors import ConnectionLost, EngineError, SourceError
@@ -149,8 +149,9 @@ def open_first(run: Run, database: DatabasePlan) -> Snapshot:
         if run.plan.incremental:
             slots.drop_leftover(run, connection, database, slot)
         snapshot = _open(run, database, connection, slot if run.plan.incremental else "", temporary=False)
-    run.snapshots[database.source_name] = snapshot
-    return snapshot
+        run.snapshots[database.source_name] = snapshot
+        moved = run.plan.incremental and keeping_step.let_take(run, database, connection, slot)
+    return open_again(run, database) if moved else snapshot
 
 
 def open_again(run: Run, database: DatabasePlan, lock: Sequence[TableName] = ()) -> Snapshot:

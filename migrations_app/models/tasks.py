@@ -205,7 +205,7 @@ class TableCopy(models.Model):
     rows_done = models.BigIntegerField(default=0)
     watermark = models.BigIntegerField(null=True, blank=True)
     unlogged = models.BooleanField(default=False)
-    published_by = models.JSONField(default=list, blank=True)  # entries of the publication that brought it then
+    published_by = models.JSONField(default=list, blank=True)  # what brought it then: runner.ports._table_state
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

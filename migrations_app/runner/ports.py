@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -55,12 +54,26 @@ _MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
 _FIRST = {TableStatus.COPIED: "started_at", TableStatus.DONE: "finished_at"}
 """What a table has at the latest with a status: small ones are over before their beginning was written down."""
-_TABLE_FIELDS = [field.name for field in fields(TableState)]
+_TABLE_FIELDS = [field.name for field in fields(TableState) if field.name != "numbers"]
 
 
 def _table_state(row: dict[str, Any]) -> TableState:
-    status, published_by = TableStatus(row["status"]), tuple(row["published_by"])
-    return TableState(**{**row, "status": status, "published_by": published_by})
+    """Return the state of a row. What a copy remembers of the source is one JSON value, of older ones only a list."""
+    kept = row["published_by"]
+    entries, numbers = (kept["entries"], kept["numbers"]) if isinstance(kept, dict) else (kept, ())
+    known = {"status": TableStatus(row["status"]), "published_by": tuple(entries)}
+    return TableState(**{**row, **known, "numbers": tuple((name, number) for name, number in numbers)})
+
+
+def _is_text(name: str) -> bool:
+    """Say whether our database takes a name: bytes of no encoding are in it as half characters."""
+    return not any("\ud800" <= one <= "\udfff" for one in name)
+
+
+def _table_row(state: TableState) -> list[Any]:
+    numbers = [(name, number) for name, number in state.numbers if name.isascii() or _is_text(name)]
+    kept = {"entries": list(state.published_by), "numbers": numbers} if numbers else list(state.published_by)
+    return [kept if name == "published_by" else getattr(state, name) for name in _TABLE_FIELDS]
 
 
 class OrmStore(Decisions):
@@ -184,8 +197,8 @@ class OrmStore(Decisions):
 
     def _upsert(self, states: list[TableState], *, once: bool = False, **times: datetime | None) -> None:
         """Store states and `times`; with `once` no time that is known is changed."""
-        fields, more = attrgetter(*_TABLE_FIELDS), tuple(times.values())
-        rows = [(self._task_id, *fields(state), *more) for state in states]
+        more = tuple(times.values())
+        rows = [(self._task_id, *_table_row(state), *more) for state in states]
         key = ["task", "database", "schema", "name"]
         write_rows(TableCopy, ["task", *_TABLE_FIELDS, *times], rows, key=key, once=times if once else ())
 

@@ -197,6 +197,7 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),
     ChangeKind.EMPTIED: _("Emptied partition"),
+    ChangeKind.REMADE: _("Column replaced by another"),
 }
 DOUBTS: dict[Doubt, Promise] = {
     Doubt.VALUES: _(
@@ -215,6 +216,10 @@ DOUBTS: dict[Doubt, Promise] = {
     Doubt.REPLACED: _(
         "Nothing to apply: the partition has the name that another table of this task had. Copy again gives its rows "
         "to that table on the target; Drop from task leaves it out."
+    ),
+    Doubt.REMADE: _(
+        "Nothing to apply: a column was dropped and made anew, or columns changed their names among themselves, so the "
+        "rows of the target have the values of the former ones. Copy the table again."
     ),
     Doubt.PARTS: _(
         "Nothing to apply: rows came or went with a partition, and the target has other partitions. Copy the table "

@@ -42,6 +42,24 @@ def test_a_table_whose_rows_move_is_shown_as_being_copied(store: OrmStore) -> No
     assert row.started_at is not None
 
 
+def test_what_a_copy_remembers_of_the_source_is_kept_with_it(store: OrmStore) -> None:
+    copied = replace(ORDERS, status=TableStatus.COPIED, published_by=(7, 9), numbers=(("id", 1), ("größe", 4)))
+    store.save_tables(copied)
+    assert store.tables("shop") == [copied]
+    store.save_tables(replace(copied, numbers=()))
+    assert store.tables("shop") == [replace(copied, numbers=())]
+
+
+def test_a_row_of_an_older_version_lists_only_what_published_it(store: OrmStore) -> None:
+    TableCopy.objects.update(published_by=[7])
+    assert store.tables("shop") == [replace(ORDERS, published_by=(7,))]
+
+
+def test_the_number_of_a_column_whose_name_is_no_text_is_not_kept(store: OrmStore) -> None:
+    store.save_tables(replace(ORDERS, numbers=(("id", 1), ("gr\udcf6\udcdfe", 2))))
+    assert store.tables("shop") == [replace(ORDERS, numbers=(("id", 1),))]
+
+
 def test_counts_that_come_late_do_not_bring_a_finished_table_back(store: OrmStore) -> None:
     store.save_tables(replace(ORDERS, status=TableStatus.COPIED, rows_done=9))
     store.table_progress(replace(ORDERS, status=TableStatus.COPYING, rows_done=5))

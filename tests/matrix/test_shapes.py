@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.engine.binary_forms import read_binary_forms
-from migrations_app.engine.shapes import read_shapes
+from migrations_app.engine.shapes import read_described, read_shapes
 from migrations_app.engine.sql import query
 from tests.matrix.conftest import Servers
 from tests.servers import why_unavailable
@@ -27,6 +27,14 @@ def test_the_columns_of_a_table_are_read_on_every_version(version: str, versions
         try:
             (shape,) = read_shapes(cast(Any, connection), place=("public", "shapes")).values()
             late = shape.columns[2]
+            if version != "9.3":  # without any sync
+                numbers = {"id": 1, "v": 2, "late": 3}
+                assert read_described(cast(Any, connection), shape.oid, [(1043, 9), (23, -1), (4711, -1)]) == (
+                    ["character varying(5)", "integer", "???"],
+                    numbers,
+                )
+                assert read_described(cast(Any, connection), 4711, []) == ([], {})
+                assert shape.numbers == numbers
             assert [column.name for column in shape.columns] == ["id", "v", "late"]
             assert shape.columns[1].definition == """text COLLATE pg_catalog."C" DEFAULT 'x'::text NOT NULL"""
             assert (late.default, late.filled) == ("7", None if version in ("9.3", "9.6", "10") else "7")

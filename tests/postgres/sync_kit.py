@@ -122,6 +122,7 @@ class Pair:
                     oid=table.oid,
                     watermark=point,
                     unlogged=table.persistence == "u",
+                    numbers=table.numbers,
                 )
                 for table in tables
                 if table.has_rows

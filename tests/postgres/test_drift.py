@@ -235,3 +235,38 @@ def test_a_kill_around_the_statement_loses_and_doubles_nothing(pair: Pair, momen
     pair.catch_up()
     pair.assert_equal()
     assert pair.store.may_change[pair.source_db] == []
+
+
+INHERITED = {
+    "dropped": ("ALTER TABLE base DROP COLUMN v", "(200)", 'ALTER TABLE "public"."base" DROP COLUMN "v"'),
+    "renamed": (
+        "ALTER TABLE base RENAME COLUMN v TO w",
+        "(200, 'new')",
+        'ALTER TABLE "public"."base" RENAME COLUMN "v" TO "w"',
+    ),
+    "retyped": (
+        "ALTER TABLE base ALTER n TYPE bigint",
+        "(200, 'new')",
+        'ALTER TABLE "public"."base" ALTER COLUMN "n" TYPE bigint USING "n"::bigint',
+    ),
+    "own": ("ALTER TABLE heir DROP COLUMN o", "(200, 'new')", 'ALTER TABLE "public"."heir" DROP COLUMN "o"'),
+}
+
+
+@pytest.mark.parametrize("first", ["heir", "base"])
+@pytest.mark.parametrize("kind", INHERITED)
+def test_an_inherited_column_changes_with_the_table_that_it_comes_from(kind: str, first: str, pair: Pair) -> None:
+    ddl, row, statement = INHERITED[kind]
+    pair.build(
+        "CREATE TABLE base (id int PRIMARY KEY, v text, n int)",
+        "CREATE TABLE heir (PRIMARY KEY (id), o int) INHERITS (base)",
+        "INSERT INTO base SELECT g, 'b' || g FROM generate_series(1, 9) g",
+        "INSERT INTO heir SELECT g, 'h' || g, g, g FROM generate_series(11, 19) g",
+    )
+    second = "base" if first == "heir" else "heir"
+    pair.at_source(ddl, f"INSERT INTO {first} VALUES {row}", f"INSERT INTO {second} VALUES {row.replace('200', '300')}")
+    drift = stopped(pair)
+    assert drift.statements == (statement,)
+    allow(pair, drift)
+    pair.catch_up()
+    pair.assert_equal()

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.drift import Drift
+from migrations_app.engine.drift import Doubt, Drift
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
@@ -87,6 +87,20 @@ def test_a_table_that_is_copied_again_gets_the_new_shape_and_is_equal_in_the_end
     complete(plan, ports)
     assert {comparison.equal for comparison in store.comparisons} == {True}
     assert "DDL-APPLIED" in [code for _, code, _ in store.events]
+
+
+def test_a_table_whose_column_is_another_one_by_the_same_name_is_copied_again_and_equal_in_the_end(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    again = "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v text DEFAULT 'x'"
+    drift = stop(
+        plan, ports, source_cluster, "INSERT INTO other VALUES (1)", again, "UPDATE t SET id = 500 WHERE id = 9"
+    )
+    assert drift.doubt is Doubt.REMADE
+    store = cast(FakeStore, ports.store)
+    store.asked_again[plan.databases[0].source_name] = [("public", "t")]
+    complete(plan, ports)
+    assert {comparison.equal for comparison in store.comparisons} == {True}
 
 
 def test_a_changed_table_that_is_dropped_from_the_task_lets_the_others_go_on(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +14,17 @@ from typing import cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster, _unprivileged, source_settings
-from migrations_app.engine.errors import SlotLost
+from migrations_app.engine import keeping_step
+from migrations_app.engine.connect import Connection
+from migrations_app.engine.errors import ConnectionLost, SlotLost
 from migrations_app.engine.executor import Executor
+from migrations_app.engine.failover import Offer
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableState, TableStatus
 from migrations_app.engine.snapshot import open_first
 from migrations_app.engine.states import StepName
+from migrations_app.engine.wording import say
 from tests.comparator import differences
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.folders import public_folder
@@ -129,7 +135,10 @@ def replicated() -> Iterator[tuple[Cluster, Cluster]]:
 
 
 @pytest.fixture
-def standing(replicated: tuple[Cluster, Cluster], target_cluster: Cluster, target_db: str) -> Standing:
+def standing(
+    replicated: tuple[Cluster, Cluster], target_cluster: Cluster, target_db: str, monkeypatch: pytest.MonkeyPatch
+) -> Standing:
+    monkeypatch.setattr(keeping_step, "_SECONDS", 0)  # the test itself sees to it, and looks at the standby
     primary, standby = replicated
     pair = Pair(primary, target_cluster, _NAME, target_db)
     _opened(pair)
@@ -208,6 +217,37 @@ def test_without_such_a_standby_a_failover_slot_is_made_only_when_asked_for(
     assert "SRC-FAILOVERSLOT" not in [event[1] for event in pair.store.events]
 
 
+def test_a_run_that_ends_while_the_slot_moves_is_followed_by_one_with_a_new_slot(
+    target_cluster: Cluster, target_db: str, source_db: str, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target's cluster serves as the source; that no standby takes the slot does not matter here."""
+    monkeypatch.setattr(keeping_step, "_SECONDS", 0)
+    monkeypatch.setattr(keeping_step, "offer", lambda _: Offer(possible=True, kept=True))
+    real = keeping_step._move_on
+    pair = Pair(target_cluster, source_cluster, target_db, source_db)
+
+    def dies(connection: Connection, slot: str) -> None:
+        pair.at_source("SELECT pg_logical_emit_message(true, 'test', 'between', true)")
+        real(connection, slot)
+        raise ConnectionLost(say("cut"))
+
+    monkeypatch.setattr(keeping_step, "_move_on", dies)
+    with pytest.raises(ConnectionLost):
+        _opened(pair, failover_slots=True)
+    assert pair.state.consistent_point is None
+    monkeypatch.setattr(keeping_step, "_move_on", real)
+    with pair.running(failover_slots=True) as run:
+        snapshot = open_first(run, pair.database)
+        snapshot.close()
+    slots = "FROM pg_replication_slots WHERE database = current_database() AND NOT temporary"
+    confirmed = parse_lsn(pair.value(f"SELECT confirmed_flush_lsn::text {slots}"))
+    assert pair.value(f"SELECT count(*) {slots}") == 1
+    assert pair.store.databases[pair.source_db].consistent_point == confirmed
+    assert confirmed <= (snapshot.lsn or 0)
+    assert ("warning", "SRC-FAILOVERSLOT") in [event[:2] for event in pair.store.events]
+    pair.at_source(f"SELECT pg_drop_replication_slot('{pair.state.slot}')")
+
+
 # While rows are still copied
 
 _TABLES = """
@@ -274,7 +314,14 @@ class Copying:
 
 
 @pytest.fixture
-def copying(replicated: tuple[Cluster, Cluster], target_cluster: Cluster, target_db: str, tmp_path: Path) -> Copying:
+def copying(
+    replicated: tuple[Cluster, Cluster],
+    target_cluster: Cluster,
+    target_db: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Copying:
+    monkeypatch.setattr(keeping_step, "_SECONDS", 0)  # as above
     primary, standby = replicated
     plan = plan_for(
         server(primary), server(target_cluster), _NAME, target_db, key="fa110e12", incremental=True, work_dir=tmp_path
@@ -305,6 +352,52 @@ def test_the_copy_goes_on_at_the_standby_that_took_over(copying: Copying) -> Non
     assert copying.ports.ledger.items() == []
     with copying.primary.connect(_NAME) as here, copying.target.connect(copying.plan.databases[0].target_name) as there:
         assert differences(here, there) == []
+
+
+@pytest.mark.long
+def test_a_standby_has_the_slot_of_a_busy_source_before_anything_is_copied(
+    replicated: tuple[Cluster, Cluster], target_cluster: Cluster, target_db: str, tmp_path: Path
+) -> None:
+    primary, standby = replicated
+    plan = plan_for(
+        server(primary), server(target_cluster), _NAME, target_db, key="fa110e13", incremental=True, work_dir=tmp_path
+    )
+    made = Copying(primary, standby, target_cluster, plan, fake_ports())
+    made.store.targets[_NAME] = target_db
+    made.at_source(_TABLES)
+    with writing(primary):
+        made.run(StepName.SCHEMA)
+        with standby.connect() as connection:
+            query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND synced AND NOT temporary"
+            assert connection.execute(query, (made.store.database(_NAME).slot,)).fetchone() == (1,)
+        made.run(StepName.COPY)
+        table = made.store.table_rows[_NAME, "public", "waiting"]
+        made.store.save_tables(replace(table, status=TableStatus.WAITING, watermark=None))
+    made.fail_over()
+    made.at_source("UPDATE copied SET v = v || '!' WHERE id % 2 = 0", "DELETE FROM waiting WHERE id % 2 = 0")
+    made.run(StepName.COPY, StepName.INDEX, StepName.COMPLETE, StepName.CLEANUP)
+    assert all(comparison.equal for comparison in made.store.comparisons)
+    assert made.ports.ledger.items() == []
+
+
+@contextlib.contextmanager
+def writing(source: Cluster) -> Iterator[None]:
+    """Write small transactions to a table of the source all the time."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with source.connect(_NAME) as connection:
+            while not stop.is_set():
+                connection.execute("UPDATE copied SET v = v || '.' WHERE id = 1")
+                stop.wait(0.005)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_copy_does_not_go_on_where_the_slot_is_not(copying: Copying) -> None:

@@ -123,6 +123,27 @@ def test_a_delete_of_other_columns_than_the_catalog_has_stops_the_sync() -> None
         told(changes(table()), "t: DELETE: gone[integer]:1")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "t: UPDATE: id[integer]:1 v[character varying]:'a'",
+        "t: UPDATE: old-key: id[integer]:1 new-tuple: id[integer]:2 v[character varying]:'a'",
+        "t: DELETE: id[integer]:1",
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_row_from_before_its_key_was_renamed_says_so_and_what_to_do(text: str, before: bool) -> None:
+    columns = (NamedColumn("key", "integer", 23, -1), COLUMNS[1])
+    one = changes(NamedTable(7, "s", "t", "d", frozenset({"key"}), columns))
+    if before:
+        told(one, "t: INSERT: id[integer]:1 v[character varying]:null")
+    with pytest.raises(SchemaChanged, match="its key had other columns: key is of the key now") as caught:
+        told(one, text)
+    assert "give it its former name" in str(caught.value.hint)
+    assert caught.value.drift is not None
+    assert (caught.value.drift.schema, caught.value.drift.name) == ("s", "t")
+
+
 @pytest.mark.parametrize("text", ["t: DELETE: (no-tuple-data)", "t: UPDATE: id[integer]:1 v[character varying]:'a'"])
 def test_a_change_that_does_not_say_which_row_it_belongs_to_stops_the_sync(text: str) -> None:
     with pytest.raises(SourceError, match="does not say which row"):

@@ -30,6 +30,10 @@ _DOUBTS = {
         "It has the name that another table of this task had. Press Copy again to give its rows to that table on the "
         "target, or Drop from task to leave it out."
     ),
+    Doubt.REMADE: say(
+        "A column was dropped and made anew, or columns changed their names among themselves: the rows of the target "
+        "have the values of the former ones. Press Copy again or Drop from task."
+    ),
     Doubt.PARTS: say("Press Copy again to copy the table once more as a whole; or press Drop from task."),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
@@ -125,6 +129,8 @@ def _both(drift: Drift) -> list[Sentence]:
 
 
 def _two(change: Change) -> Sentence:
+    if change.kind is ChangeKind.REMADE:
+        return say("column {name} is another one on the source than the one that was copied", name=change.name)
     return say(
         "column {name} is {source} on the source and {target} on the target",
         name=change.name,

@@ -22,7 +22,7 @@ from ..plan import Side
 from ..ports import Store
 from ..publishing import Brought, brought_now, published_now
 from ..renaming import Renaming
-from ..shapes import Shape, read_lineage, read_partitions, read_shapes
+from ..shapes import Shape, read_described, read_lineage, read_partitions, read_shapes
 from ..source_setup import without_identity
 from ..sql import query
 from ..wording import Sentence, say
@@ -177,18 +177,11 @@ class SourceWatch:
         if self._error is not None:
             raise self._error
 
-    def type_names(self, types: list[tuple[int, int]]) -> list[str]:
-        """Return the source's names of (oid, typmod) types, '???' for a type that does not exist any more."""
-        try:
-            with self._lock:
-                rows = self._connection.execute(
-                    "SELECT pg_catalog.format_type(t, m) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY u(t, m, n)"
-                    " ORDER BY n",
-                    ([oid for oid, _ in types], [typmod for _, typmod in types]),
-                ).fetchall()
-        except psycopg.Error as error:
-            raise translate(error, Side.SOURCE, say("reading type names")) from error
-        return [str(row[0]) for row in rows]
+    def described(self, oid: int, types: list[tuple[int, int]]) -> tuple[list[str], dict[str, int]]:
+        """Return names of (oid, typmod) types, '???' for one that does not exist any more; and the places (attnum) of a
+        table's columns by their names as its catalog has them now, none when it is gone."""
+        with self._asking(say("reading type names")) as connection:
+            return read_described(connection, oid, types)
 
     def named_tables(self, schema: str, name: str, oid: int) -> list[NamedTable]:
         """Return the tables that have this name or this oid now."""
@@ -217,16 +210,17 @@ class SourceWatch:
             raise translate(error, Side.SOURCE, say("looking for a type")) from error
         return int(str(row[0])) if row else 0
 
-    def ancestors(self, oid: int) -> list[tuple[str, str]]:
-        """Return (schema, name) of the partitioned tables above a table, nearest first."""
+    def ancestors(self, oid: int, *, plain: bool = False) -> list[tuple[str, str]]:
+        """Return (schema, name) of the partitioned tables above a table, nearest first; `plain`: of what it inherits
+        from otherwise."""
         with self._asking(say("reading partitions")) as connection:
             rows = connection.execute(
                 "WITH RECURSIVE up AS (SELECT inhparent, 1 AS n FROM pg_catalog.pg_inherits WHERE inhrelid = %s"
                 " UNION ALL SELECT i.inhparent, up.n + 1 FROM up"
                 " JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.inhparent)"
                 " SELECT s.nspname, c.relname FROM up JOIN pg_catalog.pg_class c ON c.oid = up.inhparent"
-                " JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = 'p' ORDER BY up.n",
-                (oid,),
+                " JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace WHERE c.relkind = %s ORDER BY up.n",
+                (oid, "r" if plain else "p"),
             ).fetchall()
         return [(str(row[0]), str(row[1])) for row in rows]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from .. import drift
 from ..errors import SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import say
@@ -153,6 +154,7 @@ class NamedChanges:
             return [*news, Insert(table.oid, new.values)]
         if change.old is None and not table.keys and table.oid in self._oids:
             raise _unusable(*place)  # the row is told, but nothing that would find it
+        self._require_key(table, place, shape)
         old = None if change.old is None else _aligned(change.old, shape)
         return [*news, Update(table.oid, old, old is not None and table.identity == _FULL, new.values)]
 
@@ -164,7 +166,10 @@ class NamedChanges:
                 raise _unusable(*place)
             old = Row((), (), [])
         shape = known.shape or table.shape
+        self._require_key(table, place, shape)
         if not set(old.names) <= {name for name, _ in shape}:
+            if table.identity != _FULL:
+                raise _key_renamed(place, table.keys, old.names)
             raise SchemaChanged(
                 say(
                     "A row of table {schema}.{name} was deleted when the table had other columns.",
@@ -175,6 +180,12 @@ class NamedChanges:
             )
         news = self._news(known, table, place, shape)
         return [*news, Delete(table.oid, _aligned(old, shape), table.identity == _FULL)]
+
+    def _require_key(self, table: NamedTable, place: tuple[str, str], shape: Shape) -> None:
+        """Raise SchemaChanged when the columns that identify a row now had other names when this row was changed."""
+        names = [name for name, _ in shape]
+        if table.identity != _FULL and table.oid in self._oids and not table.keys <= set(names):
+            raise _key_renamed(place, table.keys, names)
 
     def _news(self, known: _Known, table: NamedTable, place: tuple[str, str], shape: Shape) -> list[Message]:
         """Return the table's shape unless it was said already."""
@@ -196,6 +207,27 @@ def _unusable(schema: str, name: str) -> SourceError:
         hint=say("Check the table's primary key and REPLICA IDENTITY on the source."),
         code="SRC-DDL",
     )
+
+
+def _key_renamed(place: tuple[str, str], keys: Iterable[str], names: Iterable[str]) -> SchemaChanged:
+    missing = sorted(set(keys) - set(names))
+    error = SchemaChanged(
+        say(
+            "A row of table {schema}.{name} was changed when its key had other columns: {missing} is of the key now, "
+            "but not of this row. The sync stopped just before.",
+            schema=place[0],
+            name=place[1],
+            missing=", ".join(missing),
+        ),
+        hint=say(
+            "A source before 10 does not tell what the key was then. If a column was renamed, give it its former name "
+            "on the source and press Retry; once the sync stops at rows of the new name, rename it again and press "
+            "Retry. Else press Copy again or Drop from task."
+        ),
+    )
+    changes = tuple(drift.Change(kind=drift.ChangeKind.ADDED, name=name, new=name) for name in missing)
+    error.drift = drift.Drift(schema=place[0], name=place[1], changes=changes, doubt=drift.Doubt.UNCLEAR)
+    return error
 
 
 def _aligned(row: Row, shape: Shape) -> Values:

@@ -13,7 +13,7 @@ import psycopg
 from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
-from ..drift import ChangeKind, Drift, NewTable, Place
+from ..drift import ChangeKind, Doubt, Drift, NewTable, Place
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -32,7 +32,9 @@ from .listed import require_listed
 _SECONDS = 30.0
 _MOST = 50
 _STATEMENTS = 5
-_STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED})
+_STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED, ChangeKind.REMADE})
+
+Numbers = tuple[tuple[str, int], ...]
 
 _looked: dict[str, float] = {}  # by slot: when this process looked last; slices are short
 
@@ -75,6 +77,7 @@ class Poll:
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
         self._parts: list[_OtherParts] = []  # likewise
+        self._numbers: dict[int, Numbers] = {}  # likewise, of columns of tables (oids) that are as on the target
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
@@ -98,6 +101,7 @@ class Poll:
         found: dict[str, Drift | _Partition | _Keyless | _OtherParts] = {
             self._key(one.digest): one for one in self._drifts()
         }
+        self._remember()
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
         found |= {self._key("\0".join(one.facts)): one for one in self._parts}
@@ -137,13 +141,37 @@ class Poll:
                 columns = as_on_target(shape.columns, renaming)
                 compare = drifting.compare if target.place in kept else drifting.compare_fully
                 found = compare(place, target.place, target.columns, columns)
-                if found is not None:
-                    above = self._watch.ancestors(table.oid)
-                    root = renaming.place(above[-1]) if above else target.place
-                    found = compare(place, root, target.columns, columns)
-                if found is not None and (not found.statements or found.statements not in told):
-                    told.add(found.statements)  # the partitions of a table change together
+                other = self._remade(table, shape, alike=found is None)
+                if found is None and other is None:
+                    continue
+                above = self._watch.ancestors(table.oid)
+                root = renaming.place(above[-1]) if above else target.place
+                found = other or compare(place, root, target.columns, columns)
+                if found is None:
+                    continue
+                names = (*root, *(change.name for change in found.changes))
+                together = names if found.doubt is Doubt.REMADE else found.statements
+                if together not in told:
+                    told |= {together} - {()}  # the partitions of a table change together
                     yield found
+
+    def _remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
+        """Return the drift of a table that has another column by some name. Take note of the numbers of one that is
+        `alike` on the target and has none."""
+        known, now = dict(table.numbers), shape.numbers
+        found = drifting.remade((table.schema, table.name), known, now)
+        if alike and found is None and known != now and table.watermark != NEVER:
+            self._numbers[table.oid] = tuple(now.items())
+        return found
+
+    def _remember(self) -> None:
+        """Keep the numbers of columns that came, or of a table that nothing was known of."""
+        fresh, self._numbers = self._numbers, {}
+        if fresh:
+            seen = {table.oid: table for table in self._tables}
+            name, store = self._database.source_name, self._run.ports.store
+            states = [one for one in store.tables(name) if one.oid in fresh and one == seen[one.oid]]
+            store.save_tables(*(replace(one, numbers=fresh[one.oid]) for one in states))
 
     def _keyless(self) -> list[_Keyless]:
         published = bool(self._run.ports.store.database(self._database.source_name).publication)

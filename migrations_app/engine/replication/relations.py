@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from psycopg import pq
-
 from .. import drifting
 from ..drift import Change, ChangeKind, Column, Doubt, Drift, Partition, Place
+from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..layout_parts import Parts
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
-from ..sql import query
 from ..wording import say
 from .explained import renamed, under_other_name
 from .pgoutput import Relation
-from .pipeline import Pipeline
-from .statements import RowStatements, TargetColumn, TargetTable
+from .statements import RowStatements, TargetTable
 
 _NOTHING = Renaming()
 _GONE = "???"  # format_type of a type that does not exist any more
@@ -42,11 +38,11 @@ class ShapeAllowed(Exception):  # not an error: what is to be done first
 class Source(Protocol):
     """What must be asked of the source about a table."""
 
-    def type_names(self, types: list[tuple[int, int]]) -> list[str]:
-        """Return names of (oid, typmod) types."""
+    def described(self, oid: int, types: list[tuple[int, int]]) -> tuple[list[str], dict[str, int]]:
+        """Return names of (oid, typmod) types, and the numbers of a table's columns as its catalog has them now."""
 
-    def ancestors(self, oid: int) -> list[tuple[str, str]]:
-        """Return (schema, name) of the partitioned tables above a table."""
+    def ancestors(self, oid: int, *, plain: bool = False) -> list[tuple[str, str]]:
+        """Return (schema, name) of the partitioned tables above a table, or of those that it inherits from."""
 
     def columns(self, oid: int) -> tuple[Column, ...]:
         """Return the columns of a table as its catalog has them now; none when it is gone."""
@@ -66,6 +62,9 @@ class Shapes(Protocol):
 
     def verdict(self, drift: Drift) -> Exception:
         """Return what is raised for it."""
+
+    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
+        """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
 
     def made(self, drift: Drift) -> TableState | None:
         """Return the state of a new partition that is on the target when this task made it, None when it did not."""
@@ -133,10 +132,14 @@ class Relations:
     def differs(self, relation: Relation) -> bool:
         """Say whether a table is known in another shape, in which changes may still wait to be applied.
 
-        So is one that was none of the task's: something happened to it, or the source would not describe it again.
+        So is one that was none of the task's: something happened to it, or the source would not describe it again. One
+        that looks the same may have got another column in place of one, which only the catalog tells.
         """
-        known = self._announced.get(relation.oid, relation)
-        return known != relation or self._members.get(relation.oid, relation) is None
+        oid = relation.oid
+        known = self._announced.get(oid, relation)
+        if known != relation or self._members.get(oid, relation) is None:
+            return True
+        return oid in self._members and bool(self._remade(oid, relation, {}))
 
     def is_known(self, oid: int) -> bool:
         """Say whether `member` answers without a look at the target."""
@@ -157,7 +160,7 @@ class Relations:
         """Skip changes of a table before another LSN from now on."""
         table = self._tables.get(oid)
         if table is not None:
-            self._tables[oid] = replace(table, watermark=watermark)
+            self._tables[oid] = replace(table, watermark=watermark, numbers=())  # copied once more, or left out
             self._members.pop(oid, None)
             if self._parts:
                 self._parts.reload()  # its copy may have been made from other ones
@@ -317,26 +320,63 @@ class Relations:
         return list({member.place: member.table for member in members.values()}.values())
 
     def _compare(self, table: TableState, relation: Relation, target: TargetTable) -> None:
-        types = self._source.type_names([(column.type_oid, column.typmod) for column in relation.columns])
+        described = [(column.type_oid, column.typmod) for column in relation.columns]
+        types, numbers = self._source.described(relation.oid, described)
         there = {column.name: column.type_name for column in target.columns if not column.generated}
         here = {
             column.name: there.get(column.name, type_name) if type_name == _GONE else self._renaming.shown(type_name)
             for column, type_name in zip(relation.columns, types, strict=True)
         }
+        if other := self._remade(relation.oid, relation, numbers):
+            raise self._shapes.verdict(other)
         if here == there:
             return
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
-        place = (table.schema, table.name)
+        place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
-        found = drifting.compare(
-            place,
-            self._renaming.place(above[-1] if above else place),
-            [Column(name=name, type_name=type_name) for name, type_name in there.items()],
-            drifting.told_by_stream(here.items(), catalog),
-        )
+        new = drifting.told_by_stream(here.items(), catalog)
+        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new)
+        if found is not None and not above and (top := self._heir_of(relation.oid, found)):
+            found = drifting.compare(place, top, old, new)
         if found is not None:
+            self._settle(table, left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
+
+    def _remade(self, oid: int, relation: Relation, numbers: dict[str, int]) -> Drift | None:
+        """Return the drift of a table that has another column than was copied by a name; `numbers`: of its catalog now.
+
+        The catalog may be ahead of the stream; but what it does not tell yet has not come through the stream either.
+        """
+        table = self._tables.get(oid)
+        if table is None or not table.numbers:  # of a gathered table each partition has numbers of its own
+            return None
+        numbers = numbers or self._source.described(oid, [])[1]
+        now = {column.name: numbers.get(column.name, 0) for column in relation.columns}
+        return drifting.remade((table.schema, table.name), dict(table.numbers), now)
+
+    def _heir_of(self, oid: int, drift: Drift) -> Place | None:
+        """Return the topmost table of the target that a table has all columns from which are not the same any more.
+
+        A column that is inherited changes only with that table. None when the table has one of its own among them.
+        """
+        kinds = (ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED)
+        if not drift.statements or any(change.kind not in kinds for change in drift.changes):
+            return None
+        for place in reversed(self._source.ancestors(oid, plain=True)):
+            target = self._read_target(*self._renaming.place(place))
+            if target and {change.name for change in drift.changes} <= {column.name for column in target.columns}:
+                return self._renaming.place(place)
+        return None
+
+    def _settle(self, table: TableState, names: set[str]) -> None:
+        """The stream tells what became of these columns, and with them of those of the other partitions."""
+        if not names.isdisjoint(name for name, _ in table.numbers):
+            alike = {name for name, _ in table.numbers}
+            found = [one for one in self._tables.values() if alike == {name for name, _ in one.numbers}]
+            for one in found:
+                self._tables[one.oid] = replace(one, numbers=[pair for pair in one.numbers if pair[0] not in names])
+            self._shapes.settled([one.oid for one in found], names)
 
 
 def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
@@ -354,46 +394,3 @@ def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
     change = Change(kind=kind, name=names["part"], new=names["part"])
     error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
     return error
-
-
-def target_reader(pipeline: Pipeline) -> Callable[[str, str], TargetTable | None]:
-    """Return what reads a table of the target in the session that applies."""
-    sql = query("apply_columns").encode()
-
-    def read(schema: str, name: str) -> TargetTable | None:
-        encoding = pipeline.encoding
-        parameters = [text.encode(encoding, "surrogateescape") for text in (schema, name)]
-        doing = say("reading the columns of {schema}.{name}", schema=schema, name=name)
-        result = pipeline.query(sql, parameters, context=doing)
-        return parse_target(result, schema, name, encoding)
-
-    return read
-
-
-def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str) -> TargetTable | None:
-    """Read the result of apply_columns.sql; None when the table does not exist."""
-    if not result.ntuples:
-        return None
-
-    def text(row: int, column: int) -> str:
-        return (result.get_value(row, column) or b"").decode(encoding, "surrogateescape")
-
-    columns = tuple(
-        TargetColumn(
-            name=text(row, 0),
-            type_name=text(row, 1),
-            builtin=text(row, 2) == "t",
-            generated=text(row, 3) == "t",
-            comparable=text(row, 4) == "t",
-            exact=text(row, 5) == "t",
-            operator_schema=text(row, 6),
-            in_key=text(row, 7) == "t",
-            element_oid=int(text(row, 9) or 0),
-            element_type=text(row, 10),
-            spelled=text(row, 11) == "t",
-            uniques=tuple(json.loads(text(row, 12))),
-        )
-        for row in range(result.ntuples)
-        if result.get_value(row, 0) is not None
-    )
-    return TargetTable(schema=schema, name=name, partitioned=text(0, 8) == "t", columns=columns)

@@ -7,7 +7,7 @@ the old shape and the bookmark stands before that row; after it both are new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from ..drift import ChangeKind, Drift, Leave, Place
@@ -92,6 +92,12 @@ class Reshaping:
         state = self.state_of(drift, 0)
         self._store.save_tables(state)
         return state
+
+    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
+        """Forget which columns of these tables (oids) had these names. Durable."""
+        known = [one for one in self._store.tables(self._name) if one.oid in set(tables)]
+        rest = [(one, [pair for pair in one.numbers if pair[0] not in names]) for one in known]
+        self._store.save_tables(*(replace(one, numbers=left) for one, left in rest if len(left) < len(one.numbers)))
 
     def run(self, pipeline: Pipeline, drift: Drift, final: int) -> None:
         """Run the statements of a drift in the open transaction; `final`: of the source's transaction at hand.

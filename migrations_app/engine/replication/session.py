@@ -37,11 +37,12 @@ from .older import newer_form
 from .pipeline import Pipeline
 from .prepare import prepare_target, take_for_changes
 from .receiving import SpooledStream
-from .relations import NotBinary, Relations, target_reader
+from .relations import NotBinary, Relations
 from .reshaping import Reshaping
 from .sender_settings import sender_settings
 from .stream import SlotBusy, Stream, open_stream
 from .taking import Taking
+from .target_reader import target_reader
 from .transaction import Transaction
 from .translated import Translated
 

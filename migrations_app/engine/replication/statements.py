@@ -198,7 +198,8 @@ class RowStatements:
 
     def _equals(self, at: int, number: int) -> str:
         column = self.columns[at]
-        value = f"${number}" if column.builtin else f"CAST(${number} AS {column.type_name})"
+        taken = column.builtin and not column.type_name.startswith("reg")  # compared as oids, which are no names
+        value = f"${number}" if taken else f"CAST(${number} AS {column.type_name})"
         return f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
 
     def _same(self, at: int, number: int) -> str:

@@ -10,7 +10,8 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text, pg_cata
                   WHERE o.oid = a.attcollation AND o.oid <> t.typcollation), ''),
        coalesce(w.newer ->> 'attidentity', ''), coalesce(w.newer ->> 'attgenerated', ''), CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
        EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum - 1 AND b.attnum > 0 AND b.attisdropped),
-       EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum + 1 AND b.attisdropped)
+       EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum = a.attnum + 1 AND b.attisdropped),
+       a.attnum::int
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

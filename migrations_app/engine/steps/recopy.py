@@ -232,7 +232,12 @@ class OneTable:
         work = work_on(self._run, self._database, self._state, snapshot)
         published_by = brought_by(work.table.members, snapshot.entries)
         self._state = replace(
-            self._state, bytes_total=work.table.bytes, bytes_done=0, rows_done=0, published_by=published_by
+            self._state,
+            bytes_total=work.table.bytes,
+            bytes_done=0,
+            rows_done=0,
+            published_by=published_by,
+            numbers=work.table.numbers,
         )
         lane = Lane(self._run, self._database, snapshot, self._check)
         lookout = Lookout(self._run, lambda: [lane])

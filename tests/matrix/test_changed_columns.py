@@ -1,0 +1,69 @@
+"""Columns that are others by the same name, and keys by another: sources of every kind of stream tell them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.drift import Doubt
+from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeStore
+from tests.matrix import test_adding
+from tests.postgres.adding_kit import at, begin, complete, look
+
+pytestmark = pytest.mark.matrix
+
+# Fixtures that stand elsewhere.
+source = test_adding.source
+plan = test_adding.plan
+ports = test_adding.ports
+
+WIDE = (
+    "CREATE TABLE wide (id int PRIMARY KEY, a text, b text)",
+    "INSERT INTO wide SELECT g, 'a' || g, 'b' || g FROM generate_series(1, 99) g",
+)
+SWAP = "ALTER TABLE wide RENAME a TO x; ALTER TABLE wide RENAME b TO a; ALTER TABLE wide RENAME x TO b"
+
+
+@pytest.mark.parametrize("ddl", [SWAP, "ALTER TABLE wide DROP COLUMN b; ALTER TABLE wide ADD COLUMN b text"])
+def test_another_column_by_the_same_name_stops_the_sync_and_is_copied_again(
+    ddl: str, plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, ddl, "UPDATE wide SET a = 'after' WHERE id < 9")
+    with pytest.raises(SchemaChanged) as caught:
+        look(plan, ports)
+    assert caught.value.drift is not None
+    assert caught.value.drift.doubt is Doubt.REMADE
+    cast(FakeStore, ports.store).asked_again[name] = [("public", "wide")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+        for step in (StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    assert all(comparison.equal for comparison in cast(FakeStore, ports.store).comparisons)
+    rows = "SELECT id, a, b FROM wide ORDER BY id"  # where a column stands among the others is another matter
+    with source.connect(name) as one, target_cluster.connect(plan.databases[0].target_name) as other:
+        assert one.execute(rows).fetchall() == other.execute(rows).fetchall()
+
+
+@pytest.mark.parametrize("source", ["9.4", "9.5", "9.6"], indirect=True)
+def test_rows_from_before_a_key_was_renamed_come_once_it_has_its_former_name(
+    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, "UPDATE wide SET a = 'before' WHERE id < 9", "ALTER TABLE wide RENAME id TO key")
+    with pytest.raises(SchemaChanged, match="its key had other columns: key is of the key now"):
+        look(plan, ports)
+    at(source, name, "ALTER TABLE wide RENAME key TO id")
+    look(plan, ports)
+    complete(plan, ports, source, target_cluster)
