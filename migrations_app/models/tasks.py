@@ -205,7 +205,8 @@ class TableCopy(models.Model):
     rows_done = models.BigIntegerField(default=0)
     watermark = models.BigIntegerField(null=True, blank=True)
     unlogged = models.BooleanField(default=False)
-    published_by = models.JSONField(default=list, blank=True)  # what brought it then: runner.ports._table_state
+    published_by = models.JSONField(default=list, blank=True)  # entries of the publication that brought it then
+    numbers = models.JSONField(default=list, blank=True)  # (name, attnum) of its columns then
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -54,15 +54,12 @@ _MOST_NOTES = 2000
 _DATABASE_FIELDS = [field.name for field in fields(DatabaseState) if field.name not in ("source_name",)]
 _FIRST = {TableStatus.COPIED: "started_at", TableStatus.DONE: "finished_at"}
 """What a table has at the latest with a status: small ones are over before their beginning was written down."""
-_TABLE_FIELDS = [field.name for field in fields(TableState) if field.name != "numbers"]
+_TABLE_FIELDS = [field.name for field in fields(TableState)]
 
 
 def _table_state(row: dict[str, Any]) -> TableState:
-    """Return the state of a row. What a copy remembers of the source is one JSON value, of older ones only a list."""
-    kept = row["published_by"]
-    entries, numbers = (kept["entries"], kept["numbers"]) if isinstance(kept, dict) else (kept, ())
-    known = {"status": TableStatus(row["status"]), "published_by": tuple(entries)}
-    return TableState(**{**row, **known, "numbers": tuple((name, number) for name, number in numbers)})
+    known = {"status": TableStatus(row["status"]), "published_by": tuple(row["published_by"])}
+    return TableState(**{**row, **known, "numbers": tuple((name, number) for name, number in row["numbers"])})
 
 
 def _is_text(name: str) -> bool:
@@ -72,8 +69,8 @@ def _is_text(name: str) -> bool:
 
 def _table_row(state: TableState) -> list[Any]:
     numbers = [(name, number) for name, number in state.numbers if name.isascii() or _is_text(name)]
-    kept = {"entries": list(state.published_by), "numbers": numbers} if numbers else list(state.published_by)
-    return [kept if name == "published_by" else getattr(state, name) for name in _TABLE_FIELDS]
+    kept = {"published_by": list(state.published_by), "numbers": numbers}
+    return [kept.get(name, getattr(state, name)) for name in _TABLE_FIELDS]
 
 
 class OrmStore(Decisions):

@@ -15,7 +15,7 @@ from migrations_app.runner.many_rows import write_rows
 
 pytestmark = pytest.mark.django_db
 NAMES = ["task", "database", "schema", "name", "oid", "status", "bytes_total", "rows_estimate", "bytes_done"]
-NAMES += ["rows_done", "watermark", "unlogged", "published_by"]
+NAMES += ["rows_done", "watermark", "unlogged", "published_by", "numbers"]
 KEY = ["task", "database", "schema", "name"]
 
 
@@ -23,7 +23,7 @@ def row(task: MigrationTask, name: str, **changes: Any) -> list[Any]:
     values = {
         **{"task": task.pk, "database": "shop", "schema": 'we"ird %s', "name": name, "oid": 2**31 + 5},
         **{"status": TableStatus.COPIED, "bytes_total": 10, "rows_estimate": 3, "bytes_done": 2**40},
-        **{"rows_done": 4, "watermark": None, "unlogged": True, "published_by": [7]},
+        **{"rows_done": 4, "watermark": None, "unlogged": True, "published_by": [7], "numbers": []},
         **changes,
     }
     return [values[field] for field in NAMES]

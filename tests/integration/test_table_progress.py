@@ -50,11 +50,6 @@ def test_what_a_copy_remembers_of_the_source_is_kept_with_it(store: OrmStore) ->
     assert store.tables("shop") == [replace(copied, numbers=())]
 
 
-def test_a_row_of_an_older_version_lists_only_what_published_it(store: OrmStore) -> None:
-    TableCopy.objects.update(published_by=[7])
-    assert store.tables("shop") == [replace(ORDERS, published_by=(7,))]
-
-
 def test_the_number_of_a_column_whose_name_is_no_text_is_not_kept(store: OrmStore) -> None:
     store.save_tables(replace(ORDERS, numbers=(("id", 1), ("gr\udcf6\udcdfe", 2))))
     assert store.tables("shop") == [replace(ORDERS, numbers=(("id", 1),))]
