@@ -1,5 +1,6 @@
 """Checks of tables and domains whose functions read other tables, and those that tell the time: the rows come
-without them, and they are put back when all tables are full. One that old rows break stays unproved, which is told.
+without them, and they are put back when all tables are full, with a sync at Complete: its rows come later than on the
+source, and in another order. One that old rows break stays unproved, which is told.
 
 Indexes of that kind are kept apart by the archive itself: one that is built too early has wrong entries, without an
 error.
@@ -70,18 +71,26 @@ def _take_off(run: Run, connection: Connection, checks: Sequence[LateCheck]) -> 
                 connection.execute(text.encode())
 
 
-def put_back_checks(
-    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, only: Container[TableName] | None = None
-) -> None:
-    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison.
+def waiting_checks(run: Run, database: DatabasePlan, archive: Archive) -> frozenset[tuple[str, str, str]]:
+    """Return the keys of the checks that come back only at Complete."""
+    return frozenset(one.key for one in _of_ours(run, database, archive)) if run.plan.incremental else frozenset()
 
-    `only`: those of these tables, by their names on the target, and of all domains.
-    """
-    wanted = [
-        one
-        for one in _of_ours(run, database, archive)
-        if only is None or one.kind == "DOMAIN" or (one.schema, one.owner) in only
-    ]
+
+def comments_on_late(archive: Archive) -> set[int]:
+    """Return the dump ids of the comments on such checks; an archive says of them only that they hang on the table."""
+    tags = {
+        (one.schema, f"CONSTRAINT {name} ON {domain}{owner}")
+        for one in archive.late_checks
+        for domain in ("DOMAIN " if one.kind == "DOMAIN" else "",)
+        for name in (one.name, quote(one.name))
+        for owner in (one.owner, quote(one.owner))
+    }
+    return {entry.dump_id for entry in archive.of_type("COMMENT") if (entry.schema, entry.tag) in tags}
+
+
+def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
+    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison."""
+    wanted = _of_ours(run, database, archive)
     standing = _standing(connection) if wanted else {}
     for one in wanted:
         if one.key in standing:

@@ -18,7 +18,7 @@ from .extension_rows import carry_extension_rows
 from .failpoints import durable
 from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
-from .late import prove_checks, put_back_checks
+from .late import comments_on_late, prove_checks, put_back_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -72,7 +72,8 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
         theirs = kept(run, database.target_name, connection, archive.entries)
         _restore_plain(run, database, connection, theirs, _plain(archive), archive.of_type("STATISTICS"))
-        put_back_checks(run, database, connection, archive)
+        if not run.plan.incremental:
+            put_back_checks(run, database, connection, archive)
         carry_extension_rows(run, database)
         _stage(run, database, 2, say("statistics of partitioned tables"))
         analyze_parents(run, database, connection, archive)
@@ -96,15 +97,16 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
 
 
 def restore_deferred(run: Run, database: DatabasePlan) -> None:
-    """Make what had to wait for the end of the sync: rights, policies, the proof of foreign keys between tables of
-    different moments, and where the target account may not silence them, foreign keys, triggers and rules. Idempotent;
-    refusals are listed in events."""
+    """Make what had to wait for the end of the sync: rights, policies, checks that were put off, the proof of foreign
+    keys between tables of different moments, and where the target account may not silence them, foreign keys, triggers
+    and rules. Idempotent; refusals are listed in events."""
     archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         connection.execute(archive.setup or b"SELECT 1")
         quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
+        put_back_checks(run, database, connection, archive)
         prove_checks(run, database, connection)
         theirs = kept(run, database.target_name, connection, archive.entries)
         _restore_access(run, database, connection, archive, theirs)
@@ -131,7 +133,6 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         plain, statistics = of_them(_plain(archive)), of_them(archive.of_type("STATISTICS"))
         _restore_plain(run, database, connection, theirs, plain, statistics)
         places = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE") if entry.oid in tables}
-        put_back_checks(run, database, connection, archive, places)
         prove_checks(run, database, connection, places)
         if not _defers_active(run, database):
             remember(run, database, run_entries(run, connection, of_them(_triggers_and_rules(archive)), _LISTED))
@@ -273,7 +274,9 @@ def _comments(
         waiting |= {e.dump_id for e in archive.entries if e.type in _ACCESS or (defers and _is_active(e))}
         if _waits_for_sync(run, database):
             waiting |= {e.dump_id for e in archive.of_type("FK CONSTRAINT")}
-    return [entry for entry in archive.of_type("COMMENT") if waiting.isdisjoint(entry.depends_on)]
+        waiting |= comments_on_late(archive)
+    comments = archive.of_type("COMMENT")
+    return [one for one in comments if one.dump_id not in waiting and waiting.isdisjoint(one.depends_on)]
 
 
 def refresh_matviews(

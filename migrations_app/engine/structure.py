@@ -24,6 +24,7 @@ from .comparing.things import Identity, Thing, Things, read_things
 from .comparing.wording import printed_by
 from .connect import Connection, translate
 from .errors import EngineError
+from .late import waiting_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .mending import comment_entry, mending_statement, owner_statement
@@ -169,6 +170,7 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
         renaming=renaming_of(run, database),
         as_found=layouts_of(run, database).kept,
         waiting=frozenset() if final else _waiting(run, database),
+        late=frozenset() if final or archive is None else waiting_checks(run, database, archive),
         without=left,
         source_states=_source_states(ledger.items(Side.SOURCE, name, {Kind.REPLICA_IDENTITY})),
         target_states=_target_states(ledger.items(Side.TARGET, database.target_name, _STATES)),

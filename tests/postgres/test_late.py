@@ -12,10 +12,12 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import copy_plan
 from migrations_app.engine.copying import Lane
+from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
+from migrations_app.engine.states import StepName
 from migrations_app.engine.table_work import TableWork
-from tests.fakes import FakeStore, fake_ports, wait_until
+from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
 from tests.postgres.compare_kit import plan_for, run_steps, server
 from tests.postgres.test_torture import by_pg_dump, told
 
@@ -209,3 +211,29 @@ def test_a_check_of_a_domain_that_tells_the_time_lets_old_rows_in_and_is_told(
         asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE contypid <> 0 AND oid >= 16384 ORDER BY 1"
         assert there.execute(asked).fetchall() == [("not_old", False), ("not_yet", True)]
         assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]
+
+
+def test_a_row_of_the_sync_may_have_grown_old_on_its_way(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    tokens = "CREATE TABLE tokens (id int PRIMARY KEY, expires timestamptz CONSTRAINT alive CHECK (expires > now()));"
+    put(source_cluster, plan, LOOKUP + FRESH.replace("tokens", "others") + tokens + CHECKED)
+    plan, ports = replace(plan, incremental=True), fake_ports()
+    store = run_steps(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+    assert told(store) == []  # what comes back at Complete is not missing before
+    put(
+        source_cluster,
+        plan,
+        "INSERT INTO tokens VALUES (1, now() + interval '1 ms');"
+        "INSERT INTO others VALUES (2, now() + interval '1 ms', '2000-01-01'); INSERT INTO lookup VALUES (77, 'new');"
+        "INSERT INTO reader VALUES (77)",
+    )
+    cast(FakeControl, ports.control).complete = True
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    assert {title for title, _, _ in told(store)} == {"constraint alive on public.tokens", "domain public.fresh"}
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE conname IN ('alive', 'not_old', 'reads')"
+        found = sorted(set(there.execute(asked.encode()).fetchall()))
+        assert found == [("alive", False), ("not_old", False), ("reads", True)]

@@ -72,12 +72,17 @@ class Scope:
     """Tables, by their names on the target, that stay partitioned as they were found there."""
     waiting: frozenset[str] = frozenset()
     """Kinds that are made at Complete only, and are not asked for yet; `privileges` among them."""
+    late: frozenset[tuple[str, str, str]] = frozenset()
+    """(schema, table or domain, name) of checks that are put back at Complete only; by the target's names."""
     without: Container[tuple[int, int]] = frozenset()
     """(catalog, oid) of what the task leaves out."""
     source_states: dict[Identity, dict[str, Any]] = field(default_factory=dict)
     """Parts that the task itself has changed on the source, with what they were."""
     target_states: dict[Identity, dict[str, Any]] = field(default_factory=dict)
     """The same for the target; by the target's names."""
+
+
+_CHECKS_OF_DOMAINS = ("constraints", "comments on constraints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,8 @@ def compare_things(source: Things, target: Things, scope: Scope, prints: Prints 
         wanted = _renamed(_restored(thing, scope.source_states), scope.renaming)
         other = target.by_identity.get(wanted.identity)
         if (wanted.schema, wanted.table) in target.locked or _is_of_missing(wanted, target):
+            continue
+        if wanted.kind == "constraint" and (wanted.schema, wanted.table, wanted.name) in scope.late:
             continue
         count += 1
         found = list(_judge(wanted, other, source, target, scope, prints))
@@ -224,9 +231,10 @@ def _judge(
     if thing.parts == other.parts:
         return
     unread = (thing.schema, thing.table) in source.unread | target.unread
+    checks_wait = thing.kind == "domain" and any(one[:2] == (thing.schema, thing.name) for one in scope.late)
     for part in sorted(thing.values.keys() | other.values.keys()):
         here, there = thing.values.get(part), other.values.get(part)
-        if here == there or part in scope.waiting:
+        if here == there or part in scope.waiting or (checks_wait and part in _CHECKS_OF_DOMAINS):
             continue
         if unread and (here is None or there is None):
             what = say("{part}: not compared, because somebody has locked it", part=noun(part))
