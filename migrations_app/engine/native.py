@@ -21,7 +21,9 @@ from .wording import say
 ZONE = "timezone"
 # What changes how a value is written. Literals of definitions are written in pinned form, so only what has none of its
 # own may be computed under all of them.
-_NAMES = (ZONE, "datestyle", "intervalstyle", "bytea_output", "extra_float_digits")
+_NAMES = (ZONE, "datestyle", "intervalstyle", "bytea_output")
+_EXACT_BY_THEMSELVES = 120000
+"""From this version on floats are written the same under the pin and under what a server has by default."""
 # What was set for our account alone says nothing of anybody else's sessions.
 _OF_OTHERS = """
 SELECT g.name::text, CASE WHEN g.source NOT IN ('user', 'database user') THEN g.setting
@@ -54,24 +56,18 @@ def open_source(run: Run, database: DatabasePlan) -> Connection:
     """
     if database.source_name in run.native:
         return run.sessions.open(Side.SOURCE, database.source_name)
-    run.sessions.version(Side.SOURCE)  # a first session is asked whether the pins arrived
+    name = database.source_name
     connection = run.sessions.open(
-        Side.SOURCE,
-        database.source_name,
-        timezone=None,
-        datestyle=None,
-        intervalstyle=None,
-        bytea_output=None,
-        extra_float_digits=None,
+        Side.SOURCE, name, timezone=None, datestyle=None, intervalstyle=None, bytea_output=None
     )
     try:
         rows = connection.execute(_OF_OTHERS, (list(_NAMES),)).fetchall()
-        set_all(connection, {name: PINS[name] for name in _NAMES})
+        set_all(connection, {key: PINS[key] for key in _NAMES})
     except psycopg.Error as error:
         connection.close()
         run.ports.control.check()
         raise translate(error, Side.SOURCE, say("reading settings")) from error
-    run.native[database.source_name] = {str(name).lower(): str(value) for name, value in rows if value is not None}
+    run.native[name] = {str(key).lower(): str(value) for key, value in rows if value is not None}
     return connection
 
 
@@ -99,4 +95,6 @@ def zone_text(run: Run, database: DatabasePlan, target: Connection) -> bytes:
 def forms_text(run: Run, database: DatabasePlan, target: Connection) -> bytes:
     """Return the statements that give a transaction on the target all of the source's own settings. Raises likewise."""
     settings = {**native_settings(run, database), ZONE: native_zone(run, database, target)}
+    if target.info.server_version < _EXACT_BY_THEMSELVES:
+        settings["extra_float_digits"] = "0"
     return "".join(f"SET LOCAL {name} = {literal(value)};\n" for name, value in settings.items()).encode()
