@@ -56,3 +56,23 @@ def test_a_name_that_is_no_utf8_is_not_taken_for_a_missing_right(
     found = check(plan(login(source_cluster), login(target_cluster), [(name, name)]), "source-readable")
     assert found.status == "failed"
     assert "UTF-8" in found.hint
+
+
+def test_partitions_that_are_ranges_of_text_are_named_where_the_target_orders_it_otherwise(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str
+) -> None:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE TABLE by_text (k text) PARTITION BY RANGE (k)")
+        connection.execute('CREATE TABLE exact (k text COLLATE "C") PARTITION BY RANGE (k)')
+        connection.execute("CREATE TABLE listed (k text) PARTITION BY LIST (k)")
+    with target_cluster.connect() as there:
+        there.execute("CREATE DATABASE plain_order LOCALE 'C' TEMPLATE template0")
+    try:
+        found = check(plan(login(source_cluster), login(target_cluster), [(source_db, "plain_order")]), "locale")
+    finally:
+        with target_cluster.connect() as there:
+            there.execute("DROP DATABASE plain_order WITH (FORCE)")
+    assert found.status == "warning"
+    assert "public.by_text" in found.found
+    assert "exact" not in found.found
+    assert "listed" not in found.found

@@ -12,6 +12,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import native
+from migrations_app.engine.errors import TargetError
 from migrations_app.engine.plan import Side
 from migrations_app.engine.states import StepName
 from tests.comparator import differences
@@ -131,3 +132,16 @@ def test_a_server_that_keeps_an_account_from_views_fills_materialized_ones_all_t
     )
     with target_cluster.connect(target_db) as there:
         assert there.execute("SELECT relispopulated FROM pg_class WHERE relname = 'filled'").fetchone() == (True,)
+
+
+def test_a_row_that_breaks_a_check_on_the_target_alone_is_explained(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> None:
+    with source_cluster.connect(source_db) as here:
+        here.execute("CREATE TABLE asked (i int PRIMARY KEY, CHECK (version() LIKE 'PostgreSQL 16%'))")
+        here.execute("INSERT INTO asked VALUES (1)")
+    plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+    with pytest.raises(TargetError) as raised:
+        run_steps(plan, fake_ports())
+    assert raised.value.code == "DST-ERROR"
+    assert "as on the source" in raised.value.hint

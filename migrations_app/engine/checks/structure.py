@@ -13,6 +13,7 @@ from ..sql import query
 from ..vendors import EXTENSIONS
 from ..wording import Sentence, count, listing, say, verbatim
 from .context import Context
+from .ordered import splits_by_text
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 
@@ -214,7 +215,8 @@ def locale(context: Context, database: DatabasePlan) -> Finding:
                 "The source orders text by {name}, the target by {target}.",
                 name=name,
                 target=target["locale"] or target["collate"],
-            ),
+            )
+            + splits_by_text(context, database),
             say(
                 "Queries may return text in another order. Create the target database anew with the "
                 "source's locale if it matters."
@@ -223,7 +225,7 @@ def locale(context: Context, database: DatabasePlan) -> Finding:
     if _knows_locale(context, source):
         return passed(say("The target knows {name}.", name=name))
     return warning(
-        say("The target does not know the locale {name}.", name=name),
+        say("The target does not know the locale {name}.", name=name) + splits_by_text(context, database),
         say(
             "{target_name} will get the target's own locale; text may be ordered differently. "
             "Install the locale on the target to avoid that.",
