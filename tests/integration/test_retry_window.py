@@ -10,6 +10,7 @@ from django.utils import timezone
 from migrations_app import services
 from migrations_app.engine.ports import DatabaseState, TableState, TableStatus
 from migrations_app.engine.states import StepName
+from migrations_app.management.cli.output import progress_line
 from migrations_app.models import MigrationTask, User
 from migrations_app.runner.ports import OrmStore
 from migrations_app.services import work
@@ -69,3 +70,11 @@ def test_a_copy_that_finishes_a_table_begins_a_new_window(
     store.save_tables(TableState(database="shop", schema="public", name="orders", oid=1, status=status))
     checked.refresh_from_db()
     assert (checked.failing_since is None) == moves
+
+
+def test_the_progress_of_a_foreground_run_says_what_is_tried_again(store: OrmStore, checked: MigrationTask) -> None:
+    checked.refresh_from_db()
+    checked.error_message = "Lost the connection to the source. Trying again in 8 s (try 4, gives up 14:01 UTC)."
+    assert checked.error_message in progress_line(checked)
+    checked.failing_since = None
+    assert checked.error_message not in progress_line(checked)

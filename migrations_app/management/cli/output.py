@@ -326,6 +326,8 @@ def progress_line(task: MigrationTask) -> str:
         parts.append(f"{row.percent} %")
     if row.note:
         parts.append(row.note)
+    if task.failing_since is not None:  # it may be tried again for hours: whoever watches wants to know why
+        parts.append(row.error_message)
     if row.bytes_per_second:
         parts.append(f"{bytes_text(row.bytes_per_second)}/s")
     parts += _sync_standing(row)
