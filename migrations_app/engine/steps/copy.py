@@ -263,11 +263,16 @@ class _Copy:
         self.board.check()  # an interruption breaks statements too: then that is the reason, not this
         if isinstance(error, psycopg.Error):
             error = translate(error, Side.TARGET, say("copying {label}", label=unit.label))
-        if not self.board.again(unit, error):
+        # Under a snapshot that is gone every unit fails, again and again: only another run takes a new one.
+        if not self.board.again(unit, error) or self._has_lost_its_snapshot(unit):
             raise error
         self.store.event(
             "warning", "RUN-RETRY", say("{message} Trying {label} again.", message=error.message, label=unit.label)
         )
+
+    def _has_lost_its_snapshot(self, unit: Unit) -> bool:
+        snapshot = self.snapshots.get(unit.database.source_name)
+        return snapshot is not None and not unit.apart and not snapshot.alive()
 
     def _finish(self, unit: Unit) -> None:
         snapshot = self.snapshots.get(unit.database.source_name)
