@@ -38,6 +38,19 @@ def test_a_failing_index_ends_the_copy(run: Run, monkeypatch: pytest.MonkeyPatch
         copy.run(run)
 
 
+def test_the_note_of_the_step_says_when_indexes_are_what_is_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fakes(run.ports)[1]
+
+    def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
+        wait_until(lambda: any(", indexes of " in note for _, _, note in store.steps), what="the note")
+
+    copy_kit.stand_in(monkeypatch, build)
+    copy.run(run)
+    assert "indexes" not in store.steps[-1][2]
+
+
 def test_a_lost_snapshot_ends_the_copy_at_once_instead_of_failing_table_after_table(
     run: Run, source_cluster: Cluster, source_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -364,6 +364,7 @@ class _Copy:
         self.rotation.tell()
         self._save_indexed()
         moved = total = 0.0
+        building = sum(len(work.done) for work in self.works) - len(self._done)
         passing: Counter[TableWork | None] = Counter()
         for lane in self._open_lanes():
             passing.update(dict([lane.passing]))
@@ -376,8 +377,9 @@ class _Copy:
                     rows = one.rows_done + passing[one]
                     self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=rows))
                     moved += min(one.bytes_done, one.table.bytes * 0.99)
-                elif one.state.status is not TableStatus.WAITING:
+                elif one.state.status not in (TableStatus.WAITING, TableStatus.COPYING):
                     moved += one.table.bytes
+                    building += 1
         before = sum(state.bytes_total for work in self.works for state in work.done)
         tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
         note = say(
@@ -385,4 +387,6 @@ class _Copy:
         )
         if carried := sum(work.carried_bytes for work in self.works):
             note += say(", {number} MB of large objects", number=carried // 1_000_000)
+        if building > 0:  # else nothing seems to move while the indexes of the last tables are built
+            note += say(", indexes of {tables} to build", tables=count(building, "{number} table", "{number} tables"))
         self.store.step_progress(moved + before, max(total + before, 1), note)
