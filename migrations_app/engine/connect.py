@@ -138,9 +138,9 @@ class Sessions:
         autocommit: bool = True,
         replication: bool = False,
         encoding: str = "UTF8",
-        **settings: str,
+        **settings: str | None,
     ) -> Connection:
-        """Open a tracked session with all pins; `settings` are further GUCs sent in `options`.
+        """Open a tracked session with all pins; `settings` are further GUCs sent in `options`, None leaves a pin out.
 
         `encoding` is the client encoding; copy and replication sessions pass the source's server encoding so that
         bytes travel untouched. Raises ConnectFailed, or what `Control.check` raises when the run must stop.

@@ -9,8 +9,11 @@ from .outcome import Run
 from .plan import DatabasePlan
 from .row_sizes import is_too_large, refused
 from .table_work import TableWork, shape_changed, travels_in_binary
+from .wording import say
 
 _NO_SUCH_COLUMN = "42703"
+_CHECK = "23514"
+"""A row that breaks a check, or belongs to another partition."""
 
 
 def explained(
@@ -22,6 +25,13 @@ def explained(
     """
     if error.sqlstate == _NO_SUCH_COLUMN:
         return shape_changed(work)
+    if error.sqlstate == _CHECK:
+        error.hint = say(
+            "The source has this row, so what it is judged by is other on the target: mostly the order of text (locale"
+            " of the database), a function, or a setting. Make that as on the source and press Retry, or press Cancel"
+            " and leave the table out."
+        )
+        return error
     if is_too_large(error):
         return refused(run, database, work.table, error, as_text=not travels_in_binary(work, encodings))
     return unknown_name(run, database, work.table, work.place, error)

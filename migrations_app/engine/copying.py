@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 
 from . import wire
-from .connect import Connection, cancel_all
+from .connect import Connection, cancel_all, set_all
 from .copy_failures import explained
 from .encodings import encodings_of
 from .errors import ConflictError, ConnectionLost, EngineError, SourceError, TargetError
 from .failpoints import durable
 from .names import literal
+from .native import ZONE, native_zone
 from .outcome import Run, knobs
 from .pacing import Pacing
 from .parts import Part
@@ -81,6 +82,7 @@ class Lane:
             self.source = snapshot.holder if held else self._session(Side.SOURCE, database.source_name)
             self.target = self._session(Side.TARGET, database.target_name)
             self._quiet_triggers()
+            set_all(self.target, {ZONE: native_zone(run, database, self.target)})
             self.encodings = encodings_of(self.source, self.target)
             self.relay = Relay(self.source, self.target, self.patience, self._count)
         except BaseException:

@@ -140,7 +140,7 @@ class Indexer:
     def _do(self, unit: IndexUnit, session: Connection) -> None:
         work = unit.work
         if unit.entry is not None:
-            build_apart(self._run, unit.entry, session)
+            build_apart(self._run, unit.work.database, unit.entry, session)
             with self._lock:
                 self._left[work] -= 1
                 last = not self._left[work]

@@ -17,6 +17,7 @@ from .errors import EngineError
 from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified
+from .native import zone_text
 from .outcome import Run, knobs
 from .plan import DatabasePlan, Side
 from .ports import Kind
@@ -128,12 +129,12 @@ def _source_sizes(run: Run, database: DatabasePlan, table: Table) -> dict[str, i
     return {str(name): int(str(size)) for name, size in rows}
 
 
-def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
+def build_apart(run: Run, database: DatabasePlan, entry: Entry, connection: Connection) -> None:
     """Build one index of `to_build_apart`. `build_table` must follow when all of them are built: it knows the rest.
 
     A failure is left to it too, but for what says nothing about the index: then EngineError is raised.
     """
-    connection.execute(build_settings(run, connection, apart=True))
+    connection.execute(build_settings(run, database, connection, apart=True))
     text = _key_index(entry) or entry.definition
     run.ports.control.check()
     try:
@@ -143,8 +144,8 @@ def build_apart(run: Run, entry: Entry, connection: Connection) -> None:
         raise_unless_refused(run, error, say("building {label}", label=entry.label))
 
 
-def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> bytes:
-    """Return the settings for building on this target, chosen from what it says about itself.
+def build_settings(run: Run, database: DatabasePlan, connection: Connection, *, apart: bool = False) -> bytes:
+    """Return the settings for building on this target, chosen from what it says about itself, and the source's zone.
 
     Memory: nobody but the server knows how much there is; its buffers are a quarter of it by custom, and the planner's
     idea of the cache three quarters, where somebody has set it: the server's own is the same on every machine. A
@@ -167,14 +168,14 @@ def build_settings(run: Run, connection: Connection, *, apart: bool = False) -> 
         text += f" SET max_parallel_maintenance_workers = {workers};"
     if connection.info.parameter_status("is_superuser") == "on":
         text += f" SET deadlock_timeout = '{_AUTOVACUUM_GIVES_WAY}';"
-    return text.encode() + b"\n"
+    return text.encode() + b"\n" + zone_text(run, database, connection)
 
 
 def build_tables(run: Run, database: DatabasePlan, tables: Sequence[Table], session: Connection) -> None:
     """Do what `build_table` does for several small tables in one round trip and one transaction. Otherwise the same."""
     run.ports.control.check()
     archive = open_archive(run, database)
-    texts = [build_settings(run, session), *(_all_of(archive, table) for table in tables)]
+    texts = [build_settings(run, database, session), *(_all_of(archive, table) for table in tables)]
     try:
         with durable("target.index", "together"):
             session.execute(b"\n".join(texts))
@@ -208,7 +209,7 @@ def build_table(run: Run, database: DatabasePlan, table: Table, session: Connect
         if table.bytes <= SMALL_TABLE_BYTES:
             try:
                 with durable("target.index", "small"):
-                    connection.execute(build_settings(run, connection) + _all_of(archive, table))
+                    connection.execute(build_settings(run, database, connection) + _all_of(archive, table))
                 return
             except psycopg.Error as error:
                 raise_unless_refused(
@@ -222,7 +223,7 @@ def build_indexes(run: Run, database: DatabasePlan, table: Table, connection: Co
     """Build what `build_table` does, one by one and without its ANALYZE: for a large table. Otherwise the same."""
     archive = open_archive(run, database)
     schema, name = archive.renaming.place((table.schema, table.name))
-    connection.execute(build_settings(run, connection))
+    connection.execute(build_settings(run, database, connection))
     entries = archive.by_table.get((schema, name), ())
     remember(run, database, build_missing(run, connection, archive, entries, schema, name))
 

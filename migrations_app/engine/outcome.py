@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,10 @@ class Run:
     """Tables that have other partitions on the target (engine.layouts.Layouts by source database name), likewise."""
     building: dict[str, int] = field(default_factory=dict)
     """What this target says of its memory and processors (see `indexes.build_settings`), once it was asked."""
+    native: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """What ordinary sessions on the source have (see `native.native_settings`), by source database name, likewise."""
+    zones: dict[str, str] = field(default_factory=dict)
+    """The time zone in which expressions are computed on the target (see `native.native_zone`), likewise."""
     proof: list[Comparison] = field(default_factory=list)
     """What the step `compare` of this same run found on the way to Complete; empty after a resume."""
     holds: Holds = field(init=False)

@@ -49,7 +49,8 @@ PINS_BY_VERSION = {
     COMPILES_SINCE: {"jit": "off"},
     120000: {"default_table_access_method": "heap"},
     140000: {"idle_session_timeout": "0", "client_connection_check_interval": "1s"},
-    170000: {"transaction_timeout": "0"},
+    # Materialized views read views.
+    170000: {"transaction_timeout": "0", "restrict_nonsystem_relation_kind": ""},
 }
 
 

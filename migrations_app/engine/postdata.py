@@ -21,6 +21,7 @@ from .indexes import build_missing, build_settings, build_table
 from .late import comments_on_late, prove_checks, put_back_checks
 from .mapping import renaming_of
 from .names import qualified, quote
+from .native import forms_text, zone_text
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import FINE, Kind
@@ -64,7 +65,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
     archive = open_archive(run, database)
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
-        connection.execute(archive.setup + build_settings(run, connection))
+        connection.execute(archive.setup + build_settings(run, database, connection))
         _stage(run, database, 0, say("views"))
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, say("indexes"))
@@ -102,7 +103,7 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
     and rules. Idempotent; refusals are listed in events."""
     archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        connection.execute(archive.setup or b"SELECT 1")
+        connection.execute(archive.setup + zone_text(run, database, connection))
         quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
@@ -126,7 +127,7 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         return [entry for entry in entries if entry.dump_id in ids]
 
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        connection.execute(archive.setup + build_settings(run, connection))
+        connection.execute(archive.setup + build_settings(run, database, connection))
         indexes = of_them(_indexes(archive, of_matviews=False))
         remember(run, database, build_missing(run, connection, archive, indexes))
         theirs = kept(run, database.target_name, connection, archive.entries)
@@ -240,7 +241,7 @@ def _build_late(run: Run, database: DatabasePlan, archive: Archive) -> None:
 
     def work(session: Connection, item: tuple[TableName, list[Entry]]) -> None:
         place, entries = item
-        session.execute(archive.setup + build_settings(run, session))
+        session.execute(archive.setup + build_settings(run, database, session))
         remember(run, database, build_missing(run, session, archive, entries, *place))
         analyze(run, session, *place)
 
@@ -303,7 +304,8 @@ def refresh_matviews(
         for entry in archive.of_type("MATERIALIZED VIEW")
         if (entry.schema, entry.tag) in archive.populated and not (only_empty and filled.get((entry.schema, entry.tag)))
     ]
-    manner = Manner(is_fatal=lambda entry: False, text=_refresh_text)
+    forms = forms_text(run, database, connection) if wanted else b""
+    manner = Manner(is_fatal=lambda entry: False, text=lambda entry: forms + _refresh_text(entry))
     failures = [failure for entry in wanted if (failure := run_one(run, connection, entry, manner))]
     _report_refresh(run, database, failures)
 

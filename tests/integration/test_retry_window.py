@@ -10,9 +10,11 @@ from django.utils import timezone
 from migrations_app import services
 from migrations_app.engine.ports import DatabaseState, TableState, TableStatus
 from migrations_app.engine.states import StepName
+from migrations_app.management.cli.output import progress_line, told_since
 from migrations_app.models import MigrationTask, User
 from migrations_app.runner.ports import OrmStore
 from migrations_app.services import work
+from tests import factories
 
 
 class _Here:
@@ -69,3 +71,23 @@ def test_a_copy_that_finishes_a_table_begins_a_new_window(
     store.save_tables(TableState(database="shop", schema="public", name="orders", oid=1, status=status))
     checked.refresh_from_db()
     assert (checked.failing_since is None) == moves
+
+
+def test_the_progress_of_a_foreground_run_says_what_is_tried_again(store: OrmStore, checked: MigrationTask) -> None:
+    checked.refresh_from_db()
+    checked.error_message = "Lost the connection to the source. Trying again in 8 s (try 4, gives up 14:01 UTC)."
+    assert checked.error_message in progress_line(checked)
+    checked.failing_since = None
+    assert checked.error_message not in progress_line(checked)
+
+
+def test_a_foreground_run_tells_errors_that_do_not_end_it_once_as_they_come(checked: MigrationTask) -> None:
+    task_id = str(checked.pk)
+    last, _ = told_since(task_id, 0)
+    factories.event(checked, "All is well.")
+    factories.event(checked, "It is slow.", level="warning", code="WAL-WARNING")
+    factories.event(checked, "It has failed.", level="error", code="DST-ERROR", to_status="failed")
+    factories.event(checked, "No key\x1b[2K.", level="error", code="SRC-IDENTITY")
+    after, told = told_since(task_id, last)
+    assert told == ["ERROR SRC-IDENTITY: No key\\x1b[2K."]
+    assert told_since(task_id, after) == (after, [])

@@ -12,6 +12,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import index_lanes, indexes
 from migrations_app.engine.outcome import Run
+from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.steps import copy, index, schema
 from migrations_app.engine.toc import Entry
 from tests.fakes import wait_until
@@ -86,10 +87,10 @@ def test_a_large_table_has_rough_statistics_before_its_first_index_and_full_ones
     early: list[int | None] = []
     original = index_lanes.build_apart
 
-    def noted(run: Run, entry: Entry, connection: Any) -> None:
+    def noted(run: Run, database: DatabasePlan, entry: Entry, connection: Any) -> None:
         if b"plain" in entry.definition:
             early.append(bounds(target, "plain", "id"))
-        original(run, entry, connection)
+        original(run, database, entry, connection)
 
     monkeypatch.setattr(index_lanes, "build_apart", noted)
     schema.run(run)

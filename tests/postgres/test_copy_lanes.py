@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.errors import CancelRequested, TargetError
+from migrations_app.engine import snapshot
+from migrations_app.engine.copying import Lane
+from migrations_app.engine.errors import CancelRequested, ConnectionLost, TargetError
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan
 from migrations_app.engine.ports import TableStatus
@@ -34,6 +36,35 @@ def test_a_failing_index_ends_the_copy(run: Run, monkeypatch: pytest.MonkeyPatch
     copy_kit.stand_in(monkeypatch, build)
     with pytest.raises(TargetError, match="unique index"):
         copy.run(run)
+
+
+def test_the_note_of_the_step_says_when_indexes_are_what_is_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fakes(run.ports)[1]
+
+    def build(run: Run, database: DatabasePlan, table: Any, session: Any) -> None:
+        wait_until(lambda: any(", indexes of " in note for _, _, note in store.steps), what="the note")
+
+    copy_kit.stand_in(monkeypatch, build)
+    copy.run(run)
+    assert "indexes" not in store.steps[-1][2]
+
+
+def test_a_lost_snapshot_ends_the_copy_at_once_instead_of_failing_table_after_table(
+    run: Run, source_cluster: Cluster, source_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = snapshot.open_first(run, run.plan.databases[0])
+
+    def lose(lane: Lane, works: Any) -> None:
+        execute(source_cluster, source_db, f"SELECT pg_terminate_backend({opened.holder.info.backend_pid}, 5000)")
+        opened._pinged_at = 0
+        raise ConnectionLost("Lost the connection to the source.")
+
+    monkeypatch.setattr(Lane, "copy_whole", lose)
+    with pytest.raises(ConnectionLost):
+        copy.run(run)
+    assert fakes(run.ports)[1].events == []
 
 
 def _while_copying(run: Run, source: Cluster, act: Callable[[], None]) -> None:

@@ -30,9 +30,9 @@ def large(monkeypatch):
     built = []
     original = index_lanes.build_apart
 
-    def noted(run, entry, connection):
+    def noted(run, database, entry, connection):
         built.append(entry)
-        original(run, entry, connection)
+        original(run, database, entry, connection)
 
     monkeypatch.setattr(index_lanes, "SMALL_TABLE_BYTES", -1)
     monkeypatch.setattr(indexes, "SMALL_TABLE_BYTES", -1)
@@ -125,7 +125,7 @@ def test_memory_and_processors_follow_what_the_target_says(target_cluster, awkwa
         running(replace(awkward_plan, index_jobs=1)) as run,
         run.sessions.session(Side.TARGET, awkward_plan.databases[0].target_name) as connection,
     ):
-        connection.execute(indexes.build_settings(run, connection))
+        connection.execute(indexes.build_settings(run, run.plan.databases[0], connection))
         alone = connection.execute(
             "SELECT pg_size_bytes(current_setting('maintenance_work_mem')) / 1024,"
             " current_setting('max_parallel_maintenance_workers')::int"
@@ -139,7 +139,7 @@ def _memory(run):
     """Return the kilobytes that a build gets."""
     name = run.plan.databases[0].target_name
     with run.sessions.session(Side.TARGET, name) as connection:
-        connection.execute(indexes.build_settings(run, connection))
+        connection.execute(indexes.build_settings(run, run.plan.databases[0], connection))
         asked = "SELECT pg_size_bytes(current_setting('maintenance_work_mem')) / 1024"
         return connection.execute(asked).fetchone()[0]
 
@@ -173,7 +173,7 @@ def test_builds_side_by_side_share_the_processors_of_one(target_cluster, awkward
             run.sessions.session(Side.TARGET, awkward_plan.databases[0].target_name) as connection,
         ):
             connection.execute("SET max_parallel_maintenance_workers = 2")
-            connection.execute(indexes.build_settings(run, connection, apart=True))
+            connection.execute(indexes.build_settings(run, run.plan.databases[0], connection, apart=True))
             assert connection.execute("SHOW max_parallel_maintenance_workers").fetchone() == (str(wanted),)
 
 

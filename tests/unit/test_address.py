@@ -8,6 +8,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from migrations_app.management.cli.address import endpoint_from_uri, object_path, password_from_file
+from migrations_app.management.cli.passwords import from_file
 
 
 def test_a_uri_gives_every_part() -> None:
@@ -44,6 +45,7 @@ def test_a_passfile_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ("h:1:d:u:a\\\\", "a\\"),
         ("h:1:d:u:a\\", "a\\"),
         ("h:1:d:u:a\\\\:more", "a\\"),
+        ("h:1:d:u:a\u2028b\x85c\x0cd\x1ee", "a\u2028b\x85c\x0cd\x1ee"),
         ("h:1:d:u:", ""),
         ("h:1:d:u", ""),
         ("h\\:1:d:u:p", ""),
@@ -51,7 +53,7 @@ def test_a_passfile_that_others_can_read_is_refused(tmp_path: Path) -> None:
 )
 def test_a_passfile_is_read_as_libpq_reads_it(line: str, password: str, tmp_path: Path) -> None:
     file = tmp_path / "pass"
-    file.write_text(line + "\n")
+    file.write_text(line + "\n", encoding="utf-8")
     file.chmod(0o600)
     assert password_from_file(file, ["h", "1", "d", "u"]) == password
 
@@ -133,3 +135,11 @@ def test_certificate_files_are_read(tmp_path: Path) -> None:
     assert (data.ca_pem, data.client_cert_pem, data.client_key_pem) == ("the ca", "the cert", "the key")
     with pytest.raises(CommandError, match="cannot be read"):
         endpoint_from_uri(f"postgresql://mover:x@h/shop?sslrootcert={tmp_path}/none", "source")
+
+
+def test_a_password_of_the_file_for_the_target_may_hold_other_ends_of_lines(tmp_path: Path) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("# one\nd:s:r:u:a\u2028b\x85c\n", encoding="utf-8")
+    file.chmod(0o600)
+    (given,) = from_file(str(file))
+    assert given.password == "a\u2028b\x85c"

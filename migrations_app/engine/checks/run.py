@@ -30,6 +30,13 @@ LANE_THREADS = 3
 _WATCH_SECONDS = 0.25
 _END_SECONDS = 5.0
 _SELECT = say("Go back to the objects step and select at least one table.")
+_NO_TEXT = frozenset({"22021", "22P05"})
+"""SQLSTATEs of bytes that are no text in an encoding, or have no equivalent in another one."""
+_OTHER_ENCODING = say(
+    "Names, comments and function bodies are read as UTF-8. Names of roles and databases belong to the whole server:"
+    " sign in to a database whose encoding is UTF8, such as postgres. In a database without an encoding (SQL_ASCII),"
+    " write anew what is not UTF-8."
+)
 logger = logging.getLogger(__name__)
 
 
@@ -261,7 +268,8 @@ def _not_answered(context: Context, error: psycopg.Error) -> Finding:
     if late is not None:
         return failed(say("This could not be looked at: {message}", message=late.message), late.hint)
     state = f" ({error.sqlstate})" if error.sqlstate else ""
+    again = say("Run the item again. If it stays, the account may lack the right to read the server's catalogs.")
     return failed(
         say("This could not be looked at: {first_line}{state}", first_line=first_line(error), state=state),
-        say("Run the item again. If it stays, the account may lack the right to read the server's catalogs."),
+        _OTHER_ENCODING if error.sqlstate in _NO_TEXT else again,
     )

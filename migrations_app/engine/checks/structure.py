@@ -7,12 +7,14 @@ from typing import Any
 import psycopg
 
 from ..choosing import takes_event_trigger
+from ..connect import first_line
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import EXTENSIONS
-from ..wording import Sentence, count, listing, say
+from ..wording import Sentence, count, listing, say, verbatim
 from .context import Context
+from .ordered import splits_by_text
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 _EVENT_TRIGGERS = (
@@ -137,8 +139,10 @@ def _created_by_us(context: Context, database: DatabasePlan, names: list[str], f
     per_database=True,
 )
 def encoding(context: Context, database: DatabasePlan) -> Finding:
-    """Compare the encodings of the two databases."""
+    """Compare the encodings of the two databases; names of roles, which belong to the whole server, must fit too."""
     source = context.source_database(database.source_name)["encoding"]
+    if (stranger := _name_of_no_encoding(context, database, source)) is not None:
+        return stranger
     if not context.target_exists(database):
         return passed(say("The target database will be created with the source's encoding, {source}.", source=source))
     target = context.databases(Side.TARGET)[database.target_name]["encoding"]
@@ -177,6 +181,28 @@ def encoding(context: Context, database: DatabasePlan) -> Finding:
     )
 
 
+def _name_of_no_encoding(context: Context, database: DatabasePlan, encoding: str) -> Finding | None:
+    """Return what is found when a role has a name that cannot be read in this database: no pg_dump runs there."""
+    if encoding == "UTF8":
+        return None
+    try:
+        context.source(database.source_name).execute("SELECT rolname FROM pg_catalog.pg_roles")
+    except (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.UntranslatableCharacter) as error:
+        context.control.check()
+        return failed(
+            say(
+                "A role of the source has a name that does not exist in {encoding}, the encoding of {source_name}:"
+                " {words}. Its schema cannot be read as long as there is one.",
+                encoding=encoding,
+                source_name=database.source_name,
+                words=verbatim(first_line(error)),
+            ),
+            say("In a database whose encoding is UTF8, look for such names, and rename the roles."),
+            "SELECT rolname FROM pg_roles WHERE rolname ~ '[^[:ascii:]]';",
+        )
+    return None
+
+
 @item(
     "locale",
     "Locale exists on the target",
@@ -197,7 +223,8 @@ def locale(context: Context, database: DatabasePlan) -> Finding:
                 "The source orders text by {name}, the target by {target}.",
                 name=name,
                 target=target["locale"] or target["collate"],
-            ),
+            )
+            + splits_by_text(context, database),
             say(
                 "Queries may return text in another order. Create the target database anew with the "
                 "source's locale if it matters."
@@ -206,7 +233,7 @@ def locale(context: Context, database: DatabasePlan) -> Finding:
     if _knows_locale(context, source):
         return passed(say("The target knows {name}.", name=name))
     return warning(
-        say("The target does not know the locale {name}.", name=name),
+        say("The target does not know the locale {name}.", name=name) + splits_by_text(context, database),
         say(
             "{target_name} will get the target's own locale; text may be ordered differently. "
             "Install the locale on the target to avoid that.",

@@ -15,6 +15,7 @@ from ..errors import PlanError, TargetError
 from ..lsn import format_lsn
 from ..mapping import renaming_of
 from ..names import TARGET_SCHEMA
+from ..native import ZONE, native_zone
 from ..outcome import Run
 from ..patience import Session
 from ..plan import DatabasePlan, Side
@@ -56,19 +57,19 @@ def open_for_changes(run: Run, database: DatabasePlan, state: DatabaseState, enc
     """Open a session that applies changes. Raises as `take_for_changes`, and ConnectFailed."""
     connection = run.sessions.open(Side.TARGET, database.target_name)
     try:
-        take_for_changes(connection, state, encoding)
+        take_for_changes(connection, state, encoding, native_zone(run, database, connection))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def take_for_changes(connection: Connection, state: DatabaseState, encoding: str) -> None:
-    """Have an ordinary session on the target apply changes from now on, with the source's encoding.
+def take_for_changes(connection: Connection, state: DatabaseState, encoding: str, zone: str) -> None:
+    """Have an ordinary session on the target apply changes from now on, with the source's encoding and time zone.
 
     Raises TargetError when triggers cannot be kept quiet any more, and psycopg's errors.
     """
-    settings = {"synchronous_commit": "off", "enable_seqscan": "off"}
+    settings = {"synchronous_commit": "off", "enable_seqscan": "off", ZONE: zone}
     settings |= {"enable_hashjoin": "off", "enable_mergejoin": "off"}
     # A plan is made before a table has grown: only an index keeps its price, and JIT would be paid per statement.
     version = connection.info.server_version

@@ -19,6 +19,7 @@ from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
 from ..layout_parts import Parts
 from ..lsn import before_page_header
 from ..mapping import renaming_of
+from ..native import native_zone, open_source
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
@@ -231,7 +232,7 @@ class SyncSession:
 
     def _watch_source(self, stack: contextlib.ExitStack, state: DatabaseState) -> tuple[Connection, str]:
         """Open the session beside the stream; return it, and the source's encoding."""
-        ordinary = self._run.sessions.open(Side.SOURCE, self._database.source_name)
+        ordinary = open_source(self._run, self._database)
         self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
         stack.callback(self.watch.close)
         end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
@@ -247,7 +248,8 @@ class SyncSession:
             applying, self._target = self._target, None
             self._applying = applying
             stack.callback(applying.close)
-            take_for_changes(applying, state, encoding)
+            zone = native_zone(self._run, self._database, applying)
+            take_for_changes(applying, state, encoding, zone)
             self._applier = self._make_applier(state, applying, position, binary=binary)
             return codec_of(applying)
 

@@ -263,11 +263,16 @@ class _Copy:
         self.board.check()  # an interruption breaks statements too: then that is the reason, not this
         if isinstance(error, psycopg.Error):
             error = translate(error, Side.TARGET, say("copying {label}", label=unit.label))
-        if not self.board.again(unit, error):
+        # Under a snapshot that is gone every unit fails, again and again: only another run takes a new one.
+        if not self.board.again(unit, error) or self._has_lost_its_snapshot(unit):
             raise error
         self.store.event(
             "warning", "RUN-RETRY", say("{message} Trying {label} again.", message=error.message, label=unit.label)
         )
+
+    def _has_lost_its_snapshot(self, unit: Unit) -> bool:
+        snapshot = self.snapshots.get(unit.database.source_name)
+        return snapshot is not None and not unit.apart and not snapshot.alive()
 
     def _finish(self, unit: Unit) -> None:
         snapshot = self.snapshots.get(unit.database.source_name)
@@ -359,6 +364,7 @@ class _Copy:
         self.rotation.tell()
         self._save_indexed()
         moved = total = 0.0
+        building = sum(len(work.done) for work in self.works) - len(self._done)
         passing: Counter[TableWork | None] = Counter()
         for lane in self._open_lanes():
             passing.update(dict([lane.passing]))
@@ -371,8 +377,9 @@ class _Copy:
                     rows = one.rows_done + passing[one]
                     self.store.table_progress(replace(one.state, bytes_done=one.bytes_done, rows_done=rows))
                     moved += min(one.bytes_done, one.table.bytes * 0.99)
-                elif one.state.status is not TableStatus.WAITING:
+                elif one.state.status not in (TableStatus.WAITING, TableStatus.COPYING):
                     moved += one.table.bytes
+                    building += 1
         before = sum(state.bytes_total for work in self.works for state in work.done)
         tables = sum(len(work.to_copy) + len(work.to_index) + len(work.done) for work in self.works)
         note = say(
@@ -380,4 +387,6 @@ class _Copy:
         )
         if carried := sum(work.carried_bytes for work in self.works):
             note += say(", {number} MB of large objects", number=carried // 1_000_000)
+        if building > 0:  # else nothing seems to move while the indexes of the last tables are built
+            note += say(", indexes of {tables} to build", tables=count(building, "{number} table", "{number} tables"))
         self.store.step_progress(moved + before, max(total + before, 1), note)

@@ -101,7 +101,7 @@ def password_from_file(path: Path, wanted: list[str]) -> str:
     Raises CommandError when the file is missing, open to others or cannot be read.
     """
     text = read_secrets(path, "passfile")
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a password may hold other characters that end lines of text
         if not line or line.startswith("#"):
             continue
         match = _PASSFILE_LINE.match(line)

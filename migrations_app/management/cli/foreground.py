@@ -18,7 +18,7 @@ from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import MigrationTask
-from .output import Out, print_check, print_report, progress_line, report
+from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
 from .wal import WalOptions, give_budget
 
@@ -129,9 +129,13 @@ class ForegroundRun:
         pause = 0.2 if live else 0.5 if self.options.complete else 1.0  # each line costs ten queries; a log needs few
         versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
+            last, _ = told_since(self.task_id, 0)
             while not self._ended.wait(pause):
                 if self.options.incremental and services.take_look(self.task_id, clock.now()):
                     runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
+                last, told = told_since(self.task_id, last)
+                for line in told:
+                    self.err.write(f"\r\x1b[2K{line}\n" if live else f"{line}\n")
                 version = versions.get()
                 if version == seen and not self.options.complete:
                     continue  # every visible change grows it, and the whole line costs ten queries

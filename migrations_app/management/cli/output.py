@@ -14,7 +14,7 @@ from ...engine.ports import SET_ASIDE
 from ...engine.selection import Selection
 from ...engine.source_setup import age
 from ...engine.states import Status
-from ...models import CheckItem, ComparisonResult, MigrationTask, TableCopy
+from ...models import CheckItem, ComparisonResult, Event, MigrationTask, TableCopy
 
 
 class Out(Protocol):
@@ -326,6 +326,8 @@ def progress_line(task: MigrationTask) -> str:
         parts.append(f"{row.percent} %")
     if row.note:
         parts.append(row.note)
+    if task.failing_since is not None:  # it may be tried again for hours: whoever watches wants to know why
+        parts.append(row.error_message)
     if row.bytes_per_second:
         parts.append(f"{bytes_text(row.bytes_per_second)}/s")
     parts += _sync_standing(row)
@@ -333,6 +335,20 @@ def progress_line(task: MigrationTask) -> str:
     if view is not None and view.long:
         parts.append(f"snapshot held {age(int(view.seconds))}")
     return _visible(" · ".join(parts))
+
+
+def told_since(task_id: str, last: int) -> tuple[int, list[str]]:
+    """Return the number of the last event of a task, and lines for the errors among those after `last`.
+
+    What ends the task is left out: the report says it.
+    """
+    events = Event.objects.filter(task__pk=task_id, pk__gt=last).order_by("pk")
+    lines = [
+        _visible(f"ERROR {event.code}: {event.message}")
+        for event in events
+        if event.level == "error" and not event.to_status
+    ]
+    return max((event.pk for event in events), default=last), lines
 
 
 def _sync_standing(row: selectors.TaskRow) -> list[str]:

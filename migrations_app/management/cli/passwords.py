@@ -33,7 +33,7 @@ def file_argument(parser: argparse.ArgumentParser, name: str) -> None:
 def from_file(name: str) -> list[services.PasswordData]:
     """Return the passwords of a file. Raises CommandError, whose text never repeats a line."""
     given = []
-    for number, line in enumerate(read_secrets(Path(name), "password file").splitlines(), 1):
+    for number, line in enumerate(read_secrets(Path(name), "password file").split("\n"), 1):
         if not line or line.startswith("#"):
             continue
         match = _LINE.match(line)
