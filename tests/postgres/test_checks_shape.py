@@ -304,6 +304,35 @@ def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, ta
     assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
 
 
+def test_what_a_range_type_makes_itself_needs_no_superuser(shop: Connection, writer: Plan) -> None:
+    shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
+    assert check(writer, "superuser-objects").status == "passed"
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "SELECT (i) ON TABLE bare",
+        "USAGE ON TYPE feeling",
+        "USAGE ON FOREIGN DATA WRAPPER far",
+        "USAGE ON FOREIGN SERVER branch",
+        "SELECT ON LARGE OBJECT 4711",
+    ],
+)
+def test_a_role_that_one_grant_alone_names_is_a_warning(shop: Connection, task: Plan, grant: str) -> None:
+    shop.execute(
+        "CREATE TABLE bare (i int); CREATE TYPE feeling AS ENUM ('ok'); CREATE FOREIGN DATA WRAPPER far;"
+        " CREATE SERVER branch FOREIGN DATA WRAPPER far; SELECT lo_create(4711); CREATE ROLE shape_reader"
+    )
+    assert check(task, "named-roles").status == "passed"
+    shop.execute(f"GRANT {grant} TO shape_reader".encode())
+    try:
+        result = check(task, "named-roles")
+        assert (result.status, "shape_reader" in result.found) == ("warning", True)
+    finally:
+        shop.execute(f"REVOKE {grant} FROM shape_reader; DROP ROLE shape_reader".encode())
+
+
 def test_roles_that_the_target_lacks_are_a_warning_and_fail_for_policies(
     shop: Connection, there: Connection, task: Plan
 ) -> None:
