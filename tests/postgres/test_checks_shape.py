@@ -304,6 +304,17 @@ def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, ta
     assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
 
 
+def test_rows_of_a_child_whose_columns_move_fail_where_a_column_holds_them(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE parent (a int, b int); CREATE TABLE made_so (c int) INHERITS (parent)")
+    shop.execute("CREATE TABLE joined (b int, a int); ALTER TABLE joined INHERIT parent")
+    shop.execute("CREATE TABLE below () INHERITS (joined); CREATE TABLE holder (x made_so)")
+    assert check(task, "moved-fields").status == "passed"
+    shop.execute("ALTER TABLE holder ADD y joined, ADD z below[]")
+    result = check(task, "moved-fields")
+    assert result.status == "failed"
+    assert result.found.endswith("public.holder.y (public.joined), public.holder.z (public.below).")
+
+
 def test_what_a_range_type_makes_itself_needs_no_superuser(shop: Connection, writer: Plan) -> None:
     shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
     assert check(writer, "superuser-objects").status == "passed"
