@@ -329,6 +329,9 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
 
 
 _LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
+# What is said of another server that a statement asks, by a foreign table or dblink, and cannot reach. No server says
+# so about our own session.
+_OF_A_THIRD = frozenset({"08001", "08003"})
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
 _REFUSALS = {
     "53100": ("{}-FULL", template("Free or add disk space on the {side}, then press Retry.")),
@@ -364,7 +367,7 @@ def server_error(state: str, words: str, side: Side, doing: str) -> EngineError:
 
 
 def _classified(state: str, words: str, side: Side, doing: str) -> EngineError:
-    if state.startswith("08") or state in _LOST:
+    if (state.startswith("08") and state not in _OF_A_THIRD) or state in _LOST:
         return ConnectionLost(
             say("Lost the connection to the {side} while {doing}: {words}", side=noun(side), doing=doing, words=words)
         )

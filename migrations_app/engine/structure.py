@@ -40,6 +40,14 @@ from .wording import NOTHING, Sentence, count, say, together, verbatim
 _CONSTRAINT = 2606  # the oid of pg_constraint
 _TOLD_BY_PARTS = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "DATABASE PROPERTIES"})
 _MOST_STATEMENTS = 50
+_PARTITIONS_COUNT_SINCE = 170000
+_PARTITIONS = (
+    "SELECT n.nspname::text, c.relname::text, u.name"
+    " FROM unnest(%s::text[], %s::text[], %s::text[]) u(schema, tab, name)"
+    " CROSS JOIN LATERAL pg_catalog.pg_partition_tree(pg_catalog.to_regclass(format('%%I.%%I', u.schema, u.tab))) t"
+    " JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE t.level > 0"
+)
 _STATES = frozenset({Kind.OBJECT, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
@@ -118,6 +126,7 @@ def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
         ):
             scope = _scope(run, database, source, refusals.archive, final=final)
             side = Side.TARGET
+            scope = replace(scope, target_states=_with_partitions(target, scope.target_states))
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="towpath-structure") as beside:
                 reading = beside.submit(_read_source, run, database, source)
                 there = read_things(target, run.ports.control.check)
@@ -208,6 +217,17 @@ def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
             else:
                 found[what, item.schema, table, name] = {"enabled": str(item.detail["was"])}
     return found
+
+
+def _with_partitions(target: Connection, states: dict[Identity, dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
+    """Return the states with those of partitions, whose identity columns since 17 change with the whole table's."""
+    columns = [identity for identity, values in states.items() if identity[0] == "column" and "identity" in values]
+    if not columns or target.info.server_version < _PARTITIONS_COUNT_SINCE:
+        return states
+    _, schemas, tables, names = (list(part) for part in zip(*columns, strict=True))
+    rows = target.execute(_PARTITIONS, (schemas, tables, names)).fetchall()
+    below = {("column", str(schema), str(table), str(name)): {"identity": "always"} for schema, table, name in rows}
+    return {**below, **states}
 
 
 def _on_target(one: Difference, database: DatabasePlan) -> Difference:

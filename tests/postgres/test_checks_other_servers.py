@@ -75,6 +75,24 @@ def task(ten: Server, eighteen: Server) -> Iterator[Plan]:
             wait_until(lambda: _dropped(connection), what="nobody is in the database")
 
 
+@pytest.fixture
+def fifteen() -> Iterator[Server]:
+    """PostgreSQL 15, the last that lets a child alone compute a column of both, with a database `shop`."""
+    for one in _running("15"):
+        with one.connect() as connection:
+            connection.execute("CREATE DATABASE shop TEMPLATE template0")
+        yield one
+
+
+@pytest.fixture
+def to_eighteen(fifteen: Server, eighteen: Server) -> Iterator[Plan]:
+    with eighteen.connect() as there:
+        there.execute("CREATE DATABASE shop TEMPLATE template0")
+    yield plan(login(fifteen), login(eighteen), [("shop", "shop")])
+    with eighteen.connect() as there:
+        wait_until(lambda: _dropped(there), what="nobody is in the database")
+
+
 def _dropped(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("DROP DATABASE IF EXISTS shop")
@@ -114,6 +132,27 @@ def test_a_type_that_the_target_does_not_have_any_more_fails_until_the_shown_sta
         shop.execute('ALTER TABLE "Old" DROP days, DROP span')
         shop.execute(check(task, "removed-types").sql)
     assert check(task, "removed-types").status == "passed"
+
+
+def test_a_generated_column_of_a_child_alone_fails_until_the_shown_statement_makes_it_an_ordinary_one(
+    fifteen: Server, to_eighteen: Plan
+) -> None:
+    with fifteen.connect("shop") as shop:
+        shop.execute("CREATE TABLE p (a int, b int GENERATED ALWAYS AS (a) STORED); CREATE TABLE q () INHERITS (p)")
+        assert check(to_eighteen, "generated-children").status == "passed"
+        shop.execute("CREATE TABLE plain (a int, b int)")
+        shop.execute('CREATE TABLE "Own" (b int GENERATED ALWAYS AS (a + 1) STORED) INHERITS (plain)')
+        result = check(to_eighteen, "generated-children")
+        assert (result.status, "1 generated column" in result.found) == ("failed", True)
+        assert "public.Own.b" in result.found
+        shop.execute(result.sql)
+        assert check(to_eighteen, "generated-children").status == "passed"
+        shop.execute("CREATE TABLE whole (a int, b int) PARTITION BY LIST (a)")
+        shop.execute("CREATE TABLE one (a int, b int GENERATED ALWAYS AS (a) STORED)")
+        shop.execute("ALTER TABLE whole ATTACH PARTITION one FOR VALUES IN (1)")
+        result = check(to_eighteen, "generated-children")
+        assert (result.status, result.sql) == ("failed", "")
+        assert "public.one.b" in result.found
 
 
 def test_the_plugin_of_a_source_since_ten_passes(task: Plan) -> None:

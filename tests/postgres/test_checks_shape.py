@@ -318,6 +318,46 @@ def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, ta
     assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
 
 
+def test_rows_of_a_child_whose_columns_move_fail_where_a_column_holds_them(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE parent (a int, b int); CREATE TABLE made_so (c int) INHERITS (parent)")
+    shop.execute("CREATE TABLE joined (b int, a int); ALTER TABLE joined INHERIT parent")
+    shop.execute("CREATE TABLE below () INHERITS (joined); CREATE TABLE holder (x made_so)")
+    assert check(task, "moved-fields").status == "passed"
+    shop.execute("ALTER TABLE holder ADD y joined, ADD z below[]")
+    result = check(task, "moved-fields")
+    assert result.status == "failed"
+    assert result.found.endswith("public.holder.y (public.joined), public.holder.z (public.below).")
+
+
+def test_what_a_range_type_makes_itself_needs_no_superuser(shop: Connection, writer: Plan) -> None:
+    shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
+    assert check(writer, "superuser-objects").status == "passed"
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "SELECT (i) ON TABLE bare",
+        "USAGE ON TYPE feeling",
+        "USAGE ON FOREIGN DATA WRAPPER far",
+        "USAGE ON FOREIGN SERVER branch",
+        "SELECT ON LARGE OBJECT 4711",
+    ],
+)
+def test_a_role_that_one_grant_alone_names_is_a_warning(shop: Connection, task: Plan, grant: str) -> None:
+    shop.execute(
+        "CREATE TABLE bare (i int); CREATE TYPE feeling AS ENUM ('ok'); CREATE FOREIGN DATA WRAPPER far;"
+        " CREATE SERVER branch FOREIGN DATA WRAPPER far; SELECT lo_create(4711); CREATE ROLE shape_reader"
+    )
+    assert check(task, "named-roles").status == "passed"
+    shop.execute(f"GRANT {grant} TO shape_reader".encode())
+    try:
+        result = check(task, "named-roles")
+        assert (result.status, "shape_reader" in result.found) == ("warning", True)
+    finally:
+        shop.execute(f"REVOKE {grant} FROM shape_reader; DROP ROLE shape_reader".encode())
+
+
 def test_roles_that_the_target_lacks_are_a_warning_and_fail_for_policies(
     shop: Connection, there: Connection, task: Plan
 ) -> None:

@@ -121,6 +121,20 @@ def test_an_index_that_is_broken_on_the_source_is_told_as_such(
     assert note.what.startswith("not made on the target, because it is invalid on the source")
 
 
+def test_an_operator_that_nobody_has_made_yet_is_not_missed(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, source_db: str
+) -> None:
+    make("")
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(
+            "CREATE OPERATOR public.~~~"
+            " (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int, NEGATOR = OPERATOR(public.!~~~));"
+            " DROP OPERATOR public.~~~ (int, int)"
+        )
+        assert connection.execute("SELECT oprcode::oid FROM pg_operator WHERE oprname = '!~~~'").fetchall() == [(0,)]
+    assert structure_now(plan) == []
+
+
 def test_options_are_the_same_in_any_order(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:

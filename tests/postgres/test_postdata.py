@@ -325,3 +325,22 @@ def test_a_materialized_view_holds_what_its_owner_may_see(source_cluster, target
         assert "MATVIEW-EMPTY" not in {code for _, code, _ in fakes(run.ports)[1].events}
     with target_cluster.connect(database.target_name) as connection:
         assert column(connection, "SELECT id FROM public.seen") == [1]
+
+
+def test_a_third_server_that_cannot_be_reached_is_no_lost_connection(source_cluster, target_cluster, plan):
+    (database,) = plan.databases
+    asking = (
+        "CREATE OR REPLACE FUNCTION public.asks_elsewhere() RETURNS int LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'could not connect to server \"branch\"' USING ERRCODE = '08001'; END $$"
+    )
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE FUNCTION public.asks_elsewhere() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+            "CREATE MATERIALIZED VIEW public.from_branch AS SELECT public.asks_elsewhere() AS n;" + asking
+        )
+    with running(plan) as run:
+        migrate(run)
+        told = [text for _, code, text in fakes(run.ports)[1].events if code == "MATVIEW-EMPTY"]
+    assert len(told) == 1
+    assert "from_branch" in told[0]
+    assert 'could not connect to server "branch" (08001)' in told[0]

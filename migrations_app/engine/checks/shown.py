@@ -121,6 +121,76 @@ def removed_types(context: Context, database: DatabasePlan) -> Finding:
     )
 
 
+_GENERATED_AS_PARENTS_SINCE = 160000
+
+
+@item(
+    "generated-children",
+    "Generated columns of children",
+    Group.SELECTION,
+    "From 16 on a child's column may be generated only where its parent's is.",
+    per_database=True,
+)
+def generated_children(context: Context, database: DatabasePlan) -> Finding:
+    """List generated columns of selected tables that parents have as ordinary ones, where the target refuses it."""
+    chosen = chosen_tables(context, database)
+    rows = context.source(database.source_name).execute(query("check_generated_children")).fetchall()
+    found = [(chosen[int(str(oid))], str(name), str(parent)) for oid, name, parent in rows if oid in chosen]
+    if not found or context.version(Side.TARGET) < _GENERATED_AS_PARENTS_SINCE:
+        return passed(say("The target takes every generated column of the selected tables."))
+    return failed(
+        say(
+            "{number} that the parent has as ordinary ones: {names}.",
+            number=count(len(found), "{number} generated column", "{number} generated columns"),
+            names=listing(f"{table_name(table)}.{column}" for table, column, _parent in found),
+        ),
+        say(
+            "The target refuses such tables. Make the columns ordinary ones on the source, which keeps their values but"
+            " computes no new ones, or leave the tables out."
+        ),
+        lines(
+            _made_ordinary(qualified(table.schema, table.name), quote(column), parent)
+            for table, column, parent in found
+            if parent
+        ),
+    )
+
+
+def _made_ordinary(table: str, column: str, parent: str) -> str:
+    """Return the statements; a server takes no expression off a column that is inherited at that moment."""
+    return (
+        f"BEGIN; ALTER TABLE {table} NO INHERIT {parent}; ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION;"
+        f" ALTER TABLE {table} INHERIT {parent}; COMMIT;"
+    )
+
+
+@item(
+    "moved-fields",
+    "Rows in columns keep their order",
+    Group.SELECTION,
+    "A value that is a row of a table is read by the places of the table's columns.",
+    per_database=True,
+    sides=ON_SOURCE,
+)
+def moved_fields(context: Context, database: DatabasePlan) -> Finding:
+    """List columns of selected tables that hold rows of a child whose columns have other places on the target."""
+    chosen = chosen_tables(context, database)
+    rows = context.source(database.source_name).execute(query("check_moved_fields")).fetchall()
+    found = [f"{table_name(chosen[int(str(oid))])}.{column} ({child})" for oid, column, child in rows if oid in chosen]
+    if not found:
+        return passed(say("No selected table has rows of another in a column that are read otherwise on the target."))
+    return failed(
+        say(
+            "Columns hold rows of tables whose columns have other places on the target: {names}.", names=listing(found)
+        ),
+        say(
+            "PostgreSQL makes a child with the columns of its parents first, whatever their order was, and reads a row"
+            " by the places: values would get into other fields. Make the child anew on the source with its parents'"
+            " columns first, or leave the tables out."
+        ),
+    )
+
+
 @item(
     "money-columns",
     "Money is shown alike",

@@ -51,6 +51,8 @@ _AS_FOUND = say(
 _SHOWN = 200
 _MAINTAIN_SINCE = 170000
 _NAMES_COLLATE_SINCE = 120000
+_PARTITIONS_COUNT_SINCE = 170000
+"""Since then partitions have the identity of the whole table."""
 _NAMES_COLLATION = 'pg_catalog."C"'
 """What columns of views have when they are made of texts that were names."""
 _PUBLIC_CLOSED_SINCE = 150000
@@ -298,6 +300,9 @@ def _comes_with_version(thing: Thing, part: str, here: Any, there: Any, source: 
         return thing.kind == "schema" and thing.schema == "public" and here in ("pg_database_owner", source.first_role)
     if part == "collation" and thing.kind == "column" and source.version < _NAMES_COLLATE_SINCE <= target.version:
         return here is None and there == _NAMES_COLLATION and (thing.schema, thing.table) in target.views
+    if part == "identity" and source.version < _PARTITIONS_COUNT_SINCE <= target.version:
+        table = target.by_identity.get(("table", thing.schema, thing.table, ""))
+        return here is None and table is not None and "partition" in table.values
     return False
 
 

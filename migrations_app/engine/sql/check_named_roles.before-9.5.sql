@@ -9,6 +9,19 @@ WITH spaces AS (
   UNION ALL
   SELECT 'grant', a.grantee FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace, pg_catalog.aclexplode(p.proacl) a WHERE a.grantee <> p.proowner
   UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_attribute t JOIN pg_catalog.pg_class c ON c.oid = t.attrelid JOIN spaces s ON s.oid = c.relnamespace,
+         pg_catalog.aclexplode(t.attacl) a WHERE a.grantee <> c.relowner AND NOT t.attisdropped
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace, pg_catalog.aclexplode(t.typacl) a WHERE a.grantee <> t.typowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_language l, pg_catalog.aclexplode(l.lanacl) a WHERE a.grantee <> l.lanowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_foreign_data_wrapper w, pg_catalog.aclexplode(w.fdwacl) a WHERE a.grantee <> w.fdwowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_foreign_server f, pg_catalog.aclexplode(f.srvacl) a WHERE a.grantee <> f.srvowner
+  UNION ALL
+  SELECT 'grant', a.grantee FROM pg_catalog.pg_largeobject_metadata m, pg_catalog.aclexplode(m.lomacl) a WHERE a.grantee <> m.lomowner
+  UNION ALL
   SELECT 'grant', a.grantee FROM spaces s, pg_catalog.aclexplode(s.nspacl) a
   UNION ALL
   SELECT 'grant', a.grantee FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a

@@ -1,11 +1,13 @@
 -- Objects that only a superuser can create, or that need a library on the server: kind, name, library ('' = none).
--- Members of extensions are left out: the extension brings them.
+-- Members of extensions are left out: the extension brings them. So are the functions that a range type makes itself.
 -- :parameters none   :versions 9.3+
 WITH members AS (SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e')
 SELECT 'function'::text, p.oid::pg_catalog.regprocedure::text, CASE WHEN l.lanname = 'c' THEN p.probin ELSE '' END
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND l.lanname IN ('c', 'internal')
    AND NOT EXISTS (SELECT 1 FROM members m WHERE m.objid = p.oid AND m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend i
+                    WHERE i.objid = p.oid AND i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.deptype = 'i')
 UNION ALL
 SELECT 'cast', pg_catalog.format_type(c.castsource, NULL) || ' to ' || pg_catalog.format_type(c.casttarget, NULL), ''
   FROM pg_catalog.pg_cast c

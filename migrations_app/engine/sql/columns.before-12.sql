@@ -5,8 +5,10 @@ SELECT a.attrelid::bigint, a.attname, pg_catalog.format_type(a.atttypid, a.attty
        a.attnum::int,
        CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END IN (
          SELECT o.opcintype FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-          WHERE m.amname = 'btree' AND o.opcdefault)
-       OR t.typtype IN ('e', 'r', 'm', 'c') OR t.typelem <> 0 AS has_equality
+          WHERE m.amname = 'btree' AND o.opcdefault
+         -- these two are compared as text and inet
+         UNION ALL VALUES ('pg_catalog.varchar'::pg_catalog.regtype::oid), ('pg_catalog.cidr'::pg_catalog.regtype::oid))
+       OR t.typtype IN ('e', 'r', 'm', 'c') OR (t.typelem <> 0 AND t.typlen = -1) AS has_equality
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -133,7 +133,8 @@ SELECT 'operator', s.nspname, '', o.oprname || '(' || coalesce(pg_catalog.format
          nullif(o.oprcom, 0)::regoperator::text AS "commutator", nullif(o.oprnegate, 0)::regoperator::text AS "negator",
          o.oprrest::text AS "restrict", o.oprjoin::text AS "join", o.oprcanmerge AS "merges", o.oprcanhash AS "hashes") x)
   FROM pg_catalog.pg_operator o JOIN space s ON s.oid = o.oprnamespace
- WHERE NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::regclass AND m.objid = o.oid)
+ WHERE o.oprcode::oid <> 0 -- a shell stands for a commutator or negator that nobody has made; no dump has it
+   AND NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::regclass AND m.objid = o.oid)
 UNION ALL
 SELECT 'operator class', s.nspname, '', o.opcname || ' using ' || a.amname, 'pg_catalog.pg_opclass'::regclass, o.oid, 0, true, o.opcowner, NULL, NULL,
        (SELECT row_to_json(x) FROM (SELECT pg_catalog.format_type(o.opcintype, NULL) AS "type", o.opcdefault AS "default", pg_catalog.format_type(nullif(o.opckeytype, 0), NULL) AS "key type",

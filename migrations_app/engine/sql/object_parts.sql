@@ -141,7 +141,8 @@ SELECT 'operator', s.nspname, '', o.oprname || '(' || coalesce(pg_catalog.format
        jsonb_build_object('function', o.oprcode, 'returns', pg_catalog.format_type(o.oprresult, NULL), 'commutator', nullif(o.oprcom, 0)::regoperator, 'negator', nullif(o.oprnegate, 0)::regoperator,
          'restrict', o.oprrest, 'join', o.oprjoin, 'merges', o.oprcanmerge, 'hashes', o.oprcanhash)
   FROM pg_catalog.pg_operator o JOIN space s ON s.oid = o.oprnamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::regclass AND m.objid = o.oid)
+ WHERE o.oprcode::oid <> 0 -- a shell stands for a commutator or negator that nobody has made; no dump has it
+   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_operator'::regclass AND m.objid = o.oid)
 UNION ALL
 SELECT 'operator class', s.nspname, '', o.opcname || ' using ' || a.amname, 'pg_catalog.pg_opclass'::regclass, o.oid, 0, true, o.opcowner, NULL, NULL,
        jsonb_build_object('type', pg_catalog.format_type(o.opcintype, NULL), 'default', o.opcdefault, 'key type', pg_catalog.format_type(nullif(o.opckeytype, 0), NULL),
