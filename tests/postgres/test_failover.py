@@ -20,7 +20,7 @@ from tests.postgres import failover_kit
 from tests.postgres.failover_kit import NAME, SECONDS
 from tests.postgres.sync_kit import Pair
 
-_replicated = failover_kit.replicated  # a fixture that stands in the kit
+replicated = failover_kit.replicated  # a fixture that stands in the kit
 _TABLE = "CREATE TABLE notes (id int PRIMARY KEY, note text)"
 
 
