@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..plan import DatabasePlan, Side
 from ..wording import NOTHING, listing, say
 from .context import Context
+from .pool import Unavailable
 
 _PARTITIONS_SINCE = 100000
 # 100 is the oid of the collation "default", which is the database's own.
@@ -21,8 +22,11 @@ def splits_by_text(context: Context, database: DatabasePlan) -> str:
     """Return the sentence that names selected tables whose ranges are of text in the database's own order, or ''."""
     if context.version(Side.SOURCE) < _PARTITIONS_SINCE:
         return NOTHING
-    chosen = {table.oid for table in context.tables(database.source_name)}
-    rows = context.source(database.source_name).execute(_BY_TEXT).fetchall()
+    try:
+        chosen = {table.oid for table in context.tables(database.source_name)}
+        rows = context.source(database.source_name).execute(_BY_TEXT).fetchall()
+    except Unavailable:
+        return NOTHING  # another item says that the database cannot be entered
     names = [str(name) for oid, name in rows if oid in chosen]
     if not names:
         return NOTHING
