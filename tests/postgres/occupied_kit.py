@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.states import steps_for
-from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.fakes import FakeStore, fake_ports
+from tests.postgres.compare_kit import run_steps
 
 
 def choose(plan: Plan, policy: str) -> Plan:
@@ -18,11 +17,8 @@ def choose(plan: Plan, policy: str) -> Plan:
 def migrate(plan: Plan) -> FakeStore:
     ports = fake_ports()
     store = cast(FakeStore, ports.store)
-    cast(FakeControl, ports.control).complete = True
     store.targets.update({one.source_name: one.target_name for one in plan.databases})
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            assert executor.run(step).done
+    run_steps(plan, ports)
     assert all(comparison.equal for comparison in store.comparisons)
     assert ports.ledger.items() == []
     return store

@@ -13,13 +13,11 @@ from typing import cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.states import StepName, steps_for
-from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.fakes import FakeStore, fake_ports
 from tests.folders import public_folder
 from tests.postgres.checks_kit import login
-from tests.postgres.compare_kit import plan_for
+from tests.postgres.compare_kit import plan_for, run_steps
 from tests.servers import Server, server
 
 icu_only = pytest.mark.skipif(platform.machine() != "x86_64", reason="npm's PostgreSQL 18 with ICU is for x86-64 only")
@@ -53,13 +51,8 @@ def dropped(with_icu: Server, target_cluster: Cluster) -> Iterator[None]:
 def migrate(plan: Plan) -> FakeStore:
     ports = fake_ports()
     store = cast(FakeStore, ports.store)
-    cast(FakeControl, ports.control).complete = True
     store.targets.update({one.source_name: one.target_name for one in plan.databases})
-    with Executor(plan, ports) as executor:
-        for step in steps_for(incremental=plan.incremental):
-            if step is not StepName.CHECK:
-                assert executor.run(step).done
-    return store
+    return run_steps(plan, ports)
 
 
 def make(source: Server, options: str) -> None:
