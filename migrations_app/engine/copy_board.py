@@ -101,7 +101,7 @@ class Board(Generic[Building]):
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Stand for sessions that nobody watches, for as long as the block runs."""
+        """Stand for sessions that nobody watches, or not yet, for as long as the block runs."""
         with self._changed:
             self._elsewhere += 1
         try:

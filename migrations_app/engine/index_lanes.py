@@ -108,8 +108,9 @@ class Indexer:
                 session.close()
 
     def _session(self, database: DatabasePlan) -> Connection:
-        session = self._run.sessions.open(Side.TARGET, database.target_name)
-        self._board.watch(session)
+        with self._board.at_work():  # a lane that is refused meanwhile has others to wait for
+            session = self._run.sessions.open(Side.TARGET, database.target_name)
+            self._board.watch(session)
         return session
 
     def _persist(self, unit: IndexUnit, session: Connection | None) -> Connection | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import connect, indexes
 from migrations_app.engine.connect import Sessions
+from migrations_app.engine.copy_board import Board
+from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan, Side
@@ -91,6 +94,38 @@ def test_three_connections_are_enough_for_a_full_migration(
         target_cluster.connect(database.target_name) as target,
     ):
         assert differences(source, target, ignore=["owners", "privileges"]) == []
+
+
+def test_a_lane_that_is_refused_while_the_others_still_log_in_waits_for_them(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(plan, copy_jobs=4)
+    monkeypatch.setattr("migrations_app.engine.lanes.AGAIN_SECONDS", 0.3)
+    ports = fake_ports()
+    store = fakes(ports)[1]
+    (database,) = plan.databases
+    store.targets[database.source_name] = database.target_name
+    refused = threading.Event()
+    ask, log_in = Board.refused, Lane.__init__
+
+    def tell(board: Board[Any]) -> bool:
+        answer = ask(board)
+        refused.set()
+        return answer
+
+    def linger(lane: Lane, *arguments: Any, **more: Any) -> None:
+        log_in(lane, *arguments, **more)
+        assert refused.wait(30), "no lane was refused"
+
+    monkeypatch.setattr(Board, "refused", tell)
+    monkeypatch.setattr(Lane, "__init__", linger)
+    with Executor(plan, ports) as executor:
+        for step in steps_for(incremental=False):
+            if step is not StepName.CHECK:
+                assert executor.run(step).done
+    codes = [code for _, code, _ in store.events]
+    assert codes.count("CONNECT-FULL") == 1, codes
+    assert "RUN-RETRY" not in codes, store.events
 
 
 def test_a_login_that_is_refused_for_a_session_that_is_just_ending_is_tried_again(

@@ -233,10 +233,11 @@ class _Copy:
         if not unit.tables or snapshot is None or (lane and lane.snapshot is snapshot):
             return lane
         self._without(lane)
-        lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
+        with self.board.at_work():  # a lane that is refused meanwhile has others to wait for
+            lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
+            self.board.watch(lane.source, lane.target)
         with self._lock:
             self._lanes.add(lane)
-        self.board.watch(lane.source, lane.target)
         return lane
 
     def _work_on(self, unit: Unit, lane: Lane | None) -> None:
@@ -266,6 +267,8 @@ class _Copy:
         # Under a snapshot that is gone every unit fails, again and again: only another run takes a new one.
         if not self.board.again(unit, error) or self._has_lost_its_snapshot(unit):
             raise error
+        if error.code == "CONNECT-FULL" and self._told_short:
+            return  # that the server is short of connections has been told
         self.store.event(
             "warning", "RUN-RETRY", say("{message} Trying {label} again.", message=error.message, label=unit.label)
         )
