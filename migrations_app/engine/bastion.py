@@ -22,6 +22,7 @@ from .plan import Bastion, Server
 from .wording import say
 
 KEEPALIVE_SECONDS = 15
+_SSH_PORT = 22
 CONNECT_SECONDS = 10
 _WINDOW_BYTES = 16 << 20  # what may be on the way per connection: less would limit a copy over a long distance
 _PACKET_BYTES = 32 << 10
@@ -189,6 +190,39 @@ def _public_key(line: str) -> asyncssh.SSHKey | None:
         return asyncssh.import_public_key(line) if line.strip() else None
     except (asyncssh.KeyImportError, ValueError):
         return None
+
+
+def usable_key(text: str) -> bool:
+    """Say whether a text is a private key that needs no passphrase."""
+    try:
+        asyncssh.import_private_key(text)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError):
+        return False
+    return True
+
+
+_PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+
+
+def known_key(known_hosts: str, host: str, port: int) -> str:
+    """Return the key by which a host is known in lines of OpenSSH's known_hosts; empty when it is not, or revoked.
+
+    Of several kinds of keys the one that OpenSSH would ask for first. Lines that make no sense are passed over.
+    """
+    keys: dict[str, str] = {}
+    revoked = set()
+    for line in known_hosts.splitlines():
+        try:
+            found = asyncssh.import_known_hosts(line).match(host, "", None if port == _SSH_PORT else port)
+        except ValueError:
+            continue
+        for key in found[0]:
+            keys.setdefault(key.get_algorithm(), _line(key))
+        revoked |= {_line(key) for key in found[2]}
+    for kind in _PREFERRED:
+        if kind in keys and keys[kind] not in revoked:
+            return keys[kind]
+    return ""
 
 
 def _line(key: asyncssh.SSHKey) -> str:

@@ -29,6 +29,7 @@ _OPTIONS = ("ca_pem", "client_cert_pem", "client_key_pem", "require_auth", "ssh_
 class EndpointData:
     """What the wizard or a URI says about one side. None keeps what is stored; an empty text removes it.
 
+    `ssh_host_key`: the key of the SSH host, where somebody vouches for it already, as the command line's known hosts.
     `saved_id`: take this saved endpoint, with its secrets, before the other values are looked at.
     """
 
@@ -55,6 +56,7 @@ class EndpointData:
     ssh_user: str | None = None
     ssh_password: str | None = field(default=None, repr=False)
     ssh_private_key: str | None = field(default=None, repr=False)
+    ssh_host_key: str | None = None
     saved_id: uuid.UUID | None = None
     save_as: str = ""
 
@@ -142,6 +144,8 @@ def _store_secrets(endpoint: Endpoint, data: EndpointData) -> None:
             setattr(endpoint, name, "")
     if _bastion_moves(endpoint, data):
         endpoint.ssh_host_key = ""
+    if data.ssh_host_key is not None:
+        endpoint.ssh_host_key = data.ssh_host_key
 
 
 def _take_saved(endpoint: Endpoint, saved_id: uuid.UUID, side: str) -> None:

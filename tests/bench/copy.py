@@ -80,9 +80,7 @@ def run_pipe(there: Field) -> None:
 
 def run_ours(there: Field, *more: str) -> dict[str, float]:
     """Run `task run --mode full`; return the seconds of its steps."""
-    source, target = (there.uri(one, with_password=True) for one in (there.source, there.target))
-    ends = ["--source", source, "--target", target]
-    arguments = ["task", "run", *ends, "--mode", "full", "--json", "--jobs", str(JOBS), *more]
+    arguments = ["task", "run", *there.ends(), "--mode", "full", "--json", "--jobs", str(JOBS), *more]
     done = there.installation.manage(*arguments, timeout=7200)
     if done.returncode:
         raise RuntimeError(f"task run ended with {done.returncode}:\n{done.stderr}\n{done.stdout[-2000:]}")
@@ -294,6 +292,9 @@ def main() -> int:
     parser.add_argument(
         "--tls", action="store_true", help=f"all with sslmode=require, Debian's {DEBIAN_MAJOR} on both sides"
     )
+    parser.add_argument(
+        "--ssh", action="store_true", help="both servers behind an SSH host: sshd here, the peers by `ssh -L`"
+    )
     parser.add_argument("--trace", action="store_true", help="show the target's statements of 0.1 s and longer")
     parser.add_argument("--growth", action="store_true", help="only the narrow table at 1, 2 and 4 times the scale")
     parser.add_argument("--tables", type=int, default=0, metavar="N", help="only so many small tables, phase by phase")
@@ -303,7 +304,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="towpath-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        there = Field(folder, versions, find_pgcopydb(options.pgcopydb), tls=options.tls)
+        there = Field(folder, versions, find_pgcopydb(options.pgcopydb), tls=options.tls, ssh=options.ssh)
         print(f"PostgreSQL {versions[0]} to {versions[1]}, scale {options.scale}, {os.cpu_count()} cores", flush=True)
         try:
             if options.growth:

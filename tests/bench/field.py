@@ -14,6 +14,7 @@ from tests.installation import Installation
 
 from . import memory
 from .binaries import bench_binaries
+from .hop import Hop
 from .workloads import WORKLOADS, fingerprint
 
 JOBS = 2
@@ -32,7 +33,9 @@ _SETTINGS = {
 class Field:
     """Two servers, the tools, and the workload that is in the source now."""
 
-    def __init__(self, folder: Path, majors: tuple[int, int], pgcopydb: str, *, tls: bool = False) -> None:
+    def __init__(
+        self, folder: Path, majors: tuple[int, int], pgcopydb: str, *, tls: bool = False, ssh: bool = False
+    ) -> None:
         self.folder, self.pgcopydb, self.tls = folder, pgcopydb, tls
         more = {**_SETTINGS, **({"ssl": "on"} if tls else {})}
         here, there = map(bench_binaries, majors)
@@ -43,10 +46,11 @@ class Field:
             if tls:
                 _certify(cluster)
             cluster.start()
+        self.hop = Hop(folder / "ssh", [self.source, self.target]) if ssh else None
         self._aside = 0
         self.tools = bench_binaries(max(majors))
         self.pass_file = folder / "pgpass"
-        lines = [f"127.0.0.1:{one.port}:*:postgres:{one.password}\n" for one in (self.source, self.target)]
+        lines = [f"127.0.0.1:{self._port(one)}:*:postgres:{one.password}\n" for one in (self.source, self.target)]
         self.pass_file.write_text("".join(lines))
         self.pass_file.chmod(0o600)
         data = folder / "console"
@@ -95,9 +99,20 @@ class Field:
                     connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
                 connection.execute("CHECKPOINT")
 
-    def uri(self, cluster: Cluster, *, with_password: bool = False) -> str:
-        """Return the address of the workload's database, without its password unless it is asked for."""
-        return cluster.uri("bench", with_password=with_password) + ("?sslmode=require" if self.tls else "")
+    def _port(self, cluster: Cluster) -> int:
+        return self.hop.ports[cluster.port] if self.hop else cluster.port
+
+    def uri(self, cluster: Cluster) -> str:
+        """Return the address of the workload's database for the peers, which find the password in a file."""
+        uri = cluster.uri("bench", with_password=False).replace(f":{cluster.port}/", f":{self._port(cluster)}/")
+        return uri + ("?sslmode=require" if self.tls else "")
+
+    def ends(self) -> list[str]:
+        """Return the options of `task run` that say where both databases are."""
+        options = self.hop.options() if self.hop else []
+        for side, cluster in (("--source", self.source), ("--target", self.target)):
+            options += [side, cluster.uri("bench") + ("?sslmode=require" if self.tls else "")]
+        return options
 
     def call(self, *command: str | Path, **environment: str) -> str:
         """Run a command to its end, as a child whose CPU time counts as the client's."""
@@ -114,6 +129,8 @@ class Field:
 
     def stop(self) -> None:
         """Stop everything."""
+        if self.hop:
+            self.hop.stop()
         self.installation.stop()
         self.source.stop()
         self.target.stop()

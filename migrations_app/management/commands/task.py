@@ -16,6 +16,7 @@ from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...engine.states import WORKED
 from ...models import MigrationTask
 from ..cli import passwords as passwords_cli
+from ..cli import ssh as ssh_cli
 from ..cli import wal as wal_cli
 from ..cli.address import endpoint_from_uri, object_path
 from ..cli.choosing import selection_of
@@ -116,6 +117,7 @@ class Command(BaseCommand):
             "--passfile", default="", help="file with lines host:port:database:user:password, mode 0600"
         )
         passwords_cli.file_argument(parser, "--target-passwords")
+        ssh_cli.arguments(parser)
         parser.add_argument("--name", default="", help="name of the task")
         parser.add_argument(
             "--database",
@@ -203,8 +205,10 @@ class Command(BaseCommand):
     def _run_options(self, options: dict[str, Any]) -> RunOptions:
         if not options["source"] or not options["target"]:
             raise CommandError("Both --source and --target are needed.")
-        source = endpoint_from_uri(options["source"], "source", options["passfile"])
-        target = endpoint_from_uri(options["target"], "target", options["passfile"])
+        source, target = (
+            ssh_cli.behind(endpoint_from_uri(options[side], side, options["passfile"]), options, side)
+            for side in ("source", "target")
+        )
         names = list(dict.fromkeys(options["database"])) or [source.database]
         if "" in names:
             raise CommandError("--database takes the name of a database of the source.")
