@@ -1,0 +1,67 @@
+"""Items about what a target takes of partitions and children by inheritance only otherwise than the source has it."""
+
+from __future__ import annotations
+
+from ..catalog import Table
+from ..mapping import renamed_schemas
+from ..names import qualified, quote
+from ..plan import DatabasePlan, Side
+from ..renaming import Renaming
+from ..sql import query
+from ..wording import count, listing, say
+from .context import Context
+from .layout import USED, other_layouts, target_branches
+from .registry import Finding, Group, failed, item, lines, passed
+from .shape import chosen_tables, table_name
+
+_IDENTITIES_SINCE = 100000
+_NO_OWN_IDENTITY_SINCE = 170000
+
+
+@item(
+    "identity-partitions",
+    "Identity columns of partitions",
+    Group.SELECTION,
+    "From 17 on a partition has its parent's identity columns, and none of its own.",
+    per_database=True,
+)
+def identity_partitions(context: Context, database: DatabasePlan) -> Finding:
+    """List identity columns that partitions have of their own, where the target would not attach such a partition."""
+    found = _own_identities(context, database)
+    if not found:
+        return passed(say("The target takes every identity column of the selected partitions."))
+    return failed(
+        say(
+            "{number} of partitions' own: {names}.",
+            number=count(len(found), "{number} identity column", "{number} identity columns"),
+            names=listing(f"{table_name(table)}.{column}" for table, column in found),
+        ),
+        say(
+            "The target refuses to attach such a partition. Take the identity off on the source: rows that are inserted"
+            " by the parent get its numbers as before, those that are inserted into the partition itself get none any"
+            " more. Or leave the tables out."
+        ),
+        lines(
+            f"ALTER TABLE {qualified(table.schema, table.name)} ALTER COLUMN {quote(column)} DROP IDENTITY;"
+            for table, column in found
+        ),
+    )
+
+
+def _own_identities(context: Context, database: DatabasePlan) -> list[tuple[Table, str]]:
+    source, target = context.version(Side.SOURCE), context.version(Side.TARGET)
+    if not _IDENTITIES_SINCE <= source < _NO_OWN_IDENTITY_SINCE <= target:
+        return []
+    chosen = chosen_tables(context, database)
+    rows = context.source(database.source_name).execute(query("check_identity_partitions")).fetchall()
+    found = [(chosen[int(str(oid))], str(column)) for oid, column in rows if oid in chosen]
+    return [one for one in found if not stands(context, database, one[0])] if found else []
+
+
+def stands(context: Context, database: DatabasePlan, table: Table) -> bool:
+    """Say whether a table of the source is not made: the target's, whatever its layout, is used as it stands there."""
+    if context.plan.selection.existing not in USED or not context.target_exists(database):
+        return False
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    others = {below.oid for one in other_layouts(context, database) for below in (one.table, *one.below)}
+    return table.oid in others or renaming.place((table.schema, table.name)) in target_branches(context, database)
