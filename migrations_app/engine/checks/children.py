@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..catalog import Table
+from ..catalog import Table, read_tables
+from ..layouts import Place
 from ..mapping import renamed_schemas
 from ..names import qualified, quote
 from ..plan import DatabasePlan, Side
@@ -65,3 +66,52 @@ def stands(context: Context, database: DatabasePlan, table: Table) -> bool:
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
     others = {below.oid for one in other_layouts(context, database) for below in (one.table, *one.below)}
     return table.oid in others or renaming.place((table.schema, table.name)) in target_branches(context, database)
+
+
+@item(
+    "moved-fields",
+    "Rows in columns keep their order",
+    Group.SELECTION,
+    "A value that is a row of a table is read by the places of the table's columns.",
+    per_database=True,
+)
+def moved_fields(context: Context, database: DatabasePlan) -> Finding:
+    """List columns of selected tables that hold rows of a child whose columns get other places on the target."""
+    chosen = chosen_tables(context, database)
+    rows = context.source(database.source_name).execute(query("check_moved_fields")).fetchall()
+    holding = [
+        (chosen[int(str(oid))], str(column), (str(schema), str(name)))
+        for oid, column, schema, name in rows
+        if oid in chosen
+    ]
+    alike = _standing_alike(context, database, {child for _, _, child in holding})
+    found = [
+        f"{table_name(table)}.{column} ({'.'.join(child)})" for table, column, child in holding if child not in alike
+    ]
+    if not found:
+        return passed(say("No selected table has rows of another in a column that are read otherwise on the target."))
+    return failed(
+        say(
+            "Columns hold rows of tables whose columns have other places on the target: {names}.", names=listing(found)
+        ),
+        say(
+            "PostgreSQL makes a child with the columns of its parents first, whatever their order was, and reads a row"
+            " by the places: values would get into other fields. Make the child anew on the source with its parents'"
+            " columns first, or leave the tables out."
+        ),
+    )
+
+
+def _standing_alike(context: Context, database: DatabasePlan, children: set[Place]) -> set[Place]:
+    """Return those that the target has already, with their columns in the source's order, and that are used there."""
+    if not children or context.plan.selection.existing not in USED or not context.target_exists(database):
+        return set()
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    here, there = (
+        {(table.schema, table.name): [column.name for column in table.columns] for table in tables}
+        for tables in (
+            context.all_tables(database.source_name),
+            read_tables(context.target(database.target_name), sizes=False),
+        )
+    )
+    return {child for child in children if here.get(child, []) == there.get(renaming.place(child))}
