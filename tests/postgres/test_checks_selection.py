@@ -55,6 +55,20 @@ def test_a_selected_table_that_is_gone_fails(shop: Connection, task: Plan) -> No
     assert check(only(task, "no_schema"), "selection").status == "failed"
 
 
+def test_what_is_left_out_by_a_name_that_is_not_there_is_a_warning(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE here (i int); CREATE TABLE secret (i int)")
+    (database,) = task.databases
+    without = task.selection.choose((database.source_name, "public", "secret"), "")
+    left = replace(task, selection=without.choose((database.source_name, "logs"), ""))
+    result = check(left, "selection")
+    assert (result.status, "not on the source: " in result.found) == ("warning", True)
+    assert result.found.endswith("logs.")
+    shop.execute("CREATE SCHEMA logs")
+    assert check(left, "selection").status == "passed"
+    shop.execute("ALTER TABLE secret RENAME TO moved")
+    assert check(left, "selection").found.endswith("public.secret.")
+
+
 def test_a_selected_database_that_is_gone_fails(task: Plan) -> None:
     gone = DatabasePlan(source_name="gone", target_name="gone")
     result = check(replace(task, databases=(gone,), selection=Selection.everything()), "selection")

@@ -12,7 +12,7 @@ from migrations_app.management.cli.choosing import selection_of
 
 
 def options(**more: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"include": [], "structure_only": [], "map_schema": [], "map_database": []}
+    empty: dict[str, Any] = {"include": [], "exclude": [], "structure_only": [], "map_schema": [], "map_database": []}
     return {
         **empty,
         "without_foreign_keys": False,
@@ -69,6 +69,29 @@ def test_structure_can_be_added_to_what_is_included() -> None:
     chosen = selection_of(options(include=["public.t"], structure_only=["public.parent"]), ["d"], {"d": "e"})
     assert [chosen.mode("d", "public", name) for name in ("t", "parent", "x")] == ["data", "structure", ""]
     assert chosen.target_name("d") == "e"
+
+
+def test_what_is_excluded_stays_behind() -> None:
+    chosen = selection_of(options(exclude=["logs", 'public."T.1"', "logs.x"]), ["one", "two"], {})
+    for database in ("one", "two"):
+        modes = [chosen.mode(database, *path) for path in (("logs", "x"), ("public", "T.1"), ("public", "t"), ("new",))]
+        assert modes == ["", "", "data", "data"]
+    chosen = selection_of(options(include=["public"], exclude=["public.t"]), ["d"], {})
+    assert [chosen.mode("d", "public", name) for name in ("t", "x")] == ["", "data"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"include": ["a.t"], "exclude": ["a.t"]}, "--exclude a.t contradicts --include a.t"),
+        ({"structure_only": ["a.t"], "exclude": ["a"]}, "--exclude a contradicts --structure-only a.t"),
+        ({"include": ["sales"], "exclude": ["sale.secret"]}, "--exclude sale.secret leaves nothing out"),
+        ({"exclude": ["a.b.c"]}, "Not an object name"),
+    ],
+)
+def test_an_exclusion_that_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        selection_of(options(**given), ["d"], {})
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,25 @@ def selection(context: Context) -> Finding:
         )
     known = context.databases(Side.SOURCE)
     missing = [plan.source_name for plan in context.plan.databases if plan.source_name not in known]
+    unknown: list[str] = []
     tables = 0
     for plan in context.plan.databases:
         if plan.source_name in known:
-            missing += _missing(context, plan.source_name)
+            missing += _missing(context, plan.source_name, wanted=True)
+            unknown += _missing(context, plan.source_name, wanted=False)
             tables += len(context.tables(plan.source_name))
     if missing:
         return failed(
             say("The source no longer has {names}.", names=listing(missing)),
             say("Go back to the objects step, refresh the tree and select again."),
+        )
+    if unknown:
+        return warning(
+            say("What is left out by name is not on the source: {names}.", names=listing(unknown)),
+            say(
+                "What was renamed there, or is spelt otherwise, is migrated. Leave it out by the name that it has, "
+                "unless it is gone."
+            ),
         )
     if not tables:
         return warning(
@@ -58,7 +68,8 @@ def selection(context: Context) -> Finding:
     )
 
 
-def _missing(context: Context, database: str) -> list[str]:
+def _missing(context: Context, database: str, *, wanted: bool) -> list[str]:
+    """Return what the source lacks of the objects that are selected by their names, or else left out by them."""
     rows = context.source(database).execute(query("inventory_schemas")).fetchall()
     schemas = {str(row[0]) for row in rows}
     relations = {
@@ -66,8 +77,8 @@ def _missing(context: Context, database: str) -> list[str]:
         for schema, name in context.source(database).execute(query("check_relations")).fetchall()
     }
     missing = []
-    for rule, wanted in context.plan.selection.rules.items():
-        if not wanted or len(rule) < 2 or rule[0] != database:
+    for rule, moves in context.plan.selection.rules.items():
+        if bool(moves) is not wanted or len(rule) < 2 or rule[0] != database:
             continue
         gone = rule[1] not in schemas if len(rule) == 2 else (rule[1], rule[2]) not in relations
         if gone:

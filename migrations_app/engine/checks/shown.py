@@ -165,33 +165,6 @@ def _made_ordinary(table: str, column: str, parent: str) -> str:
 
 
 @item(
-    "moved-fields",
-    "Rows in columns keep their order",
-    Group.SELECTION,
-    "A value that is a row of a table is read by the places of the table's columns.",
-    per_database=True,
-    sides=ON_SOURCE,
-)
-def moved_fields(context: Context, database: DatabasePlan) -> Finding:
-    """List columns of selected tables that hold rows of a child whose columns have other places on the target."""
-    chosen = chosen_tables(context, database)
-    rows = context.source(database.source_name).execute(query("check_moved_fields")).fetchall()
-    found = [f"{table_name(chosen[int(str(oid))])}.{column} ({child})" for oid, column, child in rows if oid in chosen]
-    if not found:
-        return passed(say("No selected table has rows of another in a column that are read otherwise on the target."))
-    return failed(
-        say(
-            "Columns hold rows of tables whose columns have other places on the target: {names}.", names=listing(found)
-        ),
-        say(
-            "PostgreSQL makes a child with the columns of its parents first, whatever their order was, and reads a row"
-            " by the places: values would get into other fields. Make the child anew on the source with its parents'"
-            " columns first, or leave the tables out."
-        ),
-    )
-
-
-@item(
     "money-columns",
     "Money is shown alike",
     Group.SELECTION,

@@ -26,8 +26,27 @@ def selection_of(options: dict[str, Any], names: list[str], targets: dict[str, s
             selection = selection.choose((name, *path), "data")
         for text in options["structure_only"]:
             selection = selection.choose((name, *object_path(text)), "structure")
+        selection = _leave_out(selection, name, options)
     targets = targets | {_known(old, names): new for _, old, new in _names(options["map_database"])}
     return replace(selection, targets=targets, schema_targets=_schemas(options["map_schema"], names))
+
+
+def _leave_out(selection: Selection, database: str, options: dict[str, Any]) -> Selection:
+    """Return the selection without what --exclude names.
+
+    Raises CommandError when another option wants a part of it, and when nothing of it was wanted: a name misspelt.
+    """
+    left = selection
+    for text in options["exclude"]:
+        path = object_path(text)
+        for option in ("include", "structure_only"):
+            for other in options[option]:
+                if object_path(other)[: len(path)] == path:
+                    raise CommandError(f"--exclude {text} contradicts --{option.replace('_', '-')} {other}.")
+        if not selection.mode(database, *path):
+            raise CommandError(f"--exclude {text} leaves nothing out: it is in nothing that --include names.")
+        left = left.choose((database, *path), "")
+    return left
 
 
 def _names(texts: list[str]) -> list[tuple[str, str, str]]:

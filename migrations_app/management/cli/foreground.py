@@ -17,7 +17,7 @@ from django.db import connection
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
-from ...models import MigrationTask
+from ...models import CheckItem, MigrationTask
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
 from .wal import WalOptions, give_budget
@@ -94,8 +94,18 @@ class ForegroundRun:
             print_check(task, self.err)
         if task.status != Status.CHECK_PASSED:
             return self._end(task)
+        if self._excludes_what_is_not_there():
+            self.err.write("Not started: --exclude names what the source does not have.\n")
+            self._end(task)
+            return CHECK_FAILED
         services.start_task(task_id=self.task_id, actor=None)
         return self.drive()
+
+    def _excludes_what_is_not_there(self) -> bool:
+        """Say so of a misspelt --exclude, at which nobody looks here: what was meant would be migrated."""
+        if False not in self.options.selection.rules.values():
+            return False
+        return CheckItem.objects.filter(task__pk=self.task_id, code="selection", status="warning").exists()
 
     def drive(self) -> int:
         """Drive the started task until it ends, then print the report. Returns the exit code."""

@@ -148,6 +148,7 @@ class Command(BaseCommand):
     @staticmethod
     def _selection_arguments(parser: argparse.ArgumentParser) -> None:
         for option, metavar, text in (
+            ("--exclude", "SCHEMA[.TABLE]", "leave this out of what is migrated; repeatable"),
             ("--structure-only", "SCHEMA[.TABLE]", "make this without its rows; repeatable"),
             ("--map-schema", "[DB.]OLD=NEW", "name of a schema on the target; repeatable"),
             ("--map-database", "OLD=NEW", "name of a database on the target; repeatable"),
