@@ -237,7 +237,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"marks": {"()": "migrations_app.log_marks.TaskMarks"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(marks)s%(message)s"}},
+    "formatters": {
+        "line": {
+            "class": "migrations_app.log_marks.OneLine",
+            "format": "%(asctime)s %(levelname)s %(name)s %(marks)s%(message)s",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["marks"]}},
     "root": {"handlers": ["console"], "level": env.text("TOWPATH_LOG_LEVEL", "INFO")},
     "loggers": {"django_q": {"level": "WARNING"}, "django-q": {"level": "WARNING"}},

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from .engine.wording import one_line
 
 _marks = {"task": "", "step": "", "action": ""}
 
@@ -16,6 +19,18 @@ class TaskMarks(logging.Filter):
         """Let every record pass, marked."""
         record.marks = "".join(f"{name}={value} " for name, value in _marks.items() if value)
         return True
+
+
+class OneLine(logging.Formatter):
+    """Write each record's message on one line: names that servers told cannot begin a line, or move a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line of a record without what it tells of an error."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Return the lines of an error."""
+        return "\n".join(one_line(line) for line in super().formatException(ei).split("\n"))
 
 
 @contextmanager

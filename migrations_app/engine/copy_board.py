@@ -24,7 +24,6 @@ TRIES = 3
 Building = TypeVar("Building")
 _BACK_OFF_SECONDS = (1.0, 5.0)
 _WAIT_SECONDS = (0.5, 2.0, 5.0)
-_LONGEST_PAUSE_SECONDS = 30.0
 _SHORT_SECONDS = 15.0
 
 
@@ -195,18 +194,21 @@ class Board(Generic[Building]):
             self._changed.notify_all()
 
     def again(self, unit: Unit, error: EngineError) -> bool:
-        """Put a unit back after a failure that may pass; says False when it has had its tries.
+        """Put a unit back after a failure that may pass; says False when it has had its tries, or the copy has.
 
         Nothing else is handed out for a moment either, longer with each failure in a row: a server that is away must
-        not meet every unit in turn.
+        not meet every unit in turn. When nothing has come of that a few times, and no unit is under way, the run has to
+        end: whoever runs it tells of the outage, and for how long it is tried again.
         """
         with self._changed:
             self._running -= 1
-            if not error.retryable or unit.tries + 1 >= TRIES:
+            now = time.monotonic()
+            if now >= self._paused_until:  # those that break together, or meet the server together, count once
+                self._paused_until = now + _BACK_OFF_SECONDS[0] * 2.0**self._failed_in_a_row
+                self._failed_in_a_row += 1
+            hopeless = self._failed_in_a_row >= TRIES and not self._running
+            if not error.retryable or unit.tries + 1 >= TRIES or hopeless:
                 return False
-            now, pause = time.monotonic(), _BACK_OFF_SECONDS[0] * 2.0**self._failed_in_a_row
-            self._failed_in_a_row += 1
-            self._paused_until = now + min(pause, _LONGEST_PAUSE_SECONDS)
             unit.not_before = now + _BACK_OFF_SECONDS[unit.tries]
             unit.tries += 1
             self._ready.append(unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from .errors import EngineError
 from .outcome import Run
@@ -25,6 +26,7 @@ class Waits:
         self._tries = 0
         self._finished = 0
         self._since = time.monotonic()
+        self._failing_at = datetime.now(UTC)
 
     def may_go_on(self, error: EngineError) -> bool:
         """Say whether the copy can be tried again under the same snapshots, and something would be lost otherwise."""
@@ -50,6 +52,8 @@ class Waits:
     def wait(self, error: EngineError) -> None:
         """Tell why, wait a moment, longer each time, and have the tables copied again that a crash empties."""
         self._tries += 1
+        if self._tries == 1:
+            self._failing_at = datetime.now(UTC)
         if self._tries in (1, 3) or self._tries % _TOLD_EVERY == 0:
             self._run.ports.store.event(
                 "warning",
@@ -59,6 +63,8 @@ class Waits:
                     message=error.message,
                 ),
             )
+        said = say("waiting since {at}: {message}", at=f"{self._failing_at:%H:%M:%S} UTC", message=error.message)
+        self._run.ports.store.step_progress(0, 1, said)
         self._run.ports.control.sleep(min(2.0 ** min(self._tries, 8), _LONGEST_PAUSE_SECONDS))
         for database in self._run.databases():
             self._run.ports.store.save_tables(

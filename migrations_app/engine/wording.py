@@ -7,10 +7,13 @@ the template. What comes from a server is a value and never a template, so it is
 
 from __future__ import annotations
 
+import contextlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
@@ -36,6 +39,30 @@ class Sentence(str):
 def printable(text: str, limit: int = 300) -> str:
     """Return a server's words fit for a page or a log: one line, no control characters, cut at `limit`."""
     return "".join(ch if ch.isprintable() else " " for ch in text[:limit]).strip()
+
+
+def one_line(text: str) -> str:
+    """Return text with line breaks, control and other invisible characters as escapes: for terminals, logs, files."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(char) if unicodedata.category(char) in _INVISIBLE else char for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def in_lines(english: str, data: Any) -> list[str]:
+    """Return the lines of an English text whose data (`how`) is known, None if not: a value never begins a line."""
+    text = one_line(english)
+    if data is not None:
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # written by another version
+            text = retell(changed(data, _within_line))
+    return [one_line(line) for line in text.split("\n")]
+
+
+def _within_line(value: str) -> str:
+    return value if value == "\n" else one_line(value)  # the one value by which we begin lines ourselves
 
 
 def template(text: str) -> str:

@@ -7,7 +7,6 @@ writes one at its end, with what the services said meanwhile.
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +19,7 @@ from django.db import transaction
 
 from .. import clock
 from ..audit_seal import seal
-from ..engine.wording import Sentence, as_data, rewritten, template, together
+from ..engine.wording import Sentence, as_data, one_line, rewritten, template, together
 from ..engine.wording import say as sentence
 from ..models import AuditAsked, AuditEntry, AuditHead, MigrationTask
 
@@ -31,7 +30,6 @@ _LONGEST_ANSWER = timedelta(minutes=5)  # the web server gives none more than on
 _UNANSWERED = template(
     "The process that answered this was ended before it was done; the task's history tells whether it took effect."
 )
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 @dataclass
@@ -175,12 +173,3 @@ def _words(message: str) -> dict[str, Any]:
     """Return what the message was made from, if it is told whole and on one line too."""
     whole = isinstance(message, Sentence) and len(one_line(message)) <= _LONGEST_MESSAGE
     return as_data(message=rewritten(message, one_line)) if whole and isinstance(message, Sentence) else {}
-
-
-def one_line(text: str) -> str:
-    """Return text with line breaks, control and other invisible characters as escapes."""
-    return "".join(_escaped(char) if unicodedata.category(char) in _INVISIBLE else char for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()

@@ -95,6 +95,27 @@ def test_a_copy_waits_for_a_server_without_a_connection_left(
     breakable.assert_whole()
 
 
+@pytest.mark.fault("C1", "target stopped in the copy and kept away: the run ends for a retry that is told")
+def test_a_target_that_stays_away_in_the_copy_ends_the_run_for_a_retry(
+    breakable: Scene, record_property: Record
+) -> None:
+    breakable.at("source", "".join(f"CREATE TABLE t{n} AS SELECT 1 AS a; " for n in range(60)))
+    with slowed(breakable, 200_000) as (driver, proxies):
+        driver.until_step(COPY)
+        driver.until(lambda: proxies["target"].passed[Way.TO_SERVER] > 200_000, "rows on their way")
+        breakable.target.stop()
+        away = time.monotonic()
+        failure = driver.until(lambda: driver.failures, "the end of the run", 60)[0]
+        record_property("seen", f"{failure.code} after {failure.at - away:.1f} s: {failure.message}")
+        breakable.target.start()
+        for proxy in proxies.values():
+            proxy.rate = 0
+        driver.until_in_sync(120)
+    assert failure.step is COPY
+    assert all(one.retryable for one in driver.failures)
+    breakable.assert_whole()
+
+
 @pytest.mark.fault("C3", "the tablespace of the target's database full in an index build, then given room")
 def test_a_disk_that_is_full_in_an_index_build_is_told_and_taken_up_again(
     breakable: Scene, record_property: Record

@@ -54,6 +54,7 @@ def test_a_copy_without_sync_outlives_the_target(
         before = breakable.at("target", FILES % ",".join(kept))
         breakable.target.stop(how)
         driver.until(lambda: driver.told("COPY-WAITS"), "the copy waiting", 60)
+        driver.until(lambda: driver.store.steps[-1][2].startswith("waiting since "), "the wait on the page", 60)
         breakable.target.start()
         for proxy in proxies.values():
             proxy.rate = 0

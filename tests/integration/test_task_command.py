@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from migrations_app.engine.wording import as_data, say, together
 from migrations_app.management.cli.output import print_check
 from migrations_app.management.commands.task import Command
 from migrations_app.models import MigrationTask
@@ -34,6 +35,10 @@ def left() -> MigrationTask:
     return made
 
 
+def _difference(name: str, keys: list[str] | None = None) -> dict[str, Any]:
+    return {"schema": "s", "name": name, "verdict": "differs", "sample_keys": keys or [], "reason": ""}
+
+
 def test_what_a_cancelled_task_left_is_listed_with_the_statement_that_removes_it() -> None:
     said, _ = task("show", str(left().pk))
     assert "left on the source: 1\n    Slot towpath_ab12cd34_16400 in shop\n" in said
@@ -49,8 +54,7 @@ def test_what_is_left_is_told_to_scripts_too() -> None:
 
 def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
     made = factories.task(status="check_failed")
-    comparison = {"schema": "s", "name": "\x1b[2J", "verdict": "differs", "sample_keys": ["\x9b1m"], "reason": ""}
-    factories.comparison(made, equal=False, differences=[comparison])
+    factories.comparison(made, equal=False, differences=[_difference("\x1b[2J", keys=["\x9b1m"])])
     said, _ = task("show", str(made.pk))
     assert "s.\\x1b[2J: differs" in said
     assert all(char.isprintable() for line in said.split("\n") for char in line)
@@ -60,7 +64,53 @@ def test_a_check_prints_nothing_that_a_terminal_would_obey() -> None:
     made, out = factories.task(status="check_failed"), StringIO()
     factories.check_item(made, "keys", "failed", found="Table \x1b]0;x\x07 has no key.\nNor has \u202eyek.")
     print_check(made, out)
-    assert "Table \\x1b]0;x\\x07 has no key.\nNor has \\u202eyek." in out.getvalue()
+    assert "Table \\x1b]0;x\\x07 has no key.\\nNor has \\u202eyek.\n" in out.getvalue()
+
+
+def test_a_name_never_begins_a_line_of_a_check_and_our_own_lines_stay() -> None:
+    made, out = factories.task(status="check_failed"), StringIO()
+    first = say("Table {table} has no key.", table="t\n  PASSED  all")
+    found = together([first, say("Column {column} neither.", column="c\t\n")], by="\n")
+    words, hint = as_data(found=found), "Give it one.\nOr leave it."
+    factories.check_item(made, "keys", "failed", found=str(found), words=words, hint=hint, sql="ALTER\nTABLE \x1b[2J;")
+    print_check(made, out)
+    _, *lines, last = out.getvalue().splitlines()
+    assert lines == [
+        "          Column c\\t\\n neither.",
+        "          Give it one.\\nOr leave it.",
+        "          ALTER",
+        "          TABLE \\x1b[2J;",
+    ]
+    assert out.getvalue().splitlines()[0].endswith(": Table t\\n  PASSED  all has no key.")
+    assert last == "  check: 1 failed, 0 warnings, 0 passed"
+
+
+def test_a_name_never_begins_a_line_of_a_report() -> None:
+    made = factories.running_task("sync", status="failed")
+    words = say("{table} is gone.", table="s.t\n  comparison of shop: equal")
+    MigrationTask.objects.filter(pk=made.pk).update(
+        name="odd\nname", error_code="DST-ERROR", error_message=words, error_hint="", words=as_data(error_message=words)
+    )
+    factories.comparison(made, equal=False, differences=[_difference("t\r\n\u202e")])
+    said, _ = task("show", str(made.pk))
+    lines = said.split("\n")
+    assert lines[1].startswith("odd\\nname  failed")
+    assert "  DST-ERROR: s.t\\n  comparison of shop: equal is gone." in lines
+    assert any(line.endswith("s.t\\r\\n\\u202e: differs  ") for line in lines)
+
+
+def test_the_list_has_one_line_for_each_task_whatever_it_is_called() -> None:
+    for name in ("one\ntwo", "\x1b[1Athree"):
+        MigrationTask.objects.filter(pk=factories.task().pk).update(name=name)
+    lines = task("list")[0].splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_refusal_is_one_line_that_a_terminal_does_not_obey() -> None:
+    with pytest.raises(CommandError) as refused:
+        task("drop", str(factories.running_task("sync").pk), 's."t\n\x1b[2J"."u"')
+    assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize(

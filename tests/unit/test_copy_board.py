@@ -104,19 +104,47 @@ def test_an_interruption_wins_over_waiting() -> None:
         made.take()
 
 
-def test_a_server_that_is_away_does_not_meet_every_unit_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> tuple[Board[str], list[float]]:
+    """A board with many units, and the time, which passes only while somebody waits for a unit."""
     clock = [100.0]
     monkeypatch.setattr(copy_board.time, "monotonic", lambda: clock[0])
     made = board([Unit(database=SHOP) for _ in range(50)])
     monkeypatch.setattr(made._changed, "wait", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-    taken = []
-    for _ in range(5):
-        unit = made.take()
-        assert unit
-        taken.append(clock[0])
-        assert made.again(unit, ConnectionLost("cut"))
-    pauses = [later - earlier for earlier, later in itertools.pairwise(taken)]
-    assert pauses == [1, 2, 4, 8]
+    return made, clock
+
+
+def taken(made: Board[str]) -> Unit:
+    unit = made.take()
+    assert unit
+    return unit
+
+
+def test_a_server_that_is_away_ends_the_run_instead_of_meeting_every_unit_in_turn(
+    clocked: tuple[Board[str], list[float]],
+) -> None:
+    made, clock = clocked
+    times, answers = [], []
+    for _ in range(TRIES):
+        unit = taken(made)
+        times.append(clock[0])
+        answers.append(made.again(unit, ConnectionLost("cut")))
+    assert answers == [True] * (TRIES - 1) + [False]
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == [1, 2]
+
+
+def test_units_that_break_together_count_as_one_failure(clocked: tuple[Board[str], list[float]]) -> None:
+    made, clock = clocked
+    units = [taken(made) for _ in range(5)]
+    assert all(made.again(unit, ConnectionLost("cut")) for unit in units)
+    taken(made)
+    assert clock[0] == 101
+
+
+def test_the_run_goes_on_while_another_unit_is_under_way(clocked: tuple[Board[str], list[float]]) -> None:
+    made, _ = clocked
+    taken(made)
+    assert all(made.again(taken(made), ConnectionLost("cut")) for _ in range(2 * TRIES))
 
 
 def test_a_unit_that_went_well_ends_the_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 
-from migrations_app.log_marks import TaskMarks, at_step, marked
+from migrations_app.log_marks import OneLine, TaskMarks, at_step, marked
 
 
 def _marks() -> str:
@@ -23,3 +24,18 @@ def test_a_line_outside_of_a_task_has_no_marks() -> None:
     with marked(task="7", action="check"):
         pass
     assert _marks() == ""
+
+
+def test_what_a_server_said_stays_on_its_line_of_the_log_and_moves_no_terminal() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "read %s", ("t\n2026 ERROR forged\x1b[2J",), None)
+    assert OneLine("%(message)s").format(record) == "read t\\n2026 ERROR forged\\x1b[2J"
+
+
+def test_the_lines_of_an_error_stay_lines_of_the_log() -> None:
+    try:
+        raise ValueError("no \x1b[2Jkey")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "it failed", (), sys.exc_info())
+    first, second, *_, last = OneLine("%(message)s").format(record).split("\n")
+    assert (first, second) == ("it failed", "Traceback (most recent call last):")
+    assert last == "ValueError: no \\x1b[2Jkey"

@@ -17,6 +17,7 @@ from django.db import connection
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
 from ...engine.states import Status
+from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
@@ -187,7 +188,7 @@ class ForegroundRun:
             self._complete_pressed = True
         except services.Refused as refusal:
             if selectors.aside(task).quarantined_count:  # nothing here settles that: somebody has to decide
-                self.err.write(f"{refusal.message}\n")
+                self.err.write(f"{one_line(refusal.message)}\n")
                 self._given_up = FAILED
                 runner.stop_all()
 

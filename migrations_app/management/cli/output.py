@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ...engine.ports import SET_ASIDE
 from ...engine.selection import Selection
 from ...engine.source_setup import age
 from ...engine.states import Status
+from ...engine.wording import in_lines, one_line
 from ...models import CheckItem, ComparisonResult, Event, MigrationTask, TableCopy
 
 
@@ -25,18 +27,20 @@ class Out(Protocol):
 
 
 class _Visible:
-    """Writes what a terminal would obey, such as an escape sequence in a table's name, as text; lines stay lines."""
+    """Writes each text as one line, and what a terminal would obey, such as an escape sequence in a name, as text."""
 
     def __init__(self, out: Out) -> None:
         self._out = out
 
     def write(self, text: str, /) -> Any:
-        """Print, control and invisible characters as escapes."""
-        return self._out.write("\n".join(_visible(line) for line in text.split("\n")))
+        """Print one line, control and invisible characters as escapes."""
+        return self._out.write(one_line(text.removesuffix("\n")) + "\n")
 
 
-def _visible(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def _indented(lines: Iterable[str], depth: int, out: Out) -> None:
+    """Print lines that belong together, such as those of a statement, all equally deep."""
+    for line in lines:
+        out.write(f"{' ' * depth}{line}\n")
 
 
 _RATES = ("rows_per_second", "applied_bytes_per_second", "wal_bytes_per_second")
@@ -174,7 +178,8 @@ def print_report(task: MigrationTask, out: Out) -> None:
     """Print the report for people."""
     out = _Visible(out)
     data = report(task)
-    out.write(f"\n{data['name']}  {data['status']}  {data['id']}\n")
+    out.write("\n")
+    out.write(f"{data['name']}  {data['status']}  {data['id']}\n")
     for step in data["steps"]:
         seconds = f"{step['seconds']:8.1f} s" if step["seconds"] is not None else "         –"
         out.write(f"  {step['name']:<10}{step['state']:<9}{seconds}  {step['note']}\n")
@@ -195,7 +200,9 @@ def print_report(task: MigrationTask, out: Out) -> None:
     if task.status == Status.CANCELLED:
         print_left(task, out)
     if data["error"]:
-        out.write(f"  {data['error']['code']}: {data['error']['message']}\n  {data['error']['hint']}\n")
+        first, *more = in_lines(data["error"]["message"], task.words.get("error_message"))
+        out.write(f"  {data['error']['code']}: {first}\n")
+        _indented([*more, *in_lines(data["error"]["hint"], task.words.get("error_hint"))], 2, out)
     print_conflict(task, out)
     _print_tables(task, data, out)
 
@@ -236,10 +243,9 @@ def print_left(task: MigrationTask, out: Out) -> None:
         if lines:
             out.write(f"  left on the {side}: {len(lines):,}\n")
         for line in lines[:50]:
-            place = f" in {_visible(line['database'])}" if line["database"] else ""
-            out.write(f"    {line['kind']} {_visible(line['name'])}{place}\n")
-            for text in line["removal"].split("\n") if line["removal"] else ():
-                out.write(f"      {text}\n")
+            place = f" in {line['database']}" if line["database"] else ""
+            out.write(f"    {line['kind']} {line['name']}{place}\n")
+            _indented(line["removal"].split("\n") if line["removal"] else (), 6, out)
         if len(lines) > 50:
             out.write(f"    … and {len(lines) - 50:,} more; --json lists all\n")
 
@@ -268,7 +274,7 @@ def _print_drift(view: selectors.DriftView, out: Out) -> None:
     for line in view.lines:
         out.write(f"    {line.what}: {line.name}: {line.old} <-> {line.new}\n")
     for statement in view.statements:
-        out.write(f"    {statement};\n")
+        _indented(f"{statement};".split("\n"), 4, out)
     if view.doubt:
         out.write(f"  {view.doubt}\n")
 
@@ -292,8 +298,7 @@ def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
             out.write(f"    {note['object']}: {note['what']}\n")
             if note["words"]:
                 out.write(f"      the target said: {note['words']}\n")
-            for text in note["statement"].splitlines()[:10]:
-                out.write(f"      {text}\n")
+            _indented(note["statement"].splitlines()[:10], 6, out)
 
 
 def print_check(task: MigrationTask, out: Out) -> None:
@@ -306,10 +311,11 @@ def print_check(task: MigrationTask, out: Out) -> None:
             alike.setdefault((item.status, item.found, item.hint, item.sql), []).append(item)
     for (status, found, hint, sql), group in alike.items():
         first, *others = (f"{item.title} [{item.database}]" if item.database else item.title for item in group)
-        out.write(f"  {status.upper():<8}{first}: {found}\n")
-        for line in [hint, *sql.splitlines()]:
-            if line:
-                out.write(f"          {line}\n")
+        words = group[0].words
+        said, *more = in_lines(found, words.get("found"))
+        out.write(f"  {status.upper():<8}{first}: {said}\n")
+        told = [*more, *in_lines(hint, words.get("hint")), *sql.split("\n")]
+        _indented((line for line in told if line), 10, out)
         if others:
             out.write(f"          The same holds for {len(others)} more: {'; '.join(others)}\n")
     counts = {status: sum(1 for item in items if item.status == status) for status in ("failed", "warning", "passed")}
@@ -334,7 +340,7 @@ def progress_line(task: MigrationTask) -> str:
     view = selectors.held(task)
     if view is not None and view.long:
         parts.append(f"snapshot held {age(int(view.seconds))}")
-    return _visible(" · ".join(parts))
+    return one_line(" · ".join(parts))
 
 
 def told_since(task_id: str, last: int) -> tuple[int, list[str]]:
@@ -344,7 +350,7 @@ def told_since(task_id: str, last: int) -> tuple[int, list[str]]:
     """
     events = Event.objects.filter(task__pk=task_id, pk__gt=last).order_by("pk")
     lines = [
-        _visible(f"ERROR {event.code}: {event.message}")
+        one_line(f"ERROR {event.code}: {event.message}")
         for event in events
         if event.level == "error" and not event.to_status
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import services
+from ...engine.wording import one_line
 
 
 class Command(BaseCommand):
@@ -49,4 +50,4 @@ class Command(BaseCommand):
 
 def _title(entry: Any) -> str:
     place = f" in {entry.region}" if entry.region else ""
-    return f"{entry.kind} {entry.external_id}{place}"
+    return one_line(f"{entry.kind} {entry.external_id}{place}")

@@ -14,6 +14,7 @@ from ... import runner, selectors, services
 from ...checks import COMMAND_LINE
 from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
 from ...engine.states import WORKED
+from ...engine.wording import one_line
 from ...models import MigrationTask
 from ..cli import passwords as passwords_cli
 from ..cli import ssh as ssh_cli
@@ -193,7 +194,9 @@ class Command(BaseCommand):
         try:
             code = self._do(options)
         except services.Refused as refused:
-            raise CommandError(refused.message) from refused
+            raise CommandError(one_line(refused.message)) from refused
+        except CommandError as error:
+            raise CommandError(one_line(str(error)), returncode=error.returncode) from error
         if code:
             raise SystemExit(code)
 
@@ -295,7 +298,7 @@ class Command(BaseCommand):
             )
             return 0
         for task in tasks:
-            self.stdout.write(f"{task.pk}  {task.name}: {progress_line(task)}")
+            self.stdout.write(one_line(f"{task.pk}  {task.name}: {progress_line(task)}"))
         if not tasks:
             self.stdout.write("No tasks yet. Create one: manage.py task create --source URI --target URI")
         return 0
@@ -331,7 +334,7 @@ class Command(BaseCommand):
         task = _find(options["id"])
         if options["choice"] is None:
             if not print_conflict(task, self.stdout):
-                self.stdout.write(f"{task.name}: no changed table and no conflict stopped this task.")
+                self.stdout.write(f"{one_line(task.name)}: no changed table and no conflict stopped this task.")
             return 0
         self._say(CHOICES[options["choice"]](task_id=task.pk, actor=None))
         if task.foreground:
@@ -369,7 +372,7 @@ class Command(BaseCommand):
         return self._say(wal_cli.change_budget(_find(options["id"]), options))
 
     def _say(self, task: MigrationTask) -> int:
-        self.stdout.write(f"{task.name}: {progress_line(task)}")
+        self.stdout.write(one_line(f"{task.name}: {progress_line(task)}"))
         return 0
 
     def _said_or_json(self, task: MigrationTask, options: dict[str, Any]) -> int:
