@@ -282,6 +282,8 @@ class Note:
         where = ".".join(part for part in (self.schema, self.table or (self.name if self.schema else "")) if part)
         if self.table and self.name:
             return say("{kind} {name} on {where}", kind=noun(self.kind), name=self.name, where=where)
+        if self.kind == "default privileges" and self.schema:  # what they are for is no name inside the schema
+            return say("{kind} {name} in schema {schema}", kind=noun(self.kind), name=self.name, schema=self.schema)
         return say("{kind} {name}", kind=noun(self.kind), name=where or self.name)
 
 

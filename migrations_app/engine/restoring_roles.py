@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import psycopg
 
 from .causes import SETTING, cause_of, refusal
@@ -14,6 +17,7 @@ from .plan import Side
 from .ports import Kind, LedgerItem, Note
 from .roles import (
     Found,
+    Membership,
     RolesPlan,
     Statement,
     create_statement,
@@ -31,6 +35,7 @@ from .wording import count, say
 SERVER = ""
 """Notes of this database are about the target server as a whole."""
 _SAME_NAME = "42710"
+_GIVEN_BY_THE_SERVER_SINCE = 160000
 
 
 def restore_roles(run: Run) -> RolesPlan | None:
@@ -53,9 +58,12 @@ def restore_roles(run: Run) -> RolesPlan | None:
         for role in plan.created:
             for statement in further_statements(role):
                 notes += _run_one(run, target, statement)
+        own = _own_memberships(run, target, plan)
         for one in plan.memberships:
-            notes += _run_one(run, target, membership_statement(one, target.info.server_version))
-        _join(run, target, {role.name for role in plan.created})
+            given = own.get(one.role, one) if one.member == run.plan.target.user else one
+            if given.inherit or given.become or given.admin:
+                notes += _run_one(run, target, membership_statement(given, target.info.server_version))
+        _join(run, target, {role.name for role in plan.created}, own)
     _tell(run, plan, notes)
     return plan
 
@@ -144,14 +152,38 @@ def _note(statement: Statement, error: psycopg.Error) -> Note:
     )
 
 
-def _join(run: Run, target: Connection, names: set[str]) -> None:
-    """Let our account act for the new roles; a superuser can do that anyway."""
+def _ordinary(target: Connection) -> bool:
     row = target.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
-    if row and row[0]:
+    return not (row and row[0])
+
+
+def _own_memberships(run: Run, target: Connection, plan: RolesPlan) -> dict[str, Membership]:
+    """Return what our account gives itself in the roles that it makes, because it is so on the source, by the role.
+
+    Since 16 the server gives the right to pass a role on to whom made it, and lets nobody give that to himself.
+    """
+    if not _ordinary(target):
+        return {}
+    by_the_server = target.info.server_version >= _GIVEN_BY_THE_SERVER_SINCE
+    mine = (one for one in plan.memberships if one.member == run.plan.target.user)
+    return {one.role: replace(one, admin=one.admin and not by_the_server) for one in mine}
+
+
+def _join(run: Run, target: Connection, names: set[str], own: Mapping[str, Membership]) -> None:
+    """Let our account act for the new roles; a superuser can do that anyway.
+
+    Afterwards it leaves them, or is in them as the source has it (`own`).
+    """
+    if not _ordinary(target):
         return
-    options = " WITH INHERIT TRUE, SET TRUE" if target.info.server_version >= 160000 else ""
+    options = " WITH INHERIT TRUE, SET TRUE" if target.info.server_version >= _GIVEN_BY_THE_SERVER_SINCE else ""
     for name in sorted(names):
+        stays = own.get(name)
+        if stays and stays.inherit and stays.become:
+            continue
         detail = {"type": "MEMBERSHIP", "drop": f"REVOKE {quote(name)} FROM {quote(run.plan.target.user)}"}
+        if stays and (stays.inherit or stays.become):
+            detail["drop"] = membership_statement(stays, target.info.server_version).sql
         run.ports.ledger.intend(
             LedgerItem(side=Side.TARGET, database=SERVER, kind=Kind.MEMBERSHIP, name=name, detail=detail)
         )

@@ -85,11 +85,11 @@ class _Refusals:
         return verbatim("; ".join(words))
 
     def words_on_grants(self, entry: Entry | None) -> Sentence:
-        """Return what the target said when it refused grants on an object."""
+        """Return what the target said when it refused grants on an object or its columns, the same only once."""
         if self.archive is None or entry is None:
             return NOTHING
         grants = (one for one in self.archive.of_type("ACL") if entry.dump_id in one.depends_on)
-        return together((words for one in grants if (words := self.words(one))), "; ")
+        return together(dict.fromkeys(words for one in grants if (words := self.words(one))), "; ")
 
 
 def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) -> list[Note]:

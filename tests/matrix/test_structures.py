@@ -120,7 +120,7 @@ _CHANGES = {
         'privileges missing: SELECT to "torture_owner"',
     ),
     "ALTER DEFAULT PRIVILEGES IN SCHEMA owned REVOKE SELECT ON TABLES FROM \"torture \"\"reader\"": (
-        "default privileges owned.of postgres for tables",
+        "default privileges of postgres for tables in schema owned",
         "missing on the target",
     ),
     "COMMENT ON COLUMN owned.things.v IS 'w'": ("column v on owned.things", "comment: v on the source"),

@@ -160,3 +160,41 @@ def test_keys_that_would_act_on_copied_rows_fail_when_the_account_cannot_keep_th
     there.execute(result.sql)
     assert check(keeping, "target-conflicts").status == "warning"
     there.execute('REVOKE SET ON PARAMETER session_replication_role FROM "check-writer"')
+
+
+def test_objects_for_superusers_and_libraries_are_a_warning(shop: psycopg.Connection, task: Plan, writer: Plan) -> None:
+    assert check(task, "superuser-objects").status == "passed"
+    shop.execute(
+        "CREATE TEXT SEARCH PARSER words"
+        " (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)"
+    )
+    assert check(task, "superuser-objects").status == "passed"
+    assert "text search parser words" in check(writer, "superuser-objects").found
+    shop.execute(
+        "CREATE FUNCTION far() RETURNS language_handler AS '$libdir/plpgsql', 'plpgsql_call_handler' LANGUAGE C"
+    )
+    result = check(task, "superuser-objects")
+    assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
+
+
+def test_an_aggregate_needs_a_superuser_only_for_a_state_of_the_server_itself(
+    shop: psycopg.Connection, writer: Plan
+) -> None:
+    shop.execute("CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0')")
+    assert check(writer, "superuser-objects").status == "passed"
+    shop.execute(
+        "CREATE AGGREGATE mean(bigint) (SFUNC = int8_avg_accum, STYPE = internal, FINALFUNC = numeric_poly_avg)"
+    )
+    found = check(writer, "superuser-objects").found
+    assert found.endswith("1 object that only a superuser can create: aggregate public.mean(bigint).")
+
+
+def test_a_leakproof_function_needs_a_superuser_in_any_language(shop: psycopg.Connection, writer: Plan) -> None:
+    shop.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT 2 * $1'")
+    result = check(writer, "superuser-objects")
+    assert (result.status, "function public.twice(integer)" in result.found) == ("warning", True)
+
+
+def test_what_a_range_type_makes_itself_needs_no_superuser(shop: psycopg.Connection, writer: Plan) -> None:
+    shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
+    assert check(writer, "superuser-objects").status == "passed"

@@ -303,21 +303,6 @@ def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_w
     assert (result.status, "wild (0 functions)" in result.found) == ("warning", True)
 
 
-def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, task: Plan, writer: Plan) -> None:
-    assert check(task, "superuser-objects").status == "passed"
-    shop.execute(
-        "CREATE TEXT SEARCH PARSER words"
-        " (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)"
-    )
-    assert check(task, "superuser-objects").status == "passed"
-    assert "text search parser words" in check(writer, "superuser-objects").found
-    shop.execute(
-        "CREATE FUNCTION far() RETURNS language_handler AS '$libdir/plpgsql', 'plpgsql_call_handler' LANGUAGE C"
-    )
-    result = check(task, "superuser-objects")
-    assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
-
-
 def test_rows_of_a_child_whose_columns_move_fail_where_a_column_holds_them(shop: Connection, task: Plan) -> None:
     shop.execute("CREATE TABLE parent (a int, b int); CREATE TABLE made_so (c int) INHERITS (parent)")
     shop.execute("CREATE TABLE joined (b int, a int); ALTER TABLE joined INHERIT parent")
@@ -354,11 +339,6 @@ def test_rows_of_a_child_pass_where_the_target_has_it_in_the_same_order(
     there.execute("DROP TABLE joined; CREATE TABLE joined (b int, a int)")
     assert check(used, "moved-fields").status == "passed"
     assert check(task, "moved-fields").status == "failed"
-
-
-def test_what_a_range_type_makes_itself_needs_no_superuser(shop: Connection, writer: Plan) -> None:
-    shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
-    assert check(writer, "superuser-objects").status == "passed"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,34 @@ def test_what_the_rows_can_do_without_is_listed_with_its_cause_and_the_task_ends
     assert "object(s) belong to" in notes["owner postgres"].what
 
 
+def test_grants_that_the_target_refused_say_why_once_and_default_privileges_where(
+    plan: Plan, source_cluster: Cluster
+) -> None:
+    name = f"only_there_{secrets.token_hex(4)}"
+    database = plan.databases[0]
+    write(
+        source_cluster,
+        database.source_name,
+        f"CREATE ROLE {name}; CREATE TABLE t (id int PRIMARY KEY, a int, b int);"
+        f"GRANT SELECT ON t TO {name}; GRANT UPDATE (a, b) ON t TO {name};"
+        f"CREATE SCHEMA inside; ALTER DEFAULT PRIVILEGES IN SCHEMA inside GRANT SELECT ON TABLES TO {name};",
+    )
+    ports = fake_ports()
+    try:
+        with Executor(plan, ports) as executor:
+            for step in (StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.COMPARE, StepName.COMPLETE):
+                assert executor.run(step).done
+    finally:
+        with source_cluster.connect(database.source_name) as connection:
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
+    notes = {note.title: note for note in cast(FakeStore, ports.store).notes[database.source_name]}
+    once = f'missing role: role "{name}" does not exist (42704)'
+    assert [notes[title].words for title in ("table public.t", "column a on public.t", "column b on public.t")] == [
+        once
+    ] * 3
+    assert notes["default privileges of postgres for tables in schema inside"].words == once
+
+
 def test_what_hangs_on_something_without_rows_that_was_refused_stops_nothing(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

@@ -186,6 +186,40 @@ def test_our_account_is_out_of_the_roles_afterwards(world: World, target_cluster
     assert usable == (False,)
 
 
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        (" WITH INHERIT TRUE, SET TRUE", [(False, True, True)]),
+        (" WITH INHERIT FALSE, SET TRUE", [(False, False, True)]),
+        (" WITH INHERIT FALSE, SET FALSE, ADMIN TRUE", []),
+    ],
+)
+def test_our_account_is_in_the_roles_that_its_namesake_made_and_is_in_on_the_source(
+    world: World, source_cluster: Cluster, target_cluster: Cluster, options: str, there: list[tuple[bool, bool, bool]]
+) -> None:
+    mover, made = world.plan.target.user, world.name("made")
+    source_db = world.plan.databases[0].source_name
+    try:
+        with source_cluster.connect(source_db) as source:
+            source.execute(f"CREATE ROLE {mover} LOGIN CREATEROLE; SET ROLE {mover}; CREATE ROLE {made}".encode())
+            source.execute("RESET ROLE")
+            source.execute(f"GRANT {made} TO {mover}{options}".encode())
+            source.execute(f"CREATE TABLE u (id int PRIMARY KEY); ALTER TABLE u OWNER TO {made}".encode())
+        store, ports = migrate(world.plan)
+        with target_cluster.connect() as target:
+            rows = target.execute(
+                "SELECT admin_option, inherit_option, set_option FROM pg_auth_members WHERE grantor = member"
+                f" AND member = '{mover}'::regrole AND roleid = '{made}'::regrole".encode()
+            ).fetchall()
+        assert rows == there
+        assert mover not in [note.name for note in store.notes[""]]
+        assert ports.ledger.items() == []
+    finally:
+        for cluster, database in ((source_cluster, source_db), (target_cluster, world.plan.databases[0].target_name)):
+            with cluster.connect(database) as connection:
+                connection.execute(f"DROP OWNED BY {made} CASCADE; DROP ROLE {made}".encode())
+
+
 def test_roles_of_a_task_that_was_cleared_are_gone_again(world: World, target_cluster: Cluster) -> None:
     ports = fake_ports()
     cast(FakeStore, ports.store).targets.update({o.source_name: o.target_name for o in world.plan.databases})

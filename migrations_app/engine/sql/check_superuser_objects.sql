@@ -1,10 +1,17 @@
 -- Objects that only a superuser can create, or that need a library on the server: kind, name, library ('' = none).
 -- Members of extensions are left out: the extension brings them. So are the functions that a range type makes itself.
+-- Each aggregate stands in the catalog as a function of the language internal: only one that passes a state of the type
+-- internal needs a superuser. A function that is LEAKPROOF needs one in any language.
 -- :parameters none   :versions 9.3+
 WITH members AS (SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e')
-SELECT 'function'::text, p.oid::pg_catalog.regprocedure::text, CASE WHEN l.lanname = 'c' THEN p.probin ELSE '' END
+SELECT CASE WHEN g.aggfnoid IS NULL THEN 'function' ELSE 'aggregate' END, p.oid::pg_catalog.regprocedure::text,
+       CASE WHEN l.lanname = 'c' THEN p.probin ELSE '' END
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
- WHERE p.oid >= 16384 AND l.lanname IN ('c', 'internal')
+  LEFT JOIN pg_catalog.pg_aggregate g ON g.aggfnoid = p.oid
+ WHERE p.oid >= 16384
+   AND CASE WHEN g.aggfnoid IS NULL THEN l.lanname IN ('c', 'internal') OR p.proleakproof
+            ELSE 'pg_catalog.internal'::pg_catalog.regtype
+                 IN (g.aggtranstype, coalesce((pg_catalog.row_to_json(g) ->> 'aggmtranstype')::oid, 0)) END
    AND NOT EXISTS (SELECT 1 FROM members m WHERE m.objid = p.oid AND m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend i
                     WHERE i.objid = p.oid AND i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.deptype = 'i')
