@@ -16,6 +16,7 @@ from migrations_app.engine.errors import (
     TargetError,
 )
 from migrations_app.engine.replication import lag
+from migrations_app.engine.replication.session import SyncSession
 from tests.postgres import sync_faults_kit
 from tests.postgres.sync_faults_kit import TABLE, count, failure
 from tests.postgres.sync_kit import Pair
@@ -219,6 +220,20 @@ def test_a_target_without_its_bookmark_is_refused(pair: Pair) -> None:
     pair.catch_up()
     pair.at_target("DROP SCHEMA towpath CASCADE")
     assert failure(pair, TargetError).code == "DST-BOOKMARK"
+
+
+def test_a_bookmark_that_is_dropped_while_the_sync_runs_is_told_as_gone(pair: Pair) -> None:
+    pair.build(TABLE)
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        pair.at_source("INSERT INTO t VALUES (1)")
+        session.advance(until=pair.insert_lsn())
+        pair.at_target("DROP SCHEMA towpath CASCADE")
+        pair.at_source("INSERT INTO t VALUES (2)")
+        with pytest.raises(TargetError) as caught:
+            session.advance(until=pair.insert_lsn())
+    assert (caught.value.code, caught.value.retryable) == ("DST-BOOKMARK", False)
+    assert "new copy" in caught.value.hint
+    assert count(pair) == 1
 
 
 def test_another_server_behind_the_address_is_refused(pair: Pair) -> None:

@@ -88,7 +88,7 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
     Raises LeaseOutrun when a newer epoch has it, TargetError when the row is gone.
     """
     if read(connection, task) is None:
-        raise _gone()
+        raise gone()
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
         row = connection.execute(
@@ -99,12 +99,13 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
         return parse_lsn(str(row[0]))
     found = read(connection, task)
     if found is None:
-        raise _gone()
+        raise gone()
     said = say("epoch {epoch} has taken over from epoch {epoch_2}", epoch=found.epoch, epoch_2=epoch)
     raise LeaseOutrun(said, epoch=found.epoch)
 
 
-def _gone() -> TargetError:
+def gone() -> TargetError:
+    """Return the error for a bookmark that somebody has removed, the row or its table."""
     return TargetError(
         say("The bookmark of this migration is gone from the target, so nobody knows which changes it already has."),
         hint=say("If the target was restored from a backup, start the migration again with a new copy."),

@@ -13,12 +13,12 @@ from ..named_values import UNKNOWN_NAMES
 from ..plan import Side
 from ..wording import NOTHING, Sentence, say, template, verbatim
 from .batch_path import Set
-from .bookmark import ELSEWHERE
+from .bookmark import ELSEWHERE, gone
 from .pgoutput import Delete, Insert, Update
 from .pipeline import StatementFailed
 from .row_path import Change
 from .statements import digest_of, shown_key
-from .transaction import CLAIM
+from .transaction import CLAIM, MOVING
 
 _ADVICE = say(
     "Somebody wrote to the target, or it was not empty. Take the source's row, copy the table again, quarantine it or "
@@ -41,6 +41,7 @@ _OBSTACLES = {
 
 _NOT_PREPARED = ("26000", "42P05")
 """Of prepared statements that are not there, or that somebody else has made."""
+_NO_TABLE = ("42P01", "3F000")
 _UNKNOWN_VALUE = ("22P02", "22P03")
 _WITHOUT_IDENTITY = "55000"  # nothing else that row statements do is refused with it
 
@@ -75,6 +76,8 @@ def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineErr
             hint=say("Enter the address of the PostgreSQL server itself instead of the pooler's, then retry."),
             code="POOLER-REFUSED",
         )
+    if context in (CLAIM, MOVING) and error is not None and error.sqlstate in _NO_TABLE:
+        return gone()
     if isinstance(context, Change):
         return _row_failure(context, error, failure.affected, texts)
     if error is None:

@@ -25,7 +25,7 @@ _CHECKING = say("checking constraints")
 _KEEPING = say("setting a savepoint")
 _RELEASING = say("releasing a savepoint")
 _UNDOING = say("rolling back")
-_MOVING = say("moving the bookmark")
+MOVING = say("moving the bookmark")
 _ASKING = say("asking for a durable commit")
 _COMMITTING = say("committing")
 _DURABLE_SECONDS = 0.5
@@ -115,7 +115,7 @@ class Transaction:
         change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
         """
         parameters = [format_lsn(end).encode(), self._task]
-        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=_MOVING, keep=True)
+        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=MOVING, keep=True)
         if durable:
             self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
         done = partial(self._on_commit, end, durable, changes)
