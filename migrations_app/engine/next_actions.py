@@ -135,6 +135,10 @@ NEXT: dict[str, str] = {
     ),
     "DDL-APPLIED": template("Nothing has to be done: the source's table changed in the same way."),
     "SRC-IDENTITY": template("Add the key again on the source, or run there the statement that the message names."),
+    "SRC-LATE": template(
+        "Stop what still writes on the source, and make the changes of these tables on the target too: nothing carries"
+        " them over any more."
+    ),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
     "COPY-WAITS": template("Look after the server that the message names; the copy goes on by itself."),

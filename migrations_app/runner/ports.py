@@ -41,7 +41,7 @@ from ..models import (
 from ..services import work
 from .decisions import Decisions
 from .many_rows import write_rows
-from .rate import Average, Rate
+from .rate import Average, Lasting, Rate
 from .recorder import Recorder
 from .samples import Sampler
 from .spools import read_spool, write_spool
@@ -84,6 +84,7 @@ class OrmStore(Decisions):
         self._counts: dict[tuple[str, str, str], TableState] = {}
         self._step: tuple[float, float, str] | None = None
         self._rate = Rate()
+        self._passing = Lasting(60)  # one table may take hours: an outage before it is over by then
         self._compared = Average()
         self._sampler = Sampler(self._task_id)
         self._behind_since: float | None = None
@@ -368,6 +369,8 @@ class OrmStore(Decisions):
                 row.update(bytes_done=state.bytes_done, rows_done=state.rows_done)
                 if state.status == TableStatus.COPYING:  # what was finished meanwhile stays so
                     row.filter(status=TableStatus.WAITING).update(status=state.status, started_at=timezone.now())
+            if self._passing.grows(sum(state.bytes_done for state in counts.values())):
+                work.progressed(self._claim)
             if step is not None:
                 self._show_step(*step)
 

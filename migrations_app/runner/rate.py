@@ -101,3 +101,20 @@ def catching_up(left_bytes: int, applied: float | None, written: float | None) -
     if seconds >= _FOR_EVER:
         return CatchingUp(comes_nearer=False)
     return CatchingUp(comes_nearer=True, seconds=seconds)
+
+
+class Lasting:
+    """Tells whether a count has been growing for a while: something that may last for hours is under way."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._since: float | None = None
+        self._last = 0.0
+
+    def grows(self, value: float) -> bool:
+        """Take a new value; say whether it grew, and has been doing so for the whole time."""
+        now, grew = self._clock(), value > self._last
+        self._last = value
+        if grew and self._since is None:
+            self._since = now
+        return grew and self._since is not None and now - self._since >= self._seconds

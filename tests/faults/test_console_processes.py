@@ -21,7 +21,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.writer import Writer
-from tests.acceptance.kit import Migration, World, finish, open_world, until_taken_over
+from tests.acceptance.kit import Migration, World, ends_well, finish, open_world, until_taken_over
 from tests.acceptance.places import Place
 from tests.bench.console import serve
 from tests.fakes import wait_until
@@ -129,6 +129,29 @@ def test_a_host_that_went_down_goes_on_at_its_start(
         until_taken_over(migration, epoch, 60)
     record_property("seen", f"epoch {migration.epoch}; {codes(migration).count('RUN-RESUMED')} times told")
     finish(migration, writer)
+
+
+@pytest.mark.fault("A10", "kill -9 of everything in Complete, then started again")
+def test_a_host_that_went_down_in_complete_ends_it_at_its_start(
+    world: World, migration: Migration, writer: Writer, record_property: Record
+) -> None:
+    migration.start()
+    migration.until("ready")
+    assert writer.stop().errors == ()
+    migration.press("complete_task")
+    migration.until_step("complete")
+    epoch = migration.epoch
+    for pid in [world.up.pid, *descendants(world.up.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    world.up.wait(20)
+    assert migration.status == "completing"
+    world.start()
+    until_taken_over(migration, epoch, 60)
+    record_property("seen", f"epoch {migration.epoch}; {codes(migration).count('RUN-RESUMED')} times told")
+    if migration.until("completed", "ready") == "ready":
+        migration.complete()
+    ends_well(migration)
 
 
 class Browser:

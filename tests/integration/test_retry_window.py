@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from migrations_app.engine.states import StepName
 from migrations_app.management.cli.output import progress_line, told_since
 from migrations_app.models import MigrationTask, User
 from migrations_app.runner.ports import OrmStore
+from migrations_app.runner.rate import Lasting
 from migrations_app.services import work
 from tests import factories
 
@@ -69,6 +71,23 @@ def test_a_copy_that_finishes_a_table_begins_a_new_window(
 ) -> None:
     store.current = StepName.COPY
     store.save_tables(TableState(database="shop", schema="public", name="orders", oid=1, status=status))
+    checked.refresh_from_db()
+    assert (checked.failing_since is None) == moves
+
+
+@pytest.mark.parametrize(("sizes", "moves"), [((100, 200), True), ((100, 100), False), ((200, 100), False)])
+def test_a_table_that_takes_long_begins_a_new_window_once_its_rows_have_passed_for_a_while(
+    store: OrmStore, checked: MigrationTask, sizes: tuple[int, ...], moves: bool
+) -> None:
+    store.current, clock = StepName.COPY, [0.0]
+    store._passing = Lasting(60, lambda: clock[0])
+    giant = TableState(database="shop", schema="public", name="giant", oid=1, status=TableStatus.COPYING)
+    for size in sizes:
+        checked.refresh_from_db()
+        assert checked.failing_since is not None
+        store.table_progress(replace(giant, bytes_done=size))
+        store.flush()
+        clock[0] += 61
     checked.refresh_from_db()
     assert (checked.failing_since is None) == moves
 

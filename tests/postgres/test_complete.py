@@ -12,6 +12,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import Leave
 from migrations_app.engine.errors import CompareDiffers, SchemaChanged
+from migrations_app.engine.finishing import Finisher
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.selection import Selection
@@ -233,3 +234,54 @@ def test_several_databases_complete_together(
         for cluster in (source_cluster, target_cluster):
             with cluster.connect() as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{second}" WITH (FORCE)')
+
+
+def _late(ports: Ports) -> list[str]:
+    assert isinstance(ports.store, FakeStore)
+    return [text for _, code, text in ports.store.events if code == "SRC-LATE"]
+
+
+def test_what_is_written_after_the_last_change_that_was_carried_over_is_told(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    source.execute("INSERT INTO audit VALUES (1, 'in time')")
+    opening = Finisher.open_target
+
+    def late(finisher: Finisher) -> None:
+        opening(finisher)
+        source.execute("INSERT INTO audit VALUES (2, 'late'), (3, 'late')")
+        source.execute("UPDATE customers SET name = 'late' WHERE id = 1; DELETE FROM audit WHERE id = 3")
+
+    monkeypatch.setattr(Finisher, "open_target", late)
+    migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
+    (told,) = _late(ports)
+    assert ": public.audit (3 changes), public.customers (1 change). These changes are not on the target." in told
+
+
+def test_nothing_is_told_where_all_that_was_written_is_on_the_target(
+    plan: Plan, ports: Ports, source_cluster: Cluster, source_db: str
+) -> None:
+    with Writer(source_cluster, source_db, order) as writer:
+        begin(plan, ports)
+        wait_until(lambda: writer.commits > 30)
+        writer.stop()
+    migrate(plan, ports, StepName.COMPLETE)
+    assert _late(ports) == []
+
+
+def test_a_look_for_late_writes_that_is_refused_does_not_hold_complete_up(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    opening = Finisher.open_target
+
+    def without_slot(finisher: Finisher) -> None:
+        opening(finisher)
+        source.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+        )
+
+    monkeypatch.setattr(Finisher, "open_target", without_slot)
+    migrate(plan, ports, StepName.COMPLETE)
+    assert _late(ports) == []

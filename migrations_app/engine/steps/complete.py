@@ -9,6 +9,7 @@ from ..compare import raise_if_different, record
 from ..comparing.follower import following
 from ..draining import drain
 from ..finishing import Finisher
+from ..late_writes import tell_late_writes
 from ..opening import note_opening
 from ..outcome import DONE, Outcome, Run
 from ..ports import Comparison
@@ -29,14 +30,17 @@ def run(run: Run) -> Outcome:
     Incremental: drains what was written during the comparison, and carries over what is not in the stream. Raises
     CompareDiffers, with everything still in place for the sync, when that differs or could not be compared.
     Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared,
-    of a full-only task also when it ends with CompareDiffers: what did not arrive is noted, and stops nothing.
+    of a full-only task also when it ends with CompareDiffers: what did not arrive is noted, and stops nothing. Nor does
+    what was written on the source meanwhile, which is told: it came too late.
     """
     comparisons: list[Comparison] = []
+    positions: dict[str, int] = {}
     if run.plan.incremental:
         with following(run) as followers:
             # A run that was killed after its comparison proves the equality again: nothing else vouches for it.
             comparisons = run.proof or prove_equal(run, followers)
             drain(run, followers, say("applying what was written during the comparison"))
+            positions = {name: follower.session.position for name, follower in followers.items()}
     finishers = [Finisher(run, database) for database in run.databases()]
     _carry_rest(run, finishers, comparisons)
     note_opening(run)
@@ -44,6 +48,8 @@ def run(run: Run) -> Outcome:
         finisher.open_target()
     for database in run.databases():
         look_at_structure(run, database, final=True)
+    if positions:
+        tell_late_writes(run, positions)
     return DONE
 
 
