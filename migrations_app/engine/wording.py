@@ -80,6 +80,14 @@ def say(template: str, **values: object) -> Sentence:
     return _made({"say": template, "with": {name: how(value) for name, value in values.items() if name in named}})
 
 
+def closed(text: str) -> str:
+    """Return the text with a full stop unless it ends a sentence already, so that another can follow it.
+
+    Words of a server come without one.
+    """
+    return text if text.endswith((".", "!", "?")) else say("{text}.", text=text)
+
+
 def count(number: int, one: str, many: str) -> Sentence:
     """Return `one` or `many` with `{number}` in its place; both must be literals."""
     return _made({"one": one, "many": many, "number": number})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -293,7 +294,9 @@ def test_a_lost_connection_is_tried_again(
     monkeypatch.setattr(Lane, "copy_whole", failing)
     copy.run(run)
     assert_equal(source_cluster, source_db, target_cluster, target_db)
-    assert {code for _, code, _ in fakes(run.ports)[1].events} == {"RUN-RETRY"}
+    events = fakes(run.ports)[1].events
+    assert {code for _, code, _ in events} == {"RUN-RETRY"}
+    assert all(re.search(r"[^.]\. Trying .* again\.$", text) for _, _, text in events), events
 
 
 def test_an_error_of_the_source_ends_the_copy_with_its_table(

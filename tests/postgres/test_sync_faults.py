@@ -66,6 +66,19 @@ def test_a_label_that_an_enum_got_on_the_source_is_told_and_the_sync_goes_on_onc
     pair.assert_equal()
 
 
+def test_a_label_that_got_another_name_on_the_source_is_told_and_the_sync_goes_on_once_the_target_has_it(
+    pair: Pair,
+) -> None:
+    pair.build("CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE TABLE moody (id int PRIMARY KEY, m mood)")
+    pair.at_source("INSERT INTO moody VALUES (1, 'ok')")
+    pair.catch_up()
+    pair.at_source("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'", "INSERT INTO moody VALUES (2, 'fine')")
+    assert "RENAME VALUE" in failure(pair, TargetError).hint
+    pair.at_target("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_publication_of_the_target_that_wants_an_identity_is_told(pair: Pair) -> None:
     pair.build(
         "CREATE TABLE k (v int); INSERT INTO k VALUES (1); ALTER TABLE k REPLICA IDENTITY FULL",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from migrations_app.engine.errors import EngineError
 from migrations_app.engine.wording import (
     as_data,
+    closed,
     count,
     listing,
     noun,
@@ -62,6 +63,11 @@ def test_sentences_that_are_added_stay_told_piece_by_piece() -> None:
     one = say("{number} without a key: {names}.", number=count(1, "{number} table", "{number} tables"), names="a")
     assert told(one + " As it is." + noun("source")) == "Ohne Schlüssel 1 Tabelle: a. As it is.Quelle"
     assert told(together([one, noun("source")], "\n")) == "Ohne Schlüssel 1 Tabelle: a.\nQuelle"
+
+
+@pytest.mark.parametrize(("words", "told"), [("lost", "lost."), ("Lost.", "Lost."), ("why?", "why?")])
+def test_words_of_a_server_get_a_full_stop_that_sentences_have(words: str, told: str) -> None:
+    assert closed(words) == told
 
 
 def test_a_pair_is_joined_by_and() -> None:

@@ -211,6 +211,7 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
     if state in _UNKNOWN_VALUE:
         hint = say(
             "A type of the target does not take this value, so it is another than on the source: mostly a label was "
-            "added to an enum type there. Add it to the target's type as well (ALTER TYPE … ADD VALUE …), then retry."
+            "added to an enum type there, or got another name. Do the same with the target's type (ALTER TYPE … ADD "
+            "VALUE …, or RENAME VALUE …), then retry."
         )
     return TargetError(general.message, hint=hint, code=general.code)

@@ -28,7 +28,7 @@ from ..replication.prepare import require_nothing_applied
 from ..rotation import Rotation
 from ..snapshot import Snapshot
 from ..table_work import Busy, GaveWay, Moved, TableWork
-from ..wording import count, listing, say
+from ..wording import closed, count, listing, say
 
 _TICK_SECONDS = 1.0
 _PASSES = 3
@@ -269,9 +269,8 @@ class _Copy:
             raise error
         if error.code == "CONNECT-FULL" and self._told_short:
             return  # that the server is short of connections has been told
-        self.store.event(
-            "warning", "RUN-RETRY", say("{message} Trying {label} again.", message=error.message, label=unit.label)
-        )
+        said = say("{message} Trying {label} again.", message=closed(error.message), label=unit.label)
+        self.store.event("warning", "RUN-RETRY", said)
 
     def _has_lost_its_snapshot(self, unit: Unit) -> bool:
         snapshot = self.snapshots.get(unit.database.source_name)

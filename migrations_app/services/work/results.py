@@ -14,7 +14,7 @@ from ... import clock
 from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
-from ...engine.wording import Sentence, as_data, count, listing, say, together
+from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..completing import leave_complete
@@ -248,8 +248,7 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
     now = clock.now()
     delay = min(60.0, 2.0 ** min(task.tries, 6)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not secrecy
     gives_up = (since + timedelta(minutes=settings.RETRY_WINDOW_MINUTES)).astimezone(UTC).strftime("%H:%M UTC")
-    said = error.public_message
-    text = (said if said.endswith((".", "!", "?")) else say("{text}.", text=said)) + say(
+    text = closed(error.public_message) + say(
         " Trying again in {seconds} s (try {number}, gives up {gives_up}). Nothing is lost: the position is kept.",
         seconds=f"{delay:.0f}",
         number=task.tries + 1,
