@@ -21,6 +21,7 @@ from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind
+from .refused_checks import CheckKey, RefusedCheck, keep_refusals, owner_of, refused_check
 from .restore import raise_unless_refused
 from .toc import Entry
 from .unmoved import TableName
@@ -89,9 +90,11 @@ def comments_on_late(archive: Archive) -> set[int]:
 
 
 def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
-    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison."""
+    """Make them again, not proved yet. Idempotent. What the target refuses is kept, and told by the structure
+    comparison."""
     wanted = _of_ours(run, database, archive)
     standing = _standing(connection) if wanted else {}
+    refused: dict[CheckKey, RefusedCheck] = {}
     for one in wanted:
         if one.key in standing:
             continue
@@ -102,6 +105,8 @@ def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, ar
                 connection.execute(f"{text} NOT VALID".encode())
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.owner}.{one.name}"))
+            refused[one.kind, *one.key] = refused_check(text, error)
+    keep_refusals(run, database, [(one.kind, *one.key) for one in wanted], refused)
 
 
 def prove_checks(
@@ -122,6 +127,7 @@ def prove_checks(
         proved = {
             (kind, *renaming.place((schema, owner)), name) for kind, schema, owner, name in _checks(source, valid=True)
         }
+    refused: dict[CheckKey, RefusedCheck] = {}
     for kind, schema, owner, name in sorted(open_here & proved):
         run.ports.control.check()
         statement = f"ALTER {kind} {qualified(schema, owner)} VALIDATE CONSTRAINT {quote(name)}"
@@ -131,9 +137,11 @@ def prove_checks(
         except psycopg.Error as error:
             doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=owner)
             raise_unless_refused(run, error, doing)
+            refused[kind, schema, owner, name] = refused_check(statement, error)
+    keep_refusals(run, database, open_here & proved, refused)
 
 
-def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str, str]]:
+def _checks(connection: Connection, *, valid: bool) -> set[CheckKey]:
     rows = connection.execute(_BY_VALIDITY, (valid,)).fetchall()
     return {(str(kind), str(schema), str(owner), str(name)) for kind, schema, owner, name in rows}
 
@@ -142,8 +150,7 @@ def _of_ours(run: Run, database: DatabasePlan, archive: Archive) -> list[LateChe
     if not archive.late_checks:
         return []
     items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
-    ours = {("TABLE", item.schema, item.name) for item in items if item.kind is Kind.TABLE}
-    ours |= {("DOMAIN", item.schema, item.detail["tag"]) for item in items if item.detail.get("type") == "DOMAIN"}
+    ours = {owner_of(item) for item in items}
     return [one for one in archive.late_checks if (one.kind, one.schema, one.owner) in ours]
 
 

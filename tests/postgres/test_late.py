@@ -86,6 +86,10 @@ def migrate(plan: Plan, ports: Ports) -> FakeStore:
     return store
 
 
+def words(store: FakeStore) -> list[str]:
+    return [str(note.words) for notes in store.notes.values() for note in notes]
+
+
 def put(cluster: Cluster, plan: Plan, text: str) -> None:
     with cluster.connect(plan.databases[0].source_name) as connection:
         connection.execute(text.encode())
@@ -183,6 +187,9 @@ def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
     [(title, what, statement)] = told(store)
     assert (title, what) == ("constraint tokens_expires_check on public.tokens", "not validated on the target")
     assert statement == 'ALTER TABLE "public"."tokens" VALIDATE CONSTRAINT "tokens_expires_check";'
+    assert words(store) == [
+        'rows do not fit: check constraint "tokens_expires_check" of relation "tokens" is violated by some row (23514)'
+    ]
     with target_cluster.connect(plan.databases[0].target_name) as there:
         asked = "SELECT convalidated FROM pg_constraint WHERE conname = '{}_check'"
         assert there.execute(asked.format("born_day").encode()).fetchall() == [(True,)]
@@ -204,8 +211,10 @@ def test_a_check_of_a_domain_that_tells_the_time_lets_old_rows_in_and_is_told(
 ) -> None:
     put(source_cluster, plan, FRESH)
     store = migrate(replace(plan, incremental=incremental), fake_ports())
-    [(title, what, _)] = told(store)
-    assert title == "domain public.fresh"
+    [(title, what, statement)] = told(store)
+    assert (title, statement) == ("domain public.fresh", 'ALTER DOMAIN "public"."fresh" VALIDATE CONSTRAINT "not_old";')
+    [said] = words(store)
+    assert "contains values that violate the new constraint (23514)" in said
     assert what.endswith("not_old CHECK ((VALUE > now())) NOT VALID on the target")
     with target_cluster.connect(plan.databases[0].target_name) as there:
         asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE contypid <> 0 AND oid >= 16384 ORDER BY 1"
