@@ -9,13 +9,14 @@ error.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 
 import psycopg
 
 from .archive import Archive
 from .connect import Connection
 from .failpoints import durable
-from .late_checks import LateCheck
+from .late_checks import LateCheck, present_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
@@ -42,6 +43,13 @@ _BY_VALIDITY = (
     " FROM pg_catalog.pg_type t WHERE t.typtype = 'd') o ON o.relation = k.conrelid AND o.type = k.contypid"
     " JOIN pg_catalog.pg_namespace n ON n.oid = o.space"
     " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'"
+)
+_THERE = (
+    "SELECT n.nspname::text, o.name::text FROM unnest(%s::text[], %s::text[]) w(schema, name)"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema"
+    " JOIN (SELECT c.relname AS name, c.relnamespace AS space FROM pg_catalog.pg_class c UNION"
+    " SELECT t.typname, t.typnamespace FROM pg_catalog.pg_type t WHERE t.typtype = 'd') o"
+    " ON o.space = n.oid AND o.name = w.name"
 )
 
 
@@ -91,8 +99,12 @@ def comments_on_late(archive: Archive) -> set[int]:
 
 def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Make them again, not proved yet. Idempotent. What the target refuses is kept, and told by the structure
-    comparison."""
-    wanted = _of_ours(run, database, archive)
+    comparison.
+
+    At the end of a sync they are those that the source has by then.
+    """
+    former = _of_ours(run, database, archive)
+    wanted = _by_now(run, database, connection, former) if run.plan.incremental else former
     standing = _standing(connection) if wanted else {}
     refused: dict[CheckKey, RefusedCheck] = {}
     for one in wanted:
@@ -106,7 +118,25 @@ def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, ar
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.owner}.{one.name}"))
             refused[one.kind, *one.key] = refused_check(text, error)
-    keep_refusals(run, database, [(one.kind, *one.key) for one in wanted], refused)
+    keep_refusals(run, database, {(one.kind, *one.key) for one in (*former, *wanted)}, refused)
+
+
+def _by_now(
+    run: Run, database: DatabasePlan, connection: Connection, former: Sequence[LateCheck]
+) -> Sequence[LateCheck]:
+    """Return the checks as the source has them now, each of the table or domain that the target has for it."""
+    if not former:
+        return former
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        now = present_checks(source, renaming_of(run, database), former)
+    owners = {one.oid: one.owner for one in former}
+    moved = [one for one in now if one.owner != owners[one.oid]]
+    rows = connection.execute(_THERE, ([one.schema for one in moved], [one.owner for one in moved])).fetchall()
+    there = {(str(schema), str(name)) for schema, name in rows}
+    return [
+        one if one.key[:2] in there else replace(one, owner=owners[one.oid])  # renamed on the source alone
+        for one in now
+    ]
 
 
 def prove_checks(
