@@ -70,7 +70,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "snapshot": _snapshot(task),
         "databases": _databases(task),
         "check": [
-            {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
+            {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint", "sql")}
             for item in CheckItem.objects.filter(task=task).exclude(status="passed")
         ],
         "structure": _structure(task),
@@ -307,7 +307,7 @@ def print_check(task: MigrationTask, out: Out) -> None:
     for (status, found, hint, sql), group in alike.items():
         first, *others = (f"{item.title} [{item.database}]" if item.database else item.title for item in group)
         out.write(f"  {status.upper():<8}{first}: {found}\n")
-        for line in [hint, *sql.splitlines()]:
+        for line in [hint, *selectors.first_lines(sql).splitlines()]:
             if line:
                 out.write(f"          {line}\n")
         if others:
