@@ -318,6 +318,19 @@ def test_objects_for_superusers_and_libraries_are_a_warning(shop: Connection, ta
     assert (result.status, "$libdir/plpgsql" in result.found) == ("warning", True)
 
 
+def test_rows_that_are_spread_by_the_hash_of_an_expression_fail_where_it_gives_enums(
+    shop: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE state AS (i int, m mood)")
+    shop.execute("CREATE TABLE fine (i int, m mood[]) PARTITION BY HASH (cardinality(m), (i + 1), ('a, b' || i))")
+    assert check(task, "table-families").status == "passed"
+    shop.execute("CREATE TABLE arrays (i int, m mood[]) PARTITION BY HASH ((i + 1), i, (m || m))")
+    shop.execute("CREATE TABLE rows (i int, m mood) PARTITION BY HASH ((ROW(i, m)::state))")
+    result = check(task, "table-families")
+    assert result.status == "failed"
+    assert result.found.endswith("public.arrays, public.rows.")
+
+
 def test_rows_of_a_child_whose_columns_move_fail_where_a_column_holds_them(shop: Connection, task: Plan) -> None:
     shop.execute("CREATE TABLE parent (a int, b int); CREATE TABLE made_so (c int) INHERITS (parent)")
     shop.execute("CREATE TABLE joined (b int, a int); ALTER TABLE joined INHERIT parent")
