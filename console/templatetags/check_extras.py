@@ -32,6 +32,12 @@ def open_warnings(task: MigrationTask) -> int:
 
 
 @register.filter
+def first_lines(sql: str) -> str:
+    """The first lines of SQL; the report and the command line's JSON have all of them."""
+    return selectors.first_lines(sql)
+
+
+@register.filter
 def brief(seconds: float) -> str:
     """A short time: under 1 ms, 12 ms, 1.3 s."""
     if seconds < 0.001:

@@ -9,18 +9,20 @@ error.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 
 import psycopg
 
 from .archive import Archive
 from .connect import Connection
 from .failpoints import durable
-from .late_checks import LateCheck
+from .late_checks import LateCheck, present_checks
 from .mapping import renaming_of
 from .names import qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind
+from .refused_checks import CheckKey, RefusedCheck, keep_refusals, owner_of, refused_check
 from .restore import raise_unless_refused
 from .toc import Entry
 from .unmoved import TableName
@@ -41,6 +43,13 @@ _BY_VALIDITY = (
     " FROM pg_catalog.pg_type t WHERE t.typtype = 'd') o ON o.relation = k.conrelid AND o.type = k.contypid"
     " JOIN pg_catalog.pg_namespace n ON n.oid = o.space"
     " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'"
+)
+_THERE = (
+    "SELECT n.nspname::text, o.name::text FROM unnest(%s::text[], %s::text[]) w(schema, name)"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema"
+    " JOIN (SELECT c.relname AS name, c.relnamespace AS space FROM pg_catalog.pg_class c UNION"
+    " SELECT t.typname, t.typnamespace FROM pg_catalog.pg_type t WHERE t.typtype = 'd') o"
+    " ON o.space = n.oid AND o.name = w.name"
 )
 
 
@@ -89,9 +98,15 @@ def comments_on_late(archive: Archive) -> set[int]:
 
 
 def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
-    """Make them again, not proved yet. Idempotent. What the target refuses is told by the structure comparison."""
-    wanted = _of_ours(run, database, archive)
+    """Make them again, not proved yet. Idempotent. What the target refuses is kept, and told by the structure
+    comparison.
+
+    At the end of a sync they are those that the source has by then.
+    """
+    former = _of_ours(run, database, archive)
+    wanted = _by_now(run, database, connection, former) if run.plan.incremental else former
     standing = _standing(connection) if wanted else {}
+    refused: dict[CheckKey, RefusedCheck] = {}
     for one in wanted:
         if one.key in standing:
             continue
@@ -102,6 +117,26 @@ def put_back_checks(run: Run, database: DatabasePlan, connection: Connection, ar
                 connection.execute(f"{text} NOT VALID".encode())
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=f"{one.schema}.{one.owner}.{one.name}"))
+            refused[one.kind, *one.key] = refused_check(text, error)
+    keep_refusals(run, database, {(one.kind, *one.key) for one in (*former, *wanted)}, refused)
+
+
+def _by_now(
+    run: Run, database: DatabasePlan, connection: Connection, former: Sequence[LateCheck]
+) -> Sequence[LateCheck]:
+    """Return the checks as the source has them now, each of the table or domain that the target has for it."""
+    if not former:
+        return former
+    with run.sessions.session(Side.SOURCE, database.source_name) as source:
+        now = present_checks(source, renaming_of(run, database), former)
+    owners = {one.oid: one.owner for one in former}
+    moved = [one for one in now if one.owner != owners[one.oid]]
+    rows = connection.execute(_THERE, ([one.schema for one in moved], [one.owner for one in moved])).fetchall()
+    there = {(str(schema), str(name)) for schema, name in rows}
+    return [
+        one if one.key[:2] in there else replace(one, owner=owners[one.oid])  # renamed on the source alone
+        for one in now
+    ]
 
 
 def prove_checks(
@@ -122,6 +157,7 @@ def prove_checks(
         proved = {
             (kind, *renaming.place((schema, owner)), name) for kind, schema, owner, name in _checks(source, valid=True)
         }
+    refused: dict[CheckKey, RefusedCheck] = {}
     for kind, schema, owner, name in sorted(open_here & proved):
         run.ports.control.check()
         statement = f"ALTER {kind} {qualified(schema, owner)} VALIDATE CONSTRAINT {quote(name)}"
@@ -131,9 +167,11 @@ def prove_checks(
         except psycopg.Error as error:
             doing = say("proving {name} of {schema}.{table}", name=name, schema=schema, table=owner)
             raise_unless_refused(run, error, doing)
+            refused[kind, schema, owner, name] = refused_check(statement, error)
+    keep_refusals(run, database, open_here & proved, refused)
 
 
-def _checks(connection: Connection, *, valid: bool) -> set[tuple[str, str, str, str]]:
+def _checks(connection: Connection, *, valid: bool) -> set[CheckKey]:
     rows = connection.execute(_BY_VALIDITY, (valid,)).fetchall()
     return {(str(kind), str(schema), str(owner), str(name)) for kind, schema, owner, name in rows}
 
@@ -142,8 +180,7 @@ def _of_ours(run: Run, database: DatabasePlan, archive: Archive) -> list[LateChe
     if not archive.late_checks:
         return []
     items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
-    ours = {("TABLE", item.schema, item.name) for item in items if item.kind is Kind.TABLE}
-    ours |= {("DOMAIN", item.schema, item.detail["tag"]) for item in items if item.detail.get("type") == "DOMAIN"}
+    ours = {owner_of(item) for item in items}
     return [one for one in archive.late_checks if (one.kind, one.schema, one.owner) in ours]
 
 

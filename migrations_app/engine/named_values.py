@@ -38,7 +38,7 @@ _CATALOGS = {
     "regdictionary": ("pg_ts_dict", "o.dictnamespace"),
     "regcollation": ("pg_collation", "o.collnamespace"),
 }
-_ELEMENTS = "[]"
+_ELEMENTS, _BOUNDS = "[]", "[)"
 _RELATIONS = {
     "regclass": "o.oid",
     # Of the row of a table, or an array of such rows.
@@ -52,7 +52,8 @@ _RELATIONS = {
 class NamedColumn:
     """A column whose values name objects of one `kind`, such as regclass.
 
-    `way`: where in a value the name is, from the outside: `[]` for each element of an array, `.name` for a field.
+    `way`: where in a value the name is, from the outside: `[]` for each element of an array or range of a multirange,
+    `[)` for the bounds of a range, `.name` for a field.
     """
 
     name: str
@@ -62,7 +63,7 @@ class NamedColumn:
     @property
     def label(self) -> str:
         """The column, and the field of its value if there is one."""
-        return self.name + "".join(step for step in self.way if step != _ELEMENTS)
+        return self.name + "".join(step for step in self.way if step not in (_ELEMENTS, _BOUNDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,10 @@ def _values(table: Table, column: NamedColumn) -> str:
         if step == _ELEMENTS:
             # Named as a whole: of rows, the function itself would give their fields.
             rows += f", LATERAL (SELECT e FROM pg_catalog.unnest({value}) e) u{number}(value)"  # noqa: S608 - quoted
+            value = f"u{number}.value"
+        elif step == _BOUNDS:
+            bounds = f"(pg_catalog.lower({value})), (pg_catalog.upper({value}))"
+            rows += f", LATERAL (VALUES {bounds}) u{number}(value)"
             value = f"u{number}.value"
         else:
             value = f"({value}).{quote(step[1:])}"

@@ -31,6 +31,7 @@ from .mending import comment_entry, mending_statement, owner_statement
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
+from .refused_checks import CheckKey, RefusedCheck, refused_checks
 from .secret_options import shown_sql
 from .target_objects import some
 from .toc import Entry
@@ -59,6 +60,7 @@ class _Refusals:
     states: Mapping[int, EntryState]
     mappings: Mapping[str, str]
     """What the target said to the secrets of user mappings, by their names."""
+    checks: Mapping[CheckKey, RefusedCheck]
 
     def entry(self, thing: Thing) -> Entry | None:
         """Return the entry that makes a thing: also of what hangs on it, such as a column."""
@@ -71,6 +73,15 @@ class _Refusals:
             mappings = ((one, mapping_of(one)) for one in self.archive.of_type("USER MAPPING"))
             return next((one for one, mapping in mappings if mapping and mapping.title == thing.name), None)
         return self.archive.by_object.get((thing.class_oid, thing.oid)) if thing.class_oid and thing.oid else None
+
+    def of_checks(self, one: Difference) -> list[RefusedCheck]:
+        """Return what the target refused of a check, or of the checks of a domain, when it was to come back."""
+        thing = one.thing
+        if thing.kind == "domain" and one.part not in ("owner", "comment", "privileges"):
+            return [said for key, said in self.checks.items() if key[:3] == ("DOMAIN", thing.schema, thing.name)]
+        at = ("TABLE", thing.schema, thing.table, thing.name)
+        unfit = one.what.startswith(("missing", "not validated"))
+        return [self.checks[at]] if thing.kind == "constraint" and unfit and at in self.checks else []
 
     def words(self, entry: Entry | None) -> Sentence:
         """Return what the target said when it refused the entry."""
@@ -112,10 +123,12 @@ def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) 
 
 
 def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
+    ours = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
     refusals = _Refusals(
         _archive(run, database),
         run.ports.store.entries(database.source_name),
-        mapping_words(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.OBJECT})),
+        mapping_words(ours),
+        refused_checks(ours),
     )
     side = Side.SOURCE
     try:
@@ -267,6 +280,9 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
         words = refusal_again(refusals.mappings.get(thing.name, "")) or words
     if thing.kind == "database setting":
         words = refusals.words_on_setting(str(thing.values["setting"]))
+    if said := refusals.of_checks(one):
+        statement = "\n".join(check.statement for check in said)
+        words = together((refusal_again(check.words) for check in said), "; ")
     return Note(
         database=database,
         kind=thing.kind,

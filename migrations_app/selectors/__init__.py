@@ -107,7 +107,7 @@ from .tables import TableCounts, TableFilter, TableLine, TableView, one_table, t
 from .tallies import planned
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
 from .wal import WalView, wal
-from .wording import Worded, in_english, next_action, told, told_difference, told_in, told_list
+from .wording import Worded, first_lines, in_english, next_action, told, told_difference, told_in, told_list
 
 __all__ = [
     "ActionButton",
@@ -188,6 +188,7 @@ __all__ = [
     "existing_mark",
     "exists",
     "field_list",
+    "first_lines",
     "fix_view",
     "follow_mark",
     "get_task",

@@ -72,3 +72,10 @@ def _place(item: Mapping[str, Any], texts: Mapping[str, str]) -> str:
     if "name" in (item.get("words") or {}):
         return _("%(object)s in schema %(schema)s") % {"object": name, "schema": schema}
     return f"{schema}.{name}"
+
+
+def first_lines(text: str, most: int = 50) -> str:
+    """Return the first lines of SQL; a comment says how many more there are."""
+    lines = text.split("\n")
+    more = len(lines) - most
+    return "\n".join([*lines[:most], f"-- and {more} more"]) if more > 0 else text

@@ -113,6 +113,16 @@ def test_a_refusal_is_one_line_that_a_terminal_does_not_obey() -> None:
     assert str(refused.value).isprintable()
 
 
+def test_of_a_long_list_a_terminal_gets_the_first_lines_and_a_script_all() -> None:
+    made, out = factories.task(status="check_failed"), StringIO()
+    statements = [f"ALTER TABLE t{number} REPLICA IDENTITY FULL;" for number in range(60)]
+    factories.check_item(made, "keys", "failed", sql="\n".join(statements))
+    print_check(made, out)
+    assert f"{statements[49]}\n          -- and 10 more\n" in out.getvalue()
+    (item,) = json.loads(task("show", str(made.pk), "--json")[0])["check"]
+    assert item["sql"].split("\n") == statements
+
+
 @pytest.mark.parametrize(
     ("action", "made", "status"),
     [

@@ -303,6 +303,19 @@ def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_w
     assert (result.status, "wild (0 functions)" in result.found) == ("warning", True)
 
 
+def test_rows_that_are_spread_by_the_hash_of_an_expression_fail_where_it_gives_enums(
+    shop: Connection, task: Plan
+) -> None:
+    shop.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE state AS (i int, m mood)")
+    shop.execute("CREATE TABLE fine (i int, m mood[]) PARTITION BY HASH (cardinality(m), (i + 1), ('a, b' || i))")
+    assert check(task, "table-families").status == "passed"
+    shop.execute("CREATE TABLE arrays (i int, m mood[]) PARTITION BY HASH ((i + 1), i, (m || m))")
+    shop.execute("CREATE TABLE rows (i int, m mood) PARTITION BY HASH ((ROW(i, m)::state))")
+    result = check(task, "table-families")
+    assert result.status == "failed"
+    assert result.found.endswith("public.arrays, public.rows.")
+
+
 @pytest.mark.parametrize(
     "grant",
     [

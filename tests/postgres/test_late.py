@@ -86,6 +86,18 @@ def migrate(plan: Plan, ports: Ports) -> FakeStore:
     return store
 
 
+def words(store: FakeStore) -> list[str]:
+    return [str(note.words) for notes in store.notes.values() for note in notes]
+
+
+def complete(plan: Plan, ports: Ports) -> FakeStore:
+    cast(FakeControl, ports.control).complete = True
+    with Executor(plan, ports) as executor:
+        for step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP):
+            assert executor.run(step).done
+    return cast(FakeStore, ports.store)
+
+
 def put(cluster: Cluster, plan: Plan, text: str) -> None:
     with cluster.connect(plan.databases[0].source_name) as connection:
         connection.execute(text.encode())
@@ -183,6 +195,9 @@ def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
     [(title, what, statement)] = told(store)
     assert (title, what) == ("constraint tokens_expires_check on public.tokens", "not validated on the target")
     assert statement == 'ALTER TABLE "public"."tokens" VALIDATE CONSTRAINT "tokens_expires_check";'
+    assert words(store) == [
+        'rows do not fit: check constraint "tokens_expires_check" of relation "tokens" is violated by some row (23514)'
+    ]
     with target_cluster.connect(plan.databases[0].target_name) as there:
         asked = "SELECT convalidated FROM pg_constraint WHERE conname = '{}_check'"
         assert there.execute(asked.format("born_day").encode()).fetchall() == [(True,)]
@@ -204,13 +219,21 @@ def test_a_check_of_a_domain_that_tells_the_time_lets_old_rows_in_and_is_told(
 ) -> None:
     put(source_cluster, plan, FRESH)
     store = migrate(replace(plan, incremental=incremental), fake_ports())
-    [(title, what, _)] = told(store)
-    assert title == "domain public.fresh"
+    [(title, what, statement)] = told(store)
+    assert (title, statement) == ("domain public.fresh", 'ALTER DOMAIN "public"."fresh" VALIDATE CONSTRAINT "not_old";')
+    [said] = words(store)
+    assert "contains values that violate the new constraint (23514)" in said
     assert what.endswith("not_old CHECK ((VALUE > now())) NOT VALID on the target")
     with target_cluster.connect(plan.databases[0].target_name) as there:
         asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE contypid <> 0 AND oid >= 16384 ORDER BY 1"
         assert there.execute(asked).fetchall() == [("not_old", False), ("not_yet", True)]
         assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]
+
+
+RENAMED = """
+ALTER TABLE tokens RENAME day TO birth; ALTER TABLE tokens RENAME CONSTRAINT born TO born_at;
+ALTER TABLE tokens DROP CONSTRAINT dropped;
+"""
 
 
 def test_a_row_of_the_sync_may_have_grown_old_on_its_way(
@@ -228,12 +251,48 @@ def test_a_row_of_the_sync_may_have_grown_old_on_its_way(
         "INSERT INTO others VALUES (2, now() + interval '1 ms', '2000-01-01'); INSERT INTO lookup VALUES (77, 'new');"
         "INSERT INTO reader VALUES (77)",
     )
-    cast(FakeControl, ports.control).complete = True
-    with Executor(plan, ports) as executor:
-        for step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP):
-            assert executor.run(step).done
+    complete(plan, ports)
     assert {title for title, _, _ in told(store)} == {"constraint alive on public.tokens", "domain public.fresh"}
     with target_cluster.connect(plan.databases[0].target_name) as there:
         asked = "SELECT conname::text, convalidated FROM pg_constraint WHERE conname IN ('alive', 'not_old', 'reads')"
         found = sorted(set(there.execute(asked.encode()).fetchall()))
         assert found == [("alive", False), ("not_old", False), ("reads", True)]
+
+
+def test_a_check_that_waits_comes_back_as_the_source_has_it_at_complete(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    put(
+        source_cluster,
+        plan,
+        "CREATE TABLE tokens (id int PRIMARY KEY, day date, gone int, CONSTRAINT born CHECK (day <= CURRENT_DATE),"
+        " CONSTRAINT dropped CHECK (gone < random() + 9)); INSERT INTO tokens VALUES (1, '2000-01-01', 1)",
+    )
+    plan, ports = replace(plan, incremental=True), fake_ports()
+    run_steps(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+    put(source_cluster, plan, RENAMED)
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        there.execute("ALTER TABLE tokens RENAME day TO birth")
+    store = complete(plan, ports)
+    assert told(store) == []
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        asked = "SELECT conname::text, pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conrelid <> 0"
+        found = there.execute(f"{asked} AND contype = 'c'".encode()).fetchall()
+        assert found == [("born_at", "CHECK ((birth <= CURRENT_DATE))", True)]
+
+
+@pytest.mark.parametrize("on_both", [False, True])
+def test_a_check_of_a_domain_that_was_renamed_comes_back_to_the_one_that_is_there(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, on_both: bool
+) -> None:
+    put(source_cluster, plan, "CREATE DOMAIN known_day AS date CONSTRAINT not_yet CHECK (VALUE <= CURRENT_DATE)")
+    put(source_cluster, plan, "CREATE TABLE t (id int PRIMARY KEY)")
+    plan, ports = replace(plan, incremental=True), fake_ports()
+    run_steps(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+    put(source_cluster, plan, "ALTER DOMAIN known_day RENAME TO day_of_all")
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        if on_both:
+            there.execute("ALTER DOMAIN known_day RENAME TO day_of_all")
+        complete(plan, ports)
+        asked = "SELECT contypid::regtype::text FROM pg_constraint WHERE conname = 'not_yet'"
+        assert there.execute(asked).fetchall() == [("day_of_all" if on_both else "known_day",)]

@@ -112,6 +112,41 @@ def test_a_name_inside_a_row_is_found_as_any_other(
     assert f"public.deep ({field}): app.thing (its schema gets another name)" in result.found
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "field"),
+    [
+        ("r", "'[pg_class,app.thing]'", "r"),
+        ("r", "'[app.thing,)'", "r"),
+        ("rs", "ARRAY[NULL, 'empty', '(,app.thing)'::rels]", "rs"),
+        ("d", "ROW(1, '[app.thing,app.thing]')", "d.r"),
+    ],
+)
+def test_a_name_in_a_range_is_found_as_any_other(
+    shop: Connection, task: Plan, column: str, value: str, field: str
+) -> None:
+    shop.execute("CREATE SCHEMA app; CREATE TABLE app.thing (id int); CREATE TYPE rels AS RANGE (subtype = regclass)")
+    shop.execute("CREATE TYPE pair AS (a int, r rels); CREATE TABLE wide (id int, r rels, rs rels[], d pair)")
+    shop.execute("INSERT INTO wide (id) VALUES (1)")
+    shop.execute(f"INSERT INTO wide (id, {column}) VALUES (2, {value})".encode())
+    assert looked(task).status == "passed"
+    result = looked(renaming(task))
+    assert result.status == "failed"
+    assert f"public.wide ({field}): app.thing (its schema gets another name)" in result.found
+
+
+def test_a_name_in_a_multirange_is_found_as_any_other(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE SCHEMA app; CREATE TABLE app.thing (id int); CREATE TYPE rels AS RANGE (subtype = regclass)")
+    (name,) = shop.execute(
+        "SELECT rngmultitypid::regtype::text FROM pg_range WHERE rngtypid = 'rels'::regtype"
+    ).fetchone() or ("",)
+    shop.execute(f"CREATE TABLE wide (m {name}, ms {name}[])".encode())
+    shop.execute(f"INSERT INTO wide VALUES ('{{[app.thing,)}}', ARRAY['{{(,app.thing)}}'::{name}])".encode())
+    result = looked(renaming(task))
+    assert result.status == "failed"
+    assert "public.wide (m): app.thing" in result.found
+    assert "public.wide (ms): app.thing" in result.found
+
+
 def test_a_value_that_names_a_table_which_is_left_out_is_refused(shop: Connection, task: Plan) -> None:
     shop.execute(APP + "INSERT INTO holder (id, rel, kind) VALUES (1, 'app.thing', 'app.thing')")
     found = looked(leaving_out(task, "app", "thing")).found

@@ -192,6 +192,10 @@ def all_items() -> list[CheckInfo]:
     return sorted((entry.info for entry in ITEMS.values()), key=lambda info: order.index(info.group))
 
 
+MOST_STATEMENTS = 10_000
+"""Of a finding whose SQL names all that it is about; pages and terminals show the first ones."""
+
+
 def lines(statements: Iterable[str], limit: int = 50) -> str:
     """Return statements one below the other; beyond `limit` a comment says how many are not shown."""
     known = list(statements)

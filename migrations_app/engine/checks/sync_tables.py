@@ -9,7 +9,7 @@ from ..sql import query
 from ..versions import can_decode, decodes_truncate, has_publications
 from ..wording import count, listing, say
 from .context import Context
-from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
+from .registry import MOST_STATEMENTS, ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 _REFUSES_GENERATED_SINCE = 180000
 
@@ -120,11 +120,11 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
                 "once it is published with all its columns as identity. Add a primary key over ordinary columns, or "
                 "leave these tables out of the sync."
             ),
+            lines((f"-- {qualified(t.schema, t.name)}: ADD PRIMARY KEY" for t in closed), MOST_STATEMENTS),
         )
     bare = [table for table in context.moving(database.source_name) if not table.has_identity]
     if not bare:
         return passed(say("Every selected table has a primary key or a replica identity."))
-    statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
     foreign = [table for table in bare if not table.is_owner]
     if foreign:
         return failed(
@@ -137,7 +137,7 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
                 "Add a primary key, or let the owner set REPLICA IDENTITY FULL. Without it the "
                 "application's own updates would fail once the table is published."
             ),
-            lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in foreign),
+            _identities(foreign),
         )
     finding = warning(
         say(
@@ -150,12 +150,17 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
             "Updates and deletes there write more WAL and are slower to follow; a primary key avoids "
             "that."
         ),
-        statements,
+        _identities(bare),
     )
     mendable = [table for table in bare if table.has_rows and table.persistence == "p"]
     indexes = _unique_indexes(context, database.source_name, mendable)
     tables = [[t.schema, t.name, indexes.get(t.oid, ""), t.replica_identity] for t in mendable]
     return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
+
+
+def _identities(tables: list[Table]) -> str:
+    statements = (f"ALTER TABLE {qualified(one.schema, one.name)} REPLICA IDENTITY FULL;" for one in tables)
+    return lines(statements, MOST_STATEMENTS)
 
 
 def _closed_to_writers(context: Context, database: str) -> list[Table]:

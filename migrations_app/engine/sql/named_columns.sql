@@ -1,10 +1,16 @@
--- Columns of user tables whose values name objects (regclass and the like), also inside of domains, arrays and composites: table, column,
--- type of the name, and the way to it: '[]' into the elements of an array, '.name' into a field.
+-- Columns of user tables whose values name objects (regclass and the like), also inside of domains, arrays, ranges and composites: table,
+-- column, type of the name, and the way to it: '[]' into the elements of an array, '[)' to the bounds of a range, '.name' into a field.
 -- :parameters tables (oid[], or null for all)   :versions 9.3+
 WITH RECURSIVE holds(whole, part, step) AS (
   SELECT t.oid, t.typbasetype, '{}'::text[] FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
   UNION ALL
   SELECT t.oid, t.typelem, '{[]}'::text[] FROM pg_catalog.pg_type t WHERE t.typelem <> 0 AND t.typlen = -1
+  UNION ALL
+  SELECT r.rngtypid, r.rngsubtype, '{[)}'::text[] FROM pg_catalog.pg_range r WHERE r.rngtypid >= 16384
+  UNION ALL
+  SELECT m.whole, m.part, '{[]}'::text[]
+    FROM (SELECT (pg_catalog.row_to_json(r) ->> 'rngmultitypid')::oid AS whole, r.rngtypid AS part FROM pg_catalog.pg_range r) m
+   WHERE m.whole >= 16384
   UNION ALL
   SELECT c.reltype, a.atttypid, ARRAY[('.' || a.attname) COLLATE pg_catalog."default"]
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid

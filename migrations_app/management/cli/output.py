@@ -74,7 +74,7 @@ def report(task: MigrationTask) -> dict[str, Any]:
         "snapshot": _snapshot(task),
         "databases": _databases(task),
         "check": [
-            {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint")}
+            {name: getattr(item, name) for name in ("code", "status", "database", "found", "hint", "sql")}
             for item in CheckItem.objects.filter(task=task).exclude(status="passed")
         ],
         "structure": _structure(task),
@@ -314,7 +314,7 @@ def print_check(task: MigrationTask, out: Out) -> None:
         words = group[0].words
         said, *more = in_lines(found, words.get("found"))
         out.write(f"  {status.upper():<8}{first}: {said}\n")
-        told = [*more, *in_lines(hint, words.get("hint")), *sql.split("\n")]
+        told = [*more, *in_lines(hint, words.get("hint")), *selectors.first_lines(sql).split("\n")]
         _indented((line for line in told if line), 10, out)
         if others:
             out.write(f"          The same holds for {len(others)} more: {'; '.join(others)}\n")
