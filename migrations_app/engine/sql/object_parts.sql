@@ -238,7 +238,7 @@ UNION ALL
 SELECT 'publication', '', '', p.pubname, 'pg_catalog.pg_publication'::regclass, p.oid, 0, true, NULL, NULL, NULL, '{}'
   FROM pg_catalog.pg_publication p WHERE p.pubname NOT LIKE 'towpath\_%%'
 UNION ALL
-SELECT 'subscription', '', '', s.subname, 'pg_catalog.pg_subscription'::regclass, s.oid, 0, true, NULL, NULL, NULL, '{}'
+SELECT 'subscription', '', '', s.subname, 'pg_catalog.pg_subscription'::regclass, 0, 0, true, NULL, NULL, NULL, '{}'  -- before 14 its oid is for superusers
   FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database b ON b.oid = s.subdbid WHERE b.datname = pg_catalog.current_database()
 UNION ALL
 SELECT 'security label', coalesce(CASE WHEN l.objtype <> 'database' THEN split_part(l.objname, '.', 1) END, ''), '',
