@@ -27,7 +27,7 @@ from migrations_app.supervisor import Child
 
 from .clusters import Cluster, ClusterError, free_port, require_own, source_settings, wheel_bin
 from .shop import load_analytics, load_shop
-from .writer import WriterStats
+from .writer import RESTS, WriterStats
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _LIBC = ctypes.CDLL(None)
@@ -91,6 +91,11 @@ class World:
     def writer_child(self) -> Child:
         """Return the writer as a process for the supervisor."""
         return Child(name="writer", argv=self._writer_command(), cwd=_PROJECT)
+
+    def rest_writer(self, *, rests: bool) -> None:
+        """Have the writer's process write nothing, or go on; obeyed with its next transaction. Idempotent."""
+        file = self._state_file.with_name(RESTS)
+        file.touch() if rests else file.unlink(missing_ok=True)
 
     def start_writer(self) -> None:
         """Start the writer as a process of our own."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ _WORDS = (
     "NULL",
     "\\N",
 )
+RESTS = "rests"
+"""File beside a world's state: while it is there, the writer's process writes nothing."""
 _CONFLICTS = (errors.IntegrityError, errors.TransactionRollback, errors.LockNotAvailable)
 
 
@@ -59,7 +61,7 @@ class Writer:
 
     `arguments` are psycopg keywords. The choices depend on `seed` alone. A lost server is waited for. With
     `large_objects` it writes those too. Several writers may work on one shop; their conflicts are counted, and so is a
-    TRUNCATE that gave up waiting; a `patient` one waits for ever.
+    TRUNCATE that gave up waiting; a `patient` one waits for ever. While `resting()` it writes nothing.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Writer:
         *,
         large_objects: bool = False,
         patient: bool = False,
+        resting: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._resting = resting
         self._arguments = dict(arguments)
         self._random = random.Random(seed)  # noqa: S311 - sample data
         self._rate = rate
@@ -115,7 +119,8 @@ class Writer:
         due = time.monotonic()
         try:
             while not self._stopping.is_set():
-                self._step()
+                if not self._resting():
+                    self._step()
                 due = max(due + 1 / self._rate, time.monotonic() - 1)
                 self._stopping.wait(max(0.0, due - time.monotonic()))
         finally:
@@ -188,11 +193,12 @@ class Writer:
 
 def main(argv: list[str]) -> int:
     """Write until SIGTERM or SIGINT; the file in argv is the state of a demo world. Prints the counts as JSON."""
-    state = json.loads(Path(argv[0]).read_text())["source"]
+    file = Path(argv[0])
+    state, rests = json.loads(file.read_text())["source"], file.with_name(RESTS).exists
     login = {"host": "127.0.0.1", "port": state["port"], "user": "postgres", "password": state["password"]}
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before the thread starts, which inherits it
-    writer = Writer({**login, "dbname": "shop", "connect_timeout": 5}, seed=os.getpid()).start()
+    writer = Writer({**login, "dbname": "shop", "connect_timeout": 5}, seed=os.getpid(), resting=rests).start()
     signal.sigwait(ends)
     sys.stdout.write(json.dumps(asdict(writer.stop())) + "\n")
     return 0

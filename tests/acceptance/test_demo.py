@@ -112,6 +112,18 @@ def test_the_demo_shows_a_migration_that_is_ready_survives_a_stop_and_is_removed
     assert not demo.folder.exists()
 
 
+@pytest.mark.long
+def test_the_application_of_the_demo_stops_writing_when_complete_is_pressed(demo: Demo) -> None:
+    demo.start(free_port())
+    wait_until(lambda: [status for _, status in demo.tasks()] == ["ready"], 60, "the task being ready")
+    pressed = demo.installation.manage("task", "complete", demo.tasks()[0][0])
+    assert pressed.returncode == 0, pressed.stderr
+    wait_until(lambda: [status for _, status in demo.tasks()] == ["completed"], 90, "the end of the task")
+    codes = [code for (code,) in demo.installation.query("SELECT code FROM migrations_app_event")]
+    assert "CMP-EQUAL" in codes
+    assert "SRC-LATE" not in codes
+
+
 def test_one_migration_without_a_browser_ends_equal_and_leaves_nothing(demo: Demo) -> None:
     done = demo.installation.manage("demo", "--once", "--scale", "0.01", "--sync-seconds", "1")
     said = done.stdout

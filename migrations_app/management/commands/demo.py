@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 
 from ... import runner, services
 from ...demo.clusters import ClusterError, free_port
@@ -65,6 +65,7 @@ class Command(BaseCommand):
             _task(world)
             self._introduce(port, login, world)
             connections.close_all()
+            _Switch(world).start()
             children = [*stack("127.0.0.1", port), world.writer_child()]
             return supervisor(children, GRACE_SECONDS, Path(settings.DATA_DIR) / "logs").run()
 
@@ -78,7 +79,7 @@ class Command(BaseCommand):
         self._say(
             "A task is under way: open it, watch it, press Complete when it is ready. An application keeps writing"
         )
-        self._say(f"to the source meanwhile. Logs: {Path(settings.DATA_DIR) / 'logs'}. Ctrl-C stops everything.")
+        self._say(f"to the source until then. Logs: {Path(settings.DATA_DIR) / 'logs'}. Ctrl-C stops everything.")
 
     def _once(self, options: dict[str, Any]) -> int:
         data_dir = Path(settings.DATA_DIR)
@@ -127,6 +128,24 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+class _Switch(threading.Thread):
+    """Stops the application's writing once Complete is pressed, as its operators would; not when it is taken back."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(name="switch", daemon=True)
+        self._world = world
+
+    def run(self) -> None:
+        """Look twice a second, for as long as the demo runs."""
+        while True:
+            try:
+                closed = MigrationTask.objects.filter(name=_TASK, status__in=(Status.COMPLETING, Status.COMPLETED))
+                self._world.rest_writer(rests=closed.exists())
+            except (DatabaseError, OSError):
+                connection.close()  # the console's database is busy, or being removed with the demo
+            time.sleep(0.5)
 
 
 class _Closing(threading.Thread):
