@@ -386,8 +386,7 @@ def test_a_table_that_an_18_would_refuse_updates_of_once_it_is_published_fails(
             "ALTER TABLE whole REPLICA IDENTITY FULL"
         )
     result = check(back, "table-keys")
-    assert result.status == "failed"
-    assert "public.bare, public.computed, public.whole" in result.found
+    assert (result.status, "public.bare, public.computed, public.whole" in result.found) == ("failed", True)
     assert '-- "public"."bare": ADD PRIMARY KEY\n' in result.sql
 
 
@@ -395,8 +394,7 @@ def test_all_tables_without_a_key_are_named_by_the_statements(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:
     with source_cluster.connect(source_db) as connection:
-        for number in range(60):
-            connection.execute(f"CREATE TABLE bare_{number} (i int)".encode())
+        connection.execute("".join(f"CREATE TABLE bare_{number} (i int);" for number in range(60)).encode())
     result = check(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]), "table-keys")
     assert "and 40 more" in result.found
     assert len(result.sql.split("\n")) == 60
