@@ -107,29 +107,26 @@ def look_at_structure(run: Run, database: DatabasePlan, *, final: bool = False) 
     """Compare the structures of one database, store the notes and tell them in the task's history; returns them.
 
     `final`: Complete has made everything, so nothing waits any more. Changes nothing on either server. Raises
-    EngineError only when a server cannot be reached: what a server refuses to show becomes a note.
+    EngineError only when a server cannot be reached: what a server refuses to show becomes a note, beside what the
+    target refused to make.
     """
+    name = database.source_name
+    ours = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
+    entries = run.ports.store.entries(name)
+    refusals = _Refusals(_archive(run, database), entries, mapping_words(ours), refused_checks(ours))
     try:
-        return _compare(run, database, final=final)
+        return _compare(run, database, refusals, final=final)
     except EngineError as error:
         if error.retryable:
             raise
         what = say("could not be compared: {words}", words=error.message)
-        note = Note(database=database.source_name, kind="structure", name=database.source_name, what=what)
-    run.ports.store.save_notes(database.source_name, 0, [note])
-    text = say("{name}: the structure {what}", name=database.source_name, what=note.what)
-    run.ports.store.event("warning", "STRUCTURE-NOTES", text)
-    return [note]
+    notes = [Note(database=name, kind="structure", name=name, what=what), *_refused(name, refusals, set(), None)]
+    run.ports.store.save_notes(name, 0, notes)
+    run.ports.store.event("warning", "STRUCTURE-NOTES", say("{name}: the structure {what}", name=name, what=what))
+    return notes
 
 
-def _compare(run: Run, database: DatabasePlan, *, final: bool) -> list[Note]:
-    ours = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.OBJECT})
-    refusals = _Refusals(
-        _archive(run, database),
-        run.ports.store.entries(database.source_name),
-        mapping_words(ours),
-        refused_checks(ours),
-    )
+def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bool) -> list[Note]:
     side = Side.SOURCE
     try:
         with (
@@ -264,7 +261,7 @@ def _notes(database: DatabasePlan, compared: Compared, refusals: _Refusals) -> l
         if one.part != "owner":
             notes.append(_note(name, one, entry, refusals))
     notes += _owner_notes(name, owners, refusals)
-    return notes + _refused(name, compared, refusals, told)
+    return notes + _refused(name, refusals, told, compared)
 
 
 def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusals) -> Note:
@@ -321,18 +318,20 @@ def _owner_notes(database: str, found: list[Difference], refusals: _Refusals) ->
     return notes
 
 
-def _refused(database: str, compared: Compared, refusals: _Refusals, told: set[int]) -> list[Note]:
+def _refused(database: str, refusals: _Refusals, told: set[int], compared: Compared | None) -> list[Note]:
     """Tell what the target has refused of kinds, or in parts of the database, that were not compared object by object.
 
-    What stands on the target by now, and what a difference tells already, is not told again.
+    What stands on the target by now, and what a difference tells already, is not told again. None: nothing could be
+    compared, and all is told.
     """
     notes = []
+    equal, by_parts = (compared.equal, _TOLD_BY_PARTS) if compared else (frozenset(), frozenset())
     by_id = {entry.dump_id: entry for entry in refusals.archive.entries} if refusals.archive else {}
     for state in refusals.states.values():
         entry = by_id.get(state.dump_id)
         mine = entry if entry and (entry.type, entry.tag) == (state.type, state.name) else None
-        mended = mine is not None and (mine.class_oid, mine.oid) in compared.equal
-        if state.done or state.dump_id in told or mended or state.type in _TOLD_BY_PARTS:
+        mended = mine is not None and (mine.class_oid, mine.oid) in equal
+        if state.done or state.dump_id in told or mended or state.type in by_parts:
             continue
         notes.append(
             Note(

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import structure
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.restore import Refused
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.compare_kit import plan_for, server, structure_now
 
 BASE_TYPE = """
 CREATE TYPE {name};
@@ -175,3 +177,24 @@ def test_a_default_that_a_table_needs_stops_the_task(plan: Plan, source_cluster:
     )
     with Executor(plan, fake_ports()) as executor, pytest.raises(Refused, match=r"public\.t"):
         executor.run(StepName.SCHEMA)
+
+
+def test_what_the_target_refused_is_told_also_when_the_structures_cannot_be_compared(
+    plan: Plan, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = plan.databases[0]
+    inner = "CREATE FUNCTION inner_one(int) RETURNS int LANGUAGE internal AS 'int4abs'; CREATE TABLE t (i int)"
+    write(source_cluster, database.source_name, inner)
+    ports = fake_ports()
+    with Executor(plan, ports) as executor:
+        executor.run(StepName.SCHEMA)
+
+    def refuse(*_: Any) -> None:
+        raise psycopg.errors.InsufficientPrivilege("permission denied for table pg_something")
+
+    monkeypatch.setattr(structure, "read_things", refuse)
+    notes = {note.title: note for note in structure_now(plan, ports)}
+    assert "permission denied for table pg_something" in notes[f"structure {database.source_name}"].what
+    refused = notes["function public.inner_one(integer)"]
+    assert refused.words.startswith("missing right: ")
+    assert refused.statement.startswith("CREATE FUNCTION public.inner_one(")
