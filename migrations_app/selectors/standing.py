@@ -84,7 +84,12 @@ def _of_cancelled(left: LeftBehind) -> str:
     elif left.source:
         parts.append(_("Something of this task is still on the source. Remove it as the list below says."))
     if left.target:
-        parts.append(_("What the task made on the target stands there still. Start again can clear exactly that."))
+        parts.append(
+            _(
+                "What the task made on the target stands there still, unfinished: foreign keys may not be proved, and "
+                "rights, policies and the state of triggers may be missing. Start again can clear exactly that."
+            )
+        )
     return " ".join(parts)
 
 

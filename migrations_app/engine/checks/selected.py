@@ -209,8 +209,9 @@ def reserved_schema(context: Context, database: DatabasePlan) -> Finding:
         return failed(
             say("The source database has a schema {TARGET_SCHEMA}, which is selected.", TARGET_SCHEMA=TARGET_SCHEMA),
             say(
-                "If this database is the target of another migration, complete that one first. A schema "
-                "of your own needs another name, or select the other schemas only."
+                "If this database is the target of another migration, complete that one first. If a sync from here was "
+                "broken off, cancel its task, which removes the schema. A schema of your own needs another name, or "
+                "select the other schemas only."
             ),
             f"ALTER SCHEMA {quote(TARGET_SCHEMA)} RENAME TO {quote('my_' + TARGET_SCHEMA)};",
         )
