@@ -26,15 +26,21 @@ TORTURE = Path(__file__).with_name("torture_schema.sql").read_text()
 TORTURE_18 = Path(__file__).with_name("torture_18.sql").read_text()
 
 
-@pytest.fixture
-def torture_roles(source_cluster: Cluster, target_cluster: Cluster) -> None:
+ROLES = ("torture_owner", "torture_reader", "torture_super")
+
+
+@pytest.fixture(scope="module")
+def torture_roles(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
+    """Roles of both servers; only a superuser owns event triggers. The servers are those of other files, too."""
     for cluster in (source_cluster, target_cluster):
         with cluster.connect() as connection:
-            for name in ("torture_owner", "torture_reader"):
+            for name in ROLES:
                 with contextlib.suppress(psycopg.errors.DuplicateObject):
-                    connection.execute(f"CREATE ROLE {name}".encode())
-            with contextlib.suppress(psycopg.errors.DuplicateObject):
-                connection.execute("CREATE ROLE torture_super SUPERUSER")  # only such a role owns event triggers
+                    connection.execute(f"CREATE ROLE {name} {'SUPERUSER' if name == ROLES[2] else ''}".encode())
+    yield
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute(f"DROP ROLE {', '.join(ROLES)}".encode())
 
 
 @pytest.fixture
