@@ -116,6 +116,7 @@ TITLES = (
     _("Transaction ids of the source"),
     _("Settings of the target for a large copy"),
     _("Temporary files on the target"),
+    _("Identity columns of partitions"),
 )
 LOOKS_AT = (
     _("Roles that objects need, or all of them, are made on the target when that is asked for; vendors' roles never."),
@@ -221,4 +222,5 @@ LOOKS_AT = (
     _("While a long copy holds its snapshot, vacuum cannot clean up; there must be transaction ids enough until then."),
     _("A large copy is slowed down by settings that are made for a small server."),
     _("Index builds sort in temporary files, which a limit could end."),
+    _("From 17 on a partition has its parent's identity columns, and none of its own."),
 )

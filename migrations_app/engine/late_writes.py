@@ -46,9 +46,9 @@ def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
 
 
 def _told(database: DatabasePlan, written: Counter[str]) -> Sentence:
-    changes = "{number} change", "{number} changes"
     tables = listing(
-        say("{name} ({number})", name=name, number=count(n, *changes)) for name, n in sorted(written.items())
+        say("{name} ({number})", name=name, number=count(changes, "{number} change", "{number} changes"))
+        for name, changes in sorted(written.items())
     )
     return say(
         "{database}: still written to on the source after the last change that is on the target: {tables}. These"

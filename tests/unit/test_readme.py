@@ -59,7 +59,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
 @pages
 def test_every_setting_is_read_by_the_code(page: Path) -> None:
     named = set(re.findall(r"\b(?:TOWPATH_[A-Z_]+|DATABASE_URL)\b", page.read_text()))
-    sides = {"TOWPATH_SOURCE_PASSWORD", "TOWPATH_TARGET_PASSWORD"}
+    sides = {f"TOWPATH_{side}_{whose}" for side in ("SOURCE", "TARGET") for whose in ("PASSWORD", "SSH_PASSWORD")}
     code = CODE + OF_TESTS if page.name in OF_PROJECT else CODE  # who changes the project may set up its tests
     unknown = {name for name in named - sides if name.removesuffix("_FILE") not in code}
     assert unknown == set()
