@@ -113,6 +113,7 @@ def to_the_end(migration: Migration) -> None:
     ends_well(migration)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["schema", "copy", "index"])
 def test_a_task_cancelled_before_its_sync_can_start_again(migration: Migration, step: str) -> None:
     theirs = objects(migration.target)
@@ -130,6 +131,7 @@ def test_a_task_cancelled_before_its_sync_can_start_again(migration: Migration, 
         to_the_end(migration)
 
 
+@pytest.mark.long
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("state", ["syncing", "paused", "failed"])
 def test_a_task_cancelled_after_its_copy_can_start_again(migration: Migration, state: str) -> None:
@@ -168,6 +170,7 @@ def held_up(place: Place) -> None:
     wait_until(lambda: place.value(waits) > 0, 60, "a session of ours waiting")
 
 
+@pytest.mark.long
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("asked", ["compare_task", "complete_task"])
 def test_a_task_cancelled_in_its_comparison_can_start_again(migration: Migration, asked: str) -> None:
@@ -190,6 +193,7 @@ _COMPLETE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("stage", _COMPLETE)
 def test_a_task_cancelled_in_complete_can_start_again(migration: Migration, stage: str) -> None:
@@ -207,6 +211,7 @@ def test_a_task_cancelled_in_complete_can_start_again(migration: Migration, stag
     to_the_end(migration)
 
 
+@pytest.mark.long
 def test_a_task_that_already_cleans_up_refuses_to_be_cancelled_and_ends_well(migration: Migration) -> None:
     migration.start()
     migration.until("ready")
@@ -221,6 +226,7 @@ def test_a_task_that_already_cleans_up_refuses_to_be_cancelled_and_ends_well(mig
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_retry_of_a_task_that_could_not_open_its_target_goes_on_with_that(migration: Migration) -> None:
     migration.start()
     migration.until("ready")
@@ -245,6 +251,7 @@ def test_retry_of_a_task_that_could_not_open_its_target_goes_on_with_that(migrat
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_the_objects_that_stay_on_the_target_are_listed(migration: Migration) -> None:
     theirs = objects(migration.target)
     migration.start()
@@ -258,6 +265,7 @@ def test_the_objects_that_stay_on_the_target_are_listed(migration: Migration) ->
     assert any(kind == "large_objects" for kind, _, _ in migration.ledger("target"))
 
 
+@pytest.mark.long
 def test_without_clearing_the_check_says_what_is_in_the_way(migration: Migration) -> None:
     migration.start()
     migration.until("ready")
@@ -269,6 +277,7 @@ def test_without_clearing_the_check_says_what_is_in_the_way(migration: Migration
     nothing_of_ours(migration.source, migration.target)
 
 
+@pytest.mark.long
 def test_an_object_that_others_built_on_ours_keeps_ours_alive(migration: Migration) -> None:
     migration.start()
     migration.until("ready")
@@ -295,6 +304,7 @@ def test_a_task_cancelled_while_it_waits_for_its_turn_never_touches_a_server(
     nothing_of_ours(migration.source, migration.target, seconds=0)
 
 
+@pytest.mark.long
 def test_a_source_that_is_away_is_named_with_what_is_left_there(world: World, migration: Migration) -> None:
     migration.start()
     migration.until("ready")

@@ -61,6 +61,7 @@ def codes(migration: Migration) -> list[str]:
     return [code for code, _ in migration.events()]
 
 
+@pytest.mark.long
 def test_what_changed_since_the_check_stops_the_start_and_a_right_that_is_gone_refuses_complete(
     migration: Migration,
 ) -> None:

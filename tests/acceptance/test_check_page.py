@@ -144,6 +144,7 @@ def test_the_hint_of_what_passed_says_what_was_found(sign_in: SignIn, live_serve
     expect(page.locator("#tip-source-reachable")).not_to_contain_text("What to do")
 
 
+@pytest.mark.long
 def test_a_fix_is_read_before_it_is_asked_for(sign_in: SignIn, live_server: Any) -> None:
     page, task = sign_in(), _checked()
     _open(page, live_server, "check", task)

@@ -102,6 +102,7 @@ def test_a_run_watches_its_wal_budget_without_a_dispatcher(terminal: Terminal, s
     assert "WAL-GIVENUP" in told
 
 
+@pytest.mark.long
 def test_only_what_is_included_is_migrated(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     done = terminal.run("--database", source.name, "--include", "sales", "--mode", "full")
@@ -153,6 +154,7 @@ def test_schemas_get_other_names_and_structure_comes_alone(terminal: Terminal, s
     nothing_of_ours(source, target, seconds=0)
 
 
+@pytest.mark.long
 def test_a_row_written_on_the_target_meanwhile_is_found_with_exit_code_4(
     terminal: Terminal, small: tuple[Place, Place]
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_row_written_on_the_target_meanwhile_is_found_with_exit_code_4(
     nothing_of_ours(source, target)
 
 
+@pytest.mark.long
 def test_a_failure_ends_with_exit_code_3(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     source.run(

@@ -77,12 +77,14 @@ def test_a_wrong_address_is_told(terminal: Terminal, side: str, words: str, uri:
     _refused(terminal, words, **{side: uri})
 
 
+@pytest.mark.long
 def test_a_console_that_was_never_started_has_no_tasks(tmp_path: Path) -> None:
     listed = Installation(tmp_path).manage("task", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert Installation(tmp_path).manage("task", "show", "1").stderr.startswith("CommandError: ")
 
 
+@pytest.mark.long
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -135,6 +137,7 @@ def test_a_missing_database_by_name_is_told(terminal: Terminal) -> None:
     _refused(terminal, "absent", "--database", "absent")
 
 
+@pytest.mark.long
 def test_refused_tls_is_told(terminal: Terminal) -> None:
     _refused(terminal, "TLS", source=terminal.source.uri() + "?sslmode=require")
 
@@ -164,6 +167,7 @@ def test_a_version_out_of_range_is_told(terminal: Terminal, side: str, version: 
     assert "FAILED" in said
 
 
+@pytest.mark.long
 def test_a_host_that_never_answers_is_told_after_the_timeout(terminal: Terminal) -> None:
     with impostors.listening(impostors.silent) as port:
         _refused(terminal, "answer", target=f"postgresql://u:p@127.0.0.1:{port}/postgres")
@@ -199,6 +203,7 @@ def test_a_target_that_is_the_source_is_told(terminal: Terminal, small: tuple[Pl
     assert "FAILED" in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),
     [

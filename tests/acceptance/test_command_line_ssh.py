@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance import terminal_kit
 from tests.acceptance.places import Place, nothing_of_ours
 from tests.acceptance.terminal_kit import Terminal, different
@@ -14,6 +16,7 @@ terminal = terminal_kit.terminal
 small = terminal_kit.small
 
 
+@pytest.mark.long
 def test_a_migration_through_ssh_hosts_with_a_key_and_a_password(
     terminal: Terminal, small: tuple[Place, Place], tmp_path: Path
 ) -> None:

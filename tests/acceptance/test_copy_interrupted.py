@@ -70,6 +70,7 @@ def paused(migration: Migration) -> dict[str, int | None]:
     return known
 
 
+@pytest.mark.long
 def test_a_copy_with_sync_goes_on_after_a_pause(begin: Begin) -> None:
     migration = begin(True)
     kept = paused(migration)
@@ -85,6 +86,7 @@ def test_a_copy_with_sync_goes_on_after_a_pause(begin: Begin) -> None:
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_a_copy_without_sync_begins_again_after_a_pause_and_says_so(begin: Begin) -> None:
     migration = begin(False)
     kept = paused(migration)

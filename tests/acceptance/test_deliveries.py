@@ -110,6 +110,7 @@ def test_messages_that_outlive_their_lock_in_the_cluster_run_once(queue: Queue) 
     assert {name: queue.ran()[name] for name in names} == dict.fromkeys(names, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "victim", ["main", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sentinel", "pusher"))]
 )
@@ -146,6 +147,7 @@ def pair(world: World) -> Iterator[tuple[Place, Place]]:
         yield places
 
 
+@pytest.mark.long
 def test_a_killed_workers_task_is_taken_over_once_however_often_it_is_delivered(
     world: World, pair: tuple[Place, Place]
 ) -> None:

@@ -45,6 +45,7 @@ def writer(pair: tuple[Place, Place]) -> Iterator[Writer]:
         yield started
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "longest"), [("schema", 0.8), ("copy", 1.5), ("index", 0.4)])
 def test_a_worker_killed_before_the_sync_is_replaced(
     migration: Migration, writer: Writer, step: str, longest: float
@@ -103,6 +104,7 @@ def test_a_worker_killed_while_it_adds_a_new_table_is_replaced(migration: Migrat
     finish(migration, writer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["complete"])
 def test_a_worker_killed_in_complete_is_replaced(migration: Migration, writer: Writer, step: str) -> None:
     migration.start()

@@ -70,6 +70,7 @@ def test_a_new_status_is_announced_once_in_the_live_region(sign_in: SignIn, live
     expect(page.locator("#announce")).to_have_text("billing move: In sync, ready to complete.")
 
 
+@pytest.mark.long
 def test_the_list_stops_asking_when_nothing_can_change(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.running_task(name="billing move")
@@ -83,6 +84,7 @@ def test_the_list_stops_asking_when_nothing_can_change(sign_in: SignIn, live_ser
     assert asked == []
 
 
+@pytest.mark.long
 def test_a_cell_that_holds_the_focus_is_not_replaced_and_catches_up_afterwards(
     sign_in: SignIn, live_server: Any
 ) -> None:
@@ -132,6 +134,7 @@ def test_remaining_steps_open_by_hover_and_by_keyboard_and_escape_closes_them(
     expect(tip).to_be_hidden()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("step", ["schema", "sync", "complete"])
@@ -222,6 +225,7 @@ def test_sql_that_mends_an_item_can_be_copied(sign_in: SignIn, live_server: Any,
     assert page.evaluate("navigator.clipboard.readText()") == sql
 
 
+@pytest.mark.long
 def test_the_task_page_follows_tables_and_status(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.running_task(name="billing move")

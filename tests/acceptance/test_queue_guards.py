@@ -39,6 +39,7 @@ def serves(installation: Installation) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_cluster_whose_idle_workers_are_killed_goes_on_serving(installation: Installation) -> None:
     wait_until(lambda: len(workers(installation)) == 2, 30, "both workers idle")
     for pid in workers(installation):
@@ -46,6 +47,7 @@ def test_a_cluster_whose_idle_workers_are_killed_goes_on_serving(installation: I
     serves(installation)
 
 
+@pytest.mark.long
 def test_a_cluster_whose_idle_workers_were_killed_still_stops_when_told(installation: Installation) -> None:
     wait_until(lambda: len(workers(installation)) == 2, 30, "both workers idle")
     for pid in workers(installation):

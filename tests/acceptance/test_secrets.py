@@ -314,6 +314,7 @@ def _lose_the_password(migration: Migration) -> None:
     migration.press("retry_task")
 
 
+@pytest.mark.long
 def test_no_process_and_no_session_shows_the_password(watched: Watch) -> None:
     # The command line's own process carries what its user put there.
     assert watched.hits == set()

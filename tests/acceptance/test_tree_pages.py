@@ -90,6 +90,7 @@ def test_boxes_modes_and_counter_follow_one_another(sign_in: SignIn, live_server
     assert _selection(task).mode("shop", "public", "table_000") == "structure"
 
 
+@pytest.mark.long
 def test_what_is_found_by_a_pattern_is_selected_as_one_rule(
     sign_in: SignIn, live_server: Any, task: MigrationTask
 ) -> None:

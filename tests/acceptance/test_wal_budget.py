@@ -74,6 +74,7 @@ def test_the_alarm_is_told_while_the_task_is_paused_and_ends_when_it_has_caught_
     ends_well(migration)
 
 
+@pytest.mark.long
 def test_drop_leaves_nothing_on_the_source_and_says_so(migration: Migration) -> None:
     paused(migration)
     grow_past_the_budget(migration, "drop")

@@ -97,6 +97,7 @@ def test_reading_the_objects_ends_in_the_tree(sign_in: SignIn, live_server: Any)
     expect(page.get_by_role("button", name="Next: Check Task")).to_be_enabled()
 
 
+@pytest.mark.long
 def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.get_by_role("link", name="Create Task").first.click()
@@ -136,6 +137,7 @@ def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn,
     assert MigrationTask.objects.count() == 0
 
 
+@pytest.mark.long
 def test_the_start_time_shows_only_when_it_is_wanted(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.goto(live_server.url + reverse("tasks:create"))

@@ -24,6 +24,7 @@ CREATE INDEX ON wide (v, id); CREATE INDEX ON wide (id, v); CREATE INDEX ON wide
 """
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.fault("C5", "LOCK TABLE ... IN SHARE MODE held on the target in the copy, patience shortened")
 @pytest.mark.usefixtures("short_patience")
@@ -49,6 +50,7 @@ def test_a_lock_on_the_target_is_told_with_its_holder_in_the_copy(scene: Scene, 
     scene.assert_whole(writers)
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.fault("C6", "crossed locks: a lane of the copy is the victim of a deadlock on the target")
 def test_a_deadlock_in_the_copy_is_tried_again(scene: Scene, record_property: Record) -> None:

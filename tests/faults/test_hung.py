@@ -63,6 +63,7 @@ def test_a_hung_backend_in_the_copy_is_given_up(breakable: Scene, side: str, rec
     breakable.assert_whole(writers)
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.fault("N3", "a long statement through a pooler that numbers processes by itself: no false alarm")
 @pytest.mark.usefixtures("short_patience")

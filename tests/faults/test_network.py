@@ -31,6 +31,7 @@ def through(scene: Scene, proxies: Proxies) -> Driver:
     return Driver(scene.plan(source_port=proxies["source"].port, target_port=proxies["target"].port))
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.sample(1)
 @pytest.mark.fault("N2", "both directions held in the sync, patience shortened")
@@ -307,6 +308,7 @@ def named(scene: Scene, port: int) -> Driver:
     return Driver(replace(plan, target=replace(plan.target, host=Resolver.NAME, policy=policy)))
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.fault("N7", "the target's name not resolved for a while, in the sync")
 def test_a_name_that_comes_back_is_waited_for(

@@ -102,6 +102,7 @@ def test_a_slot_that_falls_back_sends_again_what_is_skipped(breakable: Scene, re
     breakable.assert_whole(writers)
 
 
+@pytest.mark.long
 @pytest.mark.fault("C1", "the line cut exactly at COMMIT, in the sync")
 @pytest.mark.parametrize(
     "when", [pytest.param(When.BEFORE, id="unsent"), pytest.param(When.AFTER, id="in-doubt", marks=pytest.mark.quick)]

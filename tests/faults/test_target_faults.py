@@ -15,6 +15,7 @@ from tests.faults.engine_kit import Driver, Scene, writing
 from tests.faults.server_kit import fill_up, moved, set_up, small_disk
 
 
+@pytest.mark.long
 @pytest.mark.quick
 @pytest.mark.fault("C5", "LOCK TABLE held on the target in the sync, patience shortened")
 @pytest.mark.usefixtures("short_patience")

@@ -257,6 +257,7 @@ class _Offers(HTMLParser):
                 self.found.add((method, values[name]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["viewer", "operator"])
 def test_no_page_offers_what_the_role_may_not_do(who: str, known: dict[str, Any]) -> None:
     client = _client(who)

@@ -166,6 +166,7 @@ def _sentences() -> Iterator[tuple[str, str]]:
                     yield f"{path.relative_to(APP)}:{node.lineno}", given.value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
 def test_every_sentence_of_the_engine_and_of_the_services_is_in_the_catalogue(path: Path) -> None:
     known = {text for entry in _catalogue(path) if not entry.obsolete for text in (entry.msgid, entry.msgid_plural)}

@@ -122,6 +122,7 @@ def test_an_unknown_account_costs_as_much_work_as_a_known_one(alice: User, monke
     assert costs == [1, 1, 1]
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_of_a_thousand_tries_at_once_no_more_than_the_limit_get_through() -> None:
     def tries(number: int) -> int:

@@ -206,6 +206,7 @@ class TaskLife(RuleBasedStateMachine):
         self.seen, self.told = now, events
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_no_sequence_of_calls_leaves_the_table_of_states() -> None:
     run_state_machine_as_test(TaskLife, settings=settings(max_examples=12, stateful_step_count=14, deadline=None))

@@ -105,6 +105,7 @@ def test_new_tables_are_added_with_all_they_need_under_a_writer_while_the_others
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_a_new_partitioned_table_is_one_decision_and_comes_with_its_whole_tree(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -144,6 +145,7 @@ MOMENTS: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -186,6 +188,7 @@ def test_a_worker_that_dies_while_it_adds_is_followed_by_one_that_ends_it(
     complete(again, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_a_table_that_is_in_the_way_on_the_target_gives_the_decision_back_and_the_sync_goes_on(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_table_that_is_in_the_way_on_the_target_gives_the_decision_back_and_th
     complete(replace(plan, epoch=2), ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_a_table_that_could_not_be_added_stays_a_question_when_others_come(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -244,6 +248,7 @@ def test_a_table_that_is_gone_when_it_is_to_be_added_is_told(
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_tables_that_nobody_adds_hold_nothing_up_and_a_key_to_them_is_told(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -278,6 +283,7 @@ def test_tables_that_nobody_adds_hold_nothing_up_and_a_key_to_them_is_told(
         assert target.execute("SELECT to_regclass('left_out'), to_regclass('log')").fetchone() == (None, None)
 
 
+@pytest.mark.long
 def test_an_unlogged_table_is_added_and_copied_at_complete(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -292,6 +298,7 @@ def test_an_unlogged_table_is_added_and_copied_at_complete(
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_an_unlogged_partition_is_asked_about_as_no_row_of_it_will_ever_come(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -324,6 +331,7 @@ def test_what_is_new_is_told_once_and_forgotten_when_it_is_gone(
     assert list(look(plan, ports)) == [("public", "more")]
 
 
+@pytest.mark.long
 def test_a_table_that_was_dropped_and_made_anew_is_new_and_comes_back_when_it_is_added(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

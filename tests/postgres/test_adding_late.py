@@ -56,6 +56,7 @@ def added(plan: Plan, ports: Ports, cluster: Cluster, *scripts: str) -> None:
         assert executor.recopy().done
 
 
+@pytest.mark.long
 def test_those_that_read_tables_which_are_added_later_let_the_rows_in_and_are_proved(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

@@ -31,6 +31,7 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     )
 
 
+@pytest.mark.long
 def test_a_new_partition_of_a_table_without_a_key_is_asked_about_and_harms_no_update_of_the_application(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_new_partition_of_a_table_without_a_key_is_asked_about_and_harms_no_up
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("column", ["c int", "c int DEFAULT 7", "c int NOT NULL DEFAULT 7, ADD COLUMN d text"])
 def test_a_partition_is_added_with_a_column_of_which_no_row_of_another_one_has_told(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, column: str
@@ -80,6 +82,7 @@ def test_a_partition_is_added_with_a_column_of_which_no_row_of_another_one_has_t
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_a_partition_of_a_table_that_lost_a_column_says_what_has_to_be_decided_first(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -101,6 +104,7 @@ def test_a_partition_of_a_table_that_lost_a_column_says_what_has_to_be_decided_f
     complete(plan, ports, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 def test_a_column_that_a_row_on_the_way_tells_of_is_asked_about_before_the_partition_is_added(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

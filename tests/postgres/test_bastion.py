@@ -204,6 +204,7 @@ def test_a_wrong_password_behind_ssh_is_told_as_everywhere(server: Server) -> No
     assert _failure(replace(server, password="not-the-one")).code == "AUTH-FAILED"
 
 
+@pytest.mark.long
 def test_verify_full_behind_ssh_checks_the_real_name(
     source_cluster: Cluster, server: Server, host: SshHost, tmp_path: Path
 ) -> None:

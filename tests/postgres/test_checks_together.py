@@ -98,6 +98,7 @@ def frozen_target(target_cluster: Cluster, task: Plan) -> Iterator[tuple[Plan, t
         frozen.set()
 
 
+@pytest.mark.long
 def test_a_target_that_hangs_delays_only_its_own_items(
     frozen_target: tuple[Plan, threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:

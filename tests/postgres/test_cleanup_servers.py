@@ -225,6 +225,7 @@ def test_a_source_that_is_down_is_told_and_the_target_is_cleaned(
     assert target.execute("SELECT to_regnamespace('towpath')").fetchone() == (None,)
 
 
+@pytest.mark.long
 def test_a_source_that_never_answers_costs_one_timeout_for_all_its_databases(
     plan: Plan, ports: Ports, target: psycopg.Connection
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_database_that_was_dropped_has_taken_everything_with_it(plan: Plan, po
     assert ports.ledger.items() == []
 
 
+@pytest.mark.long
 def test_a_locked_table_keeps_its_identity_and_is_listed(
     plan: Plan, ports: Ports, source: psycopg.Connection, source_cluster: Cluster, source_db: str
 ) -> None:

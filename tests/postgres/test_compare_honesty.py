@@ -181,6 +181,7 @@ def test_cancel_cuts_a_running_comparison(
     target.rollback()
 
 
+@pytest.mark.long
 def test_a_table_that_stays_locked_is_not_compared(
     plan: Plan, source: psycopg.Connection[Any], target: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

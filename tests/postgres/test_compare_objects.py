@@ -223,6 +223,7 @@ def test_a_query_that_versions_print_in_other_ways_is_the_same(
     assert structure_now(plan) == []
 
 
+@pytest.mark.long
 def test_a_table_that_somebody_has_locked_is_told_and_does_not_hold_up_the_others(
     make: Callable[[str], None], plan: Plan, source_cluster: Cluster
 ) -> None:

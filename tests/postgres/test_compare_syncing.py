@@ -86,6 +86,7 @@ def unequal(comparison: Comparison) -> list[tuple[str, str, str]]:
     return [(item.name, item.verdict, item.reason) for item in everything if item.verdict != "equal"]
 
 
+@pytest.mark.long
 def test_a_written_source_is_equal_at_each_consistent_point(
     plan: Plan, ports: Ports, syncing: Run, source_cluster: Cluster, source_db: str
 ) -> None:

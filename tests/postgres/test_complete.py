@@ -129,6 +129,7 @@ def test_an_identity_column_that_was_renamed_or_dropped_meanwhile_does_not_stop_
     assert rows(target, columns) == rows(source, columns)
 
 
+@pytest.mark.long
 def test_complete_may_run_twice(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_missing_index_is_noted_with_what_makes_it(plan: Plan, ports: Ports, t
     assert note.statement.startswith("CREATE INDEX big_orders ON public.orders")
 
 
+@pytest.mark.long
 def test_a_missing_sequence_stops_complete(plan: Plan, ports: Ports, target: psycopg.Connection[Any]) -> None:
     begin(plan, ports)
     target.execute("DROP SEQUENCE never")

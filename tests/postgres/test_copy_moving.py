@@ -73,6 +73,7 @@ def test_the_holder_locks_no_table(run: Run, source_cluster: Cluster, source_db:
     assert found == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_finished_tables_are_free_while_a_large_one_is_copied(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, at_source: Callable[..., float]
@@ -102,6 +103,7 @@ def test_a_copy_gives_way_to_a_truncate_of_its_own_table(
     assert_equal_after_sync(run, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 def test_a_copy_goes_on_after_a_lock_that_changed_nothing(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, at_source: Callable[..., float]

@@ -44,6 +44,7 @@ def _lengths(cluster: Cluster, database: str, table: str) -> list[tuple[int, ...
         return connection.execute(f"SELECT id, octet_length(v) FROM {table} ORDER BY 1".encode()).fetchall()  # type: ignore[return-value]
 
 
+@pytest.mark.long
 def test_a_value_that_is_small_only_while_it_is_compressed_does_not_pass_through_memory(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:
@@ -55,6 +56,7 @@ def test_a_value_that_is_small_only_while_it_is_compressed_does_not_pass_through
     assert _lengths(target_cluster, target_db, "t7") == [(1, 1)]
 
 
+@pytest.mark.long
 def test_large_objects_pass_in_pieces_that_fit_into_memory(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
 ) -> None:

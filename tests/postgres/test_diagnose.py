@@ -54,6 +54,7 @@ def test_a_port_where_nothing_listens_is_said_and_worth_another_try() -> None:
     assert (error.code, error.retryable) == ("CONNECT-REFUSED", True)
 
 
+@pytest.mark.long
 def test_a_silent_port_is_given_up_after_five_seconds() -> None:
     started = time.monotonic()
     with impostors.listening(impostors.silent) as port:

@@ -181,6 +181,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
+@pytest.mark.long
 def test_random_streams_end_as_a_native_subscription_ends(stage: Stage, path: str, third_cluster: Cluster) -> None:
     compare_with_native(stage, third_cluster, 3)
 

@@ -50,6 +50,7 @@ def in_the_end(plan: Plan, ports: Ports, source: psycopg.Connection[Any], target
     assert source.execute("SELECT * FROM audit").fetchall() == target.execute("SELECT * FROM audit").fetchall()
 
 
+@pytest.mark.long
 def test_a_drain_that_a_lock_holds_up_ends_with_who_holds_it(
     plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_drain_that_a_lock_holds_up_ends_with_who_holds_it(
     in_the_end(plan, ports, source, target)
 
 
+@pytest.mark.long
 def test_a_sync_that_a_lock_holds_up_on_the_way_to_complete_ends_so_too(
     plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:
@@ -74,6 +76,7 @@ def test_a_sync_that_a_lock_holds_up_on_the_way_to_complete_ends_so_too(
     in_the_end(plan, ports, source, target)
 
 
+@pytest.mark.long
 def test_a_source_that_goes_on_writing_is_told_and_the_way_back_is_open(
     plan: Plan, ports: Ports, blocked: int, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:
@@ -113,6 +116,7 @@ def killed_while_opening(
             migrate(plan, ports, StepName.COMPLETE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("back", [True, False], ids=["asked to go back", "late"])
 def test_once_a_target_was_opened_complete_only_leads_forward(
     plan: Plan,

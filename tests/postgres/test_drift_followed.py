@@ -251,6 +251,7 @@ def test_the_look_finds_whatever_happens_to_tables(pair: Pair, ddl: str, words: 
     assert words in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ddl", ["ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t REPLICA IDENTITY NOTHING"])
 def test_a_table_whose_changes_the_source_refuses_from_now_on_is_told_once_and_anew_after_it_was_mended(
     pair: Pair, ddl: str

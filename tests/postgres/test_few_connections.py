@@ -70,6 +70,7 @@ def plan(
         yield replace(made, target=server(target_cluster, user, user))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", [(2, 2), (4, 8)], ids=["defaults", "many jobs"])
 def test_three_connections_are_enough_for_a_full_migration(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, jobs: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -96,6 +97,7 @@ def test_three_connections_are_enough_for_a_full_migration(
         assert differences(source, target, ignore=["owners", "privileges"]) == []
 
 
+@pytest.mark.long
 def test_a_lane_that_is_refused_while_the_others_still_log_in_waits_for_them(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

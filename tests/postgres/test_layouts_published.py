@@ -59,6 +59,7 @@ def whole_again(plan: Plan, ports: Ports, source: Session, target: Session) -> b
     return rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_a_partition_that_is_missing_is_told_by_its_name(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_partition_that_is_missing_is_told_by_its_name(
     assert whole_again(plan, ports, source, target)
 
 
+@pytest.mark.long
 def test_a_partition_that_was_away_between_two_looks_sets_the_table_aside(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_partition_that_was_away_between_two_looks_sets_the_table_aside(
     assert whole_again(plan, ports, source, target)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", ["sales", "sales_20, ONLY sales_21_low, ONLY sales_21_high, ONLY sales_22"])
 def test_what_one_entry_or_another_brings_all_the_time_is_not_told(
     plan: Plan, ports: Ports, source: Session, target: Session, kept: str
@@ -106,6 +109,7 @@ def test_what_one_entry_or_another_brings_all_the_time_is_not_told(
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_a_new_partition_is_listed_itself_and_comes_while_it_is_detached(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -123,6 +127,7 @@ def test_a_new_partition_is_listed_itself_and_comes_while_it_is_detached(
     assert target.execute("SELECT id FROM sales WHERE what = 'apart'").fetchall() == [(1,)]
 
 
+@pytest.mark.long
 def test_a_new_partition_that_the_publication_lacks_stops_the_sync(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:

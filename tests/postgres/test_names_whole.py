@@ -150,6 +150,7 @@ def test_there_are_more_than_300_names_of_more_than_12_kinds() -> None:
     assert max(len(name.encode()) for name in NAMES) == 63
 
 
+@pytest.mark.long
 def test_nothing_below_hostile_names_differs(ends: Ends) -> None:
     assert differences(ends.source, ends.target, rights=True) == []
 

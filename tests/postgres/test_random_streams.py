@@ -96,6 +96,7 @@ def test_many_random_streams_end_equal(stage: Stage, path: str) -> None:
     assert min(seen["stops"], seen["faults"]) > 0
 
 
+@pytest.mark.long
 def test_random_streams_of_partitions_end_equal(stage: Stage, path: str) -> None:
     explore(stage, path, 3, SEED + 2, OF_PARTITIONS)
 

@@ -157,6 +157,7 @@ def slow_line(plan: Plan, ports: Ports, source_cluster: Cluster) -> FakeControl:
     return control
 
 
+@pytest.mark.long
 def test_the_row_of_the_table_and_the_step_show_how_far_the_copy_is(
     plan: Plan, ports: Ports, slow_line: FakeControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +178,7 @@ def test_the_row_of_the_table_and_the_step_show_how_far_the_copy_is(
     assert all(done <= total for done, total, _ in store.steps)
 
 
+@pytest.mark.long
 def test_an_application_that_wants_the_table_for_itself_goes_first(
     plan: Plan, ports: Ports, source_cluster: Cluster, slow_line: FakeControl
 ) -> None:

@@ -112,6 +112,7 @@ def test_nothing_is_held_when_the_copy_has_ended(run: Run) -> None:
     assert len(begun) >= 3
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("alone", "slow")
 def test_what_is_under_way_is_finished_while_the_rest_waits(
     run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str
@@ -234,6 +235,7 @@ def test_the_parts_of_a_table_are_of_one_snapshot(
     assert_equal_after_sync(run, source_cluster, target_cluster)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("alone")
 def test_a_busy_database_arrives_whole_over_many_snapshots(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str

@@ -325,6 +325,7 @@ def test_cancel_ends_the_wait_for_an_older_writer_at_once(run: Run, source_clust
     ) == [(0,)]
 
 
+@pytest.mark.long
 def test_it_waits_for_a_table_lock_and_says_who_holds_it(run: Run, source_cluster: Cluster, source_db: str) -> None:
     store = fakes(run.ports)[1]
     with source_cluster.connect(source_db) as other:

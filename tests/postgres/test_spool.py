@@ -23,6 +23,7 @@ pair = spool_kit.pair
 writing = _writing
 
 
+@pytest.mark.long
 def test_a_source_is_relieved_while_the_target_stands_still(pair: SpoolPair, writing: Writing) -> None:
     pair.build(BAG)
     pair.catch_up()
@@ -46,6 +47,7 @@ def test_a_source_is_relieved_while_the_target_stands_still(pair: SpoolPair, wri
     assert (told[0], told[-1]) == ("SPOOL-BEGUN", "SPOOL-DRAINED")
 
 
+@pytest.mark.long
 def test_what_is_kept_in_many_files_is_applied_by_another_session(
     pair: SpoolPair, monkeypatch: pytest.MonkeyPatch, writing: Writing
 ) -> None:

@@ -211,6 +211,7 @@ def test_a_spool_without_room_is_told_and_leaves_the_copy_alone(copying: Copying
     copying.finish()
 
 
+@pytest.mark.long
 def test_a_full_spool_is_told_once_and_not_opened_again_during_the_copy(
     copying: Copying, monkeypatch: pytest.MonkeyPatch
 ) -> None:

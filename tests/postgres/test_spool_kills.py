@@ -59,6 +59,7 @@ def remember(pair: SpoolPair) -> None:
     pair.store.save_spool(pair.source_db, SpoolState(ends=0, size=0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rounds", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_kills_while_the_spool_is_filled_and_while_it_is_emptied(
     pair: SpoolPair, writing: Writing, rounds: int

@@ -267,6 +267,7 @@ def test_a_run_waiting_for_a_lock_on_the_target_can_be_stopped(pair: Pair) -> No
                 session.advance()
 
 
+@pytest.mark.long
 def test_a_huge_transaction_is_one_commit_in_bounded_memory(pair: Pair) -> None:
     pair.build(TABLE)
     pair.at_source("INSERT INTO t SELECT g, repeat('x', 300) FROM generate_series(1, 150000) g")

@@ -124,6 +124,7 @@ def test_a_target_behind_a_tables_watermark_is_not_in_sync_yet(pairs: list[Pair]
     assert not pair.state.in_sync
 
 
+@pytest.mark.long
 def test_lag_grows_and_ready_goes_while_the_target_keeps_the_sync_waiting(pairs: list[Pair]) -> None:
     pair = pairs[0]
     slice_ = threading.Thread(target=lambda: run_slice([pair], ready_lag_seconds=2.0, slice_seconds=0.3))

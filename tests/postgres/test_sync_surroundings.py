@@ -153,6 +153,7 @@ def test_bytes_of_no_encoding_pass_as_they_are(no_encoding: Pair) -> None:
     assert pair.value(query, "target") == "e9ff80"
 
 
+@pytest.mark.long
 def test_huge_values_pass(pair: Pair) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY, big text, raw bytea)")
     pair.at_source(

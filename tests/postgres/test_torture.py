@@ -121,6 +121,7 @@ def test_everything_arrives_from_16_on_18(older: Plan, source_cluster: Cluster, 
     assert by_pg_dump(source_cluster, target_cluster, older) == []
 
 
+@pytest.mark.long
 def test_everything_arrives_from_18_on_18_with_a_sync(same: Plan, target_cluster: Cluster) -> None:
     store = migrate(same)
     assert told(store) == []

@@ -229,6 +229,7 @@ def test_it_arrives_from_16_on_18(arrived: Arrived, piece: str) -> None:
     assert rows_of(arrived, made.tables) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arrived", ["18 to 18 under a writer"], indirect=True)
 @pytest.mark.parametrize("piece", names_of("18"))
 def test_it_arrives_from_18_on_18_while_it_changes(arrived: Arrived, piece: str) -> None:

@@ -47,6 +47,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
         clean(folder)
 
 
+@pytest.mark.long
 def test_a_second_start_finds_the_same_servers_with_the_same_rows(data_dir: Path) -> None:
     with World(data_dir / "world", 0.001) as world:
         first = world.endpoints()
@@ -59,6 +60,7 @@ def test_a_second_start_finds_the_same_servers_with_the_same_rows(data_dir: Path
             assert table_counts(connection) == rows
 
 
+@pytest.mark.long
 def test_servers_of_a_demo_whose_folder_was_deleted_and_made_anew_are_made_anew(data_dir: Path) -> None:
     with World(data_dir / "world", 0.001) as world:
         first = world.endpoints()
@@ -71,6 +73,7 @@ def test_servers_of_a_demo_whose_folder_was_deleted_and_made_anew_are_made_anew(
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.long
 def test_the_source_is_ready_for_incremental_sync_and_the_target_is_empty(running: World) -> None:
     with running.source.connect() as connection:
         assert connection.execute("SHOW wal_level").fetchone() == ("logical",)
@@ -113,6 +116,7 @@ def test_the_writer_process_reports_what_it_committed(running: World) -> None:
     assert stats.errors == ()
 
 
+@pytest.mark.long
 def test_a_killed_demo_leaves_no_server_and_starts_again(data_dir: Path) -> None:
     home = data_dir / "world"
     process = subprocess.Popen(
