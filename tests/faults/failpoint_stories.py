@@ -8,6 +8,7 @@ from tests.faults.failpoint_kit import Killed
 
 SCHEMA = """
 CREATE ROLE "{role}";
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO %I', current_database(), '{role}'); END $$;
 CREATE SCHEMA shop;
 CREATE TABLE shop.item (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text UNIQUE,
   price int CHECK (price >= 0));
