@@ -11,17 +11,19 @@ from typing import Any
 
 import psycopg
 
-from .connect import Connection, set_all
+from .connect import Connection, first_line, set_all
 from .errors import EngineError
 from .names import TARGET_SCHEMA, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
+from .replication.pgoutput import Begin, Relation, Truncate, decode
 from .sql import query
 from .versions import has_publications
-from .wording import Sentence, count, listing, say
+from .wording import Sentence, closed, count, listing, say
 
 _MOST_CHANGES = 10_000
 _MOST_SECONDS = "15s"  # the target is open by now: nobody should wait for long
+_OF_ROWS = (b"I", b"U", b"D")
 _BUSY = "55006"
 _TRIES = 50
 _PAUSE_SECONDS = 0.1
@@ -30,26 +32,37 @@ _PAUSE_SECONDS = 0.1
 def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
     """Tell of rows that were written on the source behind these positions, by source database.
 
-    Looks at the streams of pgoutput, and takes nothing out of them. A look that fails, or takes too long, is given up:
-    what was migrated is whole without it. Raises only what `Control.check` raises.
+    Looks at the streams of pgoutput, and takes nothing out of them. A look that fails, or takes too long, is given up
+    and told: what was migrated is whole without it. Raises only what `Control.check` raises.
     """
     if not has_publications(run.sessions.version(Side.SOURCE)):
         return
     for database in run.databases():
         try:
-            written = _written(run, database, positions[database.source_name])
-        except (EngineError, psycopg.Error):
+            written, whole = _written(run, database, positions[database.source_name])
+        except (EngineError, psycopg.Error) as error:
             run.ports.control.check()
+            run.ports.store.event("warning", "SRC-UNSEEN", _unseen(database, error))
             continue
         if written:
-            run.ports.store.event("error", "SRC-LATE", _told(database, written))
+            run.ports.store.event("error", "SRC-LATE", _told(database, written, whole=whole))
 
 
-def _told(database: DatabasePlan, written: Counter[str]) -> Sentence:
+def _unseen(database: DatabasePlan, error: EngineError | psycopg.Error) -> Sentence:
+    return say(
+        "{database}: whether the source was still written to at the end could not be seen: {words}",
+        database=database.source_name,
+        words=closed(error.message if isinstance(error, EngineError) else first_line(error)),
+    )
+
+
+def _told(database: DatabasePlan, written: Counter[str], *, whole: bool) -> Sentence:
     tables = listing(
         say("{name} ({number})", name=name, number=count(changes, "{number} change", "{number} changes"))
         for name, changes in sorted(written.items())
     )
+    if not whole:
+        tables = say("{tables}, and more", tables=tables)
     return say(
         "{database}: still written to on the source after the last change that is on the target: {tables}. These"
         " changes are not on the target.",
@@ -58,25 +71,25 @@ def _told(database: DatabasePlan, written: Counter[str]) -> Sentence:
     )
 
 
-def _written(run: Run, database: DatabasePlan, position: int) -> Counter[str]:
+def _written(run: Run, database: DatabasePlan, position: int) -> tuple[Counter[str], bool]:
+    """Return the changes of each table, and whether that is all of them."""
     state = run.ports.store.database(database.source_name)
     aside = {(one.schema, one.name) for one in run.ports.store.tables(database.source_name) if one.set_aside}
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
         set_all(connection, {"statement_timeout": _MOST_SECONDS})
         rows = _peeked(run, connection, state.slot, state.publication)
     changes = _changes(rows, position)
-    return Counter(
-        f"{schema}.{name}" for schema, name in changes if schema != TARGET_SCHEMA and (schema, name) not in aside
-    )
+    ours = [one for one in changes if one[0] != TARGET_SCHEMA and one not in aside]
+    return Counter(f"{schema}.{name}" for schema, name in ours), len(rows) < _MOST_CHANGES
 
 
 def _peeked(run: Run, connection: Connection, slot: str, publication: str) -> list[tuple[Any, ...]]:
-    """Return the beginnings of the slot's next messages, waiting for the end of the session that has read it."""
-    for _ in range(_TRIES):
+    """Return the slot's next messages, waiting for the end of the session that has read it."""
+    for left in reversed(range(_TRIES)):
         try:
             return connection.execute(query("late_writes"), (slot, _MOST_CHANGES, quote(publication))).fetchall()
         except psycopg.Error as error:
-            if error.sqlstate != _BUSY:
+            if error.sqlstate != _BUSY or not left:
                 raise
         run.ports.control.sleep(_PAUSE_SECONDS)
     return []
@@ -88,14 +101,14 @@ def _changes(rows: Iterable[tuple[Any, ...]], position: int) -> Iterable[tuple[s
     behind = False
     for row in rows:
         data = bytes(row[0])
-        kind, rest = data[:1], data[1:]
-        if kind == b"B":
-            behind = int.from_bytes(rest[:8], "big") >= position
-        elif kind == b"R":
-            schema, name, *_ = (part.decode("utf-8", "replace") for part in rest[4:].split(b"\0", 2))
-            names[int.from_bytes(rest[:4], "big")] = (schema, name)
-        elif behind and kind in (b"I", b"U", b"D"):
-            yield names[int.from_bytes(rest[:4], "big")]
-        elif behind and kind == b"T":
-            emptied = rest[5:]
-            yield from (names[int.from_bytes(emptied[at : at + 4], "big")] for at in range(0, len(emptied) // 4 * 4, 4))
+        if data[:1] in _OF_ROWS:  # only its beginning was asked for
+            if behind:
+                yield names[int.from_bytes(data[1:5], "big")]
+            continue
+        message = decode(data)
+        if isinstance(message, Begin):
+            behind = message.final_lsn >= position
+        elif isinstance(message, Relation):
+            names[message.oid] = (message.schema, message.name)
+        elif isinstance(message, Truncate) and behind:
+            yield from (names[oid] for oid in message.oids)

@@ -139,6 +139,7 @@ NEXT: dict[str, str] = {
         "Stop what still writes on the source, and make the changes of these tables on the target too: nothing carries"
         " them over any more."
     ),
+    "SRC-UNSEEN": template("Make sure that nothing writes on the source any more: nothing carries it over."),
     "SRC-TRUNCATE": template("Empty these tables only when the task has ended, or copy them once more afterwards."),
     "COPY-AGAIN": template("Nothing has to be done: the copy takes longer."),
     "COPY-WAITS": template("Look after the server that the message names; the copy goes on by itself."),

@@ -128,6 +128,18 @@ def test_what_is_excluded_is_not_migrated(terminal: Terminal, small: tuple[Place
 
 
 @pytest.mark.long
+def test_a_selection_of_which_everything_is_excluded_is_not_called_misspelt(
+    terminal: Terminal, small: tuple[Place, Place]
+) -> None:
+    source, target = small
+    words = ["--exclude", "public.things", "--exclude", "sales"]
+    done = terminal.run("--database", source.name, "--mode", "full", *words)
+    assert "--exclude names what the source does not have" not in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert target.value("SELECT to_regclass('public.things')") is None
+
+
+@pytest.mark.long
 def test_a_single_table_can_be_included(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     done = terminal.run("--database", source.name, "--include", "public.things", "--complete")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from migrations_app.demo.clusters import Cluster, free_port
+from tests.fakes import wait_until
 
 _CONFIG = """
 Port {port}
@@ -71,12 +72,10 @@ class Hop:
 
 
 def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while True:
-        try:
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+            return True
+        return False
+
+    wait_until(answers, _SECONDS, f"an answer at port {port}")

@@ -238,9 +238,9 @@ def test_several_databases_complete_together(
                 connection.execute(f'DROP DATABASE IF EXISTS "{second}" WITH (FORCE)')
 
 
-def _late(ports: Ports) -> list[str]:
+def _late(ports: Ports, code: str = "SRC-LATE") -> list[str]:
     assert isinstance(ports.store, FakeStore)
-    return [text for _, code, text in ports.store.events if code == "SRC-LATE"]
+    return [text for _, known, text in ports.store.events if known == code]
 
 
 def test_what_is_written_after_the_last_change_that_was_carried_over_is_told(
@@ -259,6 +259,26 @@ def test_what_is_written_after_the_last_change_that_was_carried_over_is_told(
     migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
     (told,) = _late(ports)
     assert ": public.audit (3 changes), public.customers (1 change). These changes are not on the target." in told
+
+
+def test_what_is_not_counted_to_its_end_is_told_as_more(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    monkeypatch.setattr("migrations_app.engine.late_writes._MOST_CHANGES", 2)
+    opening = Finisher.open_target
+
+    def late(finisher: Finisher) -> None:
+        opening(finisher)
+        for number in range(2, 9):
+            source.execute("INSERT INTO audit VALUES (%s, 'late')", (number,))
+        source.execute("TRUNCATE audit")
+
+    monkeypatch.setattr(Finisher, "open_target", late)
+    migrate(plan, ports, StepName.COMPLETE)
+    (told,) = _late(ports)
+    assert "public.audit (" in told
+    assert "), and more. These changes are not on the target." in told
 
 
 def test_nothing_is_told_where_all_that_was_written_is_on_the_target(

@@ -8,9 +8,12 @@ from ..mapping import leaves_any
 from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
-from ..wording import count, listing, say
+from ..wording import count, listing, say, template
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, warning
+
+NOT_THERE = template("What is left out by name is not on the source: {names}.")
+"""Said of the selection: a misspelt name leaves nothing out."""
 
 
 @item(
@@ -46,7 +49,7 @@ def selection(context: Context) -> Finding:
         )
     if unknown:
         return warning(
-            say("What is left out by name is not on the source: {names}.", names=listing(unknown)),
+            say(NOT_THERE, names=listing(unknown)),
             say(
                 "What was renamed there, or is spelt otherwise, is migrated. Leave it out by the name that it has, "
                 "unless it is gone."

@@ -106,7 +106,10 @@ class ForegroundRun:
         """Say so of a misspelt --exclude, at which nobody looks here: what was meant would be migrated."""
         if False not in self.options.selection.rules.values():
             return False
-        return CheckItem.objects.filter(task__pk=self.task_id, code="selection", status="warning").exists()
+        from ...engine.checks.selected import NOT_THERE  # with all items of the check, which other commands do without
+
+        items = CheckItem.objects.filter(task__pk=self.task_id, code="selection", status="warning")
+        return any(dict(one.words.get("found", {})).get("say") == NOT_THERE for one in items)
 
     def drive(self) -> int:
         """Drive the started task until it ends, then print the report. Returns the exit code."""
