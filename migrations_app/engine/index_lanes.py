@@ -141,11 +141,12 @@ class Indexer:
     def _do(self, unit: IndexUnit, session: Connection) -> None:
         work = unit.work
         if unit.entry is not None:
-            build_apart(self._run, unit.work.database, unit.entry, session)
+            last = not self._board.more_to_build()
+            build_apart(self._run, unit.work.database, unit.entry, session, last=last)
             with self._lock:
                 self._left[work] -= 1
-                last = not self._left[work]
-            if last:
+                built = not self._left[work]
+            if built:
                 self._queue(IndexUnit(work=work))
             return
         if unit.statistics:

@@ -129,12 +129,13 @@ def _source_sizes(run: Run, database: DatabasePlan, table: Table) -> dict[str, i
     return {str(name): int(str(size)) for name, size in rows}
 
 
-def build_apart(run: Run, database: DatabasePlan, entry: Entry, connection: Connection) -> None:
+def build_apart(run: Run, database: DatabasePlan, entry: Entry, connection: Connection, *, last: bool = False) -> None:
     """Build one index of `to_build_apart`. `build_table` must follow when all of them are built: it knows the rest.
 
-    A failure is left to it too, but for what says nothing about the index: then EngineError is raised.
+    `last`: nothing is begun after it, so it may take the processors that the other lanes leave idle one by one.
+    A failure is left to `build_table` too, but for what says nothing about the index: then EngineError is raised.
     """
-    connection.execute(build_settings(run, database, connection, apart=True))
+    connection.execute(build_settings(run, database, connection, apart=not last))
     text = _key_index(entry) or entry.definition
     run.ports.control.check()
     try:

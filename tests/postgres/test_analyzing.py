@@ -87,10 +87,10 @@ def test_a_large_table_has_rough_statistics_before_its_first_index_and_full_ones
     early: list[int | None] = []
     original = index_lanes.build_apart
 
-    def noted(run: Run, database: DatabasePlan, entry: Entry, connection: Any) -> None:
+    def noted(run: Run, database: DatabasePlan, entry: Entry, connection: Any, *, last: bool) -> None:
         if b"plain" in entry.definition:
             early.append(bounds(target, "plain", "id"))
-        original(run, database, entry, connection)
+        original(run, database, entry, connection, last=last)
 
     monkeypatch.setattr(index_lanes, "build_apart", noted)
     schema.run(run)

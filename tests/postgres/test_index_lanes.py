@@ -10,6 +10,7 @@ from migrations_app.engine import index_lanes, indexes
 from migrations_app.engine.archive import open_archive
 from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.plan import Side
+from migrations_app.engine.selection import Selection
 from migrations_app.engine.steps import copy, schema
 from tests.postgres.engine_runs import fakes, running
 from tests.postgres.schema_kit import compare, finish, migrate, tables_of
@@ -30,9 +31,9 @@ def large(monkeypatch):
     built = []
     original = index_lanes.build_apart
 
-    def noted(run, database, entry, connection):
+    def noted(run, database, entry, connection, **options):
         built.append(entry)
-        original(run, database, entry, connection)
+        original(run, database, entry, connection, **options)
 
     monkeypatch.setattr(index_lanes, "SMALL_TABLE_BYTES", -1)
     monkeypatch.setattr(indexes, "SMALL_TABLE_BYTES", -1)
@@ -175,6 +176,32 @@ def test_builds_side_by_side_share_the_processors_of_one(target_cluster, awkward
             connection.execute("SET max_parallel_maintenance_workers = 2")
             connection.execute(indexes.build_settings(run, run.plan.databases[0], connection, apart=True))
             assert connection.execute("SHOW max_parallel_maintenance_workers").fetchone() == (str(wanted),)
+
+
+def test_the_index_that_is_begun_last_may_take_the_processors_that_the_others_leave(
+    source_cluster, awkward_plan, large, monkeypatch
+):
+    (database,) = awkward_plan.databases
+    allowed = {}
+    original = index_lanes.build_apart
+
+    def noted(run, database, entry, connection, **options):
+        original(run, database, entry, connection, **options)
+        (workers,) = connection.execute("SHOW max_parallel_maintenance_workers").fetchone()
+        allowed[entry.tag] = workers, options["last"]
+
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE lasting AS SELECT i, repeat(md5(i::text), 8) words FROM generate_series(1, 2000) i;"
+            "CREATE INDEX lasting_words ON lasting (words); CREATE INDEX lasting_number ON lasting (i);"
+            "CREATE INDEX lasting_none ON lasting (i) WHERE false"
+        )
+    monkeypatch.setattr(index_lanes, "build_apart", noted)
+    chosen = Selection(rules={(database.source_name, "public", "lasting"): True})
+    with running(replace(awkward_plan, index_jobs=2, selection=chosen)) as run:
+        schema.run(run)
+        copy.run(run)
+    assert allowed == {"lasting_words": ("0", False), "lasting_number": ("0", False), "lasting_none": ("2", True)}
 
 
 def test_the_largest_index_of_a_table_is_built_first(source_cluster, awkward_plan, large):
