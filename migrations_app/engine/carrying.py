@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from .bastions import room_for_another, running_forwarder, shared_forwarder
+from .bastions import claim_forwarder, release_forwarder, room_for_another, running_forwarder, shared_forwarder
 from .forwarder import Forwarder, offers_tls
 from .plan import Server, Side, TlsMode
 from .reaching import reached
@@ -41,8 +41,12 @@ class Forwarders:
         return self._known.get(side)
 
     def _left_over(self, server: Server) -> Forwarder | None:
-        """Return what an earlier slice has left; one that speaks TLS does also where that is only preferred."""
-        found = running_forwarder(_as_dialled(server)) if self.in_slices else None
+        """Return what an earlier slice has left, or the check's SSH connection; TLS does where it is only preferred."""
+        found = None
+        if self.in_slices:
+            found = running_forwarder(_as_dialled(server))
+        elif server.bastion:
+            found = claim_forwarder(_as_dialled(server))
         if found:
             self._shared.add(found)
         return found
@@ -63,7 +67,9 @@ class Forwarders:
         with self._lock:
             known, self._known = self._known, {}
         for forwarder in known.values():
-            if forwarder and forwarder not in self._shared:
+            if forwarder in self._shared:
+                release_forwarder(forwarder)
+            elif forwarder:
                 forwarder.stop()
 
 

@@ -31,6 +31,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 REASON_FILE = "reason"
 LOSS_FILE = "lost"
+STAY, LEAVE = b"s", b"l"
 
 
 def offers_tls(server: Server, timeout_seconds: float) -> bool:
@@ -94,6 +95,13 @@ class Forwarder:
         readable, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
         if not readable or self._process.stdout.readline() != b"ready\n":
             raise OSError("it did not get ready")
+
+    def stay(self, wanted: bool) -> None:
+        """Have it run on, or end when it was idle for its time from now on."""
+        if self._process.stdin:
+            with contextlib.suppress(OSError, ValueError):  # it has ended: `alive` tells
+                self._process.stdin.write(STAY if wanted else LEAVE)
+                self._process.stdin.flush()
 
     def alive(self) -> bool:
         """Say whether the process still runs."""

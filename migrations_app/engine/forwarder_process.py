@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .dialling import Answer, HandshakeEnded, Reason, dial, ended_by
-from .forwarder import LOSS_FILE, REASON_FILE, SSL_REQUEST
+from .forwarder import LOSS_FILE, REASON_FILE, SSL_REQUEST, STAY
 from .handshake import late_refusal, tls_context, tls_failure
 from .plan import Bastion, Server, TlsMode
 from .policy import AddressPolicy
@@ -63,6 +63,7 @@ class Gate:
         self._lock = threading.Lock()
         self._served = 0
         self._busy_at = time.monotonic()
+        self.stays = False  # whether somebody will need us, however long nothing was carried
 
     def _tunnel(self) -> Any:
         from .bastion import Tunnel  # loading it takes half a second, which only a bastion is worth
@@ -71,7 +72,7 @@ class Gate:
 
     def idle_seconds(self) -> float:
         """Return for how long nothing has been carried."""
-        if self._served or (self.tunnel and self.tunnel.busy):
+        if self.stays or self._served or (self.tunnel and self.tunnel.busy):
             self._busy_at = time.monotonic()
         return time.monotonic() - self._busy_at
 
@@ -326,8 +327,11 @@ def main() -> None:
     # A sibling that was forked meanwhile may hold the other end of stdin: the parent's id is watched as well.
     while os.getppid() == parent and gate.idle_seconds() < idle_seconds:
         readable, _, _ = select.select([sys.stdin], [], [], 1.0)
-        if readable and not os.read(sys.stdin.fileno(), 1):
-            break
+        if readable:
+            word = os.read(sys.stdin.fileno(), 1)
+            if not word:
+                break
+            gate.stays = word == STAY
     shutil.rmtree(gate.folder, ignore_errors=True)
     os._exit(0)
 

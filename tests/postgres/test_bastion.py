@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +20,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import bastions, inventory
 from migrations_app.engine.connect import Sessions, translate
 from migrations_app.engine.errors import ConnectFailed, ConnectionLost
-from migrations_app.engine.forwarder import config_of
+from migrations_app.engine.forwarder import Forwarder, config_of
 from migrations_app.engine.plan import Plan, Server, Side, TlsMode
 from migrations_app.engine.probe import probe
 from migrations_app.engine.relay import Relay
@@ -90,6 +92,7 @@ def test_a_private_key_opens_the_ssh_host_too(server: Server, host: SshHost) -> 
 
 
 def test_a_run_has_one_ssh_connection_per_side(server: Server, host: SshHost, tmp_path: Path) -> None:
+    bastions.close_shared()
     before = host.logins
     with _sessions(server, tmp_path) as sessions:
         for side in (*Side, *Side):
@@ -97,6 +100,67 @@ def test_a_run_has_one_ssh_connection_per_side(server: Server, host: SshHost, tm
         replication = sessions.open(Side.SOURCE, replication=True)
         assert replication.execute("IDENTIFY_SYSTEM").fetchone()
     assert host.logins == before + 2
+
+
+def _process_of(sessions: Sessions) -> int:
+    sessions.open(Side.SOURCE)
+    forwarder = sessions.forwarders.known(Side.SOURCE)
+    assert forwarder
+    return forwarder._process.pid
+
+
+def test_a_run_goes_on_with_the_ssh_connection_of_its_check(server: Server, host: SshHost, tmp_path: Path) -> None:
+    probe(server, Side.SOURCE)
+    logins = host.logins
+    pids = []
+    for _ in range(2):
+        with _sessions(server, tmp_path) as sessions:
+            pids.append(_process_of(sessions))
+    assert probe(server, Side.SOURCE)
+    assert pids == [bastions._known[bastions._key(server)]._process.pid] * 2
+    assert host.logins == logins
+
+
+def test_two_runs_at_a_time_have_ssh_connections_of_their_own(server: Server, tmp_path: Path) -> None:
+    probe(server, Side.SOURCE)
+    with _sessions(server, tmp_path) as first, _sessions(server, tmp_path) as second:
+        assert _process_of(first) != _process_of(second)
+
+
+def test_what_a_run_has_claimed_outlives_its_idle_time_until_the_run_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bastions.close_shared()
+    monkeypatch.setattr(bastions, "IDLE_SECONDS", 0.5)
+    probe(server, Side.SOURCE)
+    claimed = bastions.claim_forwarder(server)
+    assert claimed
+    other = bastions.shared_forwarder(replace(server, port=1), 5)
+    wait_until(lambda: not other.alive(), what="the end of one that nobody uses")
+    assert claimed.alive()
+    bastions.release_forwarder(claimed)
+    wait_until(lambda: not claimed.alive(), what="the end of what was given back")
+    assert bastions.claim_forwarder(server) is None
+
+
+def test_processes_for_two_servers_start_side_by_side_and_one_for_each(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bastions.close_shared()
+    both, started, start = threading.Barrier(2), [], Forwarder.start
+
+    def start_together(one: Server, *arguments: Any, **more: Any) -> Forwarder:
+        both.wait(20)
+        started.append(one.port)
+        return start(one, *arguments, **more)
+
+    monkeypatch.setattr(Forwarder, "start", start_together)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        servers = [replace(server, port=port) for port in (1, 2, 1, 2)]
+        found = list(pool.map(lambda one: bastions.shared_forwarder(one, 5), servers))
+    assert (found[0], found[1]) == (found[2], found[3])
+    assert sorted(started) == [1, 2]
+    bastions.close_shared()
 
 
 def test_rows_are_relayed_raw_through_ssh(server: Server, tmp_path: Path) -> None:
