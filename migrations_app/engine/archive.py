@@ -25,6 +25,7 @@ from .late_checks import LateCheck, late_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
+from .option_names import with_small_options
 from .outcome import Run
 from .pieces import dump_whole
 from .plan import DatabasePlan, Side
@@ -296,6 +297,7 @@ def _load(
     kept = set(known["kept"])
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
     backslash = b"off" in setup
+    everything = tuple(with_small_options(entry, backslash=backslash) for entry in everything)
     entries, refused = rename_entries([entry for entry in everything if entry.dump_id in kept], renaming, backslash)
     places = {
         (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)

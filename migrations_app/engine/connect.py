@@ -20,7 +20,8 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from .carrying import Forwarders
-from .errors import AcceptedNow, ConnectFailed, ConnectionLost, EngineError, SourceError, TargetError
+from .classifying import classified
+from .errors import AcceptedNow, ConnectFailed, EngineError
 from .handshake import accepted_methods
 from .names import application_name
 from .onlooker import Onlooker
@@ -30,7 +31,6 @@ from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .spare import Spare
-from .wording import NOTHING, noun, say, template
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -328,28 +328,6 @@ def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_sec
         time.sleep(0.1)
 
 
-_LOST = frozenset({"25P03", "57P01", "57P02", "57P03", "57P04", "57P05"})
-# What is said of another server that a statement asks, by a foreign table or dblink, and cannot reach. No server says
-# so about our own session.
-_OF_A_THIRD = frozenset({"08001", "08003"})
-_TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "53300", "53400", "57014"})
-_REFUSALS = {
-    "53100": ("{}-FULL", template("Free or add disk space on the {side}, then press Retry.")),
-    "53200": (
-        "{}-ERROR",
-        template("Raise max_locks_per_transaction on the {side} or select fewer tables, then retry."),
-    ),
-    "25006": ("{}-READONLY", template("The {side} accepts no writes. Make it the writable primary again, then retry.")),
-    "42501": (
-        "{}-ERROR",
-        template("Give the account of the {side} the right that is named in the message, then retry."),
-    ),
-    "54000": ("ROW-TOOBIG", template("Shrink the row on the source, or leave the table out.")),
-    "22021": ("ROW-ENCODING", template("Repair the text on the source, or leave the table out.")),
-    "22P05": ("ROW-ENCODING", template("The target's encoding lacks a character of this table. Use a UTF8 target.")),
-}
-
-
 def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
     """Turn a driver error into ours: a lost session is retryable, anything else says what was being done.
 
@@ -361,34 +339,9 @@ def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:
 
 def server_error(state: str, words: str, side: Side, doing: str) -> EngineError:
     """Return the typed error for what a server said with this SQLSTATE; the same rules as `translate`."""
-    failure = _classified(state, words, side, doing)
+    failure = classified(state, words, side, doing)
     failure.sqlstate = state
     return failure
-
-
-def _classified(state: str, words: str, side: Side, doing: str) -> EngineError:
-    if (state.startswith("08") and state not in _OF_A_THIRD) or state in _LOST:
-        return ConnectionLost(
-            say("Lost the connection to the {side} while {doing}: {words}", side=noun(side), doing=doing, words=words)
-        )
-    if state in _TRY_AGAIN:
-        return ConnectionLost(
-            say("The {side} could not go on while {doing}: {words}", side=noun(side), doing=doing, words=words)
-        )
-    kind = SourceError if side is Side.SOURCE else TargetError
-    code, hint = _REFUSALS.get(state, ("{}-ERROR", ""))
-    message = say(
-        "The {side} reported an error while {doing}: {words} ({state})",
-        side=noun(side),
-        doing=doing,
-        words=words,
-        state=state,
-    )
-    return kind(
-        message,
-        code=code.format("SRC" if side is Side.SOURCE else "DST"),
-        hint=say(hint, side=noun(side)) if hint else NOTHING,
-    )
 
 
 def first_line(error: psycopg.Error) -> str:

@@ -42,6 +42,7 @@ NEXT: dict[str, str] = {
         "Look into the source's log for the reason and mend it there, then press Retry; or press Cancel."
     ),
     "SRC-FULL": template("Free or add disk space on the source, then press Retry."),
+    "SRC-LIMIT": template("Raise on the source the limit that the message names, then press Retry."),
     "SRC-READONLY": template("Make the source writable again, or enter its primary, then press Retry."),
     "SRC-DDL": template(
         "Press Apply and resume where it is offered, or make the same change on the target and press Retry; or copy the"
@@ -81,6 +82,7 @@ NEXT: dict[str, str] = {
         "Look into the target's log for the reason and mend it there, then press Retry; or press Cancel."
     ),
     "DST-FULL": template("Free or add disk space on the target, then press Retry."),
+    "DST-LIMIT": template("Raise on the target the limit that the message names, then press Retry."),
     "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
     "DST-BOOKMARK": template(
         "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."

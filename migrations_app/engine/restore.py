@@ -186,10 +186,10 @@ def _usual_schema(run: Run, connection: Connection) -> bytes:
 
 
 def raise_unless_refused(run: Run, error: psycopg.Error, doing: str) -> None:
-    """Raise when the error says nothing about the entry: we must stop, the session is lost, the target is full."""
+    """Raise when the error says nothing about the entry: we must stop, the session is lost, the target has no room."""
     run.ports.control.check()
     problem = translate(error, Side.TARGET, doing)
-    if problem.retryable or problem.code in ("DST-FULL", "DST-READONLY"):
+    if problem.retryable or problem.code in ("DST-FULL", "DST-LIMIT", "DST-READONLY"):
         raise problem from error
 
 

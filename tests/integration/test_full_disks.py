@@ -19,7 +19,13 @@ KEPT_WITH_CHANGES = "Everything that was done is kept, and the source keeps the 
 
 
 @pytest.mark.parametrize(
-    "error", [TargetError(say("No space."), code="DST-FULL"), WorkerFull(Path("/work"))], ids=["target", "worker"]
+    "error",
+    [
+        TargetError(say("No space."), code="DST-FULL"),
+        TargetError(say("No temporary files."), code="DST-LIMIT"),
+        WorkerFull(Path("/work")),
+    ],
+    ids=["target", "limit", "worker"],
 )
 @pytest.mark.parametrize(
     ("step", "incremental", "told"),

@@ -8,6 +8,7 @@ import pytest
 
 from migrations_app.engine import index_lanes, indexes
 from migrations_app.engine.archive import open_archive
+from migrations_app.engine.errors import EngineError
 from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.plan import Side
 from migrations_app.engine.selection import Selection
@@ -217,3 +218,31 @@ def test_the_largest_index_of_a_table_is_built_first(source_cluster, awkward_pla
         copy.run(run)
     names = [entry.tag.split()[-1] for entry in large if entry.tag.startswith("ranked")]
     assert names == ["ranked_words", "ranked_pkey", "ranked_flag"]
+
+
+def test_a_limit_on_temporary_files_is_told_at_once_and_nothing_else_is_lost(
+    source_cluster, target_cluster, awkward_plan
+):
+    (database,) = awkward_plan.databases
+    quoted = quote(database.target_name)
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            "CREATE TABLE sorted (words text); CREATE INDEX sorted_words ON sorted (words);"
+            "INSERT INTO sorted SELECT md5(i::text) FROM generate_series(1, 50000) i"
+        )
+    with target_cluster.connect() as boss:
+        boss.execute(f"ALTER DATABASE {quoted} SET temp_file_limit = 0".encode())
+    with running(awkward_plan) as run:
+        run.building.update(buffers=0, cache=0, maintenance=1024, parallel=0, own=0)
+        schema.run(run)
+        with pytest.raises(EngineError) as refused:
+            copy.run(run)
+        ports = run.ports
+    assert (refused.value.code, refused.value.retryable, refused.value.sqlstate) == ("DST-LIMIT", False, "53400")
+    assert "SET temp_file_limit = -1" in refused.value.hint
+    with target_cluster.connect() as boss:
+        boss.execute(f"ALTER DATABASE {quoted} RESET temp_file_limit".encode())
+    with running(replace(awkward_plan, epoch=2), ports) as run:
+        copy.run(run)
+        finish(run)
+    assert compare(source_cluster, target_cluster, awkward_plan) == []

@@ -35,7 +35,7 @@ _NO_TEXT = frozenset({"22021", "22P05"})
 _OTHER_ENCODING = say(
     "Names, comments and function bodies are read as UTF-8. Names of roles and databases belong to the whole server:"
     " sign in to a database whose encoding is UTF8, such as postgres. In a database without an encoding (SQL_ASCII),"
-    " write anew what is not UTF-8."
+    " write anew what is not UTF-8: the item Encodings fit names it."
 )
 logger = logging.getLogger(__name__)
 

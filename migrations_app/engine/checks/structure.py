@@ -7,13 +7,13 @@ from typing import Any
 import psycopg
 
 from ..choosing import takes_event_trigger
-from ..connect import first_line
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import EXTENSIONS
-from ..wording import Sentence, count, listing, say, verbatim
+from ..wording import Sentence, count, listing, say
 from .context import Context
+from .no_text import no_text
 from .ordered import splits_by_text
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
@@ -139,9 +139,9 @@ def _created_by_us(context: Context, database: DatabasePlan, names: list[str], f
     per_database=True,
 )
 def encoding(context: Context, database: DatabasePlan) -> Finding:
-    """Compare the encodings of the two databases; names of roles, which belong to the whole server, must fit too."""
+    """Compare the encodings of the two databases; names and texts of the schema must be readable too."""
     source = context.source_database(database.source_name)["encoding"]
-    if (stranger := _name_of_no_encoding(context, database, source)) is not None:
+    if (stranger := no_text(context, database, source)) is not None:
         return stranger
     if not context.target_exists(database):
         return passed(say("The target database will be created with the source's encoding, {source}.", source=source))
@@ -179,28 +179,6 @@ def encoding(context: Context, database: DatabasePlan) -> Finding:
         say("Text is converted on the way. {recreate}", recreate=recreate),
         sql,
     )
-
-
-def _name_of_no_encoding(context: Context, database: DatabasePlan, encoding: str) -> Finding | None:
-    """Return what is found when a role has a name that cannot be read in this database: no pg_dump runs there."""
-    if encoding == "UTF8":
-        return None
-    try:
-        context.source(database.source_name).execute("SELECT rolname FROM pg_catalog.pg_roles")
-    except (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.UntranslatableCharacter) as error:
-        context.control.check()
-        return failed(
-            say(
-                "A role of the source has a name that does not exist in {encoding}, the encoding of {source_name}:"
-                " {words}. Its schema cannot be read as long as there is one.",
-                encoding=encoding,
-                source_name=database.source_name,
-                words=verbatim(first_line(error)),
-            ),
-            say("In a database whose encoding is UTF8, look for such names, and rename the roles."),
-            "SELECT rolname FROM pg_roles WHERE rolname ~ '[^[:ascii:]]';",
-        )
-    return None
 
 
 @item(

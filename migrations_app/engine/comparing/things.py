@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from ..connect import Connection
+from ..option_names import small_listed, small_options
 from ..sql import query
 from ..versions import shows_sequence_values
 from .counting import read_counting
@@ -34,6 +35,10 @@ _LOCKED = (
 _IN_ARGUMENT = re.compile(r"(\(|, )IN (?=\S)")
 _LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
+
+_WITH_OPTIONS = frozenset({*RELATIONS, "column", "index"})
+_OPTIONS = frozenset({"options", "toast options"})
+_CAPITAL_OPTION = re.compile(r"[A-Z][A-Za-z0-9_]*(?:\\\")?=")
 
 Identity = tuple[str, str, str, str]
 
@@ -164,7 +169,7 @@ def _read(
 
 def _thing(row: tuple[object, ...]) -> Thing:
     kind, schema, table, name, class_oid, oid, sub, usable, parts = row
-    return Thing(
+    thing = Thing(
         kind=str(kind),
         schema=str(schema),
         table=str(table),
@@ -175,6 +180,15 @@ def _thing(row: tuple[object, ...]) -> Thing:
         usable=bool(usable),
         parts=str(parts),
     )
+    return _with_small_options(thing) if thing.kind in _WITH_OPTIONS and _CAPITAL_OPTION.search(thing.parts) else thing
+
+
+def _with_small_options(thing: Thing) -> Thing:
+    """Write the names of storage parameters as later servers want them, and as the archive is run."""
+    listed = {part: small_listed(thing.values[part]) for part in _OPTIONS & thing.values.keys()}
+    if thing.kind == "index":
+        listed["definition"] = small_options(thing.values["definition"])
+    return thing.with_values(**listed)
 
 
 def _with_counting(connection: Connection, things: list[Thing], check: Callable[[], None]) -> Iterator[Thing]:

@@ -23,7 +23,7 @@ from ..lifecycle import start_again
 from .claims import Claim, held_task
 
 _NAMED = 5
-_FULL = frozenset({"SRC-FULL", "DST-FULL", "WORKER-FULL"})
+_FULL = frozenset({"SRC-FULL", "DST-FULL", "SRC-LIMIT", "DST-LIMIT", "WORKER-FULL"})
 _TRIES_WITHOUT_MEMORY = 2
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
