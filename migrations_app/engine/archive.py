@@ -32,6 +32,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .renamed_entries import Refused, rename_entries, rename_left
 from .renaming import Renaming
+from .spread_keys import as_wholes, spread_keys
 from .sql import query
 from .toc import Entry, read_archive
 from .wording import say
@@ -230,6 +231,7 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
             "places": list(map(list, places)),
             "populated": list(map(list, populated)),
             "late": list(map(list, late)),
+            "spread": list(map(list, spread_keys(connection))),
         }
     )
 
@@ -307,6 +309,8 @@ def _load(
     if as_they_are:
         there = {key for key, place in places.items() if (place.schema, place.table) in as_they_are}
         entries = tuple(one for one in entries if one.type not in _ON_ROWS or (one.class_oid, one.oid) not in there)
+    if spread := known.get("spread"):
+        entries = as_wholes(entries, [tuple(key) for key in spread], renaming)
     left = [entry for entry in everything if entry.dump_id not in kept and not _is_skipped(entry)]
     about = [entry for entry in everything if _is_about_database(entry)]
     return Archive(

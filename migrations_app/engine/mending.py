@@ -73,11 +73,16 @@ def mending_statement(one: Difference) -> str:
     if one.what == "not validated on the target":
         return f"{table} VALIDATE CONSTRAINT {quote(thing.name)};"
     if one.part == "enabled":
-        state = _STATES.get(str(one.source), "ENABLE")
-        of_table = f"{table} {state} {thing.kind.upper()} {quote(thing.name)};"
-        return of_table if thing.table else f"ALTER EVENT TRIGGER {quote(thing.name)} {state};"
+        return _state(table, one)
     if thing.kind == "column":
         return _column(table, thing, one)
+    return _of_others(one)
+
+
+def _of_others(one: Difference) -> str:
+    thing = one.thing
+    if one.part == "comment":
+        return _comment(one)
     if thing.kind == "sequence":
         return _sequence(thing, one)
     if thing.kind == "materialized view" and one.part == "filled":
@@ -92,6 +97,22 @@ def _database(one: Difference) -> str:
     if one.part == "connection limit":
         return f"ALTER DATABASE {name} CONNECTION LIMIT {-1 if text is None else int(text)};"
     return ""  # nothing changes an encoding or a locale
+
+
+def _state(table: str, one: Difference) -> str:
+    name, state = quote(one.thing.name), _STATES.get(str(one.source), "ENABLE")
+    of_table = f"{table} {state} {one.thing.kind.upper()} {name};"
+    return of_table if one.thing.table else f"ALTER EVENT TRIGGER {name} {state};"
+
+
+def _comment(one: Difference) -> str:
+    """Return the statement for what no archive holds the comment of: extensions, triggers that partitions only have."""
+    thing = one.thing
+    if thing.kind not in ("extension", "trigger"):
+        return ""
+    place = f" ON {qualified(thing.schema, thing.table)}" if thing.table else ""
+    text = "NULL" if one.source is None else literal(str(one.source))
+    return f"COMMENT ON {thing.kind.upper()} {quote(thing.name)}{place} IS {text};"
 
 
 def _setting(thing: Thing) -> str:

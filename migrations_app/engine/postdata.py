@@ -14,6 +14,7 @@ import psycopg
 from .analyzing import analyze, analyze_matviews, analyze_parents
 from .archive import Archive, archive_of_all, open_archive
 from .connect import Connection, end_older_sessions, first_line
+from .extension_comments import carry_extension_comments
 from .extension_rows import carry_extension_rows
 from .failpoints import durable
 from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
@@ -91,6 +92,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 5, say("comments and rights"))
         comments = _comments(run, database, archive, theirs)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
+        carry_extension_comments(run, database, connection)
         _stage(run, database, 6, say("sequences"))
         set_sequences(run, database, connection, archive)
         _restore_identities(run, database, connection)

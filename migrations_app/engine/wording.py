@@ -289,6 +289,7 @@ _NOUNS = {
         say("generated"),
         say("identity"),
         say("enabled"),
+        say("triggers off"),
         say("persistence"),
         say("tablespace"),
         say("partition"),

@@ -124,6 +124,13 @@ def test_partitions_below_partitions_pass_but_a_foreign_one_is_a_warning(shop: C
     assert "public.away is a foreign table" in check(task, "table-families").found
 
 
+def test_a_foreign_table_as_parent_comes_along_whatever_is_selected(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing")
+    shop.execute("CREATE FOREIGN TABLE away (i int) SERVER far; CREATE TABLE near () INHERITS (away)")
+    assert check(task, "table-families").status == "passed"
+    assert check(only(task, "near"), "table-families").status == "passed"
+
+
 def test_rows_that_are_spread_by_the_hash_of_an_enum_fail(shop: Connection, task: Plan, source_db: str) -> None:
     shop.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN feeling AS mood")
     shop.execute("CREATE TABLE by_text (m text) PARTITION BY HASH (m)")

@@ -48,6 +48,7 @@ CHANGES = {
     "ALTER TABLE t DROP CONSTRAINT t_parent_fkey": "constraint t_parent_fkey on t",
     "ALTER TABLE t DROP CONSTRAINT t_parent_fkey; ALTER TABLE t ADD CONSTRAINT t_parent_fkey"
     " FOREIGN KEY (parent) REFERENCES parent NOT VALID": "constraint t_parent_fkey on t",
+    "ALTER TABLE t DISABLE TRIGGER ALL": "constraint t_parent_fkey on t",
     "DROP TRIGGER before_row ON t": "trigger before_row on t",
     "DROP RULE quiet ON parent": "rule quiet on parent",
     "DROP POLICY p ON t": "policy p on t",
@@ -184,6 +185,11 @@ def test_a_note_says_what_differs_and_how_to_mend_it(look: Look) -> None:
     assert found["table public.t"].statement == 'REVOKE SELECT ON TABLE "public"."t" FROM PUBLIC;'
 
 
+def test_a_foreign_key_whose_triggers_are_off_on_one_side_is_told(look: Look) -> None:
+    found = {note.title: note.what for note in look("ALTER TABLE t DISABLE TRIGGER ALL")}
+    assert found["constraint t_parent_fkey on public.t"] == "triggers off: none on the source, public.t on the target"
+
+
 def test_the_statements_of_the_notes_mend_everything(
     look: Look, plan: Plan, target_cluster: Cluster, target_db: str
 ) -> None:
@@ -192,6 +198,7 @@ def test_the_statements_of_the_notes_mend_everything(
         " DROP INDEX partial; DROP VIEW v; DROP STATISTICS together; COMMENT ON TABLE t IS NULL;"
         " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
         " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC;"
+        " COMMENT ON TRIGGER before_row ON t IS 'other';"
         " ALTER SEQUENCE s INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
     )
     assert len(notes) >= 12

@@ -13,7 +13,7 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.states import StepName, steps_for
 from tests.fakes import FakeControl, FakeStore, fake_ports
-from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.compare_kit import plan_for, run_steps, server
 
 HAND_MADE = """
 CREATE EXTENSION vector;
@@ -51,6 +51,23 @@ def test_the_users_rows_arrive_and_those_of_the_extension_stay(
         assert rows == [(1, "of 18"), (50, "mine")]
         assert connection.execute("SELECT last_value FROM counted").fetchone() == (9,)
     assert "EXTENSION-ROWS" not in {code for _, code, _ in cast(FakeStore, ports.store).events}
+
+
+def test_comments_that_somebody_gave_extensions_arrive_and_those_of_the_target_stay(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any
+) -> None:
+    text = "CREATE EXTENSION vector; COMMENT ON EXTENSION plpgsql IS 'ours'"
+    with source_cluster.connect(source_db) as source, target_cluster.connect(target_db) as target:
+        source.execute(f"{text}; COMMENT ON EXTENSION vector IS E'it''s \\\\ mine'".encode())
+        target.execute(b"COMMENT ON EXTENSION plpgsql IS 'theirs'")
+    plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+    store = run_steps(plan, fake_ports())
+    with target_cluster.connect(target_db) as target:
+        asked = "SELECT obj_description(oid, 'pg_extension') FROM pg_extension ORDER BY extname"
+        assert target.execute(asked.encode()).fetchall() == [("theirs",), ("it's \\ mine",)]
+    assert [(note.title, note.statement) for notes in store.notes.values() for note in notes] == [
+        ("extension plpgsql", "COMMENT ON EXTENSION \"plpgsql\" IS 'ours';")
+    ]
 
 
 def test_a_vendors_own_extension_does_not_hold_the_task_up(plan: Plan, source_cluster: Cluster) -> None:

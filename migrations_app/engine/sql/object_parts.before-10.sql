@@ -55,7 +55,9 @@ SELECT 'index', t.nspname, t.relname, i.relname, 'pg_catalog.pg_class'::regclass
  WHERE t.relkind IN ('r', 'm')
 UNION ALL
 SELECT 'constraint', t.nspname, t.relname, o.conname, 'pg_catalog.pg_constraint'::regclass, o.oid, 0, o.convalidated, NULL, NULL, NULL,
-       (SELECT row_to_json(x) FROM (SELECT regexp_replace(pg_catalog.pg_get_constraintdef(o.oid), ' NOT VALID$', '') AS "definition") x)
+       (SELECT row_to_json(x) FROM (SELECT regexp_replace(pg_catalog.pg_get_constraintdef(o.oid), ' NOT VALID$', '') AS "definition",
+         (SELECT string_agg(DISTINCT g.tgrelid::regclass::text, ', ') FROM pg_catalog.pg_trigger g
+           WHERE o.contype = 'f' AND g.tgconstraint = o.oid AND g.tgenabled IN ('D', 'R')) AS "triggers off") x)
   FROM pg_catalog.pg_constraint o JOIN rel t ON t.oid = o.conrelid
  WHERE o.contype IN ('p', 'u', 'f', 'c', 'x')
 UNION ALL
@@ -188,7 +190,10 @@ SELECT 'text search template', s.nspname, '', o.tmplname, 'pg_catalog.pg_ts_temp
   FROM pg_catalog.pg_ts_template o JOIN space s ON s.oid = o.tmplnamespace
  WHERE NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_catalog.pg_ts_template'::regclass AND m.objid = o.oid)
 UNION ALL
-SELECT 'extension', '', '', e.extname, 'pg_catalog.pg_extension'::regclass, e.oid, -1, true, NULL, NULL, NULL, NULL FROM pg_catalog.pg_extension e
+SELECT 'extension', '', '', e.extname, 'pg_catalog.pg_extension'::regclass, e.oid, -1, true, NULL, NULL, NULL,
+       (SELECT row_to_json(x) FROM (SELECT d.description AS "comment" FROM pg_catalog.pg_description d JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname
+         WHERE d.classoid = 'pg_catalog.pg_extension'::regclass AND d.objoid = e.oid AND d.description <> a.comment) x)
+  FROM pg_catalog.pg_extension e
 UNION ALL
 SELECT 'language', '', '', l.lanname, 'pg_catalog.pg_language'::regclass, l.oid, 0, true, l.lanowner, 'l', l.lanacl,
        (SELECT row_to_json(x) FROM (SELECT l.lanpltrusted AS "trusted", nullif(l.lanplcallfoid, 0)::regprocedure::text AS "handler") x)

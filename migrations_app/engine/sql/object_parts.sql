@@ -66,7 +66,9 @@ SELECT 'index', t.nspname, t.relname, i.relname, 'pg_catalog.pg_class'::regclass
  WHERE t.relkind IN ('r', 'p', 'm')
 UNION ALL
 SELECT 'constraint', t.nspname, t.relname, o.conname, 'pg_catalog.pg_constraint'::regclass, o.oid, 0, o.convalidated, NULL, NULL, NULL,
-       jsonb_build_object('definition', regexp_replace(pg_catalog.pg_get_constraintdef(o.oid), ' NOT VALID$', ''))
+       jsonb_build_object('definition', regexp_replace(pg_catalog.pg_get_constraintdef(o.oid), ' NOT VALID$', ''),
+         'triggers off', (SELECT string_agg(DISTINCT g.tgrelid::regclass::text, ', ') FROM pg_catalog.pg_trigger g
+                           WHERE o.contype = 'f' AND g.tgconstraint = o.oid AND g.tgenabled IN ('D', 'R')))
   FROM pg_catalog.pg_constraint o JOIN rel t ON t.oid = o.conrelid
  WHERE o.contype IN ('p', 'u', 'f', 'c', 'x') AND coalesce(to_jsonb(o) ->> 'conparentid', '0') = '0'
 UNION ALL
@@ -196,7 +198,10 @@ SELECT 'text search template', s.nspname, '', o.tmplname, 'pg_catalog.pg_ts_temp
   FROM pg_catalog.pg_ts_template o JOIN space s ON s.oid = o.tmplnamespace
  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_ts_template'::regclass AND m.objid = o.oid)
 UNION ALL
-SELECT 'extension', '', '', e.extname, 'pg_catalog.pg_extension'::regclass, e.oid, -1, true, NULL, NULL, NULL, '{}' FROM pg_catalog.pg_extension e
+SELECT 'extension', '', '', e.extname, 'pg_catalog.pg_extension'::regclass, e.oid, -1, true, NULL, NULL, NULL,
+       jsonb_build_object('comment', (SELECT d.description FROM pg_catalog.pg_description d JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname
+                                       WHERE d.classoid = 'pg_catalog.pg_extension'::regclass AND d.objoid = e.oid AND d.description <> a.comment))
+  FROM pg_catalog.pg_extension e
 UNION ALL
 SELECT 'language', '', '', l.lanname, 'pg_catalog.pg_language'::regclass, l.oid, 0, true, l.lanowner, 'l', l.lanacl,
        jsonb_build_object('trusted', l.lanpltrusted, 'handler', nullif(l.lanplcallfoid, 0)::regprocedure)
