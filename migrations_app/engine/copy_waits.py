@@ -36,7 +36,11 @@ class Waits:
         finished = sum(state.status not in _TO_COPY for known in states for state in known) + self._finished_parts()
         if finished > self._finished:
             self._finished, self._tries, self._since = finished, 0, time.monotonic()
-        return bool(finished) and time.monotonic() - self._since < KEPT_SECONDS and all(map(self._stands, states))
+        elapsed = time.monotonic() - self._since
+        if self._tries:
+            error.failing_for = elapsed
+        longest = min(KEPT_SECONDS, self._run.plan.retry_seconds)
+        return bool(finished) and elapsed < longest and all(map(self._stands, states))
 
     def _finished_parts(self) -> int:
         shares = [one for snapshot in self._run.snapshots.values() for one in snapshot.shares.values()]
@@ -48,6 +52,12 @@ class Waits:
             return True
         snapshot = self._run.snapshots.get(states[0].database)
         return snapshot is not None and snapshot.alive()
+
+    def _copied(self) -> tuple[float, float]:
+        """Return the bytes of the tables that are copied, and of all: with what is kept the copy goes on."""
+        known = [state for one in self._run.databases() for state in self._run.ports.store.tables(one.source_name)]
+        done = sum(state.bytes_total for state in known if state.status not in _TO_COPY)
+        return done, max(sum(state.bytes_total for state in known), 1)
 
     def wait(self, error: EngineError) -> None:
         """Tell why, wait a moment, longer each time, and have the tables copied again that a crash empties."""
@@ -64,7 +74,7 @@ class Waits:
                 ),
             )
         said = say("waiting since {at}: {message}", at=f"{self._failing_at:%H:%M:%S} UTC", message=error.message)
-        self._run.ports.store.step_progress(0, 1, said)
+        self._run.ports.store.step_progress(*self._copied(), said)
         self._run.ports.control.sleep(min(2.0 ** min(self._tries, 8), _LONGEST_PAUSE_SECONDS))
         for database in self._run.databases():
             self._run.ports.store.save_tables(

@@ -17,12 +17,14 @@ class EngineError(Exception):
 
     Attributes: `code` (stable, for pages and tests), `hint` (what the operator does next), `retryable`, `sqlstate`
     (what a server called it, empty when none did), `detail` (facts for a page, such as the fingerprint of a host key;
-    `key` is that of a row, which the message names as well).
+    `key` is that of a row, which the message names as well), `failing_for` (the seconds for which it was waited for
+    already inside the run, which count into the retry window).
     """
 
     code = "INT-UNKNOWN"
     retryable = False
     sqlstate = ""
+    failing_for = 0.0
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)

@@ -135,6 +135,8 @@ class Plan:
     failover_slots: bool = False
     """True: a source that has failover slots (17+) gets one also when no standby is seen that keeps it in step."""
     connect_timeout_seconds: int = 5
+    retry_seconds: float = 7200.0
+    """For how long an outage is tried again before somebody has to look after it."""
     snapshot_seconds: float = 7200.0
     """How long an incremental copy begins tables under one snapshot of the source; more than 0. What is under way then
     is finished under it."""

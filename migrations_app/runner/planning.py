@@ -211,6 +211,7 @@ def build_plan(task: MigrationTask, databases: list[DatabasePlan] | None = None)
         spool_bytes=settings.SPOOL_MB * 1_000_000,
         spool_free_bytes=settings.SPOOL_FREE_MB * 1_000_000,
         connect_timeout_seconds=settings.CONNECT_TIMEOUT_SECONDS,
+        retry_seconds=settings.RETRY_WINDOW_MINUTES * 60.0,
         slice_seconds=slice_seconds(work.syncs()),
         passwords=given_passwords(task),
     )

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from migrations_app import services
+from migrations_app.engine.errors import ConnectionLost
 from migrations_app.engine.ports import DatabaseState, TableState, TableStatus
 from migrations_app.engine.states import StepName
 from migrations_app.management.cli.output import progress_line, told_since
@@ -110,3 +111,21 @@ def test_a_foreground_run_tells_errors_that_do_not_end_it_once_as_they_come(chec
     after, told = told_since(task_id, last)
     assert told == ["ERROR SRC-IDENTITY: No key\\x1b[2K."]
     assert told_since(task_id, after) == (after, [])
+
+
+@pytest.mark.parametrize(("waited", "again"), [(0.0, True), (3600.0, True), (7200.0, False)])
+def test_what_was_waited_inside_a_run_counts_into_the_window(
+    checked: MigrationTask, waited: float, again: bool
+) -> None:
+    services.start_task(task_id=checked.pk, actor=None)
+    claim = work.claim_migration("here:1:migrate")
+    assert claim
+    lost = ConnectionLost("Nothing accepts connections.")
+    lost.failing_for = waited
+    assert work.fail(claim, StepName.COPY, lost) is again
+    checked.refresh_from_db()
+    if again:
+        assert checked.failing_since
+        assert timezone.now() - checked.failing_since >= timedelta(seconds=waited)
+    else:
+        assert checked.status == "failed"

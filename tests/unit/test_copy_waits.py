@@ -24,11 +24,17 @@ def state(name: str, status: TableStatus, **more: Any) -> TableState:
     return TableState(database="shop", schema="public", name=name, oid=1, status=status, **more)
 
 
-def copying(*states: TableState, incremental: bool = False, alive: bool = True, shares: Shares | None = None) -> Any:
+def copying(
+    *states: TableState,
+    incremental: bool = False,
+    alive: bool = True,
+    shares: Shares | None = None,
+    window: float = 7200.0,
+) -> Any:
     ports = fake_ports()
     ports.store.save_tables(*(states or (state("a", TableStatus.DONE), state("b", TableStatus.COPYING))))
     return SimpleNamespace(
-        plan=SimpleNamespace(incremental=incremental),
+        plan=SimpleNamespace(incremental=incremental, retry_seconds=window),
         ports=ports,
         databases=lambda: (SHOP,),
         snapshots={"shop": SimpleNamespace(alive=lambda: alive, shares={1: shares} if shares else {})},
@@ -71,6 +77,25 @@ def test_a_copy_that_does_not_get_on_ends_its_run_after_a_while(monkeypatch: pyt
     assert not waits.may_go_on(CUT)
     run.ports.store.save_tables(state("b", TableStatus.DONE), state("c", TableStatus.COPYING))
     assert waits.may_go_on(CUT)
+
+
+def test_the_copy_waits_no_longer_than_the_retry_window_and_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(copy_waits.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(copy_waits, "_LONGEST_PAUSE_SECONDS", 0.0)
+    waits, first, last = Waits(copying(window=600.0)), ConnectionLost("cut"), ConnectionLost("cut")
+    assert waits.may_go_on(first)
+    waits.wait(first)
+    now[0] += 600.0
+    assert not waits.may_go_on(last)
+    assert (first.failing_for, last.failing_for) == (0.0, 600.0)
+
+
+def test_a_copy_that_waits_shows_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_waits, "_LONGEST_PAUSE_SECONDS", 0.0)
+    run = copying(state("a", TableStatus.DONE, bytes_total=30), state("b", TableStatus.COPYING, bytes_total=70))
+    Waits(run).wait(CUT)
+    assert fakes(run.ports)[1].steps[-1][:2] == (30, 100)
 
 
 def test_what_a_crash_of_the_target_empties_is_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:

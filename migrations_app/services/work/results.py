@@ -194,7 +194,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     task = held_task(claim)
     if task is None:
         return False
-    since = task.failing_since or clock.now()
+    since = task.failing_since or clock.now() - timedelta(seconds=error.failing_for)
     in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
     given_up = isinstance(error, WorkerMemory) and task.tries >= _TRIES_WITHOUT_MEMORY
     if error.retryable and not given_up and in_window and task.status != Status.CANCELLING:
