@@ -1,4 +1,7 @@
-"""Row security that binds owners too: it is switched on as the very last, because it would bind our comparison."""
+"""What binds owners comes as the very last: row security, and rights that they took from themselves.
+
+An account that is no superuser would be bound by it as well, and could neither compare rows nor set sequences.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from .connect import Connection
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .restore import Manner, remember, run_entries
+from .rights import restore_own_rights
 from .silencing import quiet_events
+from .target_objects import kept
 from .unmoved import TableName
 
 _BINDING = (
@@ -23,13 +28,14 @@ def binding(connection: Connection) -> set[TableName]:
 
 
 def restore_binding(run: Run, database: DatabasePlan) -> None:
-    """Switch on the row security that `binding` held back. Idempotent; a refusal is listed in an event."""
+    """Do what was held back: see `binding` and `restore_rights`. Idempotent; a refusal is listed in an event."""
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        held = binding(connection)
-        if not held:
+        if connection.info.parameter_status("is_superuser") == "on":
             return
         quiet_events(connection)
-        entries = archive_of_all(run, database).of_type("ROW SECURITY")
-        wanted = [entry for entry in entries if (entry.schema, entry.tag) in held]
+        archive, held = archive_of_all(run, database), binding(connection)
+        wanted = [entry for entry in archive.of_type("ROW SECURITY") if (entry.schema, entry.tag) in held]
         manner = Manner(is_fatal=lambda entry: False, repeatable=True)
         remember(run, database, run_entries(run, connection, wanted, manner))
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        restore_own_rights(run, database, connection, archive, theirs)

@@ -57,3 +57,27 @@ def test_rows_are_compared_before_row_security_binds_the_account(
             ("ready", False, True, None, True),
         ]
     assert [note.title for notes in store.notes.values() for note in notes] == ["owner postgres"]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_rights_that_owners_took_from_themselves_do_not_stop_an_ordinary_account(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    (database,) = plan.databases
+    owner = plan.target.user
+    with source_cluster.connect(database.source_name) as here:
+        here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
+        here.execute(f'ALTER TABLE "for ced" OWNER TO {owner}; REVOKE ALL ON "for ced" FROM {owner}'.encode())
+        here.execute(f"REVOKE ALL ON SEQUENCE s FROM {owner}; GRANT SELECT ON s TO PUBLIC".encode())
+        try:
+            store = run_steps(replace(plan, incremental=incremental), fake_ports())
+        finally:
+            here.execute(f"REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}".encode())
+    assert all(one.equal for one in store.comparisons)
+    with target_cluster.connect(database.target_name) as there:
+        asked = f"SELECT has_table_privilege('{owner}', c.oid, 'SELECT, UPDATE') FROM pg_class c WHERE relname = "
+        assert there.execute(f"{asked} 'for ced'".encode()).fetchone() == (False,)
+        assert there.execute("SELECT relacl::text FROM pg_class WHERE relname = 's'").fetchone() == (
+            "{=r/" + owner + "}",
+        )
+        assert there.execute("SELECT last_value FROM s").fetchone() == (1,)
