@@ -21,6 +21,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
+from .row_security import restore_binding
 from .sequences import (
     OwnSequences,
     Sequence,
@@ -82,6 +83,7 @@ class Finisher:
         self._restore_states()
         self._at(say("event triggers"))
         restore_event_triggers(self._run, self._database)
+        restore_binding(self._run, self._database)
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()

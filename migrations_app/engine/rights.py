@@ -32,11 +32,32 @@ def restore_rights(
 ) -> None:
     """Run the grants and default privileges of the archive; list those that the target refuses. Idempotent.
 
-    `theirs`: dump ids of what was there before (see `target_objects.kept`), which keeps the grants that it has.
+    `theirs`: dump ids of what was there before (see `target_objects.kept`), which keeps the grants that it has. What
+    takes rights from an owner comes last, by `restore_own_rights`: an ordinary account works with an owner's rights.
     """
     _open_renamed_public(run, database, connection, archive)
     _close_public(run, database, connection, archive)
     entries = [one for one in archive.of_type("DEFAULT ACL", "ACL") if theirs.isdisjoint(one.depends_on)]
+    plain = connection.info.parameter_status("is_superuser") != "on"
+    _run_grants(run, database, connection, [one for one in entries if not (plain and _takes_from_owner(one))])
+
+
+def restore_own_rights(
+    run: Run, database: DatabasePlan, connection: Connection, archive: Archive, theirs: set[int]
+) -> None:
+    """Run what `restore_rights` left to the end. Otherwise the same."""
+    entries = [one for one in archive.of_type("ACL") if theirs.isdisjoint(one.depends_on) and _takes_from_owner(one)]
+    _run_grants(run, database, connection, entries)
+
+
+def _takes_from_owner(entry: Entry) -> bool:
+    ends = tuple(b" FROM " + name + b";" for name in (entry.owner.encode(), quote(entry.owner).encode()))
+    return entry.type == "ACL" and any(
+        text.strip().startswith(b"REVOKE ") and text.strip().endswith(ends) for text in statements(entry.definition)
+    )
+
+
+def _run_grants(run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry]) -> None:
     refused: list[Failure] = []
     for failure in run_entries(run, connection, entries, _TOLERANT):
         texts = list(statements(failure.entry.definition))

@@ -1,0 +1,83 @@
+"""Row security that binds owners arrives, and does not keep the comparison out of a target without a superuser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import Plan
+from tests.fakes import fake_ports
+from tests.postgres.compare_kit import plan_for, run_steps, server
+
+FORCED = """
+CREATE TABLE "for ced" (id int PRIMARY KEY); INSERT INTO "for ced" SELECT generate_series(1, 9);
+ALTER TABLE "for ced" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON "for ced" USING (id > 5);
+COMMENT ON POLICY p ON "for ced" IS 'some'; CREATE TABLE "for ced p" (id int PRIMARY KEY);
+ALTER TABLE "for ced p" ENABLE ROW LEVEL SECURITY; CREATE TABLE ready (id int PRIMARY KEY);
+ALTER TABLE ready FORCE ROW LEVEL SECURITY; CREATE POLICY p ON ready USING (true);
+"""
+STATES = (
+    "SELECT relname::text, relrowsecurity, relforcerowsecurity,"
+    " (SELECT string_agg(obj_description(oid), '') FROM pg_policy WHERE polrelid = c.oid),"
+    " EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)"
+    " FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+)
+
+
+@pytest.fixture
+def plan(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> Iterator[Plan]:
+    """Into a target whose account owns all that it makes, and is no superuser."""
+    name = f"plain_{target_db}"
+    with source_cluster.connect(source_db) as here, target_cluster.connect(target_db) as there:
+        here.execute(FORCED.encode())
+        there.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'given'; ALTER DATABASE {target_db} OWNER TO {name}".encode())
+        there.execute(f"GRANT SET ON PARAMETER session_replication_role TO {name}".encode())
+    limited = replace(server(target_cluster), user=name, password="given")
+    yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
+    with target_cluster.connect(target_db) as there:
+        there.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}".encode())
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_rows_are_compared_before_row_security_binds_the_account(
+    plan: Plan, target_cluster: Cluster, incremental: bool
+) -> None:
+    store = run_steps(replace(plan, incremental=incremental), fake_ports())
+    assert all(one.equal for one in store.comparisons)
+    with target_cluster.connect(plan.databases[0].target_name) as there:
+        assert there.execute(STATES.encode()).fetchall() == [
+            ("for ced", True, True, "some", True),
+            ("for ced p", True, False, None, False),
+            ("ready", False, True, None, True),
+        ]
+    assert [note.title for notes in store.notes.values() for note in notes] == ["owner postgres"]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_rights_that_owners_took_from_themselves_do_not_stop_an_ordinary_account(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    (database,) = plan.databases
+    owner = plan.target.user
+    with source_cluster.connect(database.source_name) as here:
+        here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
+        here.execute(f'ALTER TABLE "for ced" OWNER TO {owner}; REVOKE ALL ON "for ced" FROM {owner}'.encode())
+        here.execute(f"REVOKE ALL ON SEQUENCE s FROM {owner}; GRANT SELECT ON s TO PUBLIC".encode())
+        try:
+            store = run_steps(replace(plan, incremental=incremental), fake_ports())
+        finally:
+            here.execute(f"REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}".encode())
+    assert all(one.equal for one in store.comparisons)
+    with target_cluster.connect(database.target_name) as there:
+        asked = f"SELECT has_table_privilege('{owner}', c.oid, 'SELECT, UPDATE') FROM pg_class c WHERE relname = "
+        assert there.execute(f"{asked} 'for ced'".encode()).fetchone() == (False,)
+        assert there.execute("SELECT relacl::text FROM pg_class WHERE relname = 's'").fetchone() == (
+            "{=r/" + owner + "}",
+        )
+        assert there.execute("SELECT last_value FROM s").fetchone() == (1,)
