@@ -21,7 +21,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .versions import decodes_truncate, has_publications
-from .wording import Sentence, count, listing, say, verbatim
+from .wording import Sentence, count, listing, say, together, verbatim
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _LONGEST_WAIT_SECONDS = 15.0
@@ -158,9 +158,13 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
                 source_name=database.source_name,
                 names=listing((f"{item.table.schema}.{item.table.name}" for item in foreign), 5),
             ),
-            hint=say("Run as their owner, or add a primary key: ")
-            + "; ".join(item.statement for item in foreign[:20])
-            + ";",
+            hint=together(
+                [
+                    say("Run on the source as the owner of these tables, or add a primary key, then press Retry:"),
+                    *(f"{item.statement};" for item in foreign),
+                ],
+                by="\n",
+            ),
         )
     for item in lacking:
         detail = {"was": item.was, "index": item.index}

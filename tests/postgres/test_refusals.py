@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -12,12 +13,16 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import structure
+from migrations_app.engine.catalog import read_tables
+from migrations_app.engine.errors import SourceError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.restore import Refused
+from migrations_app.engine.source_setup import fix_identities
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore, fake_ports
 from tests.postgres.compare_kit import plan_for, server, structure_now
+from tests.postgres.engine_runs import make_plan, running
 
 BASE_TYPE = """
 CREATE TYPE {name};
@@ -198,3 +203,18 @@ def test_what_the_target_refused_is_told_also_when_the_structures_cannot_be_comp
     refused = notes["function public.inner_one(integer)"]
     assert refused.words.startswith("missing right: ")
     assert refused.statement.startswith("CREATE FUNCTION public.inner_one(")
+
+
+def test_every_table_whose_replica_identity_is_not_ours_to_set_is_named_with_its_statement(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> None:
+    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
+    with source_cluster.connect(source_db) as connection:
+        for number in range(60):
+            connection.execute(f"CREATE TABLE bare_{number} (i int)".encode())
+        foreign = [replace(table, is_owner=False) for table in read_tables(connection)]
+        with running(plan) as run, pytest.raises(SourceError) as refused:
+            fix_identities(run, plan.databases[0], connection, foreign)
+    first, *statements = refused.value.hint.split("\n")
+    assert first.endswith(":")
+    assert {f'ALTER TABLE "public"."bare_{number}" REPLICA IDENTITY FULL;' for number in range(60)} == set(statements)
