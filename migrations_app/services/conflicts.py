@@ -162,6 +162,7 @@ def _know(task: MigrationTask) -> None:
             name=place["name"],
             defaults={"oid": task.drift["oid"], "status": TableStatus.QUARANTINED, "watermark": NEVER},
         )
+        task.new_tables.filter(**place).delete()  # this decides about it, also when it was asked about beside the stream
 
 
 def _place(task: MigrationTask) -> dict[str, str]:

@@ -125,3 +125,50 @@ def test_a_column_that_a_row_on_the_way_tells_of_is_asked_about_before_the_parti
     with Executor(replace(plan, epoch=2), ports) as executor:
         executor.recopy()
     complete(replace(plan, epoch=2), ports, source_cluster, target_cluster)
+
+
+KEYED = (
+    "CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY LIST (id);"
+    " CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)"
+)
+ATTACHED = (
+    "CREATE TABLE m2 (v text, id int PRIMARY KEY); INSERT INTO m2 VALUES ('before', 2), ('too', 3)",
+    "ALTER TABLE m ATTACH PARTITION m2 FOR VALUES IN (2, 3, 4)",
+)
+
+
+@pytest.mark.parametrize("follow", ["ask", "additions"])
+def test_a_partition_that_was_attached_with_rows_is_asked_about_though_none_of_them_is_changed(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, follow: Any
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow=follow))
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED)
+    begin(plan, ports)
+    at(source_cluster, database.source_name, *ATTACHED)
+    (found,) = look(plan, ports).values()
+    assert (found.name, found.partition, found.wanted) == ("m2", True, False)
+    store = add(plan, ports)
+    assert "rows that it had are not on the target. Add it" in store.events[-1][2]
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert store.refusals == []
+    at(source_cluster, database.source_name, "UPDATE m SET v = v || '!'", "INSERT INTO m VALUES (4, 'after')")
+    complete(plan, ports, source_cluster, target_cluster)
+
+
+@pytest.mark.long
+def test_an_attached_partition_that_was_changed_before_it_is_added_comes_with_the_change(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED)
+    begin(plan, ports)
+    at(source_cluster, database.source_name, *ATTACHED)
+    look(plan, ports)
+    at(source_cluster, database.source_name, "UPDATE m SET v = 'changed' WHERE id = 2", "DELETE FROM m WHERE id = 3")
+    store = add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert store.refusals == []
+    complete(plan, ports, source_cluster, target_cluster)
