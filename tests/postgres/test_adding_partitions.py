@@ -12,6 +12,9 @@ from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
+from migrations_app.engine.replication.single import TableSession
+from migrations_app.engine.steps import recopy
+from tests.fakes import wait_until
 from tests.postgres import adding_kit
 from tests.postgres.adding_kit import add, at, begin, complete, look
 from tests.postgres.compare_kit import plan_for, server
@@ -171,4 +174,26 @@ def test_an_attached_partition_that_was_changed_before_it_is_added_comes_with_th
     with Executor(plan, ports) as executor:
         executor.recopy()
     assert store.refusals == []
+    complete(plan, ports, source_cluster, target_cluster)
+
+
+def test_a_partition_that_is_made_while_another_table_is_copied_again_comes_once(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow="additions"))
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED, "CREATE TABLE other (id int PRIMARY KEY)")
+    store, real = begin(plan, ports), recopy.OneTable._meet
+
+    def meanwhile(one: recopy.OneTable, session: TableSession, since: int) -> None:
+        made = "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2); INSERT INTO m VALUES (2, 'y')"
+        at(source_cluster, database.source_name, f"BEGIN; {made}; COMMIT", "INSERT INTO other VALUES (1)")
+        with target_cluster.connect(database.target_name) as target:
+            wait_until(lambda: target.execute("SELECT to_regclass('m2') IS NOT NULL").fetchone() == (True,))
+        real(one, session, since)
+
+    monkeypatch.setattr(recopy.OneTable, "_meet", meanwhile)
+    store.asked_again[database.source_name] = [("public", "other")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
     complete(plan, ports, source_cluster, target_cluster)
