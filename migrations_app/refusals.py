@@ -49,6 +49,9 @@ def complete_waits(task: MigrationTask) -> str:
     if coming := _named(task.new_tables.filter(choice="add")):
         said = _("Complete is not possible while new tables are being added: %(names)s. Wait until they are in sync.")
         return said % {"names": coming}
+    if again := _named(task.recopies.all()):
+        said = _("Complete is not possible while tables are copied again: %(names)s. Wait until they are in sync.")
+        return said % {"names": again}
     return ""
 
 

@@ -153,7 +153,8 @@ class NewTable:
 
     `tables`: how many of it hold rows. `oid`: of the table itself on the source. `partition`: it is one of a table that
     is migrated, whose rows the stream does not bring; it belongs to that table in any case. `wanted`: it is to be added
-    without being asked about.
+    without being asked about. `attached`: the stream brings what is changed in that partition, and never the rows that
+    it had before.
     """
 
     oid: int
@@ -162,6 +163,7 @@ class NewTable:
     tables: int = 1
     partition: bool = False
     wanted: bool = False
+    attached: bool = False
 
     @property
     def place(self) -> Place:

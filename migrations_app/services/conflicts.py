@@ -162,6 +162,7 @@ def _know(task: MigrationTask) -> None:
             name=place["name"],
             defaults={"oid": task.drift["oid"], "status": TableStatus.QUARANTINED, "watermark": NEVER},
         )
+        task.new_tables.filter(**place).delete()  # this decides, also where the look beside the stream asked
 
 
 def _place(task: MigrationTask) -> dict[str, str]:

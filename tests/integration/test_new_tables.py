@@ -264,3 +264,14 @@ def test_both_actions_have_the_same_statuses_as_the_other_choices_about_tables()
 def test_a_task_of_somebody_else_is_not_there(task: MigrationTask) -> None:
     address = reverse("tasks:new-table", args=[uuid.uuid4(), "add_table"])
     assert client("operator").post(address, PLACE).status_code == 404
+
+
+def test_what_is_decided_where_the_sync_stopped_at_an_attached_partition_answers_the_question_about_it(
+    task: MigrationTask,
+) -> None:
+    work.new_tables_found(task.pk, "shop", [NewTable(oid=77, schema="public", name="m2", partition=True)])
+    facts = {"database": "shop", "schema": "public", "name": "m2", "oid": 77, "doubt": "attached"}
+    MigrationTask.objects.filter(pk=task.pk).update(status="failed", drift=facts)
+    services.recopy_conflict(task_id=task.pk, actor=None)
+    assert not Row.objects.filter(task=task).exists()
+    assert TableCopy.objects.get(task=task, name="m2").oid == 77

@@ -17,7 +17,7 @@ from migrations_app.engine.errors import CompareDiffers, ConnectionLost, TargetE
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.states import StepName, may_move, steps_for
 from migrations_app.engine.wording import say
-from migrations_app.models import CheckItem, Event, LedgerEntry, MigrationTask, User
+from migrations_app.models import CheckItem, Event, LedgerEntry, MigrationTask, TableCopy, User
 from migrations_app.services import work
 from tests import factories
 from tests.integration.conftest import endpoint
@@ -210,3 +210,26 @@ class TaskLife(RuleBasedStateMachine):
 @pytest.mark.django_db
 def test_no_sequence_of_calls_leaves_the_table_of_states() -> None:
     run_state_machine_as_test(TaskLife, settings=settings(max_examples=12, stateful_step_count=14, deadline=None))
+
+
+def test_complete_waits_for_a_table_that_is_to_be_copied_again(db: None) -> None:
+    task = factories.running_task("sync", status="ready")
+    TableCopy.objects.create(task=task, database="shop", schema="public", name="again", oid=4711, status="done")
+    services.recopy_table(task_id=task.pk, actor=None, database="shop", schema="public", name="again")
+    with pytest.raises(services.Refused, match=r"copied again: public\.again"):
+        services.complete_task(task_id=task.pk, actor=None)
+    task.recopies.all().delete()
+    services.complete_task(task_id=task.pk, actor=None)
+
+
+def test_a_task_that_was_resumed_while_its_worker_ended_the_last_step_before_the_sync_goes_on(db: None) -> None:
+    task = factories.running_task("index")
+    claim = work.claim_migration("host:1:migrate")
+    assert claim is not None
+    services.pause_task(task_id=task.pk, actor=None)
+    services.resume_task(task_id=task.pk, actor=None)
+    assert work.finish_step(claim, StepName.INDEX) == StepName.SYNC
+    work.release(claim)
+    assert work.claim_sync(str(task.pk), "host:2:sync") is not None
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("running", "sync")

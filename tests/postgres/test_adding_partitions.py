@@ -12,6 +12,9 @@ from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
+from migrations_app.engine.replication.single import TableSession
+from migrations_app.engine.steps import recopy
+from tests.fakes import wait_until
 from tests.postgres import adding_kit
 from tests.postgres.adding_kit import add, at, begin, complete, look
 from tests.postgres.compare_kit import plan_for, server
@@ -125,3 +128,72 @@ def test_a_column_that_a_row_on_the_way_tells_of_is_asked_about_before_the_parti
     with Executor(replace(plan, epoch=2), ports) as executor:
         executor.recopy()
     complete(replace(plan, epoch=2), ports, source_cluster, target_cluster)
+
+
+KEYED = (
+    "CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY LIST (id);"
+    " CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1)"
+)
+ATTACHED = (
+    "CREATE TABLE m2 (v text, id int PRIMARY KEY); INSERT INTO m2 VALUES ('before', 2), ('too', 3)",
+    "ALTER TABLE m ATTACH PARTITION m2 FOR VALUES IN (2, 3, 4)",
+)
+
+
+@pytest.mark.parametrize("follow", ["ask", "additions"])
+def test_a_partition_that_was_attached_with_rows_is_asked_about_though_none_of_them_is_changed(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, follow: Any
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow=follow))
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED)
+    begin(plan, ports)
+    at(source_cluster, database.source_name, *ATTACHED)
+    (found,) = look(plan, ports).values()
+    assert (found.name, found.partition, found.wanted) == ("m2", True, False)
+    store = add(plan, ports)
+    assert "rows that it had are not on the target. Add it" in store.events[-1][2]
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert store.refusals == []
+    at(source_cluster, database.source_name, "UPDATE m SET v = v || '!'", "INSERT INTO m VALUES (4, 'after')")
+    complete(plan, ports, source_cluster, target_cluster)
+
+
+@pytest.mark.long
+def test_an_attached_partition_that_was_changed_before_it_is_added_comes_with_the_change(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED)
+    begin(plan, ports)
+    at(source_cluster, database.source_name, *ATTACHED)
+    look(plan, ports)
+    at(source_cluster, database.source_name, "UPDATE m SET v = 'changed' WHERE id = 2", "DELETE FROM m WHERE id = 3")
+    store = add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert store.refusals == []
+    complete(plan, ports, source_cluster, target_cluster)
+
+
+def test_a_partition_that_is_made_while_another_table_is_copied_again_comes_once(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow="additions"))
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED, "CREATE TABLE other (id int PRIMARY KEY)")
+    store, real = begin(plan, ports), recopy.OneTable._meet
+
+    def meanwhile(one: recopy.OneTable, session: TableSession, since: int) -> None:
+        made = "CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2); INSERT INTO m VALUES (2, 'y')"
+        at(source_cluster, database.source_name, f"BEGIN; {made}; COMMIT", "INSERT INTO other VALUES (1)")
+        with target_cluster.connect(database.target_name) as target:
+            wait_until(lambda: target.execute("SELECT to_regclass('m2') IS NOT NULL").fetchone() == (True,))
+        real(one, session, since)
+
+    monkeypatch.setattr(recopy.OneTable, "_meet", meanwhile)
+    store.asked_again[database.source_name] = [("public", "other")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    complete(plan, ports, source_cluster, target_cluster)

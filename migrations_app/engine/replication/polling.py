@@ -207,11 +207,15 @@ class Poll:
             above = self._watch.ancestors(one.oid) if one.top else []
             if selection.mode_of(name, one.place, *above) != "data":
                 continue
-            if one.top in published and not one.unlogged:  # no row of an unlogged one would bring it up
+            # No row of an unlogged one would bring it up; rows that one had before it was attached, none ever does.
+            streamed = one.top in published and not one.unlogged
+            if streamed and not self._brought_rows(one):
                 told.append(_Partition(one.place))
                 continue
             made = made_tables(self._run, self._database) if made is None else made
             found = self._new_table(one, made)
+            if streamed:
+                found = replace(found, wanted=False, attached=True)
             before = groups.get(found.oid)
             groups[found.oid] = replace(found, tables=before.tables + 1) if before else found
         left = [oid for oid in parts.tops if oid not in seen]
@@ -315,6 +319,12 @@ def _new(database: str, one: NewTable) -> Sentence:
     if one.wanted:
         return say(
             "Table {schema}.{name} of {database} is a new partition of a migrated table: it is added by itself.",
+            **where,
+        )
+    if one.attached:
+        return say(
+            "Table {schema}.{name} of {database} was attached to a migrated table as a partition: rows that it had are "
+            "not on the target. Add it; Complete waits for that. The sync stops at the first change of it.",
             **where,
         )
     if one.partition:

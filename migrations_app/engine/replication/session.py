@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -350,8 +350,12 @@ class SyncSession:
     def _leaves(self) -> list[Leave]:
         return self._run.ports.store.leaves(self._database.source_name)
 
+    def _moves(self, lineage: Sequence[tuple[str, str]]) -> bool:
+        """Say whether a table that the task does not know is its business; `lineage`: it, and those above it."""
+        return self._run.plan.selection.mode_of(self._database.source_name, *lineage) == "data"
+
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
-        plan, name, tables = self._run.plan, self._database.source_name, self.tables()
+        plan, tables = self._run.plan, self.tables()
         pipeline = Pipeline(connection, self._check)
         texts = self.watch.texts if binary else as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
@@ -365,7 +369,7 @@ class SyncSession:
 
         relations = self._relations = Relations(
             tables,
-            lambda lineage: plan.selection.mode_of(name, *lineage) == "data",
+            self._moves,
             self.watch,
             target_reader(pipeline),
             shapes,

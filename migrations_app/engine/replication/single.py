@@ -7,7 +7,7 @@ comes through a second, temporary slot, whose snapshot that was, until both are 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..conflicts import Permission
@@ -80,6 +80,10 @@ class TableSession(SyncSession):
         self._intake = Intake(self._applier, self._stream)
         self.watch.look()
         self.watch.start()
+
+    def _moves(self, lineage: Sequence[tuple[str, str]]) -> bool:
+        """Leave every table that is new to the main stream, or both would make it and apply its rows."""
+        return (self._table.schema, self._table.name) in lineage and super()._moves(lineage)
 
     def _permissions(self) -> list[Permission]:
         return []  # its rows were copied after whatever they are for

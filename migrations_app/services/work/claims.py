@@ -47,7 +47,9 @@ def full_phase() -> Q:
 def sync_phase() -> Q:
     """Tasks that belong to the `sync` cluster: syncing ones, and those that clean up after Cancel."""
     late = ~Q(current_step__in=MIGRATE_STEPS) & Q(incremental=True)
-    return (late & Q(status__in=[Status.RUNNING, Status.READY, Status.COMPLETING])) | Q(status=Status.CANCELLING)
+    # Queued: one that was paused and resumed before its worker saw it, which went on and ended the last step before.
+    worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING]
+    return (late & Q(status__in=worked)) | Q(status=Status.CANCELLING)
 
 
 def waiting(now: datetime) -> QuerySet[MigrationTask]:
