@@ -13,6 +13,8 @@ from .wording import say
 
 KEPT_SECONDS = 3600.0
 """How long the source keeps old rows for a copy that does not get on; then the run ends as any other."""
+_OVER_SECONDS = 600.0
+"""A copy that then fails after so long has met another outage, not the same one."""
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOLD_EVERY = 20
 _TO_COPY = frozenset({TableStatus.WAITING, TableStatus.COPYING})
@@ -25,7 +27,7 @@ class Waits:
         self._run = run
         self._tries = 0
         self._finished = 0
-        self._since = time.monotonic()
+        self._since = self._begun = time.monotonic()
         self._failing_at = datetime.now(UTC)
 
     def may_go_on(self, error: EngineError) -> bool:
@@ -34,7 +36,7 @@ class Waits:
             return False
         states = [self._run.ports.store.tables(one.source_name) for one in self._run.databases()]
         finished = sum(state.status not in _TO_COPY for known in states for state in known) + self._finished_parts()
-        if finished > self._finished:
+        if finished > self._finished or time.monotonic() - self._begun >= _OVER_SECONDS:
             self._finished, self._tries, self._since = finished, 0, time.monotonic()
         elapsed = time.monotonic() - self._since
         if self._tries:
@@ -84,3 +86,4 @@ class Waits:
                     if state.unlogged and state.status not in _TO_COPY
                 )
             )
+        self._begun = time.monotonic()

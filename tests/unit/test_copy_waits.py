@@ -70,13 +70,30 @@ def test_a_copy_ends_its_run_otherwise(run: Any, error: EngineError) -> None:
 def test_a_copy_that_does_not_get_on_ends_its_run_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(copy_waits.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(copy_waits, "_LONGEST_PAUSE_SECONDS", 0.0)
     run = copying()
     waits = Waits(run)
     assert waits.may_go_on(CUT)
-    now[0] += KEPT_SECONDS
-    assert not waits.may_go_on(CUT)
+    waits.wait(CUT)
+    for _ in range(8):
+        now[0] += KEPT_SECONDS / 8
+        assert waits.may_go_on(CUT) == (now[0] < KEPT_SECONDS)
+        waits.wait(CUT)
     run.ports.store.save_tables(state("b", TableStatus.DONE), state("c", TableStatus.COPYING))
     assert waits.may_go_on(CUT)
+
+
+def test_an_outage_long_after_the_last_one_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(copy_waits.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(copy_waits, "_LONGEST_PAUSE_SECONDS", 0.0)
+    waits = Waits(copying())
+    assert waits.may_go_on(CUT)
+    waits.wait(CUT)
+    now[0] += 2 * KEPT_SECONDS  # one huge table was under way again meanwhile, and none was finished
+    later = ConnectionLost("cut")
+    assert waits.may_go_on(later)
+    assert later.failing_for == 0.0
 
 
 def test_the_copy_waits_no_longer_than_the_retry_window_and_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +103,9 @@ def test_the_copy_waits_no_longer_than_the_retry_window_and_says_how_long(monkey
     waits, first, last = Waits(copying(window=600.0)), ConnectionLost("cut"), ConnectionLost("cut")
     assert waits.may_go_on(first)
     waits.wait(first)
-    now[0] += 600.0
+    now[0] += 300.0
+    waits.wait(ConnectionLost("cut"))
+    now[0] += 300.0
     assert not waits.may_go_on(last)
     assert (first.failing_for, last.failing_for) == (0.0, 600.0)
 
