@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +178,42 @@ def test_an_attached_partition_that_was_changed_before_it_is_added_comes_with_th
         executor.recopy()
     assert store.refusals == []
     complete(plan, ports, source_cluster, target_cluster)
+
+
+@contextmanager
+def _without_its_standby(cluster: Cluster) -> Iterator[None]:
+    """Let who commits with `synchronous_commit = on` wait for a standby that does not come, until the block ends."""
+    with cluster.connect() as connection:
+        for text in ("synchronous_commit = 'local'", "synchronous_standby_names = 'nobody'"):
+            connection.execute(f"ALTER SYSTEM SET {text}".encode())
+        connection.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: connection.execute("SHOW synchronous_standby_names").fetchone() == ("nobody",))
+        try:
+            yield
+        finally:
+            for name in ("synchronous_standby_names", "synchronous_commit"):
+                connection.execute(f"ALTER SYSTEM RESET {name}".encode())
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def test_a_partition_comes_whose_transaction_others_on_the_source_do_not_see_yet(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow="additions"))
+    (database,) = plan.databases
+    at(source_cluster, database.source_name, KEYED)
+    begin(plan, ports)
+    made = f"BEGIN; {SECOND}; INSERT INTO m VALUES (2, 'y'); COMMIT"
+    committing = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    asking = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%AccessExclusive%' AND pid <> pg_backend_pid()"
+    with ThreadPoolExecutor(2) as threads:
+        with _without_its_standby(source_cluster), source_cluster.connect() as source:
+            writer = threads.submit(at, source_cluster, database.source_name, "SET synchronous_commit = on", made)
+            wait_until(lambda: source.execute(committing).fetchone() == (1,))
+            syncing = threads.submit(complete, plan, ports, source_cluster, target_cluster)
+            wait_until(lambda: source.execute(asking).fetchone() == (1,))
+        writer.result(30)
+        syncing.result(60)
 
 
 def test_a_partition_that_is_made_while_another_table_is_copied_again_comes_once(

@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -28,18 +30,24 @@ class _Ssh(asyncio.Protocol):
         self.pieces.append(data)
 
 
+def _complete(loop: asyncio.AbstractEventLoop, wanted: Coroutine[Any, Any, Any]) -> Any:
+    """Run the loop in a thread of its own: in this one another test may have left a browser's loop running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(loop.run_until_complete, wanted).result(30)
+
+
 @contextmanager
 def _wired() -> Iterator[tuple[asyncio.AbstractEventLoop, Wire, _Ssh, socket.socket]]:
     loop, ssh = asyncio.new_event_loop(), _Ssh()
     here, there = socket.socketpair()
     there.settimeout(10)
     wire = Wire(ssh, loop)
-    transport, _ = loop.run_until_complete(loop.create_connection(lambda: wire, sock=here))
+    transport, _ = _complete(loop, loop.create_connection(lambda: wire, sock=here))
     try:
         yield loop, wire, ssh, there
     finally:
         transport.abort()
-        loop.run_until_complete(asyncio.sleep(0))
+        _complete(loop, asyncio.sleep(0))
         there.close()
         loop.close()
 
@@ -132,10 +140,10 @@ def test_what_is_written_together_goes_out_in_its_order_by_itself() -> None:
     with _wired() as (loop, wire, _ssh, there):
         for word in (b"one ", bytearray(b"two "), memoryview(b"three")):
             wire.write(word)
-        loop.run_until_complete(asyncio.sleep(0))
+        _complete(loop, asyncio.sleep(0))
         assert there.recv(100) == b"one two three"
         wire.write(b"four")
-        loop.run_until_complete(asyncio.sleep(0))
+        _complete(loop, asyncio.sleep(0))
         assert there.recv(100) == b"four"
 
 
@@ -144,6 +152,6 @@ def test_the_last_words_go_out_before_the_end(ending: str) -> None:
     with _wired() as (loop, wire, _ssh, there):
         wire.write(b"goodbye")
         getattr(wire, ending)()
-        loop.run_until_complete(asyncio.sleep(0))
+        _complete(loop, asyncio.sleep(0))
         assert there.recv(100) == b"goodbye"
         assert there.recv(100) == b""

@@ -27,6 +27,7 @@ from ..source_setup import without_identity
 from ..sql import query
 from ..wording import Sentence, say
 from .named import NamedColumn, NamedTable
+from .seen import await_catalog
 
 _SECONDS_BETWEEN = 2.0
 _GONE, _ENDED = frozenset({"42P01", "XX000"}), "57P"  # a relation went away meanwhile; the session or server ends
@@ -238,6 +239,10 @@ class SourceWatch:
         """Return tables with their columns as they are now, all or those of `oids`, by oid."""
         with self._asking(say("reading columns")) as connection:
             return read_shapes(connection, oids=oids)
+
+    def await_catalog(self, oid: int) -> None:
+        """Wait until the source shows what the stream told of a table; raises as `seen.await_catalog`."""
+        await_catalog(lambda: self._asking(say("reading columns")), oid)
 
     def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
         """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""

@@ -50,6 +50,9 @@ class Source(Protocol):
     def place(self, oid: int) -> tuple[str, str] | None:
         """Return (schema, name) that a table has now; None when it is gone."""
 
+    def await_catalog(self, oid: int) -> None:
+        """Wait until the source's catalog shows what the stream told of a table."""
+
     def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
         """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
 
@@ -123,8 +126,7 @@ class Relations:
             self._tops = {oid: self._oids[top] for oid, top in tops if top in self._oids}
 
     def announce(self, relation: Relation, *, anew: bool = False) -> None:
-        """Take note of a table's shape. The latest one counts; an equal one changes nothing, unless the table is to be
-        looked at `anew`."""
+        """Take note of a table's shape: the latest counts. An equal one changes nothing, unless `anew`."""
         if anew or self._announced.get(relation.oid) != relation:
             self._announced[relation.oid] = relation
             self._members.pop(relation.oid, None)
@@ -201,10 +203,10 @@ class Relations:
         table = self._tables.get(self._tops.get(oid, oid))
         if table is None:
             return self._new(relation)
-        other_name = not is_part and (table.schema, table.name) != (relation.schema, relation.name)
-        if other_name and not self._named_back(table):
-            raise renamed((table.schema, table.name), (relation.schema, relation.name))
-        place = self._renaming.place((table.schema, table.name))
+        name = (table.schema, table.name)
+        if not is_part and name != (relation.schema, relation.name) and not self._named_back(table):
+            raise renamed(name, (relation.schema, relation.name))
+        place = self._renaming.place(name)
         target = self._read_target(*place)
         if target is None:
             raise TargetError(
@@ -242,6 +244,7 @@ class Relations:
 
         A new table, or a partition of one, waits until somebody decides: if it is added, its copy holds this change.
         """
+        self._source.await_catalog(relation.oid)
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
         if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
@@ -331,6 +334,7 @@ class Relations:
             raise self._shapes.verdict(other)
         if here == there:
             return
+        self._source.await_catalog(relation.oid)
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
