@@ -49,6 +49,17 @@ def plan_for(source: Server, target: Server, source_db: str, target_db: str, **c
 
 
 @contextlib.contextmanager
+def on_one_server(cluster: Cluster, database: str, sql: str, work_dir: Path) -> Iterator[Plan]:
+    """Make `sql` in the database, and yield a plan that migrates it into another one of its server."""
+    with cluster.connect(database) as connection:
+        connection.execute(sql.encode())
+    there = f"{database}_copy"
+    yield plan_for(server(cluster), server(cluster), database, there, work_dir=work_dir)
+    with cluster.connect() as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{there}" WITH (FORCE)'.encode())
+
+
+@contextlib.contextmanager
 def running(plan: Plan, ports: Ports | None = None) -> Iterator[Run]:
     """Yield a run with open sessions."""
     chosen = ports or fake_ports()

@@ -12,7 +12,7 @@ from migrations_app.engine import pieces
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.states import StepName
 from tests.fakes import fake_ports
-from tests.postgres.compare_kit import plan_for, run_steps, server, structure_now
+from tests.postgres.compare_kit import on_one_server, run_steps, structure_now
 from tests.postgres.test_torture import by_pg_dump, told
 
 TREES = """
@@ -32,12 +32,8 @@ ASKED = (
 @pytest.fixture
 def plan(target_cluster: Cluster, target_db: str, tmp_path: Path) -> Iterator[Plan]:
     """From 18 to 18, one server."""
-    with target_cluster.connect(target_db) as connection:
-        connection.execute(TREES.encode())
-    there = f"{target_db}_copy"
-    yield plan_for(server(target_cluster), server(target_cluster), target_db, there, work_dir=tmp_path)
-    with target_cluster.connect() as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{there}" WITH (FORCE)'.encode())
+    with on_one_server(target_cluster, target_db, TREES, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])

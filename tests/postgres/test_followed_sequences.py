@@ -145,7 +145,7 @@ def look_as(pair: Pair, account: str) -> None:
     plan = pair.plan()
     here, there = (replace(server, user=account, password="x") for server in (plan.source, plan.target))
     with pair.running(source=here, target=there) as run:
-        watch = SourceWatch(run.sessions.open(Side.SOURCE, pair.source_db), pair.state.slot, pair.store)
+        watch = SourceWatch(run.sessions.open(Side.SOURCE, pair.source_db), pair.state.slot, pair.store, lambda: None)
         state = FollowedSequences(run, pair.database, watch).look(pair.state)
         watch.close()
     pair.store.save_database(state)

@@ -30,7 +30,7 @@ def kept_slot(source_cluster: Cluster, source_db: str) -> str:
 
 def test_the_sync_tells_what_the_source_keeps(source_cluster: Cluster, source_db: str, kept_slot: str) -> None:
     store = FakeStore()
-    watch = SourceWatch(cast(Any, source_cluster.connect(source_db)), kept_slot, cast(Any, store))
+    watch = SourceWatch(cast(Any, source_cluster.connect(source_db)), kept_slot, cast(Any, store), lambda: None)
     watch.start()
     try:
         wait_until(lambda: store.kept, what="a measurement")

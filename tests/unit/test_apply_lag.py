@@ -19,7 +19,7 @@ SAMPLE = SlotState(
 
 
 def watching(*samples: tuple[int, float]) -> SourceWatch:
-    watch = SourceWatch(cast(Any, None), "slot", cast(Any, None))
+    watch = SourceWatch(cast(Any, None), "slot", cast(Any, None), lambda: None)
     for lsn, source_time in samples:
         watch._samples.append(SAMPLE._replace(insert_lsn=lsn, source_time=source_time, at=time.monotonic()))
     return watch

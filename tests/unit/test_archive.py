@@ -8,6 +8,7 @@ from migrations_app.engine.choosing import choose, coming_along
 from migrations_app.engine.errors import SourceError
 from migrations_app.engine.rights import statements
 from migrations_app.engine.toc import Entry, read_archive
+from tests import entries as made
 
 
 def number(value: int) -> bytes:
@@ -38,21 +39,7 @@ def packed(
 
 
 def entry(dump_id: int, kind: str, tag: str = "", sql: bytes = b"", *depends_on: int) -> Entry:
-    return Entry(
-        dump_id=dump_id,
-        class_oid=0,
-        oid=0,
-        tag=tag or f"x{dump_id}",
-        type=kind,
-        section="pre-data",
-        definition=sql,
-        drop=b"",
-        schema="public",
-        tablespace="",
-        access_method="",
-        owner="",
-        depends_on=depends_on,
-    )
+    return made.entry(sql, kind, dump_id=dump_id, tag=tag or f"x{dump_id}", depends_on=depends_on)
 
 
 def test_names_and_bodies_of_any_shape_come_through(tmp_path):

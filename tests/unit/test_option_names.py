@@ -5,25 +5,7 @@ from __future__ import annotations
 import pytest
 
 from migrations_app.engine.option_names import small_listed, small_options, with_small_options
-from migrations_app.engine.toc import Entry
-
-
-def entry(definition: bytes, kind: str = "TABLE") -> Entry:
-    return Entry(
-        dump_id=1,
-        class_oid=1259,
-        oid=2,
-        tag="t",
-        type=kind,
-        section="pre-data",
-        definition=definition,
-        drop=b"",
-        schema="public",
-        tablespace="",
-        access_method="",
-        owner="",
-        depends_on=(),
-    )
+from tests.entries import entry
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from migrations_app.engine import pieces
 from migrations_app.engine.pieces import Relation, divided, merged, patterns
 from migrations_app.engine.toc import POST_DATA, PRE_DATA, Entry, read_archive, write_archive
+from tests import entries as made
 
 CLASS, FUNCTION, CONSTRAINT = 1259, 1255, 2606
 
@@ -17,21 +18,9 @@ CLASS, FUNCTION, CONSTRAINT = 1259, 1255, 2606
 def entry(
     number: int, kind: str, name: str, *needs: int, oid: int = 0, catalog: int = CLASS, section: str = PRE_DATA
 ) -> Entry:
-    return Entry(
-        dump_id=number,
-        class_oid=catalog if oid else 0,
-        oid=oid,
-        tag=name,
-        type=kind,
-        section=section,
-        definition=f"{kind} {name}".encode(),
-        drop=b"",
-        schema="s",
-        tablespace="",
-        access_method="",
-        owner="o",
-        depends_on=needs,
-    )
+    sql, kept = f"{kind} {name}".encode(), catalog if oid else 0
+    more = {"dump_id": number, "class_oid": kept, "oid": oid, "tag": name, "section": section, "depends_on": needs}
+    return made.entry(sql, kind, schema="s", owner="o", **more)
 
 
 def relation(oid: int, name: str, kind: str = "r", schema: str = "s", owner: int | None = None) -> Relation:

@@ -6,24 +6,11 @@ import pytest
 
 from migrations_app.engine.secret_options import shown_sql, without_secrets
 from migrations_app.engine.toc import Entry
+from tests import entries as made
 
 
 def entry(definition: str, kind: str = "USER MAPPING") -> Entry:
-    return Entry(
-        dump_id=1,
-        class_oid=1418,
-        oid=1,
-        tag="m",
-        type=kind,
-        section="pre-data",
-        definition=definition.encode(),
-        drop=b"",
-        schema="",
-        tablespace="",
-        access_method="",
-        owner="",
-        depends_on=(),
-    )
+    return made.entry(definition.encode(), kind, class_oid=1418, schema="")
 
 
 @pytest.mark.parametrize(

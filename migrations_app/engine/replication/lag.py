@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -136,11 +136,11 @@ def require_slot(state: SlotState, slot: str, position: int) -> None:
 class SourceWatch:
     """Asks the source every two seconds in a thread of its own, and keeps the samples from which lag is told.
 
-    `query` may be used by the owner meanwhile: the session is shared under a lock.
+    `check` raises when the owner must stop. The owner may ask meanwhile: the session is shared under a lock.
     """
 
-    def __init__(self, connection: Connection, slot: str, store: Store) -> None:
-        self._connection, self._slot, self._store = connection, slot, store
+    def __init__(self, connection: Connection, slot: str, store: Store, check: Callable[[], None]) -> None:
+        self._connection, self._slot, self._store, self._check = connection, slot, store, check
         self._lock = threading.Lock()
         self._samples: deque[SlotState] = deque(maxlen=1800)
         self._stop = threading.Event()
@@ -242,7 +242,7 @@ class SourceWatch:
 
     def await_catalog(self, oid: int) -> None:
         """Wait until the source shows what the stream told of a table; raises as `seen.await_catalog`."""
-        await_catalog(lambda: self._asking(say("reading columns")), oid)
+        await_catalog(lambda: self._asking(say("reading columns")), oid, self._check)
 
     def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
         """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""

@@ -15,6 +15,7 @@ from ..connect import Connection
 from ..errors import ConnectionLost
 from ..wording import say
 
+_Asking = AbstractContextManager[Connection]
 _SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
 _STATE = """
@@ -26,13 +27,17 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
 """
 
 
-def await_catalog(asking: Callable[[], AbstractContextManager[Connection]], oid: int) -> None:
+def await_catalog(
+    asking: Callable[[], AbstractContextManager[Connection]], oid: int, check: Callable[[], None]
+) -> None:
     """Return once nobody who may have made, changed or attached this table is about to end, or after 30 seconds.
 
-    Raises ConnectionLost, which is tried again, for a table that cannot be seen by then: to pass it by would lose rows.
+    Raises ConnectionLost, which is tried again, for a table that cannot be seen by then: to pass it by would lose rows;
+    or what `check` raises when the owner must stop.
     """
     end = time.monotonic() + _SECONDS
     while True:
+        check()
         with asking() as connection:
             row = connection.execute(_STATE, {"oid": oid}).fetchone() or (False, True)
         locked, seen = row

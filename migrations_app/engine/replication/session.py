@@ -233,7 +233,7 @@ class SyncSession:
     def _watch_source(self, stack: contextlib.ExitStack, state: DatabaseState) -> tuple[Connection, str]:
         """Open the session beside the stream; return it, and the source's encoding."""
         ordinary = open_source(self._run, self._database)
-        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store)
+        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store, self._check)
         stack.callback(self.watch.close)
         end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
         row = ordinary.execute("SHOW server_encoding").fetchone()

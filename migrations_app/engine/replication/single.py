@@ -62,7 +62,7 @@ class TableSession(SyncSession):
         state = replace(self._run.ports.store.database(self._database.source_name), slot=self._slot)
         with self._speaking_to(Side.SOURCE):
             ordinary = sessions.open(Side.SOURCE, self._database.source_name)
-            self.watch = SourceWatch(ordinary, self._slot, self._run.ports.store)
+            self.watch = SourceWatch(ordinary, self._slot, self._run.ports.store, self._check)
             stack.callback(self.watch.close)
             encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
             if state.publication:
