@@ -87,6 +87,13 @@
     if (event.target instanceof HTMLDetailsElement && event.target.id) opened.set(event.target.id, event.target.open);
   }, true);
 
+  // The browser tells of a click a moment later, and of what is gone by then not at all.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    event.detail.target.querySelectorAll("details[id]").forEach((node) => {
+      if (node.open || opened.has(node.id)) opened.set(node.id, node.open);
+    });
+  });
+
   document.addEventListener("htmx:load", (event) => {
     event.detail.elt.querySelectorAll("details[id]").forEach((node) => {
       if (opened.has(node.id)) node.open = opened.get(node.id);

@@ -221,3 +221,16 @@ def test_who_goes_on_after_the_last_box_was_emptied_stays(
     expect(page.locator("#why-next")).to_have_text("Nothing is selected yet.")
     expect(onward).to_be_disabled()
     assert MigrationTask.objects.get(pk=task.pk).status == "draft"
+
+
+def test_what_is_opened_in_the_moment_in_which_the_tree_is_replaced_stays_open(
+    sign_in: SignIn, live_server: Any, task: MigrationTask
+) -> None:
+    page = _open(sign_in, live_server, task)
+    page.evaluate("""
+        const level = document.getElementById("level");
+        const opening = () => level.querySelector("details[id^='d'] > summary").click();
+        level.addEventListener("htmx:beforeSwap", opening, { once: true });
+        htmx.trigger(level, "again");
+    """)
+    expect(page.locator("#level details[open] > ul > li .pick").first).to_be_visible(timeout=SLOW)

@@ -39,7 +39,7 @@ def run(run: Run) -> Outcome:
         with following(run) as followers:
             # A run that was killed after its comparison proves the equality again: nothing else vouches for it.
             comparisons = run.proof or prove_equal(run, followers)
-            drain(run, followers, say("applying what was written during the comparison"))
+            drain(run, followers, say("applying the changes that were made during the comparison"))
             positions = {name: follower.session.position for name, follower in followers.items()}
     finishers = [Finisher(run, database) for database in run.databases()]
     _carry_rest(run, finishers, comparisons)
