@@ -239,10 +239,11 @@ class Board(Generic[Building]):
 
     def take_index(
         self, spare: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None
-    ) -> Building | None:
-        """Return the heaviest of what is to be built, None when no more can come or `spare` says yes.
+    ) -> tuple[Building, bool] | None:
+        """Return the heaviest of what is to be built, and whether nothing waits behind it; None when no more can come.
 
-        `index_finished` must follow, after what comes of it was queued. `idle` is called now and then while it waits.
+        None also when `spare` says yes. `index_finished` must follow, after what comes of it was queued. `idle` is
+        called now and then while it waits.
         """
         with self._changed:
             while True:
@@ -251,7 +252,8 @@ class Board(Generic[Building]):
                     return None
                 if self._indexing:
                     self._building += 1
-                    return heapq.heappop(self._indexing)[2]
+                    unit = heapq.heappop(self._indexing)[2]
+                    return unit, not self._indexing and not self._rows_left()
                 if not self._building and not self._rows_left():
                     return None
                 idle()

@@ -92,11 +92,12 @@ class Indexer:
                 session.close()  # another lane has something to do with it
 
         try:
-            while (unit := self._board.take_index(spare, idle)) is not None:
+            while (taken := self._board.take_index(spare, idle)) is not None:
+                unit, last = taken
                 if session and at != unit.work.database:
                     session.close()
                 at = unit.work.database
-                session = self._persist(unit, session)
+                session = self._persist(unit, session, last)
                 if session is None:
                     self._queue(unit)
                     withdraw()
@@ -113,9 +114,10 @@ class Indexer:
             self._board.watch(session)
         return session
 
-    def _persist(self, unit: IndexUnit, session: Connection | None) -> Connection | None:
+    def _persist(self, unit: IndexUnit, session: Connection | None, last: bool) -> Connection | None:
         """Do a unit, again on a new session when the connection was lost; returns the session in use.
 
+        `last`: nothing waited behind it when it was taken. Asked later, two lanes could each take theirs for the last.
         None: the target refused a session, and other lanes have some; nothing was done.
         """
         label, attempt = unit.work.label, 1
@@ -123,7 +125,7 @@ class Indexer:
             try:
                 if session is None or session.closed:
                     session = self._session(unit.work.database)
-                self._do(unit, session)
+                self._do(unit, session, last)
                 return session
             except (EngineError, psycopg.Error) as error:
                 self._board.check()
@@ -138,10 +140,9 @@ class Indexer:
             self._run.ports.control.sleep(attempt)
             attempt += 1
 
-    def _do(self, unit: IndexUnit, session: Connection) -> None:
+    def _do(self, unit: IndexUnit, session: Connection, last: bool) -> None:
         work = unit.work
         if unit.entry is not None:
-            last = not self._board.more_to_build()
             build_apart(self._run, unit.work.database, unit.entry, session, last=last)
             with self._lock:
                 self._left[work] -= 1

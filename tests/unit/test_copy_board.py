@@ -84,6 +84,18 @@ def test_no_lane_ends_while_more_units_are_awaited() -> None:
     assert made.take_index() is None
 
 
+def test_only_what_is_taken_when_nothing_waits_behind_it_is_the_last() -> None:
+    made = board([])
+    made.index((2, "larger"), (1, "smaller"))
+    assert [made.take_index(), made.take_index()] == [("larger", False), ("smaller", True)]
+
+
+def test_nothing_is_the_last_while_rows_are_still_copied() -> None:
+    made = board([Unit(database=SHOP)])
+    made.index((1, "index"))
+    assert made.take_index() == ("index", False)
+
+
 def test_after_a_failure_every_lane_is_told_to_stop() -> None:
     made = board([Unit(database=SHOP)])
     first = TargetError("first")
