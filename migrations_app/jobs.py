@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import queue, runner
+from .runner.asking import run_connection_test
 
 
 def migrate(*_: str, **__: Any) -> None:
@@ -25,7 +26,7 @@ def check(task_id: str, code: str = "", **_: Any) -> None:
 
 def test_connection(test_id: str, **_: Any) -> None:
     """Test a connection, or read the object list of a source."""
-    runner.run_connection_test(test_id)
+    run_connection_test(test_id)
 
 
 def wal(task_id: str, **_: Any) -> None:

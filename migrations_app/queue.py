@@ -102,7 +102,7 @@ def beating() -> Iterator[None]:
 
 
 def install_guards() -> None:
-    """Put the guards in place. Called once per process, when all apps are loaded."""
+    """Put the guards in place. Called once in the process whose children are the cluster, when all apps are loaded."""
     from django_q import queues
     from django_q.signals import post_spawn
 

@@ -1,8 +1,10 @@
-"""The bridge: claims a task, decrypts, builds the plan, drives the engine, records what came of it."""
+"""The bridge: claims a task, decrypts, builds the plan, drives the engine, records what came of it.
+
+What pages ask is answered in `asking`, which the command line does without: it is imported by name.
+"""
 
 from __future__ import annotations
 
-from .asking import run_connection_test
 from .checking import run_check
 from .driving import drive_foreground, run_migration, run_sync
 from .governing import look_at_wal
@@ -13,7 +15,6 @@ __all__ = [
     "drive_foreground",
     "look_at_wal",
     "run_check",
-    "run_connection_test",
     "run_migration",
     "run_sync",
     "stop_all",

@@ -36,6 +36,9 @@ from .standing import beside
 
 log = logging.getLogger(__name__)
 
+_GATHER_SECONDS = 0.3
+"""How long results gather: to write a lot down costs much more than what is in it, and nobody looks more often."""
+
 
 def run_check(task_id: str, codes: str = "") -> None:
     """Run all items, or those of `codes` (joined by commas), and close the check. A duplicate delivery walks away."""
@@ -125,13 +128,14 @@ def _read_first(task: MigrationTask) -> checks.Known:
 
 
 class _Notes:
-    """Results on their way to our rows: while one lot is being written, the next one gathers."""
+    """Results on their way to our rows: they gather for a moment, and while an earlier lot is being written."""
 
     def __init__(self, recorder: Recorder, write: Callable[[list[checks.CheckResult]], None]) -> None:
         self._recorder, self._write = recorder, write
         self._lock = threading.Lock()
         self._waiting: list[checks.CheckResult] = []
         self._busy = False
+        self._complete = threading.Event()
         self._writing: Future[None] | None = None
 
     def add(self, result: checks.CheckResult) -> None:
@@ -145,12 +149,14 @@ class _Notes:
             self._writing = self._recorder.start(self._work)
 
     def write_all(self) -> None:
-        """Return when everything is written."""
+        """Return when everything is written. Nothing is added any more."""
+        self._complete.set()
         if self._writing:
             self._writing.result()
 
     def _work(self) -> None:
         while True:
+            self._complete.wait(_GATHER_SECONDS)
             with self._lock:
                 results, self._waiting = self._waiting, []
                 self._busy = bool(results)

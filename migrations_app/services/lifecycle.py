@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from .. import clock, queue
 from ..draft_facts import draft_hash
+from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
@@ -33,12 +35,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     databases = planned_databases(task)
     if not databases:
         raise Refused(_("Nothing is selected. Choose at least one database, schema or table on the Objects step."))
-    for database in databases:
-        TaskDatabase.objects.get_or_create(
-            task=task, source_name=database.source_name, defaults={"target_name": database.target_name}
-        )
-    for position, name in enumerate(steps_for(incremental=task.incremental), start=1):
-        Step.objects.get_or_create(task=task, name=name, defaults={"position": position})
+    _plan_rows(task, databases)
     if task.scheduled_at and task.scheduled_at > timezone.now():
         when = time_in_words(task.scheduled_at)
         move(
@@ -47,6 +44,19 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         return task
     _enqueue(task, actor, say("Start pressed; the task waits for its turn."))
     return task
+
+
+def _plan_rows(task: MigrationTask, databases: Sequence[DatabasePlan]) -> None:
+    """Make the rows of the databases and the steps; those that are there already stay as they are."""
+    TaskDatabase.objects.bulk_create(
+        (TaskDatabase(task=task, source_name=one.source_name, target_name=one.target_name) for one in databases),
+        ignore_conflicts=True,
+    )
+    names = steps_for(incremental=task.incremental)
+    Step.objects.bulk_create(
+        (Step(task=task, name=name, position=position) for position, name in enumerate(names, start=1)),
+        ignore_conflicts=True,
+    )
 
 
 def _require_valid_check(task: MigrationTask) -> None:

@@ -6,8 +6,8 @@ The resource directory behind the lists has two providers: rows of our own (`loc
 from __future__ import annotations
 
 from .directory import Resolved, Vanished, directory_of, look_up, resolve
+from .entries import Entry, InventoryError, Problem
 from .hosts import why_no_host
-from .inventory import Entry, InventoryError, Problem, read_inventory
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, LISTS, ListOf, fields_of
 from .local import PROVIDER as OWN
 from .local import Change, Plan, missing_parents, plan_import
@@ -41,7 +41,6 @@ __all__ = [
     "look_up",
     "missing_parents",
     "plan_import",
-    "read_inventory",
     "resolve",
     "why_no_host",
 ]

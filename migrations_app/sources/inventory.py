@@ -6,13 +6,13 @@ anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from ..engine.wording import Sentence, say
+from ..engine.wording import say
 from ..models import Resource
+from .entries import Entry, InventoryError, Problem, Reading
 from .hosts import why_no_host, why_no_network
 
 MOST_BYTES = 2_000_000
@@ -45,58 +45,6 @@ _COLUMNS = {"vpc": "vpc_id", "subnet": "subnet_id", "gateway": "gateway_id", "id
 _ATTRS = ("cidr", "zone", "version", "public_address")
 _JUDGES = {"address": why_no_host, "public_address": why_no_host, "cidr": why_no_network}
 _LONGEST = {"id": 120, "name": 200, "region": 60, "vpc": 120, "subnet": 120, "gateway": 120, "address": 255}
-
-
-class Problem(NamedTuple):
-    """Something wrong at a line, counted from 1."""
-
-    line: int
-    text: Sentence
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.text}"
-
-
-class InventoryError(Exception):
-    """The file is refused whole; `problems` says why, line by line."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems[:20]))
-        self.problems = sorted(problems)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One thing of the file, with the line on which it begins."""
-
-    line: int
-    kind: str
-    external_id: str
-    region: str = ""
-    name: str = ""
-    vpc_id: str = ""
-    subnet_id: str = ""
-    gateway_id: str = ""
-    address: str = ""
-    port: int | None = None
-    attrs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """What its kind is called."""
-        return str(dict(Resource.KINDS)[self.kind])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a file says. With `problems`, `entries` hold only what could be read, and nothing of them is to be used.
-
-    `doubtful`: the ids of what is wrong; who refers to one of these is not to blame for that.
-    """
-
-    entries: list[Entry]
-    problems: list[Problem]
-    doubtful: frozenset[str] = frozenset()
 
 
 def read_inventory(text: str) -> Reading:

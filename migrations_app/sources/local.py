@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engine.wording import say
 from ..models import Resource
-from .inventory import Entry, Problem
+from .entries import Entry, Problem
 
 PROVIDER = "local"
 _COMPARED = ("name", "vpc_id", "subnet_id", "gateway_id", "address", "port", "attrs")

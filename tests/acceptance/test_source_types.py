@@ -20,6 +20,7 @@ from migrations_app import runner, services
 from migrations_app.demo.clusters import Cluster
 from migrations_app.demo.inventory import inventory_text
 from migrations_app.models import ConnectionTest, Endpoint, MigrationTask
+from migrations_app.runner import asking
 from tests import factories
 from tests.fakes import wait_until
 
@@ -165,7 +166,7 @@ def test_a_source_type_leads_to_a_checked_task(
     page.get_by_role("button", name="Next: Objects", exact=True).click()
     page.wait_for_url("**/objects/")
     for reading in ConnectionTest.objects.filter(state="waiting"):
-        runner.run_connection_test(str(reading.pk))
+        asking.run_connection_test(str(reading.pk))
     expect(page.locator("[data-poll]")).to_have_count(0, timeout=WAIT)
     page.get_by_role("button", name="Next: Check Task", exact=True).click()
     page.wait_for_url("**/check/")

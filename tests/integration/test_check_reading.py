@@ -15,6 +15,7 @@ from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.wording import say
 from migrations_app.models import MigrationTask
 from migrations_app.runner import checking, standing
+from migrations_app.runner.recorder import Recorder
 from tests import factories
 from tests.integration.check_kit import result
 
@@ -97,3 +98,16 @@ def test_a_slow_cloud_holds_up_no_item(
     check_with(task, monkeypatch, run_checks)
     told = dict(task.check_items.filter(code__startswith="instance-").values_list("code", "status"))
     assert told == {"instance-source": "passed", "instance-target": "passed"}
+
+
+def test_results_that_come_together_are_written_together_and_the_last_ones_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checking, "_GATHER_SECONDS", 600)
+    lots: list[list[CheckResult]] = []
+    with Recorder() as recorder:
+        notes = checking._Notes(recorder, lots.append)
+        for number in range(3):
+            notes.add(result(f"item-{number}", "passed", database=""))
+        notes.write_all()
+    assert [[one.code for one in lot] for lot in lots] == [["item-0", "item-1", "item-2"]]

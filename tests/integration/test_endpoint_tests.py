@@ -14,7 +14,7 @@ from pytest_django.asserts import assertContains, assertNotContains, assertRedir
 from migrations_app import services
 from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.models import AuditEntry, Endpoint, EndpointTest, User
-from migrations_app.runner import run_connection_test
+from migrations_app.runner.asking import run_connection_test
 from migrations_app.services import work
 from tests import factories
 from tests.bastions import PASSWORD, USER, ssh_host

@@ -13,7 +13,8 @@ from migrations_app.demo.clusters import Cluster, free_port
 from migrations_app.engine import bastions
 from migrations_app.engine.policy import AddressPolicy
 from migrations_app.models import AuditEntry, ConnectionTest, Endpoint, MigrationTask
-from migrations_app.runner import planning, run_connection_test
+from migrations_app.runner import planning
+from migrations_app.runner.asking import run_connection_test
 from tests import factories
 from tests.bastions import PASSWORD, USER, ssh_host
 

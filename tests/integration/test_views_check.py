@@ -11,10 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from migrations_app import runner, services
+from migrations_app import services
 from migrations_app.draft_facts import draft_hash
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.models import Event, MigrationTask
+from migrations_app.runner import asking
 from migrations_app.services import work
 from tests import factories
 from tests.integration.check_kit import KEYS, result, url, warned
@@ -283,7 +284,7 @@ def test_prepare_the_source_asks_a_worker_once_and_shows_its_answer(
     seen = page.text.split("?seen=")[1].split('"')[0]
     assert seen == ""
     monkeypatch.setattr("migrations_app.engine.source_facts._session", _away)
-    runner.run_connection_test(str(test.pk))
+    asking.run_connection_test(str(test.pk))
     answer = anna.get(url("prepare-result", task))
     for words in ("is away", "wal_level = logical", "CREATE ROLE &quot;mover&quot; LOGIN REPLICATION", "hostssl"):
         assertContains(answer, words)

@@ -9,10 +9,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
-from migrations_app import runner, services
+from migrations_app import services
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.models import CheckItem, Event, MigrationTask
-from migrations_app.runner import preparing
+from migrations_app.runner import asking, preparing
 from migrations_app.services import Refused
 from tests import factories
 from tests.integration.check_kit import url, warned
@@ -87,7 +87,7 @@ def test_a_fix_that_was_run_is_told_and_its_item_looked_at_again(anna: Client, m
     task, item = warned()
     _ask(anna, task, item)
     monkeypatch.setattr(preparing, "run_fix", lambda plan, fix: None)
-    runner.run_connection_test(str(task.tests.get(kind="fix").pk))
+    asking.run_connection_test(str(task.tests.get(kind="fix").pk))
     assert Event.objects.get(task=task, code="FIX-DONE").detail["undo"]
     task.refresh_from_db()
     assert task.status == "checking"
@@ -105,7 +105,7 @@ def test_a_fix_is_not_run_when_the_task_changed_since(anna: Client, monkeypatch:
     task.source.host = "another.internal"
     task.source.save()
     monkeypatch.setattr(preparing, "run_fix", run)
-    runner.run_connection_test(str(task.tests.get(kind="fix").pk))
+    asking.run_connection_test(str(task.tests.get(kind="fix").pk))
     assert task.tests.get(kind="fix").code == "FIX-STALE"
 
 
@@ -118,7 +118,7 @@ def test_a_refused_fix_shows_the_servers_reason_until_the_next_check(
     task, item = warned()
     _ask(anna, task, item)
     monkeypatch.setattr(preparing, "run_fix", refuse)
-    runner.run_connection_test(str(task.tests.get(kind="fix").pk))
+    asking.run_connection_test(str(task.tests.get(kind="fix").pk))
     page = anna.get(url("check", task))
     assertContains(page, "must be owner of table log (42501).")
     assertContains(page, "Ask the owner.")

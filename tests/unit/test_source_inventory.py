@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from migrations_app.demo.inventory import inventory_text
-from migrations_app.sources import KINDS_OF, LISTS, InventoryError, fields_of, read_inventory
+from migrations_app.sources import KINDS_OF, LISTS, InventoryError, fields_of
+from migrations_app.sources.inventory import read_inventory
 
 GOOD = """\
 resources:

@@ -1,0 +1,30 @@
+"""What the start of a command costs: nothing is imported or looked at that it does without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.core.management import get_commands
+
+from tests.installation import Installation
+
+_SPARED = ("yaml", "pydoc", "django_q.cluster", "asyncssh", "heroicons", "migrations_app.runner.asking")
+
+
+def test_a_run_is_ready_without_what_only_pages_and_the_queue_need(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from django.core.management import load_command_class
+load_command_class("migrations_app", "task")
+print(*(name for name in {_SPARED!r} if name in sys.modules))
+"""
+    assert Installation(tmp_path).shell(code).split() == []
+
+
+def test_garbage_is_looked_for_in_what_a_command_makes_and_not_in_what_it_imported(tmp_path: Path) -> None:
+    code = "import gc; print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    assert Installation(tmp_path).shell(code).split() == ["True", "True"]
+
+
+def test_the_command_that_runs_the_queue_is_ours() -> None:
+    assert get_commands()["qcluster"] == "migrations_app"
