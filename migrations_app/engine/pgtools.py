@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ SELECT min(w.relation::pg_catalog.regclass::text) FROM pg_catalog.pg_locks w
 _LOOK_SECONDS = 0.7
 _MOST_WAYS = 5
 _PAUSE_SECONDS = 0.5
+_MOST_WORDS = 65_536
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _NEWEST_MAJOR = 18
 # Before these releases a table owner on the source could run code with the rights of the account that dumps.
@@ -327,11 +329,10 @@ def _run(
     `kept_waiting` names somebody whom it keeps waiting.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
-    with tempfile.TemporaryFile() as words:
-        child = subprocess.Popen(
-            launcher, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment, cwd="/"
-        )
-        patience, used = Patience(control.check, works), ""
+    said, patience, used = bytearray(), Patience(control.check, works), ""
+    with subprocess.Popen(
+        launcher, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd="/"
+    ) as child:
         looked = time.monotonic()
         try:
             while True:
@@ -341,17 +342,33 @@ def _run(
                 else:
                     patience.moved()
                 control.check()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(0.2)
-                    break
+                if _ended(child, 0.2, said):
+                    return child.returncode, said.decode(errors="replace")
                 if kept_waiting is not None and time.monotonic() - looked >= _LOOK_SECONDS:
                     looked = time.monotonic()
                     if waits := kept_waiting():
                         raise _GaveWay(waits)
         finally:
             _end(child)
-        words.seek(0)
-        return child.returncode, words.read(65536).decode(errors="replace")
+
+
+def _ended(child: subprocess.Popen[bytes], seconds: float, said: bytearray) -> bool:
+    """Wait for the end of a program, which closes its output; Popen.wait would look for it up to 50 ms late.
+
+    What it says meanwhile is added to `said`, as far as somebody would read it.
+    """
+    if child.stdout is None:
+        raise ValueError("the output of the program is read")
+    output = select.poll()
+    output.register(child.stdout, select.POLLIN)
+    if not output.poll(seconds * 1000):
+        return False
+    if words := os.read(child.stdout.fileno(), _MOST_WORDS):
+        said += words[: _MOST_WORDS - len(said)]
+        return False
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(seconds)
+    return child.returncode is not None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

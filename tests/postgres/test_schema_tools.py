@@ -16,7 +16,7 @@ from migrations_app.engine import pgtools
 from migrations_app.engine.errors import CancelRequested, PlanError
 from migrations_app.engine.plan import Side
 from migrations_app.engine.steps import schema
-from tests.fakes import wait_until
+from tests.fakes import FakeControl, wait_until
 from tests.postgres.engine_runs import make_plan, running, server
 
 
@@ -118,6 +118,14 @@ def test_a_database_name_cannot_send_the_dump_elsewhere(source_cluster, target_c
         finally:
             with source_cluster.connect() as connection:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_a_tool_that_says_more_than_anybody_reads_still_ends(tmp_path):
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\nexit 3\n")
+    tool.chmod(0o755)
+    status, words = pgtools._run([str(tool)], {"PATH": "/usr/bin:/bin"}, FakeControl())
+    assert (status, words) == (3, "x" * 65536)
 
 
 def test_a_dump_dies_with_its_worker(tmp_path):
