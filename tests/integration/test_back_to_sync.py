@@ -48,6 +48,14 @@ def test_the_queue_of_the_sync_is_woken_unless_task_run_drives_it(
     assert woken == [("sync", str(task.pk))] * wakes
 
 
+def test_asking_again_while_the_worker_is_at_it_is_told_once() -> None:
+    task = factories.running_task("compare", status="completing")
+    claimed(task)
+    for _ in range(3):
+        services.keep_syncing(task_id=task.pk, actor=None)
+    assert task.events.filter(code="COMPLETE-BACK").count() == 1
+
+
 @pytest.mark.parametrize("step", ["sync", "compare", "complete"])
 def test_a_worker_at_it_is_asked_and_puts_the_task_back(step: str) -> None:
     task = factories.running_task(step, status="completing")
