@@ -230,6 +230,16 @@ class FakeStore:
             if leave in waiting:
                 waiting.remove(leave)
 
+    def renamed(self, table: TableState, schema: str, name: str) -> None:
+        old, new = (table.schema, table.name), (schema, name)
+        key = (table.database, *old)
+        self.table_rows = {
+            (table.database, *new) if at == key else at: replace(one, schema=schema, name=name) if at == key else one
+            for at, one in self.table_rows.items()
+        }
+        asked = self.asked_again.get(table.database, [])
+        self.asked_again[table.database] = [new if place == old else place for place in asked]
+
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         known = self.newcomers.setdefault(database, {})
         fresh = [table for table in found if table.place not in known]

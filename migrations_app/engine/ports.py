@@ -353,6 +353,9 @@ class Store(Protocol):
     def leave_used(self, leave: Leave) -> None:
         """Use a leave up durably; twice is once. Only when everything up to its place is on the target for good."""
 
+    def renamed(self, table: TableState, schema: str, name: str) -> None:
+        """Give a table of the task another name durably, with what was decided about it, and in what is selected."""
+
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         """Remember durably which new tables the source has now; return those that were not known yet.
 

@@ -13,7 +13,8 @@ from ..draining import Limit
 from ..errors import Interrupted
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
-from ..ports import DatabaseState
+from ..ports import NEVER, DatabaseState
+from ..replication.names_followed import TableRenamed, follow
 from ..replication.polling import Poll
 from ..replication.session import SyncSession
 from ..replication.spooled import Turns, open_session
@@ -115,9 +116,9 @@ class _Follower:
             marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
+            self._follow_names(session)
             session.advance(stop=lambda: self._tick(session))
-            complete = self._run.ports.control.complete_requested()
-            self._state = self._poll.look(self._state, now=complete)
+            self._look(session, now=self._run.ports.control.complete_requested())
             self._save(session)
 
     def _check(self) -> None:
@@ -131,9 +132,26 @@ class _Follower:
         if self._session is not None and time.monotonic() - self._saved_at >= _BLOCKED_SECONDS:
             self._save(self._session)
 
+    def _follow_names(self, session: SyncSession) -> None:
+        """Give tables their new names where that has been allowed: no place of the stream has to come for it."""
+        store, name = self._run.ports.store, self._database.source_name
+        leaves = [leave for leave in store.leaves(name) if leave.lsn == NEVER]
+        if leaves:
+            self._look(session, now=True)
+        for leave in leaves:  # nothing is to be renamed any more
+            store.leave_used(leave)
+
+    def _look(self, session: SyncSession, *, now: bool = False) -> None:
+        try:
+            self._state = self._poll.look(self._state, now=now)
+        except TableRenamed as found:
+            session.abandon()
+            follow(self._run, self._database, found)
+            raise
+
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
-            self._state = self._poll.look(self._state)
+            self._look(session)
             self._save(session)
         self._slice.stands(self._database.source_name, self._standing(session))
         return self._slice.over() or self._turns.over(session)
