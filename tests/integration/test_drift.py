@@ -196,6 +196,15 @@ def test_the_command_line_shows_the_change_and_applies_it(task: MigrationTask) -
     assert MigrationTask.objects.get(pk=task.pk).status == "running"
 
 
+def test_the_command_line_shows_what_stopped_a_task_that_leaves_no_such_choice(task: MigrationTask) -> None:
+    told = {"error_message": "The target refused it.", "error_hint": "Remove what is in the way and press Retry."}
+    MigrationTask.objects.filter(pk=task.pk).update(drift={}, **told)
+    out = StringIO()
+    call_command("task", "conflict", str(task.pk), stdout=out)
+    assert "no changed table and no conflict stopped this task" in out.getvalue()
+    assert all(text in out.getvalue() for text in told.values())
+
+
 def test_the_report_holds_old_and_new(task: MigrationTask) -> None:
     found = selectors.task_report(task)["drift"]
     assert found["changes"] == [{"kind": "added", "name": "note", "old": "", "new": "text"}]
