@@ -38,6 +38,7 @@ class FakeControl:
         self.compare = False
         self.back = False
         self.yields = False
+        self.pausing = False
         self.turned: Knobs | None = None
         self.recopy = False
         self.spool = False
@@ -60,6 +61,9 @@ class FakeControl:
 
     def should_yield(self) -> bool:
         return self.yields
+
+    def pause_requested(self) -> bool:
+        return self.pausing
 
     def complete_requested(self) -> bool:
         return self.complete

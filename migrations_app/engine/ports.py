@@ -26,6 +26,10 @@ class Control(Protocol):
     def should_yield(self) -> bool:
         """Say whether another task waits for this worker: a sync slice then ends at the next source commit."""
 
+    def pause_requested(self) -> bool:
+        """Say whether the run must stop in a moment: a sync ends at the next source commit, so that nothing is in the
+        air when its sessions are cut."""
+
     def complete_requested(self) -> bool:
         """Say whether the operator pressed Complete: a sync slice then ends at once with DONE."""
 

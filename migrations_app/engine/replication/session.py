@@ -114,7 +114,7 @@ class SyncSession:
 
     @property
     def rows_applied(self) -> int:
-        """Changes committed on the target by this session."""
+        """Changes that this session has brought to the target for good."""
         return self._applier.rows_applied
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -10,7 +11,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from ..draining import Limit
-from ..errors import Interrupted
+from ..errors import Interrupted, LeaseLost
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
 from ..ports import NEVER, DatabaseState
@@ -76,6 +77,7 @@ class _Slice:
         """Say whether the slice ends at the next commit of the source; once it is over it stays so."""
         control = self._run.ports.control
         wanted = control.complete_requested() or control.compare_requested() or control.recopy_requested()
+        wanted = wanted or control.pause_requested()
         if not wanted and not self._over and control.should_yield():
             self._over = time.monotonic() - (self._began or math.inf) >= self._enough_seconds()
         return wanted or self._over
@@ -116,9 +118,16 @@ class _Follower:
             marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
-            self._follow_names(session)
-            session.advance(stop=lambda: self._tick(session))
-            self._look(session, now=self._run.ports.control.complete_requested())
+            try:
+                self._follow_names(session)
+                session.advance(stop=lambda: self._tick(session))
+                self._look(session, now=self._run.ports.control.complete_requested())
+            except LeaseLost:
+                raise  # another worker counts
+            except BaseException:
+                with contextlib.suppress(Exception):  # what ended the sync is what is told
+                    self._save(session)
+                raise
             self._save(session)
 
     def _check(self) -> None:
