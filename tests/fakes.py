@@ -38,6 +38,7 @@ class FakeControl:
         self.compare = False
         self.back = False
         self.yields = False
+        self.pausing = False
         self.turned: Knobs | None = None
         self.recopy = False
         self.spool = False
@@ -60,6 +61,9 @@ class FakeControl:
 
     def should_yield(self) -> bool:
         return self.yields
+
+    def pause_requested(self) -> bool:
+        return self.pausing
 
     def complete_requested(self) -> bool:
         return self.complete
@@ -229,6 +233,16 @@ class FakeStore:
         for waiting in self.may_change.values():
             if leave in waiting:
                 waiting.remove(leave)
+
+    def renamed(self, table: TableState, schema: str, name: str) -> None:
+        old, new = (table.schema, table.name), (schema, name)
+        key = (table.database, *old)
+        self.table_rows = {
+            (table.database, *new) if at == key else at: replace(one, schema=schema, name=name) if at == key else one
+            for at, one in self.table_rows.items()
+        }
+        asked = self.asked_again.get(table.database, [])
+        self.asked_again[table.database] = [new if place == old else place for place in asked]
 
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         known = self.newcomers.setdefault(database, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,19 +11,19 @@ from . import drifting
 from .connect import Connection, translate
 from .copy_plan import made_tables
 from .drift import ChangeKind, Column, Drift, Place
-from .errors import EngineError, SchemaChanged
-from .failpoints import durable
+from .errors import SchemaChanged
 from .mapping import renaming_of
 from .names import qualified, quote
 from .occupied import adopted
 from .outcome import Run
+from .own_columns import identity_item, sequence_item
+from .partition_making import change_target, make_partition, refused
 from .plan import DatabasePlan, Side
-from .ports import Kind, LedgerItem, TableState, TableStatus
-from .shapes import Shape, as_on_target, read_lineage, read_partitions, read_shapes
+from .ports import TableState, TableStatus
+from .shapes import Shape, as_on_target, read_partitions, read_shapes
 from .sql import query
 from .wording import listing, say
 
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _ROOT = (
     "WITH RECURSIVE up AS (SELECT i.inhparent, 1 AS n FROM pg_catalog.pg_inherits i"
     " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE i.inhrelid = %s AND c.relispartition"
@@ -53,7 +52,7 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
     source = _read(run, database, Side.SOURCE, (state.schema, state.name))
     there = _read(run, database, Side.TARGET, place)
     if source is not None and there is None:
-        _make_partition(run, database, state)
+        make_partition(run, database, state, lambda side, at: _read(run, database, side, at))
         there = _read(run, database, Side.TARGET, place)
     if source is None or there is None or place not in made_tables(run, database):
         return  # whoever copies it says so
@@ -77,10 +76,10 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
             statements, defaults = _statements(connection, state, there, columns, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
-            _run(connection, statements, defaults, silent=silent)
+            change_target(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
             run.ports.control.check()
-            raise _failed(error, state, statements) from error
+            raise refused(error, state, statements) from error
     _tell(run, database, state, statements)
 
 
@@ -141,7 +140,7 @@ def change_parent(run: Run, database: DatabasePlan, found: Drift) -> None:
         )
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            _run(connection, found.statements, (), silent=False)
+            change_target(connection, found.statements, (), silent=False)
         except psycopg.Error as error:
             run.ports.control.check()
             doing = say("changing the columns of {schema}.{name}", schema=found.schema, name=found.name)
@@ -203,17 +202,7 @@ def _note_identities(run: Run, database: DatabasePlan, there: Shape, new: Sequen
     known = {column.name for column in there.columns}
     for column in new:
         if column.identity == "a" and column.name not in known:
-            (schema, table), name = there.place, column.name
-            run.ports.ledger.intend(
-                LedgerItem(
-                    side=Side.TARGET,
-                    database=database.target_name,
-                    kind=Kind.IDENTITY_STATE,
-                    schema=schema,
-                    name=f"{table}.{name}",
-                    detail={"what": "identity", "table": table, "name": name, "was": "a"},
-                )
-            )
+            run.ports.ledger.intend(identity_item(database, there, column.name))
 
 
 def _sequences(run: Run, database: DatabasePlan, source: Shape, there: Shape) -> tuple[list[str], list[str]]:
@@ -226,46 +215,10 @@ def _sequences(run: Run, database: DatabasePlan, source: Shape, there: Shape) ->
         if column in known:
             continue
         at = renaming_of(run, database).place((schema, name))
-        run.ports.ledger.intend(
-            LedgerItem(
-                side=Side.TARGET,
-                database=database.target_name,
-                kind=Kind.OBJECT,
-                schema=at[0],
-                name=at[1],
-                detail={"type": "SEQUENCE"},
-            )
-        )
+        run.ports.ledger.intend(sequence_item(database, at))
         before.append(f"CREATE SEQUENCE IF NOT EXISTS {qualified(*at)}")
         after.append(f"ALTER SEQUENCE {qualified(*at)} OWNED BY {qualified(*there.place)}.{quote(column)}")
     return before, after
-
-
-def _make_partition(run: Run, database: DatabasePlan, state: TableState) -> None:
-    """Make a table of the target that is missing, where the source's is a partition of one that is there.
-
-    Partitioned tables in between that are missing as well are made with it.
-    """
-    renaming = renaming_of(run, database)
-    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-        lineage = read_lineage(connection, state.oid, renaming)
-    found = drifting.missing_partition(
-        [replace(one, born=True) for one in lineage],  # its rows are copied
-        renaming.place,
-        lambda place: _read(run, database, Side.TARGET, place) is not None,
-    )
-    if found is None:
-        return
-    for schema, name in (renaming.place(one) for one in (*found.above, (state.schema, state.name))):
-        run.ports.ledger.intend(
-            LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.TABLE, schema=schema, name=name)
-        )
-    with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        try:
-            _run(connection, found.statements, (), silent=False)
-        except psycopg.Error as error:
-            run.ports.control.check()
-            raise _failed(error, state, found.statements) from error
 
 
 def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape | None:
@@ -310,32 +263,3 @@ def _statements(
             hint=say("Change the partitioned table on the target yourself and press Retry; or drop it from the task."),
         )
     return found.statements, ()
-
-
-@durable("target.align")
-def _run(connection: Connection, statements: Sequence[str], defaults: Sequence[str], *, silent: bool) -> None:
-    with connection.transaction():
-        connection.execute(_LOCK_TIMEOUT)
-        if silent:
-            connection.execute("SET LOCAL session_replication_role = replica")
-        for statement in statements:
-            connection.execute(statement.encode("utf-8", "surrogateescape"))
-        # Rows are copied without defaults; one that is missing is told with the structure at the end.
-        for statement in defaults:
-            with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
-                connection.execute(statement.encode("utf-8", "surrogateescape"))
-
-
-def _failed(error: psycopg.Error, state: TableState, statements: Sequence[str]) -> EngineError:
-    doing = say("changing the columns of {schema}.{name}", schema=state.schema, name=state.name)
-    general = translate(error, Side.TARGET, doing)
-    if general.retryable:
-        return general
-    return SchemaChanged(
-        general.message,
-        hint=say(
-            "Nothing was changed. The statement was: {statements}. Remove on the target what refuses it and press "
-            "Retry; or drop the table from the task.",
-            statements=listing(statements, 5),
-        ),
-    )

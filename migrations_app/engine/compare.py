@@ -230,7 +230,8 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         for place in (renaming.place((table.schema, table.name)),)
         if table.has_rows and (table.schema, table.name) not in without and (table.schema, table.name) not in aside
     ]
-    gone = [_gone(state.schema, state.name) for state in stored if (state.schema, state.name) not in {*names, *aside}]
+    now = {table.oid: (table.schema, table.name) for table in everything}
+    gone = [_gone(state, now.get(state.oid)) for state in stored if (state.schema, state.name) not in {*names, *aside}]
     told = [verdict for known, verdict in aside.items() if known not in without]
     return _Scope(work, gone, newcomers, [*told, *(_not_moved(table) for table in bare if table.has_rows)], other)
 
@@ -300,8 +301,11 @@ def large_object_verdicts(source: Connection, target: Connection, check: Callabl
     ]
 
 
-def _gone(schema: str, name: str) -> TableDifference:
-    return TableDifference(schema=schema, name=name, verdict="differs", reason=say("no longer on the source"))
+def _gone(state: TableState, now: TableName | None) -> TableDifference:
+    """Return the verdict on a table that is not there by its name; `now`: what it is called."""
+    other = now not in (None, (state.schema, state.name))
+    reason = say("called {new} on the source now", new=".".join(now or ())) if other else say("no longer on the source")
+    return TableDifference(schema=state.schema, name=state.name, verdict="differs", reason=reason)
 
 
 def _restless(table: Table) -> TableDifference:

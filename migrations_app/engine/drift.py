@@ -6,8 +6,10 @@ Frozen values only; `drifting` makes them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 UNKNOWN = "?"  # in place of a default: the catalog does not have this column any more
 
@@ -102,7 +104,8 @@ class Drift:
 
     `statements` make the target alike, in this order; they are empty where there is a `doubt`. `digest` tells one
     drift from another. `lsn`: where the commit of the source's transaction begins that holds the first row of the new
-    shape, 0 when the stream has not come to it.
+    shape, 0 when the stream has not come to it; beyond every place (`ports.NEVER`) for another name of the whole table,
+    which may be followed anywhere.
     """
 
     schema: str
@@ -119,6 +122,11 @@ class Drift:
     """Partitioned tables that are new too, and made with that partition: partitions of migrated ones, topmost first."""
     lsn: int = 0
     digest: str = field(default="")
+
+    @property
+    def renames(self) -> bool:
+        """Whether the table has another name on the source, by which alone it can be found there."""
+        return any(change.kind is ChangeKind.TABLE_RENAMED for change in self.changes)
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -180,3 +188,9 @@ class Leave:
     name: str
     digest: str
     lsn: int
+
+
+def source_has(facts: Mapping[str, Any]) -> bool:
+    """Say of a drift as a row keeps it whether the source still has a table of that name, which may be copied."""
+    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.TABLE_GONE)
+    return not any(change["kind"] in gone for change in facts["changes"])

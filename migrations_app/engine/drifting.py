@@ -110,11 +110,30 @@ def _drift(
     )
 
 
-def renamed_table(source: Place, now: Place) -> Drift:
-    """Return the drift of a table that has another name or schema on the source now."""
+def renamed_table(source: Place, now: Place, target: tuple[Place, Place] | None = None) -> Drift:
+    """Return the drift of a table that has another name or schema on the source now.
+
+    `target`: what it is called there and would be; None where it cannot be renamed there.
+    """
     names = [".".join(place) for place in (source, now)]
     change = Change(kind=ChangeKind.TABLE_RENAMED, name=names[0], old=names[0], new=names[1])
-    return Drift(schema=source[0], name=source[1], changes=(change,), doubt=Doubt.OTHER_NAME)
+    return Drift(
+        schema=source[0],
+        name=source[1],
+        changes=(change,),
+        statements=_renaming(*target) if target else (),
+        doubt=Doubt.NONE if target else Doubt.OTHER_NAME,
+    )
+
+
+def _renaming(old: Place, new: Place) -> tuple[str, ...]:
+    """Return the statements that give a table another schema, another name, or both."""
+    found = []
+    if old[0] != new[0]:
+        found.append(f"ALTER TABLE {qualified(*old)} SET SCHEMA {quote(new[0])}")
+    if old[1] != new[1]:
+        found.append(f"ALTER TABLE {qualified(new[0], old[1])} RENAME TO {quote(new[1])}")
+    return tuple(found)
 
 
 def gone_table(source: Place) -> Drift:

@@ -26,6 +26,10 @@ class Control(Protocol):
     def should_yield(self) -> bool:
         """Say whether another task waits for this worker: a sync slice then ends at the next source commit."""
 
+    def pause_requested(self) -> bool:
+        """Say whether the run must stop in a moment: a sync ends at the next source commit, so that nothing is in the
+        air when its sessions are cut."""
+
     def complete_requested(self) -> bool:
         """Say whether the operator pressed Complete: a sync slice then ends at once with DONE."""
 
@@ -352,6 +356,9 @@ class Store(Protocol):
 
     def leave_used(self, leave: Leave) -> None:
         """Use a leave up durably; twice is once. Only when everything up to its place is on the target for good."""
+
+    def renamed(self, table: TableState, schema: str, name: str) -> None:
+        """Give a table of the task another name durably, with what was decided about it, and in what is selected."""
 
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         """Remember durably which new tables the source has now; return those that were not known yet.

@@ -246,6 +246,12 @@ class Selection:
                 rules[path] = _RULES[wanted]
         return replace(rest, rules=rules)
 
+    def renamed(self, old: Path, new: Path) -> Selection:
+        """Return a selection in which a table moves under another name as it did under the old one."""
+        if old not in self.rules and self.mode(*old) == self.mode(*new):
+            return self
+        return self.choose_tables([new], self.mode(*old))
+
     def _without(self, at: Path) -> Selection:
         length = len(at)
         return replace(

@@ -316,3 +316,13 @@ def readers_of(connection: Connection, name: str) -> tuple[bool, list[int]]:
         (f"{APPLICATION_PREFIX}:{key}:%",),
     ).fetchall()
     return True, [int(str(one[0])) for one in rows] or [0]
+
+
+def end_own_reader(connection: Connection, key: str, pid: int) -> bool:
+    """End a reader that a task itself left behind, in this epoch or an older one; False for a stranger's."""
+    ended = connection.execute(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+        " WHERE pid = %s AND application_name LIKE %s",
+        (pid, f"{APPLICATION_PREFIX}:{key}:%"),
+    )
+    return bool(ended.fetchall())

@@ -8,6 +8,7 @@ from uuid import UUID
 from ..engine.conflicts import Permission, Use
 from ..engine.drift import Leave, NewTable
 from ..engine.failpoints import durable
+from ..engine.ports import TableState
 from ..engine.wording import Sentence
 from ..models import Recopy
 from ..services import work
@@ -55,6 +56,11 @@ class Decisions:
         """See the port."""
         with durable("store.decision", "leave"):
             self._recorder.call(lambda: work.leave_used(self._task_id, leave))
+
+    def renamed(self, table: TableState, schema: str, name: str) -> None:
+        """See the port."""
+        with durable("store.decision", "renamed"):
+            self._recorder.call(lambda: work.renamed(self._task_id, table, schema, name))
 
     def new_tables(self, database: str, found: Sequence[NewTable]) -> list[NewTable]:
         """See the port."""

@@ -15,11 +15,14 @@ from django.db import DatabaseError, InterfaceError, connections
 from .. import queue
 from ..engine.errors import CancelRequested, Interrupted, LeaseLost, PauseRequested
 from ..engine.plan import Knobs
-from ..engine.states import Status
+from ..engine.states import Status, StepName
+from ..models import MigrationTask
 from ..services import work
 from .planning import knobs_of
 
 TICK_SECONDS = 1.0
+_GRACE_SECONDS = 2.0
+"""How long a sync may take to its next commit before its sessions are cut: what is applied then is counted."""
 _STOPPING = threading.Event()
 
 
@@ -44,6 +47,7 @@ class Lease:
         self._end = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._yield = False
+        self._pausing: float | None = None
         self._complete = False
         self._compare = False
         self._back = False
@@ -75,6 +79,10 @@ class Lease:
     def should_yield(self) -> bool:
         """See engine.ports.Control."""
         return self._yield
+
+    def pause_requested(self) -> bool:
+        """See engine.ports.Control."""
+        return self._pausing is not None
 
     def complete_requested(self) -> bool:
         """See engine.ports.Control."""
@@ -150,10 +158,10 @@ class Lease:
             # The run that cleans up after Cancel is not itself cancelled by it.
             if not isinstance(self, CleanupLease):
                 self.stop(CancelRequested())
-        elif task.status not in (Status.RUNNING, Status.READY, Status.COMPLETING, Status.CHECKING):
-            self.stop(PauseRequested())
-        if stopping():
-            self.stop(PauseRequested())
+        elif stopping() or task.status not in (Status.RUNNING, Status.READY, Status.COMPLETING, Status.CHECKING):
+            self._pause(task)
+        else:
+            self._pausing = None
         self._knobs = knobs_of(task)
         self._complete = task.status == Status.COMPLETING
         self._compare = task.compare_requested
@@ -162,6 +170,13 @@ class Lease:
         self._spool = task.spooling and task.status in (Status.RUNNING, Status.READY)
         self._yield = not task.foreground and work.others_wait_for_sync(self.claim)
         queue.beat()
+
+    def _pause(self, task: MigrationTask) -> None:
+        now = time.monotonic()
+        self._pausing = self._pausing or now
+        syncs = task.incremental and task.current_step in (StepName.SYNC, StepName.COMPARE)
+        if not syncs or now - self._pausing >= _GRACE_SECONDS:
+            self.stop(PauseRequested())
 
 
 class CleanupLease(Lease):

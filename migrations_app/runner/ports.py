@@ -7,12 +7,12 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from ..engine.failpoints import durable
@@ -41,7 +41,7 @@ from ..models import (
 from ..services import work
 from .decisions import Decisions
 from .many_rows import write_rows
-from .rate import Average, Lasting, Rate
+from .rate import Average, Lasting, Rate, pace
 from .recorder import Recorder
 from .samples import Sampler
 from .spools import read_spool, write_spool
@@ -107,6 +107,8 @@ class OrmStore(Decisions):
 
         def write() -> None:
             values = {name: getattr(state, name) for name in _DATABASE_FIELDS}
+            if not self._held().exists():
+                return  # another worker has the task by now, and has stored more
             rows = TaskDatabase.objects.filter(task_id=self._task_id, source_name=state.source_name)
             before = rows.values_list("bookmark", flat=True).first()
             TaskDatabase.objects.update_or_create(task_id=self._task_id, source_name=state.source_name, defaults=values)
@@ -118,6 +120,9 @@ class OrmStore(Decisions):
         with durable("store.database", self.current):
             self._recorder.call(write)
 
+    def _held(self) -> QuerySet[MigrationTask]:
+        return MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch)
+
     def _show_sync(self) -> None:
         rows = list(TaskDatabase.objects.filter(task_id=self._task_id))
         known = [row for row in rows if row.lag_bytes is not None]
@@ -126,7 +131,7 @@ class OrmStore(Decisions):
         in_sync = bool(rows) and all(row.in_sync for row in rows)
         rates = self._sync_rates = self._sync_rates or SyncRates(self._known_rates())
         rates.see(rows)
-        held = MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch)
+        held = self._held()
         # A worker learns up to a second later that the task was paused or cancelled: what it saw is then the past.
         held.filter(status__in=sorted(WORKED - {Status.CANCELLING})).update(
             lag_bytes=lag_bytes,
@@ -385,16 +390,10 @@ class OrmStore(Decisions):
         if self.current == StepName.COPY:
             speed = self._rate.update("bytes", done)
             copied = TableCopy.objects.filter(task_id=self._task_id).aggregate(rows=Sum("rows_done"))["rows"] or 0
-            shown = _pace(speed, total - done) | {"rows_per_second": self._rate.update("rows", float(copied))}
+            shown = pace(speed, total - done) | {"rows_per_second": self._rate.update("rows", float(copied))}
             self._sampler.copy(bytes_per_second=speed)
         elif self.current == StepName.COMPARE:
-            shown = _pace(self._compared.update(done), total - done)
+            shown = pace(self._compared.update(done), total - done)
         MigrationTask.objects.filter(pk=self._task_id, epoch=self._claim.epoch).update(
             version=F("version") + 1, **shown
         )
-
-
-def _pace(speed: float | None, left_bytes: float) -> dict[str, Any]:
-    """Return the columns of a task that tell how fast its step goes and when it ends at that speed."""
-    eta_at = timezone.now() + timedelta(seconds=max(left_bytes, 0) / speed) if speed and speed > 1 else None
-    return {"bytes_per_second": speed, "eta_at": eta_at}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 _SHORTEST_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
@@ -118,3 +121,9 @@ class Lasting:
         if grew and self._since is None:
             self._since = now
         return grew and self._since is not None and now - self._since >= self._seconds
+
+
+def pace(speed: float | None, left_bytes: float) -> dict[str, Any]:
+    """Return the columns of a task that tell how fast its step goes and when it ends at that speed."""
+    eta_at = timezone.now() + timedelta(seconds=max(left_bytes, 0) / speed) if speed and speed > 1 else None
+    return {"bytes_per_second": speed, "eta_at": eta_at}

@@ -7,14 +7,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from ..engine.drift import ChangeKind, Doubt
+from ..engine.drift import ChangeKind, Doubt, source_has
 from ..engine.states import Action, Status
 from ..models import MigrationTask
 from . import labels
 from .conflicts import ActionButton, button
 
 _CHOICES = [Action.RETRY, Action.APPLY, Action.RECOPY, Action.DROP]
-_NOT_COPIED = (Doubt.OTHER_NAME, Doubt.GONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ def drift(task: MigrationTask) -> DriftView | None:
         return None
     doubt = Doubt(facts["doubt"])
     without = {Action.APPLY} if not facts["statements"] else set()
-    without |= {Action.RECOPY} if doubt in _NOT_COPIED else set()
+    without |= set() if source_has(facts) else {Action.RECOPY}
     return DriftView(
         database=facts["database"],
         table=f"{facts['schema']}.{facts['name']}",

@@ -208,7 +208,10 @@ DOUBTS: dict[Doubt, Promise] = {
         "Nothing to apply: columns went and others came, and nothing tells whether one was renamed. Copy the table "
         "again."
     ),
-    Doubt.OTHER_NAME: _("Rename the table back on the source and retry, or drop it from the task."),
+    Doubt.OTHER_NAME: _(
+        "Nothing to apply: the target or the task has another table of the new name. Rename the table back on the "
+        "source and retry, or drop it from the task."
+    ),
     Doubt.ATTACHED: _(
         "Nothing to apply: the partition was attached and may hold rows that the sync was never told. Copy again makes "
         "it on the target and copies it; Drop from task leaves it out."

@@ -17,7 +17,8 @@ from .resuming import return_to_sync
 
 @transaction.atomic
 def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Have the sync go on instead of Complete. At once when no worker is at it, else as soon as the worker can.
+    """Have the sync go on instead of Complete. At once when no worker is at it, else as soon as the worker can. Asking
+    twice is asking once.
 
     Raises Refused when Complete is past the point where the sync could go on. A worker that passes it in this moment
     completes the task.
@@ -31,6 +32,8 @@ def keep_syncing(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         if not task.foreground:
             queue.wake("sync", str(task.pk))
         return task
+    if task.back_requested:
+        return task  # asked before: nothing changes
     touch(task, back_requested=True)
     note(task, say("Back to sync pressed: Complete stops as soon as it can."), actor=actor, code="COMPLETE-BACK")
     task.refresh_from_db()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ..engine.conflicts import Conflict, ConflictKind, Obstacle
-from ..engine.drift import Doubt
+from ..engine.drift import source_has
 from ..engine.lsn import format_lsn
 from ..engine.ports import NEVER, TableStatus
 from ..engine.states import Action, Status
@@ -107,7 +107,7 @@ def recopy_conflict(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Copy the table where the sync stopped again, while all others go on. Raises Refused."""
     task = locked(task_id)
     require(Action.RECOPY, task)
-    if task.drift and Doubt(task.drift["doubt"]) in (Doubt.OTHER_NAME, Doubt.GONE):
+    if task.drift and not source_has(task.drift):
         raise Refused(_("The source has no table of this name now, so it cannot be copied again."))
     place = _place(task)
     _know(task)

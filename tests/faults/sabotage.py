@@ -14,13 +14,12 @@ from typing import Any
 
 from psycopg import pq
 
-from migrations_app.engine import connect, copying, names, wire
+from migrations_app.engine import connect, copying, names, slots, wire
 from migrations_app.engine.comparing import tables as compared
 from migrations_app.engine.passage import Passage
 from migrations_app.engine.replication import bookmark, continuing, pgoutput, row_path
 from migrations_app.engine.replication.pipeline import Pipeline
 from migrations_app.engine.replication.relations import Relations
-from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.replication.transaction import Transaction
 
 
@@ -55,7 +54,7 @@ def _no_pins() -> None:
 def _leave_old_readers_alone() -> None:
     """What an older worker left behind on the servers goes on."""
     _replace_everywhere(connect.end_older_sessions, lambda *_, **__: 0)
-    _replace(SyncSession, "_end_own_reader", lambda self, ordinary, pid: None)
+    _replace_everywhere(slots.end_own_reader, lambda *_: None)
 
 
 def _count_no_rows() -> None:

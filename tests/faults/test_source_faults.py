@@ -38,24 +38,59 @@ def test_a_slot_dropped_in_the_sync_ends_it_plainly(scene: Scene, record_propert
     assert "new copy" in failure.hint
 
 
+def lose_slot(scene: Scene) -> None:
+    """Write on the source until it has given the slot up, whose reader does not get on."""
+    status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name ~ 'towpath'"
+    deadline = time.monotonic() + 60
+    while scene.at("source", status) != [("lost",)]:
+        assert time.monotonic() < deadline, "the slot stays"
+        scene.at("source", "SELECT pg_switch_wal()")
+        scene.at("source", "UPDATE list SET items = 'x' WHERE id = 7")
+        scene.at("source", "CHECKPOINT")
+
+
 @pytest.mark.fault("B4", "slot invalidated by max_slot_wal_keep_size while the target is away")
 def test_a_slot_that_was_invalidated_ends_the_sync_plainly(breakable: Scene, record_property: Record) -> None:
     set_up(breakable.source, max_slot_wal_keep_size="1MB")
     with Driver(breakable.plan()) as driver:
         driver.until_in_sync()
         breakable.target.stop()
-        status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name ~ 'towpath'"
-        deadline = time.monotonic() + 60
-        while breakable.at("source", status) != [("lost",)]:
-            assert time.monotonic() < deadline, "the slot stays"
-            breakable.at("source", "SELECT pg_switch_wal()")
-            breakable.at("source", "UPDATE list SET items = 'x' WHERE id = 7")
-            breakable.at("source", "CHECKPOINT")
+        lose_slot(breakable)
         breakable.target.start()
         failure = driver.until_failure()
     record_property("seen", f"{failure.code}: {failure.message}")
     assert failure.code == "SRC-SLOTLOST"
     assert not failure.retryable
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("at", marks=pytest.mark.fault("B4", "slot invalidated in the moment of the pause; then Resume")),
+        pytest.param("after", marks=pytest.mark.fault("B4", "slot invalidated while the task is paused; then Resume")),
+    ],
+)
+def test_a_slot_that_was_lost_beside_a_pause_is_told_at_the_resume(
+    breakable: Scene, moment: str, record_property: Record
+) -> None:
+    set_up(breakable.source, max_slot_wal_keep_size="1MB")
+    plan = breakable.plan()
+    with Driver(plan) as driver:
+        driver.until_in_sync()
+        if moment == "at":
+            breakable.target.stop()  # the sync does not get on, and is paused just when the slot is gone
+            lose_slot(breakable)
+    if moment == "at":
+        breakable.target.start()
+    else:
+        lose_slot(breakable)
+    breakable.at("source", "INSERT INTO ledger VALUES (-1, 0, 'after the loss')")
+    with Driver(replace(plan, epoch=99), driver.ports, StepName.SYNC) as resumed:
+        failure = resumed.until_failure()
+    record_property("seen", f"{failure.code}: {failure.message}")
+    assert (failure.code, failure.retryable) == ("SRC-SLOTLOST", False)
+    assert "new copy" in failure.hint
+    assert breakable.at("target", "SELECT count(*) FROM ledger WHERE n = -1") == [(0,)], "nothing was passed over"
 
 
 @pytest.mark.fault("B7", "statement, lock, idle and transaction timeouts of 1 s on role and database of both sides")

@@ -11,12 +11,15 @@ from django.test import Client
 from django.urls import reverse
 
 from migrations_app import queue, services
-from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate
+from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate, PauseRequested
+from migrations_app.engine.ports import DatabaseState
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
 from migrations_app.management.cli.foreground import ForegroundRun
 from migrations_app.models import MigrationTask
 from migrations_app.runner.lease import Lease
+from migrations_app.runner.ports import OrmStore
+from migrations_app.runner.recorder import Recorder
 from migrations_app.services import work
 from tests import factories
 
@@ -46,6 +49,45 @@ def test_the_queue_of_the_sync_is_woken_unless_task_run_drives_it(
     task = factories.running_task("compare", status="completing", foreground=foreground)
     services.keep_syncing(task_id=task.pk, actor=None)
     assert woken == [("sync", str(task.pk))] * wakes
+
+
+def test_a_paused_sync_may_come_to_its_next_commit_before_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = factories.running_task("sync", status="ready")
+    lease = Lease(claimed(task))
+    lease._look()
+    assert not lease.pause_requested()
+    services.pause_task(task_id=task.pk, actor=None)
+    lease._look()
+    lease.check()
+    assert lease.pause_requested()
+    monkeypatch.setattr("migrations_app.runner.lease._GRACE_SECONDS", 0)
+    lease._look()
+    with pytest.raises(PauseRequested):
+        lease.check()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_has_lost_the_task_stores_no_state() -> None:
+    task = factories.running_task("sync", status="ready")
+    old = claimed(task)
+    work.release(old)
+    MigrationTask.objects.filter(pk=task.pk).update(woken_at=None)
+    new = work.claim_sync(str(task.pk), "there:2:sync")
+    assert new is not None
+    with Recorder() as recorder:
+        for claim, rows in ((new, 8), (old, 5)):
+            store = OrmStore(claim, recorder, {})
+            store.current = StepName.SYNC
+            store.save_database(DatabaseState(source_name="shop", target_name="shop", rows_applied=rows))
+        assert store.database("shop").rows_applied == 8
+
+
+def test_asking_again_while_the_worker_is_at_it_is_told_once() -> None:
+    task = factories.running_task("compare", status="completing")
+    claimed(task)
+    for _ in range(3):
+        services.keep_syncing(task_id=task.pk, actor=None)
+    assert task.events.filter(code="COMPLETE-BACK").count() == 1
 
 
 @pytest.mark.parametrize("step", ["sync", "compare", "complete"])

@@ -16,7 +16,7 @@ from migrations_app import selectors, services
 from migrations_app.engine.drift import Column, Leave, Partition
 from migrations_app.engine.drifting import compare, new_partition, renamed_table
 from migrations_app.engine.errors import SchemaChanged
-from migrations_app.engine.ports import NEVER
+from migrations_app.engine.ports import NEVER, TableState
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
@@ -106,7 +106,34 @@ def test_what_is_not_certain_to_be_right_cannot_be_applied(task: MigrationTask) 
     assert "no statement is certain" in view.doubt
 
 
-def test_a_renamed_table_can_only_be_dropped_or_renamed_back(task: MigrationTask) -> None:
+def test_a_renamed_table_can_be_renamed_on_the_target_too_or_be_dropped(task: MigrationTask) -> None:
+    bills = ("public", "bills")
+    factories.drift(task, renamed_table(("public", "orders"), bills, (("public", "orders"), bills)))
+    view = selectors.task_row(task).drift
+    assert view is not None
+    assert [choice.name for choice in view.choices] == ["retry", "apply", "drop"]
+    assert view.statements == ['ALTER TABLE "public"."orders" RENAME TO "bills"']
+    with pytest.raises(services.Refused, match="no table of this name"):
+        services.recopy_conflict(task_id=task.pk, actor=None)
+    services.apply_drift(task_id=task.pk, actor=None)
+    assert len(work.leaves(task.pk, "shop")) == 1
+
+
+def test_a_renamed_table_keeps_what_was_asked_about_it_and_stays_selected(task: MigrationTask) -> None:
+    only = Selection().choose(("shop", "public", "orders"), "data")
+    MigrationTask.objects.filter(pk=task.pk).update(selection=only.to_json())
+    Recopy.objects.create(task=task, **ORDERS)
+    state = TableState(database="shop", schema="public", name="orders", oid=1)
+    for _ in range(2):
+        work.renamed(task.pk, state, "public", "bills")
+    assert not TableCopy.objects.filter(task=task, name="orders").exists()
+    assert TableCopy.objects.filter(task=task, name="bills").count() == 1
+    assert Recopy.objects.get(task=task).name == "bills"
+    task.refresh_from_db()
+    assert Selection.from_json(task.selection).mode("shop", "public", "bills") == "data"
+
+
+def test_where_the_new_name_is_in_use_a_renamed_table_can_only_be_dropped_or_renamed_back(task: MigrationTask) -> None:
     factories.drift(task, renamed_table(("public", "orders"), ("public", "bills")))
     with pytest.raises(services.Refused, match="no table of this name"):
         services.recopy_conflict(task_id=task.pk, actor=None)
@@ -167,6 +194,15 @@ def test_the_command_line_shows_the_change_and_applies_it(task: MigrationTask) -
     call_command("task", "conflict", str(task.pk), "--apply", stdout=out)
     assert ShapeLeave.objects.get(task=task).statements == [STATEMENT]
     assert MigrationTask.objects.get(pk=task.pk).status == "running"
+
+
+def test_the_command_line_shows_what_stopped_a_task_that_leaves_no_such_choice(task: MigrationTask) -> None:
+    told = {"error_message": "The target refused it.", "error_hint": "Remove what is in the way and press Retry."}
+    MigrationTask.objects.filter(pk=task.pk).update(drift={}, **told)
+    out = StringIO()
+    call_command("task", "conflict", str(task.pk), stdout=out)
+    assert "no changed table and no conflict stopped this task" in out.getvalue()
+    assert all(text in out.getvalue() for text in told.values())
 
 
 def test_the_report_holds_old_and_new(task: MigrationTask) -> None:

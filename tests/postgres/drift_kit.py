@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.drift import Drift, Leave
 from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.ports import NEVER, Store, TableState, TableStatus
 from tests.postgres.sync_kit import Pair
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)"
@@ -48,3 +51,15 @@ def columns(pair: Pair, table: str = "t") -> str:
             "target",
         )
     )
+
+
+def dropped(pair: Pair, name: str) -> list[TableState]:
+    """The states of a table after Drop from task."""
+    known = [one for one in pair.store.tables(pair.source_db) if one.name == name]
+    return [replace(one, status=TableStatus.DROPPED, watermark=NEVER) for one in known]
+
+
+def drop(store: Store, drift: Drift) -> None:
+    """Press Drop from task."""
+    known = [one for one in store.tables(drift.database) if (one.schema, one.name) == (drift.schema, drift.name)]
+    store.save_tables(*(replace(one, status=TableStatus.DROPPED, watermark=NEVER) for one in known))

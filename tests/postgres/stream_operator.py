@@ -40,7 +40,7 @@ class Operator:
         assert drift is not None, f"nothing can be pressed: {error.message}"
         assert drift.database == self.pair.source_db
         asked = f"{drift.schema}.{drift.name} {drift.doubt.value} {drift.statements}"
-        if drift.doubt is Doubt.OTHER_NAME:
+        if drift.renames:
             self._press("Retry", asked)  # it has its own name again by now
         elif drift.doubt is Doubt.GONE:
             self._press("Drop from task", asked)

@@ -236,3 +236,31 @@ def test_a_partition_that_is_made_while_another_table_is_copied_again_comes_once
     with Executor(plan, ports) as executor:
         assert executor.recopy().done
     complete(plan, ports, source_cluster, target_cluster)
+
+
+@pytest.mark.long
+def test_the_parts_of_a_partition_that_was_split_by_hand_are_added_though_no_row_of_them_is_changed(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    at(
+        source_cluster,
+        database.source_name,
+        "CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+        " CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (100); INSERT INTO m SELECT generate_series(0, 99)",
+    )
+    begin(plan, ports)
+    parts = {"m1a": (0, 50), "m1b": (50, 100)}
+    split = "BEGIN; ALTER TABLE m DETACH PARTITION m1;"
+    for name, (low, high) in parts.items():
+        split += f"CREATE TABLE {name} (LIKE m INCLUDING ALL);"
+        split += f"WITH gone AS (DELETE FROM m1 WHERE id < {high} RETURNING *) INSERT INTO {name} SELECT * FROM gone;"
+        split += f"ALTER TABLE m ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high});"
+    at(source_cluster, database.source_name, split + "COMMIT")
+    assert {one.name for one in look(plan, ports).values()} == set(parts)
+    store = add(plan, ports)
+    with Executor(plan, ports) as executor:
+        executor.recopy()
+    assert store.refusals == []
+    at(source_cluster, database.source_name, "UPDATE m SET v = 'after' WHERE id % 7 = 0", "DELETE FROM m WHERE id = 60")
+    complete(plan, ports, source_cluster, target_cluster)

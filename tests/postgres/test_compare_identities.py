@@ -37,6 +37,18 @@ def test_the_identity_that_partitions_have_since_17_is_no_difference(
     assert told == ["column id on public.whole", "sequence whole_id_seq on public.whole"]
 
 
+def test_the_sequence_that_a_partition_had_of_its_own_is_not_missed_where_the_whole_table_counts(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
+) -> None:
+    with source_cluster.connect(source_db) as here, target_cluster.connect(target_db) as there:
+        for connection in (here, there):
+            connection.execute(_TABLES.encode())
+        here.execute("CREATE TABLE own (id int GENERATED ALWAYS AS IDENTITY, k int)")
+        here.execute("ALTER TABLE whole ATTACH PARTITION own FOR VALUES IN (2)")
+        there.execute("CREATE TABLE own PARTITION OF whole FOR VALUES IN (2)")
+    assert structure_now(plan) == []
+
+
 def test_partitions_whose_identity_is_changed_with_the_whole_table_for_the_sync_are_no_difference(
     target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
-from migrations_app.engine.errors import CancelRequested, ConflictError
+from migrations_app.engine.errors import CancelRequested, ConflictError, LeaseLost
 from migrations_app.engine.outcome import CONTINUE, DONE, Outcome, Run
 from migrations_app.engine.replication import polling
 from migrations_app.engine.steps import sync
@@ -95,6 +95,45 @@ def test_the_stored_position_is_the_one_on_the_target(pairs: list[Pair]) -> None
     stored = pairs[0].value("SELECT lsn::text FROM towpath.bookmark", "target")
     assert pairs[0].state.bookmark == int(stored.split("/")[0], 16) << 32 | int(stored.split("/")[1], 16)
     assert pairs[0].state.rows_applied == 3
+
+
+def test_everything_that_was_applied_before_a_pause_is_counted(pairs: list[Pair]) -> None:
+    first, over = pairs[0], threading.Event()
+
+    def write() -> None:
+        for number in range(10_000_000):
+            if over.is_set():
+                return
+            first.at_source(f"INSERT INTO t VALUES ({number})", f"UPDATE t SET v = 'x' WHERE id = {number}")
+
+    def pause() -> None:
+        wait_until(lambda: first.state.rows_applied > 20)
+        first.control.pausing = True
+
+    threads = [threading.Thread(target=one) for one in (write, pause)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert run_slice(pairs) == CONTINUE
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    # A row has one change or, with its update, two.
+    assert first.state.rows_applied == first.value("SELECT count(*) + count(v) FROM t", "target")
+
+
+def test_a_worker_that_has_lost_the_task_changes_no_count(pairs: list[Pair]) -> None:
+    first = pairs[0]
+    first.at_source("INSERT INTO t SELECT generate_series(1, 100)")
+    threading.Timer(1.0, lambda: first.control._stop_with(LeaseLost())).start()
+    with pytest.raises(LeaseLost):
+        run_slice(pairs, slice_seconds=60)
+    known = first.state
+    first.store.save_database(replace(known, rows_applied=77))  # what the next worker has counted
+    with pytest.raises(LeaseLost):
+        run_slice(pairs, slice_seconds=60)
+    assert first.state.rows_applied == 77
 
 
 def test_one_failing_database_stops_the_others_and_is_named(pairs: list[Pair]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from ..errors import BackToSync, Interrupted
+from ..errors import BackToSync, Interrupted, LeaseLost
 from ..outcome import Run
 from ..plan import DatabasePlan
 from ..replication.session import SyncSession
@@ -27,7 +27,7 @@ class Follower:
 
     def __init__(self, run: Run, database: DatabasePlan, session: SyncSession) -> None:
         self.session = session
-        self._store = run.ports.store
+        self._store, self._control = run.ports.store, run.ports.control
         self._name = database.source_name
         self._applied_before = self._store.database(self._name).rows_applied
         self._saved_at = time.monotonic()
@@ -55,10 +55,18 @@ class Follower:
         for a table that its open transaction has emptied or changed, and would never hear of the error.
         """
         try:
-            return self.session.advance(until=until, stop=stop)
-        except BaseException:
+            position = self.session.advance(until=until, stop=stop)
+        except LeaseLost:  # another worker counts
             self.session.abandon()
             raise
+        except BaseException:
+            self.session.abandon()
+            with contextlib.suppress(Exception):  # what ended the sync is what is told
+                self._save()
+            raise
+        if self._control.pause_requested():
+            self._save()  # nobody may come to fetch it
+        return position
 
     def arrived(self) -> bool:
         """Say whether `run_to` has ended, well or not."""
@@ -87,7 +95,7 @@ class Follower:
     def _tick(self) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             self._save()
-        return self._stop.is_set()
+        return self._stop.is_set() or self._control.pause_requested()
 
     def _save(self) -> None:
         """Show how far the sync is."""

@@ -212,8 +212,8 @@ def _is_of_missing(thing: Thing, target: Things) -> bool:
 def _judge(
     thing: Thing, other: Thing | None, source: Things, target: Things, scope: Scope, prints: Prints
 ) -> Iterator[Difference]:
-    if other is None and (thing.kind == "large object" or _is_extension_there(thing, target)):
-        return  # whether large objects stand there is found with their contents
+    if other is None and (_is_told_elsewhere(thing, target) or _is_counted_above(thing, source, target)):
+        return
     if other is None:
         broken = thing.kind == "index" and not thing.usable
         what = _INVALID if broken else _NOT_CARRIED.get(thing.kind) or say("missing on the target")
@@ -245,8 +245,11 @@ def _judge(
             yield from _judge_part(thing, part, here, there, source, target, scope, prints)
 
 
-def _is_extension_there(thing: Thing, target: Things) -> bool:
-    """Say whether it is a language that stood for itself, which servers since 13 take for the extension of its name."""
+def _is_told_elsewhere(thing: Thing, target: Things) -> bool:
+    """Say whether it is a language that stood for itself, which servers since 13 take for the extension of its name; or
+    a large object: whether those stand there is found with their contents."""
+    if thing.kind == "large object":
+        return True
     return thing.kind == "language" and ("extension", "", "", thing.name) in target.by_identity
 
 
@@ -300,10 +303,27 @@ def _comes_with_version(thing: Thing, part: str, here: Any, there: Any, source: 
         return thing.kind == "schema" and thing.schema == "public" and here in ("pg_database_owner", source.first_role)
     if part == "collation" and thing.kind == "column" and source.version < _NAMES_COLLATE_SINCE <= target.version:
         return here is None and there == _NAMES_COLLATION and (thing.schema, thing.table) in target.views
-    if part == "identity" and source.version < _PARTITIONS_COUNT_SINCE <= target.version:
-        table = target.by_identity.get(("table", thing.schema, thing.table, ""))
-        return here is None and table is not None and "partition" in table.values
+    if part == "identity" and _counts_as_whole(thing, source, target):
+        return here is None
+    if part == "default" and _counts_as_whole(thing, source, target):  # in place of an identity of its own
+        return bool(thing.values.get("identity")) and str(there).startswith("nextval(")
     return False
+
+
+def _is_counted_above(thing: Thing, source: Things, target: Things) -> bool:
+    """Say whether it is the sequence of a partition's own identity, where the target has that of the whole table."""
+    if thing.kind != "sequence" or not _counts_as_whole(thing, source, target):
+        return False
+    column = target.by_identity.get(("column", thing.schema, thing.table, str(thing.values.get("owned by"))))
+    return column is not None and bool(column.values.get("identity"))
+
+
+def _counts_as_whole(thing: Thing, source: Things, target: Things) -> bool:
+    """Say whether the target's server has a partition's identity from the whole table alone, and the source's not."""
+    if not source.version < _PARTITIONS_COUNT_SINCE <= target.version:
+        return False
+    table = target.by_identity.get(("table", thing.schema, thing.table, ""))
+    return table is not None and "partition" in table.values
 
 
 def _how_it_differs(part: str, here: Any, there: Any, *, shown: bool) -> Sentence:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from ..drift import Change, ChangeKind, Doubt, Drift, Place
-from ..drifting import gone_table, renamed_table
+from ..drifting import gone_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import Sentence, listing, say, together
@@ -21,7 +21,10 @@ _DOUBTS = {
         "Columns went and others came, and nothing tells whether one was renamed, so no statement can be offered. "
         "Press Copy again or Drop from task; or change the table on the target yourself and press Retry."
     ),
-    Doubt.OTHER_NAME: say("Rename it back on the source and press Retry; or press Drop from task."),
+    Doubt.OTHER_NAME: say(
+        "The target or the task has another table of the new name. Rename it back on the source and press Retry; or "
+        "press Drop from task."
+    ),
     Doubt.ATTACHED: say(
         "It was attached, and may hold rows that the sync was never told. Press Copy again to make it on the target "
         "and copy it, or Drop from task to leave it out."
@@ -97,6 +100,12 @@ def advice(drift: Drift) -> Sentence:
     """Return what the operator can press."""
     if drift.doubt:
         return _DOUBTS[drift.doubt]
+    if drift.renames:
+        return say(
+            "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
+            "source, and press Retry; or press Drop from task.",
+            statements=listing(drift.statements, _MOST),
+        )
     if drift.oid:
         return say(
             "Press Apply and resume to run on the target: {statements}. Or press Drop from task to leave it out.",
@@ -151,20 +160,19 @@ def slot_is_read(slot: str, pid: int | None, *, ours: bool) -> EngineError:
     return SourceError(text, hint=hint, code="SRC-SLOTBUSY")
 
 
-def renamed(before: Place, now: Place) -> SchemaChanged:
+def renamed(drift: Drift) -> SchemaChanged:
     """Return the error for a table that has another name on the source now."""
     error = SchemaChanged(
         say(
-            "Table {schema}.{name} is now called {new_schema}.{new_name} on the source. The sync stopped "
-            "just before its first change under the new name.",
-            schema=before[0],
-            name=before[1],
-            new_schema=now[0],
-            new_name=now[1],
+            "Table {schema}.{name} is now called {new} on the source, and otherwise on the target. Nothing was changed "
+            "there.",
+            schema=drift.schema,
+            name=drift.name,
+            new=drift.changes[0].new,
         ),
-        hint=say("Rename it back on the source and press Retry; or press Drop from task."),
+        hint=advice(drift),
     )
-    error.drift = renamed_table(before, now)
+    error.drift = drift
     return error
 
 
@@ -181,3 +189,20 @@ def under_other_name(part: Place, top: Place) -> SchemaChanged:
         ),
         hint=say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
     )
+
+
+def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
+    """Return the error for a partition of a gathered table that got or lost rows without a change of each."""
+    names = {"table": ".".join(top), "part": ".".join(part)}
+    told = (
+        say("The partition {part} of {table} was emptied by itself on the source.", **names)
+        if kind is ChangeKind.EMPTIED
+        else say("{part} was attached to {table} on the source and may hold rows.", **names)
+    )
+    error = SchemaChanged(
+        told + say(" The target is partitioned otherwise, so the sync stopped just before."),
+        hint=say("Press Copy again: {table} is copied once more as a whole. Or press Drop from task.", **names),
+    )
+    change = Change(kind=kind, name=names["part"], new=names["part"])
+    error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
+    return error

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Container, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import psycopg
 
@@ -23,6 +23,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
+from . import names_followed
 from .continuing import streamed_tables
 from .explained import differences
 from .followed_sequences import MARK, FollowedSequences
@@ -136,7 +137,7 @@ class Poll:
             if shape is None:
                 yield drifting.gone_table(place)
             elif shape.place != place:
-                yield drifting.renamed_table(place, shape.place)
+                yield self._renamed(table, shape.place, there)
             elif target is not None:
                 columns = as_on_target(shape.columns, renaming)
                 compare = drifting.compare if target.place in kept else drifting.compare_fully
@@ -154,6 +155,14 @@ class Poll:
                 if together not in told:
                     told |= {together} - {()}  # the partitions of a table change together
                     yield found
+
+    def _renamed(self, table: TableState, now: Place, there: Container[Place]) -> Drift:
+        """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
+        SchemaChanged when somebody has to decide, because Complete was asked for."""
+        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__)
+        if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
+            raise found
+        return cast(Drift, found.drift)
 
     def _remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
         """Return the drift of a table that has another column by some name. Take note of the numbers of one that is
@@ -348,10 +357,10 @@ def _changed(database: str, found: Drift) -> Sentence:
     if first.kind is ChangeKind.TABLE_RENAMED:
         return say(
             "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "
-            "first change under the new name.",
+            "first change under the new name, or when Complete is pressed, and ask what to do.",
             new=first.new,
             **where,
-        )
+        ) + _what_to_run(found)
     head = say("Table {schema}.{name} of {database} changed on the source: {names}.", names=differences(found), **where)
     return head + _stops(found) + _what_to_run(found)
 

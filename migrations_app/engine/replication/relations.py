@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from .. import drifting
-from ..drift import Change, ChangeKind, Column, Doubt, Drift, Partition, Place
+from ..drift import ChangeKind, Column, Drift, Partition, Place
 from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..layout_parts import Parts
@@ -15,7 +15,7 @@ from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..wording import say
-from .explained import renamed, under_other_name
+from .explained import parts_changed, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 
@@ -65,6 +65,9 @@ class Shapes(Protocol):
 
     def verdict(self, drift: Drift) -> Exception:
         """Return what is raised for it."""
+
+    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
+        """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
 
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
@@ -204,11 +207,12 @@ class Relations:
         if table is None:
             return self._new(relation)
         name = (table.schema, table.name)
-        if not is_part and name != (relation.schema, relation.name) and not self._named_back(table):
-            raise renamed(name, (relation.schema, relation.name))
+        if not is_part and name != (relation.schema, relation.name):
+            self._require_name(table)
         place = self._renaming.place(name)
         target = self._read_target(*place)
         if target is None:
+            self._require_name(table)
             raise TargetError(
                 say("Table {schema}.{name} is missing on the target.", schema=place[0], name=place[1]),
                 hint=say("Somebody dropped or renamed it there. Restore it, or start the migration again."),
@@ -226,12 +230,12 @@ class Relations:
         target = replace(target, shared=is_part)
         return Member(table, RowStatements(relation, target), {}, table.watermark or 0, place, target)
 
-    def _named_back(self, table: TableState) -> bool:
-        """Say whether a table that the stream tells under another name has the task's name again by now.
-
-        The stream goes on telling what it was called when its rows were written. It is the same table all the time.
-        """
-        return self._source.place(table.oid) == (table.schema, table.name)
+    def _require_name(self, table: TableState) -> None:
+        """Raise for a table that has another name on the source by now. It is the same table all the time: the stream
+        goes on telling what it was called when its rows were written."""
+        now = self._source.place(table.oid)
+        if now not in (None, (table.schema, table.name)):
+            raise self._shapes.renamed(table, now, lambda place: self._read_target(*place) is not None)
 
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""
@@ -258,6 +262,8 @@ class Relations:
             return None
         lineage = self._source.lineage(relation.oid, self._renaming)
         if namesake is not None:
+            if not namesake.set_aside:
+                self._require_name(namesake)
             self._replaces(namesake, lineage)
             lineage = []
         found = drifting.missing_partition(lineage, self._renaming.place, lambda one: bool(self._read_target(*one)))
@@ -381,20 +387,3 @@ class Relations:
             for one in found:
                 self._tables[one.oid] = replace(one, numbers=[pair for pair in one.numbers if pair[0] not in names])
             self._shapes.settled([one.oid for one in found], names)
-
-
-def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
-    """Return the error for a partition of a gathered table that got or lost rows without a change of each."""
-    names = {"table": ".".join(top), "part": ".".join(part)}
-    told = (
-        say("The partition {part} of {table} was emptied by itself on the source.", **names)
-        if kind is ChangeKind.EMPTIED
-        else say("{part} was attached to {table} on the source and may hold rows.", **names)
-    )
-    error = SchemaChanged(
-        told + say(" The target is partitioned otherwise, so the sync stopped just before."),
-        hint=say("Press Copy again: {table} is copied once more as a whole. Or press Drop from task.", **names),
-    )
-    change = Change(kind=kind, name=names["part"], new=names["part"])
-    error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
-    return error

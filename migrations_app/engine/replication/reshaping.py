@@ -7,11 +7,11 @@ the old shape and the bookmark stands before that row; after it both are new.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 
 from ..drift import ChangeKind, Drift, Leave, Place
-from ..errors import SchemaChanged
+from ..errors import EngineError, SchemaChanged
 from ..mapping import renaming_of
 from ..names import qualified, quote
 from ..outcome import Run
@@ -19,6 +19,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
+from . import names_followed
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
@@ -60,6 +61,10 @@ class Reshaping:
         if drift.statements and drift.digest not in self._done and (asked or alone):
             return ShapeAllowed(drift)
         return changed(drift)
+
+    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> EngineError:
+        """Return what to raise for a table that is called `now` on the source; `there`: of names on the target."""
+        return names_followed.verdict(self._run, self._database, table, now, there)
 
     def state_of(self, drift: Drift, final: int) -> TableState:
         """Return the table that a new partition is to the task from the source's transaction at `final` on."""

@@ -24,7 +24,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, TableState
 from ..row_sizes import is_too_large, refused_in_stream
-from ..slots import readers_of
+from ..slots import end_own_reader, readers_of
 from ..wording import say
 from . import bookmark
 from .apply import Applier
@@ -34,6 +34,7 @@ from .failures import as_they_are
 from .intake import Intake
 from .lag import SourceWatch, read_slot, require_slot
 from .listed import require_listed
+from .names_followed import TableRenamed, follow
 from .older import newer_form
 from .pipeline import Pipeline
 from .prepare import prepare_target, take_for_changes
@@ -113,7 +114,7 @@ class SyncSession:
 
     @property
     def rows_applied(self) -> int:
-        """Changes committed on the target by this session."""
+        """Changes that this session has brought to the target for good."""
         return self._applier.rows_applied
 
     @property
@@ -145,6 +146,10 @@ class SyncSession:
         except NotBinary:
             _text_only.add(self._stream.slot)
             raise
+        except TableRenamed as found:
+            self.abandon()
+            follow(self._run, self._database, found)
+            raise
         except EngineError as error:
             self._check()  # a session that was cut because the run must stop fails like any other
             self._place(error)
@@ -157,7 +162,8 @@ class SyncSession:
         if isinstance(error, ConflictError) and error.conflict:
             error.conflict = replace(error.conflict, database=self._database.source_name)
         if isinstance(error, SchemaChanged) and error.drift:
-            error.drift = replace(error.drift, database=self._database.source_name, lsn=self._applier.final)
+            lsn = error.drift.lsn or self._applier.final
+            error.drift = replace(error.drift, database=self._database.source_name, lsn=lsn)
 
     def _goal_reached(self, goal: int | None) -> bool:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
@@ -310,20 +316,11 @@ class SyncSession:
                 self._check()
                 _, pids = readers_of(ordinary, state.slot)
                 pid = pids[0] if pids else None
-                ours = pid is None or self._end_own_reader(ordinary, pid)
+                ours = pid is None or end_own_reader(ordinary, self._run.plan.key, pid)
                 if time.monotonic() > deadline:
                     raise slot_is_read(state.slot, pid, ours=ours) from error
                 self._run.ports.control.sleep(pause)
                 pause = min(pause * 2, 1.0)
-
-    def _end_own_reader(self, ordinary: Connection, pid: int) -> bool:
-        """End a reader that this task itself left behind, in this epoch or an older one; False for a stranger's."""
-        ended = ordinary.execute(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
-            " WHERE pid = %s AND application_name LIKE %s",
-            (pid, f"towpath:{self._run.plan.key}:%"),
-        )
-        return bool(ended.fetchall())
 
     def mark(self, oid: int, watermark: int) -> None:
         """Skip changes of a table that commit before another LSN. Only while nobody advances the session."""

@@ -37,6 +37,7 @@ _RELEASE = b"RELEASE SAVEPOINT towpath"
 
 class Transaction:
     """The one transaction at a time of an apply session. `durable`: everything before it is on the target for good.
+    `rows_applied` counts changes up to there: what a crash of the target takes away would be counted twice.
 
     `on_durable` hears of each advance, `on_commit` of the changes of each commit.
     """
@@ -57,7 +58,7 @@ class Transaction:
         self._defer = defer_constraints
         self._on_durable = on_durable
         self.durable = self.committed = self._sent = position
-        self.rows_applied = 0
+        self.rows_applied = self._rows = 0
         self.is_open = False
         self._durable_at = 0.0
 
@@ -129,8 +130,8 @@ class Transaction:
         if result.command_status != b"COMMIT":
             raise TargetError(say("The target rolled back a batch of changes instead of committing it."))
         self.committed = end
-        self.rows_applied += changes
+        self._rows += changes
         if durable:
-            self.durable = end
+            self.durable, self.rows_applied = end, self._rows
             self._durable_at = time.monotonic()
             self._on_durable(end)

@@ -11,6 +11,7 @@ from ..errors import EngineError, PlanError, SchemaChanged, SourceError, TargetE
 from ..indexes import build_table
 from ..lsn import before_page_header
 from ..outcome import DONE, Outcome, Run
+from ..partition_making import detach_former
 from ..plan import DatabasePlan
 from ..replication.single import TableSession
 from ..snapshot import Snapshot
@@ -70,6 +71,7 @@ def _make(run: Run, database: DatabasePlan, table: NewTable) -> EngineError | No
             try:
                 if change is not None:
                     change_parent(run, database, change)
+                detach_former(run, database, table)
                 make(run, database, tree)
             except (PlanError, SourceError, TargetError) as error:
                 if error.retryable:

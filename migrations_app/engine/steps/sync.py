@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -10,10 +11,11 @@ from dataclasses import replace
 from enum import IntEnum
 
 from ..draining import Limit
-from ..errors import Interrupted
+from ..errors import Interrupted, LeaseLost
 from ..outcome import CONTINUE, DONE, Outcome, Run
 from ..plan import DatabasePlan
-from ..ports import DatabaseState
+from ..ports import NEVER, DatabaseState
+from ..replication.names_followed import TableRenamed, follow
 from ..replication.polling import Poll
 from ..replication.session import SyncSession
 from ..replication.spooled import Turns, open_session
@@ -75,6 +77,7 @@ class _Slice:
         """Say whether the slice ends at the next commit of the source; once it is over it stays so."""
         control = self._run.ports.control
         wanted = control.complete_requested() or control.compare_requested() or control.recopy_requested()
+        wanted = wanted or control.pause_requested()
         if not wanted and not self._over and control.should_yield():
             self._over = time.monotonic() - (self._began or math.inf) >= self._enough_seconds()
         return wanted or self._over
@@ -115,9 +118,16 @@ class _Follower:
             marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
             self._poll = Poll(self._run, self._database, session.watch)
-            session.advance(stop=lambda: self._tick(session))
-            complete = self._run.ports.control.complete_requested()
-            self._state = self._poll.look(self._state, now=complete)
+            try:
+                self._follow_names(session)
+                session.advance(stop=lambda: self._tick(session))
+                self._look(session, now=self._run.ports.control.complete_requested())
+            except LeaseLost:
+                raise  # another worker counts
+            except BaseException:
+                with contextlib.suppress(Exception):  # what ended the sync is what is told
+                    self._save(session)
+                raise
             self._save(session)
 
     def _check(self) -> None:
@@ -131,9 +141,26 @@ class _Follower:
         if self._session is not None and time.monotonic() - self._saved_at >= _BLOCKED_SECONDS:
             self._save(self._session)
 
+    def _follow_names(self, session: SyncSession) -> None:
+        """Give tables their new names where that has been allowed: no place of the stream has to come for it."""
+        store, name = self._run.ports.store, self._database.source_name
+        leaves = [leave for leave in store.leaves(name) if leave.lsn == NEVER]
+        if leaves:
+            self._look(session, now=True)
+        for leave in leaves:  # nothing is to be renamed any more
+            store.leave_used(leave)
+
+    def _look(self, session: SyncSession, *, now: bool = False) -> None:
+        try:
+            self._state = self._poll.look(self._state, now=now)
+        except TableRenamed as found:
+            session.abandon()
+            follow(self._run, self._database, found)
+            raise
+
     def _tick(self, session: SyncSession) -> bool:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
-            self._state = self._poll.look(self._state)
+            self._look(session)
             self._save(session)
         self._slice.stands(self._database.source_name, self._standing(session))
         return self._slice.over() or self._turns.over(session)

@@ -335,6 +335,8 @@ class Command(BaseCommand):
         if options["choice"] is None:
             if not print_conflict(task, self.stdout):
                 self.stdout.write(f"{one_line(task.name)}: no changed table and no conflict stopped this task.")
+                if task.error_message:  # there may be something to do about it all the same
+                    self.stdout.write(f"  {one_line(task.error_message)}\n  {one_line(task.error_hint)}".rstrip())
             return 0
         self._say(CHOICES[options["choice"]](task_id=task.pk, actor=None))
         if task.foreground:

@@ -29,7 +29,7 @@ from .claims import (
     syncs,
 )
 from .dispatching import dispatch
-from .leaves import leave_used, leaves
+from .leaves import leave_used, leaves, renamed
 from .new_tables import added, additions, new_tables_found, not_added, undecided
 from .outrun import outrun
 from .permissions import permission_used, permissions
@@ -76,6 +76,7 @@ __all__ = [
     "recopies_done",
     "release",
     "release_check",
+    "renamed",
     "renew",
     "say_checking",
     "set_ready",
