@@ -77,7 +77,7 @@ class _Refusals:
     def of_checks(self, one: Difference) -> list[RefusedCheck]:
         """Return what the target refused of a check, or of the checks of a domain, when it was to come back."""
         thing = one.thing
-        if thing.kind == "domain" and one.part not in ("owner", "comment", "privileges"):
+        if thing.kind == "domain" and one.part not in ("owner", "comment", "privileges", "rights taken"):
             return [said for key, said in self.checks.items() if key[:3] == ("DOMAIN", thing.schema, thing.name)]
         at = ("TABLE", thing.schema, thing.table, thing.name)
         unfit = one.what.startswith(("missing", "not validated"))
@@ -199,8 +199,8 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
 def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
     """Return what stands on the target only after Complete."""
     if not run.plan.incremental:
-        return frozenset({"event trigger"})
-    later = ACCESS | {"privileges"}
+        return frozenset({"event trigger", "rights taken"})
+    later = ACCESS | {"privileges", "rights taken"}
     return later if run.ports.store.database(database.source_name).replica_role else later | ACTIVE
 
 
@@ -270,7 +270,7 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
         entry = comment_entry(refusals.archive, thing, entry)
     missing = not one.part and one.what.startswith("missing")
     statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
-    words = refusals.words_on_grants(entry) if one.part == "privileges" else NOTHING
+    words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
     if one.part == "option names":
