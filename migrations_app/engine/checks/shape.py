@@ -60,7 +60,7 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
         )
         return passed(kept)
     hint = say(
-        "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards, as "
+        "REPLICA IDENTITY FULL is set there during the migration and put back afterwards, as "
         "for tables without a key; updates and deletes there are slower to follow."
     )
     found = say(
