@@ -159,7 +159,13 @@ def _sequence(thing: Thing, one: Difference) -> str:
     sequence = f"ALTER SEQUENCE {qualified(thing.schema, thing.name)}"
     if one.part == "cycle":
         return f"{sequence} {'CYCLE' if one.source else 'NO CYCLE'};"
-    return f"{sequence} {_COUNTING[one.part]} {int(one.source)};" if one.part in _COUNTING else ""
+    if one.part == "type":
+        return f"{sequence} AS {one.source};"
+    if one.part not in _COUNTING:
+        return ""
+    # The limits of one type may be none of another.
+    kind = f"AS {thing.values['type']} " if one.part in ("minimum", "maximum") and "type" in thing.values else ""
+    return f"{sequence} {kind}{_COUNTING[one.part]} {int(one.source)};"
 
 
 def _grants(thing: Thing, missing: Iterable[Grant], more: Iterable[Grant]) -> str:

@@ -199,7 +199,7 @@ def test_the_statements_of_the_notes_mend_everything(
         " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
         " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC;"
         " COMMENT ON TRIGGER before_row ON t IS 'other';"
-        " ALTER SEQUENCE s INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
+        " ALTER SEQUENCE s AS int INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
     )
     assert len(notes) >= 12
     with target_cluster.connect(target_db) as connection:
