@@ -33,7 +33,7 @@ from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
 from .refused_checks import CheckKey, RefusedCheck, refused_checks
 from .secret_options import shown_sql
-from .target_objects import some
+from .target_objects import creates, existing, identity, some
 from .toc import Entry
 from .user_mappings import mapping_of, mapping_words
 from .wording import NOTHING, Sentence, count, say, together, verbatim
@@ -141,6 +141,7 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
                 reading = beside.submit(_read_source, run, database, source)
                 there = read_things(target, run.ports.control.check)
             compared = compare_things(reading.result(), there, scope, printed_by(printing))
+            compared = _with_members(target, there, compared, refusals)
     except psycopg.Error as error:
         raise _unreadable(run, database, side, error) from error
     compared = replace(compared, differences=tuple(_on_target(one, database) for one in compared.differences))
@@ -148,6 +149,27 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
     return notes
+
+
+def _with_members(target: Connection, there: Things, compared: Compared, refusals: _Refusals) -> Compared:
+    """Tell what is not missing, but a part of an extension of the target, where it stands alone on the source."""
+
+    def place(thing: Thing) -> tuple[int, str, str]:
+        return (thing.class_oid, thing.schema, thing.name.partition("(")[0].partition(" using ")[0])
+
+    missing = [one for one in compared.differences if not one.part and one.what == say("missing on the target")]
+    entries = {id(one): refusals.entry(one.thing) for one in missing if not one.thing.table}
+    if not any(entries.values()):
+        return compared
+    standing, known = existing(target), {place(thing) for thing in there.by_identity.values()}
+
+    def told(one: Difference) -> Difference:
+        entry = entries.get(id(one))
+        if entry is None or place(one.thing) in known or not creates(entry) or identity(entry) not in standing:
+            return one
+        return replace(one, what=say("a part of an extension on the target, which is used as it is"))
+
+    return replace(compared, differences=tuple(told(one) for one in compared.differences))
 
 
 def _read_source(run: Run, database: DatabasePlan, source: Connection) -> Things:

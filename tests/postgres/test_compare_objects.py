@@ -190,6 +190,15 @@ def test_a_foreign_key_whose_triggers_are_off_on_one_side_is_told(look: Look) ->
     assert found["constraint t_parent_fkey on public.t"] == "triggers off: none on the source, public.t on the target"
 
 
+def test_what_an_extension_of_the_target_has_is_not_told_as_missing(look: Look) -> None:
+    (note,) = look("ALTER EXTENSION plpgsql ADD FUNCTION nothing()")
+    assert (note.title, note.what) == (
+        "function public.nothing()",
+        "a part of an extension on the target, which is used as it is",
+    )
+    assert note.statement == ""
+
+
 def test_the_statements_of_the_notes_mend_everything(
     look: Look, plan: Plan, target_cluster: Cluster, target_db: str
 ) -> None:
