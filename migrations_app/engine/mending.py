@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from .archive import Archive
 from .comparing.structure import Difference, Grant, may_be_secret
 from .comparing.things import Thing
+from .grants import in_order
 from .names import literal, qualified, quote
 from .owners import owner_text
 from .toc import Entry
@@ -59,12 +60,14 @@ def mending_statement(one: Difference) -> str:
     A thing that is the database, or belongs to it as a whole, must know how that is called on the target.
     """
     thing = one.thing
-    if thing.kind == "database" and one.part != "privileges":
+    if thing.kind == "database" and one.part not in ("privileges", "rights taken"):
         return _database(one)
     if thing.kind in _OF_DATABASE:
         return _OF_DATABASE[thing.kind](thing)
     if one.part == "privileges":
         return _grants(thing, one.source or (), one.target or ())
+    if one.part == "rights taken":
+        return _own_rights(thing, one.source or (), one.target or ())
     if one.part == "option names":
         role, _, server = thing.name.rpartition(" on ")
         added = ", ".join(f"ADD {quote(name)} '…'" for name in one.source)
@@ -156,10 +159,42 @@ def _sequence(thing: Thing, one: Difference) -> str:
     sequence = f"ALTER SEQUENCE {qualified(thing.schema, thing.name)}"
     if one.part == "cycle":
         return f"{sequence} {'CYCLE' if one.source else 'NO CYCLE'};"
-    return f"{sequence} {_COUNTING[one.part]} {int(one.source)};" if one.part in _COUNTING else ""
+    if one.part == "type":
+        return f"{sequence} AS {one.source};"
+    if one.part not in _COUNTING:
+        return ""
+    # The limits of one type may be none of another.
+    kind = f"AS {thing.values['type']} " if one.part in ("minimum", "maximum") and "type" in thing.values else ""
+    return f"{sequence} {kind}{_COUNTING[one.part]} {int(one.source)};"
 
 
 def _grants(thing: Thing, missing: Iterable[Grant], more: Iterable[Grant]) -> str:
+    if not (on := _granted_on(thing)):
+        return ""
+    statements = []
+    for grantee, privilege, grantable, grantor in in_order(missing):
+        option = " WITH GRANT OPTION" if grantable else ""
+        statements.append(_as(grantor, f"GRANT {privilege}{on} TO {_role(grantee)}{option};"))
+    for grantee, privilege, _grantable, grantor in in_order(more)[::-1]:
+        statements.append(_as(grantor, f"REVOKE {privilege}{on} FROM {_role(grantee)};"))
+    return "\n".join(statements)
+
+
+def _own_rights(thing: Thing, kept: Iterable[str], gone: Iterable[str]) -> str:
+    """Return what takes rights from the owner as he has done it on the source, or gives them back."""
+    on, owner = _granted_on(thing), quote(str(thing.values.get("owner", "")))
+    taken = [f"REVOKE {privilege}{on} FROM {owner};" for privilege in kept]
+    return "\n".join([*taken, *(f"GRANT {privilege}{on} TO {owner};" for privilege in gone)]) if on else ""
+
+
+def _as(grantor: str, statement: str) -> str:
+    if not grantor:
+        return statement
+    return f"SET SESSION AUTHORIZATION {quote(grantor)};\n{statement}\nRESET SESSION AUTHORIZATION;"
+
+
+def _granted_on(thing: Thing) -> str:
+    """Return how a grant names what it is about; '' for what this is not known of."""
     kind = _GRANTED.get(thing.kind)
     if kind is None:
         return ""
@@ -174,14 +209,7 @@ def _grants(thing: Thing, missing: Iterable[Grant], more: Iterable[Grant]) -> st
     else:
         name = qualified(thing.schema, thing.name) if thing.schema else quote(thing.name)
     columns = f" ({quote(thing.name)})" if thing.kind == "column" else ""
-    statements = []
-    for grantee, privilege, grantable in missing:
-        option = " WITH GRANT OPTION" if grantable else ""
-        statements.append(f"GRANT {privilege}{columns} ON {kind} {name} TO {_role(grantee)}{option};")
-    statements += [
-        f"REVOKE {privilege}{columns} ON {kind} {name} FROM {_role(grantee)};" for grantee, privilege, _ in more
-    ]
-    return "\n".join(statements)
+    return f"{columns} ON {kind} {name}"
 
 
 def _role(name: str) -> str:

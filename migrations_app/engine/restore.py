@@ -343,7 +343,7 @@ def set_owners(run: Run, connection: Connection, entries: list[Entry]) -> None:
             "warning",
             "SCHEMA-OWNER",
             say(
-                "{number} belong to {me} on the target: {why}.",
+                "On the target, {me} owns {number}: {why}.",
                 number=count(number, "{number} object", "{number} objects"),
                 me=me,
                 why=why,

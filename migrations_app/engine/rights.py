@@ -20,11 +20,23 @@ from .toc import Entry
 from .wording import count, say
 
 _PUBLIC_CLOSED_SINCE = 150000
-# Only a superuser may grant in somebody else's name; without that the same right is granted in the owner's.
 _GRANTOR = b"SET SESSION AUTHORIZATION "
-_TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True)
+# As any other role whose name it may take, a superuser grants in somebody else's name. Where that is not possible the
+# same right is granted in the owner's.
+_NAMING_THEM = (_GRANTOR, b"RESET ")
+_NAMING = re.compile(rb"^(RE)?SET SESSION AUTHORIZATION\b")
 # A quoted name or literal is one piece, so a semicolon inside it does not end the statement.
 _PIECES = re.compile(rb"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;?""")
+
+
+def _in_their_name(entry: Entry) -> bytes:
+    """Return the grants of an entry, those of others than the owner by SET ROLE, for which no superuser is needed."""
+    if _GRANTOR.rstrip() not in entry.definition:
+        return entry.definition
+    return b"\n".join(_NAMING.sub(rb"\1SET ROLE", text) for text in statements(entry.definition))
+
+
+_TOLERANT = Manner(is_fatal=lambda entry: False, repeatable=True, text=_in_their_name)
 
 
 def restore_rights(
@@ -39,22 +51,56 @@ def restore_rights(
     _close_public(run, database, connection, archive)
     entries = [one for one in archive.of_type("DEFAULT ACL", "ACL") if theirs.isdisjoint(one.depends_on)]
     plain = connection.info.parameter_status("is_superuser") != "on"
-    _run_grants(run, database, connection, [one for one in entries if not (plain and _takes_from_owner(one))])
+    held = [one for one in entries if plain and _takes_from_owner(one)]
+    # What others have by these is there at once: they may have passed it on. What is refused is told at the end.
+    run_entries(run, connection, held, replace(_TOLERANT, text=_without_taking))
+    later = {one.dump_id for one in held}
+    _run_grants(run, database, connection, [one for one in entries if one.dump_id not in later])
 
 
 def restore_own_rights(
     run: Run, database: DatabasePlan, connection: Connection, archive: Archive, theirs: set[int]
 ) -> None:
     """Run what `restore_rights` left to the end. Otherwise the same."""
-    entries = [one for one in archive.of_type("ACL") if theirs.isdisjoint(one.depends_on) and _takes_from_owner(one)]
-    _run_grants(run, database, connection, entries)
+    _run_grants(run, database, connection, _of_owners(archive, theirs))
+
+
+def give_back_own_rights(run: Run, connection: Connection, archive: Archive, theirs: set[int]) -> None:
+    """Let owners have what `restore_own_rights` took from them, until it is done again. Idempotent.
+
+    What the target refuses was refused when it was to be taken, and told then.
+    """
+    run_entries(run, connection, _of_owners(archive, theirs), replace(_TOLERANT, text=_given_back))
+
+
+def _of_owners(archive: Archive, theirs: set[int]) -> list[Entry]:
+    return [one for one in archive.of_type("ACL") if theirs.isdisjoint(one.depends_on) and _takes_from_owner(one)]
+
+
+def _given_back(entry: Entry) -> bytes:
+    ends = _from_owner(entry)
+    taken = [text for text in statements(entry.definition) if text.startswith(b"REVOKE ") and text.endswith(ends)]
+    owner = quote(entry.owner).encode()
+    return b"\n".join(
+        b"GRANT " + text.removeprefix(b"REVOKE ").rpartition(b" FROM ")[0] + b" TO " + owner + b";" for text in taken
+    )
+
+
+def _without_taking(entry: Entry) -> bytes:
+    ends = _from_owner(entry)
+    kept = [one for one in statements(entry.definition) if not (one.startswith(b"REVOKE ") and one.endswith(ends))]
+    return _in_their_name(replace(entry, definition=b"\n".join(kept)))
 
 
 def _takes_from_owner(entry: Entry) -> bool:
-    ends = tuple(b" FROM " + name + b";" for name in (entry.owner.encode(), quote(entry.owner).encode()))
+    ends = _from_owner(entry)
     return entry.type == "ACL" and any(
-        text.strip().startswith(b"REVOKE ") and text.strip().endswith(ends) for text in statements(entry.definition)
+        text.startswith(b"REVOKE ") and text.endswith(ends) for text in statements(entry.definition)
     )
+
+
+def _from_owner(entry: Entry) -> tuple[bytes, ...]:
+    return tuple(b" FROM " + name + b";" for name in (entry.owner.encode(), quote(entry.owner).encode()))
 
 
 def _run_grants(run: Run, database: DatabasePlan, connection: Connection, entries: list[Entry]) -> None:
@@ -62,7 +108,10 @@ def _run_grants(run: Run, database: DatabasePlan, connection: Connection, entrie
     for failure in run_entries(run, connection, entries, _TOLERANT):
         texts = list(statements(failure.entry.definition))
         found = [failure] if len(texts) == 1 else run_statements(run, connection, failure.entry, texts)
-        refused += [one for one in found if not one.entry.definition.startswith(_GRANTOR)]
+        found = [one for one in found if not one.entry.definition.startswith(_NAMING_THEM)]
+        if _GRANTOR in failure.entry.definition:
+            found = run_statements(run, connection, failure.entry, [one.entry.definition for one in found])
+        refused += found
     if refused:
         run.ports.store.save_entries(*_states(database, refused))
         run.ports.store.event(

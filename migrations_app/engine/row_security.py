@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from .archive import archive_of_all
 from .connect import Connection
+from .large_object_rights import carry_own_rights
+from .large_objects import selected
+from .names import qualified
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .restore import Manner, remember, run_entries
-from .rights import restore_own_rights
+from .rights import give_back_own_rights, restore_own_rights
 from .silencing import quiet_events
 from .target_objects import kept
+from .toc import Entry
 from .unmoved import TableName
 
 _BINDING = (
@@ -29,6 +33,7 @@ def binding(connection: Connection) -> set[TableName]:
 
 def restore_binding(run: Run, database: DatabasePlan) -> None:
     """Do what was held back: see `binding` and `restore_rights`. Idempotent; a refusal is listed in an event."""
+    _of_large_objects(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         if connection.info.parameter_status("is_superuser") == "on":
             return
@@ -39,3 +44,39 @@ def restore_binding(run: Run, database: DatabasePlan) -> None:
         remember(run, database, run_entries(run, connection, wanted, manner))
         theirs = kept(run, database.target_name, connection, archive.entries)
         restore_own_rights(run, database, connection, archive, theirs)
+
+
+def release_binding(run: Run, database: DatabasePlan) -> None:
+    """Undo what `restore_binding` did in a run that was killed before its end: this one works in the same tables.
+
+    What was on the target before the task stays as it is. Idempotent, and nothing where nothing binds.
+    """
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        if connection.info.parameter_status("is_superuser") == "on":
+            return
+        quiet_events(connection)
+        archive, held = archive_of_all(run, database), binding(connection)
+        theirs = kept(run, database.target_name, connection, archive.entries)
+        bound = [
+            entry
+            for entry in archive.of_type("ROW SECURITY")
+            if (entry.schema, entry.tag) in held and theirs.isdisjoint(entry.depends_on)
+        ]
+        manner = Manner(is_fatal=lambda entry: False, text=_switched_off, repeatable=True)
+        run_entries(run, connection, bound, manner)
+        give_back_own_rights(run, connection, archive, theirs)
+    _of_large_objects(run, database, back=True)
+
+
+def _switched_off(entry: Entry) -> bytes:
+    return b"ALTER TABLE " + qualified(entry.schema, entry.tag).encode() + b" DISABLE ROW LEVEL SECURITY;"
+
+
+def _of_large_objects(run: Run, database: DatabasePlan, *, back: bool = False) -> None:
+    if not selected(run, database):
+        return
+    with (
+        run.sessions.session(Side.SOURCE, database.source_name) as source,
+        run.sessions.session(Side.TARGET, database.target_name) as target,
+    ):
+        carry_own_rights(source, target, run.ports.control.check, back=back)

@@ -33,7 +33,7 @@ from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
 from .refused_checks import CheckKey, RefusedCheck, refused_checks
 from .secret_options import shown_sql
-from .target_objects import some
+from .target_objects import creates, existing, identity, some
 from .toc import Entry
 from .user_mappings import mapping_of, mapping_words
 from .wording import NOTHING, Sentence, count, say, together, verbatim
@@ -77,7 +77,7 @@ class _Refusals:
     def of_checks(self, one: Difference) -> list[RefusedCheck]:
         """Return what the target refused of a check, or of the checks of a domain, when it was to come back."""
         thing = one.thing
-        if thing.kind == "domain" and one.part not in ("owner", "comment", "privileges"):
+        if thing.kind == "domain" and one.part not in ("owner", "comment", "privileges", "rights taken"):
             return [said for key, said in self.checks.items() if key[:3] == ("DOMAIN", thing.schema, thing.name)]
         at = ("TABLE", thing.schema, thing.table, thing.name)
         unfit = one.what.startswith(("missing", "not validated"))
@@ -141,6 +141,7 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
                 reading = beside.submit(_read_source, run, database, source)
                 there = read_things(target, run.ports.control.check)
             compared = compare_things(reading.result(), there, scope, printed_by(printing))
+            compared = _with_members(target, there, compared, refusals)
     except psycopg.Error as error:
         raise _unreadable(run, database, side, error) from error
     compared = replace(compared, differences=tuple(_on_target(one, database) for one in compared.differences))
@@ -148,6 +149,27 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
     run.ports.store.save_notes(database.source_name, compared.count, notes)
     _tell(run, database, compared, notes, final=final)
     return notes
+
+
+def _with_members(target: Connection, there: Things, compared: Compared, refusals: _Refusals) -> Compared:
+    """Tell what is not missing, but a part of an extension of the target, where it stands alone on the source."""
+
+    def place(thing: Thing) -> tuple[int, str, str]:
+        return (thing.class_oid, thing.schema, thing.name.partition("(")[0].partition(" using ")[0])
+
+    missing = [one for one in compared.differences if not one.part and one.what == say("missing on the target")]
+    entries = {id(one): refusals.entry(one.thing) for one in missing if not one.thing.table}
+    if not any(entries.values()):
+        return compared
+    standing, known = existing(target), {place(thing) for thing in there.by_identity.values()}
+
+    def told(one: Difference) -> Difference:
+        entry = entries.get(id(one))
+        if entry is None or place(one.thing) in known or not creates(entry) or identity(entry) not in standing:
+            return one
+        return replace(one, what=say("a part of an extension on the target, which is used as it is"))
+
+    return replace(compared, differences=tuple(told(one) for one in compared.differences))
 
 
 def _read_source(run: Run, database: DatabasePlan, source: Connection) -> Things:
@@ -199,8 +221,8 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
 def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
     """Return what stands on the target only after Complete."""
     if not run.plan.incremental:
-        return frozenset({"event trigger"})
-    later = ACCESS | {"privileges"}
+        return frozenset({"event trigger", "rights taken"})
+    later = ACCESS | {"privileges", "rights taken"}
     return later if run.ports.store.database(database.source_name).replica_role else later | ACTIVE
 
 
@@ -270,7 +292,7 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
         entry = comment_entry(refusals.archive, thing, entry)
     missing = not one.part and one.what.startswith("missing")
     statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
-    words = refusals.words_on_grants(entry) if one.part == "privileges" else NOTHING
+    words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)
     if one.part == "option names":

@@ -283,6 +283,7 @@ _NOUNS = {
         say("structure"),
         say("definition"),
         say("privileges"),
+        say("rights taken"),
         say("comment"),
         say("default"),
         say("not null"),

@@ -321,7 +321,7 @@ def _two_without_a_key() -> dict[str, Any]:
             names=listing(["app.log", "app.audit"]),
         ),
         "hint": say(
-            "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. Updates and"
+            "REPLICA IDENTITY FULL is set there during the migration and put back afterwards. Updates and"
             " deletes there write more WAL and are slower to follow; a primary key avoids that."
         ),
         "sql": 'ALTER TABLE "app"."log" REPLICA IDENTITY FULL;\nALTER TABLE "app"."audit" REPLICA IDENTITY FULL;',

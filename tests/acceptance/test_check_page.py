@@ -68,7 +68,7 @@ def _checked() -> MigrationTask:
             title="Tables have keys",
             database=database,
             found="2 tables without a key: app.log, app.audit." if status == "warning" else "Every table has a key.",
-            hint="REPLICA IDENTITY FULL is set for them during the migration and put back afterwards."
+            hint="REPLICA IDENTITY FULL is set there during the migration and put back afterwards."
             if status == "warning"
             else "",
             sql='ALTER TABLE "app"."log" REPLICA IDENTITY FULL;\nALTER TABLE "app"."audit" REPLICA IDENTITY FULL;'

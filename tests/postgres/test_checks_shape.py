@@ -82,28 +82,6 @@ def test_names_that_differ_in_case_or_hold_control_characters_are_a_warning(shop
     assert check(only(task, "thing", "other"), "odd-names").status == "passed"
 
 
-_USES = {
-    "generated column": "CREATE TABLE t (i int, j int GENERATED ALWAYS AS (f(i)) STORED)",
-    "check": "CREATE TABLE t (i int CHECK (f(i) > 0))",
-    "index": "CREATE TABLE t (i int); CREATE INDEX ON t (f(i))",
-}
-
-
-@pytest.mark.parametrize("use", _USES.values(), ids=_USES)
-def test_a_function_without_a_search_path_in_a_definition_is_a_warning_until_it_has_one(
-    use: str, shop: Connection, task: Plan
-) -> None:
-    shop.execute("CREATE TABLE plain (i int, j int GENERATED ALWAYS AS (i * 2) STORED)")
-    assert "1 generated column" in check(task, "called-functions").found
-    shop.execute("CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN i; END'")
-    shop.execute(use.encode())
-    result = check(task, "called-functions")
-    assert result.status == "warning"
-    assert "public.f(integer)" in result.found
-    shop.execute(result.sql)
-    assert check(task, "called-functions").status == "passed"
-
-
 def test_a_child_without_its_parent_fails_and_a_parent_without_its_child_is_a_warning(
     shop: Connection, task: Plan
 ) -> None:

@@ -190,6 +190,15 @@ def test_a_foreign_key_whose_triggers_are_off_on_one_side_is_told(look: Look) ->
     assert found["constraint t_parent_fkey on public.t"] == "triggers off: none on the source, public.t on the target"
 
 
+def test_what_an_extension_of_the_target_has_is_not_told_as_missing(look: Look) -> None:
+    (note,) = look("ALTER EXTENSION plpgsql ADD FUNCTION nothing()")
+    assert (note.title, note.what) == (
+        "function public.nothing()",
+        "a part of an extension on the target, which is used as it is",
+    )
+    assert note.statement == ""
+
+
 def test_the_statements_of_the_notes_mend_everything(
     look: Look, plan: Plan, target_cluster: Cluster, target_db: str
 ) -> None:
@@ -199,7 +208,7 @@ def test_the_statements_of_the_notes_mend_everything(
         " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
         " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC;"
         " COMMENT ON TRIGGER before_row ON t IS 'other';"
-        " ALTER SEQUENCE s INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
+        " ALTER SEQUENCE s AS int INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
     )
     assert len(notes) >= 12
     with target_cluster.connect(target_db) as connection:

@@ -10,6 +10,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan
+from migrations_app.engine.states import StepName, steps_for
 from tests.fakes import fake_ports
 from tests.postgres.compare_kit import plan_for, run_steps, server
 
@@ -25,6 +26,12 @@ STATES = (
     " (SELECT string_agg(obj_description(oid), '') FROM pg_policy WHERE polrelid = c.oid),"
     " EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)"
     " FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+)
+# Since 17 an owner may also MAINTAIN, which an older source cannot take from him.
+RIGHTS = (
+    "SELECT c.relname::text, a.grantee <> 0, a.privilege_type FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a"
+    " WHERE c.relname IN ('shut', 'half', 's') AND a.privilege_type <> 'MAINTAIN' AND c.relowner = %s::regrole"
+    " ORDER BY 1, 2, 3"
 )
 
 
@@ -81,3 +88,30 @@ def test_rights_that_owners_took_from_themselves_do_not_stop_an_ordinary_account
             "{=r/" + owner + "}",
         )
         assert there.execute("SELECT last_value FROM s").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_complete_that_is_killed_at_its_end_goes_on_under_what_binds_the_account(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    (database,) = plan.databases
+    owner, task = plan.target.user, replace(plan, incremental=incremental)
+    with source_cluster.connect(database.source_name) as here:
+        here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
+        here.execute(f"CREATE TABLE shut (id int PRIMARY KEY, t text); ALTER TABLE shut OWNER TO {owner}".encode())
+        here.execute(f"INSERT INTO shut VALUES (1); CREATE TABLE half (LIKE shut); ALTER TABLE half OWNER TO {owner}")
+        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s FROM {owner}".encode())
+        here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
+        try:
+            ports = fake_ports()
+            steps = [one for one in steps_for(incremental=incremental) if one is not StepName.CLEANUP]
+            run_steps(task, ports, *steps)
+            store = run_steps(replace(task, epoch=2), ports, StepName.COMPLETE, StepName.CLEANUP)
+            wanted = here.execute(RIGHTS.encode(), (owner,)).fetchall()
+        finally:
+            here.execute(f"REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}".encode())
+    assert all(one.equal for one in store.comparisons)
+    with target_cluster.connect(database.target_name) as there:
+        assert there.execute(RIGHTS.encode(), (owner,)).fetchall() == wanted
+        forced = [row[:3] for row in there.execute(STATES.encode()).fetchall() if row[2]]
+    assert forced == [("for ced", True, True), ("ready", False, True)]

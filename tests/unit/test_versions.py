@@ -17,6 +17,7 @@ from migrations_app.engine.sql import query, version_number
 SQL = resources.files(sql)
 FILES = sorted(file.name.removesuffix(".sql") for file in SQL.iterdir() if file.name.endswith(".sql"))
 HEAD = re.compile(r":versions (\d[\d.]*)(?: to (\d[\d.]*)|(\+))?")
+HOLDING = re.compile(r"SELECT t\.typbasetype AS part.*?\) w ON w\.part = h\.type", re.DOTALL)
 SOURCES = (90305, 90413, 90503, 90624, 100023, 110022, 160014, 180004)
 
 
@@ -56,6 +57,15 @@ def test_every_query_is_given_in_the_form_for_the_version(version: int) -> None:
         first, end = versions_of(texts[query(name, version)])
 
         assert first <= version < end, name
+
+
+def test_the_types_that_hold_a_type_are_found_by_one_text() -> None:
+    """Each file can be pasted into psql, so what several need stands in each of them, and the same in all."""
+    texts = {name: SQL.joinpath(f"{name}.sql").read_text() for name in FILES}
+    found = {name: HOLDING.findall(text) for name, text in texts.items() if "AS whole FROM pg_catalog.pg_type" in text}
+    assert found.keys() == {"check_enum_hash", "check_enum_types", "check_moved_fields"}
+    assert len({text for one in found.values() for text in one}) == 1
+    assert all(len(one) == 1 for one in found.values())
 
 
 def test_a_query_that_depends_on_the_version_is_not_given_without_one() -> None:

@@ -23,6 +23,7 @@ from . import (  # noqa: F401
     shown,
     source_care,
     structure,
+    superusers,
     sync,
     sync_now,
     sync_tables,

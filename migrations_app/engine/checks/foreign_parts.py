@@ -6,7 +6,7 @@ from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import OWN_WAYS
-from ..wording import NOTHING, Sentence, count, listing, noun, say, together
+from ..wording import Sentence, count, listing, say, together
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
@@ -236,44 +236,6 @@ def languages(context: Context, database: DatabasePlan) -> Finding:
             ),
         )
     return passed(say("The target knows {names}.", names=listing(str(row[0]) for row in rows)))
-
-
-@item(
-    "superuser-objects",
-    "Objects that need a superuser or a library",
-    Group.TARGET,
-    "C functions, low-level casts, text search parsers, operator classes and the like need a superuser of the target.",
-    per_database=True,
-)
-def superuser_objects(context: Context, database: DatabasePlan) -> Finding:
-    """List such objects of the source database that no extension brings."""
-    rows = context.source(database.source_name).execute(query("check_superuser_objects")).fetchall()
-    if not rows:
-        return passed(say("No object needs a superuser or a library of the target."))
-    libraries = sorted({str(library) for _kind, _name, library in rows if library})
-    superuser = context.is_superuser(Side.TARGET)
-    if superuser and not libraries:
-        return passed(
-            say(
-                "The target account may create {number} that only superusers can create.",
-                number=count(len(rows), "{number} object", "{number} objects"),
-            )
-        )
-    words = say(" They need the library {names} on the target.", names=listing(libraries)) if libraries else NOTHING
-    return warning(
-        say(
-            "{number} that only a superuser can create: {names}.",
-            number=count(len(rows), "{number} object", "{number} objects"),
-            names=listing(say("{kind} {name}", kind=noun(kind), name=name) for kind, name, _library in rows),
-        )
-        + words,
-        say("What the target refuses is listed in the report, with everything that depends on it.")
-        + (
-            say(" Install the libraries there first.")
-            if superuser
-            else say(" Let a superuser create it there before the start.")
-        ),
-    )
 
 
 @item(

@@ -15,6 +15,7 @@ from ..names import qualified
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..wording import NOTHING, Sentence, count, listing, pair, say
+from .bodies import Body, same_everywhere
 from .context import Context
 from .layout import other_layouts
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -60,7 +61,7 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
         )
         return passed(kept)
     hint = say(
-        "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards, as "
+        "REPLICA IDENTITY FULL is set there during the migration and put back afterwards, as "
         "for tables without a key; updates and deletes there are slower to follow."
     )
     found = say(
@@ -161,8 +162,10 @@ def odd_names(context: Context, database: DatabasePlan) -> Finding:
 def called_functions(context: Context, database: DatabasePlan) -> Finding:
     """List functions without a search_path of their own that definitions of selected tables call."""
     chosen = chosen_tables(context, database)
-    rows = context.source(database.source_name).execute(query("check_called_functions")).fetchall()
-    found = {str(name): str(statement) for oid, name, statement in rows if oid in chosen}
+    source = context.source(database.source_name)
+    rows = [row for row in source.execute(query("check_called_functions")).fetchall() if row[0] in chosen]
+    harmless = same_everywhere(source, {Body.of(*row[1:]) for row in rows})
+    found = {str(name): str(statement) for _oid, name, statement, *_body in rows if str(name) not in harmless}
     generated = sum(1 for table in chosen.values() for column in table.columns if column.generated)
     if found:
         return warning(

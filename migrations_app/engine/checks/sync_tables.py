@@ -146,7 +146,7 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
             names=_names(bare),
         ),
         say(
-            "REPLICA IDENTITY FULL is set for them during the migration and put back afterwards. "
+            "REPLICA IDENTITY FULL is set there during the migration and put back afterwards. "
             "Updates and deletes there write more WAL and are slower to follow; a primary key avoids "
             "that."
         ),

@@ -28,7 +28,7 @@ _NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
 _AS_WRITTEN = frozenset(
     {
         *("body", "library", "labels", "label", "comment", "comments on constraints"),
-        *("owner", "privileges", "options", "settings", "setting", "role", "value"),
+        *("owner", "privileges", "rights taken", "options", "settings", "setting", "role", "value"),
     }
 )
 _NOT_CARRIED = {
@@ -57,8 +57,8 @@ _NAMES_COLLATION = 'pg_catalog."C"'
 """What columns of views have when they are made of texts that were names."""
 _PUBLIC_CLOSED_SINCE = 150000
 
-Grant = tuple[str, str, bool]
-"""(grantee, '' = PUBLIC; privilege; with grant option)."""
+Grant = tuple[str, str, bool, str]
+"""(grantee, '' = PUBLIC; privilege; with grant option; grantor, '' = the owner)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +281,9 @@ def _judge_part(
     if part == "privileges":
         yield from _judge_grants(thing, here or [], there or [], source, target)
         return
+    if part == "rights taken":
+        yield from _judge_taken(thing, here, there, source, target)
+        return
     if part == "filled" and (not here or scope.selection.mode(scope.database, thing.schema, thing.table) != "data"):
         return
     if _comes_with_version(thing, part, here, there, source, target):
@@ -363,13 +366,30 @@ def _judge_grants(thing: Thing, here: Any, there: Any, source: Things, target: T
             )
 
 
+def _judge_taken(thing: Thing, here: Any, there: Any, source: Things, target: Things) -> Iterator[Difference]:
+    """Tell how the rights differ that an owner has taken from himself."""
+    wanted, standing = _listed(here), _listed(there)
+    if source.version < _MAINTAIN_SINCE <= target.version:
+        standing -= {"MAINTAIN"}  # the source does not know whether he would have kept it
+    kept, gone = sorted(wanted - standing), sorted(standing - wanted)
+    if kept:
+        what = say(
+            "the owner has taken from himself on the source, and has on the target: {names}", names=", ".join(kept)
+        )
+        yield Difference(thing=thing, part="rights taken", what=what, source=tuple(kept))
+    if gone:
+        what = say("the owner has on the source, and lacks on the target: {names}", names=", ".join(gone))
+        yield Difference(thing=thing, part="rights taken", what=what, target=tuple(gone))
+
+
 def _grant(item: Any) -> Grant:
-    return (str(item[0]), str(item[1]), bool(item[2]))
+    return (str(item[0]), str(item[1]), bool(item[2]), str(item[3]))
 
 
 def _words(grant: Grant) -> str:
-    grantee, privilege, grantable = grant
-    return f"{privilege} to {quote(grantee) if grantee else 'PUBLIC'}{' with grant option' if grantable else ''}"
+    grantee, privilege, grantable, grantor = grant
+    to = f"{privilege} to {quote(grantee) if grantee else 'PUBLIC'}{' with grant option' if grantable else ''}"
+    return f"{to} by {quote(grantor)}" if grantor else to
 
 
 def _shown(value: Any) -> Sentence:

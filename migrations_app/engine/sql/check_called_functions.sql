@@ -1,5 +1,5 @@
 -- Functions that a table's own definition calls (generated columns, checks, index expressions) and that look names up by
--- the caller's search_path: table oid, function, statement that pins the path.
+-- the caller's search_path, or may do so: table oid, function, statement that pins the path, language, body, names of arguments.
 -- :parameters none   :versions 9.3+   (bodies in the catalog exist since 14: read through row_to_json)
 WITH uses AS (
   SELECT d.adrelid AS tab, p.refobjid AS fn
@@ -20,7 +20,8 @@ WITH uses AS (
 )
 SELECT u.tab::bigint, f.oid::pg_catalog.regprocedure::text,
        'ALTER FUNCTION ' || f.oid::pg_catalog.regprocedure::text || ' SET search_path = '
-         || pg_catalog.quote_ident(n.nspname) || ', pg_catalog;'
+         || pg_catalog.quote_ident(n.nspname) || ', pg_catalog;',
+       l.lanname::text, f.prosrc, coalesce(f.proargnames, '{}')
   FROM uses u
   JOIN pg_catalog.pg_proc f ON f.oid = u.fn AND f.oid >= 16384
   JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace

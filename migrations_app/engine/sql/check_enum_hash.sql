@@ -12,7 +12,7 @@ WITH RECURSIVE holding(type) AS (
     UNION ALL SELECT (pg_catalog.row_to_json(r) ->> 'rngtypid')::oid, (pg_catalog.row_to_json(r) ->> 'rngmultitypid')::oid
                 FROM pg_catalog.pg_range r
     UNION ALL SELECT a.atttypid, c.reltype FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-               WHERE c.oid >= 16384 AND c.reltype <> 0 AND a.attnum > 0 AND NOT a.attisdropped) w ON w.part = h.type
+               WHERE c.oid >= 16384 AND c.reltype <> 0 AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384) w ON w.part = h.type
 )
 SELECT k.oid, k.schema, k.name, CASE WHEN k.known THEN '' ELSE k.expressions END, k.own
   FROM (

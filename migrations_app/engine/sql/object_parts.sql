@@ -271,8 +271,14 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
        jsonb_strip_nulls(t.parts || jsonb_build_object(
          'comment', coalesce(d.description, t.parts ->> 'comment'), 'owner', CASE WHEN t.owner IS NOT NULL THEN pg_catalog.pg_get_userbyid(t.owner) END,
          'privileges', CASE WHEN t.code IS NOT NULL AND (t.acl IS NOT NULL OR t.code <> 'c') THEN
-            (SELECT jsonb_agg(jsonb_build_array(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END, x.privilege_type, x.is_grantable)
-                              ORDER BY pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type)
-               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x WHERE x.grantee IS DISTINCT FROM t.owner) END))::text
+            (SELECT jsonb_agg(jsonb_build_array(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END, x.privilege_type, x.is_grantable,
+                                                CASE WHEN x.grantor <> coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid)) THEN pg_catalog.pg_get_userbyid(x.grantor)::text ELSE '' END)
+                              ORDER BY pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor))
+               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x WHERE x.grantee IS DISTINCT FROM t.owner) END,
+         -- an entry of one schema adds to the rights that are usual, and has none of the role's own
+         'rights taken', CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
+            (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
+               FROM pg_catalog.aclexplode(pg_catalog.acldefault(t.code, t.owner)) x WHERE x.grantee = t.owner AND t.acl IS NOT NULL
+                AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = t.owner AND y.privilege_type = x.privilege_type)) END))::text
   FROM thing t LEFT JOIN pg_catalog.pg_description d ON d.classoid = t.class AND d.objoid = t.oid AND d.objsubid = t.sub
  ORDER BY 1, 2, 3, 4

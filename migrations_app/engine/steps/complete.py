@@ -13,6 +13,7 @@ from ..late_writes import tell_late_writes
 from ..opening import note_opening
 from ..outcome import DONE, Outcome, Run
 from ..ports import Comparison
+from ..row_security import release_binding
 from ..structure import look_at_structure
 from ..wording import say
 from .compare import prove_equal
@@ -35,6 +36,8 @@ def run(run: Run) -> Outcome:
     """
     comparisons: list[Comparison] = []
     positions: dict[str, int] = {}
+    for database in run.databases():
+        release_binding(run, database)
     if run.plan.incremental:
         with following(run) as followers:
             # A run that was killed after its comparison proves the equality again: nothing else vouches for it.

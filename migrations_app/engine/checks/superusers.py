@@ -1,0 +1,201 @@
+"""The item about objects that only a superuser of the target can create, or that need a library there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..connect import Connection
+from ..mapping import renamed_schemas
+from ..names import quote
+from ..plan import DatabasePlan, Side
+from ..renaming import Renaming
+from ..sql import query
+from ..wording import NOTHING, Sentence, count, listing, noun, say, together
+from .context import Context
+from .registry import Finding, Group, failed, item, lines, passed, warning
+
+_IN_FOLDER = re.compile(r"(?:\$libdir/)?(?P<name>[^/]+?)(?:\.so)?")
+_VERSION = re.compile(r"-[0-9.]+$")
+
+
+@dataclass(frozen=True)
+class _Special:
+    """An object of the source that takes a superuser. `library`: what it calls on the server's host, or ''."""
+
+    kind: str
+    shown: str
+    library: str
+    catalog: int
+    oid: int
+    schema: str
+    name: str
+
+    @property
+    def words(self) -> Sentence:
+        return say("{kind} {name}", kind=noun(self.kind), name=self.shown)
+
+
+@item(
+    "superuser-objects",
+    "Objects that need a superuser or a library",
+    Group.TARGET,
+    "C functions, low-level casts, text search parsers, operator classes and the like need a superuser of the target.",
+    per_database=True,
+)
+def superuser_objects(context: Context, database: DatabasePlan) -> Finding:
+    """List such objects of the source database that no extension brings and the target does not have yet."""
+    rows = context.source(database.source_name).execute(query("check_superuser_objects")).fetchall()
+    found = [_Special(*row) for row in rows]  # type: ignore[arg-type]
+    if not found:
+        return passed(say("No object needs a superuser or a library of the target."))
+    lacking = _lacking(context, database, found)
+    if not lacking:
+        return passed(say("The target has everything that only a superuser can create."))
+    superuser = context.is_superuser(Side.TARGET)
+    libraries = sorted({one.library for one in lacking if one.library})
+    if superuser and not libraries:
+        return passed(
+            say(
+                "The target account may create {number} that only superusers can create.",
+                number=count(len(lacking), "{number} object", "{number} objects"),
+            )
+        )
+    offered = _offered(context, libraries)
+    stopping = [] if superuser else _stopping(context, database, lacking)
+    if stopping and not context.is_managed(Side.TARGET):
+        return _stops(context, database, stopping, offered)
+    words = say(" They need the library {names} on the target.", names=listing(libraries)) if libraries else NOTHING
+    return warning(
+        say(
+            "{number} that only a superuser can create: {names}.",
+            number=count(len(lacking), "{number} object", "{number} objects"),
+            names=listing(one.words for one in lacking),
+        )
+        + words,
+        together([*_about_extensions(superuser, offered), _what_to_do(superuser, set(libraries) - set(offered))]),
+        "" if superuser else lines(_extensions_made(context, database, lacking, offered)),
+    )
+
+
+def _lacking(context: Context, database: DatabasePlan, found: list[_Special]) -> list[_Special]:
+    """Return what the target does not have already: what is there is used as it is, unless all is made anew."""
+    if not context.target_exists(database) or context.plan.selection.existing == "recreate":
+        return found
+    rows = context.target(database.target_name).execute(query("existing_objects")).fetchall()
+    there = {(int(str(catalog)), str(schema), str(name)) for catalog, schema, name in rows}
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    return [one for one in found if (one.catalog, renaming.schema(one.schema), renaming.shown(one.name)) not in there]
+
+
+def _offered(context: Context, libraries: Iterable[str]) -> dict[str, str]:
+    """Return the extension that the target offers by the name of a library: it comes with the same package."""
+    rows = context.target().execute("SELECT name::text FROM pg_catalog.pg_available_extensions").fetchall()
+    names = {str(row[0]) for row in rows}
+    found: dict[str, str] = {}
+    for library in libraries:
+        match = _IN_FOLDER.fullmatch(library)
+        named = match["name"] if match else ""
+        for name in (named, _VERSION.sub("", named)):
+            if name in names:
+                found.setdefault(library, name)
+    return found
+
+
+def _stopping(context: Context, database: DatabasePlan, lacking: list[_Special]) -> list[_Special]:
+    """Return those without which a type or a selected table cannot be made, which would stop the task."""
+    asked = {"catalogs": [one.catalog for one in lacking], "objects": [one.oid for one in lacking]}
+    rows = context.source(database.source_name).execute(query("check_superuser_needs"), asked).fetchall()
+    chosen = {table.oid for table in context.tables(database.source_name)}
+    needed = {(catalog, oid) for catalog, oid, table in rows if table == 0 or table in chosen}
+    return [one for one in lacking if (one.catalog, one.oid) in needed]
+
+
+def _stops(context: Context, database: DatabasePlan, stopping: list[_Special], offered: dict[str, str]) -> Finding:
+    """Say what an account that is no superuser would stop at, with the statements that make it."""
+    types = any(one.kind == "type" for one in stopping)
+    kept = say("A type that is there is used only when the objects step says that what is there is kept.")
+    return failed(
+        say(
+            "{number} that only a superuser can create and the tables cannot do without: {names}.",
+            number=count(len(stopping), "{number} object", "{number} objects"),
+            names=listing(one.words for one in stopping),
+        ),
+        together(
+            [
+                *_about_extensions(False, offered),
+                say(
+                    "Let a superuser of the target create them in {target_name} before the start, or take a target"
+                    " account that is a superuser.",
+                    target_name=database.target_name,
+                ),
+                *([kept] if types else []),
+            ]
+        ),
+        lines(
+            [
+                *_schemas_made(context, database, stopping),
+                *_extensions_made(context, database, stopping, offered),
+                # Functions may have been altered since they were an extension's; types are looked at again after it.
+                *_made(context, database, [one for one in stopping if one.kind == "function" or not offered]),
+            ]
+        ),
+    )
+
+
+def _made(context: Context, database: DatabasePlan, wanted: list[_Special]) -> list[str]:
+    """Return the statements that make types and functions: shells first, then what a type calls, then the types."""
+    source = context.source(database.source_name)
+    types = [one.oid for one in wanted if one.kind == "type"]
+    rows = source.execute(query("check_superuser_types"), {"types": types}).fetchall() if types else []
+    found = {(int(str(what)), str(statement)) for what, statement in rows}
+    found |= {(1, _function_text(source, one.oid)) for one in wanted if one.kind == "function"}
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    return [renaming.shown(statement) for _what, statement in sorted(found)]
+
+
+def _schemas_made(context: Context, database: DatabasePlan, wanted: list[_Special]) -> list[str]:
+    """Return the statements that make what the objects stand in, where the task goes on making things."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    places = {renaming.schema(one.schema) for one in wanted if one.schema} - {"public"}
+    me = quote(context.target().info.user)
+    return [f"CREATE SCHEMA IF NOT EXISTS {quote(place)} AUTHORIZATION {me};" for place in sorted(places)]
+
+
+def _function_text(source: Connection, oid: int) -> str:
+    row = source.execute("SELECT pg_catalog.pg_get_functiondef(%s)", (oid,)).fetchone()
+    return f"{str(row[0]).strip()};" if row else ""
+
+
+def _about_extensions(superuser: bool, offered: dict[str, str]) -> list[Sentence]:
+    if not offered:
+        return []
+    names = listing(sorted(set(offered.values())))
+    if superuser:
+        return [say("The target offers {names} as an extension, so its library should be there.", names=names)]
+    return [
+        say(
+            "The target offers {names} as an extension. Created there before the start, in the schema of these"
+            " functions, it brings them, and they are used as they are.",
+            names=names,
+        )
+    ]
+
+
+def _extensions_made(
+    context: Context, database: DatabasePlan, lacking: list[_Special], offered: dict[str, str]
+) -> list[str]:
+    """Return the statements that make the extensions, each where the source has the functions of its library."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    places = {offered[one.library]: renaming.schema(one.schema) for one in lacking if one.library in offered}
+    return [
+        f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(place)};" for name, place in sorted(places.items())
+    ]
+
+
+def _what_to_do(superuser: bool, not_offered: set[str]) -> Sentence:
+    told = say("What the target refuses is listed in the report, with everything that depends on it.")
+    if superuser:
+        return told + (say(" Install the libraries there first.") if not_offered else NOTHING)
+    return told + say(" Let a superuser create it there before the start.")

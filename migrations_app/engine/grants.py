@@ -1,0 +1,23 @@
+"""Rights that are passed on: who has granted what to whom, and in which order that can be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+_Role = TypeVar("_Role", str, str | None)
+
+
+def in_order(grants: Iterable[tuple[_Role, str, bool, str]]) -> list[tuple[_Role, str, bool, str]]:
+    """Return grants (grantee, right, may be passed on, grantor) so that nobody passes on what comes later.
+
+    The grantor is '' where it is the owner. What fits nowhere comes last.
+    """
+    left = sorted(grants, key=str)
+    placed: list[tuple[_Role, str, bool, str]] = []
+    while left:
+        able = {(one[0], one[1]) for one in placed if one[2]}
+        ready = [one for one in left if not one[3] or (one[3], one[1]) in able] or left
+        placed += ready
+        left = [one for one in left if one not in ready]
+    return placed
