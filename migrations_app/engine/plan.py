@@ -154,6 +154,8 @@ class Plan:
     """Of user mappings and roles of the target, as the operator gave them."""
     neighbours: tuple[Neighbour, ...] = ()
     """For checks only; a run does not need it."""
+    at_work: frozenset[str] = frozenset()
+    """For checks only: the keys of all other unfinished tasks of this console, whatever servers they have."""
 
     @property
     def knobs(self) -> Knobs:

@@ -99,6 +99,25 @@ SELECT relid::bigint, entry::bigint, limits, own FROM down ORDER BY 2
 """
 
 
+_OF_OTHERS = """
+WITH RECURSIVE down AS (
+  SELECT p.pubname, r.prrelid AS relid
+    FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+   WHERE p.pubname LIKE 'towpath\\_%%' AND p.pubname NOT LIKE %s
+  UNION
+  SELECT down.pubname, i.inhrelid FROM down JOIN pg_catalog.pg_inherits i ON i.inhparent = down.relid)
+SELECT n.nspname::text, c.relname::text, min(down.pubname::text)
+  FROM down JOIN pg_catalog.pg_class c ON c.oid = down.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ GROUP BY 1, 2
+"""
+
+
+def of_other_tasks(connection: Connection, key: str) -> dict[tuple[str, str], str]:
+    """Return the tables that publications of other tasks bring, each with one of them. Raises psycopg's errors."""
+    rows = connection.execute(_OF_OTHERS.encode(), (f"towpath\\_{key}\\_%",)).fetchall()
+    return {(str(schema), str(table)): str(name) for schema, table, name in rows}
+
+
 def brought_now(connection: Connection, name: str) -> Brought | None:
     """Return what a publication brings, None when there is none of that name. Raises psycopg's errors."""
     row = connection.execute(

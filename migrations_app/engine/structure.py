@@ -19,6 +19,7 @@ from .archive import Archive, open_archive
 from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
+from .comparing.own_account import without_own_rights
 from .comparing.structure import ACCESS, ACTIVE, Compared, Difference, Scope, compare_things
 from .comparing.things import Identity, Thing, Things, read_things
 from .comparing.wording import printed_by
@@ -142,6 +143,7 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
                 there = read_things(target, run.ports.control.check)
             compared = compare_things(reading.result(), there, scope, printed_by(printing))
             compared = _with_members(target, there, compared, refusals)
+            compared = without_own_rights(target, run.plan.source.user, compared)
     except psycopg.Error as error:
         raise _unreadable(run, database, side, error) from error
     compared = replace(compared, differences=tuple(_on_target(one, database) for one in compared.differences))
@@ -328,8 +330,8 @@ def _owner_notes(database: str, found: list[Difference], refusals: _Refusals) ->
                 kind="owner",
                 name=str(source),
                 what=say(
-                    "{number} object(s) belong to {target} on the target instead of {source}: {names}",
-                    number=len(owned),
+                    "{objects} owned by {target} on the target instead of {source}: {names}",
+                    objects=count(len(owned), "{number} object", "{number} objects"),
                     target=target,
                     source=source,
                     names=names,

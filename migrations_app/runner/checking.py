@@ -28,7 +28,7 @@ from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from .lease import Lease
 from .ledger import OrmLedger
-from .planning import build_plan, neighbours
+from .planning import at_work, build_plan, neighbours
 from .ports import OrmStore
 from .reading import read_objects
 from .recorder import Recorder
@@ -110,7 +110,7 @@ def _plan(task: MigrationTask) -> Plan:
         databases = planned_databases(task)
     except Refused:
         databases = []
-    return replace(build_plan(task, databases), neighbours=neighbours(task))
+    return replace(build_plan(task, databases), neighbours=neighbours(task), at_work=at_work(task))
 
 
 def _read_first(task: MigrationTask) -> checks.Known:

@@ -160,6 +160,12 @@ def neighbours(task: MigrationTask) -> tuple[Neighbour, ...]:
     return tuple(Neighbour(key=row.task.key, name=row.task.name, database=row.target_name) for row in rows)
 
 
+def at_work(task: MigrationTask) -> frozenset[str]:
+    """Return the keys of all other tasks that may have something on a server: what carries them is not left over."""
+    others = MigrationTask.objects.exclude(pk=task.pk).exclude(status__in=[status.value for status in _NOT_AT_WORK])
+    return frozenset(other.key for other in others.only("id"))
+
+
 def knobs_of(task: MigrationTask) -> Knobs:
     """Return how the knobs of a task stand: its own, or else those of the installation."""
     return Knobs(

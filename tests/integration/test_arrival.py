@@ -96,7 +96,7 @@ def test_a_task_with_notes_ends_completed_and_says_so() -> None:
     task.refresh_from_db()
     assert task.status == "completed"
     event = Event.objects.filter(task=task, code="TASK-COMPLETED").get()
-    assert "2 note(s)" in event.message
+    assert "2 notes on what" in event.message
     assert event.level == "warning"
 
 

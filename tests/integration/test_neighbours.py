@@ -7,7 +7,7 @@ import pytest
 from migrations_app.engine.plan import Neighbour
 from migrations_app.engine.states import Status
 from migrations_app.models import TaskDatabase
-from migrations_app.runner.planning import neighbours
+from migrations_app.runner.planning import at_work, neighbours
 from tests import factories
 
 
@@ -22,6 +22,13 @@ def test_unfinished_tasks_with_the_same_target_server_are_neighbours() -> None:
     queued.target.host = "elsewhere.example"
     queued.target.save()
     assert neighbours(task) == ()
+
+
+@pytest.mark.django_db
+def test_what_all_other_unfinished_tasks_have_on_servers_is_known_by_their_keys() -> None:
+    task, queued, _finished = (factories.task(name=name, status=status) for name, status in _TASKS)
+    paused = factories.task(name="Paused", status=Status.PAUSED)
+    assert at_work(task) == {queued.key, paused.key}
 
 
 _TASKS = (("Mine", Status.DRAFT), ("Queued", Status.QUEUED), ("Finished", Status.COMPLETED))

@@ -126,7 +126,7 @@ _CHANGES = {
     "COMMENT ON COLUMN owned.things.v IS 'w'": ("column v on owned.things", "comment: v on the source"),
     "ALTER TABLE public.viewed OWNER TO torture_owner": (
         "owner postgres",
-        '1 object(s) belong to torture_owner on the target instead of postgres: public.viewed',
+        '1 object owned by torture_owner on the target instead of postgres: public.viewed',
     ),
 }  # fmt: skip
 _CHANGES_SINCE_9_5 = {

@@ -284,6 +284,18 @@ def test_unused_slots_and_publications_of_ours_are_a_warning_with_the_statements
     assert check(good_plan, "leftovers").status == "passed"
 
 
+def test_slots_and_publications_of_another_unfinished_task_of_the_console_are_not_left_over(
+    shop: psycopg.Connection, good_plan: Plan
+) -> None:
+    shop.execute(f'CREATE PUBLICATION "{publication_name("0badcafe", 1)}"')
+    shop.execute("SELECT pg_create_logical_replication_slot('towpath_0badcafe_1', 'pgoutput')")
+    try:
+        assert check(good_plan, "leftovers").status == "warning"
+        assert check(replace(good_plan, at_work=frozenset({"0badcafe"})), "leftovers").status == "passed"
+    finally:
+        shop.execute("SELECT pg_drop_replication_slot('towpath_0badcafe_1')")
+
+
 def test_a_table_without_a_key_is_a_warning_when_it_is_ours(shop: psycopg.Connection, good_plan: Plan) -> None:
     shop.execute("CREATE TABLE keyed (i int PRIMARY KEY)")
     assert check(good_plan, "table-keys").status == "passed"

@@ -231,6 +231,24 @@ def test_an_account_with_three_connections_is_enough_for_every_item(task: Plan, 
     assert "connection slots" not in results["replication-login"].found
 
 
+@pytest.mark.long
+def test_where_many_databases_share_sessions_an_item_that_is_stuck_fails_alone(
+    task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "ITEM_SECONDS", 2)
+
+    def stuck(known: Context) -> Finding:
+        known.source().execute("SET statement_timeout = 0")
+        known.source().execute("SELECT pg_catalog.pg_sleep(600)")
+        return passed("x")
+
+    look_instead(monkeypatch, "source-version", stuck)
+    results = run_checks(replace(task, databases=task.databases * 6), FakeControl(), report=lambda result: None)
+    unseen = {result.code: result.found for result in results if "could not be looked at" in result.found}
+    assert list(unseen) == ["source-version"], unseen
+    assert "longer than 2 s" in unseen["source-version"]
+
+
 def test_a_fact_that_many_items_need_is_read_once(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     read = context.read_tables
     reads: list[psycopg.Connection[tuple[object, ...]]] = []

@@ -140,6 +140,26 @@ def test_everything_on_the_source_goes_and_strangers_stay(plan: Plan, ports: Por
     assert ports.ledger.items() == []
 
 
+def test_a_table_that_another_task_still_publishes_keeps_its_identity_and_takes_the_updates_of_the_application(
+    plan: Plan, ports: Ports, source: psycopg.Connection
+) -> None:
+    source.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1); ALTER TABLE t REPLICA IDENTITY FULL")
+    source.execute("CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)")
+    source.execute("INSERT INTO p VALUES (1); ALTER TABLE p1 REPLICA IDENTITY FULL")
+    for key in (KEY, "ffffffff"):
+        source.execute(f"CREATE PUBLICATION towpath_{key}_1 FOR TABLE t, p")
+    ports.ledger.intend(
+        item(plan, Kind.PUBLICATION, f"towpath_{KEY}_1"),
+        item(plan, Kind.REPLICA_IDENTITY, "t", "public", was="d"),
+        item(plan, Kind.REPLICA_IDENTITY, "p1", "public", was="d"),
+    )
+    assert {one.name for one in cleaned(plan, ports)} == {"t", "p1"}
+    source.execute("UPDATE t SET a = 2; DELETE FROM p1")
+    source.execute("DROP PUBLICATION towpath_ffffffff_1")
+    assert cleaned(plan, ports) == []
+    assert (identity_of(source, "t"), identity_of(source, "p1")) == ("d", "d")
+
+
 def test_cleaning_twice_is_harmless(plan: Plan, ports: Ports, source: psycopg.Connection) -> None:
     ports.ledger.intend(item(plan, Kind.SLOT, make_slot(source, plan)))
     assert cleaned(plan, ports) == []

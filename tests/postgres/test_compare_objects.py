@@ -344,6 +344,24 @@ def test_what_the_database_itself_carries_waits_for_complete_too(
     assert found[f"database {target}"].statement == f'REVOKE CONNECT ON DATABASE "{target}" FROM PUBLIC;'
 
 
+def test_rights_on_the_database_that_only_the_account_of_the_migration_needs_are_not_missed(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    make("")
+    name = plan.databases[0].source_name
+    with source_cluster.connect(name) as connection:
+        connection.execute("CREATE ROLE mover LOGIN SUPERUSER PASSWORD 'x'; CREATE ROLE reporting")
+        try:
+            connection.execute(f"GRANT CREATE ON DATABASE {name} TO mover".encode())
+            moving = replace(plan, source=replace(plan.source, user="mover", password="x"))
+            assert structure_now(moving) == []
+            assert [note.kind for note in structure_now(plan)] == ["database"]
+            connection.execute(f"GRANT CONNECT ON DATABASE {name} TO reporting".encode())
+            assert [note.kind for note in structure_now(moving)] == ["database"]
+        finally:
+            connection.execute("DROP OWNED BY mover, reporting; DROP ROLE mover, reporting")
+
+
 def test_security_labels_are_told_with_the_statement_that_sets_them(
     make: Callable[[str], None], plan: Plan, source_cluster: Cluster
 ) -> None:

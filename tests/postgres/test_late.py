@@ -15,6 +15,7 @@ from migrations_app.engine.copying import Lane
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableStatus
+from migrations_app.engine.sql import query
 from migrations_app.engine.states import StepName
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
@@ -296,3 +297,17 @@ def test_a_check_of_a_domain_that_was_renamed_comes_back_to_the_one_that_is_ther
         complete(plan, ports)
         asked = "SELECT contypid::regtype::text FROM pg_constraint WHERE conname = 'not_yet'"
         assert there.execute(asked).fetchall() == [("day_of_all" if on_both else "known_day",)]
+
+
+def test_the_bodies_of_functions_are_looked_through_once_however_many_checks_call_them(
+    source_cluster: Cluster, source_db: str
+) -> None:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE FUNCTION odd(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2 = 1'")
+        for number in range(20):
+            connection.execute(f"CREATE FUNCTION beside_{number}() RETURNS int LANGUAGE sql AS 'SELECT {number}'")
+            connection.execute(f"CREATE TABLE t_{number} (i int CHECK (odd(i)), j int CHECK (odd(j)))")
+        connection.execute("SELECT pg_catalog.set_config('search_path', '', false)")
+        told = connection.execute(b"EXPLAIN (ANALYZE, TIMING OFF) " + query("late_objects").encode()).fetchall()
+    (beside,) = [str(line) for (line,) in told if "CTE Scan on own x" in str(line)]
+    assert "loops=1)" in beside

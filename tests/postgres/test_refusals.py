@@ -115,7 +115,7 @@ def test_what_the_rows_can_do_without_is_listed_with_its_cause_and_the_task_ends
     assert notes["table public.t"].words.startswith("missing role: ")
     assert notes["foreign server there"].statement.endswith("secret '...'\n);")
     assert "hush" not in str([store.notes, store.events, store.details])
-    assert "object(s) belong to" in notes["owner postgres"].what
+    assert "objects owned by" in notes["owner postgres"].what
 
 
 def test_grants_that_the_target_refused_say_why_once_and_default_privileges_where(

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 
@@ -21,7 +21,7 @@ from ..probe import bounded, compile_nothing, open_session, refuse_version
 from ..sql import query
 from ..versions import knows_alter_system
 from ..wording import noun, say
-from .pool import MOST_SESSIONS, OF_THE_WHOLE_SIDE, Loan, Pool, Unavailable, stop
+from .pool import CANCELLED, MOST_SESSIONS, OF_THE_WHOLE_SIDE, Loan, Pool, Unavailable, stop
 
 __all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
 
@@ -110,7 +110,7 @@ class Context:
         return len(self.plan.databases) > MOST_SESSIONS // 2
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
+    def looking(self) -> Iterator[Loan]:
         """Bound the block to ITEM_SECONDS; on leaving, the sessions that it borrowed are there for others.
 
         Somebody has to call `watch` from time to time: that is what ends a block that is overdue.
@@ -120,7 +120,7 @@ class Context:
         with self._lock:
             self._loans.add(loan)
         try:
-            yield
+            yield loan
         finally:
             del self._here.loan
             with self._lock:
@@ -131,8 +131,7 @@ class Context:
         """Return what this thread holds; outside `looking` it holds it until the end of the check."""
         if not hasattr(self._here, "loan"):
             self._here.loan = Loan()
-        loan: Loan = self._here.loan
-        return loan
+        return cast(Loan, self._here.loan)
 
     def watch(self) -> None:
         """End the sessions of every block that is overdue: its statement then fails, and with it the item."""
@@ -143,13 +142,13 @@ class Context:
             loan.overdue, loan.due = True, now + ITEM_SECONDS
             threading.Thread(target=stop, args=(loan.sessions(),), daemon=True).start()
 
-    def lateness(self) -> EngineError | None:
-        """Return the failure of this thread's block when it was cut for being overdue, else None.
+    def lateness(self, error: psycopg.Error) -> EngineError | None:
+        """Return the failure of this thread's block when it, or its statement, was ended for being slow, else None.
 
         A server that does not answer a new session either is not asked again by any item.
         """
         loan = self._loan()
-        if not loan.overdue:
+        if not loan.overdue and error.sqlstate != CANCELLED:
             return None
         for side in loan.sides:
             self._ask_again(side)
@@ -284,8 +283,7 @@ class Context:
         value, failure = self._facts[key]
         if failure is not None:
             raise failure
-        fact: _T = value
-        return fact
+        return cast(_T, value)
 
     def _read(self, key: object, read: Callable[[], Any]) -> None:
         with self._lock:
@@ -301,7 +299,9 @@ class Context:
                     self._facts[key] = (read(), None)
                 except psycopg.Error as error:
                     self.control.check()
-                    late = self.lateness()
+                    late = self.lateness(error)
+                    if loan.was_disturbed(error):
+                        raise  # whoever needs it next may read it
                     self._facts[key] = (None, Unavailable(late) if late else error)
         finally:
             loan.due = time.monotonic() + left

@@ -26,6 +26,7 @@ MOST_HELD = 3
 """Sessions on one side that an item holds at once: one that goes through all databases gives back the first ones."""
 OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
 """Failures of one login that every other login to the server would meet as well."""
+CANCELLED = "57014"
 Key = tuple[Side, str]
 
 
@@ -43,6 +44,8 @@ class Loan:
 
     due: float = math.inf
     overdue: bool = False
+    shared: bool = False
+    """It held a session that others may use meanwhile: what they wait for, and what ends them, meets it as well."""
     held: dict[Key, Connection] = field(default_factory=dict)
     fresh: list[Connection] = field(default_factory=list)
 
@@ -50,6 +53,13 @@ class Loan:
     def sides(self) -> set[Side]:
         """The servers of whose sessions this holds one."""
         return {side for side, _database in self.held}
+
+    def was_disturbed(self, error: psycopg.Error) -> bool:
+        """Say whether an error may come from others that the block shares a session with.
+
+        One that is overdue takes the session from all of them; and who waited for their statements was late for them.
+        """
+        return self.shared and (self.overdue or error.sqlstate in (None, CANCELLED))
 
     def sessions(self) -> list[Connection]:
         """Return every session of this loan; safe while the thread borrows more."""
@@ -130,6 +140,7 @@ class Pool:
         if not self._users[connection]:
             self._busy[key].append(connection)
         self._users[connection] += 1
+        loan.shared |= key[0] in self._scarce
         loan.held[key] = connection
         return connection
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+import psycopg
+
 from ..plan import Side
 from ..wording import NOTHING, Sentence
 
@@ -72,6 +74,7 @@ class Finding:
     fix_arguments: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None  # how long the look took, where another one has had the wait
     because: Sentence = NOTHING  # why nobody could look, where a server or a fact cannot be had
+    error: psycopg.Error | None = None  # with which the look ended
 
     def fixed_by(self, fix: str, **arguments: Any) -> Finding:
         """Return this finding with what would mend it; the arguments must survive JSON."""

@@ -90,18 +90,21 @@ def prepared_transactions(context: Context) -> Finding:
     sides=ON_SOURCE,
 )
 def leftovers(context: Context) -> Finding:
-    """List inactive towpath slots and the publications that belong to no active one."""
+    """List inactive towpath slots and the publications that belong to no active one, but for those of tasks at work.
+
+    A slot is inactive while its task copies, is paused, or failed: dropped then, the task would be lost.
+    """
     if not can_decode(context.version(Side.SOURCE)):
         return passed(say("Before 9.4 a server has no slots, and nothing of ours is on the source."))
     text = "SELECT slot_name::text, active FROM pg_catalog.pg_replication_slots WHERE slot_name LIKE 'towpath\\_%'"
     rows = context.source().execute(text).fetchall()
-    idle = [str(name) for name, active in rows if not active]
+    idle = [str(name) for name, active in rows if not active and not _at_work(context, str(name))]
     used = {str(name) for name, active in rows}
     found, statements = [say("slot {name}", name=name) for name in idle], []
     statements += [f"SELECT pg_drop_replication_slot({literal(name)});" for name in idle]
     for plan in context.plan.databases:
         for name in _publications(context, plan.source_name):
-            if name not in used:
+            if name not in used and not _at_work(context, name):
                 found.append(say("publication {name} in {source_name}", name=name, source_name=plan.source_name))
                 statements.append(f"DROP PUBLICATION {quote(name)};  -- in {printable(plan.source_name)}")
     if found:
@@ -113,6 +116,11 @@ def leftovers(context: Context) -> Finding:
             lines(statements),
         )
     return passed(say("No unused slot or publication of ours is on the source."))
+
+
+def _at_work(context: Context, name: str) -> bool:
+    """Say whether an object of ours belongs to an unfinished task of this console; it carries the task's key."""
+    return name.split("_")[1] in context.plan.at_work
 
 
 def _publications(context: Context, database: str) -> list[str]:

@@ -50,11 +50,32 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
     for item in items:
         if item.kind is Kind.TRUNCATE_LOG:
             cleaner.attempt(item, lambda item=item: _drop_log(connection, item))  # type: ignore[misc]
+    _give_back_identities(
+        cleaner, connection, [item for item in items if item.kind is Kind.REPLICA_IDENTITY], published=published
+    )
+
+
+def _give_back_identities(
+    cleaner: Cleaner, connection: Connection, items: list[LedgerItem], *, published: bool
+) -> None:
+    """Restore replica identities, but for published tables: without one they refuse the application's updates."""
+    others: dict[tuple[str, str], str] = {}
+    if items and not published and has_publications(connection.info.server_version):
+        with contextlib.suppress(psycopg.Error):
+            others = publishing.of_other_tasks(connection, cleaner.run.plan.key)
     for item in items:
-        if item.kind is Kind.REPLICA_IDENTITY and published:
-            # A published table without identity refuses the application's updates.
+        if published:
             cleaner.leave(item, say("its publication could not be removed, and must go first"))
-        elif item.kind is Kind.REPLICA_IDENTITY:
+        elif name := others.get((item.schema, item.name)):
+            cleaner.leave(
+                item,
+                say(
+                    "another task still follows the table by its publication {name}, and without it the application's "
+                    "own updates would fail; run this when that task has ended",
+                    name=name,
+                ),
+            )
+        else:
             cleaner.attempt(item, lambda item=item: restore_identity(cleaner, connection, item))  # type: ignore[misc]
 
 

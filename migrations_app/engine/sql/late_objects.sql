@@ -18,10 +18,11 @@ WITH own AS (
    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
      AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_constraint'::pg_catalog.regclass,
                        'pg_catalog.pg_attrdef'::pg_catalog.regclass)
-), reads AS (
-  SELECT o.oid FROM own o
-   WHERE o.oid IN (SELECT fn FROM uses)
-     AND (o.prosrc ~* '\m(from|join|table|execute|perform|call)\M'
+), used AS (  -- OFFSET 0: bodies are looked through for these functions alone
+  SELECT o.oid, o.prosrc FROM own o WHERE o.oid IN (SELECT fn FROM uses) OFFSET 0
+), reads AS (  -- an array, which is made once: rows may be made anew for each object that uses a function
+  SELECT array_agg(o.oid) AS fns FROM used o
+   WHERE (o.prosrc ~* '\m(from|join|table|execute|perform|call)\M'
           OR EXISTS (SELECT 1 FROM own x WHERE x.oid <> o.oid AND position(x.proname::text IN o.prosrc) > 0)
           OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend b
                       WHERE b.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND b.objid = o.oid
@@ -35,7 +36,7 @@ WITH own AS (
                       WHERE p.oid < 16384 AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp',
                             'timeofday', 'random', 'current_setting', 'current_user', 'session_user', 'getpgusername', 'age')))
 ), late AS (
-  SELECT DISTINCT u.classid, u.objid FROM uses u JOIN reads r ON r.oid = u.fn
+  SELECT u.classid, u.objid FROM uses u WHERE u.fn = ANY ((SELECT fns FROM reads)::oid[])
   UNION
   SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass::oid, p.oid FROM passing p
 )

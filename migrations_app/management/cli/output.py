@@ -289,7 +289,7 @@ def _print_differences(differences: list[dict[str, Any]], out: Out) -> None:
 def _print_structure(lines: list[dict[str, Any]], out: Out) -> None:
     for line in lines:
         notes = line["notes"]
-        said = f"{len(notes)} NOTES" if notes else "arrived"
+        said = f"{len(notes)} NOTE{'S' * (len(notes) > 1)}" if notes else "arrived"
         if line["database"]:
             out.write(f"  structure of {line['database']}: {said}, {line['objects']:,} objects compared\n")
         else:

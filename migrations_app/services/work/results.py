@@ -81,7 +81,10 @@ def _forget_spools(task: MigrationTask) -> None:
 def _notes(task: MigrationTask) -> str:
     if not task.notes_count:
         return ""
-    return say("{number} note(s) say what of the structure is not as on the source.", number=task.notes_count)
+    return say(
+        "{notes} on what of the structure is not as on the source.",
+        notes=count(task.notes_count, "{number} note", "{number} notes"),
+    )
 
 
 def _dropped(task: MigrationTask) -> str:
