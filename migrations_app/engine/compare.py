@@ -230,8 +230,9 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         for place in (renaming.place((table.schema, table.name)),)
         if table.has_rows and (table.schema, table.name) not in without and (table.schema, table.name) not in aside
     ]
-    gone = [_gone(state.schema, state.name) for state in stored if (state.schema, state.name) not in {*names, *aside}]
-    told = [verdict for known, verdict in aside.items() if known not in without]
+    known = {*names, *aside}
+    gone = [_gone(state.schema, state.name) for state in stored if (state.schema, state.name) not in known]
+    told = [verdict for name, verdict in aside.items() if name not in without]
     return _Scope(work, gone, newcomers, [*told, *(_not_moved(table) for table in bare if table.has_rows)], other)
 
 
