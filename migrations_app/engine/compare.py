@@ -231,8 +231,9 @@ def _scope(run: Run, database: DatabasePlan, moment: Moment, without: frozenset[
         if table.has_rows and (table.schema, table.name) not in without and (table.schema, table.name) not in aside
     ]
     now = {table.oid: (table.schema, table.name) for table in everything}
-    gone = [_gone(state, now.get(state.oid)) for state in stored if (state.schema, state.name) not in {*names, *aside}]
-    told = [verdict for known, verdict in aside.items() if known not in without]
+    known = {*names, *aside}
+    gone = [_gone(state, now.get(state.oid)) for state in stored if (state.schema, state.name) not in known]
+    told = [verdict for place, verdict in aside.items() if place not in without]
     return _Scope(work, gone, newcomers, [*told, *(_not_moved(table) for table in bare if table.has_rows)], other)
 
 

@@ -59,7 +59,8 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
     """
     layouts = layouts_of(run, database)
     tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"], layouts)
-    new = [table for table in tables if table not in _taken_over(run, database)]
+    before = _taken_over(run, database)
+    new = [table for table in tables if table not in before]
     if not new:
         return
     if run.plan.selection.existing == "truncate":

@@ -8,8 +8,10 @@ that is asked of the catalog.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import heapq
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -156,44 +158,77 @@ def pieces_of(weight: int, room: int) -> int:
 
 
 def divided(relations: Sequence[Relation], room: int, *, sequences: bool = False) -> list[list[Relation]]:
-    """Divide relations into as many parts as `pieces_of` says.
+    """Divide relations, ordered by schema and name, into as many parts as `pieces_of` says: each takes neighbours.
 
-    `sequences`: those are locked too, and go with the tables that own them; else they are in no part, and left out of
-    none.
+    A sequence goes with the table that owns it. `sequences`: they are locked too, and the others are spread over all
+    parts; else each of those goes with its neighbours.
     """
     locked = [one for one in relations if one.kind != "S"]
-    with_theirs: dict[int | None, list[Relation]] = defaultdict(list)
-    for one in relations:
-        if one.kind == "S" and sequences:
-            with_theirs[one.owner].append(one)
     number = pieces_of(len(relations) if sequences else len(locked), room)
     size = max(1, -(-len(locked) // number))
     parts = [locked[start : start + size] for start in range(0, len(locked), size)] or [[]]
-    for part in parts:
-        part += [sequence for one in tuple(part) for sequence in with_theirs.pop(one.oid, ())]
-    for place, sequence in enumerate(one for left in with_theirs.values() for one in left):
-        parts[place % len(parts)].append(sequence)
+    home = {one.oid: part for part in parts for one in part}
+    before, spread = parts[0], itertools.cycle(parts)
+    for one in relations:
+        if one.kind != "S":
+            before = home[one.oid]
+        elif one.owner in home:
+            home[one.owner].append(one)
+        else:
+            (next(spread) if sequences else before).append(one)
     return parts
 
 
 def patterns(others: Iterable[Relation], kept: Iterable[Relation], *, by_name: int = 0) -> list[str]:
-    """Return what pg_dump must be told to leave `others` out: whole schemas, or single names.
+    """Return what pg_dump must be told to leave `others` out: whole schemas, beginnings of names, or single names.
 
     pg_dump asks the server for each pattern. One name, in double quotes, is found by an index within a millisecond; a
     hundred names in one pattern take as long as a thousand by themselves. A schema takes as long as it takes to read
-    the names of the whole database, so those of up to `by_name` relations are left out one by one.
+    the names of the whole database, so those of up to `by_name` relations are left out one by one, and a beginning as
+    long as those that have it in any schema. A piece has neighbours only: few beginnings tell it from all others.
     """
-    used = {one.schema for one in kept}
+    used: dict[str, list[str]] = defaultdict(list)
     by_schema: dict[str, list[str]] = defaultdict(list)
+    for one in kept:
+        used[one.schema].append(one.name)
     for one in others:
-        by_schema[one.schema].append(quote(one.name))
+        by_schema[one.schema].append(one.name)
+    everything = sorted(name for names in (*used.values(), *by_schema.values()) for name in names)
     found = []
     for schema, names in by_schema.items():
         if schema not in used and len(names) > by_name:
             found.append(f"{quote(schema)}.*")
-        else:
-            found += [f"{quote(schema)}.{name}" for name in names]
+            continue
+        for beginning, those in _by_beginning(names, used[schema]).items():
+            first = bisect.bisect_left(everything, beginning)
+            behind = first + len(those) * _RELATIONS_PER_NAME
+            dear = by_name and behind < len(everything) and everything[behind].startswith(beginning)
+            if len(those) == 1 or dear:
+                found += [f"{quote(schema)}.{quote(name)}" for name in those]
+            else:
+                found.append(f"{quote(schema)}.{quote(beginning)}*")
     return found
+
+
+def _by_beginning(names: Iterable[str], kept: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names by the shortest beginning of each that no name of `kept` has, or the whole name."""
+    order = sorted(kept)
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        at = bisect.bisect(order, name)  # what has most in common with it stands right before or behind
+        shared = max((_in_common(name, one) for one in order[max(at - 1, 0) : at + 1]), default=0)
+        found[name[: shared + 1]].append(name)
+    return found
+
+
+def _in_common(one: str, other: str) -> int:
+    """Return with how many characters both begin."""
+    shared = 0
+    for here, there in zip(one, other, strict=False):
+        if here != there:
+            break
+        shared += 1
+    return shared
 
 
 def _edges(connection: Connection) -> list[tuple[Object, Object]]:

@@ -18,6 +18,7 @@ from .many_rows import write_rows
 from .recorder import Recorder
 
 _AT_ONCE = 500
+_NAMED_AT_MOST = 100
 _FIELDS = ("side", "database", "kind", "schema", "name", "detail")
 
 
@@ -31,9 +32,12 @@ class OrmLedger:
         return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
 
     def _like(self, items: Collection[LedgerItem]) -> Any:
-        """Return the open rows among which these items are: not the thousands of tables where it is about a slot."""
-        kinds, databases = {item.kind for item in items}, {item.database for item in items}
-        return self._open().filter(database__in=databases, kind__in=kinds)
+        """Return the open rows among which these items are: not the thousands of tables where it is about a slot.
+
+        Nor where it is about one of them, as when they are dropped one by one.
+        """
+        parts = ["side", "database", "kind"] + (["schema", "name"] if len(items) <= _NAMED_AT_MOST else [])
+        return self._open().filter(**{f"{part}__in": {getattr(item, part) for item in items} for part in parts})
 
     def intend(self, *items: LedgerItem) -> None:
         """See the port."""

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
 import pytest
+from django.db import connection
 
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
@@ -54,6 +55,25 @@ def test_many_are_crossed_off_by_few_statements(ledger: OrmLedger, django_assert
         ledger.removed(*made)
     assert ledger.items() == []
     assert LedgerEntry.objects.exclude(removed_at=None).count() == 1200
+
+
+@pytest.mark.parametrize("change", [OrmLedger.removed, OrmLedger.amend])
+def test_a_change_of_one_reads_none_of_the_others_however_many_there_are(
+    ledger: OrmLedger, change: Callable[..., None]
+) -> None:
+    ledger.intend(*(_table(f"t{number}") for number in range(1200)))
+    asked: list[tuple[str, Any]] = []
+
+    def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        asked.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        change(ledger, _table("never made"))
+    [(sql, params)] = [one for one in asked if one[0].startswith("SELECT")]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        assert cursor.fetchall() == []
 
 
 def test_details_of_what_is_recorded_are_replaced(ledger: OrmLedger) -> None:

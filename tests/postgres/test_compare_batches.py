@@ -10,7 +10,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.comparing import tables
-from migrations_app.engine.comparing.batches import take
+from migrations_app.engine.comparing.batches import _UNMOVED, take
 from migrations_app.engine.comparing.hashing import Shape
 from migrations_app.engine.plan import Plan
 from tests.postgres.compare_kit import compare_now, plan_for, server
@@ -87,3 +87,14 @@ def test_a_batch_ends_where_a_large_table_comes() -> None:
     while queue:
         taken.append(take(queue, lambda size: size < 5))
     assert taken == [[9], [1, 2], [8], [3]]
+
+
+def test_a_batch_finds_its_tables_by_the_index_of_the_catalog_however_many_there_are(
+    source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    for cluster in (source_cluster, target_cluster):
+        with cluster.connect() as connection:
+            connection.execute("SET enable_seqscan = off")  # as the planner decides where relations are many
+            rows = connection.execute("EXPLAIN " + _UNMOVED, (["public"] * 3, ["a", "b", "c"])).fetchall()
+        plan = "\n".join(str(row[0]) for row in rows)
+        assert "Index Cond: (relname = " in plan, plan

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrations_app.engine import pieces
+from migrations_app.engine.names import quote
 from migrations_app.engine.pieces import Relation, divided, merged, patterns
 from migrations_app.engine.toc import POST_DATA, PRE_DATA, Entry, read_archive, write_archive
 from tests import entries as made
@@ -81,14 +83,23 @@ def test_few_tables_stay_together(room: int, sizes: list[int]) -> None:
 def test_each_part_takes_half_of_the_room_at_most_and_sequences_go_with_their_tables() -> None:
     tables = [relation(n, f"t{n:03}") for n in range(301)]
     theirs = [relation(1000 + n, f"q{n:03}", "S", owner=n) for n in range(301)]
-    assert [len(part) for part in divided([*tables, *theirs], 200)] == [76, 76, 76, 73]
-    parts = divided([*tables, *theirs, relation(5000, "free", "S")], 400, sequences=True)
-    assert [sum(one.kind == "r" for one in part) for part in parts] == [76, 76, 76, 73]
-    assert all(any(one.owner for one in part) for part in parts)
-    for part in parts:
-        oids = {one.oid for one in part}
-        assert all(one.owner in oids for one in part if one.owner is not None)
-    assert sum(len(part) for part in parts) == 603
+    for room, locked in ((200, False), (400, True)):
+        parts = divided([*tables, *theirs, relation(5000, "u_free", "S")], room, sequences=locked)
+        assert [sum(one.kind == "r" for one in part) for part in parts] == [76, 76, 76, 73]
+        assert all(any(one.owner for one in part) for part in parts)
+        for part in parts:
+            oids = {one.oid for one in part}
+            assert all(one.owner in oids for one in part if one.owner is not None)
+        assert sum(len(part) for part in parts) == 603
+
+
+def test_a_sequence_that_is_not_locked_goes_with_its_neighbours() -> None:
+    names = [f"t{n:03}" for n in range(200)]
+    relations = [relation(n, name, "S" if n % 3 else "r") for n, name in enumerate(names)]
+    parts = divided(relations, 60)
+    assert [sum(one.kind == "r" for one in part) for part in parts] == [34, 33]
+    assert [max(one.name for one in part) for part in parts] == ["t101", "t199"]
+    assert min(one.name for one in parts[1]) == "t102"
 
 
 def test_other_schemas_are_left_out_whole() -> None:
@@ -101,8 +112,47 @@ def test_other_schemas_of_few_relations_are_left_out_by_name() -> None:
     assert patterns(others, [], by_name=2) == ['"far".*', '"small"."x"']
 
 
+def test_a_beginning_that_very_many_in_other_schemas_share_is_not_looked_for() -> None:
+    far = [relation(n, f"t{n}", schema="far") for n in range(1500)]
+    assert patterns([relation(5000, "ta"), relation(5001, "tb"), *far], [relation(1, "k")], by_name=2) == [
+        *('"s"."ta"', '"s"."tb"', '"far".*')
+    ]
+    assert patterns([relation(5000, "ua"), relation(5001, "ub")], [relation(1, "k")], by_name=2) == ['"s"."u"*']
+
+
 def test_what_the_command_line_cannot_hold_by_name_is_left_out_by_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [[relation(n, "t", schema=f"tenant_{n}") for n in range(start, start + 500)] for start in (0, 500)]
     assert pieces._left_out(parts)[0][0] == '"tenant_500"."t"'
     monkeypatch.setattr(pieces, "_MOST_PATTERN_BYTES", 7500)
     assert pieces._left_out(parts)[0][0] == '"tenant_500".*'
+
+
+def matches(pattern: str, one: Relation) -> bool:
+    """Say whether pg_dump takes a relation for one of a pattern as `patterns` writes them."""
+    schema, _, name = pattern.partition(".")
+    many, wanted = not name.endswith('"'), name.removesuffix("*")[1:-1].replace('""', '"')
+    return schema == quote(one.schema) and (one.name.startswith(wanted) if many else one.name == wanted)
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+def test_a_piece_of_any_number_of_tables_is_told_from_the_others_by_few_patterns(count: int) -> None:
+    tables = [relation(n, f"many_{n}") for n in range(count)]
+    theirs = [relation(count + n, f"many_{n}_id_seq", "S", owner=n) for n in range(count)]
+    parts = divided(sorted([*tables, *theirs], key=lambda one: one.name), count // 2)
+    assert len(parts) == 4
+    assert max(map(len, pieces._left_out(parts))) < 150
+
+
+def test_patterns_take_everything_but_the_piece_whatever_the_names_begin_with() -> None:
+    rng = random.Random(7)  # noqa: S311 - the same names each time
+    names = {"".join(rng.choice('ab_"*.é') for _ in range(rng.randint(1, 7))) for _ in range(400)}
+    relations = [relation(n, name, rng.choice("rrS"), rng.choice("st")) for n, name in enumerate(sorted(names))]
+    relations.sort(key=lambda one: (one.schema, one.name))
+    for room, locked in ((100, False), (100, True), (300, False)):
+        parts = divided(relations, room, sequences=locked)
+        for most in (0, 1, 3):
+            for part in parts:
+                others = [one for other in parts if other is not part for one in other]
+                found = patterns(others, part, by_name=most)
+                left = [one for one in relations if not any(matches(pattern, one) for pattern in found)]
+                assert sorted(left, key=id) == sorted(part, key=id)

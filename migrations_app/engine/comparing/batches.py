@@ -14,11 +14,13 @@ _MOST = 32
 _LOCK_TIMEOUT = "100ms"
 """How long a batch may wait for a lock while it holds others. A session of the application that waits for one of these
 would look for a deadlock after a second at the earliest, and be the one that gives way."""
+# By names of the catalog's own type, which its index finds: else each batch would read the whole list of relations.
 _UNMOVED = """
 SELECT n.nspname::text, c.relname::text
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE (n.nspname::text, c.relname::text) IN (SELECT pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))
-   AND c.relfilenode = pg_catalog.pg_relation_filenode(c.oid)
+  FROM (SELECT pg_catalog.unnest(%s::name[]) AS schema, pg_catalog.unnest(%s::name[]) AS name) w
+  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+  JOIN pg_catalog.pg_class c ON c.relname = w.name AND c.relnamespace = n.oid
+ WHERE c.relfilenode = pg_catalog.pg_relation_filenode(c.oid)
 """
 
 
