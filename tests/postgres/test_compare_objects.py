@@ -362,6 +362,22 @@ def test_rights_on_the_database_that_only_the_account_of_the_migration_needs_are
             connection.execute("DROP OWNED BY mover, reporting; DROP ROLE mover, reporting")
 
 
+def test_rights_that_the_owner_of_a_serial_columns_sequence_has_anyway_are_not_told(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster
+) -> None:
+    numbered = "CREATE TABLE numbered (id serial); GRANT USAGE ON SEQUENCE numbered_id_seq TO PUBLIC"
+    make(numbered)
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(numbered.encode())
+        connection.execute("CREATE ROLE counting; ALTER TABLE numbered OWNER TO counting")
+        try:
+            assert [note.title for note in structure_now(plan)] == ["owner counting"]
+            connection.execute("REVOKE USAGE ON SEQUENCE numbered_id_seq FROM PUBLIC")
+            assert "sequence numbered_id_seq on public.numbered" in [note.title for note in structure_now(plan)]
+        finally:
+            connection.execute("DROP OWNED BY counting; DROP ROLE counting")
+
+
 def test_security_labels_are_told_with_the_statement_that_sets_them(
     make: Callable[[str], None], plan: Plan, source_cluster: Cluster
 ) -> None:

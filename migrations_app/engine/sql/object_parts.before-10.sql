@@ -266,7 +266,9 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
             (SELECT ('[' || string_agg('[' || to_json(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END)::text
                                        || ', ' || to_json(x.privilege_type)::text || ', ' || x.is_grantable::text || ', '
                                        || to_json(CASE WHEN x.grantor <> coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid)) THEN pg_catalog.pg_get_userbyid(x.grantor)::text ELSE '' END)::text || ']', ', ') || ']')::json
-               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x WHERE x.grantee IS DISTINCT FROM t.owner) END AS "privileges",
+               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x
+                -- a sequence that a column owns is not compared by its owner, who is that of the table
+               WHERE x.grantee IS DISTINCT FROM coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence'))) END AS "privileges",
          -- an entry of one schema adds to the rights that are usual, and has none of the role's own
          CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
             (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)

@@ -274,7 +274,9 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
             (SELECT jsonb_agg(jsonb_build_array(CASE x.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END, x.privilege_type, x.is_grantable,
                                                 CASE WHEN x.grantor <> coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid)) THEN pg_catalog.pg_get_userbyid(x.grantor)::text ELSE '' END)
                               ORDER BY pg_catalog.pg_get_userbyid(x.grantee), x.privilege_type, pg_catalog.pg_get_userbyid(x.grantor))
-               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x WHERE x.grantee IS DISTINCT FROM t.owner) END,
+               FROM pg_catalog.aclexplode(coalesce(t.acl, pg_catalog.acldefault(t.code, t.owner))) x
+                -- a sequence that a column owns is not compared by its owner, who is that of the table
+               WHERE x.grantee IS DISTINCT FROM coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence'))) END,
          -- an entry of one schema adds to the rights that are usual, and has none of the role's own
          'rights taken', CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
             (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
