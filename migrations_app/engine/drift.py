@@ -193,4 +193,4 @@ class Leave:
 def source_has(facts: Mapping[str, Any]) -> bool:
     """Say of a drift as a row keeps it whether the source still has a table of that name, which may be copied."""
     gone = (ChangeKind.TABLE_RENAMED, ChangeKind.TABLE_GONE)
-    return not any(change["kind"] in gone for change in facts["changes"])
+    return not any(change["kind"] in gone for change in facts.get("changes", ()))

@@ -31,6 +31,12 @@ def settings(cluster: Cluster) -> list[str]:
         return [str(row[0]) for row in connection.execute(ASKED).fetchall()]
 
 
+def roles(cluster: Cluster) -> set[str]:
+    with cluster.connect() as connection:
+        rows = connection.execute("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname !~ '^pg_'").fetchall()
+    return {str(row[0]) for row in rows}
+
+
 @pytest.fixture
 def plan(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
@@ -41,10 +47,15 @@ def plan(
         "ALTER ROLE ALL SET work_mem = '5MB'",
     )
     at(target_cluster, "ALTER ROLE ALL SET work_mem = '9MB'")
+    theirs = roles(target_cluster)
     plan = plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
     yield replace(plan, selection=replace(plan.selection, roles="all"))
     for cluster in (source_cluster, target_cluster):
         at(cluster, "ALTER ROLE ALL RESET ALL")
+    made = roles(target_cluster) - theirs  # all that other tests have left on the source: further ones count on that
+    with target_cluster.connect(target_db) as connection:
+        for role in made:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
 
 
 def choosing(plan: Plan, roles: str) -> Plan:
