@@ -17,11 +17,12 @@ from .names import qualified, quote
 from .occupied import adopted
 from .outcome import Run
 from .own_columns import identity_item, sequence_item
-from .partition_making import change_target, make_partition, refused
+from .partition_making import make_partition
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
 from .shapes import Shape, as_on_target, read_partitions, read_shapes
 from .sql import query
+from .target_changes import change_target, refused
 from .wording import listing, say
 
 _ROOT = (
@@ -79,7 +80,8 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             change_target(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
             run.ports.control.check()
-            raise refused(error, state, statements) from error
+            doing = say("changing the columns of {schema}.{name}", schema=state.schema, name=state.name)
+            raise refused(error, doing, statements) from error
     _tell(run, database, state, statements)
 
 
@@ -140,7 +142,7 @@ def change_parent(run: Run, database: DatabasePlan, found: Drift) -> None:
         )
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            change_target(connection, found.statements, (), silent=False)
+            change_target(connection, found.statements)
         except psycopg.Error as error:
             run.ports.control.check()
             doing = say("changing the columns of {schema}.{name}", schema=found.schema, name=found.name)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import psycopg
 
 from . import drifting
-from .connect import Connection, translate
+from .connect import translate
 from .copy_plan import made_tables
 from .drift import Doubt, Drift, NewTable, Partition, Place
-from .errors import EngineError, SchemaChanged
-from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified
 from .outcome import Run
@@ -21,12 +18,12 @@ from .own_columns import statements_for
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem, TableState
 from .shapes import Shape, read_lineage
+from .target_changes import change_target, refused
 from .wording import listing, say
 
 Read = Callable[[Side, Place], Shape | None]
 """Reads a table of one side as it is now; None when it has none of that name."""
 
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _CHILDREN = (
     "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_inherits i"
     " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -41,9 +38,7 @@ def make_partition(run: Run, database: DatabasePlan, state: TableState, read: Re
     on the source is detached on the target first, if it is ours: it may be in the way. Nothing else of it changes.
     Raises SchemaChanged with the drift for what the target refuses, EngineError of the side that failed.
     """
-    renaming = renaming_of(run, database)
-    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
-        lineage = read_lineage(connection, state.oid, renaming)
+    renaming, lineage = renaming_of(run, database), _lineage(run, database, state.oid)
     found = drifting.missing_partition(
         [replace(one, born=True) for one in lineage],  # its rows are copied
         renaming.place,
@@ -56,13 +51,9 @@ def make_partition(run: Run, database: DatabasePlan, state: TableState, read: Re
         run.ports.ledger.intend(
             LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.TABLE, schema=schema, name=name)
         )
-    statements = [*former, *found.statements]
-    with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        try:
-            change_target(connection, statements, (), silent=False)
-        except psycopg.Error as error:
-            run.ports.control.check()
-            raise refused(error, state, statements, found) from error
+    # The statements alone would not do: its rows came without the stream, so it is copied in any case.
+    drift = replace(found, statements=(), doubt=Doubt.ATTACHED, database=state.database, digest="")
+    _change(run, database, state, [*former, *found.statements], drift)
     if former:
         _tell(run, state, former)
     _make_own(run, database, state, read)
@@ -73,23 +64,19 @@ def detach_former(run: Run, database: DatabasePlan, table: NewTable) -> None:
 
     Raises EngineError of the side that failed.
     """
+    state = TableState(database=database.source_name, schema=table.schema, name=table.name, oid=table.oid)
+    if former := _former_parts(run, database, _lineage(run, database, table.oid)):
+        _change(run, database, state, former)
+        _tell(run, state, former)
+
+
+def _lineage(run: Run, database: DatabasePlan, oid: int) -> list[Partition]:
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
         try:
-            lineage = read_lineage(connection, table.oid, renaming_of(run, database))
+            return read_lineage(connection, oid, renaming_of(run, database))
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, Side.SOURCE, say("reading partitions")) from error
-    state = TableState(database=database.source_name, schema=table.schema, name=table.name, oid=table.oid)
-    former = _former_parts(run, database, lineage)
-    if not former:
-        return
-    with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        try:
-            change_target(connection, former, (), silent=False)
-        except psycopg.Error as error:
-            run.ports.control.check()
-            raise refused(error, state, former) from error
-    _tell(run, state, former)
 
 
 def _former_parts(run: Run, database: DatabasePlan, lineage: Sequence[Partition]) -> list[str]:
@@ -132,47 +119,16 @@ def _make_own(run: Run, database: DatabasePlan, state: TableState, read: Read) -
     source, there = read(Side.SOURCE, place), read(Side.TARGET, renaming_of(run, database).place(place))
     if source is None or there is None:
         return
-    statements = statements_for(run, database, source, there)
+    _change(run, database, state, statements_for(run, database, source, there))
+
+
+def _change(
+    run: Run, database: DatabasePlan, state: TableState, statements: Sequence[str], drift: Drift | None = None
+) -> None:
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            change_target(connection, statements, (), silent=False)
+            change_target(connection, statements)
         except psycopg.Error as error:
             run.ports.control.check()
-            raise refused(error, state, statements) from error
-
-
-@durable("target.align")
-def change_target(connection: Connection, statements: Sequence[str], defaults: Sequence[str], *, silent: bool) -> None:
-    """Run statements on the target in one transaction, then those that may fail, each for itself."""
-    with connection.transaction():
-        connection.execute(_LOCK_TIMEOUT)
-        if silent:
-            connection.execute("SET LOCAL session_replication_role = replica")
-        for statement in statements:
-            connection.execute(statement.encode("utf-8", "surrogateescape"))
-        # Rows are copied without defaults; one that is missing is told with the structure at the end.
-        for statement in defaults:
-            with contextlib.suppress(psycopg.errors.ProgrammingError), connection.transaction():
-                connection.execute(statement.encode("utf-8", "surrogateescape"))
-
-
-def refused(
-    error: psycopg.Error, state: TableState, statements: Sequence[str], partition: Drift | None = None
-) -> EngineError:
-    """Return the error for what the target does not do. `partition`: that of a new one, for the choices at it."""
-    doing = say("changing the columns of {schema}.{name}", schema=state.schema, name=state.name)
-    general = translate(error, Side.TARGET, doing)
-    if general.retryable:
-        return general
-    found = SchemaChanged(
-        general.message,
-        hint=say(
-            "Nothing was changed. The statement was: {statements}. Remove on the target what refuses it and press "
-            "Retry; or drop the table from the task.",
-            statements=listing(statements, 5),
-        ),
-    )
-    if partition is not None:
-        # The statement alone would not do: its rows came without the stream, so it is copied in any case.
-        found.drift = replace(partition, statements=(), doubt=Doubt.ATTACHED, database=state.database, digest="")
-    return found
+            doing = say("changing the columns of {schema}.{name}", schema=state.schema, name=state.name)
+            raise refused(error, doing, statements, drift) from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import CheckResult, run_checks
@@ -91,3 +92,23 @@ def check(plan_: Plan, code: str) -> CheckResult:
 def check_all(plan_: Plan) -> dict[str, CheckResult]:
     """Run every item and return the results by code."""
     return {result.code: result for result in run_checks(plan_, FakeControl(), report=lambda result: None)}
+
+
+@pytest.fixture
+def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
+    """Everything of the source's database into the target's, with a sync."""
+    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+
+
+@pytest.fixture
+def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
+    """A session in the database of the source."""
+    with source_cluster.connect(source_db) as connection:
+        yield connection
+
+
+@pytest.fixture
+def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
+    """A session in the database of the target."""
+    with target_cluster.connect(target_db) as connection:
+        yield connection

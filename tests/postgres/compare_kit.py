@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,19 @@ def plan_for(source: Server, target: Server, source_db: str, target_db: str, **c
         **changes,
     }
     return Plan(**values)
+
+
+@contextlib.contextmanager
+def plain_account(cluster: Cluster, database: str) -> Iterator[Server]:
+    """Let a new role that is no superuser own the database, and yield the server's address for it."""
+    name = f"plain_{database}"
+    with cluster.connect(database) as connection:
+        connection.execute(
+            f"CREATE ROLE {name} LOGIN PASSWORD 'given'; ALTER DATABASE {database} OWNER TO {name}".encode()
+        )
+    yield replace(server(cluster), user=name, password="given")
+    with cluster.connect(database) as connection:
+        connection.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
 
 @contextlib.contextmanager

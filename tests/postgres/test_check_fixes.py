@@ -16,20 +16,15 @@ from migrations_app.engine.checks.registry import CheckResult
 from migrations_app.engine.errors import ConnectFailed, PlanError
 from migrations_app.engine.names import quote
 from migrations_app.engine.plan import Plan
-from tests.postgres.checks_kit import check, login, plan
+from tests.postgres import checks_kit
+from tests.postgres.checks_kit import check
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
 from migrations_app.engine.replication import bookmark
 from tests import impostors
 from tests.folders import public_folder
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check, inflate, login, plan, use_up_transactions
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -27,16 +28,9 @@ def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return plan(source, target, [(source_db, target_db)])
 
 
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
-
-
-@pytest.fixture
-def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+shop = checks_kit.shop
+there = checks_kit.there
 
 
 def at(task: Plan, side: str, port: int) -> Plan:

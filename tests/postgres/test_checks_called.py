@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan
-from tests.postgres.checks_kit import Connection, check, login, plan
+from tests.postgres import checks_kit
+from tests.postgres.checks_kit import Connection, check
 
-
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
 
 
 _USES = {

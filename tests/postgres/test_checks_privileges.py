@@ -8,30 +8,19 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
-from tests.postgres.checks_kit import check, login, plan
+from tests.postgres import checks_kit
+from tests.postgres.checks_kit import check
 
 READER = 'check "reader"'
 WRITER = "check-writer"
 
 
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
-
-
-@pytest.fixture
-def there(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
+there = checks_kit.there
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import psycopg
-import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import run_checks
@@ -14,20 +12,15 @@ from migrations_app.engine.names import qualified, quote
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
 from tests.fakes import FakeControl
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
 
 
 def only(task: Plan, *path: str) -> Plan:

@@ -18,6 +18,7 @@ from migrations_app.engine.probe import open_session
 from migrations_app.engine.selection import Selection
 from tests.fakes import wait_until
 from tests.folders import public_folder
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check, login, plan
 
 TIGHT = {"max_slot_wal_keep_size": "64MB", "wal_sender_timeout": "2s"}
@@ -65,10 +66,8 @@ def good_plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, 
     return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
 
 
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+shop = checks_kit.shop
 
 
 @pytest.fixture
@@ -382,31 +381,3 @@ def test_more_tables_than_the_server_can_lock_are_read_in_pieces(poor: Cluster, 
         assert "read in 3 pieces" in result.found
         for number in range(260):
             connection.execute(f"DROP TABLE many_{number}")
-
-
-def test_a_table_that_an_18_would_refuse_updates_of_once_it_is_published_fails(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    back = plan(login(target_cluster), login(source_cluster), [(target_db, source_db)])
-    with target_cluster.connect(target_db) as connection:
-        connection.execute("CREATE TABLE fine (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id) STORED)")
-        assert check(back, "table-keys").status == "passed"
-        connection.execute(
-            "CREATE TABLE bare (a int, g int GENERATED ALWAYS AS (a) STORED);"
-            "CREATE TABLE computed (a int, g int GENERATED ALWAYS AS (a) STORED PRIMARY KEY);"
-            "CREATE TABLE whole (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id));"
-            "ALTER TABLE whole REPLICA IDENTITY FULL"
-        )
-    result = check(back, "table-keys")
-    assert (result.status, "public.bare, public.computed, public.whole" in result.found) == ("failed", True)
-    assert '-- "public"."bare": ADD PRIMARY KEY\n' in result.sql
-
-
-def test_all_tables_without_a_key_are_named_by_the_statements(
-    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str
-) -> None:
-    with source_cluster.connect(source_db) as connection:
-        connection.execute("".join(f"CREATE TABLE bare_{number} (i int);" for number in range(60)).encode())
-    result = check(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]), "table-keys")
-    assert "and 40 more" in result.found
-    assert len(result.sql.split("\n")) == 60

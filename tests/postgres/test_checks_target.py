@@ -14,26 +14,16 @@ from migrations_app.engine.names import quote
 from migrations_app.engine.plan import DatabasePlan, Plan, Side
 from migrations_app.engine.selection import Selection
 from tests import impostors
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check, inflate, login, plan
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
-
-
-@pytest.fixture
-def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
-    with source_cluster.connect(source_db) as connection:
-        yield connection
-
-
-@pytest.fixture
-def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
+there = checks_kit.there
 
 
 def to(task: Plan, name: str) -> Plan:

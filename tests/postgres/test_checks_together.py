@@ -20,12 +20,11 @@ from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.wording import say
 from tests import impostors
 from tests.fakes import FakeControl, wait_until
-from tests.postgres.checks_kit import check_all, login, plan
+from tests.postgres import checks_kit
+from tests.postgres.checks_kit import check_all
 
-
-@pytest.fixture
-def task(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str) -> Plan:
-    return plan(login(source_cluster), login(target_cluster), [(source_db, target_db)])
+# Fixtures that stand in the kit.
+task = checks_kit.task
 
 
 def look_instead(monkeypatch: pytest.MonkeyPatch, code: str, look: object) -> None:

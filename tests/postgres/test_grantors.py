@@ -15,7 +15,7 @@ from migrations_app.engine.grants import in_order
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Note
 from tests.fakes import fake_ports
-from tests.postgres.compare_kit import plan_for, run_steps, server
+from tests.postgres.compare_kit import plain_account, plan_for, run_steps, server
 
 ROLES = ("passing owner", "passing_one", "passing_two", "passing_three")
 SCRIPT = """
@@ -68,20 +68,17 @@ def plan(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
 ) -> Iterator[Plan]:
     """Into a target whose account owns the database, is no superuser, and may act for the owner of the objects."""
-    plain = f"plain_{target_db}"
     with source_cluster.connect(source_db) as here, target_cluster.connect(target_db) as there:
         for role in ROLES:
             here.execute(f'CREATE ROLE "{role}"'.encode())
             there.execute(f'CREATE ROLE "{role}"'.encode())
         here.execute(f'GRANT CREATE ON DATABASE "{source_db}" TO "{ROLES[0]}"'.encode())
         here.execute(SCRIPT.encode())
-        there.execute(f"CREATE ROLE {plain} LOGIN PASSWORD 'given'; GRANT \"{ROLES[0]}\" TO {plain}".encode())
-        there.execute(f'ALTER DATABASE "{target_db}" OWNER TO {plain}'.encode())
-        limited = replace(server(target_cluster), user=plain, password="given")
-        yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
+        with plain_account(target_cluster, target_db) as limited:
+            there.execute(f'GRANT "{ROLES[0]}" TO {limited.user}'.encode())
+            yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
         _drop_roles(here, ROLES)
-        there.execute(f'ALTER DATABASE "{target_db}" OWNER TO postgres'.encode())
-        _drop_roles(there, (*ROLES, plain))
+        _drop_roles(there, ROLES)
 
 
 def _told(plan: Plan) -> list[Note]:

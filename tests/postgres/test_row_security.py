@@ -12,7 +12,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.states import StepName, steps_for
 from tests.fakes import fake_ports
-from tests.postgres.compare_kit import plan_for, run_steps, server
+from tests.postgres.compare_kit import plain_account, plan_for, run_steps, server
 
 FORCED = """
 CREATE TABLE "for ced" (id int PRIMARY KEY); INSERT INTO "for ced" SELECT generate_series(1, 9);
@@ -40,15 +40,12 @@ def plan(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
 ) -> Iterator[Plan]:
     """Into a target whose account owns all that it makes, and is no superuser."""
-    name = f"plain_{target_db}"
-    with source_cluster.connect(source_db) as here, target_cluster.connect(target_db) as there:
+    with source_cluster.connect(source_db) as here:
         here.execute(FORCED.encode())
-        there.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'given'; ALTER DATABASE {target_db} OWNER TO {name}".encode())
-        there.execute(f"GRANT SET ON PARAMETER session_replication_role TO {name}".encode())
-    limited = replace(server(target_cluster), user=name, password="given")
-    yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
-    with target_cluster.connect(target_db) as there:
-        there.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}".encode())
+    with plain_account(target_cluster, target_db) as limited:
+        with target_cluster.connect() as boss:
+            boss.execute(f"GRANT SET ON PARAMETER session_replication_role TO {limited.user}".encode())
+        yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
 
 
 @pytest.mark.parametrize("incremental", [False, True])

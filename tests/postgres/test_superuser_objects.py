@@ -13,8 +13,9 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.selection import Selection
 from tests.fakes import fake_ports
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check
-from tests.postgres.compare_kit import plan_for, run_steps, server
+from tests.postgres.compare_kit import plain_account, plan_for, run_steps, server
 
 RANGE = """
 CREATE SCHEMA "ran ge"; SET search_path = "ran ge";
@@ -41,13 +42,8 @@ def plan(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
 ) -> Iterator[Plan]:
     """Into a target whose account owns the database, and is no superuser."""
-    name = f"plain_{target_db}"
-    with target_cluster.connect(target_db) as there:
-        there.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'given'; ALTER DATABASE {target_db} OWNER TO {name}".encode())
-    limited = replace(server(target_cluster), user=name, password="given")
-    yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
-    with target_cluster.connect(target_db) as there:
-        there.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP OWNED BY {name}; DROP ROLE {name}".encode())
+    with plain_account(target_cluster, target_db) as limited:
+        yield plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
 
 
 @pytest.fixture
@@ -56,10 +52,8 @@ def here(source_cluster: Cluster, source_db: str) -> Iterator[psycopg.Connection
         yield connection
 
 
-@pytest.fixture
-def there(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    with target_cluster.connect(target_db) as connection:
-        yield connection
+# Fixtures that stand in the kit.
+there = checks_kit.there
 
 
 @pytest.mark.parametrize(

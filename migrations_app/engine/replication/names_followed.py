@@ -6,25 +6,23 @@ under the old one go to the same table. It is followed between two sessions, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
 
 from .. import drifting
-from ..connect import Connection, translate
 from ..drift import Drift, Place
-from ..errors import ConnectionLost, EngineError, SchemaChanged
-from ..failpoints import durable
+from ..errors import ConnectionLost, SchemaChanged
 from ..layouts import layouts_of
 from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
-from ..wording import listing, say
+from ..target_changes import change_target, refused
+from ..wording import say
 from .explained import renamed
 
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
@@ -85,11 +83,12 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     if found.drift.statements:
         with run.sessions.session(Side.TARGET, database.target_name) as connection:
             try:
-                _run(connection, found.drift.statements)
+                change_target(connection, found.drift.statements)
             except psycopg.Error as error:
                 run.ports.ledger.removed(*(item for _, item in items))
                 run.ports.control.check()
-                raise _failed(error, found.drift) from error
+                doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
+                raise refused(error, doing, found.drift.statements, found.drift) from error
     run.ports.ledger.removed(*(item for item, _ in items))
     run.ports.store.renamed(table, *found.now)
     found.followed = True
@@ -101,14 +100,6 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
         new=".".join(found.now),
     )
     run.ports.store.event("warning", "DDL-APPLIED", told)
-
-
-@durable("target.align")
-def _run(connection: Connection, statements: Iterable[str]) -> None:
-    with connection.transaction():
-        connection.execute(_LOCK_TIMEOUT)
-        for statement in statements:
-            connection.execute(statement.encode("utf-8", "surrogateescape"))
 
 
 def _renamed_items(
@@ -124,20 +115,3 @@ def _renamed_items(
             detail = {**item.detail, "table": new[1]}
             found.append((item, replace(item, schema=new[0], name=f"{new[1]}.{detail['name']}", detail=detail)))
     return found
-
-
-def _failed(error: psycopg.Error, drift: Drift) -> EngineError:
-    doing = say("renaming {schema}.{name}", schema=drift.schema, name=drift.name)
-    general = translate(error, Side.TARGET, doing)
-    if general.retryable:
-        return general
-    refused = SchemaChanged(
-        general.message,
-        hint=say(
-            "Nothing was changed. The statement was: {statements}. Remove on the target what refuses it and press "
-            "Retry; or drop the table from the task.",
-            statements=listing(drift.statements, 5),
-        ),
-    )
-    refused.drift = drift
-    return refused
