@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,23 @@ def main() -> None:
             gc.enable()
             return command
 
-    Utility(sys.argv).execute()
+    try:
+        Utility(sys.argv).execute()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        sys.exit(1)
+
+
+def _is_unread() -> bool:
+    """Say whether it is the output that broke: whoever read it, such as `head`, has enough. Nothing is said then."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+    return True
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Limit:
         self._run = run
         self._seconds = math.inf if opening_began(run) else run.plan.drain_seconds
         self._began = self._looked = time.monotonic()
-        self._why = say("they have not arrived")
+        self._why = say("they are not on the target yet")
 
     @property
     def why(self) -> Sentence:

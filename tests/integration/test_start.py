@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from django.core.management import get_commands
 
 from tests.installation import Installation
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _SPARED = ("yaml", "pydoc", "django_q.cluster", "asyncssh", "heroicons", "migrations_app.runner.asking")
 
@@ -28,3 +33,13 @@ def test_garbage_is_looked_for_in_what_a_command_makes_and_not_in_what_it_import
 
 def test_the_command_that_runs_the_queue_is_ours() -> None:
     assert get_commands()["qcluster"] == "migrations_app"
+
+
+def test_a_command_whose_output_nobody_reads_any_more_ends_without_a_word(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "manage.py"), "task", "list"]
+    with os.fdopen(writer) as output:
+        environment = Installation(tmp_path).environment
+        ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
