@@ -8,6 +8,7 @@ from typing import cast
 
 from .connect import Connection
 from .drift import Column, Partition, Place
+from .layouts import PARTITIONS_SINCE
 from .renaming import Renaming
 from .sql import query
 
@@ -72,6 +73,8 @@ def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[P
     From below; none when it is no partition. Bounds and keys are as the target calls what is in them. Raises
     psycopg.Error.
     """
+    if connection.info.server_version < PARTITIONS_SINCE:
+        return []
     rows = connection.execute(query("partitions"), {"oid": oid}).fetchall()
     return [
         Partition(

@@ -184,15 +184,16 @@ def _close_known(run: Run, database: DatabasePlan) -> None:
 
 @contextlib.contextmanager
 def beside_the_stream(
-    run: Run, database: DatabasePlan, name: str, encoding: str
+    run: Run, database: DatabasePlan, name: str, encoding: str, lock: Sequence[TableName] = ()
 ) -> Iterator[tuple[Snapshot, Connection]]:
     """Make a temporary slot; yields its snapshot, and the session that can stream every change after it.
 
-    Both are closed, and the slot with them, when the context is left; the snapshot may be closed earlier.
+    Both are closed, and the slot with them, when the context is left; the snapshot may be closed earlier. Its holder
+    locks the tables `lock` at once (see `open_locked`); raises psycopg's LockNotAvailable where others hold them.
     """
     opened = slots.create(run, database, name, temporary=True, encoding=encoding)
     try:
-        snapshot = _snapshot(run, database, opened.lsn, _hold(run, database, opened.export_id))
+        snapshot = _snapshot(run, database, opened.lsn, _hold(run, database, opened.export_id), lock)
         try:
             yield snapshot, opened.connection
         finally:

@@ -227,9 +227,9 @@ def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
     place: Any = {"copy_over": copying.Lane, "recopied": FakeStore}.get(point, recopy.OneTable)
     real = getattr(place, point)
 
-    def dying(*arguments: Any) -> Any:
+    def dying(*arguments: Any, **named: Any) -> Any:
         if after:
-            real(*arguments)
+            real(*arguments, **named)
         raise Died
 
     with source_cluster.connect(plan.databases[0].source_name) as connection:
@@ -371,3 +371,25 @@ def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -
         control.recopy = True
         assert ended.wait(30)
         thread.join()
+
+
+def test_a_table_that_is_emptied_before_each_copy_is_locked_from_its_snapshot_on(
+    plan: Plan, ports: Ports, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    store, real, emptied = ask(plan, ports, "keyless"), recopy.work_on, []
+
+    def emptied_first(*arguments: Any) -> TableWork:
+        with source_cluster.connect(plan.databases[0].source_name) as source:
+            source.execute("SET lock_timeout = '100ms'")
+            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                source.execute("TRUNCATE keyless; INSERT INTO keyless VALUES (1)")
+                emptied.append(True)
+        return real(*arguments)
+
+    monkeypatch.setattr(recopy, "work_on", emptied_first)
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    assert len(emptied) == 3
+    assert [code for _, code, _ in store.events if code == "COPY-LOCKED"] == ["COPY-LOCKED"]
+    complete(plan, ports)

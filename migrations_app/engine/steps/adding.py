@@ -147,8 +147,8 @@ class _Arriving(OneTable):
         """Copy the table, build its indexes, bring it to where the main stream is, and give it to that."""
         self._copy_and_follow()
 
-    def _fill(self, snapshot: Snapshot) -> None:
-        super()._fill(snapshot)
+    def _fill(self, snapshot: Snapshot, *, held: bool) -> None:
+        super()._fill(snapshot, held=held)
         if self._work is not None:
             self._shown.show(self.bytes, say("building the indexes of {label}", label=self._label))
             build_table(self._run, self._database, self._work.table)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+
+import psycopg
 
 from ..aligning import align
 from ..comparing.follower import Follower, following
@@ -21,9 +24,13 @@ from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
 from ..table_work import Busy, GaveWay, Moved, TableWork
+from ..unmoved import TableName
 from ..wording import Sentence, count, say
 
-_TRIES = 5
+_TRIES = 25
+_UNLOCKED = 3
+_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
 _ROUNDS = 3
 _SHOW_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
@@ -193,23 +200,53 @@ class OneTable:
         for number in range(1, _TRIES + 1):
             # A name of its own: the server may still be at ending the session of the last one.
             slot = f"{stem}_{self._state.oid}_{number}"
-            with beside_the_stream(self._run, self._database, slot, encoding) as (snapshot, replication):
-                snapshot.entries = entries
-                try:
-                    self._fill(snapshot)
-                except (Moved, Busy) as error:
-                    self._excuse(error, last=number == _TRIES)
-                    continue
-                finally:
-                    snapshot.close()
-                table = replace(self._state, watermark=snapshot.lsn)
-                session = TableSession(
-                    self._run, self._database, table, slot=slot, connection=replication, check=self._check
-                )
-                self._shown.show(self.bytes, say("bringing {label} up to date", label=self._label))
-                with session:
-                    self._meet(session, snapshot.lsn or 0)
-            return
+            try:
+                self._copy_under(slot, encoding, entries, self._to_lock(number))
+            except (Moved, Busy) as error:
+                self._excuse(error, last=number == _TRIES)
+                self._run.ports.control.sleep(min(max(number - _UNLOCKED, 0) * _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
+            else:
+                return
+
+    def _to_lock(self, number: int) -> list[TableName]:
+        """Return what is to be locked right after the snapshot; nothing for the first tries, which disturb nobody."""
+        if number <= _UNLOCKED or self._work is None:
+            return []
+        if number == _UNLOCKED + 1:
+            told = say(
+                "{label} of {source_name} changes too often for a copy without a lock: who wants to "
+                "empty or rewrite it on the source now waits until it is copied.",
+                label=self._label,
+                source_name=self._database.source_name,
+            )
+            self._run.ports.store.event("warning", "COPY-LOCKED", told)
+        return [(part.schema, part.name) for part in self._work.table.parts]
+
+    def _copy_under(
+        self, slot: str, encoding: str, entries: Mapping[int, tuple[int, ...]], lock: list[TableName]
+    ) -> None:
+        """Copy the table under a new snapshot, and hand it over. Raises Moved or Busy when that snapshot does not fit.
+
+        The lock comes after the slot, which waits for everybody who waits for a lock of ours.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                beside = beside_the_stream(self._run, self._database, slot, encoding, lock)
+                snapshot, replication = stack.enter_context(beside)
+            except psycopg.errors.LockNotAvailable as error:
+                raise Busy from error
+            snapshot.entries = entries
+            try:
+                self._fill(snapshot, held=bool(lock))
+            finally:
+                snapshot.close()
+            table = replace(self._state, watermark=snapshot.lsn)
+            session = TableSession(
+                self._run, self._database, table, slot=slot, connection=replication, check=self._check
+            )
+            self._shown.show(self.bytes, say("bringing {label} up to date", label=self._label))
+            with session:
+                self._meet(session, snapshot.lsn or 0)
 
     def _let_main_catch_up(self) -> None:
         """Wait until the main stream has come to where the source is now. Raises what ends it, or the run."""
@@ -227,9 +264,11 @@ class OneTable:
             told = say("Somebody waits for {label} on the source: it goes first.", label=label)
             self._run.ports.store.event("info", "COPY-GAVEWAY", told)
 
-    def _fill(self, snapshot: Snapshot) -> None:
+    def _fill(self, snapshot: Snapshot, *, held: bool) -> None:
         align(self._run, self._database, self._state)
-        work = work_on(self._run, self._database, self._state, snapshot)
+        work = self._work = work_on(self._run, self._database, self._state, snapshot)
+        if held and not snapshot.locked.issuperset(part.oid for part in work.table.parts):
+            raise Moved([work])
         published_by = brought_by(work.table.members, snapshot.entries)
         self._state = replace(
             self._state,
@@ -239,10 +278,10 @@ class OneTable:
             published_by=published_by,
             numbers=work.table.numbers,
         )
-        lane = Lane(self._run, self._database, snapshot, self._check)
+        lane = Lane(self._run, self._database, snapshot, self._check, held=held)
         lookout = Lookout(self._run, lambda: [lane])
         lookout.start()
-        self._lane, self._work = lane, work
+        self._lane = lane
         try:
             lane.copy_over(work)
         finally:
