@@ -10,11 +10,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC
 
 from django.conf import settings
 
+from .engine.values import frozen
 from .models import AuditEntry, AuditHead
 
 _CHUNK = 1000
@@ -40,7 +40,7 @@ def seal(entry: AuditEntry, before: str, key: str = "") -> str:
     return hmac.new((key or settings.SECRET_KEY).encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Verdict:
     """What a look at the whole chain found. `broken` says where it breaks, in words; empty = nowhere."""
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from .engine.values import frozen
+
 STOP_FILE_VARIABLE = "TOWPATH_STOP_FILE"
 _LIBC = ctypes.CDLL(None)  # before any fork: importing is not safe in a new child
 _PR_SET_PDEATHSIG = 1
@@ -45,7 +47,7 @@ end(signal.SIGKILL)
 """
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Child:
     """One process to keep running. `env` is added to the supervisor's own environment; secrets never go in `argv`."""
 

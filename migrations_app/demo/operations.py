@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from ..engine.values import frozen
 
 _FILE = Path(__file__).with_name("sql") / "operations.sql"
 _HEADING = re.compile(r"^-- name: (?P<name>[^,\n]+)(?P<notes>[^\n]*)$", re.MULTILINE)
@@ -27,7 +28,7 @@ _KEYED = {
 }
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Operation:
     """One transaction. `weight` = how often it comes up in a round; `commits` is false when it ends with ROLLBACK.
 

@@ -19,12 +19,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from migrations_app.supervisor import Child
 
+from ..engine.values import frozen
 from .clusters import Cluster, ClusterError, free_port, require_own, source_settings, wheel_bin
 from .shop import load_analytics, load_shop
 from .writer import RESTS, WriterStats
@@ -37,7 +38,7 @@ _KEYS = frozenset({"secret_key", "encryption_key"})  # without a database they o
 _LOADERS = {"shop": load_shop, "analytics": load_analytics}
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Endpoint:
     """Where a server of the demo listens and how to log in."""
 

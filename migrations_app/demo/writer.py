@@ -15,13 +15,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import errors
 
+from ..engine.values import frozen
 from .operations import Operation, operations
 
 _WORDS = (
@@ -43,7 +44,7 @@ RESTS = "rests"
 _CONFLICTS = (errors.IntegrityError, errors.TransactionRollback, errors.LockNotAvailable)
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class WriterStats:
     """What a writer did so far. `errors` holds what an application must never see: `operation: SQLSTATE message`."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from .renaming import Renaming
 from .spread_keys import as_wholes, spread_keys
 from .sql import query
 from .toc import Entry, read_archive
+from .values import frozen
 from .wording import say
 
 # What is not an object of the database, cannot be carried, or belongs to the server as a whole.
@@ -63,7 +64,7 @@ _ON_ROWS = frozenset({"INDEX", "CONSTRAINT"})
 _NEVER_TAGS = {"COMMENT": ("DATABASE ", "EXTENSION "), "ACL": ("DATABASE ",)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Place:
     """The table that an index, a constraint or a statistics object belongs to, and its own bare name."""
 
@@ -73,7 +74,7 @@ class Place:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Archive:
     """The entries that the task restores, in an order in which they can be run, under the names of the target."""
 

@@ -8,10 +8,10 @@ server takes another number for a type that is not built in (`array_recv`, `reco
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from .connect import Connection
 from .sql import query
+from .values import frozen
 
 _FIRST_OF_USERS = 16384
 _NUMBERS_TAKEN_SINCE = 140000
@@ -25,7 +25,7 @@ _TEXT_ONLY = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Type:
     oid: int
     kind: str  # typtype

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .binary_forms import read_binary_forms
 from .connect import Connection
 from .selection import Selection
 from .sql import query
+from .values import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Column:
     """A live column of a table."""
 
@@ -27,7 +27,7 @@ class Column:
     binary_form: str = ""  # what a value looks like in binary COPY (`binary_forms`), '' when it must travel as text
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ListedTable:
     """A user table: ordinary (`r`) or partitioned root (`p`); partitions carry their parent's oid."""
 
@@ -48,7 +48,7 @@ class ListedTable:
         return self.kind == "r" or self.gathered
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Table(ListedTable):
     """A user table with all that its copy must know of it."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from .values import frozen
 from .wording import Sentence, say, verbatim
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cause:
     """A class of refusals, in a few words, and what an operator can do about it."""
 

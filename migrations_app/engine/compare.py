@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
@@ -25,6 +24,7 @@ from .plan import DatabasePlan, Side
 from .ports import FINE, NOT_MOVED, Comparison, TableDifference, TableState, TableStatus
 from .renaming import Renaming
 from .sql import query
+from .values import frozen
 from .wording import NOTHING, Sentence, count, listing, noun, say, together, verbatim
 
 _ROUNDS = 10
@@ -36,7 +36,7 @@ Point = Callable[[Sequence[TableName]], contextlib.AbstractContextManager[Moment
 """Gives a moment at which the named tables are locked against TRUNCATE and rewriting."""
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Scope:
     """What there is to compare, read at the first moment."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from .values import frozen
 
 
 class ConflictKind(StrEnum):
@@ -24,7 +25,7 @@ class Obstacle(StrEnum):
     REFUSED = "refused"  # the target does not take the row at all
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Conflict:
     """Where the sync stopped. `key` shows the row's key shortened, which is user data; `digest` tells one from another.
 
@@ -42,7 +43,7 @@ class Conflict:
     obstacle: Obstacle = Obstacle.NONE
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Permission:
     """Leave to take the source's row once: for this row, in this transaction of the source."""
 

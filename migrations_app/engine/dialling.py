@@ -7,10 +7,11 @@ import errno
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from enum import StrEnum
 
 from .policy import AddressPolicy
+from .values import frozen
 from .wording import say
 
 
@@ -46,7 +47,7 @@ class Reason(StrEnum):
     READY = "ready"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Answer:
     """Where a login ended. `authenticated` tells whether the server had accepted the password before it refused."""
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from .values import frozen
 
 UNKNOWN = "?"  # in place of a default: the catalog does not have this column any more
 
@@ -48,7 +50,7 @@ class Doubt(StrEnum):
     PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Column:
     """A column that is stored. `type_name` is what format_type says, with its modifier; `default` is SQL text.
 
@@ -88,7 +90,7 @@ class Column:
         return " ".join(parts)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Change:
     """One difference. `old` is how the target has it, `new` how the source has it; empty where it is not there."""
 
@@ -98,7 +100,7 @@ class Change:
     new: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Drift:
     """A table whose shape on the source is another than on the target. `schema` and `name` are the source's.
 
@@ -139,7 +141,7 @@ def _digest(drift: Drift) -> str:
     return hashlib.blake2b("\0".join(facts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Partition:
     """A partition. `bounds` is SQL text; `parent` is what it is directly a partition of.
 
@@ -155,7 +157,7 @@ class Partition:
     key: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NewTable:
     """A selected table of the source that the task does not know: an ordinary one, or a partitioned one as a whole.
 
@@ -179,7 +181,7 @@ class NewTable:
         return self.schema, self.name
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Leave:
     """Leave to run the statements of one drift on the target, at its place in the stream."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .connect import Connection
+from .values import frozen
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Encodings:
     """Server encodings of both ends of one database."""
 

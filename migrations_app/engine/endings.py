@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+
+from .values import frozen
 
 HOLD = 4096
 """Bytes at the end of what was read that are not passed on yet: longer than the end of a stream or a common error."""
@@ -23,7 +24,7 @@ def may_be_over(buffer: bytearray, filled: int) -> bool:
     return filled >= _READY_BYTES and buffer[filled - _READY_BYTES : filled - 1] == b"Z\x00\x00\x00\x05"
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class End:
     """Where the rows end in a buffer, and how many the source says it sent."""
 

@@ -5,8 +5,6 @@ An extension names its tables of that kind, and says which rows are the users'. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
 
 from .connect import Connection, first_line, translate
@@ -16,13 +14,14 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .sql import query
 from .target_objects import some
+from .values import frozen
 from .vendors import OWN_WAYS
 from .wording import count, say
 
 _READ = 1 << 16
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Kept:
     """One table or sequence of an extension; `condition` is SQL of the extension itself, on its own server."""
 

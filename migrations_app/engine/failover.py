@@ -7,13 +7,14 @@ slot came along and is not ahead of the target, and the target holds nothing tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .connect import Connection
 from .errors import SlotLost, SourceError
 from .lsn import format_lsn, parse_lsn
 from .ports import NEVER, DatabaseState, Store, TableState
 from .replication.lag import read_slot
+from .values import frozen
 from .versions import has_failover_slots
 from .wording import Sentence, say
 
@@ -24,7 +25,7 @@ SELECT NOT pg_catalog.pg_is_in_recovery(),
 """
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Identity:
     """Which server this is, and on which history of it."""
 
@@ -32,7 +33,7 @@ class Identity:
     timeline: int
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Offer:
     """What a server has for failover slots: whether it can make one, and whether a standby keeps them in step now."""
 

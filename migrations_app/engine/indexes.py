@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import psycopg
 
@@ -25,6 +24,7 @@ from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
 from .target_objects import some
 from .toc import Entry
+from .values import frozen
 from .wording import say
 
 # Up to this size all indexes of a table and its statistics are made in one go: one round trip, one commit.
@@ -51,7 +51,7 @@ _FACTS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Index:
     """An index as it stands on the target."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,13 +18,14 @@ from .plan import Server, Side
 from .ports import Control
 from .probe import bounded, compile_nothing, open_session, refuse_version
 from .sql import query
+from .values import frozen
 from .wording import NOTHING, Sentence, count, say
 
 QUERY_SECONDS = 60
 _KINDS = {"p": "partitioned", "v": "view", "m": "matview", "f": "foreign"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InventoryDatabase:
     """One database. `can_connect` false: it is listed greyed, with the reason."""
 
@@ -35,7 +36,7 @@ class InventoryDatabase:
     encoding: str = "UTF8"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InventorySchema:
     """One schema, possibly empty."""
 
@@ -45,7 +46,7 @@ class InventorySchema:
     reason: Sentence = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InventoryTable:
     """One relation. `kind`: table, partitioned, partition, view, matview or foreign."""
 
@@ -64,7 +65,7 @@ class InventoryTable:
     needs: tuple[tuple[str, str, str], ...] = ()  # (kind, schema, name): type, sequence, function, extension
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InventoryAlong:
     """Something that comes along with its schema. `kind`: sequence, function or type."""
 
@@ -74,7 +75,7 @@ class InventoryAlong:
     kind: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TargetObject:
     """Something on the target: a database, a schema or a relation. `rows_estimate` None: unknown."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ from .connect import Connection
 from .outcome import Run
 from .plan import Side
 from .ports import Kind, LedgerItem
+from .values import frozen
 
 HIGHEST = (1 << 32) - 1
 WINDOW = 10_000
@@ -26,7 +27,7 @@ _BOUNDS = (
 _COUNT = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Span:
     """Large objects with numbers above `after`, up to `last`."""
 
@@ -34,7 +35,7 @@ class Span:
     last: int = HIGHEST
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Window:
     """The numbers that two servers have in a span, so few that they can be held in memory."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import LiteralString, cast
 
 import psycopg
@@ -35,6 +35,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .snapshot import Snapshot
 from .sql import query
+from .values import frozen
 from .wording import Sentence, count, listing, say
 
 PORTION = 20_000
@@ -55,7 +56,7 @@ _HELD = "SELECT pg_catalog.pg_relation_size('pg_catalog.pg_largeobject')"
 _UNLINK = "SELECT count(pg_catalog.lo_unlink(oid)) FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY(%s::oid[])"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Told:
     """What is told of a copy of large objects on its way. Each may raise, which ends it."""
 
@@ -78,7 +79,7 @@ def selected(run: Run, database: DatabasePlan) -> bool:
     return selection.state(name) == "all" and selection.mode(name) == "data"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Held:
     """What the source keeps in large objects: bytes, about, and the portions in which they are copied."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from .connect import Connection
 from .renaming import Renaming
 from .sql import query
+from .values import frozen
 
 _OWNERS = {"check": "TABLE", "domain": "DOMAIN"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LateCheck:
     """One check. `kind`: TABLE or DOMAIN; `owner`: the name of either; `definition` begins with CHECK.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .renaming import Renaming
 from .sql import query
+from .values import frozen
 from .wording import Sentence, listing, say
 
 Place = tuple[str, str]
@@ -44,7 +45,7 @@ class Layout(StrEnum):
     SPREAD = "spread"  # partitioned on the target only
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Branch:
     """A table as partitioning sees it. `key`: by what it is partitioned; `parent`: what it is a partition of."""
 
@@ -54,7 +55,7 @@ class Branch:
     bounds: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Other:
     """A table of the source whose counterpart has another layout."""
 
@@ -80,7 +81,7 @@ class Other:
         return say("{table} (the rows of all its partitions go into one table)", table=label)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Layouts:
     """The tables of a database that have another layout on the target. Falsy when there are none."""
 

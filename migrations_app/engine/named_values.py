@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import psycopg
 
@@ -21,6 +20,7 @@ from .names import literal, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .sql import query
+from .values import frozen
 from .wording import listing, say
 
 UNKNOWN_NAMES = frozenset({"3F000", "42P01", "42704", "42725", "42883"})
@@ -48,7 +48,7 @@ _RELATIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NamedColumn:
     """A column whose values name objects of one `kind`, such as regclass.
 
@@ -66,7 +66,7 @@ class NamedColumn:
         return self.name + "".join(step for step in self.way if step not in (_ELEMENTS, _BOUNDS))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Named:
     """What values of a column name on the source.
 

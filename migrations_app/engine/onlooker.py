@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import psycopg
 
 from .errors import ConnectFailed
 from .patience import BELIEVED, Session, Vital, Watcher
 from .sql import query
+from .values import frozen
 
 _SECONDS = 10.0
 _STATE = "SELECT state FROM pg_catalog.pg_stat_activity WHERE pid = %s"
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Onlooker:
     """What is asked of the server of the session `pid`, each time through a new session from `open`.
 

@@ -10,9 +10,10 @@ from .connect import Sessions
 from .holding import Holds
 from .plan import DatabasePlan, Knobs, Plan
 from .ports import Comparison, Ports
+from .values import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Outcome:
     """DONE: go on with the next step. Not done: the same step wants another slice."""
 

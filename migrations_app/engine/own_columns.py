@@ -6,8 +6,6 @@ more: defaults, NOT NULL, sequences, and before 17 an identity, which newer serv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
 
 from .connect import translate
@@ -19,12 +17,13 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .shapes import Shape, as_on_target
 from .sql import query
+from .values import frozen
 from .wording import say
 
 _NO_OWN_IDENTITY_SINCE = 170000
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class OwnSequence:
     """A sequence of a column. `place`: on the target. `options`: as a statement writes them."""
 

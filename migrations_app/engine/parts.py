@@ -12,6 +12,7 @@ from itertools import pairwise
 from .catalog import Column, Table
 from .connect import Connection
 from .names import literal, quote
+from .values import frozen
 
 SMALLEST_PART_BYTES = 128 << 20
 _PARTS_PER_LANE = 4
@@ -19,7 +20,7 @@ _TID_RANGE_SCAN_SINCE = 140000
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Part:
     """A share of a table's rows: `where` is a condition on the source, empty for all rows.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from .automaton import Automaton, PatternError
+from .values import frozen
 from .wording import say
 
 __all__ = ["LONGEST_PATTERN", "NamePattern", "PatternError", "compile_glob", "compile_pattern"]
@@ -23,7 +23,7 @@ LONGEST_PATTERN = 130
 _Test = Callable[[str], bool]
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class NamePattern:
     """A pattern that was read. `table_text` is its part about the name alone, as a pattern of its own."""
 

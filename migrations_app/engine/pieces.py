@@ -14,7 +14,7 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from .connect import Connection
@@ -24,6 +24,7 @@ from .outcome import Run
 from .pgtools import dump_schema
 from .sql import query
 from .toc import POST_DATA, PRE_DATA, Entry, read_archive, write_archive
+from .values import frozen
 from .wording import count, say
 
 _LEAST_TABLES = 50
@@ -44,7 +45,7 @@ Object = tuple[int, int]
 """(catalog, oid)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Relation:
     """A table, view or sequence, which pg_dump can be told to leave out. `owner`: the table of a sequence's column."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
 from .policy import AddressPolicy
 from .selection import Selection
+from .values import frozen
 
 
 class TlsMode(StrEnum):
@@ -27,7 +28,7 @@ class Side(StrEnum):
     TARGET = "target"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Bastion:
     """An SSH host between us and a server. Secrets never show in `repr`.
 
@@ -42,7 +43,7 @@ class Bastion:
     host_key: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Server:
     """An address to connect to. The password never shows in `repr`."""
 
@@ -66,7 +67,7 @@ class Server:
     """Numeric addresses of `host`, resolved and judged: these are dialled. Filled in by `connect`, never stored."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DatabasePlan:
     """One database of the task: its name on the source and on the target."""
 
@@ -74,7 +75,7 @@ class DatabasePlan:
     target_name: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GivenPassword:
     """A password of the target that an operator gave, because the source does not show it.
 
@@ -91,7 +92,7 @@ class GivenPassword:
     mark: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Neighbour:
     """Another unfinished task of this console that has the same target server."""
 
@@ -100,7 +101,7 @@ class Neighbour:
     database: str  # its name on the target
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Knobs:
     """What an operator may change while a copy runs."""
 
@@ -110,7 +111,7 @@ class Knobs:
     """Cap for all lanes together; None = as fast as it goes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Plan:
     """Everything that a run needs to know. Built anew from the task's rows for every slice.
 

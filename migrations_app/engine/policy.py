@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from .values import frozen
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -95,7 +96,7 @@ def spelled(host: str) -> Address | None:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AddressPolicy:
     """What may be dialled. `deny` wins over `allow`; a non-empty `allow` is the whole list of what may.
 

@@ -6,7 +6,7 @@ All methods may be called from several threads. Writes are durable when they ret
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from .conflicts import Permission, Use
 from .drift import Leave, NewTable
 from .plan import Knobs, Side
+from .values import frozen
 from .wording import NOTHING, Sentence, noun, say
 
 
@@ -82,7 +83,7 @@ OPENING = "opening"
 """In the detail of a bookmark: Complete has begun to open targets, and no way leads back to the sync."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LedgerItem:
     """One thing that we make on a server. `(side, database, kind, schema, name)` identifies it."""
 
@@ -112,7 +113,7 @@ class Ledger(Protocol):
         """Return what is not yet recorded as removed, oldest first; with `kinds` only those: tables are very many."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DatabaseState:
     """What must survive a restart for one database of the task. Replace with `dataclasses.replace`."""
 
@@ -146,7 +147,7 @@ class DatabaseState:
     """Which version of the publication's own row was seen last: it is another one once somebody has altered it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SpoolState:
     """What is kept of a database's changes on a worker's disk and was confirmed to the source.
 
@@ -177,7 +178,7 @@ NEVER = (1 << 63) - 1
 """Watermark of a table that a stream leaves out altogether."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TableState:
     """One physical table of the task (leaf partitions included, partitioned roots not)."""
 
@@ -207,7 +208,7 @@ class TableState:
         return self.status in SET_ASIDE
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EntryState:
     """State of one archive entry that needs remembering: done, or failed with the server's words."""
 
@@ -229,7 +230,7 @@ FINE = NOT_MOVED | {"equal", AHEAD}
 """Verdicts that stand in nobody's way."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TableDifference:
     """Verdict on one table: `equal`, `differs`, `not_compared` (with the reason), or for what the selection does
     not move with its rows, or not at all, `structure_only` and `left_out`; of sequences also `ahead`."""
@@ -243,7 +244,7 @@ class TableDifference:
     reason: Sentence = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Comparison:
     """A comparison of one database at one consistent point."""
 
@@ -263,7 +264,7 @@ class Comparison:
         return all(item.verdict in FINE for item in (*self.tables, *self.other))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Note:
     """Something of the structure that did not arrive on the target, or is not as on the source.
 
@@ -386,7 +387,7 @@ class Store(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Ports:
     """The three together, as steps receive them."""
 

@@ -6,7 +6,7 @@ Pure: from the facts of one server and one selection to lines that can be copied
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from .names import literal, quote
@@ -14,6 +14,7 @@ from .plan import Plan, TlsMode
 from .prepare_needs import wanted_locks
 from .prepare_role import SMALL, Block, for_psql, one_line, role_script
 from .source_facts import Setting, SourceFacts
+from .values import frozen
 from .vendors import WORDS
 from .versions import can_decode, has_publications, version_words
 from .wording import Sentence, as_data, how, listing, say, template
@@ -32,7 +33,7 @@ _SENDERS_WANTED = template("{needed} free senders for this task: one per databas
 _MINUTE_MS, _DAY_MINUTES = 60_000, 24 * 60
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Line:
     """One setting: what it is, what it should be, and what makes it so."""
 
@@ -45,7 +46,7 @@ class Line:
     waits: bool = False  # written already, but the server has not been restarted since
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Preparation:
     """Everything that the page shows. `as_json` is what is stored."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .catalog import Table
 from .names import literal, qualified, quote
 from .plan import Plan
 from .prepare_needs import large_object_grants
 from .selection import Selection
 from .source_facts import DatabaseFacts, SourceFacts
+from .values import frozen
 
 PLACEHOLDER = "choose one"
 SMALL = "towpath"
@@ -17,7 +16,7 @@ SMALL = "towpath"
 _MOST_TABLES = 50
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Block:
     """SQL to run in one database ('' = any)."""
 

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 
@@ -24,11 +24,12 @@ from .pins import COMPILES_SINCE, pinned_options
 from .plan import Server, Side, TlsMode
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
 from .sql import query
+from .values import frozen
 from .versions import NEWEST_MAJOR, OLDEST_SOURCE, OLDEST_TARGET, major_words, shows_tls, supported, version_words
 from .wording import noun, printable, say
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ProbeResult:
     """What one look at a server found."""
 
@@ -82,12 +83,14 @@ def open_session(
     seconds: float = CONNECT_SECONDS,
     replication: bool = False,
     name: str = "towpath:probe",
+    accepting: set[str] | None = None,
     **settings: str | None,
 ) -> Connection:
     """Open a short-lived autocommit session: straight to the server, or through a shared SSH connection to its bastion.
 
     Raises ConnectFailed with the reason in words. The address is judged and resolved first, so that a slow name server
-    or a second dead address cannot stretch the wait beyond about twice `seconds`.
+    or a second dead address cannot stretch the wait beyond about twice `seconds`. `accepting`: addresses of this server
+    that have accepted the caller's last sessions, which are not tried first; what is found out is noted there.
     """
     if database:
         server = replace(server, database=database)
@@ -96,7 +99,8 @@ def open_session(
     if server.bastion:
         reached(server, side, seconds)
         forwarder = shared_forwarder(server, max(2, int(seconds)))
-    near = _near(server, side, forwarder, seconds)
+    accepting = set() if accepting is None else accepting
+    near = _near(server, side, forwarder, seconds, accepting)
     arguments = connect_arguments(near, timeout_seconds=patience_seconds(server, max(2, int(seconds))))
     if replication:
         arguments["replication"] = "database"
@@ -110,6 +114,7 @@ def open_session(
             **arguments,  # type: ignore[arg-type]
         )
     except psycopg.OperationalError as error:
+        accepting.difference_update(near.addresses)
         raise forwarded_failure(
             forwarder, server, side, server.database, error, started, replication=replication
         ) from error
@@ -134,11 +139,14 @@ _protected: weakref.WeakSet[Connection] = weakref.WeakSet()
 """Sessions whose TLS is the forwarder's: libpq itself sees a plain socket."""
 
 
-def _near(server: Server, side: Side, forwarder: Forwarder | None, seconds: float) -> Server:
+def _near(server: Server, side: Side, forwarder: Forwarder | None, seconds: float, accepting: set[str]) -> Server:
     """Return what libpq is to dial: the forwarder's socket, or the first address of the server that accepts."""
     if forwarder:
         return replace(forwarder.plain(server), require_auth=accepted_methods(server))
     server = reached(server, side, seconds)
+    for address in server.addresses:
+        if address in accepting:
+            return replace(server, addresses=(address,))
     ended: HandshakeEnded | None = None
     deadline = time.monotonic() + seconds
     for address in server.addresses:
@@ -148,6 +156,7 @@ def _near(server: Server, side: Side, forwarder: Forwarder | None, seconds: floa
             ended = failure
             continue
         found.close()
+        accepting.add(address)
         return replace(server, addresses=(address,))
     raise failure_of(ended.answer, server, side, server.database) if ended else AssertionError
 

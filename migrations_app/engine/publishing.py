@@ -7,7 +7,7 @@ entries. So tables come and go in batches; before the slot nothing depends on th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import psycopg
 
@@ -15,6 +15,7 @@ from .catalog import Table
 from .connect import Connection
 from .failpoints import durable
 from .names import literal, qualified, quote
+from .values import frozen
 
 BATCH_TABLES = 200
 _ROOTS_SINCE = 130000
@@ -66,7 +67,7 @@ def published_now(connection: Connection, name: str) -> set[int] | None:
     return {int(oid) for oid in row[0] or ()} if row else None  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Brought:
     """What a publication brings now.
 

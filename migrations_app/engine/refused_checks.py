@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 
@@ -16,13 +16,14 @@ from .connect import first_line
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .values import frozen
 
 CheckKey = tuple[str, str, str, str]
 """TABLE or DOMAIN, schema, table or domain, name: those of the target."""
 _KEY = "checks"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RefusedCheck:
     """The statement that the target refused, and its words."""
 

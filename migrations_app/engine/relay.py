@@ -15,7 +15,6 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 
 import psycopg
@@ -28,6 +27,7 @@ from .errors import ConnectionLost, EngineError, TargetError
 from .passage import BUFFER, Passage, TargetSpoke
 from .patience import at_work
 from .plan import Side
+from .values import frozen
 from .wire import Patience
 from .wording import say
 
@@ -35,7 +35,7 @@ _JOIN = 128 * 1024
 _UNEXPECTED_MESSAGE = "08P01"
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Copied:
     """What one COPY moved: rows by both servers' count, and bytes on the wire."""
 
@@ -43,7 +43,7 @@ class Copied:
     bytes: int
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Stream:
     """The two statements of one copy, and what it is called in messages."""
 

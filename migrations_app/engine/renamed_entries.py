@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .errors import ConflictError
 from .renaming import Renaming
 from .sqltokens import COMMENT, SPACE, UnreadableSql, cut
 from .toc import Entry
+from .values import frozen
 from .wording import say
 
 _RELATION, _TYPE, _ROUTINE = 1259, 1247, 1255  # the oids of pg_class, pg_type and pg_proc
@@ -16,7 +17,7 @@ _NAMED = frozenset((_RELATION, _TYPE, _ROUTINE))
 _BODIES = frozenset(("FUNCTION", "PROCEDURE"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Refused:
     """An entry that cannot be put under the names of the target, and why."""
 

@@ -7,7 +7,7 @@ fails are its entries run one by one, to find the one to blame; then a failure i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 
@@ -26,6 +26,7 @@ from .ports import EntryState, Note
 from .secret_options import shown_sql, without_secrets
 from .target_objects import claim, creates, made_after_keys, some
 from .toc import PRE_DATA, Entry
+from .values import frozen
 from .wording import NOTHING, Sentence, count, say, together
 
 CHUNK_ENTRIES = 500  # each table of a transaction costs several locks; the server's default table holds some 6,400
@@ -53,7 +54,7 @@ _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Failure:
     """An entry that the target refused, and the server's words."""
 
@@ -85,7 +86,7 @@ def _listed(failures: list[Failure]) -> Sentence:
     return some(say("{label}: {words}", label=one.entry.label, words=one.words) for one in failures)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Manner:
     """How a list of entries is run. `repeatable`: what is there already is ours, and counts as done."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import psycopg
 
 from .connect import Connection
 from .names import literal, quote
 from .sql import query
+from .values import frozen
 from .vendors import is_vendors_role, vendor_of
 
 _SERVERS_OWN = "pg_"
@@ -40,7 +41,7 @@ _PARAMETERS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Role:
     """A role as the source has it. The password's hash never shows in `repr`."""
 
@@ -61,7 +62,7 @@ class Role:
     password: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Membership:
     """`member` is in `role`."""
 
@@ -72,7 +73,7 @@ class Membership:
     become: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Found:
     """The roles of one server, and who is in which."""
 
@@ -82,7 +83,7 @@ class Found:
     """The account may read the passwords' hashes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RolesPlan:
     """What happens to the roles that a task asks for."""
 
@@ -209,7 +210,7 @@ def _comes_along(one: Membership, made: Container[str], known: Container[str], v
     return is_new and one.role in known and one.member in known and not is_provider(one.role, vendor)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Statement:
     """One statement about a role; `secret` ones hold a password's hash, and are never shown or kept."""
 

@@ -7,7 +7,6 @@ types only the stored size is known, which is less than what is sent, so a row o
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 
 import psycopg
 
@@ -17,6 +16,7 @@ from .errors import EngineError
 from .names import literal, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
+from .values import frozen
 from .wording import say
 
 MOST_BYTES = 0x3FFFFFFF
@@ -30,7 +30,7 @@ _NAMING_SECONDS = 20.0
 _TEXT = ("text", "character varying", "character")
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class LargeRow:
     """One row that is too large: its key as text, and the bytes that it would take to send it, at least."""
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from .patterns import compile_glob
+from .values import frozen
 from .wording import say
 
 Path = tuple[str, ...]
@@ -49,7 +50,7 @@ FOLLOW = ("ask", "additions")
 only added: columns that may be NULL and have no default, and empty partitions."""
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class PatternRule:
     """A glob on the names inside a database or a schema, and what is wanted of the objects that match."""
 
@@ -66,7 +67,7 @@ class PatternRule:
         return compile_glob(self.text).matches_schema(schema)
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Selection:
     """Immutable rules; `toggle` returns a new one. The empty selection selects nothing."""
 

@@ -8,7 +8,7 @@ the sync runs none of them moves backwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -22,6 +22,7 @@ from .ports import AHEAD, Kind, LedgerItem, TableDifference
 from .renaming import Renaming
 from .selection import Selection
 from .sql import query
+from .values import frozen
 from .versions import shows_sequence_values
 from .wording import Sentence, noun, say, verbatim
 
@@ -44,7 +45,7 @@ class Unreadable(Exception):
     """A server does not tell of its sequences; the words are its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sequence:
     """One sequence and how far it is."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import psycopg
 
@@ -19,6 +18,7 @@ from .outcome import Run
 from .plan import Side
 from .ports import Kind, LedgerItem
 from .roles import set_clause
+from .values import frozen
 from .wording import Sentence, count, listing, say
 
 _READ = "SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = 0 AND s.setdatabase = 0"
@@ -26,7 +26,7 @@ SERVER = ""
 """The ledger's database for what belongs to the whole server."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ForAll:
     """What happens to the settings of the source; each as `name=value`."""
 

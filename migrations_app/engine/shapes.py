@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from .connect import Connection
@@ -11,9 +11,10 @@ from .drift import Column, Partition, Place
 from .layouts import PARTITIONS_SINCE
 from .renaming import Renaming
 from .sql import query
+from .values import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shape:
     """One table with all its live columns, in their order."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 import psycopg
 
@@ -23,6 +22,7 @@ from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, Ledger, LedgerItem
 from .replication import bookmark
 from .source_setup import age, database_oid
+from .values import frozen
 from .versions import (
     TEMPORARY_SLOTS_SINCE,
     create_slot,
@@ -49,7 +49,7 @@ SELECT 'prepared transaction ' || gid, owner, extract(epoch FROM pg_catalog.cloc
 """
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class OpenedSlot:
     """A slot just made. Its snapshot can be imported until the slot is released.
 

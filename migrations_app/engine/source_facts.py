@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ from .names import APPLICATION_PREFIX
 from .plan import Plan, Server, Side
 from .probe import bounded, compile_nothing, open_session, tls_words
 from .sql import query
+from .values import frozen
 from .vendors import vendor_of
 from .versions import can_decode
 from .wording import NOTHING, Sentence, say
@@ -41,7 +42,7 @@ _SETTINGS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Setting:
     """One server setting. `shown` is as people write it, `number` in its base unit (None for words)."""
 
@@ -50,7 +51,7 @@ class Setting:
     pending_restart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DatabaseFacts:
     """What of one database is selected and who owns it. `unknown` says why nothing could be read, or is ''."""
 
@@ -63,7 +64,7 @@ class DatabaseFacts:
     closed_large_objects: int = 0  # of a database that moves whole: those that an ordinary account may not read
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SourceFacts:
     """What is known of a source."""
 
@@ -123,6 +124,7 @@ def _session(plan: Plan, database: str, *, replication: bool = False) -> Connect
         seconds=plan.connect_timeout_seconds,
         name=f"{APPLICATION_PREFIX}:{plan.key}:prepare",
         replication=replication,
+        accepting=None,
         **({} if replication else {"statement_timeout": f"{ASK_SECONDS}s"}),
     )
 

@@ -7,7 +7,6 @@ published later are lost without a word on newer servers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import psycopg
 
@@ -20,6 +19,7 @@ from .names import TARGET_SCHEMA, publication_name, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
+from .values import frozen
 from .versions import decodes_truncate, has_publications
 from .wording import Sentence, count, listing, say, together, verbatim
 
@@ -129,7 +129,7 @@ def database_oid(connection: Connection) -> int:
     return int(str(row[0])) if row else 0
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Identity:
     table: Table
     was: str

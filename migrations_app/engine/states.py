@@ -5,8 +5,9 @@ Pages, command line and workers render or obey this table; none of them has rule
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from .values import frozen
 
 
 class Status(StrEnum):
@@ -71,7 +72,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rule:
     """One action: its label, where it is allowed, where it leads, and how a refusal reads."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -37,6 +37,7 @@ from .secret_options import shown_sql
 from .target_objects import creates, existing, identity, some
 from .toc import Entry
 from .user_mappings import mapping_of, mapping_words
+from .values import frozen
 from .wording import NOTHING, Sentence, count, say, together, verbatim
 
 _CONSTRAINT = 2606  # the oid of pg_constraint
@@ -53,7 +54,7 @@ _PARTITIONS = (
 _STATES = frozenset({Kind.OBJECT, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Refusals:
     """The archive, and what the target said to those of its entries that it refused."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import psycopg
 
@@ -22,6 +21,7 @@ from .ports import Kind, LedgerItem
 from .restore import Failure, entry_state
 from .rights import run_statements, statements
 from .target_objects import some
+from .values import frozen
 from .wording import count, say, template
 
 _NAME = rb"""(?:"(?:[^"]|"")*"|[^\s";]+)"""
@@ -59,7 +59,7 @@ _BYTEWISE = template(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Clauses:
     """Clauses of CREATE DATABASE."""
 

@@ -7,10 +7,10 @@ entry header cannot mislead us, and the SQL of ten thousand entries costs one fi
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import SourceError
+from .values import frozen
 from .wording import say
 
 PRE_DATA, DATA, POST_DATA = "pre-data", "data", "post-data"
@@ -21,7 +21,7 @@ _OLDEST, _NEWEST = (1, 14), (1, 16)  # pg_dump 12 to 18
 _PLAIN = b"\0"  # no compression
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Entry:
     """One entry of an archive: what pg_dump would write to restore one object, and what it depends on.
 

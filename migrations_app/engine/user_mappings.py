@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -24,6 +24,7 @@ from .ports import Kind, LedgerItem
 from .secret_options import hidden_options
 from .target_objects import some
 from .toc import Entry
+from .values import frozen
 from .wording import count, say
 
 PUBLIC = "public"
@@ -39,7 +40,7 @@ _UNLOGGED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Mapping:
     """Whom a user mapping is for, and at which server."""
 

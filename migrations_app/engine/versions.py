@@ -6,8 +6,9 @@ the version through a file of its own (`sql/NAME.before-10.sql`), a statement th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import LiteralString
+
+from .values import frozen
 
 OLDEST_SOURCE = 90300
 """The oldest server that can export a snapshot together with what pg_dump and our queries need."""
@@ -126,7 +127,7 @@ def set_setting(version: int, name: str, value: str) -> str:
     return f"-- in postgresql.conf:\n{name} = {value}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WalWords:
     """Names of the functions that speak of the WAL; they are all in pg_catalog."""
 

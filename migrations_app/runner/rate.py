@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
+
+from ..engine.values import frozen
 
 _SHORTEST_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
@@ -79,7 +80,7 @@ class Average:
         return grown / seconds if seconds >= _SHORTEST_SECONDS and grown > 0 else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CatchingUp:
     """Whether a sync that is behind comes nearer to its source, and after how many seconds it is there.
 

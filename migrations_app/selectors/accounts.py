@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from ..engine.values import frozen
 from ..models import AuditEntry, MigrationTask, User
 from .deeds import alike, deed
 from .rows import NotFound
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AuditFilter:
     """Which entries are looked for; empty means all. Days are days of the console's time zone, both included."""
 

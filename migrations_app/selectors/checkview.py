@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..engine.checks.fixes import Fix, fix_of, is_offered
 from ..engine.checks.registry import CheckInfo, Group, all_items
 from ..engine.errors import PlanError
 from ..engine.states import Status
+from ..engine.values import frozen
 from ..engine.wording import retell
 from ..models import CheckItem, ConnectionTest, MigrationTask
 from .wording import told_in, told_list
@@ -37,7 +37,7 @@ _TELL_FIX_MINUTES = 5
 SHOWN_DATABASES = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckRow:
     """One result: an item as a whole, or an item in one database."""
 
@@ -59,7 +59,7 @@ class CheckRow:
         return self.item.status in ("failed", "warning")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckEntry:
     """One item with its results, one for each database where it is per database."""
 
@@ -122,7 +122,7 @@ class CheckEntry:
         return self.status in ("failed", "warning")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckFold:
     """Items that nobody could look at for one cause, which is an item of its own."""
 
@@ -130,7 +130,7 @@ class CheckFold:
     entries: list[CheckEntry]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckGroup:
     """Items that belong together, worst first."""
 
@@ -167,7 +167,7 @@ class CheckGroup:
         return self.failed + self.unseen + self.warnings + self.passed + self.waiting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckView:
     """The whole check page."""
 
@@ -208,7 +208,7 @@ class CheckView:
         return self.items - self.waiting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FixView:
     """A fix before it is run: what it does and the statements."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ..engine.states import Action, Status, StepName
+from ..engine.values import frozen
 from ..models import MigrationTask
 from ..refusals import why_not
 from . import labels
@@ -18,7 +18,7 @@ from .checkview import check_view
 from .rows import Viewer, visible_tasks
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ChoiceLine:
     """One ticked task. `why_not` is empty when the action is possible now; `later`: when it would start, if not now."""
 

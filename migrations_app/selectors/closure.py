@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from heapq import nsmallest
 from typing import Any
@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from ..draft_facts import Edge, missing_parents, of_roots
 from ..engine.selection import Path, PatternRule, Selection
+from ..engine.values import frozen
 from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 from .tallies import Tally, sizes_of, tallies
@@ -26,7 +27,7 @@ from .wording import told_in
 MOST_SHOWN = 200
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SelectionSummary:
     """The counter under the tree, and what is missing. `foreign_keys`: require or without.
 
@@ -84,7 +85,7 @@ def selection_summary(task: MigrationTask, counts: dict[Path, Tally] | None = No
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ClosureTable:
     """A table that selected ones refer to and that is left out. `reason`: why it cannot be added, or nothing."""
 
@@ -95,7 +96,7 @@ class ClosureTable:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Closure:
     """What *Include parents* would add, the keys that would be left out instead, and what comes along in any case."""
 
@@ -176,7 +177,7 @@ def _transitive(
     return children, known
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Along:
     """What comes along, by kind: how many, and the first names."""
 

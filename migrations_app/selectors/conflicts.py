@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..engine.conflicts import ConflictKind, Obstacle
 from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, allowed_actions
+from ..engine.values import frozen
 from ..models import MigrationTask, RowPermission, TableCopy
 from . import labels
 
@@ -15,7 +14,7 @@ _SYNCED = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
 _NAMED = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ActionButton:
     """One thing that the operator can do now. `confirm` is empty for a page of its own."""
 
@@ -25,7 +24,7 @@ class ActionButton:
     confirm: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ConflictView:
     """A conflict as pages show it. `key` is user data: for those who may see values of rows."""
 
@@ -38,7 +37,7 @@ class ConflictView:
     choices: list[ActionButton]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Aside:
     """The first names of the tables that are quarantined and of those that were dropped, and how many there are."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from .. import sources
+from ..engine.values import frozen
 from ..models import ProviderAccount, Resource, ResourceListing
 from ..sources.verify import find, known
 from ..telling import tell
@@ -20,7 +21,7 @@ RESOURCES_A_PAGE = 50
 MOST_OPTIONS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FieldList:
     """One list of a form. `empty`: what to do when nothing is offered; `problem`: what the provider said.
 
@@ -35,7 +36,7 @@ class FieldList:
     cut_of: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ResourceCount:
     """How many things of a kind the local inventory and the provider hold."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -11,6 +10,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from ..engine.values import frozen
 from ..models import MigrationTask, Sample
 from ..sample_ages import spacing
 
@@ -24,7 +24,7 @@ Value = Callable[[Sample], float | None]
 Point = tuple[datetime, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ChartPoint:
     """One line of the table behind a chart."""
 
@@ -32,7 +32,7 @@ class ChartPoint:
     value: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ChartLine:
     """One unbroken stretch: the points of an SVG polyline, and of the polygon below it."""
 
@@ -40,7 +40,7 @@ class ChartLine:
     area: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Chart:
     """One value over time, in a box of WIDTH by HEIGHT. `unit`: seconds, rows or bytes."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from ..engine.drift import ChangeKind, Doubt, source_has
 from ..engine.states import Action, Status
+from ..engine.values import frozen
 from ..models import MigrationTask
 from . import labels
 from .conflicts import ActionButton, button
@@ -16,7 +16,7 @@ from .conflicts import ActionButton, button
 _CHOICES = [Action.RETRY, Action.APPLY, Action.RECOPY, Action.DROP]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ChangeLine:
     """One difference: `old` as the target has it, `new` as the source has it."""
 
@@ -26,7 +26,7 @@ class ChangeLine:
     new: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DriftView:
     """A changed table as pages show it."""
 

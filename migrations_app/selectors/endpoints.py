@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from .. import sources
+from ..engine.values import frozen
 from ..models import Endpoint, EndpointTest
 from .rows import NotFound
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SavedRow:
     """One saved endpoint of the list."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
 
 from ..engine.states import StepName
+from ..engine.values import frozen
 from ..models import MigrationTask
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HeldView:
     """The oldest snapshot of the source that a worker holds for a task now. `long`: past the limit, a warning.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, F, FloatField, OrderBy, OuterRef, Q, QuerySet, Subquery, Value, When, Window
@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils.functional import Promise
 
 from ..engine.states import LIVE, Status, StepName
+from ..engine.values import frozen
 from ..models import Level, MigrationTask, SourceObject, Step, Tag, TaskDatabase
 from . import labels
 from .rows import TaskRow, Viewer, list_rows, queue_places, turn_of, visible_tasks, with_rows
@@ -42,7 +43,7 @@ _STATUS_ORDER = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ListFilter:
     """What the list shows. `status` is a group or a single status; `sort` a column, with - for descending."""
 
@@ -57,7 +58,7 @@ class ListFilter:
         return bool(self.search or self.status or self.tag)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GroupCount:
     """One choice of the status filter."""
 
@@ -75,7 +76,7 @@ class _KnownCount(Paginator):  # type: ignore[type-arg]  # generic for type chec
             self.count = known
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class RowMark:
     """A row of the list without its content: what says whether something that was made of it still holds."""
 

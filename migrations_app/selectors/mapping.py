@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.db.models import Q
 
 from ..engine.selection import Path, Selection
+from ..engine.values import frozen
 from ..models import Level, MigrationTask, SourceObject
 
 ROWS_A_PAGE = 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class MappingRow:
     """A database or schema and its name on the target; `target` is empty while it keeps its name."""
 
@@ -21,7 +20,7 @@ class MappingRow:
     at_target: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class MappingPage:
     """One page of them."""
 

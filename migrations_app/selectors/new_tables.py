@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..engine.states import Action, Status, StepName, allowed_actions
+from ..engine.values import frozen
 from ..models import MigrationTask, NewTable
 from .wording import told
 
@@ -12,7 +11,7 @@ _SHOWN = 50
 _ENDED = (Status.COMPLETED, Status.CANCELLING, Status.CANCELLED)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NewTableLine:
     """One new table. `choices`: names of the actions that are possible now."""
 
@@ -28,7 +27,7 @@ class NewTableLine:
     choices: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NewTables:
     """The new tables of a task: those that wait for somebody, those that are coming, and those that are ignored.
 

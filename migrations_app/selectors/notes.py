@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from ..engine.selection import Selection
+from ..engine.values import frozen
 from ..models import MigrationTask, StructureNote, TaskDatabase
 
 SHOWN = 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StructureLine:
     """One database: when its structure was compared, how many objects that were, and what was found."""
 

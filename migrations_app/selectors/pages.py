@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from ..engine.cleaning.side import by_hand
 from ..engine.plan import Side
 from ..engine.ports import Kind, LedgerItem
 from ..engine.states import STOPPED, WORKED, Status
+from ..engine.values import frozen
 from ..models import (
     ComparisonResult,
     ConnectionTest,
@@ -36,7 +37,7 @@ from .rows import NotFound, StepLine, Viewer, get_task, is_failing, step_lines
 EVENTS_A_PAGE = 25
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LedgerLine:
     """One thing of ours on a server, and the statement that removes it by hand."""
 
@@ -47,7 +48,7 @@ class LedgerLine:
     is_slot: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LeftBehind:
     """What of ours is on either server now."""
 
@@ -56,7 +57,7 @@ class LeftBehind:
     target_count: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Health:
     """Whether work is being done. `problem` is empty when it is."""
 
@@ -72,7 +73,7 @@ def steps(task: MigrationTask) -> list[StepLine]:
     return step_lines(task)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EventFilter:
     """What the history shows. `level`: empty, warning (and worse), error, or people (what somebody pressed)."""
 
@@ -101,7 +102,7 @@ def event_page(task: MigrationTask, wanted: EventFilter) -> Page[Event]:
     return Paginator(rows, EVENTS_A_PAGE).get_page(wanted.page)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DatabaseLine:
     """One database of a task. Its lag is None where nobody looks at it now; `position` where the sync has not begun."""
 

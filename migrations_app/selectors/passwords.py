@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ..engine.values import frozen
 from ..models import CheckItem, MigrationTask, TargetPassword
 
 _ITEMS = ("foreign-servers", "roles")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PasswordLine:
     """One role, or one user mapping when it has a `server`, and whether a password was given for it."""
 

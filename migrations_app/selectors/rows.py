@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..engine.states import (
     StepName,
     steps_for,
 )
+from ..engine.values import frozen
 from ..models import CheckItem, Event, MigrationTask, Sample, Step, User
 from ..refusals import why_not
 from . import labels
@@ -43,7 +44,7 @@ class NotFound(Exception):
     """There is no such object, or it is not this user's."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StepLine:
     """One step as pages show it. `state`: done, running, pending, failed, or paused or stopped before its end."""
 
@@ -63,7 +64,7 @@ class StepLine:
         return (self.finished_at - self.started_at).total_seconds()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class KnownLag:
     """How far the target was behind at the last look, where nobody looks now."""
 
@@ -72,7 +73,7 @@ class KnownLag:
     at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckCounts:
     """How many items of a check there are, and how many of them found something."""
 
@@ -81,7 +82,7 @@ class CheckCounts:
     warnings: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TaskRow:
     """Everything that the list shows about a task."""
 

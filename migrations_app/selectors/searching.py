@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from sys import intern
 
 from django.db.models import Q, QuerySet
@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from ..engine.patterns import NamePattern, PatternError, compile_pattern
 from ..engine.selection import Path
+from ..engine.values import frozen
 from ..kept import of_reading
 from ..models import Level, MigrationTask, SourceObject
 from ..telling import tell
@@ -24,7 +25,7 @@ class BadSearch(ValueError):
     """The search cannot be made; the text says why."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Search:
     """A search as it was typed. `kind`: none, text, glob or regex."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -12,6 +11,7 @@ from django.utils.translation import ngettext
 
 from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
+from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
 from .buttons import action_buttons
 from .pages import LeftBehind
@@ -19,7 +19,7 @@ from .pages import LeftBehind
 _SYNCS = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Standing:
     """A sentence or two above everything else on the page of a task. `tone`: warn, run or ''."""
 

@@ -9,7 +9,6 @@ import functools
 import operator
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from django.utils import timezone
 
 from ..engine.ports import SET_ASIDE, TableStatus
 from ..engine.states import LIVE, STOPPED, Status, StepName
+from ..engine.values import frozen
 from ..models import ComparisonResult, MigrationTask, Recopy, SourceObject, TableCopy
 from . import labels
 from .rows import is_failing
@@ -62,7 +62,7 @@ Place = tuple[str, str, str]
 """(database, schema, name)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TableFilter:
     """What the tables part shows. `sort`: a column, - for descending; empty = moving ones first, then by size."""
 
@@ -72,7 +72,7 @@ class TableFilter:
     page: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TableLine:
     """One table. Rates are per second, over the whole time of its copy."""
 
@@ -104,7 +104,7 @@ def table_states() -> list[tuple[str, str]]:
     return [(state, str(labels.TABLES[state][0])) for state in STATES]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TableCounts:
     """Totals over all tables, and how many are in each state."""
 

@@ -6,12 +6,13 @@ Each answer is one page of one level, found by an index; counts come from the da
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from django.db.models import Count, Q, QuerySet
 
 from ..engine.selection import Path, Selection
+from ..engine.values import frozen
 from ..models import ConnectionTest, Level, MigrationTask, SourceObject
 from .searching import Search, found_rows, read_search, regex_matches
 from .tallies import Tally, tallies
@@ -23,7 +24,7 @@ _FIELDS = ("database", "schema", "name")
 _Row = SourceObject
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TreeNode:
     """One node. `state`: all, some or none; `mode`: data, structure or nothing; `share`: size among siblings, 0 to 100.
 
@@ -50,7 +51,7 @@ class TreeNode:
     tally: Tally | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TreeLevel:
     """One page of the children of a node. `along` counts by kind what comes along with a schema.
 
@@ -235,7 +236,7 @@ def _target(row: SourceObject, selection: Selection) -> Path:
     return tuple(names) if tuple(names) != own and not row.name else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BoxState:
     """How the box of a node stands after a change: the toggled node and its ancestors."""
 
@@ -259,7 +260,7 @@ def boxes(task: MigrationTask, path: Path, counts: dict[Path, Tally] | None = No
     return [BoxState(path=at, state=_counted(selection, at, counts), mode=selection.mode(*at)) for at in paths]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reading:
     """How the readings stand. `target_problem`: why the target could not be looked at; `looking`: it is just done."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..engine.states import Status
+from ..engine.values import frozen
 from ..models import MigrationTask
 from . import labels
 from .wording import told_in
@@ -16,7 +15,7 @@ _SOON_SECONDS = 86_400.0
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WalView:
     """`text`: what is kept and when a limit is reached, '' while nothing is known; `tone` is '' while it is not urgent.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from ..engine.values import frozen
 from ..models import MigrationTask
 from . import audit
 from .base import Actor, NotFound, Refused, actor_name
@@ -18,7 +18,7 @@ BULK_ACTIONS: dict[str, Callable[..., Any]] = {"start": start_task, "cancel": ca
 MOST_TASKS = 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BulkResult:
     """What came of one task: done, or why not."""
 

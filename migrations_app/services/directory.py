@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 
 from django.db import transaction
@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import sources
+from ..engine.values import frozen
 from ..engine.wording import as_data, say, together
 from ..models import ProviderAccount, Resource, ResourceListing
 from .audit import record
@@ -25,7 +26,7 @@ _AT_ONCE = 8
 _CHILDREN = {"vpc": "vpc_id", "subnet": "subnet_id", "vpn_gateway": "gateway_id"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ResourceData:
     """One row of the local inventory, as a form says it."""
 

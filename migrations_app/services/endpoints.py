@@ -7,13 +7,14 @@ host must not thereby get a password sent to where they like.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from .. import sources
 from ..draft_facts import endpoint_mark
+from ..engine.values import frozen
 from ..models import Endpoint
 from .audit import record
 from .base import Actor, NotFound, Refused, actor_name, refuse_stale
@@ -25,7 +26,7 @@ _OWN = {"id", "saved_name", "saved_from"}
 _OPTIONS = ("ca_pem", "client_cert_pem", "client_key_pem", "require_auth", "ssh_host", "ssh_port", "ssh_user")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EndpointData:
     """What the wizard or a URI says about one side. None keeps what is stored; an empty text removes it.
 

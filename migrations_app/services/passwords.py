@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ..engine.states import Status
+from ..engine.values import frozen
 from ..engine.wording import count, say
 from ..models import MigrationTask, TargetPassword
 from . import audit
@@ -19,7 +20,7 @@ _BEFORE_ROLES = (Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHEC
 _LONGEST_NAME, _LONGEST = 63, 1000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PasswordData:
     """A password and whose it is: see `TargetPassword`. An empty one takes back what was given."""
 

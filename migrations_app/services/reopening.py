@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ..engine.ports import Kind
 from ..engine.states import Action, Status
+from ..engine.values import frozen
 from ..engine.wording import noun, say
 from ..models import CheckItem, Endpoint, LedgerEntry, MigrationTask, TaskDatabase
 from .base import Actor, Refused, TaskId, locked, move, note, require
@@ -18,7 +19,7 @@ _TLS_STRENGTH = ["disable", "prefer", "require", "verify-ca", "verify-full"]
 TYPED_ADDRESS = ("public_ip", "direct_connect", "vpn")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Access:
     """How one side is reached. `password=None` keeps the stored one."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from ..engine.values import frozen
 from ..engine.wording import Sentence
 from ..models import Resource
 
@@ -27,7 +28,7 @@ class InventoryError(Exception):
         self.problems = sorted(problems)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Entry:
     """One thing of the file, with the line on which it begins."""
 
@@ -49,7 +50,7 @@ class Entry:
         return str(dict(Resource.KINDS)[self.kind])
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reading:
     """What a file says. With `problems`, `entries` hold only what could be read, and nothing of them is to be used.
 

@@ -6,7 +6,7 @@ resolving all read this one table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ..engine.values import frozen
 
 KINDS_OF: dict[str, tuple[str, ...]] = {
     "source": ("public_ip", "cvm", "direct_connect", "vpn", "tencentdb"),
@@ -15,7 +15,7 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
 DIRECTORY_FIELDS = ("region", "network", "vpn_type", "gateway_id", "vpc_id", "subnet_id", "instance_id")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ListOf:
     """A field that offers a list: `resource` is the kind listed, `within` the fields that have to be chosen before."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ..engine.values import frozen
 from ..engine.wording import say
 from ..models import Resource
 from .entries import Entry, Problem
@@ -26,7 +27,7 @@ class LocalDirectory:
         return next(iter(self.listed(kind, region, external_id=external_id)), None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Change:
     """One row that an import would make or change. `fields`: (name, before, after), empty for a new row."""
 
@@ -34,7 +35,7 @@ class Change:
     fields: list[tuple[str, Any, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Plan:
     """What an import would do. Rows that the file does not name are left alone."""
 

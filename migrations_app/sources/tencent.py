@@ -14,6 +14,7 @@ from django.conf import settings
 
 from ..engine.dialling import HandshakeEnded, Reason, allowed_addresses
 from ..engine.policy import AddressPolicy, parse_networks
+from ..engine.values import frozen
 from ..engine.wording import Sentence, say, verbatim
 from ..models import ProviderAccount
 
@@ -39,7 +40,7 @@ class ProviderError(Exception):
         self.code, self.message, self.request_id = code, message, request_id
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Found:
     """One thing that the API listed."""
 
@@ -153,7 +154,7 @@ class _Pages:
     request_id: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Listing:
     """How one kind is asked for. `text_paging`: this action takes Limit and Offset as strings."""
 

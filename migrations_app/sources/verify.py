@@ -6,17 +6,18 @@ A list that a page offered proves nothing: the values of a POST are looked up ag
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils.translation import gettext as _
 
+from ..engine.values import frozen
 from ..models import Resource
 from .kinds import DIRECTORY_FIELDS, KINDS_OF, fields_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Choice:
     """What stands in the fields of one side; empty = not chosen."""
 
@@ -33,7 +34,7 @@ class Choice:
     port: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Judgement:
     """`choice` with fields of other types emptied and the address filled in, or `errors` by field."""
 

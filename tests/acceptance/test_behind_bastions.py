@@ -24,7 +24,8 @@ INSERT INTO things SELECT g, repeat('t', g % 300) FROM generate_series(1, 20000)
 _RUN = """
 import io
 from migrations_app.engine.selection import Selection
-from migrations_app.management.cli.foreground import ForegroundRun, RunOptions
+from migrations_app.management.cli.asked import RunOptions
+from migrations_app.management.cli.foreground import ForegroundRun
 
 facts = json.loads({facts!r})
 

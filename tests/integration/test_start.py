@@ -16,14 +16,26 @@ ROOT = Path(__file__).resolve().parents[2]
 _SPARED = ("yaml", "pydoc", "django_q.cluster", "asyncssh", "heroicons", "migrations_app.runner.asking")
 
 
-def test_a_run_is_ready_without_what_only_pages_and_the_queue_need(tmp_path: Path) -> None:
+def _loaded(tmp_path: Path, names: tuple[str, ...], *needed: str) -> list[str]:
+    """Return which of `names` are imported where the command `task` and `needed` are."""
     code = f"""
 import sys
+from importlib import import_module
 from django.core.management import load_command_class
 load_command_class("migrations_app", "task")
-print(*(name for name in {_SPARED!r} if name in sys.modules))
+for name in {needed!r}:
+    import_module(name)
+print(*(name for name in {names!r} if name in sys.modules))
 """
-    assert Installation(tmp_path).shell(code).split() == []
+    return Installation(tmp_path).shell(code).split()
+
+
+def test_a_run_is_ready_without_what_only_pages_and_the_queue_need(tmp_path: Path) -> None:
+    assert _loaded(tmp_path, _SPARED, "migrations_app.management.cli.foreground") == []
+
+
+def test_what_drives_a_task_is_loaded_for_that_alone(tmp_path: Path) -> None:
+    assert _loaded(tmp_path, ("migrations_app.runner", "migrations_app.engine.executor")) == []
 
 
 def test_garbage_is_looked_for_in_what_a_command_makes_and_not_in_what_it_imported(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_what_is_per_database_stands_under_one_item(anna: Client) -> None:
 def test_problems_of_many_databases_are_folded_after_the_third(anna: Client) -> None:
     task, _ = warned()
     for number in range(5):
-        factories.check_item(task, **(KEYS | {"database": f"db{number}"}))
+        factories.check_item(task, **(KEYS | {"database": f"shop{number}"}))
     page = anna.get(url("check", task)).text
     assert "3 more databases" in page
-    assert page.index("db1") < page.index("3 more databases") < page.index("db3")
+    assert page.index("shop1") < page.index("3 more databases") < page.index("shop3")
 
 
 def test_problems_only_leaves_out_what_passed_and_keeps_to_it_while_polling(anna: Client) -> None:

@@ -20,11 +20,16 @@ from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.wording import say
 from tests import impostors
 from tests.fakes import FakeControl, wait_until
+from tests.faults.proxy import FaultProxy, fault_proxy
 from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check_all
 
 # Fixtures that stand in the kit.
 task = checks_kit.task
+
+
+def through(task: Plan, proxy: FaultProxy) -> Plan:
+    return replace(task, source=replace(task.source, port=proxy.port))
 
 
 def look_instead(monkeypatch: pytest.MonkeyPatch, code: str, look: object) -> None:
@@ -58,6 +63,16 @@ def test_no_query_of_a_check_is_compiled(task: Plan, source_cluster: Cluster) ->
     with Context(task, FakeControl()) as known:
         sessions = [known.session(side, name) for side in Side for name in ("", "template1")]
         assert {session.execute("SHOW jit").fetchone() for session in sessions} == {("off",)}
+
+
+def test_a_check_tries_each_server_once_before_its_sessions(task: Plan) -> None:
+    with fault_proxy(task.source.port) as proxy, Context(through(task, proxy), FakeControl()) as known:
+        known.source()
+        for _ in range(3):
+            with known.fresh(Side.SOURCE):
+                pass
+        wait_until(lambda: len(proxy.opened) >= 5, 5)
+        assert len(proxy.opened) == 1 + 4
 
 
 def test_every_result_says_how_long_the_item_looked(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

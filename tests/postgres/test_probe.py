@@ -10,9 +10,11 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import ConnectFailed
 from migrations_app.engine.plan import Server, Side, TlsMode
+from migrations_app.engine.policy import AddressPolicy
 from migrations_app.engine.probe import bounded, open_session, probe
 from tests import impostors
 from tests.fakes import wait_until
+from tests.faults.proxy import fault_proxy
 
 
 def server(cluster: Cluster, **more: object) -> Server:
@@ -75,3 +77,35 @@ def test_a_session_that_hangs_is_cut(source_cluster: Cluster) -> None:
 def test_a_server_that_goes_silent_after_the_login_is_given_up(source_cluster: Cluster) -> None:
     with impostors.listening(impostors.pretending("16.1")) as port, pytest.raises(ConnectFailed):
         probe(Server(host="127.0.0.1", port=port, user="x"), Side.SOURCE, seconds=1)
+
+
+def test_an_address_that_has_accepted_a_session_is_not_tried_before_the_next_one(source_cluster: Cluster) -> None:
+    accepting: set[str] = set()
+    with fault_proxy(source_cluster.port) as proxy:
+        for _ in range(3):
+            open_session(server(source_cluster, port=proxy.port), Side.SOURCE, accepting=accepting).close()
+        wait_until(lambda: len(proxy.opened) >= 4, 5)
+        assert len(proxy.opened) == 1 + 3
+    assert accepting == {"127.0.0.1"}
+
+
+def test_an_address_that_accepts_no_session_any_more_is_tried_again(source_cluster: Cluster) -> None:
+    accepting: set[str] = set()
+    with fault_proxy(source_cluster.port) as proxy:
+        through = server(source_cluster, port=proxy.port)
+        open_session(through, Side.SOURCE, accepting=accepting).close()
+        proxy.refuse()
+        with pytest.raises(ConnectFailed):
+            open_session(through, Side.SOURCE, accepting=accepting)
+        assert accepting == set()
+        proxy.refuse(False)
+        open_session(through, Side.SOURCE, accepting=accepting).close()
+    assert accepting == {"127.0.0.1"}
+
+
+def test_what_has_accepted_a_session_is_judged_again(source_cluster: Cluster) -> None:
+    accepting = {"127.0.0.1"}
+    forbidden = server(source_cluster, policy=AddressPolicy(loopback=False))
+    with pytest.raises(ConnectFailed) as caught:
+        open_session(forbidden, Side.SOURCE, accepting=accepting)
+    assert caught.value.code == "POLICY-DENIED"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ..connect import Connection
 from ..sql import query
 from ..sqltokens import COMMENT, DOLLAR, NAME, OPERATOR, OTHER, STRING, WORD, Token, UnreadableSql, cut
+from ..values import frozen
 
 _SQL = frozenset(
     {
@@ -34,7 +34,7 @@ _MARKS = frozenset("()[],;:.")
 _NONE = Token(OTHER, "", "")
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Body:
     """A function: its name as it is shown, its language and text, and the names of its arguments."""
 

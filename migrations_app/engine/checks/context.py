@@ -53,6 +53,7 @@ class Context:
         self._asked_again, self._meeting = ({side: threading.Lock() for side in Side} for _ in range(2))
         self._answered: dict[Side, float] = {}
         self._met: set[Side] = set()
+        self._accepting: dict[Side, set[str]] = {side: set() for side in Side}
         self._jit: dict[Side, str] = {}  # where the first session found that the server knows it
         self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
         control.on_stop(self.interrupt)
@@ -215,6 +216,7 @@ class Context:
             seconds=self.plan.connect_timeout_seconds,
             replication=replication,
             name=self._name,
+            accepting=self._accepting[side],
             **(settings or {}),
         )
         loan = self._loan()
@@ -246,6 +248,7 @@ class Context:
             database,
             seconds=self.plan.connect_timeout_seconds,
             name=self._name,
+            accepting=self._accepting[side],
             statement_timeout=f"{ITEM_SECONDS}s",
             lock_timeout="5s",
             jit=self._jit.get(side),

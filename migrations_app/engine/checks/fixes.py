@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -20,6 +19,7 @@ from ..errors import EngineError, PlanError
 from ..names import APPLICATION_PREFIX, literal, qualified, quote
 from ..plan import Plan, Side
 from ..probe import bounded, open_session
+from ..values import frozen
 from ..wording import noun, say
 
 STATEMENT_SECONDS = 30
@@ -50,7 +50,7 @@ class FixFailed(EngineError):
     code = "FIX-FAILED"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Statement:
     """One statement and where it runs ('' = the database of the login)."""
 
@@ -59,7 +59,7 @@ class Statement:
     database: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Fix:
     """What will be done, in words and in SQL, and how it is taken back. `undo` is in the order in which it is run."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
 
 from ..connect import first_line
 from ..names import literal
 from ..plan import DatabasePlan
 from ..sql import query
+from ..values import frozen
 from ..wording import count, listing, printable, say, verbatim
 from .context import Context
 from .registry import MOST_STATEMENTS, Finding, failed, lines
@@ -25,7 +24,7 @@ _RENAMED = {
 _COLUMN = "(SELECT attname FROM pg_attribute WHERE attrelid = {oid} AND attnum = {sub})"
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Text:
     """A name, or an object with a text, of which `said` are the bytes."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..mapping import leaves_any, renamed_schemas
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..sql import query
+from ..values import frozen
 from ..wording import Sentence, noun, say
 from .context import Context
 from .layout import other_layouts
@@ -30,7 +31,7 @@ _ALONG = ("S", "c", "type")
 """Kinds that come along whatever is selected, and for which another one of the same name cannot pass."""
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Thing:
     """An object that has a name in a schema. `owner` is the oid of the table that it belongs to, or of itself."""
 

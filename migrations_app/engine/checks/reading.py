@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..mapping import renamed_schemas
 from ..names import qualified, quote
 from ..plan import DatabasePlan
 from ..renaming import Renaming
 from ..sql import query
+from ..values import frozen
 from ..wording import listing, say, template, together
 from .context import Context
 from .layout import USED
 from .registry import Finding, Group, item, lines, passed, warning
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Reader:
     """A definition whose function may read other tables. `kind`: generated, domain inside, check or index.
 

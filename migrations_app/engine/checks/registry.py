@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from ..plan import Side
+from ..values import frozen
 from ..wording import NOTHING, Sentence
 
 
@@ -40,7 +41,7 @@ ON_TARGET = (Side.TARGET,)
 ON_BOTH = (Side.SOURCE, Side.TARGET)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckInfo:
     """An item as the page shows it before it has run."""
 
@@ -61,7 +62,7 @@ class CheckInfo:
         return self.sides[-1]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Finding:
     """What an item found, without the item's own name. `fix` names what `checks.fixes` can do about it, or is ''."""
 
@@ -90,7 +91,7 @@ class Finding:
         return replace(self, seconds=seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckResult:
     """One line of the check page. `sql` is a statement or configuration line to copy, or ''.
 
@@ -127,7 +128,7 @@ def failed(found: Sentence, hint: Sentence, sql: str = "", *, needs_restart: boo
     return Finding(status=CheckStatus.FAILED, found=found, hint=hint, sql=sql, needs_restart=needs_restart)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Item:
     """A registered item: what it is, and the function that looks."""
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from ..connect import first_line
 from ..errors import EngineError, Interrupted
 from ..plan import DatabasePlan, Plan
 from ..ports import Control
+from ..values import frozen
 from ..wording import say
 from .context import Context, Unavailable
 from .registry import ITEMS, ON_TARGET, CheckInfo, CheckResult, CheckStatus, Finding, Item, all_items, failed
@@ -46,7 +47,7 @@ def items_for(plan: Plan) -> list[CheckInfo]:
     return [info for info in all_items() if plan.incremental or not info.incremental_only]
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Job:
     """One look: an item, and the database that it is about if there is one. `place` is its place on the page."""
 
@@ -84,7 +85,7 @@ class _Lane:
         self._jobs.clear()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Known:
     """A plan whose databases are known, as far as they can be. `unread`: why not, and after how many seconds."""
 

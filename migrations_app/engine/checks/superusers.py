@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..connect import Connection
 from ..mapping import renamed_schemas
@@ -12,6 +11,7 @@ from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..sql import query
+from ..values import frozen
 from ..wording import NOTHING, Sentence, count, listing, noun, say, together
 from .context import Context
 from .registry import Finding, Group, failed, item, lines, passed, warning
@@ -20,7 +20,7 @@ _IN_FOLDER = re.compile(r"(?:\$libdir/)?(?P<name>[^/]+?)(?:\.so)?")
 _VERSION = re.compile(r"-[0-9.]+$")
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class _Special:
     """An object of the source that takes a superuser. `library`: what it calls on the server's host, or ''."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import psycopg
 
@@ -18,6 +17,7 @@ from ..ports import Kind, LedgerItem
 from ..probe import read_system_id
 from ..silencing import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
+from ..values import frozen
 from ..wording import NOTHING, Sentence, noun, say, template, verbatim
 
 _SERVER_DOWN = frozenset(
@@ -32,7 +32,7 @@ _WAITING_SECONDS = 10.0  # Cancel has to end within 30, whatever is locked
 _STATEMENT_TIMEOUT = "8s"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Left:
     """One thing that could not be removed: why, and the SQL that removes it by hand."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from ..connect import Connection
 from ..names import qualified, quote
+from ..values import frozen
 
 _SENT = {
     "double precision": "float8send",
@@ -84,7 +84,7 @@ def _prints_points_apart(versions: Sequence[int]) -> bool:
     return min(versions) < _POINTS_LIKE_FLOATS_SINCE <= max(versions)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Dialect:
     """How both servers can hash a text so that the results can be compared."""
 
@@ -139,7 +139,7 @@ def _as_sent(name: str, type_name: str) -> str:
     return "CASE WHEN " + quote(name) + " = 'NaN' THEN 'NaN' ELSE " + quote(name) + " END"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shape:
     """What of a table is compared: its columns in the source's order, and the columns of its key (may be none)."""
 
@@ -180,7 +180,7 @@ Shapes = tuple[Shape, Shape]
 """A table as the source calls it, and as the target does."""
 
 
-@dataclass(frozen=True)
+@frozen(kw_only=False)
 class Digest:
     """Number of rows and sum of their hashes: equal for equal multisets of rows, whatever their order."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from .. import slots
 from ..catalog import Table
@@ -15,6 +14,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..snapshot import Snapshot
 from ..source_setup import database_oid
+from ..values import frozen
 from .follower import Follower
 from .hashing import prints_floats_apart
 
@@ -24,7 +24,7 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _LOCK_TIMEOUT = "2s"  # the longest time for which our lock may queue in front of the application's
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Moment:
     """Two exported snapshots that show the same state of the application. Valid while its context is open."""
 

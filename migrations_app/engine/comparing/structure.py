@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ..names import quote
 from ..renaming import Renaming
 from ..secret_options import is_secret
 from ..selection import Selection
+from ..values import frozen
 from ..wording import Sentence, noun, say, verbatim
 from .counting import COUNTING
 from .things import RELATIONS, Identity, Thing, Things
@@ -23,8 +24,7 @@ _NOTHING = Renaming()
 ACCESS = frozenset({"row security", "policy", "default privileges", "event trigger", "database", "database setting"})
 ACTIVE = frozenset({"foreign key", "trigger", "rule"})
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
-_NEVER_SHOWN = frozenset({"body", "library", "foreign options"})
-"""Long texts, and texts that may hold a password."""
+_NEVER_SHOWN = frozenset({"body", "library", "foreign options"})  # long texts, and texts that may hold a password
 _AS_WRITTEN = frozenset(
     {
         *("body", "library", "labels", "label", "comment", "comments on constraints"),
@@ -61,7 +61,7 @@ Grant = tuple[str, str, bool, str]
 """(grantee, '' = PUBLIC; privilege; with grant option; grantor, '' = the owner)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Scope:
     """What of a database is to be on the target by now, and how it is called there."""
 
@@ -87,7 +87,7 @@ class Scope:
 _CHECKS_OF_DOMAINS = ("constraints", "comments on constraints")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Difference:
     """One thing that is missing or other on the target. `part` is empty when it is missing or not in use."""
 
@@ -99,7 +99,7 @@ class Difference:
     target: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Compared:
     """What came of a comparison of structures."""
 

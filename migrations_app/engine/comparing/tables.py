@@ -18,6 +18,7 @@ from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
+from ..values import frozen
 from ..wording import NOTHING, Sentence, listing, say, verbatim
 from .batches import digests, take
 from .hashing import Dialect, Shape, Shapes, digest, sent_alike
@@ -43,7 +44,7 @@ SELECT count(*), count(*) FILTER (WHERE c.relkind <> 'r' OR c.relfilenode = pg_c
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Work:
     """One table to compare: as the source has it, and the target's stored columns (None: no such table).
 

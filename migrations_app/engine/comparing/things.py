@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -15,6 +15,7 @@ import psycopg
 from ..connect import Connection
 from ..option_names import small_listed, small_options
 from ..sql import query
+from ..values import frozen
 from ..versions import shows_sequence_values
 from .counting import read_counting
 
@@ -48,7 +49,7 @@ def without_quotes(text: str) -> str:
     return _LOWER_CASE_QUOTED.sub(r"\1", text)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Thing:
     """One object of a database. `parts` is JSON: what must be the same, by the name of the part."""
 
@@ -88,7 +89,7 @@ class Thing:
         return replace(self, parts=json.dumps(values))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Things:
     """Everything that stands in one database."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import psycopg
 
@@ -12,6 +12,7 @@ from ..connect import Connection, translate
 from ..plan import Server, Side
 from ..probe import open_session
 from ..source_setup import age
+from ..values import frozen
 from ..wording import NOTHING, Sentence, say
 from .governor import Bound, Judgement
 from .lag import read_slot
@@ -20,7 +21,7 @@ _LISTS_WAL_SINCE = 100000
 _WORST = ("", "reserved", "extended", "unreserved", "lost")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SlotsLook:
     """What the source keeps for all slots of a task together: its WAL is one, so the slot that holds back most counts.
 

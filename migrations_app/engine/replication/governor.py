@@ -7,8 +7,9 @@ only when an operator has stated it; how much WAL lies there already is asked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from ..values import frozen
 
 WARNING_AT, ALARM_AT = 0.60, 0.85
 """Parts of a limit at which the levels begin."""
@@ -51,7 +52,7 @@ class Bound(StrEnum):
     DISK = "disk"  # the size of the WAL's disk as stated: full, the source stops
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Kept:
     """One look: `at` in seconds of any one clock, `kept_bytes` of WAL that the source kept for the task then."""
 
@@ -59,7 +60,7 @@ class Kept:
     kept_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Limits:
     """What is known of the limits, in bytes. None: there is none, or nobody can say.
 
@@ -75,7 +76,7 @@ class Limits:
     wal_bytes: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Judgement:
     """What the samples come to. `limit_bytes` and `left_bytes` are of the nearest limit, None without any.
 

@@ -10,9 +10,10 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import NamedTuple
 
+from ..values import frozen
 from . import frames
 
 MAGIC = b"towpath spool 1\n"
@@ -36,7 +37,7 @@ _SIZES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Origin:
     """What the first frame of a file says: whose changes these are, and the position from which on all are there."""
 

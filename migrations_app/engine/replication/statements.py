@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from ..errors import SourceError
 from ..names import literal, qualified, quote
+from ..values import frozen
 from ..wording import say
 from .pgoutput import UNCHANGED, Delete, Insert, Relation, RelationColumn, Update, Values
 
@@ -25,7 +25,7 @@ _SHOWN_CHARACTERS = 60
 _PADDED_OID = 1042  # character without a length keeps trailing blanks, and its cast to text drops them
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TargetColumn:
     """A column of the target table, as far as writing and finding rows needs it."""
 
@@ -43,7 +43,7 @@ class TargetColumn:
     uniques: tuple[str, ...] = ()  # unique, total indexes over columns alone that it is a key column of
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TargetTable:
     """A table of the target. `columns` are all live columns in order."""
 

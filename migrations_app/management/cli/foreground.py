@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import FrameType
 
 from django.db import connection
@@ -19,34 +18,13 @@ from ...engine.selection import Selection
 from ...engine.states import Status
 from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
+from .asked import CHECK_FAILED, DIFFERENCES, DIFFERS, FAILED, INTERRUPTED, RunOptions, exit_code
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
-from .wal import WalOptions, give_budget
+from .wal import give_budget
 
-DONE, CHECK_FAILED, FAILED, DIFFERS = 0, 2, 3, 4
-INTERRUPTED = 130
-_DIFFERENCES = "CMP-"
 _LATE = "COMPLETE-LATE"  # what Complete waited for did not come
 _REFUSED = "CHECK-COMPLETE"  # the check before Complete found something Failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What `task run` was asked for."""
-
-    source: services.EndpointData
-    target: services.EndpointData
-    name: str
-    selection: Selection
-    incremental: bool
-    complete: bool
-    jobs: int | None
-    mb_per_second: int | None = None
-    compare: bool = True
-    as_json: bool
-    existing: str = "refuse"
-    wal: WalOptions | None = None
-    passwords: list[services.PasswordData] = field(default_factory=list)
 
 
 class ForegroundRun:
@@ -178,7 +156,7 @@ class ForegroundRun:
             self._given_up = FAILED
             runner.stop_all()
             return
-        if self._complete_pressed and (refused or task.error_code.startswith(_DIFFERENCES)):
+        if self._complete_pressed and (refused or task.error_code.startswith(DIFFERENCES)):
             self._given_up = CHECK_FAILED if refused else DIFFERS
             runner.stop_all()
             return
@@ -217,10 +195,41 @@ class ForegroundRun:
         return exit_code(task)
 
 
-def exit_code(task: MigrationTask) -> int:
-    """Return what the process exits with: 0 done, 2 check failed, 3 failed, 4 comparison differs."""
-    if task.status in (Status.CHECK_FAILED, Status.DRAFT, Status.CHECKING):
-        return CHECK_FAILED
-    if task.error_code.startswith(_DIFFERENCES):
-        return DIFFERS
-    return DONE if task.status in (Status.COMPLETED, Status.READY) else FAILED
+def run(options: RunOptions, out: Out, err: Out) -> int:
+    """Do all of `task run`. Returns the exit code."""
+    runner.trust_command_line()
+    return ForegroundRun(options, out, err).run()
+
+
+def resume(task: MigrationTask, out: Out, err: Out, *, complete: bool, as_json: bool) -> int:
+    """Go on with a task that an earlier run left. Returns the exit code."""
+    runner.trust_command_line()
+    nowhere = services.EndpointData(host="", port=0, account="")
+    options = RunOptions(
+        source=nowhere,
+        target=nowhere,
+        name=task.name,
+        selection=Selection(),
+        incremental=task.incremental,
+        complete=complete,
+        jobs=None,
+        as_json=as_json,
+    )
+    going_on = ForegroundRun(options, out, err)
+    going_on.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
+    return going_on.drive()
+
+
+def check(task: MigrationTask) -> None:
+    """Run the check of a task in this process; its row is read again."""
+    runner.trust_command_line()
+    services.request_check(task_id=task.pk, actor=None)
+    runner.run_check(str(task.pk))
+    task.refresh_from_db()
+
+
+def clean_up(task: MigrationTask) -> None:
+    """Remove what is ours from both servers of a cancelled task in this process; its row is read again."""
+    runner.trust_command_line()
+    runner.drive_foreground(str(task.pk), waiting=time.sleep)
+    task.refresh_from_db()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from ... import services
+from ...engine.values import frozen
 from ...models import MigrationTask
 from .values import size
 
 _SIZE = "such as 20GB"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WalOptions:
     """The WAL budget that a new task gets. Sizes in bytes; None: no budget, and a disk whose size nobody knows."""
 

@@ -25,7 +25,8 @@ from ...engine.selection import Selection
 from ...engine.states import Status
 from ...models import Endpoint as EndpointRow
 from ...models import MigrationTask
-from ..cli.foreground import ForegroundRun, RunOptions
+from ..cli.asked import RunOptions
+from ..cli.foreground import ForegroundRun
 from .up import DEFAULT_PORT, GRACE_SECONDS, port_is_free, prepare, stack, supervisor
 
 _TASK = "Demo: the shop moves from 16 to 18"

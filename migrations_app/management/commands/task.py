@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ... import runner, selectors, services
+from ... import selectors, services
 from ...checks import COMMAND_LINE
-from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES, Selection
+from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES
 from ...engine.states import WORKED
 from ...engine.wording import one_line
 from ...models import MigrationTask
@@ -20,9 +19,9 @@ from ..cli import passwords as passwords_cli
 from ..cli import ssh as ssh_cli
 from ..cli import wal as wal_cli
 from ..cli.address import endpoint_from_uri, object_path
+from ..cli.asked import CHECK_FAILED, RunOptions, exit_code
 from ..cli.choosing import selection_of
 from ..cli.deciding import CHOICES, OF_TABLES
-from ..cli.foreground import CHECK_FAILED, ForegroundRun, RunOptions, exit_code
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
 from ..cli.values import knob, number_to, start_time, task_name
@@ -188,7 +187,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
         self._understood = True
-        runner.trust_command_line()
         if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
             ensure_tables()
         try:
@@ -266,29 +264,12 @@ class Command(BaseCommand):
         return 0
 
     def _run(self, options: dict[str, Any]) -> int:
-        if options["resume"]:
-            return self._resume(options)
-        return ForegroundRun(self._run_options(options), self.stdout, self.stderr).run()
+        from ..cli import foreground  # with all that drives a task, which other actions do without
 
-    def _resume(self, options: dict[str, Any]) -> int:
-        task = _find(options["resume"])
-        placeholder = services.EndpointData(host="", port=0, account="")
-        run = ForegroundRun(
-            RunOptions(
-                source=placeholder,
-                target=placeholder,
-                name=task.name,
-                selection=Selection(),
-                incremental=task.incremental,
-                complete=options["complete"],
-                jobs=None,
-                as_json=options["json"],
-            ),
-            self.stdout,
-            self.stderr,
-        )
-        run.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
-        return run.drive()
+        if options["resume"]:
+            task, complete = _find(options["resume"]), options["complete"]
+            return foreground.resume(task, self.stdout, self.stderr, complete=complete, as_json=options["json"])
+        return foreground.run(self._run_options(options), self.stdout, self.stderr)
 
     def _list(self, options: dict[str, Any]) -> int:
         tasks = MigrationTask.objects.order_by("-created_at")
@@ -307,10 +288,10 @@ class Command(BaseCommand):
         return self._print(_find(options["id"]), options)
 
     def _check(self, options: dict[str, Any]) -> int:
+        from ..cli import foreground  # as above
+
         task = _find(options["id"])
-        services.request_check(task_id=task.pk, actor=None)
-        runner.run_check(str(task.pk))
-        task.refresh_from_db()
+        foreground.check(task)
         if options["json"]:
             self.stdout.write(json.dumps(report(task), indent=1))
         else:
@@ -323,8 +304,9 @@ class Command(BaseCommand):
     def _cancel(self, options: dict[str, Any]) -> int:
         task = services.cancel_task(task_id=_find(options["id"]).pk, actor=None)
         if not services.workers_alive():  # nobody else would clean up
-            runner.drive_foreground(str(task.pk), waiting=time.sleep)
-            task.refresh_from_db()
+            from ..cli import foreground  # as above
+
+            foreground.clean_up(task)
         code = self._said_or_json(task, options)
         if not options["json"]:
             print_left(task, self.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from django.utils import timezone
 from ...check_counts import count_items
 from ...draft_facts import draft_hash
 from ...engine.states import Status, StepName
+from ...engine.values import frozen
 from ...engine.wording import NOTHING, Sentence, as_data, how, noun, say, together, verbatim
 from ...models import CheckItem, MigrationTask, Step, TaskDatabase
 from ..base import Refused, move, note, touch
@@ -63,7 +63,7 @@ class Result(ItemInfo, Protocol):
     def because(self) -> str: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Change:
     """An item whose status is another than in the check before."""
 

@@ -6,7 +6,6 @@ touch anything any more; on the servers the epoch is in every session's name and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from ... import clock, queue
 from ...engine.failpoints import durable
 from ...engine.states import Status, StepName
+from ...engine.values import frozen
 from ...engine.wording import noun, say
 from ...models import MigrationTask, Step, WorkerBeat
 from ..base import move, note
@@ -24,7 +24,7 @@ _ALIVE_SECONDS = 60
 MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Claim:
     """The right to work on a task until the lease runs out. `epoch` fences it."""
 
