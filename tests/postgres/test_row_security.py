@@ -64,6 +64,18 @@ def test_rows_are_compared_before_row_security_binds_the_account(
 
 
 @pytest.mark.parametrize("incremental", [False, True])
+def test_a_materialized_view_is_filled_with_what_its_owner_may_see(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as here:
+        here.execute('CREATE MATERIALIZED VIEW seen AS SELECT id FROM "for ced"')
+    run_steps(replace(plan, incremental=incremental), fake_ports())
+    with target_cluster.connect(database.target_name) as there:
+        assert there.execute("SELECT array_agg(id ORDER BY id) FROM seen").fetchone() == ([6, 7, 8, 9],)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
 def test_rights_that_owners_took_from_themselves_do_not_stop_an_ordinary_account(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
 ) -> None:
