@@ -77,6 +77,8 @@ def mending_statement(one: Difference) -> str:
         return f"{table} VALIDATE CONSTRAINT {quote(thing.name)};"
     if one.part == "enabled":
         return _state(table, one)
+    if one.part == "replica identity":
+        return f"{table} REPLICA IDENTITY {one.source};"
     if thing.kind == "column":
         return _column(table, thing, one)
     return _of_others(one)

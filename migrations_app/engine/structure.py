@@ -29,6 +29,7 @@ from .late import waiting_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .mending import comment_entry, mending_statement, owner_statement
+from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
@@ -233,7 +234,8 @@ def _source_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     found: dict[Identity, dict[str, Any]] = {}
     for item in items:
         if item.kind is Kind.REPLICA_IDENTITY:
-            was = {"n": "n", "i": f"i {item.detail.get('index', '')}"}.get(str(item.detail.get("was", "")))
+            index = "USING INDEX " + quote(str(item.detail.get("index", "")))
+            was = {"n": "NOTHING", "i": index}.get(str(item.detail.get("was", "")), "DEFAULT")
             found["table", item.schema, item.name, ""] = {"replica identity": was}
     return found
 

@@ -30,9 +30,10 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          'toast options', (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid),
          'access method', (SELECT nullif(x.amname, CASE WHEN c.relkind <> 'p' THEN 'heap' END)
             FROM pg_catalog.pg_am x WHERE x.oid = c.relam AND c.relkind IN ('r', 'm', 'p')),
-         'replica identity', CASE WHEN c.relkind NOT IN ('r', 'p') OR c.relreplident = 'd' THEN NULL ELSE c.relreplident::text
-            || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid
-                          WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i' LIMIT 1), '') END,
+         -- as the statement has it; an index that is gone leaves the table without any
+         'replica identity', CASE WHEN c.relkind IN ('r', 'p') THEN CASE c.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN
+            coalesce((SELECT 'USING INDEX "' || replace(y.relname::text, '"', '""') || '"' FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid
+                       WHERE x.indrelid = c.oid AND x.indisreplident LIMIT 1), 'NOTHING') ELSE 'DEFAULT' END END,
          'filled', CASE WHEN c.relkind = 'm' THEN c.relispopulated END,
          'server', (SELECT x.srvname FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server x ON x.oid = f.ftserver WHERE f.ftrelid = c.oid),
          'foreign options', (SELECT (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(f.ftoptions) o(text)) FROM pg_catalog.pg_foreign_table f WHERE f.ftrelid = c.oid))
