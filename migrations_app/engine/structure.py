@@ -294,6 +294,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     thing = one.thing
     if one.part == "comment" and refusals.archive:
         entry = comment_entry(refusals.archive, thing, entry)
+    if one.part == "rights taken" and entry and "owner" not in thing.values:  # of a column's sequence
+        one = replace(one, thing=thing.with_values(owner=entry.owner))
     missing = not one.part and one.what.startswith("missing")
     statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
     words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING

@@ -30,7 +30,8 @@ STATES = (
 # Since 17 an owner may also MAINTAIN, which an older source cannot take from him.
 RIGHTS = (
     "SELECT c.relname::text, a.grantee <> 0, a.privilege_type FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a"
-    " WHERE c.relname IN ('shut', 'half', 's') AND a.privilege_type <> 'MAINTAIN' AND c.relowner = %s::regrole"
+    " WHERE c.relname IN ('shut', 'half', 's', 'shut_n_seq')"
+    " AND a.privilege_type <> 'MAINTAIN' AND c.relowner = %s::regrole"
     " ORDER BY 1, 2, 3"
 )
 
@@ -107,9 +108,9 @@ def test_a_complete_that_is_killed_at_its_end_goes_on_under_what_binds_the_accou
     owner, task = plan.target.user, replace(plan, incremental=incremental)
     with source_cluster.connect(database.source_name) as here:
         here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
-        here.execute(f"CREATE TABLE shut (id int PRIMARY KEY, t text); ALTER TABLE shut OWNER TO {owner}".encode())
-        here.execute(f"INSERT INTO shut VALUES (1); CREATE TABLE half (LIKE shut); ALTER TABLE half OWNER TO {owner}")
-        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s FROM {owner}".encode())
+        here.execute("CREATE TABLE shut (id int PRIMARY KEY, t text, n serial); INSERT INTO shut VALUES (1)")
+        here.execute(f"ALTER TABLE shut OWNER TO {owner}; CREATE TABLE half (LIKE shut); ALTER TABLE half OWNER TO {owner}")
+        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s, shut_n_seq FROM {owner}".encode())
         here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
         try:
             ports = fake_ports()

@@ -279,9 +279,11 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
                 -- a sequence that a column owns is not compared by its owner, who is that of the table
                WHERE x.grantee IS DISTINCT FROM coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence'))) END,
          -- an entry of one schema adds to the rights that are usual, and has none of the role's own
-         'rights taken', CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
+         'rights taken', CASE WHEN t.acl IS NOT NULL AND (t.kind <> 'default privileges' OR t.schema = '') THEN
             (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
-               FROM pg_catalog.aclexplode(pg_catalog.acldefault(t.code, t.owner)) x WHERE x.grantee = t.owner AND t.acl IS NOT NULL
-                AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = t.owner AND y.privilege_type = x.privilege_type)) END))::text
+               FROM (SELECT coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence')) AS owner) s
+              CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.acldefault(t.code, s.owner)) x
+              WHERE x.grantee = s.owner
+                AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = s.owner AND y.privilege_type = x.privilege_type)) END))::text
   FROM thing t LEFT JOIN pg_catalog.pg_description d ON d.classoid = t.class AND d.objoid = t.oid AND d.objsubid = t.sub
  ORDER BY 1, 2, 3, 4
