@@ -109,7 +109,8 @@ def test_a_complete_that_is_killed_at_its_end_goes_on_under_what_binds_the_accou
     with source_cluster.connect(database.source_name) as here:
         here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
         here.execute("CREATE TABLE shut (id int PRIMARY KEY, t text, n serial); INSERT INTO shut VALUES (1)")
-        here.execute(f"ALTER TABLE shut OWNER TO {owner}; CREATE TABLE half (LIKE shut); ALTER TABLE half OWNER TO {owner}")
+        here.execute(f"CREATE TABLE half (LIKE shut); ALTER TABLE shut OWNER TO {owner}".encode())
+        here.execute(f"ALTER TABLE half OWNER TO {owner}".encode())
         here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s, shut_n_seq FROM {owner}".encode())
         here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
         try:
