@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import math
 import os
@@ -71,15 +72,17 @@ def private_file(path: Path, make: object) -> str:
 
     Raises ImproperlyConfigured when others can read it: a key that others know protects nothing.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = make()  # type: ignore[operator]
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:  # another process of ours was faster
-            return private_file(path, make)
-        with os.fdopen(handle, "w") as file:
-            file.write(content)
+    if not path.exists() or not path.stat().st_size:
+        _fill(path, make)
     if path.stat().st_mode & 0o077:
         raise ImproperlyConfigured(f"{path} can be read by others; run: chmod 600 {path}")
     return path.read_text().strip()
+
+
+def _fill(path: Path, make: object) -> None:
+    """Write a file that is missing or empty. Who comes second waits for the first one, and leaves it as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not file.read():
+            file.write(make())  # type: ignore[operator]

@@ -25,6 +25,7 @@ from .late_checks import LateCheck, late_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
+from .newer_words import with_quoted_words
 from .option_names import with_small_options
 from .outcome import Run
 from .pieces import dump_whole
@@ -233,6 +234,7 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
             "populated": list(map(list, populated)),
             "late": list(map(list, late)),
             "spread": list(map(list, spread_keys(connection))),
+            "version": connection.info.server_version,
         }
     )
 
@@ -301,6 +303,8 @@ def _load(
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
     backslash = b"off" in setup
     everything = tuple(with_small_options(entry, backslash=backslash) for entry in everything)
+    if version := int(known.get("version", 0)):
+        everything = tuple(with_quoted_words(entry, version, backslash=backslash) for entry in everything)
     entries, refused = rename_entries([entry for entry in everything if entry.dump_id in kept], renaming, backslash)
     places = {
         (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)
@@ -325,7 +329,7 @@ def _load(
         populated=frozenset((renaming.schema(schema), name) for schema, name in known["populated"]),
         by_table=_by_table([one for one in entries if (one.class_oid, one.oid) not in late], places),
         late=late,
-        late_checks=late_checks(known.get("late", ()), renaming),
+        late_checks=late_checks(known.get("late", ()), renaming, version),
         along=frozenset(known.get("along", ())),
         bare=frozenset(known.get("bare", ())),
     )

@@ -21,7 +21,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
 from .postdata import refresh_matviews, restore_deferred
-from .row_security import restore_binding
+from .row_security import restore_binding, restore_row_security
 from .sequences import (
     OwnSequences,
     Sequence,
@@ -76,6 +76,7 @@ class Finisher:
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
             restore_deferred(self._run, self._database)
+        restore_row_security(self._run, self._database)
         self._at(say("materialized views"))  # their owners need their rights for it
         refresh_matviews(self._run, self._database)
         fill_late(self._run, self._database)

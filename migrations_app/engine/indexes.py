@@ -310,8 +310,11 @@ def _may_adopt(entry: Entry, index: Index) -> bool:
 
 def _is_theirs(run: Run, connection: Connection, place: Place) -> bool:
     """Say whether a table was there before, and is used as it is."""
-    items = run.ports.ledger.items(Side.TARGET, connection.info.dbname, {Kind.ADOPTED})
-    return any((item.schema, item.name) == (place.schema, place.table) for item in items)
+    name = connection.info.dbname
+    if name not in run.adopted:
+        items = run.ports.ledger.items(Side.TARGET, name, {Kind.ADOPTED})
+        run.adopted[name] = frozenset((item.schema, item.name) for item in items)
+    return (place.schema, place.table) in run.adopted[name]
 
 
 def _remove(run: Run, connection: Connection, entry: Entry, place: Place, index: Index) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .connect import Connection
+from .newer_words import quoted
 from .renaming import Renaming
 from .sql import query
 from .values import frozen
@@ -45,7 +46,8 @@ def present_checks(connection: Connection, renaming: Renaming, checks: Sequence[
         "names": [one.name for one in checks],
     }
     rows = connection.execute(query("late_checks_now"), asked).fetchall() if checks else []
-    now = {int(str(oid)): (str(owner), str(name), str(definition)) for oid, owner, name, definition in rows}
+    version = connection.info.server_version
+    now = {int(str(oid)): (str(owner), str(name), quoted(str(text), version)) for oid, owner, name, text in rows}
     return [
         replace(one, owner=owner, name=name, definition=renaming.shown(definition))
         for one in checks
@@ -54,8 +56,8 @@ def present_checks(connection: Connection, renaming: Renaming, checks: Sequence[
     ]
 
 
-def late_checks(rows: Iterable[Sequence[Any]], renaming: Renaming) -> tuple[LateCheck, ...]:
-    """Return the checks among the rows of late_objects.sql."""
+def late_checks(rows: Iterable[Sequence[Any]], renaming: Renaming, version: int) -> tuple[LateCheck, ...]:
+    """Return the checks among the rows of late_objects.sql, from a source of this version."""
     return tuple(
         LateCheck(
             oid=oid,
@@ -64,7 +66,7 @@ def late_checks(rows: Iterable[Sequence[Any]], renaming: Renaming) -> tuple[Late
             schema=renaming.schema(schema),
             owner=owner,
             name=name,
-            definition=renaming.shown(definition),
+            definition=renaming.shown(quoted(definition, version) if version else definition),
         )
         for kind, _, oid, schema, owner, name, definition in rows
         if kind in _OWNERS

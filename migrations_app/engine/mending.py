@@ -77,6 +77,8 @@ def mending_statement(one: Difference) -> str:
         return f"{table} VALIDATE CONSTRAINT {quote(thing.name)};"
     if one.part == "enabled":
         return _state(table, one)
+    if one.part == "replica identity":
+        return f"{table} REPLICA IDENTITY {one.source};"
     if thing.kind == "column":
         return _column(table, thing, one)
     return _of_others(one)
@@ -88,6 +90,8 @@ def _of_others(one: Difference) -> str:
         return _comment(one)
     if thing.kind == "sequence":
         return _sequence(thing, one)
+    if thing.kind == "function" and one.part == "leakproof":
+        return f"ALTER FUNCTION {quote(thing.schema)}.{thing.name} {'' if one.source else 'NOT '}LEAKPROOF;"
     if thing.kind == "materialized view" and one.part == "filled":
         return f"REFRESH MATERIALIZED VIEW {qualified(thing.schema, thing.table)};"
     return ""

@@ -57,6 +57,7 @@ def use_as_it_is(run: Run, database: DatabasePlan, connection: Connection, taken
     table has rows that are to be kept, or when a table of others refers to one that is to be emptied; TargetError when
     triggers cannot be silenced.
     """
+    run.adopted.clear()
     layouts = layouts_of(run, database)
     tables = _with_storage(connection, [(entry.schema, entry.tag) for entry in taken if entry.type == "TABLE"], layouts)
     before = _taken_over(run, database)

@@ -43,6 +43,8 @@ class Run:
     """Tables that have other partitions on the target (engine.layouts.Layouts by source database name), likewise."""
     building: dict[str, int] = field(default_factory=dict)
     """What this target says of its memory and processors (see `indexes.build_settings`), once it was asked."""
+    adopted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    """(schema, name) of the tables that were there before, by target database name, until the ledger gets others."""
     native: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """What ordinary sessions on the source have (see `native.native_settings`), by source database name, likewise."""
     zones: dict[str, str] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from .errors import TargetError
 from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified, quote
-from .older_words import for_target
+from .older_words import for_target, without_leakproof
 from .outcome import Run
 from .owners import has_own_owner, may_own, owner_text, owner_text_with_right
 from .plan import DatabasePlan, Side
@@ -51,6 +51,7 @@ _FATAL = frozenset(
 _WITHOUT_ROWS = frozenset({"VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
 _HANGING = frozenset({"DEFAULT", "TABLE ATTACH"})
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
+_NOT_ALLOWED = "42501"
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
 
@@ -142,7 +143,8 @@ def _of_rows(entry: Entry) -> bool:
 def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> Failure | None:
     """Run one entry as a transaction of its own; return the failure when it is not fatal.
 
-    A definition that finds a name only by the usual search path is tried once more with schema `public` on it.
+    A definition that finds a name only by the usual search path is tried once more with schema `public` on it, and a
+    function that is LEAKPROOF without that, which the comparison of structures tells.
     """
     run.ports.control.check()
     text = _text(connection, entry, manner)
@@ -155,10 +157,10 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
         first = error
     if manner.repeatable and first.sqlstate in _ALREADY_THERE:
         return None
-    if first.sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
+    if other := _other_text(run, connection, entry, text, first.sqlstate):
         try:
             with durable("target.entry", entry.type):
-                connection.execute(b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text)
+                connection.execute(other)
             return None
         except psycopg.Error as error:
             raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
@@ -166,6 +168,13 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
     if manner.is_fatal(entry):
         raise Refused([failure]) from first
     return failure
+
+
+def _other_text(run: Run, connection: Connection, entry: Entry, text: bytes, sqlstate: str | None) -> bytes | None:
+    """Return what to try instead of a definition that the target has refused."""
+    if sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
+        return b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text
+    return without_leakproof(entry.type, text) if sqlstate == _NOT_ALLOWED else None
 
 
 def _text(connection: Connection, entry: Entry, manner: Manner) -> bytes:

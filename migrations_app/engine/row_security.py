@@ -31,23 +31,36 @@ def binding(connection: Connection) -> set[TableName]:
     return {(str(schema), str(table)) for schema, table in connection.execute(_BINDING.encode()).fetchall()}
 
 
+def restore_row_security(run: Run, database: DatabasePlan) -> None:
+    """Switch on what was held back: see `binding`. Idempotent; a refusal is listed in an event.
+
+    Before materialized views are filled, which read what their owners may see.
+    """
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        held = binding(connection)
+        if not held:
+            return
+        quiet_events(connection)
+        entries = archive_of_all(run, database).of_type("ROW SECURITY")
+        wanted = [entry for entry in entries if (entry.schema, entry.tag) in held]
+        manner = Manner(is_fatal=lambda entry: False, repeatable=True)
+        remember(run, database, run_entries(run, connection, wanted, manner))
+
+
 def restore_binding(run: Run, database: DatabasePlan) -> None:
-    """Do what was held back: see `binding` and `restore_rights`. Idempotent; a refusal is listed in an event."""
+    """Take the rights that were left to owners: see `restore_rights`. Idempotent; a refusal is listed in an event."""
     _of_large_objects(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         if connection.info.parameter_status("is_superuser") == "on":
             return
         quiet_events(connection)
-        archive, held = archive_of_all(run, database), binding(connection)
-        wanted = [entry for entry in archive.of_type("ROW SECURITY") if (entry.schema, entry.tag) in held]
-        manner = Manner(is_fatal=lambda entry: False, repeatable=True)
-        remember(run, database, run_entries(run, connection, wanted, manner))
+        archive = archive_of_all(run, database)
         theirs = kept(run, database.target_name, connection, archive.entries)
         restore_own_rights(run, database, connection, archive, theirs)
 
 
 def release_binding(run: Run, database: DatabasePlan) -> None:
-    """Undo what `restore_binding` did in a run that was killed before its end: this one works in the same tables.
+    """Undo what the two above did in a run that was killed before its end: this one works in the same tables.
 
     What was on the target before the task stays as it is. Idempotent, and nothing where nothing binds.
     """

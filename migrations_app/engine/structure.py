@@ -29,6 +29,7 @@ from .late import waiting_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .mending import comment_entry, mending_statement, owner_statement
+from .names import quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
@@ -234,7 +235,8 @@ def _source_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     found: dict[Identity, dict[str, Any]] = {}
     for item in items:
         if item.kind is Kind.REPLICA_IDENTITY:
-            was = {"n": "n", "i": f"i {item.detail.get('index', '')}"}.get(str(item.detail.get("was", "")))
+            index = "USING INDEX " + quote(str(item.detail.get("index", "")))
+            was = {"n": "NOTHING", "i": index}.get(str(item.detail.get("was", "")), "DEFAULT")
             found["table", item.schema, item.name, ""] = {"replica identity": was}
     return found
 
@@ -293,6 +295,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     thing = one.thing
     if one.part == "comment" and refusals.archive:
         entry = comment_entry(refusals.archive, thing, entry)
+    if one.part == "rights taken" and entry and "owner" not in thing.values:  # of a column's sequence
+        one = replace(one, thing=thing.with_values(owner=entry.owner))
     missing = not one.part and one.what.startswith("missing")
     statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
     words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING

@@ -137,14 +137,22 @@ class Migration:
     """One task, driven by the operator and worked on by the installation's workers."""
 
     def __init__(
-        self, world: World, source: Place, target: Place, *, incremental: bool = True, more: tuple[str, ...] = ()
+        self,
+        world: World,
+        source: Place,
+        target: Place,
+        *,
+        incremental: bool = True,
+        more: tuple[str, ...] = (),
+        into: str = "",
     ) -> None:
+        """`into`: the target as an account other than the superuser, as a URI."""
         self.world, self.source, self.target = world, source, target
         names = json.dumps([source.name, *more])
         self.id = world.operator.do(
             f"task = services.create_draft(actor=None, name='kit', scheduled_at=None, incremental={incremental},"
             f" source=endpoint_from_uri({source.cluster.uri()!r}, 'source'),"
-            f" target=endpoint_from_uri({target.cluster.uri()!r}, 'target'))\n"
+            f" target=endpoint_from_uri({into or target.cluster.uri()!r}, 'target'))\n"
             f"selection = Selection()\n"
             f"for name in {names}: selection = selection.toggle((name,), True)\n"
             f"services.set_selection(task_id=task.pk, actor=None, selection=selection)\n"

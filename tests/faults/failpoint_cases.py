@@ -40,6 +40,7 @@ class Tale:
     story: Callable[[Killed], None] = stories.to_the_end
     before: Callable[[Place, Place], None] = stories.as_they_are
     more: tuple[Shot, ...] = ()
+    into: Callable[[Place, Place], str] = lambda source, target: ""
     existing: str = "refuse"
     parts: bool = False
     quick: bool = False
@@ -157,6 +158,22 @@ TALES = (
             Case("store.notes"),
             Case("task.step", "complete"),
         ),
+    ),
+    Tale(
+        "of a Complete whose owners are bound, by an ordinary account",
+        "A7",
+        (
+            Case("target.sequence"),
+            Case("target.entry", "ACL"),
+            Case("target.entry", "ROW SECURITY"),
+            Case("target.entry", "MATERIALIZED VIEW"),
+            Case("target.grants", hit=3),
+            Case("store.notes"),
+            Case("task.step", "complete"),
+        ),
+        stories.to_bound_owners,
+        before=stories.with_bound_owners,
+        into=stories.as_an_ordinary_account,
     ),
     Tale(
         "of the clean-up",

@@ -174,9 +174,14 @@ class Killed:
 
 
 @contextlib.contextmanager
-def killed(yard: Yard, pair: tuple[Place, Place], *, existing: str = "refuse", parts: bool = False) -> Iterator[Killed]:
-    """Make a task on two databases, checked and not yet started, whose workers the test starts."""
-    migration = Migration(yard, *pair)  # type: ignore[arg-type]  # what it needs of a world is here
+def killed(
+    yard: Yard, pair: tuple[Place, Place], *, existing: str = "refuse", parts: bool = False, into: str = ""
+) -> Iterator[Killed]:
+    """Make a task on two databases, checked and not yet started, whose workers the test starts.
+
+    `into`: see Migration.
+    """
+    migration = Migration(yard, *pair, into=into)  # type: ignore[arg-type]  # what it needs of a world is here
     yard.operator.do(
         f"task = MigrationTask.objects.get(pk={migration.id!r})\n"
         "from dataclasses import replace\n"

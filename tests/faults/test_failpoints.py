@@ -37,7 +37,7 @@ def pair(yard: Yard) -> Iterator[tuple[Place, Place]]:
     finally:
         for cluster in (yard.source, yard.target):
             with cluster.connect() as connection:
-                connection.execute(f'DROP ROLE IF EXISTS "{role}"'.encode())
+                connection.execute(f'DROP ROLE IF EXISTS "{role}", "{role}_account"'.encode())
 
 
 @pytest.mark.parametrize("tale", [pytest.param(one, id=one.name.replace(" ", "-"), marks=one.marks) for one in TALES])
@@ -45,7 +45,7 @@ def test_kills_before_and_after_it_change_nothing(yard: Yard, pair: tuple[Place,
     tale.before(*pair)
     pair[0].remember()
     (yard.folder / "hits").unlink(missing_ok=True)
-    with killed(yard, pair, existing=tale.existing, parts=tale.parts) as task:
+    with killed(yard, pair, existing=tale.existing, parts=tale.parts, into=tale.into(*pair)) as task:
         arm(yard.folder, *(shot for case in tale.cases for shot in case.shots), *tale.more)
         tale.story(task)
         assert_nothing_left(task)

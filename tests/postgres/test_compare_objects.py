@@ -160,6 +160,39 @@ def test_a_note_says_what_differs_and_how_to_mend_it(look: Look) -> None:
     assert found["table public.t"].statement == 'REVOKE SELECT ON TABLE "public"."t" FROM PUBLIC;'
 
 
+@pytest.mark.parametrize(
+    ("change", "there"),
+    [
+        ("ALTER TABLE t REPLICA IDENTITY FULL", "FULL"),
+        ("ALTER TABLE t REPLICA IDENTITY NOTHING", "NOTHING"),
+        ('CREATE UNIQUE INDEX "by ""id" ON t (id); ALTER TABLE t REPLICA IDENTITY USING INDEX "by ""id"', None),
+    ],
+)
+def test_a_replica_identity_is_told_in_the_words_of_its_statement(
+    look: Look, plan: Plan, target_cluster: Cluster, change: str, there: str | None
+) -> None:
+    (note,) = look(change)
+    assert note.what == f"""replica identity: DEFAULT on the source, {there or 'USING INDEX "by ""id"'} on the target"""
+    assert note.statement == 'ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT;'
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute(note.statement.encode())
+    assert structure_now(plan) == []
+
+
+def test_an_index_that_is_the_replica_identity_is_named_in_the_statement(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    index = 'CREATE UNIQUE INDEX "by ""id" ON t (id)'
+    make(index)
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(index + '; ALTER TABLE t REPLICA IDENTITY USING INDEX "by ""id"')
+    (note,) = structure_now(plan)
+    assert note.statement == 'ALTER TABLE "public"."t" REPLICA IDENTITY USING INDEX "by ""id";'
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute(note.statement.encode())
+    assert structure_now(plan) == []
+
+
 def test_a_foreign_key_whose_triggers_are_off_on_one_side_is_told(look: Look) -> None:
     found = {note.title: note.what for note in look("ALTER TABLE t DISABLE TRIGGER ALL")}
     assert found["constraint t_parent_fkey on public.t"] == "triggers off: none on the source, public.t on the target"

@@ -72,3 +72,30 @@ def test_rights_that_the_owner_of_a_serial_columns_sequence_has_anyway_are_not_t
             assert "sequence numbered_id_seq on public.numbered" in [note.title for note in structure_now(plan)]
         finally:
             connection.execute("DROP OWNED BY counting; DROP ROLE counting")
+
+
+def test_rights_that_an_owner_took_from_himself_on_the_sequence_of_a_column_are_told_and_mended(
+    make: Callable[[str], None], plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    counted = "CREATE TABLE counted (id serial, n bigint GENERATED ALWAYS AS IDENTITY)"
+    make(f"{counted}; REVOKE SELECT ON SEQUENCE counted_n_seq FROM postgres")
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(f"{counted}; REVOKE UPDATE, USAGE ON SEQUENCE counted_id_seq FROM postgres".encode())
+    notes = structure_now(plan, final=True)
+    assert [(note.title, note.what, note.statement) for note in notes] == [
+        (
+            "sequence counted_id_seq on public.counted",
+            "the owner has taken from himself on the source, and has on the target: UPDATE, USAGE",
+            'REVOKE UPDATE ON SEQUENCE "public"."counted_id_seq" FROM "postgres";\n'
+            'REVOKE USAGE ON SEQUENCE "public"."counted_id_seq" FROM "postgres";',
+        ),
+        (
+            "sequence counted_n_seq on public.counted",
+            "the owner has on the source, and lacks on the target: SELECT",
+            'GRANT SELECT ON SEQUENCE "public"."counted_n_seq" TO "postgres";',
+        ),
+    ]
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        for note in notes:
+            connection.execute(note.statement.encode())
+    assert structure_now(plan, final=True) == []

@@ -30,7 +30,8 @@ STATES = (
 # Since 17 an owner may also MAINTAIN, which an older source cannot take from him.
 RIGHTS = (
     "SELECT c.relname::text, a.grantee <> 0, a.privilege_type FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a"
-    " WHERE c.relname IN ('shut', 'half', 's') AND a.privilege_type <> 'MAINTAIN' AND c.relowner = %s::regrole"
+    " WHERE c.relname IN ('shut', 'half', 's', 'shut_n_seq')"
+    " AND a.privilege_type <> 'MAINTAIN' AND c.relowner = %s::regrole"
     " ORDER BY 1, 2, 3"
 )
 
@@ -61,6 +62,18 @@ def test_rows_are_compared_before_row_security_binds_the_account(
             ("ready", False, True, None, True),
         ]
     assert [note.title for notes in store.notes.values() for note in notes] == ["owner postgres"]
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_materialized_view_is_filled_with_what_its_owner_may_see(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
+) -> None:
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as here:
+        here.execute('CREATE MATERIALIZED VIEW seen AS SELECT id FROM "for ced"')
+    run_steps(replace(plan, incremental=incremental), fake_ports())
+    with target_cluster.connect(database.target_name) as there:
+        assert there.execute("SELECT array_agg(id ORDER BY id) FROM seen").fetchone() == ([6, 7, 8, 9],)
 
 
 @pytest.mark.parametrize("incremental", [False, True])
@@ -95,9 +108,10 @@ def test_a_complete_that_is_killed_at_its_end_goes_on_under_what_binds_the_accou
     owner, task = plan.target.user, replace(plan, incremental=incremental)
     with source_cluster.connect(database.source_name) as here:
         here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
-        here.execute(f"CREATE TABLE shut (id int PRIMARY KEY, t text); ALTER TABLE shut OWNER TO {owner}".encode())
-        here.execute(f"INSERT INTO shut VALUES (1); CREATE TABLE half (LIKE shut); ALTER TABLE half OWNER TO {owner}")
-        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s FROM {owner}".encode())
+        here.execute("CREATE TABLE shut (id int PRIMARY KEY, t text, n serial); INSERT INTO shut VALUES (1)")
+        here.execute(f"CREATE TABLE half (LIKE shut); ALTER TABLE shut OWNER TO {owner}".encode())
+        here.execute(f"ALTER TABLE half OWNER TO {owner}".encode())
+        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s, shut_n_seq FROM {owner}".encode())
         here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
         try:
             ports = fake_ports()

@@ -15,7 +15,7 @@ from migrations_app.engine.selection import Selection
 from tests.fakes import fake_ports
 from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check
-from tests.postgres.compare_kit import plain_account, plan_for, run_steps, server
+from tests.postgres.compare_kit import plain_account, plan_for, run_steps, server, structure_now
 
 RANGE = """
 CREATE SCHEMA "ran ge"; SET search_path = "ran ge";
@@ -34,7 +34,12 @@ CREATE TYPE score (INPUT = score_in, OUTPUT = score_out, LIKE = int, CATEGORY = 
 CREATE TABLE games (id int PRIMARY KEY, reached score); INSERT INTO games VALUES (1, '12')
 """
 IN, OUT = "public.score_in(cstring)", "public.score_out(public.score)"
-QUICK = "CREATE FUNCTION quick(int) RETURNS int LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT $1 + 1';"
+QUICK = "CREATE FUNCTION quick(int) RETURNS int LANGUAGE internal IMMUTABLE STRICT AS 'int4up';"
+SILENT = """
+CREATE FUNCTION silent("LEAKPROOF" int) RETURNS int LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT $1 + 1 -- LEAKPROOF';
+CREATE TABLE t (id int PRIMARY KEY, more int DEFAULT silent(1) CHECK (silent(more) > 0)); INSERT INTO t VALUES (1);
+CREATE INDEX ON t (silent(id))
+"""
 
 
 @pytest.fixture
@@ -155,3 +160,37 @@ def test_a_library_of_no_extension_of_the_target_is_to_be_installed(
     result = check(replace(plan, target=server(target_cluster)), "superuser-objects")
     assert (result.status, "Install the libraries there first" in result.hint) == ("warning", True)
     assert "as an extension" not in result.hint
+
+
+def test_a_leakproof_function_arrives_without_that_and_is_told_with_the_statement(
+    plan: Plan, here: psycopg.Connection, there: psycopg.Connection
+) -> None:
+    here.execute(SILENT)
+    result = check(plan, "superuser-objects")
+    statement = "ALTER FUNCTION public.silent(integer) LEAKPROOF;"
+    assert (result.status, result.sql) == ("warning", statement)
+    assert result.found.endswith(
+        "1 function is made without LEAKPROOF, which only a superuser can give: function public.silent(integer)."
+    )
+    ports = fake_ports()
+    store = run_steps(plan, ports)
+    assert all(one.equal for one in store.comparisons)
+    (note,) = [one for one in store.notes[plan.databases[0].source_name] if one.kind == "function"]
+    assert note.what == "leakproof: true on the source, none on the target"
+    assert note.statement == 'ALTER FUNCTION "public".silent("LEAKPROOF" integer) LEAKPROOF;'
+    there.execute(note.statement.encode())
+    assert [one.kind for one in structure_now(plan, ports, final=True)] == ["owner"]
+
+
+def test_a_leakproof_function_is_told_beside_what_no_account_but_a_superuser_can_make(
+    plan: Plan, here: psycopg.Connection
+) -> None:
+    here.execute((QUICK + SILENT).encode())
+    result = check(plan, "superuser-objects")
+    assert result.status == "warning"
+    assert "1 object that only a superuser can create: function public.quick(integer)." in result.found
+    assert "1 function is made without LEAKPROOF" in result.found
+    here.execute("ALTER TABLE t ALTER more SET DEFAULT quick(1)")
+    result = check(plan, "superuser-objects")
+    assert (result.status, "LEAKPROOF" in result.sql) == ("failed", False)
+    assert "1 function is made without LEAKPROOF" in result.found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrations_app.engine.older_words import for_target
+from migrations_app.engine.older_words import for_target, without_leakproof
 
 TRIGGER = (
     b'CREATE EVENT TRIGGER "x\n   EXECUTE FUNCTION y" ON sql_drop\n'
@@ -31,3 +31,16 @@ def test_newer_targets_get_the_words_of_the_dump(version: int) -> None:
 def test_nothing_else_is_touched() -> None:
     text = b"CREATE FUNCTION f() AS 'x (\n    FUNCTION = y\n   EXECUTE FUNCTION z';"
     assert for_target("FUNCTION", text, 100023) == text
+
+
+def test_a_function_is_made_without_what_only_superusers_give() -> None:
+    text = b'CREATE FUNCTION f("LEAKPROOF" int) RETURNS int\n    LANGUAGE sql STABLE LEAKPROOF\n    AS $$ LEAKPROOF $$;'
+    assert without_leakproof("FUNCTION", text) == text.replace(b"STABLE LEAKPROOF", b"STABLE ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("VIEW", b"SELECT LEAKPROOF"), ("FUNCTION", b"AS $$ LEAKPROOF $$"), ("FUNCTION", b" LEAKPROOF '")],
+)
+def test_what_is_not_leakproof_has_no_other_text(kind: str, text: bytes) -> None:
+    assert without_leakproof(kind, text) is None

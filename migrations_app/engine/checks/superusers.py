@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..connect import Connection
 from ..mapping import renamed_schemas
@@ -14,7 +15,7 @@ from ..sql import query
 from ..values import frozen
 from ..wording import NOTHING, Sentence, count, listing, noun, say, together
 from .context import Context
-from .registry import Finding, Group, failed, item, lines, passed, warning
+from .registry import CheckStatus, Finding, Group, failed, item, lines, passed, warning
 
 _IN_FOLDER = re.compile(r"(?:\$libdir/)?(?P<name>[^/]+?)(?:\.so)?")
 _VERSION = re.compile(r"-[0-9.]+$")
@@ -31,6 +32,8 @@ class _Special:
     oid: int
     schema: str
     name: str
+    leakproof: bool
+    """It needs a superuser for being LEAKPROOF alone: without that any account makes it."""
 
     @property
     def words(self) -> Sentence:
@@ -54,6 +57,35 @@ def superuser_objects(context: Context, database: DatabasePlan) -> Finding:
     if not lacking:
         return passed(say("The target has everything that only a superuser can create."))
     superuser = context.is_superuser(Side.TARGET)
+    bare = [] if superuser else [one for one in lacking if one.leakproof]
+    others = [one for one in lacking if one not in bare]
+    if bare and not others:
+        return _with_bare(context, database, passed(NOTHING), bare)
+    return _with_bare(context, database, _of_superusers(context, database, others, superuser), bare)
+
+
+def _with_bare(context: Context, database: DatabasePlan, finding: Finding, bare: list[_Special]) -> Finding:
+    """Add what will be made without LEAKPROOF to what was found of the others."""
+    if not bare:
+        return finding
+    told = say(
+        "{number} made without LEAKPROOF, which only a superuser can give: {names}.",
+        number=count(len(bare), "{number} function is", "{number} functions are"),
+        names=listing(one.words for one in bare),
+    )
+    hint = say(
+        "They do the same without it; a query through a view with a security barrier, or under row security, may be"
+        " slower. A superuser of the target can give it when they have arrived."
+    )
+    if finding.status == CheckStatus.FAILED:  # its statements come before the start
+        return replace(finding, found=together([finding.found, told]), hint=together([finding.hint, hint]))
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    statements = lines(renaming.shown(f"ALTER FUNCTION {one.shown} LEAKPROOF;") for one in bare)
+    sql = "\n".join(text for text in (finding.sql, statements) if text)
+    return warning(together([finding.found, told]), together([finding.hint, hint]), sql)
+
+
+def _of_superusers(context: Context, database: DatabasePlan, lacking: list[_Special], superuser: bool) -> Finding:
     libraries = sorted({one.library for one in lacking if one.library})
     if superuser and not libraries:
         return passed(

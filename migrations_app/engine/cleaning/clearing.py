@@ -38,6 +38,7 @@ def clear_target(run: Run) -> list[LedgerItem]:
             run.ports.ledger.removed(*items)
             continue
         run.ports.ledger.removed(*(item for item in items if item.kind is Kind.ADOPTED))
+        run.adopted.clear()
         drop_large_objects(run, name)
         drop_made(run, name)
         _drop_database(run, name, items)

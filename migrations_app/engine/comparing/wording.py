@@ -9,6 +9,7 @@ import psycopg
 
 from ..connect import Connection
 from ..names import qualified
+from ..newer_words import quoted
 from .things import Thing, without_quotes
 
 Prints = Callable[[str], str | None]
@@ -39,7 +40,7 @@ def same_text(thing: Thing, part: str, here: str, there: str, prints: Prints) ->
         return without_quotes(here) == without_quotes(there)
     if part not in _EXPRESSIONS | _OTHERS:
         return False
-    ours, theirs = _query(thing, part, here), _query(thing, part, there)
+    ours, theirs = _query(thing, part, quoted(here)), _query(thing, part, there)
     if ours and theirs:
         printed = prints(ours)
         if printed is not None:

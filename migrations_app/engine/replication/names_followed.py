@@ -90,6 +90,7 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
                 doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
                 raise refused(error, doing, found.drift.statements, found.drift) from error
     run.ports.ledger.removed(*(item for item, _ in items))
+    run.adopted.clear()
     run.ports.store.renamed(table, *found.now)
     found.followed = True
     told = say(

@@ -25,9 +25,9 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          (SELECT pg_catalog.format_type(x.oid, NULL) FROM pg_catalog.pg_type x WHERE x.oid = c.reloftype) AS "of type",
          (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(c.reloptions) o) AS "options",
          (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid) AS "toast options",
-         CASE WHEN c.relkind <> 'r' OR c.relreplident = 'd' THEN NULL ELSE c.relreplident
-            || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class y ON y.oid = i.indexrelid
-                          WHERE i.indrelid = c.oid AND row_to_json(i) ->> 'indisreplident' = 'true' AND c.relreplident = 'i' LIMIT 1), '') END AS "replica identity",
+         CASE WHEN c.relkind = 'r' THEN CASE c.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN
+            coalesce((SELECT 'USING INDEX "' || replace(y.relname::text, '"', '""') || '"' FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class y ON y.oid = i.indexrelid
+                       WHERE i.indrelid = c.oid AND row_to_json(i) ->> 'indisreplident' = 'true' LIMIT 1), 'NOTHING') ELSE 'DEFAULT' END END AS "replica identity",
          CASE WHEN c.relkind = 'm' THEN c.relispopulated END AS "filled",
          (SELECT v.srvname::text FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid) AS "server",
          (SELECT (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(f.ftoptions) o(text)) FROM pg_catalog.pg_foreign_table f WHERE f.ftrelid = c.oid) AS "foreign options") x)
@@ -270,8 +270,10 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
                 -- a sequence that a column owns is not compared by its owner, who is that of the table
                WHERE x.grantee IS DISTINCT FROM coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence'))) END AS "privileges",
          -- an entry of one schema adds to the rights that are usual, and has none of the role's own
-         CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
+         CASE WHEN t.acl IS NOT NULL AND (t.kind <> 'default privileges' OR t.schema = '') THEN
             (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
-               FROM pg_catalog.aclexplode(pg_catalog.acldefault(t.code, t.owner)) x WHERE x.grantee = t.owner AND t.acl IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = t.owner AND y.privilege_type = x.privilege_type)) END AS "rights taken") m
+               FROM (SELECT coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence')) AS owner) s
+              CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.acldefault(t.code, s.owner)) x
+              WHERE x.grantee = s.owner
+                AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = s.owner AND y.privilege_type = x.privilege_type)) END AS "rights taken") m
  ORDER BY 1, 2, 3, 4

@@ -30,9 +30,10 @@ SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHE
          'toast options', (SELECT string_agg(o, ', ' ORDER BY o) FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid),
          'access method', (SELECT nullif(x.amname, CASE WHEN c.relkind <> 'p' THEN 'heap' END)
             FROM pg_catalog.pg_am x WHERE x.oid = c.relam AND c.relkind IN ('r', 'm', 'p')),
-         'replica identity', CASE WHEN c.relkind NOT IN ('r', 'p') OR c.relreplident = 'd' THEN NULL ELSE c.relreplident::text
-            || coalesce((SELECT ' ' || y.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid
-                          WHERE x.indrelid = c.oid AND x.indisreplident AND c.relreplident = 'i' LIMIT 1), '') END,
+         -- as the statement has it; an index that is gone leaves the table without any
+         'replica identity', CASE WHEN c.relkind IN ('r', 'p') THEN CASE c.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' WHEN 'i' THEN
+            coalesce((SELECT 'USING INDEX "' || replace(y.relname::text, '"', '""') || '"' FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class y ON y.oid = x.indexrelid
+                       WHERE x.indrelid = c.oid AND x.indisreplident LIMIT 1), 'NOTHING') ELSE 'DEFAULT' END END,
          'filled', CASE WHEN c.relkind = 'm' THEN c.relispopulated END,
          'server', (SELECT x.srvname FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server x ON x.oid = f.ftserver WHERE f.ftrelid = c.oid),
          'foreign options', (SELECT (SELECT string_agg(o.text, ', ' ORDER BY o.text) FROM unnest(f.ftoptions) o(text)) FROM pg_catalog.pg_foreign_table f WHERE f.ftrelid = c.oid))
@@ -278,9 +279,11 @@ SELECT t.kind, t.schema, t.tab, t.name, coalesce(t.class::oid::bigint, 0), t.oid
                 -- a sequence that a column owns is not compared by its owner, who is that of the table
                WHERE x.grantee IS DISTINCT FROM coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence'))) END,
          -- an entry of one schema adds to the rights that are usual, and has none of the role's own
-         'rights taken', CASE WHEN t.kind <> 'default privileges' OR t.schema = '' THEN
+         'rights taken', CASE WHEN t.acl IS NOT NULL AND (t.kind <> 'default privileges' OR t.schema = '') THEN
             (SELECT string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type)
-               FROM pg_catalog.aclexplode(pg_catalog.acldefault(t.code, t.owner)) x WHERE x.grantee = t.owner AND t.acl IS NOT NULL
-                AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = t.owner AND y.privilege_type = x.privilege_type)) END))::text
+               FROM (SELECT coalesce(t.owner, (SELECT o.relowner FROM pg_catalog.pg_class o WHERE o.oid = t.oid AND t.kind = 'sequence')) AS owner) s
+              CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.acldefault(t.code, s.owner)) x
+              WHERE x.grantee = s.owner
+                AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(t.acl) y WHERE y.grantee = s.owner AND y.privilege_type = x.privilege_type)) END))::text
   FROM thing t LEFT JOIN pg_catalog.pg_description d ON d.classoid = t.class AND d.objoid = t.oid AND d.objsubid = t.sub
  ORDER BY 1, 2, 3, 4
