@@ -160,7 +160,10 @@ LOOKS_AT = (
     _("Foreign tables hold no rows of their own."),
     _("Unlogged tables write no WAL, so incremental sync cannot see their changes."),
     _("Rules rewrite statements; on the target they must not act on synced rows."),
-    _("A selected view needs the tables that it reads, and a trigger those that its function names."),
+    _(
+        "A selected view needs the tables that it reads, a policy or rule those that it uses, and a trigger those that "
+        "its function names."
+    ),
     _("PostgreSQL cannot send a row of more than 1 GB."),
     _("Names that differ only in case, or hold control characters, are migrated exactly but invite mistakes."),
     _("Generated columns, checks and indexes call functions while rows are copied, when no search_path is set."),
