@@ -53,7 +53,7 @@ class Context:
         self._asked_again, self._meeting = ({side: threading.Lock() for side in Side} for _ in range(2))
         self._answered: dict[Side, float] = {}
         self._met: set[Side] = set()
-        self._settled: dict[Side, dict[str, str]] = {}  # what the first session found that the server knows
+        self._settled: dict[Side, dict[str, Any]] = {}  # what the first session found that the server knows
         self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
         control.on_stop(self.interrupt)
 

@@ -1,0 +1,44 @@
+"""Tables that the target has already keep their own ways of numbering rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import Plan
+from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.occupied_kit import choose, migrate
+from tests.postgres.test_torture import told
+
+
+@pytest.fixture
+def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path) -> Plan:
+    return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
+
+
+@pytest.mark.parametrize("policy", ["keep", "truncate"])
+def test_an_identity_column_goes_on_where_the_source_is_under_whatever_name_its_sequence_has(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str
+) -> None:
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(
+            b"CREATE TABLE public.numbered (id int GENERATED ALWAYS AS IDENTITY, x int);"
+            b"CREATE TABLE public.plain (id int GENERATED ALWAYS AS IDENTITY, x int);"
+            b"INSERT INTO public.numbered (x) SELECT generate_series(1, 50); INSERT INTO public.plain (x) VALUES (1)"
+        )
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(
+            b"CREATE TABLE public.theirs_too (id int); CREATE SEQUENCE public.numbered_id_seq OWNED BY theirs_too.id;"
+            b"CREATE TABLE public.numbered (id int GENERATED ALWAYS AS IDENTITY, x int);"
+            b"CREATE TABLE public.plain (id int NOT NULL, x int)"
+        )
+    store = migrate(choose(plan, policy))
+    with target_cluster.connect(database.target_name) as connection:
+        value = connection.execute("INSERT INTO public.numbered (x) VALUES (0) RETURNING id").fetchone()
+        assert value == (51,)
+        assert connection.execute("SELECT is_called FROM public.numbered_id_seq").fetchone() == (False,)
+    titles = {title for title, _, _ in told(store)}
+    assert {"column id on public.plain", "sequence plain_id_seq on public.plain"} <= titles
