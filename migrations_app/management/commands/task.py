@@ -278,7 +278,7 @@ class Command(BaseCommand):
                 source=placeholder,
                 target=placeholder,
                 name=task.name,
-                selection=Selection(),
+                selection=Selection.from_json(task.selection),
                 incremental=task.incremental,
                 complete=options["complete"],
                 jobs=None,
@@ -287,8 +287,7 @@ class Command(BaseCommand):
             self.stdout,
             self.stderr,
         )
-        run.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
-        return run.drive()
+        return run.resume(task)
 
     def _list(self, options: dict[str, Any]) -> int:
         tasks = MigrationTask.objects.order_by("-created_at")

@@ -1,4 +1,4 @@
-"""Tables that the target has already keep their own ways of numbering rows."""
+"""Tables that the target has already may number rows in another way than the source's, or allow less."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.errors import EngineError
 from migrations_app.engine.plan import Plan
 from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.occupied_kit import choose, migrate
@@ -42,3 +43,19 @@ def test_an_identity_column_goes_on_where_the_source_is_under_whatever_name_its_
         assert connection.execute("SELECT is_called FROM public.numbered_id_seq").fetchone() == (False,)
     titles = {title for title, _, _ in told(store)}
     assert {"column id on public.plain", "sequence plain_id_seq on public.plain"} <= titles
+
+
+@pytest.mark.parametrize("stricter", ["CREATE UNIQUE INDEX u ON t (x)", "ALTER TABLE t ALTER y SET NOT NULL"])
+def test_rows_that_a_table_of_the_target_does_not_allow_are_said_to_be_so(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, stricter: str
+) -> None:
+    (database,) = plan.databases
+    table = b"CREATE TABLE public.t (id int, x int, y int);"
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(table + b"INSERT INTO public.t VALUES (1, 1), (2, 1)")
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(table + stricter.encode())
+    with pytest.raises(EngineError) as caught:
+        migrate(choose(plan, "truncate"))
+    assert "public.t" in caught.value.message
+    assert "which was there before, allows less" in (caught.value.hint or "")
