@@ -152,7 +152,7 @@ LOOKS_AT = (
     _("From 16 on a child's column may be generated only where its parent's is."),
     _("A value that is a row of a table is read by the places of the table's columns."),
     _("Every schema that is renamed gets a name that the target accepts, and one that no other schema has."),
-    _("Bodies of functions are text and never changed; everything else follows the new names."),
+    _("Bodies of functions and arguments of triggers are text and never changed; all else follows the new names."),
     _("Something is selected, and everything that is selected by name is still on the source."),
     _("Every table that a selected table refers to is selected as well."),
     _("Large objects belong to no table; they travel when the whole database is selected."),
