@@ -9,6 +9,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import EngineError
 from migrations_app.engine.plan import Plan
+from tests.postgres.checks_kit import check
 from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.occupied_kit import choose, migrate
 from tests.postgres.test_torture import told
@@ -59,3 +60,26 @@ def test_rows_that_a_table_of_the_target_does_not_allow_are_said_to_be_so(
         migrate(choose(plan, "truncate"))
     assert "public.t" in caught.value.message
     assert "which was there before, allows less" in (caught.value.hint or "")
+
+
+def test_the_check_refuses_to_empty_what_tables_of_others_refer_to(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    tables = (
+        b"CREATE TABLE public.p (id int PRIMARY KEY) PARTITION BY LIST (id);"
+        b"CREATE TABLE public.p_1 PARTITION OF public.p DEFAULT;"
+        b"CREATE TABLE public.c (id int REFERENCES public.p);"
+    )
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(tables)
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(tables)
+        assert check(choose(plan, "truncate"), "target-conflicts").status == "warning"
+        connection.execute(b"CREATE SCHEMA s; CREATE TABLE s.theirs (id int CONSTRAINT k REFERENCES public.p)")
+    assert check(choose(plan, "keep"), "target-conflicts").status == "warning"
+    result = check(choose(plan, "truncate"), "target-conflicts")
+    assert result.status == "failed"
+    assert "1 foreign key of" in result.found
+    assert "s.theirs (k)" in result.found
+    assert result.sql == 'ALTER TABLE "s"."theirs" DROP CONSTRAINT "k";'
