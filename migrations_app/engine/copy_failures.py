@@ -27,6 +27,13 @@ def explained(
     """
     if error.sqlstate == _NO_SUCH_COLUMN:
         return shape_changed(work)
+    if error.sqlstate == _CHECK and work.adopted:
+        error.hint = say(
+            "The source has this row, and the target's table, which was there before, has a check that refuses it, or"
+            " no partition that takes it. Drop the check there, or make such a partition, and press Retry; or press"
+            " Cancel and leave the table out."
+        )
+        return error
     if error.sqlstate == _CHECK:
         error.hint = say(
             "The source has this row, so what it is judged by is other on the target: mostly the order of text (locale"

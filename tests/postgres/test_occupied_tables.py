@@ -62,6 +62,26 @@ def test_rows_that_a_table_of_the_target_does_not_allow_are_said_to_be_so(
     assert "which was there before, allows less" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    "there",
+    [
+        "CREATE TABLE t (id int, CHECK (id < 2))",
+        "CREATE TABLE t (id int) PARTITION BY LIST (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)",
+    ],
+)
+def test_a_row_that_no_partition_of_the_target_takes_is_said_to_be_so(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, there: str
+) -> None:
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(b"CREATE TABLE public.t (id int); INSERT INTO public.t VALUES (1), (2)")
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(there.encode())
+    with pytest.raises(EngineError) as caught:
+        migrate(choose(plan, "truncate"))
+    assert "no partition that takes it" in (caught.value.hint or "")
+
+
 def test_the_check_refuses_to_empty_what_tables_of_others_refer_to(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
