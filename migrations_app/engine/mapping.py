@@ -118,19 +118,21 @@ def bodies_that_name(connection: Connection, selection: Selection, database: str
     Their text is never changed, so on the target they look for the old name. Empty when nothing is renamed. Raises
     psycopg's errors.
     """
-    return _that_name(connection, selection, database, _BODIES)
+    renaming = Renaming(schemas=renamed_schemas(selection, database))
+    rows = connection.execute(_BODIES.encode()).fetchall() if renaming else []
+    return _that_name(rows, renaming, selection, database)
 
 
 def arguments_that_name(connection: Connection, selection: Selection, database: str) -> list[str]:
     """Return the triggers whose arguments do, which are text like a body. Otherwise as `bodies_that_name`."""
-    return _that_name(connection, selection, database, _ARGUMENTS)
-
-
-def _that_name(connection: Connection, selection: Selection, database: str, asking: str) -> list[str]:
     renaming = Renaming(schemas=renamed_schemas(selection, database))
-    if not renaming:
-        return []
-    rows = connection.execute(asking.encode()).fetchall()
+    rows = connection.execute(_ARGUMENTS.encode()).fetchall() if renaming else []
+    return _that_name(rows, renaming, selection, database)
+
+
+def _that_name(
+    rows: Iterable[tuple[object, ...]], renaming: Renaming, selection: Selection, database: str
+) -> list[str]:
     return [
         str(label)
         for label, schema, text in rows
