@@ -152,7 +152,7 @@ LOOKS_AT = (
     _("From 16 on a child's column may be generated only where its parent's is."),
     _("A value that is a row of a table is read by the places of the table's columns."),
     _("Every schema that is renamed gets a name that the target accepts, and one that no other schema has."),
-    _("Bodies of functions are text and never changed; everything else follows the new names."),
+    _("Bodies of functions and arguments of triggers are text and never changed; all else follows the new names."),
     _("Something is selected, and everything that is selected by name is still on the source."),
     _("Every table that a selected table refers to is selected as well."),
     _("Large objects belong to no table; they travel when the whole database is selected."),
@@ -160,7 +160,10 @@ LOOKS_AT = (
     _("Foreign tables hold no rows of their own."),
     _("Unlogged tables write no WAL, so incremental sync cannot see their changes."),
     _("Rules rewrite statements; on the target they must not act on synced rows."),
-    _("A selected view needs the tables that it reads, and a trigger those that its function names."),
+    _(
+        "A selected view needs the tables that it reads, a policy or rule those that it uses, and a trigger those that "
+        "its function names."
+    ),
     _("PostgreSQL cannot send a row of more than 1 GB."),
     _("Names that differ only in case, or hold control characters, are migrated exactly but invite mistakes."),
     _("Generated columns, checks and indexes call functions while rows are copied, when no search_path is set."),

@@ -185,16 +185,17 @@ def keys_without_rows(
 ) -> dict[int, tuple[str, str, str]]:
     """Return the foreign keys from rows that move to rows that do not: (schema, table, name) by oid.
 
-    They could never be true on the target, so they are not made there. With `made`, the tables of the target, also
-    those to other tables.
+    They could never be true on the target, so they are not made there. With `made`, the tables of the task, also those
+    of its tables to others, and no key of any other table.
     """
     whole = {table.oid for table in moving}
     there = {table.oid for table in (tables if made is None else made)}
     by_oid = {table.oid: table for table in tables}
     with_rows = {one.oid for table in moving for one in _lineage(table, by_oid)}
+    ours = None if made is None else {one.oid for table in made for one in _lineage(table, by_oid)}
     rows = connection.execute(query("foreign_keys")).fetchall()
     return {
         int(str(oid)): (str(schema), str(table), str(name))
         for oid, child, parent, schema, table, name in rows
-        if parent not in there or (child in with_rows and parent not in whole)
+        if (ours is None or child in ours) and (parent not in there or (child in with_rows and parent not in whole))
     }

@@ -14,6 +14,8 @@ from .wording import say
 _NO_SUCH_COLUMN = "42703"
 _CHECK = "23514"
 """A row that breaks a check, or belongs to another partition."""
+_STRICTER = frozenset({"23502", "23505", "23P01"})
+"""NOT NULL, a unique index or key, an exclusion constraint: tables of ours get the last two after their rows."""
 
 
 def explained(
@@ -25,11 +27,24 @@ def explained(
     """
     if error.sqlstate == _NO_SUCH_COLUMN:
         return shape_changed(work)
+    if error.sqlstate == _CHECK and work.adopted:
+        error.hint = say(
+            "The source has this row, and the target's table, which was there before, has a check that refuses it, or"
+            " no partition that takes it. Drop the check there, or make such a partition, and press Retry; or press"
+            " Cancel and leave the table out."
+        )
+        return error
     if error.sqlstate == _CHECK:
         error.hint = say(
             "The source has this row, so what it is judged by is other on the target: mostly the order of text (locale"
             " of the database), a function, or a setting. Make that as on the source and press Retry, or press Cancel"
             " and leave the table out."
+        )
+        return error
+    if error.sqlstate in _STRICTER and work.adopted:
+        error.hint = say(
+            "The source has these rows, and the target's table, which was there before, allows less. Drop on the target"
+            " what is named, or make it as on the source, and press Retry; or press Cancel and leave the table out."
         )
         return error
     if is_too_large(error):

@@ -145,7 +145,7 @@ class Finisher:
         renaming = renaming_of(self._run, self._database)
         carried = carry_over(wanted, target, own, self._run.ports.control.check, renaming)
         differing = [item for item in carried if item.verdict not in FINE] or [
-            item for item in verdicts(wanted, target, renaming) if item.verdict != "equal"
+            item for item in verdicts(wanted, target, own, renaming) if item.verdict != "equal"
         ]
         not_read = [unread(item) for item in closed]
         if differing:

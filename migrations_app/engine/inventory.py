@@ -16,7 +16,7 @@ from .connect import Connection
 from .errors import ConnectFailed
 from .plan import Server, Side
 from .ports import Control
-from .probe import bounded, compile_nothing, open_session, refuse_version
+from .probe import bounded, open_session, refuse_version, settle
 from .sql import query
 from .values import frozen
 from .wording import NOTHING, Sentence, count, say
@@ -125,7 +125,7 @@ def _read_database(server: Server, database: InventoryDatabase) -> Iterator[Inve
     try:
         connection = open_session(server, Side.SOURCE, database.name, statement_timeout=f"{QUERY_SECONDS}s")
         with connection, bounded(connection, 3 * QUERY_SECONDS):
-            compile_nothing(connection)
+            settle(connection)
             schemas = _schemas(connection, database.name)
             tables = _tables(connection, database.name)
             along = _along(connection, database.name)
@@ -263,7 +263,7 @@ def read_target(server: Server, names: Iterable[str], control: Control | None = 
         try:
             connection = open_session(server, Side.TARGET, database, statement_timeout=f"{QUERY_SECONDS}s")
             with connection, bounded(connection, 2 * QUERY_SECONDS):
-                compile_nothing(connection)
+                settle(connection)
                 rows = connection.execute(query("inventory_target")).fetchall()
         except (ConnectFailed, psycopg.Error, UnicodeDecodeError):
             continue

@@ -9,9 +9,12 @@ from .outcome import Run
 from .plan import DatabasePlan
 from .secret_options import shown_sql
 from .target_objects import some
+from .toc import Entry
 from .wording import Sentence, count, say
 
 _WORTH_TELLING = frozenset({"VIEW", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "TYPE", "DOMAIN"})
+_OF_TABLES = frozenset({"POLICY", "RULE", "TRIGGER"})
+"""The tag of such an entry is the table's name, a blank, and its own."""
 _OF_DATABASE = frozenset({"EVENT TRIGGER", "DEFAULT ACL"})
 
 
@@ -30,7 +33,7 @@ def report_left_out(
         for entry in archive.left_out
         if entry.type == "FK CONSTRAINT" and (place := archive.place(entry)) and (place.schema, place.table) in tables
     ]
-    others = [entry for entry in archive.left_out if only is None and entry.type in _WORTH_TELLING]
+    others = [entry for entry in archive.left_out if only is None and _is_worth_telling(entry, tables)]
     wider = [entry for entry in archive.left_out if only is None and entry.type in _OF_DATABASE]
     told = (("SUBSET-KEYS", keys), ("SUBSET-OBJECTS", others), ("SUBSET-DATABASE", wider))
     for code, entries in told:
@@ -50,6 +53,14 @@ def report_left_out(
                 ),
                 **detail,
             )
+
+
+def _is_worth_telling(entry: Entry, tables: Container[tuple[str, str]]) -> bool:
+    """Say whether what is left out is missed: of what hangs on a table, only when that comes itself."""
+    if entry.type not in _OF_TABLES:
+        return entry.type in _WORTH_TELLING
+    blanks = (at for at, letter in enumerate(entry.tag) if letter == " ")
+    return any((entry.schema, entry.tag[:at]) in tables for at in blanks)
 
 
 def _counted(code: str, number: int) -> Sentence:

@@ -25,6 +25,12 @@ _BODIES = (
     " WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e') ORDER BY 1"
 )
 
+_ARGUMENTS = (
+    "SELECT pg_catalog.quote_ident(t.tgname) || ' of ' || t.tgrelid::pg_catalog.regclass::text, n.nspname::text,"
+    " encode(t.tgargs, 'escape') FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND t.tgnargs > 0 ORDER BY 1"
+)
+
 
 def renamed_schemas(selection: Selection, database: str) -> dict[str, str]:
     """Return the new name of each schema of a source database that gets one."""
@@ -113,11 +119,22 @@ def bodies_that_name(connection: Connection, selection: Selection, database: str
     psycopg's errors.
     """
     renaming = Renaming(schemas=renamed_schemas(selection, database))
-    if not renaming:
-        return []
-    rows = connection.execute(_BODIES.encode()).fetchall()
+    rows = connection.execute(_BODIES.encode()).fetchall() if renaming else []
+    return _that_name(rows, renaming, selection, database)
+
+
+def arguments_that_name(connection: Connection, selection: Selection, database: str) -> list[str]:
+    """Return the triggers whose arguments do, which are text like a body. Otherwise as `bodies_that_name`."""
+    renaming = Renaming(schemas=renamed_schemas(selection, database))
+    rows = connection.execute(_ARGUMENTS.encode()).fetchall() if renaming else []
+    return _that_name(rows, renaming, selection, database)
+
+
+def _that_name(
+    rows: Iterable[tuple[object, ...]], renaming: Renaming, selection: Selection, database: str
+) -> list[str]:
     return [
         str(label)
-        for label, schema, body in rows
-        if renaming.mentioned(str(body)) and selection.touches(database, str(schema))
+        for label, schema, text in rows
+        if renaming.mentioned(str(text)) and selection.touches(database, str(schema))
     ]

@@ -14,7 +14,7 @@ from dataclasses import replace
 import psycopg
 
 from .bastions import shared_forwarder
-from .connect import Connection
+from .connect import Connection, set_all
 from .diagnose import CONNECT_SECONDS, failure_of
 from .dialling import HandshakeEnded, dial
 from .errors import ConnectFailed, EngineError
@@ -123,16 +123,26 @@ def open_session(
     return connection
 
 
-def compile_nothing(connection: Connection) -> bool:
-    """Have no query of the session compiled: those of the catalog look costly to a server with LLVM, and are not.
+_SETTLED = {
+    # While one item of a check looks, the sessions of others have nothing to do.
+    90600: {"idle_in_transaction_session_timeout": "0"},
+    # Queries of the catalog look costly to a server with LLVM, and are not.
+    COMPILES_SINCE: {"jit": "off"},
+    140000: {"idle_session_timeout": "0"},
+    170000: {"transaction_timeout": "0"},
+}
+
+
+def settle(connection: Connection) -> dict[str, str]:
+    """Have no query of the session compiled, and let no setting of the server end it while it waits.
 
     Sessions of a run log in with that; one of `open_session` does not know at its login what the server knows. Returns
-    whether it knows the setting. Raises psycopg's errors.
+    the settings that it knows, for the next ones to log in with. Raises psycopg's errors.
     """
-    knows = connection.info.server_version >= COMPILES_SINCE
-    if knows:
-        connection.execute("SET jit = off")
-    return knows
+    version = connection.info.server_version
+    settings = {name: value for since, some in _SETTLED.items() if version >= since for name, value in some.items()}
+    set_all(connection, settings)
+    return settings
 
 
 _protected: weakref.WeakSet[Connection] = weakref.WeakSet()

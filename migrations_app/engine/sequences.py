@@ -57,6 +57,8 @@ class Sequence:
     """(schema, name) of the table whose column owns it."""
     identity: bool = False
     """It is an identity column's own: made with the table, it is not listed for itself."""
+    column: str = ""
+    """Of the owner; not known before 10."""
     start: int = 1
     last_value: int = 0
     is_called: bool = False
@@ -116,7 +118,7 @@ def closed_sequences(connection: Connection) -> dict[tuple[str, str], bool]:
 
 def _defined(*row: object) -> Sequence:
     """Return what the catalog says of a sequence: columns as in `sequences.sql`."""
-    schema, name, step, cycle, start, owner_schema, owner, identity = row
+    schema, name, step, cycle, start, owner_schema, owner, identity, column = row
     return Sequence(
         schema=str(schema),
         name=str(name),
@@ -125,6 +127,7 @@ def _defined(*row: object) -> Sequence:
         start=int(str(start)),
         owner=(str(owner_schema), str(owner)) if owner is not None else None,
         identity=bool(identity),
+        column=str(column or ""),
     )
 
 
@@ -182,6 +185,10 @@ class OwnSequences:
         self._items = {_place(item): item for item in items if item.detail.get("type") == "SEQUENCE"}
         self._tables = {_place(item): item for item in items if item.kind is Kind.TABLE}
         self.made = self._items.keys()
+
+    def has_made_table(self, place: tuple[str, str]) -> bool:
+        """Say whether a table of the target is one that the task has made."""
+        return place in self._tables
 
     def untouched(self, known: Sequence) -> bool:
         """Say whether it is ours and stands where it was made or where the task has put it: nobody has used it."""
@@ -242,7 +249,7 @@ def carry_over(
         if known is not None and (known.key in chosen or known.behind(item)):
             found.append(_set(item, known, target))
         else:
-            found.append(_verdict(item, known))
+            found.append(_verdict(item, known, own, renaming))
     return found
 
 
@@ -276,8 +283,22 @@ def carry_forward(
 def _counterparts(
     wanted: Iterable[Sequence], target: Connection, renaming: Renaming
 ) -> dict[tuple[str, str], Sequence]:
-    """Return the target's sequences of these names. Those of others are not looked at: we may have no right to."""
-    return {item.key: item for item in read_sequences(target, {renaming.place(item.key) for item in wanted})}
+    """Return by these names the target's sequences: an identity column's is that of the column, which a table that was
+    there before may have under another name. Those of others are not looked at: we may have no right to."""
+    wanted = list(wanted)
+    listed = {item.key: item for item in list_sequences(target)}
+    columns = {(*item.owner, item.column): item for item in listed.values() if item.owner}
+    here: dict[tuple[str, str], Sequence] = {}
+    for item in wanted:
+        place = renaming.place(item.key)
+        known = listed.get(place)
+        if item.identity and item.owner:
+            owner = renaming.place(item.owner)
+            if known is None or known.owner not in (None, owner) or known.column not in ("", item.column):
+                known = columns.get((*owner, item.column))
+        if known is not None:
+            here[place] = known
+    return dict(zip(here, with_states(target, list(here.values())), strict=True))
 
 
 def unread(item: Sequence) -> TableDifference:
@@ -285,10 +306,12 @@ def unread(item: Sequence) -> TableDifference:
     return _judged(item, "not_compared", say("the source account may not read it"))
 
 
-def verdicts(wanted: list[Sequence], target: Connection, renaming: Renaming = _NOTHING) -> list[TableDifference]:
+def verdicts(
+    wanted: list[Sequence], target: Connection, own: OwnSequences, renaming: Renaming = _NOTHING
+) -> list[TableDifference]:
     """Return a verdict for each source state: the target must stand there; further on is `ahead`."""
     here = _counterparts(wanted, target, renaming)
-    return [_verdict(item, here.get(renaming.place(item.key))) for item in wanted]
+    return [_verdict(item, here.get(renaming.place(item.key)), own, renaming) for item in wanted]
 
 
 def _put_at(item: Sequence, known: Sequence, target: Connection) -> None:
@@ -317,7 +340,9 @@ def _set(item: Sequence, known: Sequence, target: Connection) -> TableDifference
     return TableDifference(schema=item.schema, name=item.name, verdict="equal")
 
 
-def _verdict(item: Sequence, known: Sequence | None) -> TableDifference:
+def _verdict(item: Sequence, known: Sequence | None, own: OwnSequences, renaming: Renaming) -> TableDifference:
+    if known is None and item.identity and item.owner and not own.has_made_table(renaming.place(item.owner)):
+        return _judged(item, "left_out", say("its column is no identity column in the table that was there before"))
     if known is None:
         return _judged(item, "differs", say("missing on the target"))
     if known.state == item.state:

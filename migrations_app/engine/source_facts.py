@@ -18,7 +18,7 @@ from .connect import Connection
 from .errors import EngineError
 from .names import APPLICATION_PREFIX
 from .plan import Plan, Server, Side
-from .probe import bounded, compile_nothing, open_session, tls_words
+from .probe import bounded, open_session, settle, tls_words
 from .sql import query
 from .values import frozen
 from .vendors import vendor_of
@@ -195,7 +195,7 @@ def _replication_login(plan: Plan) -> Sentence:
 def _database_facts(plan: Plan, name: str) -> DatabaseFacts:
     try:
         with _session(plan, name) as connection, bounded(connection, ASK_SECONDS):
-            compile_nothing(connection)
+            settle(connection)
             return _read_database(connection, plan, name)
     except EngineError as refused:
         return DatabaseFacts(name=name, unknown=refused.message)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_
 from tests.acceptance.terminal_kit import TABLES, Terminal, different
 from tests.fakes import wait_until
 from tests.folders import public_folder
+from tests.installation import ROOT
 
 # Fixtures that stand in the kit.
 terminal = terminal_kit.terminal
@@ -266,3 +269,26 @@ def test_a_server_that_asks_for_no_password_gets_none(terminal: Terminal, trusti
 def test_a_list_without_tasks_says_how_to_create_one(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("task", "list")
     assert "task create --source URI --target URI" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_a_run_that_was_killed_in_its_check_is_gone_on_with(terminal: Terminal, small: tuple[Place, Place]) -> None:
+    def checking() -> bool:
+        return "killed: Checking" in terminal.task("list").stdout
+
+    words = [sys.executable, str(ROOT / "manage.py"), "task", "run", "--name", "killed", "--database", small[0].name]
+    words += ["--source", terminal.source.uri(), "--target", terminal.target.uri(), "--exclude", "sales"]
+    short = terminal.installation.environment | {"TOWPATH_LEASE_SECONDS": "5"}
+    with small[0].connect() as holder, holder.transaction():
+        holder.execute(b"LOCK TABLE public.things")  # the check waits for it some seconds
+        with subprocess.Popen(words, env=short, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            wait_until(checking, 30, "the check")
+            process.kill()
+    task_id = re.findall(r"(\S+)  killed: Checking", terminal.task("list").stdout)
+    assert task_id, "the check had ended before the kill"
+    done = terminal.task("run", "--resume", *task_id, **short)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with small[1].connect() as target:
+        assert target.execute(b"SELECT count(*) FROM public.things").fetchone() == (50,)
+        assert target.execute(b"SELECT to_regclass('sales.parents')").fetchone() == (None,)
+    nothing_of_ours(*small, seconds=0)

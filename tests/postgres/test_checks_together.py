@@ -75,6 +75,21 @@ def test_a_check_tries_each_server_once_before_its_sessions(task: Plan) -> None:
         assert len(proxy.opened) == 1 + 4
 
 
+def test_no_setting_of_a_server_ends_a_session_of_a_check_that_waits(task: Plan, source_cluster: Cluster) -> None:
+    """While one item looks, the sessions of others have nothing to do."""
+    kinds = ("idle_session_timeout", "idle_in_transaction_session_timeout")
+    with source_cluster.connect(autocommit=True) as connection:
+        for kind in kinds:
+            connection.execute(f"ALTER DATABASE template1 SET {kind} = '7s'".encode())
+        try:
+            with Context(task, FakeControl()) as known:
+                for database in ("template1", "", "template1"):
+                    session = known.session(Side.SOURCE, database)
+                    assert [session.execute(f"SHOW {kind}".encode()).fetchone() for kind in kinds] == [("0",), ("0",)]
+        finally:
+            connection.execute(b"ALTER DATABASE template1 RESET ALL")
+
+
 def test_every_result_says_how_long_the_item_looked(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def slowly(known: Context) -> Finding:
         known.target().execute("SELECT pg_catalog.pg_sleep(0.3)")

@@ -99,3 +99,42 @@ def test_the_check_counts_only_event_triggers_that_come(plan: Plan) -> None:
     assert check(plan, "event-triggers").found == "2 event triggers will be created last."
     assert check(choosing(plan, {("app",): True}), "event-triggers").found == "1 event trigger will be created last."
     assert check(choosing(plan, {("app", "t"): True}), "event-triggers").found == "There are no event triggers."
+
+
+def test_foreign_keys_between_tables_of_others_are_nothing_that_a_task_leaves_out(
+    plan: Plan, source_cluster: Cluster
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(
+            b"CREATE TABLE other.root (id int PRIMARY KEY) PARTITION BY LIST (id);"
+            b"CREATE TABLE other.root_1 PARTITION OF other.root FOR VALUES IN (1);"
+            b"CREATE TABLE other.child (id int REFERENCES other.t, r int REFERENCES other.root);"
+            b"CREATE TABLE app.mine (id int REFERENCES other.t, r int REFERENCES other.root)"
+        )
+    chosen = choosing(plan, {("app", "t"): True, ("app", "mine"): True})
+    store = run_steps(replace(chosen, selection=replace(chosen.selection, foreign_keys="without")), fake_ports())
+    left = [(item.schema, item.name) for item in store.comparisons[-1].other if item.verdict == "left_out"]
+    assert left == [("app", "constraint mine_id_fkey on mine"), ("app", "constraint mine_r_fkey on mine")]
+
+
+def test_policies_rules_and_triggers_that_need_a_table_of_others_are_named_before_and_when_they_are_left_out(
+    plan: Plan, source_cluster: Cluster
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as connection:
+        connection.execute(
+            b"ALTER TABLE app.t ENABLE ROW LEVEL SECURITY;"
+            b"CREATE POLICY hides ON app.t AS RESTRICTIVE USING (id IN (SELECT id FROM other.t));"
+            b"CREATE POLICY open ON app.t USING (true);"
+            b"CREATE RULE follows AS ON DELETE TO app.t DO ALSO DELETE FROM other.t WHERE id = old.id;"
+            b"CREATE POLICY theirs ON other.t USING (id IN (SELECT id FROM app.t))"
+        )
+    chosen = choosing(plan, {("app", "t"): True})
+    found = check(chosen, "read-by-views").found
+    assert "policy hides on app.t uses other.t" in found
+    assert "rule follows on app.t uses other.t" in found
+    assert "theirs" not in found
+    text = event(run_steps(chosen, fake_ports()), "SUBSET-OBJECTS")
+    assert "POLICY app.t hides" in text
+    assert "RULE app.t follows" in text
+    assert "theirs" not in text
+    assert "open" not in text

@@ -17,7 +17,7 @@ from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
 from ..plan import DatabasePlan, Plan, Server, Side
 from ..ports import Control
-from ..probe import bounded, compile_nothing, open_session, refuse_version
+from ..probe import bounded, open_session, refuse_version, settle
 from ..sql import query
 from ..versions import knows_alter_system
 from ..wording import noun, say
@@ -54,7 +54,7 @@ class Context:
         self._answered: dict[Side, float] = {}
         self._met: set[Side] = set()
         self._accepting: dict[Side, set[str]] = {side: set() for side in Side}
-        self._jit: dict[Side, str] = {}  # where the first session found that the server knows it
+        self._settled: dict[Side, dict[str, Any]] = {}  # what the first session found that the server knows
         self.waited: dict[Side, float] = {}  # seconds that the first login took that failed
         control.on_stop(self.interrupt)
 
@@ -98,8 +98,7 @@ class Context:
                 connection = self._pool.take((side, server.database), loan)
                 with bounded(connection, self.plan.connect_timeout_seconds):
                     row = connection.execute(query("check_room")).fetchone()
-                    if compile_nothing(connection):
-                        self._jit[side] = "off"
+                    self._settled[side] = settle(connection)
                 if self._many or (row and int(str(row[0])) < 2 * MOST_SESSIONS):
                     self._pool.spare(side)
         finally:
@@ -251,7 +250,7 @@ class Context:
             accepting=self._accepting[side],
             statement_timeout=f"{ITEM_SECONDS}s",
             lock_timeout="5s",
-            jit=self._jit.get(side),
+            **self._settled.get(side, {}),
         )
         try:
             refuse_version(connection.info.server_version, side, server)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..errors import PlanError
-from ..mapping import bodies_that_name, refuse_name, renamed_schemas
+from ..mapping import arguments_that_name, bodies_that_name, refuse_name, renamed_schemas
 from ..names import quote
 from ..plan import DatabasePlan
 from ..sql import query
-from ..wording import count, listing, pair, say
+from ..wording import count, listing, pair, say, together
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, warning
 
@@ -77,24 +77,33 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
     "renamed-bodies",
     "Functions that name a renamed schema",
     Group.SELECTION,
-    "Bodies of functions are text and never changed; everything else follows the new names.",
+    "Bodies of functions and arguments of triggers are text and never changed; all else follows the new names.",
     per_database=True,
     sides=ON_SOURCE,
 )
 def renamed_bodies(context: Context, database: DatabasePlan) -> Finding:
-    """List functions whose bodies name a schema that has another name on the target."""
-    name = database.source_name
-    found = bodies_that_name(context.source(name), context.plan.selection, name)
-    if found:
-        return warning(
-            say(
-                "{number} whose text names a renamed schema: {names}.",
-                number=count(len(found), "{number} function", "{number} functions"),
-                names=listing(found),
-            ),
-            say(
-                "On the target they look for the old name. Put the new name in there after the "
-                "migration, before they are called."
-            ),
+    """List functions and triggers whose text names a schema that has another name on the target."""
+    source, selection, name = context.source(database.source_name), context.plan.selection, database.source_name
+    bodies = bodies_that_name(source, selection, name)
+    triggers = arguments_that_name(source, selection, name)
+    if not bodies and not triggers:
+        return passed(say("No function's text names a renamed schema."))
+    found = [
+        say(
+            "{number} whose text names a renamed schema: {names}.",
+            number=count(len(bodies), "{number} function", "{number} functions"),
+            names=listing(bodies),
         )
-    return passed(say("No function's text names a renamed schema."))
+    ] * bool(bodies)
+    found += [
+        say(
+            "{number} whose arguments name a renamed schema: {names}.",
+            number=count(len(triggers), "{number} trigger", "{number} triggers"),
+            names=listing(triggers),
+        )
+    ] * bool(triggers)
+    hint = say(
+        "On the target they look for the old name. Put the new name in there after the "
+        "migration, before they are called."
+    )
+    return warning(together(found), hint)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from ..mapping import leaves_any
 from ..names import TARGET_SCHEMA, literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
-from ..wording import count, listing, say, template
+from ..wording import Sentence, count, listing, say, template
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, warning
 
@@ -302,12 +303,13 @@ def table_rules(context: Context, database: DatabasePlan) -> Finding:
     "read-by-views",
     "Tables that views and triggers use",
     Group.SELECTION,
-    "A selected view needs the tables that it reads, and a trigger those that its function names.",
+    "A selected view needs the tables that it reads, a policy or rule those that it uses, and a trigger those that its "
+    "function names.",
     per_database=True,
     sides=ON_SOURCE,
 )
 def read_by_views(context: Context, database: DatabasePlan) -> Finding:
-    """Look for tables outside the selection that selected views read or that triggers of selected tables name."""
+    """Look for tables outside the selection that selected views read, or that what hangs on selected tables needs."""
     name = database.source_name
     chosen = {table.oid for table in context.tables(name)}
     left = [table for table in context.all_tables(name) if table.oid not in chosen]
@@ -321,6 +323,7 @@ def read_by_views(context: Context, database: DatabasePlan) -> Finding:
         for schema, view, oid, words in rows
         if oid in outside and includes(name, str(schema), str(view))
     ]
+    found += _bound_to(context, name, chosen, outside)
     names = {table.name for table in left if table.name.isidentifier()}
     for oid, table, trigger, body in context.source(name).execute(query("check_trigger_bodies")).fetchall():
         if oid in chosen:
@@ -333,9 +336,23 @@ def read_by_views(context: Context, database: DatabasePlan) -> Finding:
         return warning(
             say("Tables outside the selection are used: {names}.", names=listing(found)),
             say(
-                "Views that lack a table are left out, and a trigger whose function looks for one fails "
-                "on the target once the application writes there. Select the tables as well if they are "
-                "needed."
+                "Views, policies and rules that lack a table are left out, so that more or fewer rows may be seen and "
+                "changed; a trigger whose function looks for one fails on the target once the application writes "
+                "there. Select the tables as well if they are needed."
             ),
         )
-    return passed(say("No selected view or trigger uses a table outside the selection."))
+    return passed(say("No selected view, policy, rule or trigger uses a table outside the selection."))
+
+
+def _bound_to(context: Context, name: str, chosen: Container[int], outside: Container[int]) -> list[Sentence]:
+    """Say which policies and rules of chosen tables use tables outside, and are therefore not made on the target."""
+    source, found = context.source(name), []
+    rows = source.execute(query("check_bound_tables", source.info.server_version)).fetchall()
+    for oid, table, kind, called, other, words in rows:
+        if oid not in chosen or other not in outside:
+            continue
+        if kind == "policy":
+            found.append(say("policy {name} on {table} uses {other}", name=called, table=table, other=words))
+        else:
+            found.append(say("rule {name} on {table} uses {other}", name=called, table=table, other=words))
+    return found

@@ -17,6 +17,7 @@ from ..wording import Sentence, count, listing, noun, say, together
 from .context import Context
 from .layout import other_layouts, target_branches
 from .objects import KIND_WORDS, Thing, selected_things, things_along, things_of
+from .referring import referring_from_outside
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, size, warning
 
 _WITH_INDEXES = ("r", "p", "m")
@@ -99,6 +100,8 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
             kept,
             say("What they lack (indexes, keys, triggers) is added. What is other than on the source is noted later."),
         )
+    if bound := referring_from_outside(context, database, [one for one in tables if (one.schema, one.name) in loaded]):
+        return bound
     return warning(
         say(
             "{number} with rows will be emptied: {names}. {kept}",

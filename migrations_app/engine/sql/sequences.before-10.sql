@@ -1,9 +1,9 @@
 -- User sequences: oid, schema, name, increment, whether it cycles, where it starts, schema and name of the table whose column owns it,
--- whether it is the column's identity.
+-- whether it is the column's identity, the column (of an identity alone).
 -- The server asks each sequence: the account must have a right on it.
 -- To ask a sequence is to lock it until the transaction ends: so many are asked at once.
 -- :parameters after (oid: those behind it), most   :versions 9.3 to 9.6
-SELECT c.oid::bigint, c.nspname::text, c.relname::text, q.increment, q.cycle_option, q.start_value, o.nspname::text, t.relname::text, false
+SELECT c.oid::bigint, c.nspname::text, c.relname::text, q.increment, q.cycle_option, q.start_value, o.nspname::text, t.relname::text, false, NULL::text
   FROM (SELECT c.oid, c.relname, n.oid AS space, n.nspname
           FROM pg_catalog.pg_class c
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

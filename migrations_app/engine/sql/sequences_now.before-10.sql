@@ -3,7 +3,7 @@
 -- To ask a sequence is to lock it until the transaction ends: so many are asked at once.
 -- :parameters after (oid: those behind it), most   :versions 9.3 to 9.6
 SELECT c.oid::bigint, c.nspname::text, c.relname::text, coalesce(q.increment, 1), coalesce(q.cycle_option, false), coalesce(q.start_value, 1),
-       o.nspname::text, t.relname::text, false, NULL::bigint, r.may
+       o.nspname::text, t.relname::text, false, NULL::text, NULL::bigint, r.may
   FROM (SELECT c.oid, c.relname, n.oid AS space, n.nspname
           FROM pg_catalog.pg_class c
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

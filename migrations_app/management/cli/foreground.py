@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from django.db import connection
+from django.db import connection, transaction
 
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
@@ -23,6 +23,7 @@ from .output import Out, print_check, print_report, progress_line, report, told_
 from .tables import ensure_tables
 from .wal import give_budget
 
+_NOT_STARTED = (Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED)
 _LATE = "COMPLETE-LATE"  # what Complete waited for did not come
 _REFUSED = "CHECK-COMPLETE"  # the check before Complete found something Failed
 
@@ -39,8 +40,13 @@ class ForegroundRun:
         self._given_up: int | None = None
 
     def create(self) -> str:
-        """Create the task with its selection. Returns its id."""
+        """Create the task with its selection, both or nothing: without it everything would move. Returns its id."""
         ensure_tables()
+        with transaction.atomic():
+            self.task_id = self._created()
+        return self.task_id
+
+    def _created(self) -> str:
         options = self.options
         task = services.create_draft(
             actor=None,
@@ -59,15 +65,32 @@ class ForegroundRun:
         give_budget(task, options.wal)
         if options.passwords:
             services.give_passwords(task_id=task.pk, actor=None, given=options.passwords)
-        self.task_id = str(task.pk)
-        return self.task_id
+        return str(task.pk)
 
     def run(self) -> int:
         """Check, start and drive the task. Returns the exit code."""
         self.create()
         self.err.write(f"task {self.task_id}\n")
         services.request_check(task_id=self.task_id, actor=None)
+        return self._check_and_start()
+
+    def resume(self, task: MigrationTask) -> int:
+        """Go on with a task that an earlier run left at any moment, also in its check. Returns the exit code. Raises
+        Refused for one that has ended, or that has not been started and is no run's."""
+        self.task_id = str(task.pk)
+        if not task.foreground or task.status not in _NOT_STARTED:
+            services.take_to_foreground(task_id=task.pk, actor=None)
+            return self.drive()
+        if task.status != Status.CHECKING:
+            services.request_check(task_id=self.task_id, actor=None)
+        return self._check_and_start()
+
+    def _check_and_start(self) -> int:
         runner.run_check(self.task_id)
+        # The claim of a run that was killed lasts a little longer than that.
+        while self.task().status == Status.CHECKING and not runner.stopping():
+            time.sleep(0.2)
+            runner.run_check(self.task_id)
         task = self.task()
         if not self.options.as_json:
             print_check(task, self.err)
@@ -209,15 +232,13 @@ def resume(task: MigrationTask, out: Out, err: Out, *, complete: bool, as_json: 
         source=nowhere,
         target=nowhere,
         name=task.name,
-        selection=Selection(),
+        selection=Selection.from_json(task.selection),
         incremental=task.incremental,
         complete=complete,
         jobs=None,
         as_json=as_json,
     )
-    going_on = ForegroundRun(options, out, err)
-    going_on.task_id = str(services.take_to_foreground(task_id=task.pk, actor=None).pk)
-    return going_on.drive()
+    return ForegroundRun(options, out, err).resume(task)
 
 
 def check(task: MigrationTask) -> None:
