@@ -128,6 +128,11 @@ class Drift:
         """Whether the table has another name on the source, by which alone it can be found there."""
         return any(change.kind is ChangeKind.TABLE_RENAMED for change in self.changes)
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether tables of the task have each other's names on the source."""
+        return len([change for change in self.changes if change.kind is ChangeKind.TABLE_RENAMED]) > 1
+
     def __post_init__(self) -> None:
         if not self.digest:
             object.__setattr__(self, "digest", _digest(self))

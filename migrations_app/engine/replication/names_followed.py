@@ -1,7 +1,8 @@
 """Gives a table of the target the name that it has on the source now, where somebody allowed that or did it himself.
 
 A table is known by its oid on the source, so its new name belongs to no place of the stream: rows that were written
-under the old one go to the same table. It is followed between two sessions, in a transaction of its own.
+under the old one go to the same table. It is followed between two sessions, in a transaction of its own: one table at
+a time, whose old and new name on the target say whether that is done. `moves` says which one is next.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import psycopg
 from .. import drifting
 from ..drift import Drift, Place
 from ..errors import ConnectionLost, SchemaChanged
+from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
 from ..target_changes import change_target, refused
-from ..wording import say
+from ..wording import Sentence, say
 from .explained import renamed
+from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
 
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
@@ -31,40 +34,76 @@ class TableRenamed(ConnectionLost):
     """A table of the task has another name on the source and may get it on the target: the sync is opened anew."""
 
     def __init__(self, table: TableState, now: Place, drift: Drift) -> None:
-        super().__init__(
-            say(
-                "Table {schema}.{name} is called {new} on the source now, and on the target from here on.",
-                schema=table.schema,
-                name=table.name,
-                new=".".join(now),
-            ),
-            hint=say("The sync goes on by itself."),
-        )
+        """`now`: what the task is to call it from now on, which is a name of ours for a table that steps aside."""
         self.table, self.now, self.drift = table, now, drift
+        self.aside = now == Move(table, now).aside
+        super().__init__(self._text(), hint=say("The sync goes on by itself."))
         self.followed = False
+
+    def _text(self) -> Sentence:
+        names = {"schema": self.table.schema, "name": self.table.name, "new": ".".join(self.now)}
+        if self.aside:
+            return say(
+                "Table {schema}.{name} is called {new} on the target while tables exchange their names.", **names
+            )
+        return say("Table {schema}.{name} is called {new} on the source now, and on the target from here on.", **names)
 
 
 def verdict(
-    run: Run, database: DatabasePlan, table: TableState, now: Place, there: Callable[[Place], bool]
+    run: Run, database: DatabasePlan, table: TableState, now: Place, there: Callable[[Place], bool], place: PlaceOf
 ) -> TableRenamed | SchemaChanged:
     """Return what to raise for a table that is called `now` on the source; `there`: whether the target has a table.
 
-    TableRenamed where the target has the new name already and not the old one, or somebody allowed to give it.
+    TableRenamed where the target has the new name already and not the old one, or somebody allowed to give it. Both may
+    be about another table, which has to get its new name first. `place`: what a table is called on the source now.
     """
-    renaming, store, known = renaming_of(run, database), run.ports.store, (table.schema, table.name)
-    old, new = renaming.place(known), renaming.place(now)
-    # What is partitioned otherwise on the target is known by its name in more than one place.
-    free = known not in layouts_of(run, database).kept.values() and now not in {
-        (one.schema, one.name) for one in store.tables(table.database)
-    }
+    tables = run.ports.store.tables(table.database)
+    line = line_of(table, now, tables, place)
+    if is_ring(line):
+        return _exchange(run, database, turned(line), there)
+    move = line[-1] if line else Move(table, now)
+    renaming = renaming_of(run, database)
+    old, new = renaming.place(move.known), renaming.place(move.now)
+    free = bool(line) and _is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
-    drift = drifting.renamed_table(known, now, (old, new) if offered else None)
-    drift = replace(drift, database=table.database, lsn=NEVER)
-    leaves = [(one.schema, one.name, one.digest) for one in store.leaves(table.database)]
+    drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
     done = free and there(new) and not there(old)
-    if done or (offered and (*known, drift.digest) in leaves):
-        return TableRenamed(table, now, drift)
+    if done or (offered and (_allowed(run, drift) or under_way(move, tables, place))):
+        return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
+
+
+def _exchange(
+    run: Run, database: DatabasePlan, ring: list[Move], there: Callable[[Place], bool]
+) -> TableRenamed | SchemaChanged:
+    """Return what to raise for tables that exchanged their names: the first one steps aside where that is allowed."""
+    renaming, first = renaming_of(run, database), ring[0]
+    aside = renaming.place(first.aside)
+    here = [there(renaming.place(move.known)) for move in ring]
+    known = all(_is_known_by_name(run, database, move) for move in ring)
+    offered = known and all(here) and not there(aside)
+    moves = [(move.known, move.now) for move in ring]
+    drift = _placed(exchanged_tables(moves, renaming.place, aside if offered else None), first.table)
+    done = known and all(here[1:]) and not here[0] and there(aside)
+    if done or (offered and _allowed(run, drift)):
+        step = drifting.renamed_table(first.known, first.aside, (renaming.place(first.known), aside))
+        return TableRenamed(first.table, first.aside, replace(drift, statements=step.statements if offered else ()))
+    return renamed(drift)
+
+
+def _is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
+    """Say whether the table may get another name: what is partitioned otherwise on the target is known by its name in
+    more than one place."""
+    return move.known not in layouts_of(run, database).kept.values()
+
+
+def _placed(drift: Drift, table: TableState) -> Drift:
+    return replace(drift, database=table.database, lsn=NEVER)
+
+
+def _allowed(run: Run, drift: Drift) -> bool:
+    leaves = [(one.schema, one.name, one.digest) for one in run.ports.store.leaves(drift.database)]
+    return (drift.schema, drift.name, drift.digest) in leaves
 
 
 def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
@@ -92,6 +131,8 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     run.ports.ledger.removed(*(item for item, _ in items))
     run.ports.store.renamed(table, *found.now)
     found.followed = True
+    if found.aside:
+        return
     told = say(
         "Table {schema}.{name} of {database} is called {new} from here on, as on the source. The sync goes on.",
         schema=table.schema,
