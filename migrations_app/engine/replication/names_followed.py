@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 
@@ -18,6 +19,7 @@ from ..errors import ConnectionLost, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
+from ..names import qualified
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
@@ -151,8 +153,14 @@ def _renamed_items(
     found = []
     for item in run.ports.ledger.items(side, name, _OF_TABLES | _OF_PARTS):
         if item.kind in _OF_TABLES and (item.schema, item.name) == old:
-            found.append((item, replace(item, schema=new[0], name=new[1])))
+            found.append((item, replace(item, schema=new[0], name=new[1], detail=_under(item, new))))
         elif item.kind in _OF_PARTS and (item.schema, item.detail["table"]) == old:
             detail = {**item.detail, "table": new[1]}
             found.append((item, replace(item, schema=new[0], name=f"{new[1]}.{detail['name']}", detail=detail)))
     return found
+
+
+def _under(item: LedgerItem, new: Place) -> dict[str, Any]:
+    """Return the detail of a table's item under another name: what would remove it names it, and so does its tag."""
+    known = {"drop": f"DROP TABLE {qualified(*new)}", "tag": new[1]}
+    return {**item.detail, **{key: value for key, value in known.items() if key in item.detail}}
