@@ -107,6 +107,12 @@ def advice(drift: Drift) -> Sentence:
             "source and press Retry; or press Drop from task.",
             statements=listing(drift.statements, _MOST),
         )
+    if drift.renames and drift.changes[0].kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Press Apply and resume to run on the target: {statements}. Or rename the schema there yourself, or back "
+            "on the source, and press Retry.",
+            statements=listing(drift.statements, _MOST),
+        )
     if drift.renames:
         return say(
             "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
@@ -183,6 +189,14 @@ def _exchanged(drift: Drift) -> Sentence:
 
 
 def _other_name(drift: Drift) -> Sentence:
+    (change, *_) = drift.changes
+    if change.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} is now called {new} on the source, and otherwise on the target. Nothing was changed "
+            "there.",
+            schema=change.old,
+            new=change.new,
+        )
     return say(
         "Table {schema}.{name} is now called {new} on the source, and otherwise on the target. Nothing was changed "
         "there.",

@@ -7,7 +7,7 @@ a time, whose old and new name on the target say whether that is done. `moves` s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..target_changes import change_target, refused
 from ..wording import Sentence, say
 from .explained import renamed
 from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
+from .schema_followed import item_in, schema_move
 
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
@@ -35,14 +36,24 @@ _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 class TableRenamed(ConnectionLost):
     """A table of the task has another name on the source and may get it on the target: the sync is opened anew."""
 
-    def __init__(self, table: TableState, now: Place, drift: Drift) -> None:
-        """`now`: what the task is to call it from now on, which is a name of ours for a table that steps aside."""
+    def __init__(self, table: TableState, now: Place, drift: Drift, whole: Sequence[Move] = ()) -> None:
+        """`now`: what the task is to call it from now on, which is a name of ours for a table that steps aside.
+
+        `whole`: it and all others, when their schema has another name.
+        """
         self.table, self.now, self.drift = table, now, drift
+        self.moves, self.whole = whole or [Move(table, now)], bool(whole)
         self.aside = now == Move(table, now).aside
         super().__init__(self._text(), hint=say("The sync goes on by itself."))
         self.followed = False
 
     def _text(self) -> Sentence:
+        if self.whole:
+            return say(
+                "Schema {schema} is called {new} on the source now, and on the target from here on.",
+                schema=self.table.schema,
+                new=self.now[0],
+            )
         names = {"schema": self.table.schema, "name": self.table.name, "new": ".".join(self.now)}
         if self.aside:
             return say(
@@ -60,6 +71,8 @@ def verdict(
     be about another table, which has to get its new name first. `place`: what a table is called on the source now.
     """
     tables = run.ports.store.tables(table.database)
+    if now[0] != table.schema and now[1] == table.name and (found := _with_schema(run, database, table, now, tables)):
+        return found
     line = line_of(table, now, tables, place)
     if is_ring(line):
         return _exchange(run, database, turned(line), there)
@@ -72,6 +85,21 @@ def verdict(
     done = free and there(new) and not there(old)
     if done or (offered and (_allowed(run, drift) or under_way(move, tables, place))):
         return TableRenamed(move.table, move.now, drift)
+    return renamed(drift)
+
+
+def _with_schema(
+    run: Run, database: DatabasePlan, table: TableState, now: Place, tables: Sequence[TableState]
+) -> TableRenamed | SchemaChanged | None:
+    """Return what to raise for a table whose schema has another name; None when it moved by itself."""
+    if layouts_of(run, database).kept:
+        return None
+    found = schema_move(run, database, now[0], table.schema, tables, renaming_of(run, database))
+    if found is None:
+        return None
+    drift = _placed(found.drift, table)
+    if found.done or _allowed(run, drift):
+        return TableRenamed(*found.moves[0], drift, found.moves)
     return renamed(drift)
 
 
@@ -118,8 +146,8 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
         return
     table, renaming = found.table, renaming_of(run, database)
     old, new = renaming.place((table.schema, table.name)), renaming.place(found.now)
-    items = _renamed_items(run, database, Side.SOURCE, (table.schema, table.name), found.now)
-    items += _renamed_items(run, database, Side.TARGET, old, new)
+    sides = {Side.SOURCE: ((table.schema, table.name), found.now), Side.TARGET: (old, new)}
+    items = [pair for side, names in sides.items() for pair in _renamed_items(run, database, side, *names, found.whole)]
     run.ports.ledger.intend(*(item for _, item in items))
     if found.drift.statements:
         with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -131,25 +159,39 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
                 doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
                 raise refused(error, doing, found.drift.statements, found.drift) from error
     run.ports.ledger.removed(*(item for item, _ in items))
-    run.ports.store.renamed(table, *found.now)
+    for move in found.moves:
+        run.ports.store.renamed(move.table, *move.now)
     found.followed = True
-    if found.aside:
-        return
-    told = say(
+    if not found.aside:
+        run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))
+
+
+def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
+    if found.whole:
+        return say(
+            "Schema {schema} of {database} is called {new} from here on, as on the source. The sync goes on.",
+            schema=found.table.schema,
+            database=database.source_name,
+            new=found.now[0],
+        )
+    return say(
         "Table {schema}.{name} of {database} is called {new} from here on, as on the source. The sync goes on.",
-        schema=table.schema,
-        name=table.name,
-        database=table.database,
+        schema=found.table.schema,
+        name=found.table.name,
+        database=found.table.database,
         new=".".join(found.now),
     )
-    run.ports.store.event("warning", "DDL-APPLIED", told)
 
 
 def _renamed_items(
-    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place
+    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place, whole: bool
 ) -> list[tuple[LedgerItem, LedgerItem]]:
-    """Return what the ledger holds of a table or on it, each with what it is called from now on."""
+    """Return what the ledger holds of a table or on it, or of its `whole` schema, each with what it is called from now
+    on."""
     name = database.source_name if side is Side.SOURCE else database.target_name
+    if whole:
+        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(side, name)]
+        return [(item, after) for item, after in pairs if after is not None]
     found = []
     for item in run.ports.ledger.items(side, name, _OF_TABLES | _OF_PARTS):
         if item.kind in _OF_TABLES and (item.schema, item.name) == old:

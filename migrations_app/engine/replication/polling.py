@@ -360,6 +360,14 @@ def _changed(database: str, found: Drift) -> Sentence:
             database=database,
             names=listing([f"{change.old} → {change.new}" for change in found.changes], _STATEMENTS),
         )
+    if first.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} of {database} is now called {new} on the source. The sync will stop just before the first "
+            "change of a table in it, or when Complete is pressed, and ask what to do.",
+            schema=first.old,
+            database=database,
+            new=first.new,
+        ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_GONE:
         return say("Table {schema}.{name} of {database} is gone from the source.", **where)
     if first.kind is ChangeKind.TABLE_RENAMED:

@@ -341,6 +341,8 @@ class Relations:
         if here == there:
             return
         self._source.await_catalog(relation.oid)
+        if relation.oid in self._tables:
+            self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
