@@ -7,13 +7,15 @@ a time, whose old and new name on the target say whether that is done. `moves` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from .. import drifting
+from ..connect import translate
 from ..drift import Drift, Place
 from ..errors import ConnectionLost, SchemaChanged
 from ..exchanging import exchanged_tables
@@ -23,6 +25,7 @@ from ..names import qualified
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
+from ..shapes import read_shapes
 from ..target_changes import change_target, refused
 from ..wording import Sentence, say
 from .explained import renamed
@@ -86,6 +89,35 @@ def verdict(
     if done or (offered and (_allowed(run, drift) or under_way(move, tables, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
+
+
+def require_name(run: Run, database: DatabasePlan, table: TableState, place: PlaceOf) -> None:
+    """Raise what `verdict` says of a table that is called otherwise on the source now: its name may be another one's
+    there. One that is gone is not judged."""
+    now = place(table.oid)
+    if now in (None, (table.schema, table.name)):
+        return
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            there = {shape.place for shape in read_shapes(connection).values()}
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading columns")) from error
+    raise verdict(run, database, table, now, there.__contains__, place)
+
+
+@contextlib.contextmanager
+def following_names(run: Run) -> Iterator[None]:
+    """Give a table its new name when TableRenamed comes out of this, and raise it again: every session is closed then.
+
+    Raises as `follow`.
+    """
+    try:
+        yield
+    except TableRenamed as found:
+        (database,) = (one for one in run.databases() if one.source_name == found.drift.database)
+        follow(run, database, found)
+        raise
 
 
 def _with_schema(

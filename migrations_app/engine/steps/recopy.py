@@ -17,6 +17,7 @@ from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableStatus
 from ..publishing import brought_by, brought_now
+from ..replication.names_followed import following_names, require_name
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
@@ -42,7 +43,7 @@ def run(run: Run) -> Outcome:
         return DONE
     store.step_progress(0, 1, say("looking at what is to be copied again"))
     shown = Shown(run)
-    with following(run) as followers:
+    with following_names(run), following(run) as followers:
         tables = [
             OneTable(run, database, followers, shown, schema, name)
             for database in run.databases()
@@ -182,6 +183,7 @@ class OneTable:
         self._main.session.mark(self._state.oid, watermark)
 
     def _copy_and_follow(self) -> None:
+        self._require_name()
         align(self._run, self._database, self._state, self._let_main_catch_up)
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
             row = source.execute("SHOW server_encoding").fetchone()
@@ -227,9 +229,15 @@ class OneTable:
             told = say("Somebody waits for {label} on the source: it goes first.", label=label)
             self._run.ports.store.event("info", "COPY-GAVEWAY", told)
 
+    def _require_name(self) -> None:
+        """Raise when the table has another name on the source now: the rows of a namesake are none of its."""
+        require_name(self._run, self._database, self._state, self._main.session.watch.place)
+
     def _fill(self, snapshot: Snapshot) -> None:
         align(self._run, self._database, self._state)
         work = work_on(self._run, self._database, self._state, snapshot)
+        if work.table.oid != self._state.oid:
+            self._require_name()
         published_by = brought_by(work.table.members, snapshot.entries)
         self._state = replace(
             self._state,
