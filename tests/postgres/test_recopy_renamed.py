@@ -1,4 +1,4 @@
-"""A table that is to be copied again has another name on the source by now: no row of a namesake becomes one of its."""
+"""A table that is to be copied again has another name on the source by now, or was gone from the target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.errors import SchemaChanged, TargetError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.outcome import Outcome
 from migrations_app.engine.plan import Plan
@@ -77,6 +77,29 @@ def test_the_copy_asks_about_the_name_and_is_made_under_the_new_one(
         if ddl == NAMESAKE:
             source.execute("DROP TABLE other")
     until_done(lambda: end_sync(plan, ports))
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.COMPARE).done
+    complete(plan, ports)
+
+
+@pytest.mark.long
+def test_a_table_that_somebody_dropped_on_the_target_is_copied_again_once_it_is_made_anew(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as source:
+        source.execute("INSERT INTO other VALUES (9999)")
+    with target_cluster.connect(database.target_name) as target:
+        target.execute("DROP TABLE other")
+        ask(plan, ports, "keyless")
+        with pytest.raises(TargetError, match="missing on the target") as caught:
+            copy_again(plan, ports)
+        assert "make it there as on the source, press Copy again" in caught.value.hint
+        target.execute("CREATE TABLE other (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)")
+    ask(plan, ports, "keyless", "other")
+    assert copy_again(plan, ports).done
+    assert end_sync(plan, ports).done
     with Executor(plan, ports) as executor:
         assert executor.run(StepName.COMPARE).done
     complete(plan, ports)
