@@ -30,6 +30,7 @@ class ChangeKind(StrEnum):
     DEFAULT = "default"
     GENERATED = "generated"
     TABLE_RENAMED = "table_renamed"
+    SCHEMA_RENAMED = "schema_renamed"  # with all tables of the task in it
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
     EMPTIED = "emptied"  # a partition, by itself
@@ -128,7 +129,13 @@ class Drift:
     @property
     def renames(self) -> bool:
         """Whether the table has another name on the source, by which alone it can be found there."""
-        return any(change.kind is ChangeKind.TABLE_RENAMED for change in self.changes)
+        kinds = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED)
+        return any(change.kind in kinds for change in self.changes)
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether tables of the task have each other's names on the source."""
+        return len([change for change in self.changes if change.kind is ChangeKind.TABLE_RENAMED]) > 1
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -194,5 +201,5 @@ class Leave:
 
 def source_has(facts: Mapping[str, Any]) -> bool:
     """Say of a drift as a row keeps it whether the source still has a table of that name, which may be copied."""
-    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.TABLE_GONE)
+    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED, ChangeKind.TABLE_GONE)
     return not any(change["kind"] in gone for change in facts.get("changes", ()))

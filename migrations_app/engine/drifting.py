@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
+from .exchanging import renaming_statements
 from .names import literal, qualified, quote
 from .widening import widens
 
@@ -121,19 +122,9 @@ def renamed_table(source: Place, now: Place, target: tuple[Place, Place] | None 
         schema=source[0],
         name=source[1],
         changes=(change,),
-        statements=_renaming(*target) if target else (),
+        statements=renaming_statements(*target) if target else (),
         doubt=Doubt.NONE if target else Doubt.OTHER_NAME,
     )
-
-
-def _renaming(old: Place, new: Place) -> tuple[str, ...]:
-    """Return the statements that give a table another schema, another name, or both."""
-    found = []
-    if old[0] != new[0]:
-        found.append(f"ALTER TABLE {qualified(*old)} SET SCHEMA {quote(new[0])}")
-    if old[1] != new[1]:
-        found.append(f"ALTER TABLE {qualified(new[0], old[1])} RENAME TO {quote(new[1])}")
-    return tuple(found)
 
 
 def gone_table(source: Place) -> Drift:

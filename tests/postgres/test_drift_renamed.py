@@ -7,15 +7,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from migrations_app.engine.cleaning.side import by_hand
+from migrations_app.engine.connect import Sessions
 from migrations_app.engine.drift import ChangeKind, Doubt, Drift
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
+from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Plan
-from migrations_app.engine.ports import NEVER, Ports
+from migrations_app.engine.ports import NEVER, Kind, Ports
 from migrations_app.engine.replication import polling
 from migrations_app.engine.replication.names_followed import TableRenamed
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import sync
+from migrations_app.engine.target_objects import drop_made
 from tests.fakes import FakeControl, FakeStore
 from tests.postgres import complete_kit, drift_kit
 from tests.postgres.complete_kit import begin, migrate, rows
@@ -194,3 +198,23 @@ def test_the_look_beside_the_stream_shows_the_statement_and_lets_the_sync_go_on(
     (said,) = [message for _, code, message in pair.store.events if code == "SRC-DDL"]
     assert STATEMENT in said
     assert "now called public.u" in said
+
+
+@pytest.mark.long
+def test_a_renamed_table_that_is_ours_is_cleared_under_its_new_name(
+    plan: Plan, ports: Ports, source: psycopg.Connection, target: psycopg.Connection
+) -> None:
+    begin(plan, ports)
+    source.execute("ALTER TABLE customers RENAME TO clients")
+    drift = asked_at_complete(plan, ports)
+    store = ports.store
+    assert isinstance(store, FakeStore)
+    store.may_change[drift.database] = [leave(drift)]
+    with pytest.raises(TableRenamed), Executor(plan, ports) as executor:
+        executor.run(StepName.SYNC)
+    (named,) = [item for item in ports.ledger.items(kinds={Kind.TABLE}) if item.name == "clients"]
+    assert by_hand(named) == 'DROP TABLE "public"."clients"'
+    target.execute("CREATE TABLE customers (theirs int)")
+    with Sessions(plan, FakeControl()) as sessions:
+        drop_made(Run(plan=plan, ports=ports, sessions=sessions), plan.databases[0].target_name)
+    assert rows(target, "SELECT to_regclass('clients') IS NULL, to_regclass('customers') IS NOT NULL") == [(True, True)]

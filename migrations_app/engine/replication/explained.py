@@ -100,6 +100,19 @@ def advice(drift: Drift) -> Sentence:
     """Return what the operator can press."""
     if drift.doubt:
         return _DOUBTS[drift.doubt]
+    if drift.exchanges:
+        return say(
+            "Press Apply and resume to run on the target, one after the other: {statements}. Leave the tables of the "
+            "target as they are: an exchange by hand could not be told from none. Or rename the tables back on the "
+            "source and press Retry; or press Drop from task.",
+            statements=listing(drift.statements, _MOST),
+        )
+    if drift.renames and drift.changes[0].kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Press Apply and resume to run on the target: {statements}. Or rename the schema there yourself, or back "
+            "on the source, and press Retry.",
+            statements=listing(drift.statements, _MOST),
+        )
     if drift.renames:
         return say(
             "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
@@ -162,18 +175,35 @@ def slot_is_read(slot: str, pid: int | None, *, ours: bool) -> EngineError:
 
 def renamed(drift: Drift) -> SchemaChanged:
     """Return the error for a table that has another name on the source now."""
-    error = SchemaChanged(
-        say(
-            "Table {schema}.{name} is now called {new} on the source, and otherwise on the target. Nothing was changed "
-            "there.",
-            schema=drift.schema,
-            name=drift.name,
-            new=drift.changes[0].new,
-        ),
-        hint=advice(drift),
-    )
+    error = SchemaChanged(_exchanged(drift) if drift.exchanges else _other_name(drift), hint=advice(drift))
     error.drift = drift
     return error
+
+
+def _exchanged(drift: Drift) -> Sentence:
+    names = [f"{change.old} → {change.new}" for change in drift.changes]
+    return say(
+        "Tables exchanged their names on the source: {names}. Nothing was changed on the target.",
+        names=listing(names, _MOST),
+    )
+
+
+def _other_name(drift: Drift) -> Sentence:
+    (change, *_) = drift.changes
+    if change.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} is now called {new} on the source, and otherwise on the target. Nothing was changed "
+            "there.",
+            schema=change.old,
+            new=change.new,
+        )
+    return say(
+        "Table {schema}.{name} is now called {new} on the source, and otherwise on the target. Nothing was changed "
+        "there.",
+        schema=drift.schema,
+        name=drift.name,
+        new=drift.changes[0].new,
+    )
 
 
 def under_other_name(part: Place, top: Place) -> SchemaChanged:

@@ -1,27 +1,36 @@
 """Gives a table of the target the name that it has on the source now, where somebody allowed that or did it himself.
 
 A table is known by its oid on the source, so its new name belongs to no place of the stream: rows that were written
-under the old one go to the same table. It is followed between two sessions, in a transaction of its own.
+under the old one go to the same table. It is followed between two sessions, in a transaction of its own: one table at
+a time, whose old and new name on the target say whether that is done. `moves` says which one is next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 
 from .. import drifting
+from ..connect import translate
 from ..drift import Drift, Place
 from ..errors import ConnectionLost, SchemaChanged
+from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
+from ..names import qualified
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
+from ..shapes import read_shapes
 from ..target_changes import change_target, refused
-from ..wording import say
+from ..wording import Sentence, say
 from .explained import renamed
+from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
+from .schema_followed import item_in, schema_move
 
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
@@ -30,41 +39,133 @@ _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 class TableRenamed(ConnectionLost):
     """A table of the task has another name on the source and may get it on the target: the sync is opened anew."""
 
-    def __init__(self, table: TableState, now: Place, drift: Drift) -> None:
-        super().__init__(
-            say(
-                "Table {schema}.{name} is called {new} on the source now, and on the target from here on.",
-                schema=table.schema,
-                name=table.name,
-                new=".".join(now),
-            ),
-            hint=say("The sync goes on by itself."),
-        )
+    def __init__(self, table: TableState, now: Place, drift: Drift, whole: Sequence[Move] = ()) -> None:
+        """`now`: what the task is to call it from now on, which is a name of ours for a table that steps aside.
+
+        `whole`: it and all others, when their schema has another name.
+        """
         self.table, self.now, self.drift = table, now, drift
+        self.moves, self.whole = whole or [Move(table, now)], bool(whole)
+        self.aside = now == Move(table, now).aside
+        super().__init__(self._text(), hint=say("The sync goes on by itself."))
         self.followed = False
+
+    def _text(self) -> Sentence:
+        if self.whole:
+            return say(
+                "Schema {schema} is called {new} on the source now, and on the target from here on.",
+                schema=self.table.schema,
+                new=self.now[0],
+            )
+        names = {"schema": self.table.schema, "name": self.table.name, "new": ".".join(self.now)}
+        if self.aside:
+            return say(
+                "Table {schema}.{name} is called {new} on the target while tables exchange their names.", **names
+            )
+        return say("Table {schema}.{name} is called {new} on the source now, and on the target from here on.", **names)
 
 
 def verdict(
-    run: Run, database: DatabasePlan, table: TableState, now: Place, there: Callable[[Place], bool]
+    run: Run, database: DatabasePlan, table: TableState, now: Place, there: Callable[[Place], bool], place: PlaceOf
 ) -> TableRenamed | SchemaChanged:
     """Return what to raise for a table that is called `now` on the source; `there`: whether the target has a table.
 
-    TableRenamed where the target has the new name already and not the old one, or somebody allowed to give it.
+    TableRenamed where the target has the new name already and not the old one, or somebody allowed to give it. Both may
+    be about another table, which has to get its new name first. `place`: what a table is called on the source now.
     """
-    renaming, store, known = renaming_of(run, database), run.ports.store, (table.schema, table.name)
-    old, new = renaming.place(known), renaming.place(now)
-    # What is partitioned otherwise on the target is known by its name in more than one place.
-    free = known not in layouts_of(run, database).kept.values() and now not in {
-        (one.schema, one.name) for one in store.tables(table.database)
-    }
+    tables = run.ports.store.tables(table.database)
+    if now[0] != table.schema and now[1] == table.name and (found := _with_schema(run, database, table, now, tables)):
+        return found
+    line = line_of(table, now, tables, place)
+    if is_ring(line):
+        return _exchange(run, database, turned(line), there)
+    move = line[-1] if line else Move(table, now)
+    renaming = renaming_of(run, database)
+    old, new = renaming.place(move.known), renaming.place(move.now)
+    free = bool(line) and _is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
-    drift = drifting.renamed_table(known, now, (old, new) if offered else None)
-    drift = replace(drift, database=table.database, lsn=NEVER)
-    leaves = [(one.schema, one.name, one.digest) for one in store.leaves(table.database)]
+    drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
     done = free and there(new) and not there(old)
-    if done or (offered and (*known, drift.digest) in leaves):
-        return TableRenamed(table, now, drift)
+    if done or (offered and (_allowed(run, drift) or under_way(move, tables, place))):
+        return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
+
+
+def require_name(run: Run, database: DatabasePlan, table: TableState, place: PlaceOf) -> None:
+    """Raise what `verdict` says of a table that is called otherwise on the source now: its name may be another one's
+    there. One that is gone is not judged."""
+    now = place(table.oid)
+    if now in (None, (table.schema, table.name)):
+        return
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            there = {shape.place for shape in read_shapes(connection).values()}
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading columns")) from error
+    raise verdict(run, database, table, now, there.__contains__, place)
+
+
+@contextlib.contextmanager
+def following_names(run: Run) -> Iterator[None]:
+    """Give a table its new name when TableRenamed comes out of this, and raise it again: every session is closed then.
+
+    Raises as `follow`.
+    """
+    try:
+        yield
+    except TableRenamed as found:
+        (database,) = (one for one in run.databases() if one.source_name == found.drift.database)
+        follow(run, database, found)
+        raise
+
+
+def _with_schema(
+    run: Run, database: DatabasePlan, table: TableState, now: Place, tables: Sequence[TableState]
+) -> TableRenamed | SchemaChanged | None:
+    """Return what to raise for a table whose schema has another name; None when it moved by itself."""
+    if layouts_of(run, database).kept:
+        return None
+    found = schema_move(run, database, now[0], table.schema, tables, renaming_of(run, database))
+    if found is None:
+        return None
+    drift = _placed(found.drift, table)
+    if found.done or _allowed(run, drift):
+        return TableRenamed(*found.moves[0], drift, found.moves)
+    return renamed(drift)
+
+
+def _exchange(
+    run: Run, database: DatabasePlan, ring: list[Move], there: Callable[[Place], bool]
+) -> TableRenamed | SchemaChanged:
+    """Return what to raise for tables that exchanged their names: the first one steps aside where that is allowed."""
+    renaming, first = renaming_of(run, database), ring[0]
+    aside = renaming.place(first.aside)
+    here = [there(renaming.place(move.known)) for move in ring]
+    known = all(_is_known_by_name(run, database, move) for move in ring)
+    offered = known and all(here) and not there(aside)
+    moves = [(move.known, move.now) for move in ring]
+    drift = _placed(exchanged_tables(moves, renaming.place, aside if offered else None), first.table)
+    done = known and all(here[1:]) and not here[0] and there(aside)
+    if done or (offered and _allowed(run, drift)):
+        step = drifting.renamed_table(first.known, first.aside, (renaming.place(first.known), aside))
+        return TableRenamed(first.table, first.aside, replace(drift, statements=step.statements if offered else ()))
+    return renamed(drift)
+
+
+def _is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
+    """Say whether the table may get another name: what is partitioned otherwise on the target is known by its name in
+    more than one place."""
+    return move.known not in layouts_of(run, database).kept.values()
+
+
+def _placed(drift: Drift, table: TableState) -> Drift:
+    return replace(drift, database=table.database, lsn=NEVER)
+
+
+def _allowed(run: Run, drift: Drift) -> bool:
+    leaves = [(one.schema, one.name, one.digest) for one in run.ports.store.leaves(drift.database)]
+    return (drift.schema, drift.name, drift.digest) in leaves
 
 
 def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
@@ -77,8 +178,8 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
         return
     table, renaming = found.table, renaming_of(run, database)
     old, new = renaming.place((table.schema, table.name)), renaming.place(found.now)
-    items = _renamed_items(run, database, Side.SOURCE, (table.schema, table.name), found.now)
-    items += _renamed_items(run, database, Side.TARGET, old, new)
+    sides = {Side.SOURCE: ((table.schema, table.name), found.now), Side.TARGET: (old, new)}
+    items = [pair for side, names in sides.items() for pair in _renamed_items(run, database, side, *names, found.whole)]
     run.ports.ledger.intend(*(item for _, item in items))
     if found.drift.statements:
         with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -91,28 +192,50 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
                 raise refused(error, doing, found.drift.statements, found.drift) from error
     run.ports.ledger.removed(*(item for item, _ in items))
     run.adopted.clear()
-    run.ports.store.renamed(table, *found.now)
+    for move in found.moves:
+        run.ports.store.renamed(move.table, *move.now)
     found.followed = True
-    told = say(
+    if not found.aside:
+        run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))
+
+
+def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
+    if found.whole:
+        return say(
+            "Schema {schema} of {database} is called {new} from here on, as on the source. The sync goes on.",
+            schema=found.table.schema,
+            database=database.source_name,
+            new=found.now[0],
+        )
+    return say(
         "Table {schema}.{name} of {database} is called {new} from here on, as on the source. The sync goes on.",
-        schema=table.schema,
-        name=table.name,
-        database=table.database,
+        schema=found.table.schema,
+        name=found.table.name,
+        database=found.table.database,
         new=".".join(found.now),
     )
-    run.ports.store.event("warning", "DDL-APPLIED", told)
 
 
 def _renamed_items(
-    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place
+    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place, whole: bool
 ) -> list[tuple[LedgerItem, LedgerItem]]:
-    """Return what the ledger holds of a table or on it, each with what it is called from now on."""
+    """Return what the ledger holds of a table or on it, or of its `whole` schema, each with what it is called from now
+    on."""
     name = database.source_name if side is Side.SOURCE else database.target_name
+    if whole:
+        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(side, name)]
+        return [(item, after) for item, after in pairs if after is not None]
     found = []
     for item in run.ports.ledger.items(side, name, _OF_TABLES | _OF_PARTS):
         if item.kind in _OF_TABLES and (item.schema, item.name) == old:
-            found.append((item, replace(item, schema=new[0], name=new[1])))
+            found.append((item, replace(item, schema=new[0], name=new[1], detail=_under(item, new))))
         elif item.kind in _OF_PARTS and (item.schema, item.detail["table"]) == old:
             detail = {**item.detail, "table": new[1]}
             found.append((item, replace(item, schema=new[0], name=f"{new[1]}.{detail['name']}", detail=detail)))
     return found
+
+
+def _under(item: LedgerItem, new: Place) -> dict[str, Any]:
+    """Return the detail of a table's item under another name: what would remove it names it, and so does its tag."""
+    known = {"drop": f"DROP TABLE {qualified(*new)}", "tag": new[1]}
+    return {**item.detail, **{key: value for key, value in known.items() if key in item.detail}}

@@ -159,7 +159,7 @@ class Poll:
     def _renamed(self, table: TableState, now: Place, there: Container[Place]) -> Drift:
         """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
         SchemaChanged when somebody has to decide, because Complete was asked for."""
-        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__)
+        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__, self._watch.place)
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
@@ -352,6 +352,22 @@ def _new(database: str, one: NewTable) -> Sentence:
 def _changed(database: str, found: Drift) -> Sentence:
     where = {"schema": found.schema, "name": found.name, "database": database}
     (first, *_) = found.changes
+    if found.exchanges:
+        return say(
+            "Tables of {database} exchanged their names on the source: {names}. The sync will stop just before the "
+            "first change of one of them, or when Complete is pressed, and ask what to do. Leave them as they are on "
+            "the target.",
+            database=database,
+            names=listing([f"{change.old} → {change.new}" for change in found.changes], _STATEMENTS),
+        )
+    if first.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} of {database} is now called {new} on the source. The sync will stop just before the first "
+            "change of a table in it, or when Complete is pressed, and ask what to do.",
+            schema=first.old,
+            database=database,
+            new=first.new,
+        ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_GONE:
         return say("Table {schema}.{name} of {database} is gone from the source.", **where)
     if first.kind is ChangeKind.TABLE_RENAMED:

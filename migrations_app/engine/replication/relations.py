@@ -215,7 +215,10 @@ class Relations:
             self._require_name(table)
             raise TargetError(
                 say("Table {schema}.{name} is missing on the target.", schema=place[0], name=place[1]),
-                hint=say("Somebody dropped or renamed it there. Restore it, or start the migration again."),
+                hint=say(
+                    "Somebody dropped or renamed it there. Rename it back and press Retry; or make it there as on the "
+                    "source, press Copy again beside it and Retry; or press Drop from task beside it and Retry."
+                ),
             )
         self._compare(table, relation, target)
         if self._binary and not self._source.travels_binary([], [column.type_oid for column in relation.columns]):
@@ -341,6 +344,8 @@ class Relations:
         if here == there:
             return
         self._source.await_catalog(relation.oid)
+        if relation.oid in self._tables:
+            self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)

@@ -23,6 +23,7 @@ from . import names_followed
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
+from .moves import PlaceOf
 from .pipeline import Pipeline, StatementFailed
 from .relations import ShapeAllowed
 
@@ -33,8 +34,11 @@ _AS_BEFORE = b"SET LOCAL lock_timeout TO DEFAULT"
 class Reshaping:
     """The leaves to change tables of one database during one session. One thread only."""
 
-    def __init__(self, run: Run, database: DatabasePlan, leaves: Iterable[Leave], *, position: int) -> None:
-        """`position`: where the session begins, durable."""
+    def __init__(
+        self, run: Run, database: DatabasePlan, leaves: Iterable[Leave], place: PlaceOf, *, position: int
+    ) -> None:
+        """`place`: what tables are called on the source now; `position`: where the session begins, durable."""
+        self._place = place
         self._run, self._database = run, database
         self._store, self._ledger = run.ports.store, run.ports.ledger
         self._name, self._renaming, self._target = (
@@ -64,7 +68,7 @@ class Reshaping:
 
     def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> EngineError:
         """Return what to raise for a table that is called `now` on the source; `there`: of names on the target."""
-        return names_followed.verdict(self._run, self._database, table, now, there)
+        return names_followed.verdict(self._run, self._database, table, now, there, self._place)
 
     def state_of(self, drift: Drift, final: int) -> TableState:
         """Return the table that a new partition is to the task from the source's transaction at `final` on."""

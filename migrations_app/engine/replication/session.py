@@ -357,7 +357,7 @@ class SyncSession:
         texts = self.watch.texts if binary else as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
         taking = Taking(self._permissions(), store.permission_used, texts, position=position)
-        shapes = Reshaping(self._run, self._database, self._leaves(), position=position)
+        shapes = Reshaping(self._run, self._database, self._leaves(), self.watch.place, position=position)
 
         def on_durable(end: int) -> None:
             taking.durable(end)

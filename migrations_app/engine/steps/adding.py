@@ -13,6 +13,7 @@ from ..lsn import before_page_header
 from ..outcome import DONE, Outcome, Run
 from ..partition_making import detach_former
 from ..plan import DatabasePlan
+from ..replication.names_followed import following_names
 from ..replication.single import TableSession
 from ..snapshot import Snapshot
 from ..wording import Sentence, count, say
@@ -126,7 +127,7 @@ def _fill(run: Run, database: DatabasePlan, table: NewTable) -> int:
     shown = Shown(run)
     tree = read_tree(run, database, table)
     while waiting := unfinished(run, database, tree):
-        with following(run) as followers:
+        with following_names(run), following(run) as followers:
             one = _Arriving(run, database, followers, shown, waiting[0].schema, waiting[0].name)
             one.leave_out()
             _resume(followers)

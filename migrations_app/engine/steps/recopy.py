@@ -20,6 +20,7 @@ from ..outcome import DONE, Outcome, Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableStatus
 from ..publishing import brought_by, brought_now
+from ..replication.names_followed import following_names, require_name
 from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
@@ -49,7 +50,7 @@ def run(run: Run) -> Outcome:
         return DONE
     store.step_progress(0, 1, say("looking at what is to be copied again"))
     shown = Shown(run)
-    with following(run) as followers:
+    with following_names(run), following(run) as followers:
         tables = [
             OneTable(run, database, followers, shown, schema, name)
             for database in run.databases()
@@ -189,6 +190,7 @@ class OneTable:
         self._main.session.mark(self._state.oid, watermark)
 
     def _copy_and_follow(self) -> None:
+        self._require_name()
         align(self._run, self._database, self._state, self._let_main_catch_up)
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
             row = source.execute("SHOW server_encoding").fetchone()
@@ -233,7 +235,8 @@ class OneTable:
             try:
                 beside = beside_the_stream(self._run, self._database, slot, encoding, lock)
                 snapshot, replication = stack.enter_context(beside)
-            except psycopg.errors.LockNotAvailable as error:
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable) as error:
+                self._work = None  # the next try looks what there is, and locks nothing
                 raise Busy from error
             snapshot.entries = entries
             try:
@@ -264,9 +267,15 @@ class OneTable:
             told = say("Somebody waits for {label} on the source: it goes first.", label=label)
             self._run.ports.store.event("info", "COPY-GAVEWAY", told)
 
+    def _require_name(self) -> None:
+        """Raise when the table has another name on the source now: the rows of a namesake are none of its."""
+        require_name(self._run, self._database, self._state, self._main.session.watch.place)
+
     def _fill(self, snapshot: Snapshot, *, held: bool) -> None:
         align(self._run, self._database, self._state)
         work = self._work = work_on(self._run, self._database, self._state, snapshot)
+        if work.table.oid != self._state.oid:
+            self._require_name()
         if held and not snapshot.locked.issuperset(part.oid for part in work.table.parts):
             raise Moved([work])
         published_by = brought_by(work.table.members, snapshot.entries)

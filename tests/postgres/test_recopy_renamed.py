@@ -1,0 +1,105 @@
+"""A table that is to be copied again has another name on the source by now, or was gone from the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.errors import SchemaChanged, TargetError
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.outcome import Outcome
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports
+from migrations_app.engine.replication.names_followed import TableRenamed
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore
+from tests.postgres import test_recopy
+from tests.postgres.drift_kit import leave
+from tests.postgres.test_recopy import ask, begin, complete
+
+plan = test_recopy.plan
+ports = test_recopy.ports
+
+RENAMED = "ALTER TABLE other RENAME TO further"
+SWAP = "ALTER TABLE other RENAME TO aside; ALTER TABLE broken RENAME TO other; ALTER TABLE aside RENAME TO broken"
+NAMESAKE = "ALTER TABLE other RENAME TO further; CREATE TABLE other (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)"
+
+
+def until_done(work: Callable[[], Outcome]) -> None:
+    """Run a step as often as it is taken up again by itself."""
+    for _ in range(6):
+        try:
+            assert work().done
+        except TableRenamed:
+            continue
+        return
+    raise AssertionError("never done")
+
+
+def copy_again(plan: Plan, ports: Ports) -> Outcome:
+    with Executor(plan, ports) as executor:
+        return executor.recopy()
+
+
+def end_sync(plan: Plan, ports: Ports) -> Outcome:
+    control = FakeControl()
+    control.complete = True
+    with Executor(plan, Ports(control=control, ledger=ports.ledger, store=ports.store)) as executor:
+        return executor.run(StepName.SYNC)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "ddl", ["ALTER TABLE other RENAME TO further", SWAP, NAMESAKE], ids=["new", "swap", "namesake"]
+)
+def test_the_copy_asks_about_the_name_and_is_made_under_the_new_one(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, ddl: str
+) -> None:
+    begin(plan, ports)
+    (database,) = plan.databases
+    store: FakeStore = ask(plan, ports, "other")
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(ddl)
+        source.execute(f"INSERT INTO {'broken' if ddl == SWAP else 'further'} VALUES (9999)")
+    with pytest.raises(SchemaChanged) as caught:
+        copy_again(plan, ports)
+    drift = caught.value.drift
+    assert drift is not None
+    assert drift.statements
+    with target_cluster.connect(database.target_name) as target:
+        assert target.execute("SELECT count(*) FROM other").fetchone() == (100,), "nothing was changed"
+    store.may_change.setdefault(database.source_name, []).append(leave(drift))
+    until_done(lambda: copy_again(plan, ports))
+    assert store.recopies(database.source_name) == []
+    with source_cluster.connect(database.source_name) as source:
+        if ddl == NAMESAKE:
+            source.execute("DROP TABLE other")
+    until_done(lambda: end_sync(plan, ports))
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.COMPARE).done
+    complete(plan, ports)
+
+
+@pytest.mark.long
+def test_a_table_that_somebody_dropped_on_the_target_is_copied_again_once_it_is_made_anew(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as source:
+        source.execute("INSERT INTO other VALUES (9999)")
+    with target_cluster.connect(database.target_name) as target:
+        target.execute("DROP TABLE other")
+        ask(plan, ports, "keyless")
+        with pytest.raises(TargetError, match="missing on the target") as caught:
+            copy_again(plan, ports)
+        assert "make it there as on the source, press Copy again" in caught.value.hint
+        target.execute("CREATE TABLE other (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)")
+    ask(plan, ports, "keyless", "other")
+    assert copy_again(plan, ports).done
+    assert end_sync(plan, ports).done
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.COMPARE).done
+    complete(plan, ports)
