@@ -59,7 +59,9 @@ class Field:
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
         self.installation = Installation(data, TOWPATH_LOG_LEVEL="ERROR", **compiled)
         self.installation.migrate()
-        self.installation.manage("task", "list")  # compiles what is imported: once, as an installation does it
+        # Compiles what is imported: once, as an installation does it.
+        self.installation.manage("task", "list")
+        self.installation.shell("import migrations_app.management.cli.foreground")
         self.wanted: Any = None
 
     def environment(self) -> dict[str, str]:
