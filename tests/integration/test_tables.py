@@ -301,3 +301,17 @@ def test_events_are_filtered_and_paged(anna: Client) -> None:
     assertContains(anna.get(url, {"events": "run-retry"}), "lost the line")
     assertContains(anna.get(url, {"events": "nothing like it"}), "No event matches.")
     assertContains(anna.get(url, {"epage": "3"}), "51–62 of 62")
+
+
+def test_the_newest_events_are_shown_and_the_others_of_the_page_folded(anna: Client) -> None:
+    task, fold = factories.running_task(), '<details class="group" id="events-earlier">'
+    url = reverse("tasks:detail", args=[task.id])
+    Event.objects.bulk_create(Event(task=task, message=f"event {number:02}") for number in range(1, 9))
+    assertNotContains(anna.get(url), fold)
+    Event.objects.bulk_create(Event(task=task, message=f"event {number:02}") for number in range(9, 41))
+    shown, _, folded = anna.get(url).content.decode().partition(fold)
+    assert re.findall(r"event (\d\d)", shown) == [f"{number:02}" for number in range(40, 32, -1)]
+    assert re.findall(r"event (\d\d)", folded) == [f"{number:02}" for number in range(32, 15, -1)]
+    assert "17 earlier events" in folded
+    for asked in ({"epage": "2"}, {"events": "event"}):  # whoever turns the page or searches wants to see them
+        assertNotContains(anna.get(url, asked), fold)

@@ -34,13 +34,14 @@ def _alone(alias: str) -> Iterator[None]:
         with contextlib.nullcontext() if name.startswith(_IN_MEMORY) else _locked(Path(f"{name}.migrating")):
             yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [_LOCK])
-    try:
+    holder = connection.copy()
+    try:  # a lock of a transaction: one of a session would stay with a pooler that lends sessions
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [_LOCK])
         yield
     finally:
-        with connection.cursor() as cursor:  # a session that was lost meanwhile has given it back by itself
-            cursor.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [_LOCK])
+        holder.close()
 
 
 @contextlib.contextmanager
