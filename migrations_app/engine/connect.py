@@ -122,7 +122,7 @@ class Sessions:
         return reached(replace(server, tls=TlsMode.DISABLE), side, self.plan.connect_timeout_seconds)
 
     def _configured(self, side: Side) -> Server:
-        return self.plan.source if side is Side.SOURCE else self.plan.target
+        return self.plan.server(side)
 
     def version(self, side: Side) -> int:
         """Return the server's version number, such as 160014."""

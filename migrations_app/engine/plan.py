@@ -158,6 +158,10 @@ class Plan:
     at_work: frozenset[str] = frozenset()
     """For checks only: the keys of all other unfinished tasks of this console, whatever servers they have."""
 
+    def server(self, side: Side) -> Server:
+        """Return the server of a side as it is configured."""
+        return self.source if side is Side.SOURCE else self.target
+
     @property
     def knobs(self) -> Knobs:
         """The knobs as they stood when the plan was made."""

@@ -26,7 +26,7 @@ def reachable(context: Context, side: Side) -> Finding:
     failure = context.failure(side)
     if failure is not None and failure.code in NETWORK_CODES:
         return failed(failure.message, failure.hint).took(context.waited.get(side))
-    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    server = context.plan.server(side)
     address = f"{server.host}:{server.port}"
     if server.bastion:
         way = server.bastion.host
@@ -42,7 +42,7 @@ def reachable(context: Context, side: Side) -> Finding:
 )
 def tls(context: Context, side: Side) -> Finding:
     """Look how the connection is protected."""
-    server = context.plan.source if side is Side.SOURCE else context.plan.target
+    server = context.plan.server(side)
     failure = context.failure(side)
     if failure is not None and failure.code in TLS_CODES:
         return failed(failure.message, failure.hint)

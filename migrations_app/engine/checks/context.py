@@ -15,7 +15,7 @@ from ..catalog import Table, moving_tables, read_tables, selected_tables
 from ..connect import Connection
 from ..errors import ConnectFailed, EngineError
 from ..names import APPLICATION_PREFIX
-from ..plan import DatabasePlan, Plan, Server, Side
+from ..plan import DatabasePlan, Plan, Side
 from ..ports import Control
 from ..probe import bounded, open_session, refuse_version, settle
 from ..sql import query
@@ -92,10 +92,9 @@ class Context:
     def _be_modest(self, side: Side) -> None:
         """Share sessions where the server or the account has little room: a hint, so that no error counts."""
         loan = Loan()
-        server = self.plan.source if side is Side.SOURCE else self.plan.target
         try:
             with contextlib.suppress(Unavailable, psycopg.Error):
-                connection = self._pool.take((side, server.database), loan)
+                connection = self._pool.take((side, self.plan.server(side).database), loan)
                 with bounded(connection, self.plan.connect_timeout_seconds):
                     row = connection.execute(query("check_room")).fetchone()
                     self._settled[side] = settle(connection)
@@ -164,8 +163,7 @@ class Context:
         with self._asked_again[side]:
             if time.monotonic() - self._answered.get(side, -math.inf) < ITEM_SECONDS:
                 return
-            server = self.plan.source if side is Side.SOURCE else self.plan.target
-            seconds = self.plan.connect_timeout_seconds
+            server, seconds = self.plan.server(side), self.plan.connect_timeout_seconds
             try:
                 connection = self._connect(side, server.database)
                 with connection, bounded(connection, seconds):
@@ -195,8 +193,7 @@ class Context:
     def session(self, side: Side, database: str = "") -> Connection:
         """Return this thread's session on a side's database ('' = the one of the login). Raises Unavailable."""
         self._meet(side)
-        server = self.plan.source if side is Side.SOURCE else self.plan.target
-        return self._pool.take((side, database or server.database), self._loan())
+        return self._pool.take((side, database or self.plan.server(side).database), self._loan())
 
     @contextlib.contextmanager
     def fresh(
@@ -207,7 +204,7 @@ class Context:
         Raises ConnectFailed, or Unavailable when the server has not answered before.
         """
         self._pool.refuse(side)
-        server = self.plan.source if side is Side.SOURCE else self.plan.target
+        server = self.plan.server(side)
         connection = open_session(
             server,
             side,
@@ -240,7 +237,7 @@ class Context:
             raise
 
     def _dial(self, side: Side, database: str) -> Connection:
-        server: Server = self.plan.source if side is Side.SOURCE else self.plan.target
+        server = self.plan.server(side)
         connection = open_session(
             server,
             side,

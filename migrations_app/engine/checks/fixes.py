@@ -124,7 +124,7 @@ def run_fix(plan: Plan, fix: Fix) -> None:
 
 def _session(plan: Plan, side: Side, database: str) -> Connection:
     return open_session(
-        plan.source if side is Side.SOURCE else plan.target,
+        plan.server(side),
         side,
         database,
         seconds=plan.connect_timeout_seconds,
