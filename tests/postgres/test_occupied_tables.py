@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,60 @@ def test_the_check_refuses_to_empty_what_tables_of_others_refer_to(
     assert "1 foreign key of" in result.found
     assert "s.theirs (k)" in result.found
     assert result.sql == 'ALTER TABLE "s"."theirs" DROP CONSTRAINT "k";'
+
+
+@pytest.mark.parametrize(
+    ("policy", "incremental", "lacking"),
+    [
+        ("keep", False, "DELETE"),
+        ("truncate", False, "DELETE, TRUNCATE"),
+        ("keep", True, "DELETE, UPDATE, TRUNCATE"),
+    ],
+)
+def test_the_check_names_the_rights_that_the_account_lacks_on_what_stays(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str, incremental: bool, lacking: str
+) -> None:
+    (database,) = plan.databases
+    tables = b"CREATE TABLE public.t (id serial PRIMARY KEY); CREATE SEQUENCE public.alone"
+    name = f"mover_{database.target_name}"
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(tables)
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(tables)
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'given'; GRANT ALL ON SCHEMA public TO {name}".encode())
+        try:
+            account = replace(plan.target, user=name, password="given")
+            asked = replace(choose(plan, policy), target=account, incremental=incremental)
+            result = check(asked, "target-conflicts")
+            assert (result.status, "3 objects of" in result.found) == ("failed", True)
+            connection.execute(f"GRANT SELECT, INSERT ON public.t TO {name}".encode())
+            result = check(asked, "target-conflicts")
+            assert f"table public.t ({lacking})" in result.found
+            assert f'GRANT {lacking} ON TABLE "public"."t" TO "{name}";' in result.sql
+            assert f'GRANT SELECT, UPDATE ON SEQUENCE "public"."alone" TO "{name}";' in result.sql
+            connection.execute(result.sql.encode())
+            assert check(asked, "target-conflicts").status == "warning"
+        finally:
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
+
+
+def test_a_sequence_of_a_table_that_stays_is_set_with_the_rights_that_the_check_asks_for(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    tables = b"CREATE TABLE public.t (id serial PRIMARY KEY);"
+    name = f"mover_{database.target_name}"
+    with source_cluster.connect(database.source_name) as connection:
+        connection.execute(tables + b"INSERT INTO public.t SELECT FROM generate_series(1, 40)")
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(tables)
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'given'; GRANT ALL ON SCHEMA public TO {name}".encode())
+        connection.execute(f"GRANT CREATE ON DATABASE {database.target_name} TO {name}".encode())
+        asked = replace(choose(plan, "keep"), target=replace(plan.target, user=name, password="given"))
+        connection.execute(check(asked, "target-conflicts").sql.encode())
+        try:
+            migrate(asked)
+            assert connection.execute("SELECT last_value FROM public.t_id_seq").fetchone() == (40,)
+            assert connection.execute("SELECT count(*) FROM public.t").fetchone() == (40,)
+        finally:
+            connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())

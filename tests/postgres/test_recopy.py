@@ -270,9 +270,9 @@ def test_a_copy_does_not_wait_for_a_table_that_the_failed_sync_of_the_others_has
 ) -> None:
     fill = recopy.OneTable._fill
 
-    def after_the_failure(table: recopy.OneTable, snapshot: Snapshot) -> None:
+    def after_the_failure(table: recopy.OneTable, snapshot: Snapshot, *, held: bool) -> None:
         wait_until(table._main.arrived, what="the failure of the sync")
-        fill(table, snapshot)
+        fill(table, snapshot, held=held)
 
     monkeypatch.setattr(recopy.OneTable, "_fill", after_the_failure)
     begin(plan, ports)

@@ -15,6 +15,7 @@ from ..silencing import may_silence_triggers
 from ..sql import query
 from ..wording import Sentence, count, listing, noun, say, together
 from .context import Context
+from .kept_rights import loaded_tables, rights_lacking
 from .layout import other_layouts, target_branches
 from .objects import KIND_WORDS, Thing, selected_things, things_along, things_of
 from .referring import referring_from_outside
@@ -83,10 +84,12 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
         return strange
     tables = [thing for thing in hard if thing.kind in ("r", "p")]
     whole = {one.target for one in other_layouts(context, database)}
-    loaded = _loaded(context, database)
+    loaded = loaded_tables(context, database)
     looked = [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole]
     if policy != "recreate":
         looked = [one for one in looked if (one.schema, one.name) in loaded]
+        if lacking := rights_lacking(context, database, [*looked, *(one for one in hard if one.kind == "S")]):
+            return lacking
     filled = _filled(context, database, [(one.schema, one.name, one.kind) for one in looked])
     words = listing(thing.words for thing in hard)
     number = count(len(hard), "{number} object", "{number} objects")
@@ -112,12 +115,6 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
         say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
         lines(f"TRUNCATE {table};" for table in filled),
     )
-
-
-def _loaded(context: Context, database: DatabasePlan) -> set[tuple[str, str]]:
-    """Return (schema, name) on the target of the tables whose rows move."""
-    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
-    return {renaming.place((table.schema, table.name)) for table in context.moving(database.source_name)}
 
 
 def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[str]) -> Finding:
