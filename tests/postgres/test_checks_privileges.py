@@ -139,7 +139,7 @@ def test_keys_that_would_act_on_copied_rows_fail_when_the_account_cannot_keep_th
     tables = "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, of int"
     shop.execute(f"{tables} REFERENCES parent)".encode())
     there.execute(f"{tables} CONSTRAINT known REFERENCES parent)".encode())
-    there.execute('GRANT SELECT ON parent, child TO "check-writer"')
+    there.execute('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON parent, child TO "check-writer"')
     keeping = replace(writer, selection=replace(writer.selection, existing="keep"))
     result = check(keeping, "target-conflicts")
     assert (result.status, "1 foreign key of " in result.found) == ("failed", True)
