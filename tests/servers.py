@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrations_app.demo.clusters import Cluster, ClusterError, reachable_by_others, require_own, wheel_bin
+from tests.folders import public_folder
 
 MAJORS = ("9.3", "9.4", "9.5", "9.6", "10", "11", "12", "13", "14", "15", "16", "17", "18")
 _WHEEL = ("16", "18")
@@ -144,6 +145,21 @@ def server(folder: Path, version: str, settings: Mapping[str, str] | None = None
         binaries=binaries(version, package=package),
         version=version,
     )
+
+
+@contextmanager
+def started(
+    name: str, version: str, settings: Mapping[str, str] | None = None, *, package: bool = True
+) -> Iterator[Server]:
+    """Run a server of this version in a folder of its own, which goes with it. Raises Unavailable."""
+    with public_folder(name) as folder:
+        one = server(folder / "server", version, settings, package=package)
+        one.create()
+        one.start()
+        try:
+            yield one
+        finally:
+            one.stop()
 
 
 def binaries(version: str, *, package: bool = False) -> Path:

@@ -19,8 +19,10 @@ from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import DatabasePlan, Plan, Server
 from migrations_app.engine.ports import DatabaseState, Ports, TableState
+from migrations_app.engine.replication import polling
 from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.selection import Selection
+from migrations_app.engine.steps import sync
 from tests.fakes import FakeControl, FakeLedger, FakeStore, fake_ports
 
 KEY = "5eed0001"
@@ -173,6 +175,15 @@ class Pair:
         until = self.insert_lsn()
         with self.syncing() as session:
             return session.advance(until=until)
+
+    def look(self, slice_seconds: float = 1.5) -> list[tuple[str, str, str]]:
+        """Sync a slice that looks at the source once; return its new events (level, code, message)."""
+        polling._looked.clear()
+        before = len(self.store.events)
+        self.control.yields = True
+        with self.running(slice_seconds=slice_seconds) as run:
+            sync.run(run)
+        return self.store.events[before:]
 
     def rows(self, side: str) -> dict[str, list[str]]:
         """Every row of every selected table as text, sorted: equal means equal to the last character."""

@@ -26,9 +26,8 @@ from migrations_app.engine.plan import Server as Endpoint
 from migrations_app.engine.probe import probe
 from tests.certificates import Authority, Pair
 from tests.fakes import FakeControl, wait_until
-from tests.folders import public_folder
 from tests.postgres.checks_kit import check, login, plan
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="npm's PostgreSQL 10 with oids, ICU and TLS is for x86-64 only"
@@ -41,14 +40,8 @@ host all all 127.0.0.1/32 scram-sha-256
 
 
 def _running(version: str, **settings: str) -> Iterator[Server]:
-    with public_folder(f"other-{version}") as folder:
-        one = server(folder / "server", version, settings, package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started(f"other-{version}", version, settings) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -11,24 +11,17 @@ from pathlib import Path
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from tests.folders import public_folder
 from tests.postgres.compare_kit import plan_for, structure_now
 from tests.postgres.compare_kit import server as endpoint
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="npm has PostgreSQL 10 to 13 for x86-64 only")
 
 
 @pytest.fixture(params=["10", "13"])
 def older(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with public_folder(f"older-{request.param}") as folder:
-        one = server(folder / "server", request.param, package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started(f"older-{request.param}", request.param) as one:
+        yield one
 
 
 def test_an_ordinary_account_of_a_source_before_14_is_told_what_is_missing(

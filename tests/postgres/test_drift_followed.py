@@ -200,12 +200,7 @@ _WARNINGS = {("warning", "SRC-DDL"), ("warning", "SRC-NEWTABLE"), ("error", "SRC
 
 def looked(pair: Pair) -> list[str]:
     """Sync a slice that looks at the source once, and return the warnings."""
-    polling._looked.clear()
-    before = len(pair.store.events)
-    pair.control.yields = True
-    with pair.running(slice_seconds=1.5) as run:
-        sync.run(run)
-    return [message for level, code, message in pair.store.events[before:] if (level, code) in _WARNINGS]
+    return [message for level, code, message in pair.look() if (level, code) in _WARNINGS]
 
 
 def test_a_change_that_no_row_has_told_yet_is_warned_of_once_with_the_statement(pair: Pair) -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from migrations_app.engine.drift import ChangeKind, Doubt
 from migrations_app.engine.errors import SchemaChanged
-from migrations_app.engine.replication import polling
 from migrations_app.engine.replication.session import SyncSession
-from migrations_app.engine.steps import sync
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import ROWS, TABLE, allow, stopped
 from tests.postgres.sync_kit import Pair, force_path
@@ -34,12 +32,7 @@ CHANGES = {
 
 def warned(pair: Pair) -> list[str]:
     """Sync a slice that looks at the source once, and return what it says about changed tables."""
-    polling._looked.clear()
-    before = len(pair.store.events)
-    pair.control.yields = True
-    with pair.running(slice_seconds=1.5) as run:
-        sync.run(run)
-    return [message for _, code, message in pair.store.events[before:] if code == "SRC-DDL"]
+    return [message for _, code, message in pair.look() if code == "SRC-DDL"]
 
 
 @pytest.mark.parametrize("path", ["rows", "batches"])

@@ -15,10 +15,8 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import NEVER, Kind, Ports
-from migrations_app.engine.replication import polling
 from migrations_app.engine.replication.names_followed import TableRenamed
 from migrations_app.engine.states import StepName
-from migrations_app.engine.steps import sync
 from migrations_app.engine.target_objects import drop_made
 from tests.fakes import FakeControl, FakeStore
 from tests.postgres import complete_kit, drift_kit
@@ -191,11 +189,7 @@ def test_no_statement_is_offered_while_another_table_has_the_new_name(pair: Pair
 def test_the_look_beside_the_stream_shows_the_statement_and_lets_the_sync_go_on(pair: Pair) -> None:
     pair.build(TABLE, ROWS)
     pair.at_source("ALTER TABLE t RENAME TO u")
-    polling._looked.clear()
-    pair.control.yields = True
-    with pair.running(slice_seconds=1.5) as run:
-        sync.run(run)
-    (said,) = [message for _, code, message in pair.store.events if code == "SRC-DDL"]
+    (said,) = [message for _, code, message in pair.look() if code == "SRC-DDL"]
     assert STATEMENT in said
     assert "now called public.u" in said
 

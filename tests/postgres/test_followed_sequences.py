@@ -45,12 +45,7 @@ def pair(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
 
 def looked(pair: Pair) -> list[str]:
     """Sync a slice that looks at the source once, and return the warnings of sequences."""
-    polling._looked.clear()
-    before = len(pair.store.events)
-    pair.control.yields = True
-    with pair.running(slice_seconds=0.0) as run:
-        sync.run(run)
-    return [message for _, code, message in pair.store.events[before:] if code == "SEQUENCES-REFUSED"]
+    return [message for _, code, message in pair.look(slice_seconds=0.0) if code == "SEQUENCES-REFUSED"]
 
 
 def states(pair: Pair, side: str) -> dict[str, Any]:

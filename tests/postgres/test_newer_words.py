@@ -11,10 +11,9 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.newer_words import SINCE
 from tests.fakes import fake_ports
-from tests.folders import public_folder
 from tests.postgres.compare_kit import run_steps, structure_now
 from tests.postgres.engine_runs import make_plan
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 pytestmark = [
     pytest.mark.long,
@@ -49,14 +48,8 @@ INSERT INTO t (id, system_user, json, json_table) SELECT i, 's' || i, '{}', i FR
 
 @pytest.fixture
 def older() -> Iterator[Server]:
-    with public_folder("older-words") as folder:
-        one = server(folder / "server", "15", package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started("older-words", "15") as one:
+        yield one
 
 
 def test_names_that_are_words_of_the_target_arrive(

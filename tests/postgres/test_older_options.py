@@ -11,10 +11,9 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import index_lanes, indexes
 from migrations_app.engine.steps import copy, index, schema
-from tests.folders import public_folder
 from tests.postgres.compare_kit import structure_now
 from tests.postgres.engine_runs import make_plan, running
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 pytestmark = [
     pytest.mark.long,
@@ -38,14 +37,8 @@ SELECT c.relname, c.reloptions::text FROM pg_class c WHERE c.reloptions IS NOT N
 
 @pytest.fixture
 def older() -> Iterator[Server]:
-    with public_folder("older-options") as folder:
-        one = server(folder / "server", "10", package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started("older-options", "10") as one:
+        yield one
 
 
 def test_options_in_capitals_arrive_in_small_letters(

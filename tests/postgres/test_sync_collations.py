@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair, force_path
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="npm's PostgreSQL 18 with ICU is for x86-64 only"
@@ -21,14 +20,8 @@ NAMES = "('abc', 1), ('ABC', 2), ('Abc', 3), ('abC', 4), ('other', 5)"
 
 @pytest.fixture(scope="module")
 def with_icu() -> Iterator[Server]:
-    with public_folder("icu") as folder:
-        one = server(folder / "server", "18", {"wal_level": "logical"}, package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started("icu", "18", {"wal_level": "logical"}) as one:
+        yield one
 
 
 @pytest.fixture

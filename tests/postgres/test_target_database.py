@@ -15,10 +15,9 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import Plan
 from tests.fakes import FakeStore, fake_ports
-from tests.folders import public_folder
 from tests.postgres.checks_kit import login
 from tests.postgres.compare_kit import plan_for, run_steps
-from tests.servers import Server, server
+from tests.servers import Server, started
 
 icu_only = pytest.mark.skipif(platform.machine() != "x86_64", reason="npm's PostgreSQL 18 with ICU is for x86-64 only")
 _KIND = (
@@ -29,14 +28,8 @@ _KIND = (
 
 @pytest.fixture(scope="module")
 def with_icu() -> Iterator[Server]:
-    with public_folder("icu") as folder:
-        one = server(folder / "server", "18", {}, package=True)
-        one.create()
-        one.start()
-        try:
-            yield one
-        finally:
-            one.stop()
+    with started("icu", "18") as one:
+        yield one
 
 
 @pytest.fixture
