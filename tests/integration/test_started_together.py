@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -31,6 +33,9 @@ def empty(tmp_path: Path) -> Iterator[Installation]:
     installation.folder.mkdir()
     yield installation
     installation.stop()
+    if url:
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute("DROP DATABASE started_together WITH (FORCE)")
 
 
 @pytest.mark.long
@@ -56,8 +61,17 @@ def test_a_key_that_was_begun_and_never_written_is_made(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_who_comes_second_reads_the_key_that_the_first_one_makes(tmp_path: Path) -> None:
+def test_who_comes_second_reads_the_key_that_the_first_one_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, makes, may_end = tmp_path / "key", threading.Event(), threading.Event()
+    at_the_lock, lock = threading.Semaphore(0), fcntl.flock
+
+    def locked(*arguments: Any) -> None:
+        at_the_lock.release()
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
     found: list[str] = []
 
     def slowly() -> str:
@@ -70,6 +84,8 @@ def test_who_comes_second_reads_the_key_that_the_first_one_makes(tmp_path: Path)
     first.start()
     assert makes.wait(30)
     second.start()
+    for _ in (first, second):
+        assert at_the_lock.acquire(timeout=30)
     may_end.set()
     for one in (first, second):
         one.join(30)

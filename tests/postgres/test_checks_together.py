@@ -79,9 +79,9 @@ def test_no_setting_of_a_server_ends_a_session_of_a_check_that_waits(task: Plan,
     """While one item looks, the sessions of others have nothing to do."""
     kinds = ("idle_session_timeout", "idle_in_transaction_session_timeout")
     with source_cluster.connect(autocommit=True) as connection:
-        for kind in kinds:
-            connection.execute(f"ALTER DATABASE template1 SET {kind} = '7s'".encode())
         try:
+            for kind in kinds:
+                connection.execute(f"ALTER DATABASE template1 SET {kind} = '7s'".encode())
             with Context(task, FakeControl()) as known:
                 for database in ("template1", "", "template1"):
                     session = known.session(Side.SOURCE, database)

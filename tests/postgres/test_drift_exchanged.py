@@ -27,6 +27,8 @@ def followed(pair: Pair) -> None:
             break
         except TableRenamed:
             continue
+    else:
+        raise AssertionError("never done")
     pair.assert_equal()
 
 

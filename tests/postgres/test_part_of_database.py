@@ -117,7 +117,7 @@ def test_foreign_keys_between_tables_of_others_are_nothing_that_a_task_leaves_ou
     assert left == [("app", "constraint mine_id_fkey on mine"), ("app", "constraint mine_r_fkey on mine")]
 
 
-def test_policies_rules_and_triggers_that_need_a_table_of_others_are_named_before_and_when_they_are_left_out(
+def test_policies_and_rules_that_need_a_table_of_others_are_named_before_and_when_they_are_left_out(
     plan: Plan, source_cluster: Cluster
 ) -> None:
     with source_cluster.connect(plan.databases[0].source_name) as connection:

@@ -83,10 +83,11 @@ def test_rights_that_owners_took_from_themselves_do_not_stop_an_ordinary_account
     (database,) = plan.databases
     owner = plan.target.user
     with source_cluster.connect(database.source_name) as here:
-        here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
-        here.execute(f'ALTER TABLE "for ced" OWNER TO {owner}; REVOKE ALL ON "for ced" FROM {owner}'.encode())
-        here.execute(f"REVOKE ALL ON SEQUENCE s FROM {owner}; GRANT SELECT ON s TO PUBLIC".encode())
+        here.execute(f"CREATE ROLE {owner}")
         try:
+            here.execute(f"CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
+            here.execute(f'ALTER TABLE "for ced" OWNER TO {owner}; REVOKE ALL ON "for ced" FROM {owner}'.encode())
+            here.execute(f"REVOKE ALL ON SEQUENCE s FROM {owner}; GRANT SELECT ON s TO PUBLIC".encode())
             store = run_steps(replace(plan, incremental=incremental), fake_ports())
         finally:
             here.execute(f"REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}".encode())
@@ -107,13 +108,14 @@ def test_a_complete_that_is_killed_at_its_end_goes_on_under_what_binds_the_accou
     (database,) = plan.databases
     owner, task = plan.target.user, replace(plan, incremental=incremental)
     with source_cluster.connect(database.source_name) as here:
-        here.execute(f"CREATE ROLE {owner}; CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
-        here.execute("CREATE TABLE shut (id int PRIMARY KEY, t text, n serial); INSERT INTO shut VALUES (1)")
-        here.execute(f"CREATE TABLE half (LIKE shut); ALTER TABLE shut OWNER TO {owner}".encode())
-        here.execute(f"ALTER TABLE half OWNER TO {owner}".encode())
-        here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s, shut_n_seq FROM {owner}".encode())
-        here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
+        here.execute(f"CREATE ROLE {owner}")
         try:
+            here.execute(f"CREATE SEQUENCE s; SELECT nextval('s'); ALTER SEQUENCE s OWNER TO {owner}")
+            here.execute("CREATE TABLE shut (id int PRIMARY KEY, t text, n serial); INSERT INTO shut VALUES (1)")
+            here.execute(f"CREATE TABLE half (LIKE shut); ALTER TABLE shut OWNER TO {owner}".encode())
+            here.execute(f"ALTER TABLE half OWNER TO {owner}".encode())
+            here.execute(f"REVOKE ALL ON shut FROM {owner}; REVOKE ALL ON SEQUENCE s, shut_n_seq FROM {owner}".encode())
+            here.execute(f"REVOKE INSERT, TRUNCATE ON half FROM {owner}; GRANT SELECT ON half, shut TO PUBLIC".encode())
             ports = fake_ports()
             steps = [one for one in steps_for(incremental=incremental) if one is not StepName.CLEANUP]
             run_steps(task, ports, *steps)
