@@ -85,4 +85,5 @@ def _fill(path: Path, make: object) -> None:
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not file.read():
+            os.fchmod(file.fileno(), 0o600)  # somebody else may have made it, for all to read
             file.write(make())  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import psycopg
 
@@ -27,7 +28,7 @@ _BODIES = (
 
 _ARGUMENTS = (
     "SELECT pg_catalog.quote_ident(t.tgname) || ' of ' || t.tgrelid::pg_catalog.regclass::text, n.nspname::text,"
-    " encode(t.tgargs, 'escape') FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+    " t.tgargs FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND t.tgnargs > 0 ORDER BY 1"
 )
 
@@ -126,8 +127,12 @@ def bodies_that_name(connection: Connection, selection: Selection, database: str
 def arguments_that_name(connection: Connection, selection: Selection, database: str) -> list[str]:
     """Return the triggers whose arguments do, which are text like a body. Otherwise as `bodies_that_name`."""
     renaming = Renaming(schemas=renamed_schemas(selection, database))
-    rows = connection.execute(_ARGUMENTS.encode()).fetchall() if renaming else []
-    return _that_name(rows, renaming, selection, database)
+    rows: list[tuple[Any, ...]] = connection.execute(_ARGUMENTS.encode()).fetchall() if renaming else []
+    # Each argument ends with a NUL, before which no name could be told from what follows.
+    texts = (
+        (label, schema, bytes(packed).replace(b"\0", b"\n").decode(errors="replace")) for label, schema, packed in rows
+    )
+    return _that_name(texts, renaming, selection, database)
 
 
 def _that_name(

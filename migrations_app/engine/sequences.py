@@ -287,15 +287,17 @@ def _counterparts(
     there before may have under another name. Those of others are not looked at: we may have no right to."""
     wanted = list(wanted)
     listed = {item.key: item for item in list_sequences(target)}
-    columns = {(*item.owner, item.column): item for item in listed.values() if item.owner}
+    owned = sorted((item for item in listed.values() if item.owner), key=lambda item: item.identity)
+    columns = {
+        (*item.owner, item.column): item for item in owned if item.owner
+    }  # an identity's own comes last, and wins
     here: dict[tuple[str, str], Sequence] = {}
     for item in wanted:
         place = renaming.place(item.key)
         known = listed.get(place)
         if item.identity and item.owner:
             owner = renaming.place(item.owner)
-            if known is None or known.owner not in (None, owner) or known.column not in ("", item.column):
-                known = columns.get((*owner, item.column))
+            known = columns.get((*owner, item.column)) or (known if known and known.owner is None else None)
         if known is not None:
             here[place] = known
     return dict(zip(here, with_states(target, list(here.values())), strict=True))

@@ -217,7 +217,8 @@ def test_the_check_looks_at_the_target_under_the_new_names(
     assert "schema none" in result("schema-names", schemas={"none": "x"}).found
     assert result("schema-names", schemas={"public": "pg_x"}).status == "failed"
     assert result("renamed-bodies").status == "passed"
-    execute(app, "CREATE TRIGGER told AFTER DELETE ON orders FOR EACH ROW EXECUTE FUNCTION touch('public.orders')")
+    told = "CREATE TRIGGER told AFTER DELETE ON orders FOR EACH ROW EXECUTE FUNCTION touch('first', 'public.orders')"
+    execute(app, told)
     found = result("renamed-bodies", schemas={"public": "app"}).found
     assert "touch()" in found
     assert "1 trigger whose arguments name a renamed schema: told of public.orders." in found

@@ -21,9 +21,9 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return plan_for(server(source_cluster), server(target_cluster), source_db, target_db, work_dir=tmp_path)
 
 
-@pytest.mark.parametrize("policy", ["keep", "truncate"])
+@pytest.mark.parametrize(("policy", "theirs"), [("keep", " OWNED BY theirs_too.id"), ("truncate", ""), ("keep", "")])
 def test_an_identity_column_goes_on_where_the_source_is_under_whatever_name_its_sequence_has(
-    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster, policy: str, theirs: str
 ) -> None:
     (database,) = plan.databases
     with source_cluster.connect(database.source_name) as connection:
@@ -34,7 +34,7 @@ def test_an_identity_column_goes_on_where_the_source_is_under_whatever_name_its_
         )
     with target_cluster.connect(database.target_name) as connection:
         connection.execute(
-            b"CREATE TABLE public.theirs_too (id int); CREATE SEQUENCE public.numbered_id_seq OWNED BY theirs_too.id;"
+            b"CREATE TABLE public.theirs_too (id int); CREATE SEQUENCE public.numbered_id_seq" + theirs.encode() + b";"
             b"CREATE TABLE public.numbered (id int GENERATED ALWAYS AS IDENTITY, x int);"
             b"CREATE TABLE public.plain (id int NOT NULL, x int)"
         )

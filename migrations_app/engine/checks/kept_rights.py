@@ -24,7 +24,7 @@ def loaded_tables(context: Context, database: DatabasePlan) -> set[tuple[str, st
 
 
 def rights_lacking(context: Context, database: DatabasePlan, things: list[Thing]) -> Finding | None:
-    """Say which rights the account lacks on tables and sequences that stay, and on sequences of those tables.
+    """Say which rights the account lacks on tables and sequences that stay, and for identity columns of those tables.
 
     None when it lacks none. Without them the copy stops at the first row, or after the last one.
     """

@@ -78,11 +78,19 @@ def _with_bare(context: Context, database: DatabasePlan, finding: Finding, bare:
         " slower. A superuser of the target can give it when they have arrived."
     )
     if finding.status == CheckStatus.FAILED:  # its statements come before the start
-        return replace(finding, found=together([finding.found, told]), hint=together([finding.hint, hint]))
+        return replace(
+            finding,
+            found=together(part for part in (finding.found, told) if part),
+            hint=together(part for part in (finding.hint, hint) if part),
+        )
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
     statements = lines(renaming.shown(f"ALTER FUNCTION {one.shown} LEAKPROOF;") for one in bare)
     sql = "\n".join(text for text in (finding.sql, statements) if text)
-    return warning(together([finding.found, told]), together([finding.hint, hint]), sql)
+    return warning(
+        together(part for part in (finding.found, told) if part),
+        together(part for part in (finding.hint, hint) if part),
+        sql,
+    )
 
 
 def _of_superusers(context: Context, database: DatabasePlan, lacking: list[_Special], superuser: bool) -> Finding:

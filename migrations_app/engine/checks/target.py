@@ -53,7 +53,7 @@ def target_conflicts(context: Context, database: DatabasePlan) -> Finding:
     if (hard or along) and context.plan.selection.existing == "refuse":
         return _conflicts(database, there, hard, along)
     if hard:
-        finding = _what_happens(context, database, hard, soft)
+        finding = _what_happens(context, database, hard, soft, [thing for thing in taken if thing.kind == "S"])
         return replace(finding, found=together([finding.found, _stay(along)])) if along else finding
     if along:
         return warning(_stay(along), say("They come along whatever is selected, and differences are not looked for."))
@@ -77,7 +77,9 @@ def _stay(along: list[Thing]) -> Sentence:
     )
 
 
-def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing]) -> Finding:
+def _what_happens(
+    context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing], sequences: list[Thing]
+) -> Finding:
     """Say what the chosen policy does to which object; what it could not do fails here already."""
     policy, name = context.plan.selection.existing, database.target_name
     if strange := _strange(context, database, hard):
@@ -88,7 +90,7 @@ def _what_happens(context: Context, database: DatabasePlan, hard: list[Thing], s
     looked = [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole]
     if policy != "recreate":
         looked = [one for one in looked if (one.schema, one.name) in loaded]
-        if lacking := rights_lacking(context, database, [*looked, *(one for one in hard if one.kind == "S")]):
+        if lacking := rights_lacking(context, database, [*looked, *sequences]):
             return lacking
     filled = _filled(context, database, [(one.schema, one.name, one.kind) for one in looked])
     words = listing(thing.words for thing in hard)

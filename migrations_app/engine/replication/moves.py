@@ -41,11 +41,12 @@ def line_of(table: TableState, now: Place, tables: Iterable[TableState], place: 
     The last one's new name is no table's of the task, unless the line is a ring: then it is the first one's name.
     """
     owners = {(one.schema, one.name): one for one in tables}
-    line = [Move(table, now)]
+    line, met = [Move(table, now)], {table.oid}
     while (other := owners.get(line[-1].now)) is not None and other.oid != table.oid:
         after = place(other.oid)
-        if other.set_aside or after in (None, (other.schema, other.name)):
-            return []
+        if other.oid in met or other.set_aside or after in (None, (other.schema, other.name)):
+            return []  # met twice: `now` is older than what is known of the others
+        met.add(other.oid)
         line.append(Move(other, after))
     return line
 

@@ -1,5 +1,5 @@
--- Tables that stay as they are, sequences of theirs, and other sequences that stay, where the account lacks rights: kind, schema, name,
--- rights that it lacks.
+-- Tables and sequences that stay as they are, and the sequences of identity columns of those tables, where the account lacks rights: kind,
+-- schema, name, rights that it lacks.
 -- :parameters schemas and names of tables and sequences (two arrays of text), on_tables and on_sequences (rights)   :versions 10+
 WITH named AS (
   SELECT c.oid
@@ -11,7 +11,7 @@ WITH named AS (
   UNION
   SELECT d.objid FROM named
     JOIN pg_catalog.pg_depend d ON d.refobjid = named.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')
+   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'i'
 ), looked AS (
   SELECT c.relkind::text AS kind, n.nspname::text AS schema, c.relname::text AS name,
          CASE c.relkind WHEN 'S' THEN ARRAY(SELECT r FROM unnest(%(on_sequences)s::text[]) r

@@ -1,6 +1,6 @@
 -- Objects that only a superuser can create, or that need a library on the server: kind, name, library ('' = none), and by
 -- what they are found again: catalog, oid, schema and name, the last two as existing_objects.sql has them; and whether it
--- is a function that needs a superuser for being LEAKPROOF alone.
+-- is a function that needs a superuser for being LEAKPROOF alone (its language is open to everybody).
 -- Members of extensions are left out: the extension brings them. So are the functions that a range type makes itself.
 -- Each aggregate stands in the catalog as a function of the language internal: only one that passes a state of the type
 -- internal needs a superuser. A function that is LEAKPROOF needs one in any language. A range type with a canonical
@@ -12,7 +12,7 @@ SELECT CASE WHEN g.aggfnoid IS NULL THEN 'function' ELSE 'aggregate' END, p.oid:
        CASE WHEN l.lanname = 'c' THEN p.probin ELSE '' END, 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, p.oid,
        n.nspname::text, p.proname || '(' || pg_catalog.array_to_string(ARRAY(
          SELECT pg_catalog.format_type(p.proargtypes[i], NULL) FROM pg_catalog.generate_series(0, p.pronargs - 1) i
-          ORDER BY i), ', ') || ')', g.aggfnoid IS NULL AND l.lanname NOT IN ('c', 'internal')
+          ORDER BY i), ', ') || ')', g.aggfnoid IS NULL AND l.lanpltrusted
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   LEFT JOIN pg_catalog.pg_aggregate g ON g.aggfnoid = p.oid

@@ -25,7 +25,7 @@ from ..replication.single import TableSession
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
 from ..table_work import Busy, GaveWay, Moved, TableWork
-from ..unmoved import TableName
+from ..unmoved import GONE, LOCK_NOT_AVAILABLE, TableName
 from ..wording import Sentence, count, say
 
 _TRIES = 25
@@ -232,11 +232,16 @@ class OneTable:
         The lock comes after the slot, which waits for everybody who waits for a lock of ours.
         """
         with contextlib.ExitStack() as stack:
+            if lock:
+                self._make_alike()
             try:
                 beside = beside_the_stream(self._run, self._database, slot, encoding, lock)
                 snapshot, replication = stack.enter_context(beside)
-            except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable) as error:
-                self._work = None  # the next try looks what there is, and locks nothing
+            except psycopg.Error as error:
+                if error.sqlstate not in GONE | {LOCK_NOT_AVAILABLE}:
+                    raise
+                if error.sqlstate in GONE:
+                    self._work = None  # the next try looks what there is, and locks nothing
                 raise Busy from error
             snapshot.entries = entries
             try:
@@ -271,8 +276,18 @@ class OneTable:
         """Raise when the table has another name on the source now: the rows of a namesake are none of its."""
         require_name(self._run, self._database, self._state, self._main.session.watch.place)
 
-    def _fill(self, snapshot: Snapshot, *, held: bool) -> None:
+    def _make_alike(self) -> None:
+        """Give the target's table the columns of the source's, if that still is the table of this name."""
+        self._require_name()
         align(self._run, self._database, self._state)
+
+    def _fill(self, snapshot: Snapshot, *, held: bool) -> None:
+        """Copy the table under the snapshot. `held`: its holder has locked the table and is the only one to ask for it.
+
+        Any other session of ours would wait behind whoever waits for that lock, and they for us: no server sees that.
+        """
+        if not held:
+            self._make_alike()
         work = self._work = work_on(self._run, self._database, self._state, snapshot)
         if work.table.oid != self._state.oid:
             self._require_name()
