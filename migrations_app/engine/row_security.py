@@ -1,6 +1,6 @@
-"""What binds owners comes as the very last: row security, and rights that they took from themselves.
+"""What binds owners comes late: row security before views are filled by it, rights that they took from themselves last.
 
-An account that is no superuser would be bound by it as well, and could neither compare rows nor set sequences.
+An account that is no superuser would be bound by both as well, and could neither compare rows nor set sequences.
 """
 
 from __future__ import annotations

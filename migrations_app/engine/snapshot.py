@@ -324,7 +324,8 @@ def _snapshot(
             holder.execute(lock_text(lock).encode())
             rows = holder.execute(standing_text(lock).encode()).fetchall()
             snapshot.locked = frozenset(int(str(row[0])) for row in rows)
-        snapshot.everything = _tables(run, database, holder)
+        # To ask for sizes is to wait for whoever has locked a table, and he may wait for ours: none are asked for then.
+        snapshot.everything = _tables(run, database, holder, sizes=not lock)
         snapshot.tables = _moving(run, database, snapshot.everything)
         if not exports_hold_transactions(run.sessions.version(Side.SOURCE)):
             _ = snapshot.export_id  # it must not be lent in a savepoint, as planning uses them
@@ -334,7 +335,7 @@ def _snapshot(
     return snapshot
 
 
-def _tables(run: Run, database: DatabasePlan, connection: Connection) -> list[Table]:
+def _tables(run: Run, database: DatabasePlan, connection: Connection, *, sizes: bool = True) -> list[Table]:
     """Return the user tables as the task sees them in a session; asking for sizes waits for whoever locks a table."""
     found: list[Table] = []
     layouts = layouts_of(run, database)
@@ -342,7 +343,7 @@ def _tables(run: Run, database: DatabasePlan, connection: Connection) -> list[Ta
     def attempt() -> None:
         # A failure must not end the holder's transaction, and with it the snapshot.
         with connection.transaction():
-            found[:] = arranged(read_tables(connection), layouts)
+            found[:] = arranged(read_tables(connection, sizes=sizes), layouts)
 
     source_setup.persist(run, connection, [], attempt, say("reading the table sizes"), ["AccessExclusiveLock"])
     return found

@@ -14,7 +14,7 @@ from ..drift import Change, ChangeKind, Drift
 from ..names import quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
-from ..ports import LedgerItem, TableState
+from ..ports import Kind, LedgerItem, TableState
 from ..renaming import Renaming
 from ..sql import query
 from .moves import Move
@@ -79,7 +79,7 @@ def _held(run: Run, side: Side, name: str, schema: str) -> _Held | None:
 def item_in(item: LedgerItem, old: str, new: str) -> LedgerItem | None:
     """Return what the ledger calls an object of a schema, or the schema, once that has its new name; else None."""
     moved = Renaming({old: new})
-    is_schema = item.kind.value == "schema" and item.name == old
+    is_schema = item.kind is Kind.SCHEMA and item.name == old
     if not is_schema and item.schema != old:
         return None
     detail = dict(item.detail)

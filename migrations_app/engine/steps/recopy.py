@@ -296,7 +296,7 @@ class OneTable:
         published_by = brought_by(work.table.members, snapshot.entries)
         self._state = replace(
             self._state,
-            bytes_total=work.table.bytes,
+            bytes_total=work.table.bytes or self._state.bytes_total,
             bytes_done=0,
             rows_done=0,
             published_by=published_by,
