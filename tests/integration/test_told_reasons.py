@@ -156,7 +156,7 @@ def test_what_the_source_needs(client: Client) -> None:
         databases=(DatabasePlan(source_name="shop", target_name="shop"),),
         selection=Selection.everything(),
         incremental=True,
-        work_dir="/nonexistent",  # type: ignore[arg-type]
+        work_dir="/dev/null/none",  # type: ignore[arg-type]
     )
     facts = SourceFacts(
         version=160004, superuser=True, vendor="rds", settings={"wal_level": Setting(shown="replica", number=None)}

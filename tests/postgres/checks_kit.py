@@ -49,7 +49,7 @@ def plan(
         databases=pairs,
         selection=selection or Selection(rules={(pair.source_name,): True for pair in pairs}),
         incremental=incremental,
-        work_dir=Path("/nonexistent"),
+        work_dir=Path("/dev/null/none"),
         connect_timeout_seconds=2,
     )
 

@@ -43,7 +43,7 @@ def plan_for(source: Server, target: Server, source_db: str, target_db: str, **c
         "databases": (DatabasePlan(source_name=source_db, target_name=target_db),),
         "selection": Selection(rules={(source_db,): True}, targets={source_db: target_db}),
         "incremental": False,
-        "work_dir": Path("/nonexistent"),
+        "work_dir": Path("/dev/null/none"),
         **changes,
     }
     return Plan(**values)

@@ -153,7 +153,7 @@ class Pair:
             databases=(self.database,),
             selection=self.selection,
             incremental=True,
-            work_dir=Path("/nonexistent"),
+            work_dir=Path("/dev/null/none"),
         )
         return replace(plan, **more)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -142,9 +143,9 @@ def test_a_full_copy_is_compared_under_the_snapshot_that_it_was_copied_under(
 
 
 def test_without_that_snapshot_a_difference_may_be_a_later_write_and_is_told_so(
-    plan: Plan, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+    plan: Plan, source: psycopg.Connection[Any], target: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    comparison, events = compared(plan, held=False, source=source)
+    comparison, events = compared(replace(plan, work_dir=tmp_path), held=False, source=source)
     assert not comparison.equal
     assert any(code == "CMP-DIFF" and "after the copy had ended" in text for _, code, text in events)
 

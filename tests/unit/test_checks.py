@@ -31,7 +31,7 @@ def plan(*, incremental: bool = True, host: str = "127.0.0.1") -> Plan:
         databases=(DatabasePlan(source_name="a", target_name="b"),),
         selection=Selection.everything(),
         incremental=incremental,
-        work_dir=Path("/nonexistent"),
+        work_dir=Path("/dev/null/none"),
         connect_timeout_seconds=2,
     )
 

@@ -28,7 +28,7 @@ def plan(*names: str, **server: Any) -> Plan:
         databases=tuple(DatabasePlan(source_name=name, target_name=name) for name in names or ("shop",)),
         selection=Selection.everything(),
         incremental=True,
-        work_dir=Path("/nonexistent"),
+        work_dir=Path("/dev/null/none"),
     )
 
 

@@ -14,7 +14,9 @@ from ..errors import SourceError
 from ..wording import say
 from .pgoutput import UNCHANGED, Values
 
-_NAME = rb'(?:([a-z_][a-z0-9_$]*+)|"((?:[^"]++|"")++)")'
+# No possessive quantifiers: Python before 3.11.5 loses what they match. Each pattern can be matched in one way only
+# instead, so that one which fails has looked at each byte twice at most.
+_NAME = rb'(?:([a-z_][a-z0-9_$]*)|"([^"]+(?:""[^"]*)*|(?:""[^"]*)+)")'
 _BEGIN = re.compile(rb"BEGIN(?: ([0-9]{1,10}))?")
 _COMMIT = re.compile(rb"COMMIT(?: ([0-9]{1,10}))?(?: \(at ([^)]{1,60})\))?")
 _MESSAGE = re.compile(rb"message: transactional: [01] prefix: .*, sz: [0-9]+ content:.*", re.DOTALL)
@@ -22,8 +24,9 @@ _PLACE = re.compile(_NAME + rb"\." + _NAME)
 _CHANGE = re.compile(rb": (INSERT|UPDATE|DELETE):")
 _TRUNCATE = re.compile(rb": TRUNCATE:(?: \(no-flags\)|( restart_seqs)?( cascade)?)")
 # A type's name may hold blanks and brackets, and anything at all between double quotes: it ends at the "]:" outside.
-_TYPE = rb'\[((?:[^"\]]++|"(?:[^"]++|"")*+"|\](?!:))++)\]:'
-_VALUE = rb"(?:'((?:[^']++|'')*+)'|B'([01]*+)'|([^ ']++))(?= |\Z)"
+_TYPE = rb'\[([^"\]]*(?:(?:"[^"]*"|\](?!:))[^"\]]*)*)\]:'
+# The last one is a value with quotes inside: a pattern would remember each, and a value can be a gigabyte.
+_VALUE = rb"(?:(?:'([^']*)'|B'([01]*)'|([^ ']+))(?= |\Z)|('))"
 _COLUMN = re.compile(rb" " + _NAME + _TYPE + _VALUE, re.DOTALL)
 _NO_DATA = b" (no-tuple-data)"
 _OLD, _NEW = b" old-key:", b" new-tuple:"
@@ -155,9 +158,13 @@ def _row(data: bytes, at: int, encoding: str) -> tuple[Row | None, int]:
     columns = []
     while found := _COLUMN.match(data, at):
         at = found.end()
+        value = _value(found)
+        if found[7]:
+            begin, at = at, _end_of_quoted(data, at)
+            value = data[begin : at - 1].replace(b"''", b"'")
         name, type_name = _name(found, 1, encoding), found[3].decode(encoding, "surrogateescape")
         if (name, type_name) != _HIDDEN:
-            columns.append((name, type_name, _value(found)))
+            columns.append((name, type_name, value))
     names, types, values = zip(*columns, strict=True) if columns else ((), (), ())
     if len(set(names)) != len(names):
         raise ValueError("a column that comes twice")
@@ -167,10 +174,19 @@ def _row(data: bytes, at: int, encoding: str) -> tuple[Row | None, int]:
 def _value(found: re.Match[bytes]) -> bytes | None:
     quoted, bits, bare = found[4], found[5], found[6]
     if quoted is not None:
-        return quoted.replace(b"''", b"'")
+        return quoted
     if bits is not None:
         return bits
     return _BARE.get(bare, bare)
+
+
+def _end_of_quoted(data: bytes, at: int) -> int:
+    """Return where the value ends, its closing quote included, that began before `at`."""
+    while data.startswith(b"''", at := data.index(b"'", at)):
+        at += 2
+    if data[at + 1 : at + 2] not in (b"", b" "):
+        raise ValueError("a value that does not end")
+    return at + 1
 
 
 def _xid(text: bytes | None) -> int:

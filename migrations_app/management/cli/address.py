@@ -17,7 +17,7 @@ _KNOWN = {"host", "port", "user", "password", "dbname", "sslmode", "passfile", "
 _KNOWN |= {"require_auth", "sslrootcert", "sslcert", "sslkey"}
 _LONGEST_NAME = 63
 # A backslash takes the character after it as it is; what follows a fifth colon is not looked at.
-_PASSFILE_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*+\\?)"] * 5) + "(?::|$)")
+_PASSFILE_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*(?:\\$)?)"] * 5) + "(?::|$)")
 _TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
 
 

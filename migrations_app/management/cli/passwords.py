@@ -15,7 +15,7 @@ from ...models import MigrationTask
 from .address import read_secrets
 
 _FORM = "DATABASE:SERVER:ROLE:USER:PASSWORD"
-_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*+)"] * 4) + r":((?:\\.|[^\\])*+)$")
+_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*)"] * 4) + r":((?:\\.|[^\\])*)$")
 
 
 def file_argument(parser: argparse.ArgumentParser, name: str) -> None:
