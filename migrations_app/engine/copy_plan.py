@@ -228,6 +228,17 @@ def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snaps
     return work
 
 
+def tell_locked(run: Run, database: DatabasePlan, label: str) -> None:
+    """Tell that a table (as it is shown) is locked on the source from its snapshot on."""
+    told = say(
+        "{label} of {source_name} changes too often for a copy without a lock: who wants to "
+        "empty or rewrite it on the source now waits until it is copied.",
+        label=label,
+        source_name=database.source_name,
+    )
+    run.ports.store.event("warning", "COPY-LOCKED", told)
+
+
 def copy_locked(run: Run, database: DatabasePlan) -> int:
     """Copy the tables that are left one by one, each locked from its snapshot on; returns how many there were.
 
@@ -237,17 +248,7 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
     states = [state for state in run.ports.store.tables(database.source_name) if state.status in _TO_COPY]
     made, there_before = made_tables(run, database), adopted(run, database)
     for state in states:
-        label = f"{state.schema}.{state.name}"
-        run.ports.store.event(
-            "warning",
-            "COPY-LOCKED",
-            say(
-                "{label} of {source_name} changes too often for a copy without a lock: who wants to "
-                "empty or rewrite it on the source now waits until it is copied.",
-                label=label,
-                source_name=database.source_name,
-            ),
-        )
+        tell_locked(run, database, f"{state.schema}.{state.name}")
         snapshot = open_locked(run, database, (state.schema, state.name))
         try:
             source, target = _catalogs(run, database, snapshot)

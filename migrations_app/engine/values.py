@@ -63,6 +63,7 @@ def _init(known: tuple[Field[Any], ...], is_finished: bool) -> Callable[..., Non
     defaults = {item.name: item.default for item in known if item.default is not MISSING}
     factories = {item.name: item.default_factory for item in known if item.default_factory is not MISSING}
     number = len(names)
+    needed = set(names) - defaults.keys() - factories.keys()
     store = object.__setattr__  # keeps the compact form of instances, which a change of `__dict__` would not
 
     def __init__(self: Any, /, *places: Any, **given: Any) -> None:
@@ -71,12 +72,12 @@ def _init(known: tuple[Field[Any], ...], is_finished: bool) -> Callable[..., Non
         if len(given) != number:
             given = {**defaults, **{name: make() for name, make in factories.items() if name not in given}, **given}
             if len(given) > number:
-                raise _mismatch(self, names, given)
+                raise _mismatch(self, names, needed, given)
         try:
             for name in names:
                 store(self, name, given[name])
         except KeyError:
-            raise _mismatch(self, names, given) from None
+            raise _mismatch(self, names, needed, given) from None
         if is_finished:
             self.__post_init__()
 
@@ -90,8 +91,8 @@ def _placed(one: object, order: list[str], places: tuple[Any, ...], given: dict[
     return placed | given
 
 
-def _mismatch(one: object, names: tuple[str, ...], given: dict[str, Any]) -> TypeError:
-    unknown, missing = sorted(given.keys() - set(names)), sorted(set(names) - given.keys())
+def _mismatch(one: object, names: tuple[str, ...], needed: set[str], given: dict[str, Any]) -> TypeError:
+    unknown, missing = sorted(given.keys() - set(names)), sorted(needed - given.keys())
     wrong = [f"has no {what!r}" for what in unknown] + [f"needs {what!r}" for what in missing]
     return TypeError(f"{type(one).__qualname__}() {', '.join(wrong)}")
 

@@ -11,7 +11,7 @@ import psycopg
 
 from ..aligning import align
 from ..comparing.follower import Follower, following
-from ..copy_plan import work_on
+from ..copy_plan import tell_locked, work_on
 from ..copying import Lane
 from ..errors import ConnectionLost, SchemaChanged
 from ..lookout import Lookout
@@ -215,13 +215,7 @@ class OneTable:
         if number <= _UNLOCKED or self._work is None:
             return []
         if number == _UNLOCKED + 1:
-            told = say(
-                "{label} of {source_name} changes too often for a copy without a lock: who wants to "
-                "empty or rewrite it on the source now waits until it is copied.",
-                label=self._label,
-                source_name=self._database.source_name,
-            )
-            self._run.ports.store.event("warning", "COPY-LOCKED", told)
+            tell_locked(self._run, self._database, self._label)
         return [(part.schema, part.name) for part in self._work.table.parts]
 
     def _copy_under(
