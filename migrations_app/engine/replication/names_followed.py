@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from .. import drifting
+from .. import drifting, source_items
 from ..connect import translate
 from ..drift import Drift, Place
 from ..errors import ConnectionLost, SchemaChanged
@@ -32,7 +32,7 @@ from .explained import renamed
 from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
 from .schema_followed import item_in, schema_move
 
-_OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
+_OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED})
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
@@ -178,8 +178,8 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
         return
     table, renaming = found.table, renaming_of(run, database)
     old, new = renaming.place((table.schema, table.name)), renaming.place(found.now)
-    sides = {Side.SOURCE: ((table.schema, table.name), found.now), Side.TARGET: (old, new)}
-    items = [pair for side, names in sides.items() for pair in _renamed_items(run, database, side, *names, found.whole)]
+    _follow_on_source(run, database)
+    items = _renamed_items(run, database, old, new, found.whole)
     run.ports.ledger.intend(*(item for _, item in items))
     if found.drift.statements:
         with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -197,6 +197,17 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     found.followed = True
     if not found.aside:
         run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))
+
+
+def _follow_on_source(run: Run, database: DatabasePlan) -> None:
+    """Call what was changed on tables of the source by their names there: also while tables of the target step aside
+    under names that the source does not have."""
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            source_items.follow_names(run, database.source_name, connection)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading names of tables")) from error
 
 
 def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
@@ -217,16 +228,16 @@ def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
 
 
 def _renamed_items(
-    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place, whole: bool
+    run: Run, database: DatabasePlan, old: Place, new: Place, whole: bool
 ) -> list[tuple[LedgerItem, LedgerItem]]:
-    """Return what the ledger holds of a table or on it, or of its `whole` schema, each with what it is called from now
-    on."""
-    name = database.source_name if side is Side.SOURCE else database.target_name
+    """Return what the ledger holds on the target of a table or on it, or of its `whole` schema, each with what it is
+    called from now on."""
+    name = database.target_name
     if whole:
-        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(side, name)]
+        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(Side.TARGET, name)]
         return [(item, after) for item, after in pairs if after is not None]
     found = []
-    for item in run.ports.ledger.items(side, name, _OF_TABLES | _OF_PARTS):
+    for item in run.ports.ledger.items(Side.TARGET, name, _OF_TABLES | _OF_PARTS):
         if item.kind in _OF_TABLES and (item.schema, item.name) == old:
             found.append((item, replace(item, schema=new[0], name=new[1], detail=_under(item, new))))
         elif item.kind in _OF_PARTS and (item.schema, item.detail["table"]) == old:
