@@ -129,17 +129,19 @@ class Poll:
     def _drifts(self) -> Iterator[Drift]:
         tables = [table for table in self._tables if not table.set_aside]
         here, there = self._watch.shapes([table.oid for table in tables]), self._there()
+        known = names_followed.Known(self._run, self._database)
+        others = [table for table in tables if table.oid in here and here[table.oid].place != _place(table)]
+        yield from (self._renamed(table, here[table.oid].place, there, known) for table in others)
+        former = known.former()  # types of a schema with another name are the same types
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         told: set[tuple[str, ...]] = set()
         for table in tables:
-            place, shape = (table.schema, table.name), here.get(table.oid)
+            place, shape = _place(table), here.get(table.oid)
             target = there.get(renaming.place(place))
             if shape is None:
                 yield drifting.gone_table(place)
-            elif shape.place != place:
-                yield self._renamed(table, shape.place, there)
-            elif target is not None:
-                columns = as_on_target(shape.columns, renaming)
+            elif shape.place == place and target is not None:
+                columns = as_on_target(as_on_target(shape.columns, former), renaming)
                 compare = drifting.compare if target.place in kept else drifting.compare_fully
                 found = compare(place, target.place, target.columns, columns)
                 other = self._remade(table, shape, alike=found is None)
@@ -156,10 +158,11 @@ class Poll:
                     told |= {together} - {()}  # the partitions of a table change together
                     yield found
 
-    def _renamed(self, table: TableState, now: Place, there: Container[Place]) -> Drift:
+    def _renamed(self, table: TableState, now: Place, there: Container[Place], known: names_followed.Known) -> Drift:
         """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
         SchemaChanged when somebody has to decide, because Complete was asked for."""
-        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__, self._watch.place)
+        place = self._watch.place
+        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__, place, known)
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
@@ -263,6 +266,10 @@ class Poll:
             event(
                 "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
             )
+
+
+def _place(table: TableState) -> Place:
+    return table.schema, table.name
 
 
 def _is_only_noted(state: TableState) -> bool:
