@@ -16,7 +16,7 @@ from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..wording import say
-from .explained import parts_changed, under_other_name
+from .explained import not_copied, parts_changed, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 
@@ -284,17 +284,8 @@ class Relations:
             if state is not None:
                 self.adopt(state)
                 return self._look(relation.oid)
-        what = say("is a new partition of a selected table") if above else say("is new on the source and selected")
-        raise SchemaChanged(
-            say(
-                "Table {schema}.{name} {what}, but it has not been copied. The sync stopped just before "
-                "its first change.",
-                schema=relation.schema,
-                name=relation.name,
-                what=what,
-            ),
-            hint=say("Start the migration again to include it."),
-        )
+        former = namesake and not namesake.set_aside and self._source.place(namesake.oid) is None
+        raise not_copied(place, namesake if former else None, part=bool(above))
 
     def _is_ours(self, top: tuple[str, str]) -> bool:
         """Say whether a table of the task is a partition below the one that is called so on the source now."""
