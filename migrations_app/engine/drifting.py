@@ -127,9 +127,10 @@ def renamed_table(source: Place, now: Place, target: tuple[Place, Place] | None 
     )
 
 
-def gone_table(source: Place) -> Drift:
-    """Return the drift of a table that the source does not have any more."""
-    change = Change(kind=ChangeKind.TABLE_GONE, name=".".join(source), old=".".join(source))
+def gone_table(source: Place, *, again: bool = False) -> Drift:
+    """Return the drift of a table that the source does not have any more; `again`: another one has its name there."""
+    name = ".".join(source)
+    change = Change(kind=ChangeKind.TABLE_GONE, name=name, old=name, new=name if again else "")
     return Drift(schema=source[0], name=source[1], changes=(change,), doubt=Doubt.GONE)
 
 

@@ -67,6 +67,12 @@ class SourceError(EngineError):
     code = "SRC-ERROR"
 
 
+class SourceStumbled(SourceError):
+    """The source's own reader of its log failed. Mostly a new session gets past it, so a few more tries follow."""
+
+    retryable = True
+
+
 class TargetError(EngineError):
     """The target refused something."""
 

@@ -59,3 +59,8 @@ def publication_name(key: str, database_oid: int) -> str:
 def application_name(key: str, epoch: int) -> str:
     """`application_name` of our sessions: a newer epoch ends the sessions of older ones by it."""
     return f"{APPLICATION_PREFIX}:{key}:{epoch}"
+
+
+def is_in(schema: str, shown: str) -> bool:
+    """Say whether a name, as the server shows it with its schema, is that of something in this schema."""
+    return shown.startswith((f"{schema}.", f"{quote(schema)}."))

@@ -62,8 +62,8 @@ class Kind(StrEnum):
     SLOT = "slot"
     PUBLICATION = "publication"
     TRUNCATE_LOG = "truncate_log"  # table and function on a source before 11
-    TRUNCATE_TRIGGER = "truncate_trigger"  # on the table of this name; detail: {"trigger": name}
-    REPLICA_IDENTITY = "replica_identity"  # detail: {"was": "d"|"n"|"i", "index": name}
+    TRUNCATE_TRIGGER = "truncate_trigger"  # on the table of this name; detail: {"trigger": name, "oid": of the table}
+    REPLICA_IDENTITY = "replica_identity"  # detail: {"was": "d"|"n"|"i", "index": name, "oid": of the table}
     DATABASE = "database"
     SCHEMA = "schema"
     TABLE = "table"

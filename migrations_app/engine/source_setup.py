@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from . import publishing, truncate_log
+from . import publishing, source_items, truncate_log
 from .catalog import Table
 from .connect import Connection, translate
 from .errors import ConnectionLost, SourceError
@@ -167,8 +167,9 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
             ),
         )
     for item in lacking:
-        detail = {"was": item.was, "index": item.index}
-        run.ports.ledger.intend(
+        detail = {"was": item.was, "index": item.index, source_items.OID: item.table.oid}
+        source_items.note(
+            run,
             LedgerItem(
                 side=Side.SOURCE,
                 database=database.source_name,
@@ -176,7 +177,7 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
                 schema=item.table.schema,
                 name=item.table.name,
                 detail=detail,
-            )
+            ),
         )
         _locking(run, connection, [item.table], item.statement, say("setting a replica identity"))
     return len(lacking)

@@ -7,9 +7,11 @@ stream, in its transaction and in its place among the other changes, and says wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
+from . import source_items
 from .catalog import Table
 from .connect import Connection
 from .failpoints import durable
@@ -62,8 +64,8 @@ def note_truncates(run: Run, database: DatabasePlan, connection: Connection, tab
         done = _with_trigger(connection, trigger_name(key))
         for table in followed:
             if table.is_owner and table.oid not in done:
-                item = _item(database, Kind.TRUNCATE_TRIGGER, table.schema, table.name, trigger_name(key))
-                run.ports.ledger.intend(item)
+                detail = {"trigger": trigger_name(key), source_items.OID: table.oid}
+                source_items.note(run, _item(database, Kind.TRUNCATE_TRIGGER, table.schema, table.name, detail))
                 lock([table], trigger_sql(key, table.schema, table.name), say("making a trigger that notes TRUNCATE"))
     if refused:
         run.ports.store.event(
@@ -78,10 +80,11 @@ def note_truncates(run: Run, database: DatabasePlan, connection: Connection, tab
         )
 
 
-def _item(database: DatabasePlan, kind: Kind, schema: str, name: str, trigger: str = "") -> LedgerItem:
-    detail = {"trigger": trigger} if trigger else {}
+def _item(
+    database: DatabasePlan, kind: Kind, schema: str, name: str, detail: dict[str, Any] | None = None
+) -> LedgerItem:
     return LedgerItem(
-        side=Side.SOURCE, database=database.source_name, kind=kind, schema=schema, name=name, detail=detail
+        side=Side.SOURCE, database=database.source_name, kind=kind, schema=schema, name=name, detail=detail or {}
     )
 
 

@@ -67,8 +67,9 @@ def conflict() -> MigrationTask:
     what = say("update of {row}", row="sales.orders (order_id=1204331)")
     message = say("The {what} found {found} on the target where exactly one must be.", what=what, found=say("no row"))
     hint = say(
-        "Somebody wrote to the target, or it was not empty. Take the source's row, copy the table again, quarantine it "
-        "or drop it from the task; or put the row right on the target, then retry."
+        "Somebody wrote to the target, it was not empty, or the source's publication kept changes back. Take the "
+        "source's row, copy the table again, quarantine it or drop it from the task; or put the row right on the "
+        "target, then retry."
     )
     facts = {
         "database": "shop",

@@ -1,10 +1,11 @@
-"""A run that ends for want of memory is tried again, but not for hours."""
+"""What seldom passes by itself is tried again, but not for hours."""
 
 from __future__ import annotations
 
 import pytest
 
 from migrations_app import services
+from migrations_app.engine.replication.stream import stream_error
 from migrations_app.engine.states import Status, StepName
 from migrations_app.models import MigrationTask, User
 from migrations_app.runner import driving
@@ -28,3 +29,21 @@ def test_a_worker_without_memory_is_tried_again_twice_and_then_waits_for_the_ope
     assert again == [True, True, False]
     assert (checked.status, checked.error_code) == ("failed", "WORKER-MEMORY")
     assert "more memory" in checked.error_hint
+
+
+def test_a_source_that_stumbles_again_and_again_is_told_to_the_operator_after_some_minutes(
+    checked: MigrationTask, alice: User
+) -> None:
+    services.start_task(task_id=checked.pk, actor=alice)
+    MigrationTask.objects.filter(pk=checked.pk).update(status=Status.RUNNING, current_step=StepName.SYNC)
+    again = []
+    for _ in range(13):
+        MigrationTask.objects.filter(pk=checked.pk).update(not_before=None)
+        claim = work.claim_sync(str(checked.pk), "here:1:sync")
+        assert claim
+        again.append(work.fail(claim, StepName.SYNC, stream_error("XX000", "could not map filenumber", "slot")))
+    checked.refresh_from_db()
+    assert again == [True] * 12 + [False]
+    assert (checked.status, checked.error_code) == ("failed", "SRC-ERROR")
+    assert "could not map filenumber" in checked.error_message
+    assert "newest minor version" in checked.error_hint

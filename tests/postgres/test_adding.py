@@ -349,6 +349,8 @@ def test_a_table_that_was_dropped_and_made_anew_is_new_and_comes_back_when_it_is
         look(plan, ports)
     assert caught.value.drift is not None
     assert caught.value.drift.doubt is Doubt.GONE
+    assert "was dropped on the source and made again" in caught.value.message
+    assert "then listed as new; add it" in caught.value.hint
     (state,) = [one for one in store.tables(database.source_name) if one.name == "again"]
     store.save_tables(replace(state, status=TableStatus.DROPPED, watermark=NEVER))  # what Drop from task does
     assert list(look(plan, ports)) == [("public", "again")]

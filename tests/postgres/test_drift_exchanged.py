@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import Doubt
 from migrations_app.engine.errors import SchemaChanged
-from migrations_app.engine.ports import NEVER
+from migrations_app.engine.ports import NEVER, Kind
 from migrations_app.engine.replication.names_followed import TableRenamed
+from migrations_app.engine.source_setup import fix_identities
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import allow, stopped
 from tests.postgres.sync_kit import Pair
@@ -146,3 +148,59 @@ def test_a_swap_that_was_taken_back_needs_no_answer(pair: Pair) -> None:
     pair.at_source(SWAP)
     pair.catch_up()
     pair.assert_equal()
+
+
+def keyless(pair: Pair) -> None:
+    """Begin a sync of two tables without a key, whose replica identities have been changed for it."""
+    pair.build("CREATE TABLE a (id int, v text); CREATE TABLE b (id int, v text)", ROWS)
+    pair.at_source("ALTER TABLE b REPLICA IDENTITY NOTHING")
+    with pair.running() as run, pair.source.connect(pair.source_db) as connection:
+        assert fix_identities(run, pair.database, connection, pair.tables()) == 2
+
+
+def identities(pair: Pair) -> dict[str, str]:
+    query = "SELECT json_object_agg(relname, relreplident) FROM pg_class WHERE relname IN ('a', 'b', 'c')"
+    return dict(pair.value(query))
+
+
+def cancel(pair: Pair) -> None:
+    with pair.running() as run:
+        assert clean_up(run, keep_target_objects=True) == []
+    assert [item for item in pair.ledger.items() if item.kind is Kind.REPLICA_IDENTITY] == []
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_who_cancels_within_a_swap_gets_the_replica_identities_of_the_source_back(pair: Pair, steps: int) -> None:
+    keyless(pair)
+    pair.at_source(SWAP, "INSERT INTO a VALUES (3, 'b')")
+    allow(pair, stopped(pair))
+    for _ in range(steps):
+        with pytest.raises(TableRenamed):
+            pair.catch_up()
+        assert {item.name for item in pair.ledger.items() if item.kind is Kind.REPLICA_IDENTITY} == {"a", "b"}
+    assert identities(pair) == {"a": "f", "b": "f"}
+    cancel(pair)
+    assert identities(pair) == {"a": "n", "b": "d"}
+
+
+def test_a_table_that_took_the_name_of_a_dropped_one_keeps_its_replica_identity_when_the_task_is_cancelled(
+    pair: Pair,
+) -> None:
+    keyless(pair)
+    pair.at_source("DROP TABLE b", "CREATE TABLE b (id int); ALTER TABLE b REPLICA IDENTITY FULL")
+    pair.at_source("ALTER TABLE a RENAME TO c")
+    cancel(pair)
+    assert identities(pair) == {"b": "f", "c": "d"}
+
+
+def test_a_ledger_that_knows_no_oids_learns_them_before_tables_exchange_their_names(pair: Pair) -> None:
+    keyless(pair)
+    for item in pair.ledger.items():
+        if item.kind is Kind.REPLICA_IDENTITY:
+            item.detail.pop("oid")
+    pair.at_source(SWAP, "INSERT INTO a VALUES (3, 'b')")
+    allow(pair, stopped(pair))
+    with pytest.raises(TableRenamed):
+        pair.catch_up()
+    cancel(pair)
+    assert identities(pair) == {"a": "n", "b": "d"}

@@ -8,6 +8,7 @@ import pytest
 
 from migrations_app.engine.drift import ChangeKind, Doubt
 from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.session import SyncSession
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import ROWS, TABLE, allow, stopped
@@ -139,3 +140,59 @@ def test_partitions_follow_such_a_column_one_after_the_other(pair: Pair) -> None
         allow(pair, stopped(pair))
     pair.catch_up()
     pair.assert_equal()
+
+
+REPLACED = "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)"
+
+
+def test_rows_of_a_table_that_was_dropped_and_made_again_do_not_go_to_the_former_one(pair: Pair) -> None:
+    pair.build(TABLE, ROWS)
+    with pair.syncing() as session:
+        session.advance(until=pair.insert_lsn())
+        pair.at_source("UPDATE t SET v = 'last' WHERE id = 1", REPLACED, "INSERT INTO t VALUES (200, 'of the new one')")
+        pair.at_source("INSERT INTO other VALUES (1)")
+        session.advance(until=pair.insert_lsn())
+    assert pair.value("SELECT count(*) || min(v) FILTER (WHERE id = 1) FROM t", "target") == "100last"
+    assert pair.value("SELECT count(*) FROM other", "target") == 1
+    with pytest.raises(SchemaChanged, match="was dropped on the source and made again") as caught:
+        pair.catch_up()
+    assert caught.value.drift is not None
+    assert (caught.value.drift.doubt, caught.value.drift.name) == (Doubt.GONE, "t")
+    assert "Press Drop from task" in caught.value.hint
+    pair.store.save_tables(*drift_kit.dropped(pair, "t"))
+    pair.at_source("INSERT INTO t VALUES (201)", "INSERT INTO other VALUES (2)")
+    pair.catch_up()
+    assert pair.value("SELECT count(*) FROM t", "target") == 100
+    assert pair.value("SELECT count(*) FROM other", "target") == 2
+
+
+def test_a_new_table_that_somebody_publishes_in_place_of_the_former_one_stops_the_sync(pair: Pair) -> None:
+    pair.build(TABLE, ROWS)
+    with pair.syncing() as session:
+        session.advance(until=pair.insert_lsn())
+        pair.at_source(REPLACED, f'ALTER PUBLICATION "{pair.state.publication}" ADD TABLE t')
+        pair.at_source("INSERT INTO t VALUES (200, 'of the new one')")
+        with pytest.raises(SchemaChanged, match="was dropped on the source and made again") as caught:
+            session.advance(until=pair.insert_lsn())
+    assert caught.value.drift is not None
+    assert (caught.value.drift.doubt, caught.value.drift.database) == (Doubt.GONE, pair.source_db)
+    pair.store.save_tables(*drift_kit.dropped(pair, "t"))
+    pair.catch_up()
+    assert pair.value("SELECT count(*) FROM t", "target") == 100
+
+
+def test_the_look_beside_the_stream_tells_that_a_table_was_made_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
+    pair.build(TABLE, ROWS)
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = Poll(run, pair.database, session.watch)
+        state = poll.look(pair.state)
+        pair.at_source("DROP TABLE t")
+        state = poll.look(state)
+        pair.at_source("CREATE TABLE t (id int PRIMARY KEY, v text)")
+        poll.look(state)
+    said = [message for _, code, message in pair.store.events if code == "SRC-DDL"]
+    assert ["gone from the source" in message for message in said] == [True, False]
+    assert "made again: what is called so there now is another table" in said[1]

@@ -157,15 +157,40 @@ def test_a_table_that_got_the_old_name_meanwhile_keeps_its_rows_apart(pair: Pair
     ]
 
 
-def test_a_schema_that_the_target_lacks_is_told_and_nothing_is_changed(pair: Pair) -> None:
+def test_a_schema_that_the_target_lacks_is_made_with_the_table_that_goes_there(pair: Pair) -> None:
+    pair.build(TABLE, ROWS)
+    pair.at_source("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", "INSERT INTO s.t VALUES (101)")
+    drift = stopped(pair)
+    assert drift.statements == ('CREATE SCHEMA "s"', 'ALTER TABLE "public"."t" SET SCHEMA "s"')
+    allow(pair, drift)
+    followed(pair)
+    (made,) = pair.ledger.items(kinds={Kind.SCHEMA})
+    assert by_hand(made) == 'DROP SCHEMA "s"'
+
+
+def test_who_made_the_schema_on_the_target_himself_need_not_be_asked_again(pair: Pair) -> None:
+    pair.build(TABLE, ROWS)
+    pair.at_source("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", "INSERT INTO s.t VALUES (101)")
+    allow(pair, stopped(pair))
+    pair.at_target("CREATE SCHEMA s")
+    followed(pair)
+    assert pair.ledger.items(kinds={Kind.SCHEMA}) == []
+
+
+def test_what_the_target_refuses_is_told_and_nothing_is_changed(pair: Pair) -> None:
     pair.build(TABLE, ROWS)
     pair.at_source("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", "INSERT INTO s.t VALUES (101)")
     drift = stopped(pair)
     allow(pair, drift)
-    with pytest.raises(SchemaChanged, match='schema "s" does not exist') as caught:
+    pair.at_target(
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not here'; END$$",
+        "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION no()",
+    )
+    with pytest.raises(SchemaChanged, match="not here") as caught:
         pair.catch_up()
     assert caught.value.drift == drift
-    pair.at_target("CREATE SCHEMA s")
+    assert pair.ledger.items(kinds={Kind.SCHEMA}) == []
+    pair.at_target("DROP EVENT TRIGGER no")
     followed(pair)
 
 

@@ -7,6 +7,7 @@ import pytest
 from migrations_app.engine.drift import ChangeKind, Doubt
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import NEVER, Kind, LedgerItem
+from migrations_app.engine.replication import schema_followed
 from migrations_app.engine.replication.names_followed import TableRenamed
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import allow, stopped
@@ -87,18 +88,28 @@ def test_what_the_ledger_knows_of_the_schema_follows(pair: Pair) -> None:
         ),
         LedgerItem(**side, kind=Kind.TABLE, schema="s", name="a", detail={"drop": "DROP TABLE s.a", "tag": "a"}),
         LedgerItem(**side, kind=Kind.TABLE, schema="s", name="p", detail={"drop": "DROP TABLE s.p", "tag": "p"}),
+        LedgerItem(
+            **side, kind=Kind.OBJECT, schema="public", name="f", detail={"drop": "DROP FUNCTION public.f(s.mood)"}
+        ),
+        LedgerItem(**side, kind=Kind.OBJECT, schema="public", name="s", detail={"drop": "DROP VIEW public.s"}),
     )
     pair.at_source(*MOVED)
     allow(pair, stopped(pair))
     followed(pair)
     items = [item for item in pair.ports.ledger.items(Side.TARGET, pair.target_db) if item.kind is not Kind.BOOKMARK]
     assert sorted((item.kind.value, item.schema, item.name) for item in items) == [
+        ("object", "public", "f"),
+        ("object", "public", "s"),
         ("object", "z", "mood"),
         ("schema", "", "z"),
         ("table", "z", "a"),
         ("table", "z", "p"),
     ]
-    assert not [item for item in items if "s." in item.detail["drop"] or item.detail["drop"].endswith(" s")]
+    assert not [item for item in items if " s." in item.detail["drop"] or item.detail["drop"].endswith(" s")]
+    assert [item.detail["drop"] for item in items if item.schema == "public"] == [
+        "DROP FUNCTION public.f(z.mood)",
+        "DROP VIEW public.s",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +137,37 @@ def test_the_look_beside_the_stream_tells_the_schema_once(pair: Pair) -> None:
     (said,) = [message for _, code, message in pair.look() if code == "SRC-DDL"]
     assert STATEMENT in said
     assert "Schema s of" in said
+
+
+@pytest.mark.parametrize("theirs", ["", "CREATE TABLE s.theirs (id int)"], ids=["as a whole", "one by one"])
+def test_a_schema_of_many_tables_is_looked_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch, theirs: str) -> None:
+    pair.build(TABLES, *(f"CREATE TABLE s.t{number} (id int PRIMARY KEY)" for number in range(20)))
+    pair.at_source("ALTER SCHEMA s RENAME TO z")
+    if theirs:
+        pair.at_target(theirs)
+    asked: list[object] = []
+    held, tables = schema_followed._held, pair.store.tables
+    monkeypatch.setattr(schema_followed, "_held", lambda *values: asked.append(values) or held(*values))
+    monkeypatch.setattr(pair.store, "tables", lambda name: asked.append(name) or tables(name))
+    assert len([code for _, code, _ in pair.look() if code == "SRC-DDL"]) == (23 if theirs else 1)
+    assert len(asked) < 15
+
+
+OTHER = "CREATE TABLE public.o (id int PRIMARY KEY, m s.mood, n s.mood[])"
+OTHER_FIRST = f"CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'ok'); {OTHER}"
+
+
+def test_a_type_of_a_renamed_schema_is_the_same_type_in_tables_of_other_schemas(pair: Pair) -> None:
+    pair.build(TABLES, OTHER)
+    pair.at_source("INSERT INTO o VALUES (1, 'ok')", "ALTER SCHEMA s RENAME TO z")
+    pair.at_source("INSERT INTO o VALUES (2, 'sad', '{ok}')")
+    drift = stopped(pair)
+    assert (drift.changes[0].kind, drift.statements) == (ChangeKind.SCHEMA_RENAMED, (STATEMENT,))
+    allow(pair, drift)
+    followed(pair)
+
+
+def test_the_look_beside_the_stream_tells_no_change_of_columns_whose_types_schema_has_another_name(pair: Pair) -> None:
+    pair.build(OTHER_FIRST, TABLES.replace("CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'ok');", ""))
+    pair.at_source("ALTER SCHEMA s RENAME TO z")
+    assert [message for _, code, message in pair.look() if code == "SRC-DDL" and "Schema s of" not in message] == []

@@ -11,7 +11,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.cleaning import clean_up
-from migrations_app.engine.errors import CompareDiffers, EngineError, SourceError
+from migrations_app.engine.errors import CompareDiffers, ConflictError, EngineError, SourceError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import NEVER, Kind, LedgerItem, TableState, TableStatus
@@ -29,6 +29,9 @@ from tests.postgres.sync_faults_kit import TABLE
 from tests.postgres.sync_kit import Pair
 
 pair = sync_faults_kit.pair
+
+PUT_BACK = ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t")
+WHOLE = ("ALTER PUBLICATION $p SET TABLE t", "INSERT INTO t VALUES (1, 'b')")
 
 
 def told_while_it_syncs(pair: Pair, monkeypatch: pytest.MonkeyPatch, *statements: str) -> EngineError:
@@ -90,6 +93,59 @@ def test_a_publication_mended_as_the_hint_says_lets_the_sync_go_on(pair: Pair, m
     pair.assert_equal()
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER PUBLICATION $p SET TABLE t (id)", "INSERT INTO t VALUES (2)"),
+        ("ALTER PUBLICATION $p SET (publish = 'insert')", "DELETE FROM t", "INSERT INTO t VALUES (1, 'b')"),
+        (
+            "ALTER PUBLICATION $p SET (publish = 'insert')",
+            "DELETE FROM t",
+            "ALTER PUBLICATION $p SET (publish = 'insert, update, delete, truncate')",
+            "INSERT INTO t VALUES (1, 'b')",
+        ),
+        ("ALTER PUBLICATION $p DROP TABLE t", "DELETE FROM t", *PUT_BACK[1:], "INSERT INTO t VALUES (1, 'b')"),
+        ("ALTER PUBLICATION $p SET TABLE t WHERE (id > 5)", "UPDATE t SET id = 7", *WHOLE),
+    ],
+    ids=["columns", "kinds", "kinds-whole-again", "put-back", "rows"],
+)
+def test_what_an_edited_publication_kept_back_is_not_told_as_a_fault_of_the_target(
+    pair: Pair, statements: tuple[str, ...]
+) -> None:
+    pair.build(TABLE)
+    pair.at_source("INSERT INTO t VALUES (1, 'a')")
+    pair.catch_up()
+    with pair.syncing() as session:
+        session.advance(until=pair.insert_lsn())
+        edit(pair, *statements)
+        with pytest.raises(SourceError, match=f"publication {pair.state.publication}") as caught:
+            session.advance(until=pair.insert_lsn())
+    assert caught.value.code == "SRC-PUBLICATION"
+    assert pair.value("SELECT v FROM t WHERE id = 1", "target") == "a"
+
+
+def test_what_was_kept_back_is_mended_by_the_statement_and_another_copy(pair: Pair) -> None:
+    pair.build(TABLE + "; CREATE TABLE u (id int PRIMARY KEY)")
+    pair.at_source("INSERT INTO t VALUES (1, 'a')")
+    pair.catch_up()
+    with pair.syncing() as session:
+        edit(pair, "ALTER PUBLICATION $p SET (publish = 'insert')", "DELETE FROM t", "INSERT INTO t VALUES (1, 'b')")
+        with pytest.raises(SourceError) as caught:
+            session.advance(until=pair.insert_lsn())
+    pair.at_source(caught.value.hint.partition("Run on the source: ")[2].partition(". Then")[0])
+    with pytest.raises(ConflictError) as again:
+        pair.catch_up()
+    assert "the source's publication kept changes back" in again.value.hint
+    (t,) = (table for table in pair.store.tables(pair.source_db) if table.name == "t")
+    pair.store.save_tables(replace(t, status=TableStatus.QUARANTINED, watermark=NEVER, published_by=()))
+    pair.at_source("INSERT INTO u VALUES (1)")
+    pair.catch_up()
+    copied_again(pair, "t")
+    pair.at_source("UPDATE t SET v = 'x'")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_publication(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,9 +157,6 @@ def test_a_table_that_is_dropped_while_the_sync_runs_is_not_taken_for_an_edited_
         pair.at_source("DROP TABLE u")
         poll.look(pair.state)
     assert any("public.u of" in message and "gone" in message for _, _, message in pair.store.events)
-
-
-PUT_BACK = ("ALTER PUBLICATION $p DROP TABLE t", "ALTER PUBLICATION $p ADD TABLE t")
 
 
 def edit(pair: Pair, *statements: str) -> None:

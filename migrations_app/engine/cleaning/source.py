@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-from .. import publishing
+from .. import publishing, source_items
 from ..connect import Connection
 from ..failpoints import durable
 from ..names import quote
@@ -26,14 +26,21 @@ _SLOT_SECONDS, _HURRIED_SLOT_SECONDS = 10.0, 1.0
 def clean(run: Run) -> list[Left]:
     """Remove everything of this task from the source. Returns what is left. Idempotent."""
     cleaner = Cleaner(run, Side.SOURCE)
-    items = [item for item in run.ports.ledger.items(Side.SOURCE) if item.kind is not Kind.FILE]
+    items = _items(run)
     names = dict.fromkeys([database.source_name for database in run.databases()] + [item.database for item in items])
     for name in names:
         mine = [item for item in reversed(items) if item.database == name]
         with cleaner.database(name, mine) as connection:
             if connection is not None:
+                with contextlib.suppress(psycopg.Error):  # a session that is lost is told by what follows
+                    source_items.follow_names(run, name, connection)
+                    mine = [item for item in reversed(_items(run)) if item.database == name]
                 _clean_database(cleaner, connection, name, mine)
     return cleaner.left
+
+
+def _items(run: Run) -> list[LedgerItem]:
+    return [item for item in run.ports.ledger.items(Side.SOURCE) if item.kind is not Kind.FILE]
 
 
 def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: list[LedgerItem]) -> None:
@@ -103,11 +110,14 @@ def drop_slot(cleaner: Cleaner, connection: Connection, name: str) -> None:
 
 
 def restore_identity(cleaner: Cleaner, connection: Connection, item: LedgerItem) -> None:
-    """Give a table back the replica identity that it had, unless somebody has changed it since. Idempotent."""
+    """Give a table back the replica identity that it had, unless somebody has changed it since. Idempotent.
+
+    Another table that has got the name of one that is gone is left alone.
+    """
     row = connection.execute(
         "SELECT c.relreplident FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s",
-        (item.schema, item.name),
+        " WHERE n.nspname = %s AND c.relname = %s AND coalesce(c.oid = %s::bigint::oid, true)",
+        (item.schema, item.name, item.detail.get(source_items.OID)),
     ).fetchone()
     if row is not None and row[0] == "f":
         _patiently(cleaner, connection, replica_identity_sql(item))

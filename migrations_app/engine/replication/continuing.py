@@ -135,7 +135,8 @@ def require_publication(
         missing &= watch.shapes(list(missing)).keys()
     elif missing and not brought.kept_back:
         there = watch.shapes(list(tables))
-        require_tables([one.state for oid, one in tables.items() if oid == one.state.oid], there)
+        own = [one.state for oid, one in tables.items() if oid == one.state.oid]
+        require_tables(own, there, lambda: {one.place for one in watch.unknown_tables([one.oid for one in known])})
         missing &= there.keys()
     if missing or brought.kept_back:
         away = {oid: tables[oid] for oid in missing}

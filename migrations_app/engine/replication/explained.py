@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from ..drift import Change, ChangeKind, Doubt, Drift, Place
@@ -42,6 +42,12 @@ _DOUBTS = {
 }
 
 
+_MADE_AGAIN = say(
+    "Press Drop from task: the other tables go on. The new table is then listed as new; add it, and it is copied and "
+    "followed in place of the former one. Or start the migration again."
+)
+
+
 def changed(drift: Drift) -> SchemaChanged:
     """Return the error for a table that has other columns than its counterpart on the target, or none there."""
     error = _new_partition(drift) if drift.oid else _other_columns(drift)
@@ -75,25 +81,47 @@ def _other_columns(drift: Drift) -> SchemaChanged:
     )
 
 
-def require_tables(tables: Iterable[TableState], known: Container[int]) -> None:
-    """Raise SchemaChanged for a table that was dropped on the source; `known`: the oids of those that are there."""
+def require_tables(tables: Iterable[TableState], known: Container[int], others: Callable[[], set[Place]]) -> None:
+    """Raise SchemaChanged for a table that was dropped on the source; `known`: the oids of those that are there,
+    `others`: the names of those that the task does not know."""
     for table in tables:
         if table.oid not in known:
-            raise _gone(table)
+            raise _gone(table, again=(table.schema, table.name) in others())
 
 
-def _gone(table: TableState) -> SchemaChanged:
-    error = SchemaChanged(
-        say(
-            "Table {schema}.{name} of {database} is gone from the source.",
-            schema=table.schema,
-            name=table.name,
-            database=table.database,
-        ),
-        hint=_DOUBTS[Doubt.GONE],
-    )
-    error.drift = replace(gone_table((table.schema, table.name)), database=table.database)
+def _gone(table: TableState, *, again: bool) -> SchemaChanged:
+    place = (table.schema, table.name)
+    error = SchemaChanged(gone(table.database, place, again=again), hint=_MADE_AGAIN if again else _DOUBTS[Doubt.GONE])
+    error.drift = replace(gone_table(place, again=again), database=table.database)
     return error
+
+
+def not_copied(place: Place, former: TableState | None, *, part: bool) -> SchemaChanged:
+    """Return the error for a change of a table that the task does not copy; `former`: the one whose name it took."""
+    if former is not None:
+        return _gone(former, again=True)
+    what = say("is a new partition of a selected table") if part else say("is new on the source and selected")
+    return SchemaChanged(
+        say(
+            "Table {schema}.{name} {what}, but it has not been copied. The sync stopped just before its first change.",
+            schema=place[0],
+            name=place[1],
+            what=what,
+        ),
+        hint=say("Start the migration again to include it."),
+    )
+
+
+def gone(database: str, place: Place, *, again: bool) -> Sentence:
+    """Say that a table was dropped on the source; `again`: another one has its name there."""
+    where = {"schema": place[0], "name": place[1], "database": database}
+    if again:
+        return say(
+            "Table {schema}.{name} of {database} was dropped on the source and made again: what is called so there now "
+            "is another table, and none of its rows goes to the target.",
+            **where,
+        )
+    return say("Table {schema}.{name} of {database} is gone from the source.", **where)
 
 
 def advice(drift: Drift) -> Sentence:

@@ -21,8 +21,8 @@ from .statements import digest_of, shown_key
 from .transaction import CLAIM, MOVING
 
 _ADVICE = say(
-    "Somebody wrote to the target, or it was not empty. Take the source's row, copy the table again, quarantine it or "
-    "drop it from the task; or put the row right on the target, then retry."
+    "Somebody wrote to the target, it was not empty, or the source's publication kept changes back. Take the source's "
+    "row, copy the table again, quarantine it or drop it from the task; or put the row right on the target, then retry."
 )
 _OBSTACLES = {
     Obstacle.OTHER_KEY: say(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 import psycopg
 
-from ..errors import EngineError
+from ..errors import ConflictError, EngineError, SchemaChanged
 from ..layout_parts import Parts
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -42,6 +42,23 @@ def require_listed(
         tables = store.tables(database.source_name)
         aside |= require_publication(store, watch, state, tables, parts, running=running).set_aside
     return aside
+
+
+def require_published(run: Run, database: DatabasePlan, watch: SourceWatch, error: EngineError) -> None:
+    """Raise SourceError when somebody edited the publication, which `error` may have come of.
+
+    Changes that it kept back leave a target that later ones do not fit, and columns that it leaves out look dropped:
+    neither is the target's fault, nor what is offered for such an error the remedy.
+    """
+    state = run.ports.store.database(database.source_name)
+    if not state.publication or not isinstance(error, ConflictError | SchemaChanged):
+        return
+    try:
+        require_listed(run, database, watch, state, run.ports.store.tables(database.source_name), running=True)
+    except EngineError as found:
+        if found.code == "SRC-PUBLICATION":
+            raise found from error
+        run.ports.control.check()  # who cannot be asked now is asked by the next session
 
 
 def list_partitions(run: Run, database: DatabasePlan, oids: Collection[int]) -> bool:

@@ -8,11 +8,13 @@ moment what is done, and a worker that dies is followed by one that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ..drift import Place
 from ..ports import TableState
+
+_ASIDE = "towpath_"
 
 PlaceOf = Callable[[int], Place | None]
 """What a table (oid) is called on the source now; None when it is gone."""
@@ -32,15 +34,18 @@ class Move(NamedTuple):
     @property
     def aside(self) -> Place:
         """What it is called while others of its ring get their names."""
-        return self.table.schema, f"towpath_{self.table.oid}"
+        return self.table.schema, f"{_ASIDE}{self.table.oid}"
 
 
-def line_of(table: TableState, now: Place, tables: Iterable[TableState], place: PlaceOf) -> list[Move]:
+def line_of(
+    table: TableState, now: Place, tables: Iterable[TableState] | Mapping[Place, TableState], place: PlaceOf
+) -> list[Move]:
     """Return the table and those that stand in its way, each in that of the one before; none when one of them stays.
 
-    The last one's new name is no table's of the task, unless the line is a ring: then it is the first one's name.
+    `tables`: of the task, by their names where that is at hand. The last one's new name is no table's of the task,
+    unless the line is a ring: then it is the first one's name.
     """
-    owners = {(one.schema, one.name): one for one in tables}
+    owners = tables if isinstance(tables, Mapping) else {(one.schema, one.name): one for one in tables}
     line, met = [Move(table, now)], {table.oid}
     while (other := owners.get(line[-1].now)) is not None and other.oid != table.oid:
         after = place(other.oid)
@@ -62,11 +67,10 @@ def turned(ring: list[Move]) -> list[Move]:
     return ring[first:] + ring[:first]
 
 
-def under_way(move: Move, tables: Iterable[TableState], place: PlaceOf) -> bool:
+def under_way(move: Move, known: Mapping[Place, TableState], place: PlaceOf) -> bool:
     """Say whether a table of the same ring has stepped aside, so that somebody has allowed the rest."""
-    known = list(tables)
-    for one in known:
-        if one.name != Move(one, move.now).aside[1]:
+    for one in known.values():
+        if not one.name.startswith(_ASIDE) or one.name != Move(one, move.now).aside[1]:
             continue
         now = place(one.oid)
         if now is not None and any(other.table.oid == move.table.oid for other in line_of(one, now, known, place)):

@@ -10,29 +10,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import psycopg
 
-from .. import drifting
+from .. import drifting, source_items
 from ..connect import translate
 from ..drift import Drift, Place
 from ..errors import ConnectionLost, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
-from ..names import qualified
+from ..names import qualified, quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
+from ..renaming import Renaming
 from ..shapes import read_shapes
 from ..target_changes import change_target, refused
 from ..wording import Sentence, say
 from .explained import renamed
 from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
-from .schema_followed import item_in, schema_move
+from .schema_followed import SchemaMove, item_in, schema_move
 
-_OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED, Kind.REPLICA_IDENTITY, Kind.TRUNCATE_TRIGGER})
+_OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED})
+_MAKE_SCHEMA = "CREATE SCHEMA "
+_NAMESPACE = 2615  # the oid of pg_namespace
 _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 
 
@@ -65,28 +69,76 @@ class TableRenamed(ConnectionLost):
         return say("Table {schema}.{name} is called {new} on the source now, and on the target from here on.", **names)
 
 
+class Known:
+    """What a look at all tables of a database reads once, however many of them have other names."""
+
+    def __init__(self, run: Run, database: DatabasePlan) -> None:
+        self._run, self._database = run, database
+        self.tables = run.ports.store.tables(database.source_name)
+        self.owners = {(one.schema, one.name): one for one in self.tables}
+        self._moves: dict[Place, SchemaMove | None] = {}
+
+    @cached_property
+    def leaves(self) -> set[tuple[str, str, str]]:
+        """What may be done: (schema, name, digest)."""
+        return {(one.schema, one.name, one.digest) for one in self._run.ports.store.leaves(self._database.source_name)}
+
+    @cached_property
+    def schemas(self) -> set[str]:
+        """The schemas of the target."""
+        with self._run.sessions.session(Side.TARGET, self._database.target_name) as connection:
+            try:
+                rows = connection.execute("SELECT nspname FROM pg_catalog.pg_namespace").fetchall()
+            except psycopg.Error as error:
+                self._run.ports.control.check()
+                raise translate(error, Side.TARGET, say("reading columns")) from error
+        return {str(row[0]) for row in rows}
+
+    def schema_move(self, old: str, new: str) -> SchemaMove | None:
+        """Return what became of a schema of the source whose tables may have moved together; None when they did not."""
+        if (old, new) not in self._moves:
+            self._moves[old, new] = (
+                None
+                if layouts_of(self._run, self._database).kept
+                else schema_move(self._run, self._database, new, old, self.tables)
+            )
+        return self._moves[old, new]
+
+    def former(self) -> Renaming:
+        """Return what schemas of the source that were looked at and moved as a whole were called before."""
+        return Renaming({new: old for (old, new), found in self._moves.items() if found is not None})
+
+
 def verdict(
-    run: Run, database: DatabasePlan, table: TableState, now: Place, there: Callable[[Place], bool], place: PlaceOf
+    run: Run,
+    database: DatabasePlan,
+    table: TableState,
+    now: Place,
+    there: Callable[[Place], bool],
+    place: PlaceOf,
+    known: Known | None = None,
 ) -> TableRenamed | SchemaChanged:
     """Return what to raise for a table that is called `now` on the source; `there`: whether the target has a table.
 
     TableRenamed where the target has the new name already and not the old one, or somebody allowed to give it. Both may
     be about another table, which has to get its new name first. `place`: what a table is called on the source now.
     """
-    tables = run.ports.store.tables(table.database)
-    if now[0] != table.schema and now[1] == table.name and (found := _with_schema(run, database, table, now, tables)):
+    known = known or Known(run, database)
+    if now[0] != table.schema and now[1] == table.name and (found := _with_schema(table, now, known)):
         return found
-    line = line_of(table, now, tables, place)
+    line = line_of(table, now, known.owners, place)
     if is_ring(line):
-        return _exchange(run, database, turned(line), there)
+        return _exchange(run, database, turned(line), there, known)
     move = line[-1] if line else Move(table, now)
     renaming = renaming_of(run, database)
     old, new = renaming.place(move.known), renaming.place(move.now)
     free = bool(line) and _is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
     drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
+    if offered and new[0] not in known.schemas:  # the same leave is good for it when somebody makes the schema himself
+        drift = replace(drift, statements=(_MAKE_SCHEMA + quote(new[0]), *drift.statements), digest=drift.digest)
     done = free and there(new) and not there(old)
-    if done or (offered and (_allowed(run, drift) or under_way(move, tables, place))):
+    if done or (offered and (_allowed(known, drift) or under_way(move, known.owners, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
 
@@ -120,23 +172,19 @@ def following_names(run: Run) -> Iterator[None]:
         raise
 
 
-def _with_schema(
-    run: Run, database: DatabasePlan, table: TableState, now: Place, tables: Sequence[TableState]
-) -> TableRenamed | SchemaChanged | None:
+def _with_schema(table: TableState, now: Place, known: Known) -> TableRenamed | SchemaChanged | None:
     """Return what to raise for a table whose schema has another name; None when it moved by itself."""
-    if layouts_of(run, database).kept:
-        return None
-    found = schema_move(run, database, now[0], table.schema, tables, renaming_of(run, database))
+    found = known.schema_move(table.schema, now[0])
     if found is None:
         return None
     drift = _placed(found.drift, table)
-    if found.done or _allowed(run, drift):
+    if found.done or _allowed(known, drift):
         return TableRenamed(*found.moves[0], drift, found.moves)
     return renamed(drift)
 
 
 def _exchange(
-    run: Run, database: DatabasePlan, ring: list[Move], there: Callable[[Place], bool]
+    run: Run, database: DatabasePlan, ring: list[Move], there: Callable[[Place], bool], at_hand: Known
 ) -> TableRenamed | SchemaChanged:
     """Return what to raise for tables that exchanged their names: the first one steps aside where that is allowed."""
     renaming, first = renaming_of(run, database), ring[0]
@@ -147,7 +195,7 @@ def _exchange(
     moves = [(move.known, move.now) for move in ring]
     drift = _placed(exchanged_tables(moves, renaming.place, aside if offered else None), first.table)
     done = known and all(here[1:]) and not here[0] and there(aside)
-    if done or (offered and _allowed(run, drift)):
+    if done or (offered and _allowed(at_hand, drift)):
         step = drifting.renamed_table(first.known, first.aside, (renaming.place(first.known), aside))
         return TableRenamed(first.table, first.aside, replace(drift, statements=step.statements if offered else ()))
     return renamed(drift)
@@ -163,9 +211,8 @@ def _placed(drift: Drift, table: TableState) -> Drift:
     return replace(drift, database=table.database, lsn=NEVER)
 
 
-def _allowed(run: Run, drift: Drift) -> bool:
-    leaves = [(one.schema, one.name, one.digest) for one in run.ports.store.leaves(drift.database)]
-    return (drift.schema, drift.name, drift.digest) in leaves
+def _allowed(known: Known, drift: Drift) -> bool:
+    return (drift.schema, drift.name, drift.digest) in known.leaves
 
 
 def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
@@ -178,25 +225,46 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
         return
     table, renaming = found.table, renaming_of(run, database)
     old, new = renaming.place((table.schema, table.name)), renaming.place(found.now)
-    sides = {Side.SOURCE: ((table.schema, table.name), found.now), Side.TARGET: (old, new)}
-    items = [pair for side, names in sides.items() for pair in _renamed_items(run, database, side, *names, found.whole)]
-    run.ports.ledger.intend(*(item for _, item in items))
+    _follow_on_source(run, database)
+    items = _renamed_items(run, database, old, new, found.whole)
+    begun = [item for before, item in items if item != before] + _made_schema(database, found.drift, new[0])
+    run.ports.ledger.intend(*begun)
     if found.drift.statements:
         with run.sessions.session(Side.TARGET, database.target_name) as connection:
             try:
                 change_target(connection, found.drift.statements)
             except psycopg.Error as error:
-                run.ports.ledger.removed(*(item for _, item in items))
+                run.ports.ledger.removed(*begun)
                 run.ports.control.check()
                 doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
                 raise refused(error, doing, found.drift.statements, found.drift) from error
-    run.ports.ledger.removed(*(item for item, _ in items))
+    run.ports.ledger.removed(*(before for before, item in items if before != item))
+    run.ports.ledger.amend(*(item for before, item in items if before == item))
     run.adopted.clear()
     for move in found.moves:
         run.ports.store.renamed(move.table, *move.now)
     found.followed = True
     if not found.aside:
         run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))
+
+
+def _made_schema(database: DatabasePlan, drift: Drift, name: str) -> list[LedgerItem]:
+    """Return what the ledger is to hold of a schema that the statements of a drift make on the target."""
+    if _MAKE_SCHEMA + quote(name) not in drift.statements:
+        return []
+    detail = {"type": "SCHEMA", "drop": "DROP SCHEMA " + quote(name), "catalog": _NAMESPACE, "tag": name}
+    return [LedgerItem(side=Side.TARGET, database=database.target_name, kind=Kind.SCHEMA, name=name, detail=detail)]
+
+
+def _follow_on_source(run: Run, database: DatabasePlan) -> None:
+    """Call what was changed on tables of the source by their names there: also while tables of the target step aside
+    under names that the source does not have."""
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            source_items.follow_names(run, database.source_name, connection)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading names of tables")) from error
 
 
 def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
@@ -217,16 +285,16 @@ def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
 
 
 def _renamed_items(
-    run: Run, database: DatabasePlan, side: Side, old: Place, new: Place, whole: bool
+    run: Run, database: DatabasePlan, old: Place, new: Place, whole: bool
 ) -> list[tuple[LedgerItem, LedgerItem]]:
-    """Return what the ledger holds of a table or on it, or of its `whole` schema, each with what it is called from now
-    on."""
-    name = database.source_name if side is Side.SOURCE else database.target_name
+    """Return what the ledger holds on the target of a table or on it, or of its `whole` schema, each with what it is
+    called from now on."""
+    name = database.target_name
     if whole:
-        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(side, name)]
+        pairs = [(item, item_in(item, old[0], new[0])) for item in run.ports.ledger.items(Side.TARGET, name)]
         return [(item, after) for item, after in pairs if after is not None]
     found = []
-    for item in run.ports.ledger.items(side, name, _OF_TABLES | _OF_PARTS):
+    for item in run.ports.ledger.items(Side.TARGET, name, _OF_TABLES | _OF_PARTS):
         if item.kind in _OF_TABLES and (item.schema, item.name) == old:
             found.append((item, replace(item, schema=new[0], name=new[1], detail=_under(item, new))))
         elif item.kind in _OF_PARTS and (item.schema, item.detail["table"]) == old:

@@ -25,7 +25,7 @@ from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, listing, say
 from . import names_followed
 from .continuing import streamed_tables
-from .explained import differences
+from .explained import differences, gone
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
 from .listed import require_listed
@@ -78,6 +78,7 @@ class Poll:
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
         self._parts: list[_OtherParts] = []  # likewise
+        self._strangers: set[Place] = set()  # likewise: tables that the task does not know
         self._numbers: dict[int, Numbers] = {}  # likewise, of columns of tables (oids) that are as on the target
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
@@ -129,17 +130,20 @@ class Poll:
     def _drifts(self) -> Iterator[Drift]:
         tables = [table for table in self._tables if not table.set_aside]
         here, there = self._watch.shapes([table.oid for table in tables]), self._there()
+        known = names_followed.Known(self._run, self._database)
+        pairs = [(table, here[table.oid].place) for table in tables if table.oid in here]
+        others = [(table, now) for table, now in pairs if now != (table.schema, table.name)]
+        yield from (self._renamed(table, now, there, known) for table, now in others)
+        former = known.former()  # types of a schema with another name are the same types
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         told: set[tuple[str, ...]] = set()
         for table in tables:
             place, shape = (table.schema, table.name), here.get(table.oid)
             target = there.get(renaming.place(place))
             if shape is None:
-                yield drifting.gone_table(place)
-            elif shape.place != place:
-                yield self._renamed(table, shape.place, there)
-            elif target is not None:
-                columns = as_on_target(shape.columns, renaming)
+                yield drifting.gone_table(place, again=place in self._strangers)
+            elif shape.place == place and target is not None:
+                columns = as_on_target(as_on_target(shape.columns, former), renaming)
                 compare = drifting.compare if target.place in kept else drifting.compare_fully
                 found = compare(place, target.place, target.columns, columns)
                 other = self._remade(table, shape, alike=found is None)
@@ -156,10 +160,11 @@ class Poll:
                     told |= {together} - {()}  # the partitions of a table change together
                     yield found
 
-    def _renamed(self, table: TableState, now: Place, there: Container[Place]) -> Drift:
+    def _renamed(self, table: TableState, now: Place, there: Container[Place], known: names_followed.Known) -> Drift:
         """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
         SchemaChanged when somebody has to decide, because Complete was asked for."""
-        found = names_followed.verdict(self._run, self._database, table, now, there.__contains__, self._watch.place)
+        run, place = self._run, self._watch.place
+        found = names_followed.verdict(run, self._database, table, now, there.__contains__, place, known)
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
@@ -207,8 +212,9 @@ class Poll:
         made: set[Place] | None = None
         parts = Parts(self._run, self._database)
         seen: set[int] = set()
-        self._parts = []
+        self._parts, self._strangers = [], set()
         for one in self._watch.unknown_tables([state.oid for state in self._tables if not _is_only_noted(state)]):
+            self._strangers.add(one.place)
             if one.top and parts.gathers(one.top_place):
                 seen.add(one.oid)
                 self._parts += self._of_gathered(one, known=one.oid in parts.tops)
@@ -369,7 +375,7 @@ def _changed(database: str, found: Drift) -> Sentence:
             new=first.new,
         ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_GONE:
-        return say("Table {schema}.{name} of {database} is gone from the source.", **where)
+        return gone(database, (found.schema, found.name), again=bool(first.new))
     if first.kind is ChangeKind.TABLE_RENAMED:
         return say(
             "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "

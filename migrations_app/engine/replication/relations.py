@@ -11,11 +11,12 @@ from ..drift import ChangeKind, Column, Drift, Partition, Place
 from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..layout_parts import Parts
+from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..wording import say
-from .explained import parts_changed, under_other_name
+from .explained import not_copied, parts_changed, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 
@@ -240,6 +241,12 @@ class Relations:
         if now not in (None, (table.schema, table.name)):
             raise self._shapes.renamed(table, now, lambda place: self._read_target(*place) is not None)
 
+    def _require_schemas(self, types: list[str]) -> None:
+        """Raise for a schema of types of the target that has another name on the source: they are the same types."""
+        schemas = {self._renaming.schema(one.schema): one for one in self._tables.values() if not one.set_aside}
+        for table in [one for schema, one in schemas.items() if any(is_in(schema, name) for name in types)]:
+            self._require_name(table)
+
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""
         self._tables[state.oid] = state
@@ -277,17 +284,8 @@ class Relations:
             if state is not None:
                 self.adopt(state)
                 return self._look(relation.oid)
-        what = say("is a new partition of a selected table") if above else say("is new on the source and selected")
-        raise SchemaChanged(
-            say(
-                "Table {schema}.{name} {what}, but it has not been copied. The sync stopped just before "
-                "its first change.",
-                schema=relation.schema,
-                name=relation.name,
-                what=what,
-            ),
-            hint=say("Start the migration again to include it."),
-        )
+        former = namesake and not namesake.set_aside and self._source.place(namesake.oid) is None
+        raise not_copied(place, namesake if former else None, part=bool(above))
 
     def _is_ours(self, top: tuple[str, str]) -> bool:
         """Say whether a table of the task is a partition below the one that is called so on the source now."""
@@ -303,8 +301,7 @@ class Relations:
             raise self._shapes.verdict(drifting.replaced_partition(one, place(one.place), place(one.parent)))
 
     def _new_part(self, relation: Relation, top: Place) -> Member | None:
-        """Take a new partition of a gathered table for one of its own. Raises SchemaChanged for one that was attached:
-        its rows of before came without the stream."""
+        """Take a new partition of a gathered table for its own. Raises SchemaChanged for one that was attached."""
         oid = self._oids.get(top)
         if self._parts is None or oid is None or (self._tables[oid].watermark or 0) >= NEVER:
             return None  # its copy, if there is one, will know the partition
@@ -318,8 +315,7 @@ class Relations:
     def emptied(self, members: dict[int, Member]) -> list[TargetTable]:
         """Return the tables of the target that are to be emptied when the source has emptied these, given by oid.
 
-        Raises SchemaChanged when only some partitions of a gathered table are: which rows of the target were theirs
-        cannot be told.
+        Raises SchemaChanged when only some partitions of a gathered table are: nobody knows which rows were theirs.
         """
         tops = {self._tops[oid] for oid in members if oid in self._tops}
         for top in tops:
@@ -346,6 +342,7 @@ class Relations:
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
+        self._require_schemas([there[name] for name, kind in here.items() if there.get(name, kind) != kind])
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)

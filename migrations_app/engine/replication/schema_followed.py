@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 from ..drift import Change, ChangeKind, Drift
+from ..mapping import renaming_of
 from ..names import quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
@@ -37,7 +38,7 @@ class _Held(NamedTuple):
 
 
 def schema_move(
-    run: Run, database: DatabasePlan, new: str, old: str, tables: Iterable[TableState], renaming: Renaming
+    run: Run, database: DatabasePlan, new: str, old: str, tables: Iterable[TableState]
 ) -> SchemaMove | None:
     """Return what became of a schema whose tables are in `new` on the source; None when that was no renaming of it,
     or the target's schema cannot follow as a whole."""
@@ -48,6 +49,7 @@ def schema_move(
     moved = [one for one in members if after and after.tables.get(one.oid) == one.name]
     if after is None or any(one not in moved and not one.set_aside for one in members):
         return None
+    renaming = renaming_of(run, database)
     places = renaming.schema(old), renaming.schema(new)
     there, wanted = (_held(run, Side.TARGET, database.target_name, name) for name in places)
     found = there if wanted is None else wanted
@@ -77,11 +79,17 @@ def _held(run: Run, side: Side, name: str, schema: str) -> _Held | None:
 
 
 def item_in(item: LedgerItem, old: str, new: str) -> LedgerItem | None:
-    """Return what the ledger calls an object of a schema, or the schema, once that has its new name; else None."""
+    """Return what the ledger calls an object of a schema, or the schema, once that has its new name; None where nothing
+    changes.
+
+    What would remove an object of another schema may name it too: a trigger on a table, a function of a type.
+    """
     moved = Renaming({old: new})
     is_schema = item.kind is Kind.SCHEMA and item.name == old
     if not is_schema and item.schema != old:
-        return None
+        before = str(item.detail.get("drop", ""))
+        after = moved.shown(before)
+        return replace(item, detail={**item.detail, "drop": after}) if after != before else None
     detail = dict(item.detail)
     if "drop" in detail:
         detail["drop"] = f"DROP SCHEMA {quote(new)}" if is_schema else moved.text(str(detail["drop"]))

@@ -33,7 +33,7 @@ from .explained import slot_is_read
 from .failures import as_they_are
 from .intake import Intake
 from .lag import SourceWatch, read_slot, require_slot
-from .listed import require_listed
+from .listed import require_listed, require_published
 from .names_followed import TableRenamed, follow
 from .older import newer_form
 from .pipeline import Pipeline
@@ -155,6 +155,7 @@ class SyncSession:
             self._place(error)
             if isinstance(error, SourceError) and is_too_large(error):
                 raise refused_in_stream(self._run, self._database, error) from error
+            require_published(self._run, self._database, self.watch, error)
             raise
 
     def _place(self, error: EngineError) -> None:

@@ -18,12 +18,13 @@ from collections.abc import Callable
 
 from ..connect import Connection, server_error
 from ..endings import error_fields
-from ..errors import ConnectionLost, EngineError, SlotLost, SourceError
+from ..errors import ConnectionLost, EngineError, SlotLost, SourceError, SourceStumbled
 from ..failpoints import durable
 from ..lsn import format_lsn
 from ..names import literal, quote
 from ..patience import patience_with
 from ..plan import Side
+from ..row_sizes import is_too_large
 from ..wire import one_line
 from ..wording import say
 
@@ -39,6 +40,12 @@ _GOODBYE_SECONDS = 0.5
 _COPY_DONE = b"c\x00\x00\x00\x04"
 _READY = b"Z\x00\x00\x00\x05I"
 _DOING = say("receiving changes")
+_INTERNAL = "XX000"
+_STUMBLED = say(
+    "This is a fault of the source's server, which a new session mostly gets past; nothing was skipped. Where it comes "
+    "again and again, bring the source to the newest minor version of PostgreSQL and press Retry; or press Restart "
+    "with new copy."
+)
 
 
 class SlotBusy(ConnectionLost):
@@ -76,7 +83,12 @@ def stream_error(state: str, words: str, slot: str) -> EngineError:
         )
     if state == "55006":
         return SlotBusy(say("The slot {slot} is being read by another session: {words}", slot=slot, words=words))
-    return server_error(state or "08006", words, Side.SOURCE, _DOING)
+    failure = server_error(state or "08006", words, Side.SOURCE, _DOING)
+    if state == _INTERNAL and not is_too_large(failure):
+        stumbled = SourceStumbled(failure.message, hint=_STUMBLED)
+        stumbled.sqlstate = state
+        return stumbled
+    return failure
 
 
 class Stream:

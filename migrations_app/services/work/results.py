@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from ... import clock
-from ...engine.errors import ConflictError, EngineError, SchemaChanged, WorkerMemory
+from ...engine.errors import ConflictError, EngineError, SchemaChanged, SourceStumbled, WorkerMemory
 from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
@@ -24,7 +24,9 @@ from .claims import Claim, held_task
 
 _NAMED = 5
 _FULL = frozenset({"SRC-FULL", "DST-FULL", "SRC-LIMIT", "DST-LIMIT", "WORKER-FULL"})
-_TRIES_WITHOUT_MEMORY = 2
+_MOST_TRIES: dict[type[EngineError], int] = {WorkerMemory: 2, SourceStumbled: 12}
+"""Of what seldom passes by itself: each as often in turn as this, in some minutes, without anything moving forward."""
+
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
 
@@ -199,7 +201,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         return False
     since = task.failing_since or clock.now() - timedelta(seconds=error.failing_for)
     in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
-    given_up = isinstance(error, WorkerMemory) and task.tries >= _TRIES_WITHOUT_MEMORY
+    given_up = any(isinstance(error, kind) and task.tries >= most for kind, most in _MOST_TRIES.items())
     if error.retryable and not given_up and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
