@@ -5,8 +5,8 @@ WITH part(tab, kind, name, is_key, leads_to) AS (
 SELECT x.indrelid, 'index', i.relname, x.indisunique, 0::oid
   FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
  WHERE (x.indisvalid OR i.relkind = 'I')
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.oid)
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.oid)
+   AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
 SELECT k.conrelid, CASE k.contype WHEN 'f' THEN 'foreign key' ELSE 'constraint' END, k.conname, k.contype <> 'f', k.confrelid
   FROM pg_catalog.pg_constraint k

@@ -24,7 +24,7 @@ WITH member(owned_by, owner, kind, number, shown, needs) AS (
   SELECT m.owner AS family, pg_catalog.string_agg(m.shown, ', ' ORDER BY m.kind, m.number, m.shown) AS shown, max(m.needs) AS needs
     FROM member m WHERE m.owned_by = 'pg_catalog.pg_opfamily'::pg_catalog.regclass GROUP BY 1
 ), class AS (
-  SELECT o.*, n.nspname, a.amname, f.opfname, fn.nspname AS fspname, (f.opfname, f.opfnamespace) = (o.opcname, o.opcnamespace) AS alike,
+  SELECT o.oid, o.opcname, o.opcdefault, o.opcintype, o.opckeytype, o.opcfamily, n.nspname, a.amname, f.opfname, fn.nspname AS fspname, (f.opfname, f.opfnamespace) = (o.opcname, o.opcnamespace) AS alike,
          ARRAY(SELECT p.shown FROM part p WHERE p.class = o.oid ORDER BY p.kind, p.number) AS parts,
          greatest(o.opcintype, o.opckeytype, (SELECT max(p.needs) FROM part p WHERE p.class = o.oid)) AS newest
     FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_namespace n ON n.oid = o.opcnamespace
