@@ -160,3 +160,12 @@ def test_keys_checks_and_indexes_by_other_names_are_mended_by_the_statements_of_
         for note in notes.values():
             connection.execute(note.statement.encode())
     assert structure_now(plan, final=True) == []
+
+
+def test_the_statements_that_empty_tables_name_them_whatever_they_are_called(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    table = 'CREATE SCHEMA "a.b"; CREATE TABLE "a.b"."c ""d" (id int);'
+    both(source_cluster, target_cluster, plan, table, table + 'INSERT INTO "a.b"."c ""d" VALUES (1)')
+    result = check(choose(plan, "truncate"), ITEM)
+    assert (result.status, result.sql) == ("warning", 'TRUNCATE ONLY "a.b"."c ""d";')

@@ -98,7 +98,7 @@ def _what_happens(
     return refused or noted(context, database, tables, _used(context, database, hard, filled))
 
 
-def _used(context: Context, database: DatabasePlan, hard: list[Thing], filled: list[str]) -> Finding:
+def _used(context: Context, database: DatabasePlan, hard: list[Thing], filled: list[Thing]) -> Finding:
     """Say which objects stay, and which tables will be emptied."""
     kept = say(
         "{number} of {name} will be used as they are: {names}.",
@@ -115,15 +115,15 @@ def _used(context: Context, database: DatabasePlan, hard: list[Thing], filled: l
         say(
             "{number} with rows will be emptied: {names}. {kept}",
             number=count(len(filled), "{number} table", "{number} tables"),
-            names=listing(filled) if filled else say("none"),
+            names=_names(filled),
             kept=kept,
         ),
         say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
-        lines(f"TRUNCATE {table};" for table in filled),
+        lines(f"TRUNCATE {'ONLY ' * (t.kind == 'r')}{qualified(t.schema, t.name)};" for t in filled),
     )
 
 
-def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[str]) -> Finding:
+def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[Thing]) -> Finding:
     """Say what will be dropped, with the partitions that go with their tables although the source has none such."""
     places = {(thing.schema, thing.name) for thing in taken}
     branches = target_branches(context, database)
@@ -134,7 +134,7 @@ def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], fil
         number=count(len(taken), "{number} object", "{number} objects"),
         name=database.target_name,
         names=listing(thing.words for thing in taken),
-        filled=listing([*filled, *more]) if filled or more else say("none"),
+        filled=_names([*filled, *more]),
     )
     if below:
         found += say(
@@ -181,7 +181,7 @@ def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Fin
     )
 
 
-def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled: list[str]) -> Finding | None:
+def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled: list[Thing]) -> Finding | None:
     """Say why tables of the target cannot take the rows as they stand; None when they can."""
     name = database.target_name
     if shapes := other_columns(context, database, tables):
@@ -200,7 +200,7 @@ def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled
                 "{number} of {name} hold rows, and are to be kept: {names}.",
                 number=count(len(filled), "{number} table", "{number} tables"),
                 name=name,
-                names=listing(filled),
+                names=_names(filled),
             ),
             say("Empty them, leave them out, or choose on the objects step that they are emptied."),
         )
@@ -231,7 +231,7 @@ def _firing_keys(context: Context, database: DatabasePlan, tables: list[Thing]) 
     )
 
 
-def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[str]:
+def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[Thing]:
     """Return those of these tables of the target that have rows; foreign ones have none."""
     target, found = context.target(database.target_name), []
     for one in tables:
@@ -240,8 +240,12 @@ def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> li
         only = "ONLY " if one.kind == "r" else ""
         row = target.execute(f"SELECT EXISTS (TABLE {only}{qualified(one.schema, one.name)})".encode()).fetchone()
         if row and row[0]:
-            found.append(f"{one.schema}.{one.name}")
+            found.append(one)
     return found
+
+
+def _names(tables: list[Thing]) -> Sentence:
+    return listing(f"{one.schema}.{one.name}" for one in tables) if tables else say("none")
 
 
 def _within_others(context: Context, database: DatabasePlan) -> set[tuple[str, str]]:
