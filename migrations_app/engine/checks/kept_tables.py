@@ -10,6 +10,7 @@ from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..wording import Sentence, count, listing, noun, say, together
 from .context import Context
+from .layout import other_layouts
 from .objects import Thing
 from .registry import CheckStatus, Finding, failed, lines, warning
 
@@ -71,7 +72,8 @@ def _parts_refused(context: Context, database: DatabasePlan, places: set[_Place]
     """Say which tables of other owners lack what only their owner can add; None when none does."""
     rows = context.target(database.target_name).execute(_OF_OTHERS.encode()).fetchall()
     theirs = {(str(schema), str(name)): (str(owner), bool(rules)) for schema, name, owner, rules in rows}
-    lacking = _lacking(context, database, places & theirs.keys())
+    spread = {one.target for one in other_layouts(context, database)}  # nothing is added to these
+    lacking = _lacking(context, database, places & theirs.keys() - spread)
     if not lacking:
         return None
     user = quote(context.target().info.user)
