@@ -34,6 +34,7 @@ from .restore import (
     raise_unless_refused,
     remember,
     run_entries,
+    run_otherwise,
     set_owners,
 )
 from .source_setup import prepare
@@ -192,8 +193,10 @@ def _run(run: Run, connection: Connection, archive: Archive, entries: list[Entry
         for entry in entries:
             run.ports.control.check()
             try:
-                connection.execute(entry_text(entry))
+                with connection.transaction():
+                    connection.execute(entry_text(entry))
             except psycopg.Error as error:
                 raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
-                raise Refused([failed(entry, error)]) from error
+                if not run_otherwise(run, connection, entry, entry_text(entry), error):
+                    raise Refused([failed(entry, error)]) from error
         take_off_checks_of(run, connection, archive, entries)

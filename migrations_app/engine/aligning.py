@@ -14,6 +14,7 @@ from .drift import ChangeKind, Column, Drift, Place
 from .errors import SchemaChanged
 from .mapping import renaming_of
 from .names import qualified, quote
+from .newer_words import quoted
 from .occupied import adopted
 from .outcome import Run
 from .own_columns import identity_item, sequence_item
@@ -239,7 +240,8 @@ def _with_expressions(connection: Connection, shape: Shape) -> Shape:
     if all(not column.generated for column in shape.columns):
         return shape
     rows = connection.execute(_EXPRESSIONS, (shape.oid,)).fetchall()
-    expressions = {str(name): str(text) for name, text in rows}
+    version = connection.info.server_version
+    expressions = {str(name): quoted(str(text), version) for name, text in rows}
     columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
     return replace(shape, columns=tuple(columns))
 

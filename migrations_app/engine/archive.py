@@ -26,6 +26,7 @@ from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
 from .names import TARGET_SCHEMA, qualified
 from .newer_words import with_quoted_words
+from .not_null_names import by_table, read_names, with_quoted_names
 from .option_names import with_small_options
 from .outcome import Run
 from .pieces import dump_whole
@@ -202,41 +203,71 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     dump_whole(run, connection, name, snapshot_id, path, exclude)
     stamp = path.stat()
     entries = [entry for entry in _read(path, stamp.st_mtime_ns, stamp.st_size) if not _is_skipped(entry)]
+    chosen = _Chosen(kept={entry.dump_id for entry in entries})
+    if not whole:
+        chosen = _choose(run, name, connection, entries, tables, unreadable, new)
+    places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
+    with connection.transaction(force_rollback=True):  # to write a definition locks its table until the end
+        late = connection.execute(query("late_objects")).fetchall()
+    return json.dumps(
+        {
+            "kept": sorted(chosen.kept),
+            "along": sorted(chosen.along),
+            "bare": sorted(chosen.bare),
+            "places": list(map(list, places)),
+            "populated": _populated(run, name, connection),
+            "late": list(map(list, late)),
+            "spread": list(map(list, spread_keys(connection))),
+            "unquoted": read_names(connection),
+            "version": connection.info.server_version,
+        }
+    )
+
+
+@frozen
+class _Chosen:
+    """The entries of a dump that are restored, those of them that nobody has selected, and tables without rows."""
+
+    kept: set[int]
+    along: set[int] = field(default_factory=set)
+    bare: set[int] = field(default_factory=set)
+
+
+def _choose(
+    run: Run,
+    name: str,
+    connection: Connection,
+    entries: list[Entry],
+    tables: list[Table],
+    unreadable: list[Table],
+    new: set[int],
+) -> _Chosen:
+    """Choose the entries of a task that leaves out a part of the database, or tables that came later (`new`)."""
+    selection = run.plan.selection
+    wanted = {table.oid for table in selected_tables(tables, selection, name)} - new
 
     def is_wanted(entry: Entry) -> bool:
         if entry.type == "FOREIGN TABLE":
             return selection.includes(name, entry.schema, entry.tag)
         return entry.oid in wanted
 
-    kept, along, bare = {entry.dump_id for entry in entries}, set[int](), set[int]()
-    if not whole:
-        moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
-        keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
-        wider = of_whole_database(entries, selection, name)
-        kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys | wider)
-        along = coming_along(entries, kept, is_wanted, partial(selection.includes, name))
-        without_rows = wanted - {table.oid for table in moving}
-        bare = {entry.dump_id for entry in entries if entry.type == "TABLE" and entry.oid in without_rows}
-    populated = [
-        (schema, view)
-        for schema, view in connection.execute(_POPULATED.encode()).fetchall()
-        if selection.mode(name, str(schema), str(view)) != "structure"
-    ]
-    places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
-    with connection.transaction(force_rollback=True):  # to write a definition locks its table until the end
-        late = connection.execute(query("late_objects")).fetchall()
-    return json.dumps(
-        {
-            "kept": sorted(kept),
-            "along": sorted(along),
-            "bare": sorted(bare),
-            "places": list(map(list, places)),
-            "populated": list(map(list, populated)),
-            "late": list(map(list, late)),
-            "spread": list(map(list, spread_keys(connection))),
-            "version": connection.info.server_version,
-        }
+    moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
+    keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
+    wider = of_whole_database(entries, selection, name)
+    kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys | wider)
+    without_rows = wanted - {table.oid for table in moving}
+    return _Chosen(
+        kept=kept,
+        along=coming_along(entries, kept, is_wanted, partial(selection.includes, name)),
+        bare={entry.dump_id for entry in entries if entry.type == "TABLE" and entry.oid in without_rows},
     )
+
+
+def _populated(run: Run, name: str, connection: Connection) -> list[list[object]]:
+    """Return [schema, name] of the materialized views that are filled on the source and are to be on the target."""
+    mode = run.plan.selection.mode
+    found = connection.execute(_POPULATED.encode()).fetchall()
+    return [[schema, view] for schema, view in found if mode(name, str(schema), str(view)) != "structure"]
 
 
 def _appeared_later(run: Run, name: str, tables: list[Table]) -> set[int]:
@@ -302,6 +333,8 @@ def _load(
     kept = set(known["kept"])
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
     backslash = b"off" in setup
+    if unquoted := by_table(known.get("unquoted", ())):
+        everything = tuple(with_quoted_names(entry, unquoted) for entry in everything)
     everything = tuple(with_small_options(entry, backslash=backslash) for entry in everything)
     if version := int(known.get("version", 0)):
         everything = tuple(with_quoted_words(entry, version, backslash=backslash) for entry in everything)

@@ -11,13 +11,16 @@ _Role = TypeVar("_Role", str, str | None)
 def in_order(grants: Iterable[tuple[_Role, str, bool, str]]) -> list[tuple[_Role, str, bool, str]]:
     """Return grants (grantee, right, may be passed on, grantor) so that nobody passes on what comes later.
 
-    The grantor is '' where it is the owner. What fits nowhere comes last.
+    The grantor is '' where it is the owner. What fits nowhere comes last; of that, first what comes from a grantor to
+    whom nobody gives the right here, as he may have it already.
     """
     left = sorted(grants, key=str)
     placed: list[tuple[_Role, str, bool, str]] = []
     while left:
         able = {(one[0], one[1]) for one in placed if one[2]}
-        ready = [one for one in left if not one[3] or (one[3], one[1]) in able] or left
+        to_come = {(one[0], one[1]) for one in left if one[2]}
+        ready = [one for one in left if not one[3] or (one[3], one[1]) in able]
+        ready = ready or [one for one in left if (one[3], one[1]) not in to_come] or left
         placed += ready
         left = [one for one in left if one not in ready]
     return placed

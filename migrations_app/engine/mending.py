@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .archive import Archive
+from .comparing.further import InTheWay
 from .comparing.structure import Difference, Grant, may_be_secret
 from .comparing.things import Thing
 from .grants import in_order
@@ -51,6 +52,7 @@ _COUNTING = {
     "cache": "CACHE",
 }
 _BY_TABLE = frozenset({"table", "view", "materialized view", "foreign table", "column"})
+_GUARDS = frozenset({"row security", "policy"})
 _STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 
 
@@ -81,11 +83,41 @@ def mending_statement(one: Difference) -> str:
         return f"{table} REPLICA IDENTITY {one.source};"
     if thing.kind == "column":
         return _column(table, thing, one)
-    return _of_others(one)
+    return _of_others(table, one)
 
 
-def _of_others(one: Difference) -> str:
+def making_room(one: Difference) -> str:
+    """Return the statement, and a line end, without which the one that makes what is missing would be refused."""
+    thing, other = one.thing, one.target
+    if not isinstance(other, InTheWay):
+        return ""
+    if other.kind == "index":
+        return f"DROP INDEX {qualified(thing.schema, other.name)};\n"
+    return f"ALTER TABLE {qualified(thing.schema, thing.table)} DROP CONSTRAINT {quote(other.name)};\n"
+
+
+def _renamed(table: str, one: Difference) -> str:
+    """Return what gives a key, a check or an index of the target the name that it has on the source."""
+    there, name = str(one.target), quote(one.thing.name)
+    if one.thing.kind == "index":
+        return f"ALTER INDEX {qualified(one.thing.schema, there)} RENAME TO {name};"
+    return f"{table} RENAME CONSTRAINT {quote(there)} TO {name};"
+
+
+def _guard(table: str, one: Difference) -> str:
+    if one.part == "forced":
+        return f"{table} {'FORCE' if one.source else 'NO FORCE'} ROW LEVEL SECURITY;"
+    if one.thing.kind == "policy":
+        return f"DROP POLICY {quote(one.thing.name)} ON {qualified(one.thing.schema, one.thing.table)};"
+    return f"{table} DISABLE ROW LEVEL SECURITY;"
+
+
+def _of_others(table: str, one: Difference) -> str:
     thing = one.thing
+    if thing.kind in _GUARDS and one.part in ("forced", "further"):
+        return _guard(table, one)
+    if thing.kind in ("constraint", "index") and not one.part and isinstance(one.target, str):
+        return _renamed(table, one)
     if one.part == "comment":
         return _comment(one)
     if thing.kind == "sequence":

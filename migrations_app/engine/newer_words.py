@@ -23,6 +23,7 @@ SINCE = {
     **dict.fromkeys(("json_table", "json_value", "merge_action"), 170000),
 }
 """The words that are not free for every use, by the first version (`server_version_num`) that has them."""
+_NEWEST = max(SINCE.values())
 _MAY_HAVE = re.compile("|".join(SINCE))
 _ALSO_A_TYPE = "json"
 _BEFORE_ARGUMENT = frozenset({"(", ",", "in", "out", "inout", "variadic"})
@@ -33,6 +34,8 @@ def with_quoted_words(entry: Entry, version: int, *, backslash: bool = False) ->
 
     `backslash`: plain strings of the archive have escapes.
     """
+    if version >= _NEWEST:
+        return entry
     definition, drop = (
         quoted(text.decode(errors="surrogateescape"), version, backslash=backslash).encode(errors="surrogateescape")
         for text in (entry.definition, entry.drop)
@@ -48,7 +51,7 @@ def quoted(text: str, version: int = 0, *, backslash: bool = False) -> str:
     It means the same on every server, so that all of them may be quoted (0). What stands in strings and comments
     stays, and so does text that is no SQL.
     """
-    if not _MAY_HAVE.search(text):
+    if version >= _NEWEST or not _MAY_HAVE.search(text):
         return text
     try:
         tokens = cut(text, backslash=backslash)

@@ -21,11 +21,12 @@ from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
 from .indexes import build_missing, build_settings, build_table
 from .late import comments_on_late, prove_checks, put_back_checks
 from .mapping import renaming_of
-from .names import qualified, quote
+from .names import qualified
 from .native import forms_text, zone_text
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import FINE, Kind
+from .replica_identity import identity_was
 from .restore import (
     Failure,
     Manner,
@@ -377,11 +378,8 @@ def _restore_identities(run: Run, database: DatabasePlan, connection: Connection
     """Give back the replica identity that a table had before we changed it on the source: the dump saw ours."""
     renaming = renaming_of(run, database)
     for item in run.ports.ledger.items(Side.SOURCE, database.source_name, {Kind.REPLICA_IDENTITY}):
-        was = str(item.detail.get("was", ""))
-        identity = {"d": "DEFAULT", "n": "NOTHING", "i": "USING INDEX " + quote(str(item.detail.get("index", "")))}.get(
-            was
-        )
-        if identity is None:
+        identity = identity_was(item)
+        if not identity:
             continue
         table = qualified(*renaming.place((item.schema, item.name)))
         statement = f"ALTER TABLE {table} REPLICA IDENTITY {identity}"

@@ -52,6 +52,7 @@ _WITHOUT_ROWS = frozenset({"VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"})
 _HANGING = frozenset({"DEFAULT", "TABLE ATTACH"})
 _ALREADY_THERE = ("42710", "42P07", "42P16", "42723", "42P06")
 _NOT_ALLOWED = "42501"
+_WITH_PATH, _WITHOUT_PATH = b"SET LOCAL search_path = ", b"\nSET LOCAL search_path = '';"
 _NAME_NOT_FOUND = ("42883", "42P01", "42704", "3F000")
 
 
@@ -157,23 +158,36 @@ def run_one(run: Run, connection: Connection, entry: Entry, manner: Manner) -> F
         first = error
     if manner.repeatable and first.sqlstate in _ALREADY_THERE:
         return None
-    if other := _other_text(run, connection, entry, text, first.sqlstate):
-        try:
-            with durable("target.entry", entry.type):
-                connection.execute(other)
-            return None
-        except psycopg.Error as error:
-            raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
+    if run_otherwise(run, connection, entry, text, first):
+        return None
     failure = failed(entry, first)
     if manner.is_fatal(entry):
         raise Refused([failure]) from first
     return failure
 
 
+def run_otherwise(run: Run, connection: Connection, entry: Entry, text: bytes, error: psycopg.Error) -> bool:
+    """Try what `run_one` does with a definition (`text`) that the target has refused with this error: one change of it,
+    or both. Say whether one was taken.
+
+    Each try is a transaction of its own, or a savepoint within one, in which the search path stays as it was.
+    """
+    while (other := _other_text(run, connection, entry, text, error.sqlstate)) is not None:
+        text = other
+        try:
+            with durable("target.entry", entry.type), connection.transaction():
+                connection.execute(text)
+            return True
+        except psycopg.Error as refused:
+            raise_unless_refused(run, refused, say("restoring {label}", label=entry.label))
+            error = refused
+    return False
+
+
 def _other_text(run: Run, connection: Connection, entry: Entry, text: bytes, sqlstate: str | None) -> bytes | None:
-    """Return what to try instead of a definition that the target has refused."""
-    if sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE":
-        return b"SET LOCAL search_path = " + _usual_schema(run, connection) + b";\n" + text
+    """Return what to try instead of a definition that the target has refused; None for what was tried already."""
+    if sqlstate in _NAME_NOT_FOUND and entry.type != "TABLE" and not text.startswith(_WITH_PATH):
+        return _WITH_PATH + _usual_schema(run, connection) + b";\n" + text + _WITHOUT_PATH
     return without_leakproof(entry.type, text) if sqlstate == _NOT_ALLOWED else None
 
 

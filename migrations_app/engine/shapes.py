@@ -9,6 +9,7 @@ from typing import cast
 from .connect import Connection
 from .drift import Column, Partition, Place
 from .layouts import PARTITIONS_SINCE
+from .newer_words import quoted
 from .renaming import Renaming
 from .sql import query
 from .values import frozen
@@ -38,18 +39,19 @@ def read_shapes(
 ) -> dict[int, Shape]:
     """Return the user tables of the connected database by their oid: all, those of `oids`, or the one at `place`.
 
-    What is not there is left out. Raises psycopg.Error.
+    What is not there is left out. Defaults are such as servers of any version read them. Raises psycopg.Error.
     """
     schema, name = place or (None, None)
+    version = connection.info.server_version
     rows = connection.execute(
-        query("shape", connection.info.server_version),
+        query("shape", version),
         {"oids": None if oids is None else list(oids), "schema": schema, "name": name},
     ).fetchall()
     found: dict[int, tuple[Place, list[Column]]] = {}
     for oid, where, table, *rest in rows:
         _, columns = found.setdefault(int(str(oid)), ((str(where), str(table)), []))
         if rest[0] is not None:
-            columns.append(_column(rest))
+            columns.append(_column(rest, version))
     return {oid: Shape(oid=oid, place=at, columns=tuple(columns)) for oid, (at, columns) in found.items()}
 
 
@@ -74,7 +76,8 @@ def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[P
     From below; none when it is no partition. Bounds and keys are as the target calls what is in them. Raises
     psycopg.Error.
     """
-    if connection.info.server_version < PARTITIONS_SINCE:
+    version = connection.info.server_version
+    if version < PARTITIONS_SINCE:
         return []
     rows = connection.execute(query("partitions"), {"oid": oid}).fetchall()
     return [
@@ -82,9 +85,9 @@ def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[P
             oid=int(str(found)),
             place=(str(schema), str(name)),
             parent=(str(parent_schema), str(parent)),
-            bounds=renaming.shown(str(bounds)),
+            bounds=renaming.shown(quoted(str(bounds), version)),
             born=bool(born),
-            key=renaming.shown(str(key)),
+            key=renaming.shown(quoted(str(key), version)),
         )
         for found, schema, name, parent_schema, parent, bounds, born, key in rows
     ]
@@ -99,13 +102,13 @@ def read_partitions(connection: Connection, tops: Sequence[int]) -> list[tuple[i
     return [(int(str(oid)), (str(schema), str(name)), int(str(top))) for oid, schema, name, top in rows]
 
 
-def _column(row: Sequence[object]) -> Column:
+def _column(row: Sequence[object], version: int) -> Column:
     name, type_name, not_null, default, collation, identity, generated, filled, *dropped, number = row
     return Column(
         name=str(name),
         type_name=str(type_name),
         not_null=bool(not_null),
-        default=str(default or ""),
+        default=quoted(str(default or ""), version),
         collation=str(collation),
         identity=str(identity),
         generated=str(generated),

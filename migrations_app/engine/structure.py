@@ -19,6 +19,7 @@ from .archive import Archive, open_archive
 from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
 from .compare import bare_tables, tables_in_scope
+from .comparing.further import with_further
 from .comparing.own_account import without_own_rights
 from .comparing.structure import ACCESS, ACTIVE, Compared, Difference, Scope, compare_things
 from .comparing.things import Identity, Thing, Things, read_things
@@ -28,12 +29,12 @@ from .errors import EngineError
 from .late import waiting_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
-from .mending import comment_entry, mending_statement, owner_statement
-from .names import quote
+from .mending import comment_entry, making_room, mending_statement, owner_statement
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import EntryState, Kind, LedgerItem, Note
 from .refused_checks import CheckKey, RefusedCheck, refused_checks
+from .replica_identity import identity_was
 from .secret_options import shown_sql
 from .target_objects import creates, existing, identity, some
 from .toc import Entry
@@ -144,6 +145,7 @@ def _compare(run: Run, database: DatabasePlan, refusals: _Refusals, *, final: bo
                 reading = beside.submit(_read_source, run, database, source)
                 there = read_things(target, run.ports.control.check)
             compared = compare_things(reading.result(), there, scope, printed_by(printing))
+            compared = with_further(reading.result(), there, compared, scope, printed_by(printing))
             compared = _with_members(target, there, compared, refusals)
             compared = without_own_rights(target, run.plan.source.user, compared)
     except psycopg.Error as error:
@@ -235,9 +237,7 @@ def _source_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]
     found: dict[Identity, dict[str, Any]] = {}
     for item in items:
         if item.kind is Kind.REPLICA_IDENTITY:
-            index = "USING INDEX " + quote(str(item.detail.get("index", "")))
-            was = {"n": "NOTHING", "i": index}.get(str(item.detail.get("was", "")), "DEFAULT")
-            found["table", item.schema, item.name, ""] = {"replica identity": was}
+            found["table", item.schema, item.name, ""] = {"replica identity": identity_was(item) or "DEFAULT"}
     return found
 
 
@@ -298,7 +298,9 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     if one.part == "rights taken" and entry and "owner" not in thing.values:  # of a column's sequence
         one = replace(one, thing=thing.with_values(owner=entry.owner))
     missing = not one.part and one.what.startswith("missing")
-    statement = shown_sql(entry) if entry and (missing or one.part == "comment") else mending_statement(one)
+    statement = mending_statement(one)
+    if entry and (missing or one.part == "comment"):
+        statement = making_room(one) + shown_sql(entry)
     words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)

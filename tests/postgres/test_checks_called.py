@@ -41,6 +41,15 @@ def test_a_function_without_a_search_path_in_a_definition_is_a_warning_until_it_
     ("language", "body"),
     [
         ("plpgsql", "BEGIN IF i > 0 THEN RETURN i * 2; END IF; RETURN NULL; END"),
+        ("sql", "-- it's not a string\nSELECT /* nor /* is */ this */ concat_ws(' ', x, i)::int"),
+        (
+            "sql",
+            "SELECT extract(epoch FROM to_date(x, 'YYYY'))::int + position('a' IN x) + substring(x FROM 2 FOR 3)::int",
+        ),
+        (
+            "plpgsql",
+            "DECLARE n int := 1; found text DEFAULT x; BEGIN WHILE n < i LOOP n := n + 1; END LOOP; RETURN n; END",
+        ),
         ("sql", "SELECT CASE WHEN lower(x) LIKE 'a%%' THEN $1 ELSE char_length(pg_catalog.upper(x))::int + abs(i) END"),
     ],
 )
@@ -67,12 +76,15 @@ def test_a_function_that_names_only_what_every_server_has_is_no_warning(
         "SELECT to_tsvector('of_ours', x)::text",
         "SELECT max(least)::text FROM limits",
         "SELECT current_setting('search_path')",
-        "/* it */ SELECT x",
+        "SELECT string_agg(x, ',') FROM x",  # an argument, and a table
+        "SELECT extract(year FROM moments.x) FROM moments",
+        "SELECT format('%s', x::mood)",
     ],
 )
 def test_a_function_that_may_find_something_by_the_path_is_a_warning(body: str, shop: Connection, task: Plan) -> None:
     shop.execute(
         "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE limits (least int); CREATE SEQUENCE numbers;"
+        " CREATE TABLE x (x text); CREATE TABLE moments (x date);"
         " CREATE FUNCTION lower(int) RETURNS text LANGUAGE sql AS 'SELECT ''a''::text';"
         " CREATE FUNCTION shown(text) RETURNS text LANGUAGE sql AS 'SELECT $1';"
         " CREATE TEXT SEARCH CONFIGURATION of_ours (COPY = simple);"

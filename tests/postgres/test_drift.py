@@ -269,3 +269,14 @@ def test_an_inherited_column_changes_with_the_table_that_it_comes_from(kind: str
     allow(pair, drift)
     pair.catch_up()
     pair.assert_equal()
+
+
+def test_a_default_with_a_name_that_is_a_word_of_the_target_is_applied(pair: Pair) -> None:
+    function = """CREATE FUNCTION f("json_value" int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1'"""
+    pair.build(f"{TABLE}; {function}", ROWS)
+    pair.at_source("ALTER TABLE t ADD COLUMN n int DEFAULT f(json_value => 7)", "INSERT INTO t (id) VALUES (200)")
+    drift = stopped(pair)
+    assert drift.statements[-1] == START + 'ALTER COLUMN "n" SET DEFAULT public.f("json_value" => 7)'
+    allow(pair, drift)
+    pair.catch_up()
+    pair.assert_equal()

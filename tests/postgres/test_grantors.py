@@ -140,3 +140,8 @@ def test_nobody_passes_on_a_right_before_he_has_it() -> None:
         ("d", "USAGE", True, "x"),
     ]
     assert [grant[0] for grant in in_order(chain)] == ["a", "b", "c", "d"]
+
+
+def test_a_grantor_whose_own_right_stands_already_holds_up_nobody_who_comes_after_him() -> None:
+    chain = [("", "SELECT", False, "b"), ("c", "SELECT", False, "b"), ("b", "SELECT", True, "there")]
+    assert [grant[0] for grant in in_order(chain)] == ["b", "", "c"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..connect import Connection
 from ..sql import query
-from ..sqltokens import COMMENT, DOLLAR, NAME, OPERATOR, OTHER, STRING, WORD, Token, UnreadableSql, cut
+from ..sqltokens import COMMENT, DOLLAR, NAME, OPERATOR, OTHER, SPACE, STRING, WORD, Token, UnreadableSql, cut
 from ..values import frozen
 
 _SQL = frozenset(
@@ -16,10 +17,13 @@ _SQL = frozenset(
         *("between", "in", "like", "ilike", "distinct", "coalesce", "nullif", "greatest", "least", "cast", "row"),
         *("array", "int", "integer", "smallint", "bigint", "real", "float", "decimal", "numeric", "boolean", "char"),
         *("character", "varchar", "varying", "double", "precision", "bit", "interval", "timestamp", "time", "zone"),
-        *("at", "without", "trim"),
+        *("at", "without", "trim", "both", "leading", "trailing", "from", "for", "placing", "substring", "position"),
+        *("overlay", "extract", "symmetric", "similar", "escape", "unknown"),
     }
 )
-_PLPGSQL = frozenset({"begin", "return", "if", "elsif"})
+_PLPGSQL = frozenset({"begin", "return", "if", "elsif", "declare", "constant", "default", "while", "loop", "exit"})
+_FIELD = frozenset({"extract"})
+"""Behind these and a bracket stands the name of a part of a time, which is looked up nowhere."""
 _MEANT = {
     "between": ("<=", ">="),
     "in": ("=", "<>"),
@@ -64,12 +68,11 @@ def _tokens(body: Body) -> list[Token] | None:
     if body.language not in ("sql", "plpgsql"):
         return None
     try:
-        found = [one for one in cut(body.text) if one.kind != "space"]
+        found = [one for one in cut(body.text) if one.kind not in (SPACE, COMMENT)]
     except UnreadableSql:
         return None
     hides = any(
-        one.kind in (COMMENT, DOLLAR) or "\\" in one.text or (one.kind == OTHER and one.text not in _MARKS)
-        for one in found
+        one.kind == DOLLAR or "\\" in one.text or (one.kind == OTHER and one.text not in _MARKS) for one in found
     )
     return None if hides else found
 
@@ -89,6 +92,9 @@ def _is_plain(body: Body, tokens: list[Token], plain: set[str], taken: set[str])
     if any(not (sign[0].isalnum() or sign[0] == "_") and sign in taken for sign in _asked(tokens)):
         return False
     known = _SQL | (_PLPGSQL if body.language == "plpgsql" else frozenset())
+    own = body.arguments | (_declared(tokens) if body.language == "plpgsql" else frozenset())
+    if any(one.value == "from" for one in tokens):
+        own -= taken  # a table may have the name
     for at, one in enumerate(tokens):
         before = tokens[at - 1] if at else _NONE
         after = tokens[at + 1] if at + 1 < len(tokens) else _NONE
@@ -96,9 +102,24 @@ def _is_plain(body: Body, tokens: list[Token], plain: set[str], taken: set[str])
             continue
         if before.text == "." and (at < 2 or tokens[at - 2].value != "pg_catalog"):
             return False
+        if before.text == "(" and at > 1 and tokens[at - 2].value in _FIELD:
+            continue
         of_type = before.text in (".", "::") or before.value == "as" or after.text == "(" or after.kind == STRING
-        if one.value in body.arguments and not of_type:
+        if one.value in own and not of_type:
             continue
         if one.value in taken or (one.value not in plain and (one.kind == NAME or one.value not in known)):
             return False
     return True
+
+
+def _declared(tokens: list[Token]) -> frozenset[str]:
+    """Return the variables of a body that has one block: each begins a line of its DECLARE."""
+    if not tokens or tokens[0].value != "declare" or [one.value for one in tokens].count("begin") != 1:
+        return frozenset()
+    found = set()
+    for before, one in pairwise(tokens):
+        if one.value == "begin":
+            break
+        if before.text == ";" or before is tokens[0]:
+            found.add(one.value)
+    return frozenset(found)

@@ -20,7 +20,7 @@ def referring_from_outside(context: Context, database: DatabasePlan, tables: lis
     target = context.target(database.target_name)
     rows = target.execute(query("check_referring_keys")).fetchall()
     keys = [tuple(map(str, row)) for row in rows]
-    found = [key for key in keys if key[3:] in places and key[:2] not in places]
+    found = list(dict.fromkeys(key[:3] for key in keys if key[3:] in places and key[:2] not in places))
     if not found:
         return None
     return failed(

@@ -75,7 +75,7 @@ def schema_names(context: Context, database: DatabasePlan) -> Finding:
 
 @item(
     "renamed-bodies",
-    "Functions that name a renamed schema",
+    "Functions and triggers that name a renamed schema",
     Group.SELECTION,
     "Bodies of functions and arguments of triggers are text and never changed; all else follows the new names.",
     per_database=True,
@@ -87,7 +87,7 @@ def renamed_bodies(context: Context, database: DatabasePlan) -> Finding:
     bodies = bodies_that_name(source, selection, name)
     triggers = arguments_that_name(source, selection, name)
     if not bodies and not triggers:
-        return passed(say("No function's text names a renamed schema."))
+        return passed(say("No text of a function or trigger names a renamed schema."))
     found = [
         say(
             "{number} whose text names a renamed schema: {names}.",

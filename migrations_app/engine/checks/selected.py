@@ -301,7 +301,7 @@ def table_rules(context: Context, database: DatabasePlan) -> Finding:
 
 @item(
     "read-by-views",
-    "Tables that views and triggers use",
+    "Tables that views, policies, rules and triggers use",
     Group.SELECTION,
     "A selected view needs the tables that it reads, a policy or rule those that it uses, and a trigger those that its "
     "function names.",
@@ -314,7 +314,9 @@ def read_by_views(context: Context, database: DatabasePlan) -> Finding:
     chosen = {table.oid for table in context.tables(name)}
     left = [table for table in context.all_tables(name) if table.oid not in chosen]
     if not left:
-        return passed(say("Every table of the database is selected, and with them what views and triggers use."))
+        return passed(
+            say("Every table of the database is selected, and with them what views, policies, rules and triggers use.")
+        )
     outside = {table.oid for table in left}
     includes = context.plan.selection.includes
     rows = context.source(name).execute(query("check_view_tables")).fetchall()

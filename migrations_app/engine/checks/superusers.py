@@ -85,7 +85,8 @@ def _with_bare(context: Context, database: DatabasePlan, finding: Finding, bare:
         )
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
     statements = lines(renaming.shown(f"ALTER FUNCTION {one.shown} LEAKPROOF;") for one in bare)
-    sql = "\n".join(text for text in (finding.sql, statements) if text)
+    afterwards = "-- when the functions have arrived:" if finding.sql else ""
+    sql = "\n".join(text for text in (finding.sql, afterwards, statements) if text)
     return warning(
         together(part for part in (finding.found, told) if part),
         together(part for part in (finding.hint, hint) if part),
@@ -115,8 +116,23 @@ def _of_superusers(context: Context, database: DatabasePlan, lacking: list[_Spec
         )
         + words,
         together([*_about_extensions(superuser, offered), _what_to_do(superuser, set(libraries) - set(offered))]),
-        "" if superuser else lines(_extensions_made(context, database, lacking, offered)),
+        "" if superuser else lines(_statements(context, database, lacking, offered)),
     )
+
+
+def _statements(
+    context: Context, database: DatabasePlan, lacking: list[_Special], offered: dict[str, str]
+) -> list[str]:
+    """Return what a superuser can run before the start; what needs functions of the database itself is none of it."""
+    wanted = {(one.catalog, one.oid): one for one in lacking}
+    rows = context.source(database.source_name).execute(query("check_superuser_statements")).fetchall()
+    found = [(wanted[at], str(text)) for *at_, text, later in rows if (at := tuple(at_)) in wanted and not later]
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    return [
+        *_schemas_made(context, database, [one for one, _ in found]),
+        *_extensions_made(context, database, lacking, offered),
+        *dict.fromkeys(renaming.shown(text) for _, text in found),
+    ]
 
 
 def _lacking(context: Context, database: DatabasePlan, found: list[_Special]) -> list[_Special]:

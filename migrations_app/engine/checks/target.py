@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..catalog import read_tables
 from ..large_object_numbers import Span, windows
 from ..layouts import descendants
-from ..mapping import renamed_schemas
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
-from ..renaming import Renaming
 from ..silencing import may_silence_triggers
 from ..sql import query
 from ..wording import Sentence, count, listing, noun, say, together
 from .context import Context
+from .kept_columns import other_columns
 from .kept_rights import loaded_tables, rights_lacking
+from .kept_tables import noted, rows_refused
 from .layout import other_layouts, target_branches
 from .objects import KIND_WORDS, Thing, selected_things, things_along, things_of
 from .referring import referring_from_outside
@@ -24,8 +23,6 @@ from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, si
 _WITH_INDEXES = ("r", "p", "m")
 _LARGE = 10 << 30
 _GRANTS_SETTINGS = 150000
-MOST_COLUMNS = 5
-"""Columns of one table that are named for each way in which they differ."""
 
 
 @item(
@@ -81,56 +78,63 @@ def _what_happens(
     context: Context, database: DatabasePlan, hard: list[Thing], soft: list[Thing], sequences: list[Thing]
 ) -> Finding:
     """Say what the chosen policy does to which object; what it could not do fails here already."""
-    policy, name = context.plan.selection.existing, database.target_name
     if strange := _strange(context, database, hard):
         return strange
     tables = [thing for thing in hard if thing.kind in ("r", "p")]
     whole = {one.target for one in other_layouts(context, database)}
-    loaded = loaded_tables(context, database)
     looked = [one for one in tables if one.kind == "r" or (one.schema, one.name) in whole]
-    if policy != "recreate":
-        looked = [one for one in looked if (one.schema, one.name) in loaded]
-        if lacking := rights_lacking(context, database, [*looked, *sequences]):
-            return lacking
-    filled = _filled(context, database, [(one.schema, one.name, one.kind) for one in looked])
-    words = listing(thing.words for thing in hard)
-    number = count(len(hard), "{number} object", "{number} objects")
-    if policy == "recreate":
-        return _made_anew(context, database, [*hard, *soft], filled)
-    if unfit := _unfit(context, database, tables, filled):
-        return unfit
-    kept = say("{number} of {name} will be used as they are: {names}.", number=number, name=name, names=words)
-    if policy == "keep":
+    if context.plan.selection.existing == "recreate":
+        return _made_anew(context, database, [*hard, *soft], _filled(context, database, looked))
+    loaded = loaded_tables(context, database)
+    looked = [one for one in looked if (one.schema, one.name) in loaded]
+    lacking = rights_lacking(context, database, [*looked, *sequences]) or rows_refused(context, database, looked)
+    if lacking:
+        return lacking
+    filled = _filled(context, database, looked)
+    refused = _unfit(context, database, tables, filled)
+    if context.plan.selection.existing == "truncate":
+        moved = [one for one in tables if (one.schema, one.name) in loaded]
+        refused = refused or referring_from_outside(context, database, moved)
+    return refused or noted(context, database, tables, _used(context, database, hard, filled))
+
+
+def _used(context: Context, database: DatabasePlan, hard: list[Thing], filled: list[Thing]) -> Finding:
+    """Say which objects stay, and which tables will be emptied."""
+    kept = say(
+        "{number} of {name} will be used as they are: {names}.",
+        number=count(len(hard), "{number} object", "{number} objects"),
+        name=database.target_name,
+        names=listing(thing.words for thing in hard),
+    )
+    if context.plan.selection.existing == "keep":
         return warning(
             kept,
             say("What they lack (indexes, keys, triggers) is added. What is other than on the source is noted later."),
         )
-    if bound := referring_from_outside(context, database, [one for one in tables if (one.schema, one.name) in loaded]):
-        return bound
     return warning(
         say(
             "{number} with rows will be emptied: {names}. {kept}",
             number=count(len(filled), "{number} table", "{number} tables"),
-            names=listing(filled) if filled else say("none"),
+            names=_names(filled),
             kept=kept,
         ),
         say("Emptied at once when the task starts. What the tables lack is added; other differences are noted."),
-        lines(f"TRUNCATE {table};" for table in filled),
+        lines(f"TRUNCATE {'ONLY ' * (t.kind == 'r')}{qualified(t.schema, t.name)};" for t in filled),
     )
 
 
-def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[str]) -> Finding:
+def _made_anew(context: Context, database: DatabasePlan, taken: list[Thing], filled: list[Thing]) -> Finding:
     """Say what will be dropped, with the partitions that go with their tables although the source has none such."""
     places = {(thing.schema, thing.name) for thing in taken}
     branches = target_branches(context, database)
     below = sorted(descendants(branches, places) - places)
-    more = _filled(context, database, [(*place, branches[place].kind) for place in below])
+    more = _filled(context, database, [Thing("relation", branches[place].kind, *place, 0) for place in below])
     found = say(
         "{number} of {name} will be dropped and made anew: {names}. Tables with rows among them: {filled}.",
         number=count(len(taken), "{number} object", "{number} objects"),
         name=database.target_name,
         names=listing(thing.words for thing in taken),
-        filled=listing([*filled, *more]) if filled or more else say("none"),
+        filled=_names([*filled, *more]),
     )
     if below:
         found += say(
@@ -177,10 +181,10 @@ def _strange(context: Context, database: DatabasePlan, hard: list[Thing]) -> Fin
     )
 
 
-def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled: list[str]) -> Finding | None:
+def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled: list[Thing]) -> Finding | None:
     """Say why tables of the target cannot take the rows as they stand; None when they can."""
     name = database.target_name
-    if shapes := _other_columns(context, database, tables):
+    if shapes := other_columns(context, database, tables):
         return failed(
             say(
                 "{number} of {name} cannot take the rows, because their columns are not those of the source: {names}.",
@@ -196,7 +200,7 @@ def _unfit(context: Context, database: DatabasePlan, tables: list[Thing], filled
                 "{number} of {name} hold rows, and are to be kept: {names}.",
                 number=count(len(filled), "{number} table", "{number} tables"),
                 name=name,
-                names=listing(filled),
+                names=_names(filled),
             ),
             say("Empty them, leave them out, or choose on the objects step that they are emptied."),
         )
@@ -227,55 +231,21 @@ def _firing_keys(context: Context, database: DatabasePlan, tables: list[Thing]) 
     )
 
 
-def _filled(context: Context, database: DatabasePlan, tables: list[tuple[str, str, str]]) -> list[str]:
-    """Return those of these tables of the target (schema, name, kind) that have rows; foreign ones have none."""
+def _filled(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[Thing]:
+    """Return those of these tables of the target that have rows; foreign ones have none."""
     target, found = context.target(database.target_name), []
-    for schema, name, kind in tables:
-        if kind == "f":
+    for one in tables:
+        if one.kind == "f":
             continue
-        only = "ONLY " if kind == "r" else ""
-        row = target.execute(f"SELECT EXISTS (TABLE {only}{qualified(schema, name)})".encode()).fetchone()
+        only = "ONLY " if one.kind == "r" else ""
+        row = target.execute(f"SELECT EXISTS (TABLE {only}{qualified(one.schema, one.name)})".encode()).fetchone()
         if row and row[0]:
-            found.append(f"{schema}.{name}")
+            found.append(one)
     return found
 
 
-def _other_columns(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[Sentence]:
-    """Return the tables whose columns are not those of their counterparts, and what differs."""
-    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
-    wanted = {
-        renaming.place((table.schema, table.name)): {c.name: renaming.shown(c.type_name) for c in table.copied_columns}
-        for table in context.tables(database.source_name)
-    }
-    there = {
-        (table.schema, table.name): {c.name: c.type_name for c in table.copied_columns}
-        for table in read_tables(context.target(database.target_name), sizes=False)
-    }
-    places = [(thing.schema, thing.name) for thing in tables]
-    return [
-        say("{table} ({differences})", table=".".join(place), differences=_differences(source, target))
-        for place in places
-        if (source := wanted.get(place, {})) != (target := there.get(place, {}))
-    ]
-
-
-def _differences(source: dict[str, str], target: dict[str, str]) -> Sentence:
-    """Say which columns differ, some of each kind."""
-    lacks = [f"{name} {kind}" for name, kind in source.items() if name not in target]
-    more = [f"{name} {kind}" for name, kind in target.items() if name not in source]
-    other = [
-        say("{name} is {target} instead of {source}", name=name, target=target[name], source=kind)
-        for name, kind in source.items()
-        if name in target and target[name] != kind
-    ]
-    first, *rest = [
-        *([say("without {names}", names=listing(lacks, MOST_COLUMNS))] if lacks else []),
-        *([say("with {names}", names=listing(more, MOST_COLUMNS))] if more else []),
-        *([listing(other, MOST_COLUMNS)] if other else []),
-    ]
-    for part in rest:
-        first = say("{first}; {second}", first=first, second=part)
-    return first
+def _names(tables: list[Thing]) -> Sentence:
+    return listing(f"{one.schema}.{one.name}" for one in tables) if tables else say("none")
 
 
 def _within_others(context: Context, database: DatabasePlan) -> set[tuple[str, str]]:

@@ -15,6 +15,7 @@ from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..probe import read_system_id
+from ..replica_identity import identity_was
 from ..silencing import restore_statement
 from ..truncate_log import drop_log_sql, drop_trigger_sql
 from ..values import frozen
@@ -216,6 +217,5 @@ def by_hand(item: LedgerItem) -> str:
 
 def replica_identity_sql(item: LedgerItem) -> str:
     """Return the statement that gives a table back the replica identity that it had."""
-    forms = {"n": "NOTHING", "f": "FULL", "i": "USING INDEX " + quote(str(item.detail.get("index", "")))}
-    was = forms.get(str(item.detail.get("was", "d")), "DEFAULT")
+    was = identity_was(item) or "DEFAULT"
     return "ALTER TABLE ONLY " + qualified(item.schema, item.name) + " REPLICA IDENTITY " + was

@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.management.commands import migrate
 from django.db import connections
 
 _LOCK = 0x746F7770617468  # "towpath"; a number that nobody else in this database is likely to take
-_IN_MEMORY = ("file:", ":memory:")
 
 
 class Command(migrate.Command):
@@ -30,8 +30,8 @@ def _alone(alias: str) -> Iterator[None]:
     """Hold off everybody else, on this machine for a file, on all machines for a server. Ends with the process."""
     connection = connections[alias]
     if connection.vendor == "sqlite":
-        name = str(connection.settings_dict["NAME"])
-        with contextlib.nullcontext() if name.startswith(_IN_MEMORY) else _locked(Path(f"{name}.migrating")):
+        file = file_of(str(connection.settings_dict["NAME"]))
+        with contextlib.nullcontext() if file is None else _locked(file.with_name(f"{file.name}.migrating")):
             yield
         return
     holder = connection.copy()
@@ -42,6 +42,16 @@ def _alone(alias: str) -> Iterator[None]:
         yield
     finally:
         holder.close()
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file of an SQLite database by its name, which may be an address (`file:…`); None for one in memory."""
+    if name.startswith("file:"):
+        address = urlsplit(name)
+        if "memory" in parse_qs(address.query).get("mode", ()):
+            return None
+        name = unquote(address.path)
+    return None if name in ("", ":memory:") else Path(name)
 
 
 @contextlib.contextmanager
