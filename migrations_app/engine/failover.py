@@ -63,6 +63,17 @@ def identity_of(replicating: Connection) -> Identity:
     return Identity(str(row[0]), int(str(row[1])))
 
 
+def require_promoted(ordinary: Connection) -> None:
+    """Raise SourceError, to be tried again, while the source is a standby: it may be about to take over."""
+    if ordinary.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,):
+        raise SourceError(
+            say("The source is a standby that was not promoted yet: no changes come from it."),
+            hint=say("Promote it, or correct the address of the source."),
+            code="SRC-READONLY",
+            retryable=True,
+        )
+
+
 def took_over(ordinary: Connection, now: Identity, state: DatabaseState) -> bool:
     """Say whether this is a standby of the task's system that was promoted, and could have kept the slot in step."""
     if not has_failover_slots(ordinary.info.server_version):

@@ -13,7 +13,7 @@ import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import EngineError, SlotLost, SourceError
-from .failover import Identity, go_on_at, identity_of, offer, require_not_set_back, took_over
+from .failover import Identity, go_on_at, identity_of, offer, require_not_set_back, require_promoted, took_over
 from .failpoints import durable
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
@@ -213,6 +213,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
 
     A standby that took over, and has the slot with all that is still needed, is told and is that server from now on.
     """
+    require_promoted(connection)
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as replicating:
         identity = identity_of(replicating)
         if took_over(connection, identity, state):
