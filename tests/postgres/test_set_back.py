@@ -16,6 +16,7 @@ from migrations_app.engine import snapshot
 from migrations_app.engine.errors import EngineError, SlotLost
 from migrations_app.engine.ports import TableState
 from migrations_app.engine.replication import session
+from migrations_app.engine.replication.stream import Stream
 from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair
 from tests.postgres.test_sync_positions import TABLE, count
@@ -36,6 +37,12 @@ def _restorable(major: int) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def source_that_goes_back() -> Iterator[Cluster]:
     with _restorable(16) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def target_that_goes_back() -> Iterator[Cluster]:
+    with _restorable(18) as made:
         yield made
 
 
@@ -186,3 +193,35 @@ def test_a_bookmark_made_by_an_older_version_is_taken_up_and_may_be_moved_by_it_
     pair.at_source("INSERT INTO t VALUES (4)")
     pair.catch_up()
     pair.assert_equal()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kept", [True, False], ids=["kept by the slot", "given up by the slot"])
+def test_a_target_restored_from_an_older_backup_goes_on_exactly_or_says_what_is_lost(
+    source_cluster: Cluster,
+    source_db: str,
+    target_that_goes_back: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+) -> None:
+    with target_that_goes_back.connect() as boss:
+        boss.execute(f"CREATE DATABASE {source_db}".encode())
+    pair = Pair(source_cluster, target_that_goes_back, source_db, source_db)
+    pair.build("CREATE TABLE t (id int, v text)")
+    pair.at_source("INSERT INTO t VALUES (1), (2)")
+    pair.catch_up()
+    backup = _backup(pair.target, source_db)
+    if kept:
+        monkeypatch.setattr(Stream, "acknowledge", lambda *_: None)
+    pair.at_source("INSERT INTO t VALUES (3), (3)", "INSERT INTO t VALUES (4)")
+    pair.catch_up()
+    _restore(pair.target, backup)
+    pair.at_source("INSERT INTO t VALUES (5)")
+    if kept:
+        pair.catch_up()
+        pair.assert_equal()
+        return
+    error = _refused(pair)
+    assert error.code == "SRC-SLOTLOST"
+    assert "the target was set back" in error.message
+    assert "Restart with new copy" in error.hint
