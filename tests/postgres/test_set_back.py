@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import pytest
 from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.engine import snapshot
 from migrations_app.engine.errors import EngineError, SlotLost
+from migrations_app.engine.mapping import renaming_of
+from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import TableState
 from migrations_app.engine.replication import session
 from migrations_app.engine.replication.stream import Stream
+from migrations_app.engine.shapes import read_lineage
 from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair
 from tests.postgres.test_sync_positions import TABLE, count
@@ -225,3 +229,22 @@ def test_a_target_restored_from_an_older_backup_goes_on_exactly_or_says_what_is_
     assert error.code == "SRC-SLOTLOST"
     assert "the target was set back" in error.message
     assert "Restart with new copy" in error.hint
+
+
+@pytest.mark.long
+def test_a_partition_that_was_attached_with_rows_before_a_crash_is_not_taken_for_one_made_empty(pair: Pair) -> None:
+    pair.at_source(
+        "CREATE TABLE parted (id int) PARTITION BY LIST (id); CREATE TABLE one PARTITION OF parted FOR VALUES IN (1)"
+    )
+    with pair.source.connect() as boss:
+        boss.execute("CHECKPOINT")  # recovery writes the entries of columns again, and forgets by which command
+    pair.at_source(
+        "BEGIN; CREATE TABLE attached (id int); INSERT INTO attached VALUES (5);"
+        " ALTER TABLE parted ATTACH PARTITION attached FOR VALUES IN (5); COMMIT"
+    )
+    oid = int(pair.value("SELECT 'attached'::regclass::oid::bigint"))
+    pair.source.stop(signal.SIGQUIT)
+    pair.source.start()
+    with pair.running() as run, run.sessions.session(Side.SOURCE, pair.source_db) as connection:
+        [found] = read_lineage(connection, oid, renaming_of(run, pair.database))
+    assert not found.born
