@@ -13,13 +13,14 @@ from .comparing.follower import Follower
 from .connect import Connection
 from .errors import CompleteStopped, DrainLate, EngineError
 from .failpoints import durable
+from .late_writes import open_writers
 from .opening import opening_began
 from .outcome import Run
 from .plan import Side
 from .replication.session import SyncSession
 from .sql import query
 from .versions import marker_statement, wal_words
-from .wording import Sentence, say, together, verbatim
+from .wording import NOTHING, Sentence, listing, say, together, verbatim
 
 _LOOK_SECONDS = 0.2
 _WHY_SECONDS = 2.0
@@ -43,14 +44,17 @@ class Limit:
         """What it waits for, as it was at the last look."""
         return self._why
 
-    def check(self, sessions: Iterable[SyncSession], marker: int | None = None) -> None:
-        """Raise DrainLate when it takes too long, CompleteStopped when somebody wants the sync to go on instead."""
+    def check(self, sessions: Iterable[SyncSession], marker: int | None = None, why: Sentence = NOTHING) -> None:
+        """Raise DrainLate when it takes too long, CompleteStopped when somebody wants the sync to go on instead.
+
+        `why`: what is waited for, where that is known.
+        """
         stop_if_wanted(self._run)
         now = time.monotonic()
         late = now - self._began >= self._seconds
         if late or now - self._looked >= _WHY_SECONDS:
             self._looked = now
-            self._why = _waits_for(self._run, sessions, marker)
+            self._why = why or _waits_for(self._run, sessions, marker)
         if late:
             raise DrainLate(now - self._began, self._why)
 
@@ -90,15 +94,19 @@ def _holders(run: Run) -> Sentence:
 def drain(run: Run, followers: dict[str, Follower], note: str) -> int:
     """Set a marker on the source, let every database take what committed before it, and return the marker.
 
+    Transactions that have written to tables of the task by then are waited for first: they commit before it. Not once a
+    target was opened: whoever writes then is told as late.
     The followers must be paused, and are when it returns; what they took is durable. Raises EngineError when a sync
     fails, DrainLate when it takes longer than the plan allows, CompleteStopped, or what `Control.check` raises.
     """
+    limit = Limit(run)
+    if not opening_began(run):
+        _await_writers(run, limit, followers, note)
     first = run.databases()[0].source_name
     with run.sessions.session(Side.SOURCE, first) as connection:
         marker = set_marker(connection)
     began = {name: follower.session.position for name, follower in followers.items()}
     total = max(1, sum(max(0, marker - position) for position in began.values()))
-    limit = Limit(run)
     for follower in followers.values():
         follower.run_to(marker)
     while not all(follower.arrived() for follower in followers.values()):
@@ -111,6 +119,21 @@ def drain(run: Run, followers: dict[str, Follower], note: str) -> int:
         follower.wait()
     run.ports.store.step_progress(total, total, note)
     return marker
+
+
+def _await_writers(run: Run, limit: Limit, followers: dict[str, Follower], note: str) -> None:
+    """Wait until each transaction has ended that has written by now; those that begin later are not waited for."""
+    waited: dict[str, set[int]] = {}
+    while True:
+        open_now = {database.source_name: open_writers(run, database) for database in run.databases()}
+        waited = {name: waited.get(name, set(found)) & set(found) for name, found in open_now.items()}
+        names = [open_now[name][one] for name, left in waited.items() for one in sorted(left)]
+        if not names:
+            return
+        why = say("transactions that have written on the source are still open: {names}", names=listing(names, 10))
+        limit.check((follower.session for follower in followers.values()), why=why)
+        run.ports.store.step_progress(0, 1, say("{note}: {why}", note=note, why=why))
+        run.ports.control.sleep(_LOOK_SECONDS)
 
 
 @durable("source.marker")

@@ -1,4 +1,5 @@
-"""Failover slots (17+): slots that a standby keeps in step, and what must hold to go on after it took over.
+"""Failover slots (17+): slots that a standby keeps in step, and what must hold to go on after it took over; a source
+that went back in time.
 
 A promoted standby is the same system on a newer timeline. The sync goes on there only when nothing can be missing: the
 slot came along and is not ahead of the target, and the target holds nothing that the new server never had.
@@ -11,9 +12,9 @@ from dataclasses import replace
 
 from .connect import Connection
 from .errors import SlotLost, SourceError
-from .lsn import format_lsn, parse_lsn
+from .lsn import before_page_header, format_lsn, parse_lsn
 from .ports import NEVER, DatabaseState, Store, TableState
-from .replication.lag import read_slot
+from .replication.lag import SlotState, read_slot
 from .values import frozen
 from .versions import has_failover_slots
 from .wording import Sentence, say
@@ -60,6 +61,17 @@ def identity_of(replicating: Connection) -> Identity:
     if row is None:
         raise SourceError(say("The source does not say which server it is."))
     return Identity(str(row[0]), int(str(row[1])))
+
+
+def require_promoted(ordinary: Connection) -> None:
+    """Raise SourceError, to be tried again, while the source is a standby: it may be about to take over."""
+    if ordinary.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,):
+        raise SourceError(
+            say("The source is a standby that was not promoted yet: no changes come from it."),
+            hint=say("Promote it, or correct the address of the source."),
+            code="SRC-READONLY",
+            retryable=True,
+        )
 
 
 def took_over(ordinary: Connection, now: Identity, state: DatabaseState) -> bool:
@@ -117,12 +129,40 @@ def go_on_at(
 
     `position`: everything before it is on the target. Raises SlotLost when something may be missing, or too much.
     """
-    marks = [mark for table in tables if (mark := table.watermark or 0) < NEVER]
-    require_continuation(replicating, ordinary, state, now, position, max([position, *marks]))
+    require_continuation(replicating, ordinary, state, now, position, _reached(tables, position))
     stored = store.database(state.source_name)  # others may have stored something since, or told the same
     if stored.timeline != now.timeline:
         store.save_database(replace(stored, timeline=now.timeline))
         store.event("warning", "SRC-FAILEDOVER", told)
+
+
+def require_not_set_back(
+    ordinary: Connection, tables: Sequence[TableState], state: DatabaseState, position: int = 0
+) -> SlotState:
+    """Raise SlotLost when the source has not written yet what the target already has; returns its slot as it is.
+
+    It was restored from a backup then, and what it writes from now on would be passed over as applied. `position`:
+    everything before it is on the target.
+    """
+    slot = read_slot(ordinary, state.slot)
+    known = max(position, state.bookmark or 0, state.consistent_point or 0)
+    reached = before_page_header(_reached(tables, known))
+    if slot.insert_lsn < reached:
+        raise SlotLost(
+            say(
+                "The source was set back: it has written up to {insert}, but the target holds what it had written up "
+                "to {reached}. Changes that it writes now would be taken for those.",
+                insert=format_lsn(slot.insert_lsn),
+                reached=format_lsn(reached),
+            ),
+            code="SRC-SETBACK",
+        )
+    return slot
+
+
+def _reached(tables: Sequence[TableState], position: int) -> int:
+    """Return the latest place of the source that the target holds anything of, its copies included."""
+    return max([position, *(mark for table in tables if (mark := table.watermark or 0) < NEVER)])
 
 
 def _kept_in_step(connection: Connection, slot: str) -> bool:

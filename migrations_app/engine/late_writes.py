@@ -1,4 +1,5 @@
-"""Tells which tables of the source were written to after the last change that Complete carried over.
+"""Tells which tables of the source were written to after the last change that Complete carried over, and by whom they
+are being written to.
 
 Nothing watches the source once the slot is gone, so this is the last moment at which that can be told for certain.
 """
@@ -11,12 +12,13 @@ from typing import Any
 
 import psycopg
 
-from .connect import Connection, first_line, set_all
+from .connect import Connection, first_line, set_all, translate
 from .errors import EngineError
 from .names import TARGET_SCHEMA, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .replication.pgoutput import Begin, Relation, Truncate, decode
+from .source_setup import age
 from .sql import query
 from .versions import has_publications
 from .wording import Sentence, closed, count, listing, say
@@ -29,17 +31,43 @@ _TRIES = 50
 _PAUSE_SECONDS = 0.1
 
 
-def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
-    """Tell of rows that were written on the source behind these positions, by source database.
+def open_writers(run: Run, database: DatabasePlan) -> dict[int, Sentence]:
+    """Return who has written to tables of the task on the source in a transaction that is still open, by its id.
 
-    Looks at the streams of pgoutput, and takes nothing out of them. A look that fails, or takes too long, is given up
-    and told: what was migrated is whole without it. Raises only what `Control.check` raises.
+    Prepared transactions count. What these commit comes behind every position that there is now. Raises EngineError.
     """
-    if not has_publications(run.sessions.version(Side.SOURCE)):
-        return
-    for database in run.databases():
+    known = run.ports.store.tables(database.source_name)
+    tables = [table.oid for table in known if not table.set_aside]
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
         try:
-            written, whole = _written(run, database, positions[database.source_name])
+            rows = connection.execute(query("open_writers"), {"tables": tables}).fetchall()
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("looking for open transactions")) from error
+    return {int(str(xid)): _named(*row) for xid, *row in rows}
+
+
+def _named(pid: object, prepared: object, user: object, seconds: object) -> Sentence:
+    who = say("prepared transaction {name}", name=str(prepared)) if pid is None else say("PID {pid}", pid=str(pid))
+    if user is None:
+        return who
+    return say("{who}, user {user}, {age}", who=who, user=str(user), age=age(seconds))
+
+
+def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
+    """Tell of rows that were written on the source behind these positions, by source database, or are being written.
+
+    Looks at open transactions, then at the streams of pgoutput, and takes nothing out of them. A look that fails, or
+    takes too long, is given up and told: what was migrated is whole without it. Raises only what `Control.check`
+    raises.
+    """
+    for database in run.databases():
+        written, whole = Counter[str](), True
+        try:
+            if still := open_writers(run, database):
+                run.ports.store.event("error", "SRC-LATE", _still_open(database, still.values()))
+            if has_publications(run.sessions.version(Side.SOURCE)):
+                written, whole = _written(run, database, positions[database.source_name])
         except (EngineError, psycopg.Error) as error:
             run.ports.control.check()
             run.ports.store.event("warning", "SRC-UNSEEN", _unseen(database, error))
@@ -53,6 +81,15 @@ def _unseen(database: DatabasePlan, error: EngineError | psycopg.Error) -> Sente
         "{database}: whether the source was still written to at the end could not be seen: {words}",
         database=database.source_name,
         words=closed(error.message if isinstance(error, EngineError) else first_line(error)),
+    )
+
+
+def _still_open(database: DatabasePlan, who: Iterable[Sentence]) -> Sentence:
+    return say(
+        "{database}: transactions that have written to tables of the task are still open on the source: {names}. What"
+        " they commit is not on the target.",
+        database=database.source_name,
+        names=listing(who, 10),
     )
 
 

@@ -62,6 +62,7 @@ NEXT: dict[str, str] = {
     "SRC-SLOTGONE": _COPY_ANEW,
     "SRC-SLOTLOST": _COPY_ANEW,
     "SRC-FAILOVER": template("Press Restart with new copy, or Cancel: changes may be missing otherwise."),
+    "SRC-SETBACK": template("Press Restart with new copy, or Cancel: changes may be missing otherwise."),
     "SPOOL-GONE": template(
         "Put the files of the spool back and press Retry, or press Restart with new copy: the source has forgotten what"
         " was in it."
@@ -85,7 +86,7 @@ NEXT: dict[str, str] = {
     "DST-LIMIT": template("Raise on the target the limit that the message names, then press Retry."),
     "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
     "DST-BOOKMARK": template(
-        "Press Cancel, then Start again: without its bookmark nobody knows which changes the target has."
+        "Press Restart with new copy: without its bookmark nobody knows which changes the target has."
     ),
     "DST-AHEAD": template(
         "Restore a newer backup of the console's database and press Retry; or press Cancel, then Start again with the"

@@ -13,7 +13,7 @@ import psycopg
 
 from .connect import Connection, first_line, translate
 from .errors import EngineError, SlotLost, SourceError
-from .failover import Identity, go_on_at, identity_of, offer, took_over
+from .failover import Identity, go_on_at, identity_of, offer, require_not_set_back, require_promoted, took_over
 from .failpoints import durable
 from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
@@ -213,6 +213,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
 
     A standby that took over, and has the slot with all that is still needed, is told and is that server from now on.
     """
+    require_promoted(connection)
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as replicating:
         identity = identity_of(replicating)
         if took_over(connection, identity, state):
@@ -224,6 +225,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
             hint=say("Correct the address of the source, or cancel the task and start it again with a new copy."),
             code="SRC-CHANGED",
         )
+    require_not_set_back(connection, run.ports.store.tables(database.source_name), state)
     row = connection.execute(
         "SELECT pg_catalog.row_to_json(s) ->> 'wal_status' FROM pg_catalog.pg_replication_slots s"
         " WHERE s.slot_name = %s AND s.database = current_database()",

@@ -9,7 +9,7 @@ from ..refusals import complete_waits, delete_waits, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SPOOL-GONE")
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK")
 _OFFERED = [
     Action.START,
     Action.START_NOW,

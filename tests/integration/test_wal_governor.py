@@ -349,14 +349,14 @@ def test_a_full_only_task_has_no_budget() -> None:
         services.set_wal_budget(task_id=task.pk, actor=None, budget_bytes=MB, policy="alarm", disk_bytes=None)
 
 
-def test_a_failed_task_whose_slot_is_lost_offers_a_new_copy_and_others_do_not(client: Client) -> None:
+def test_a_failed_task_that_cannot_continue_offers_a_new_copy_and_others_do_not(client: Client) -> None:
     client.force_login(factories.user())
     offered = {}
-    for code in ("SRC-SLOTLOST", "DST-ERROR"):
+    for code in ("SRC-SLOTLOST", "SRC-SETBACK", "DST-BOOKMARK", "DST-ERROR"):
         task = holding(status="failed", error_code=code, error_message="x")
         page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
         offered[code] = reverse("tasks:confirm", args=[task.pk, "new_copy"]) in page
-    assert offered == {"SRC-SLOTLOST": True, "DST-ERROR": False}
+    assert offered == {"SRC-SLOTLOST": True, "SRC-SETBACK": True, "DST-BOOKMARK": True, "DST-ERROR": False}
 
 
 def test_restart_with_new_copy_removes_what_is_ours_first() -> None:

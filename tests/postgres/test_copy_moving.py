@@ -62,6 +62,33 @@ def test_a_table_that_moved_on_is_copied_under_a_newer_snapshot(
     assert_equal_after_sync(run, source_cluster, target_cluster)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("move", MOVES)
+def test_a_table_that_moves_on_before_anybody_holds_the_slots_snapshot_is_copied_under_a_newer_one(
+    run: Run,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    at_source: Callable[..., float],
+    monkeypatch: pytest.MonkeyPatch,
+    move: str,
+) -> None:
+    hold = snapshot._hold
+
+    def late(*args: Any) -> Any:
+        monkeypatch.setattr(snapshot, "_hold", hold)
+        at_source(*MOVES[move])
+        return hold(*args)
+
+    monkeypatch.setattr(snapshot, "_hold", late)
+    opened = snapshot.open_first(run, run.plan.databases[0])
+    copy.run(run)
+    found = marks(run)
+    assert found["big"] == found["other"] == opened.lsn
+    assert found["small"] > found["big"]
+    at_source("UPDATE small SET note = 'after the copy'", "DELETE FROM big WHERE id % 3 = 0")
+    assert_equal_after_sync(run, source_cluster, target_cluster)
+
+
 def test_the_holder_locks_no_table(run: Run, source_cluster: Cluster, source_db: str) -> None:
     opened = snapshot.open_first(run, run.plan.databases[0])
     copy_plan.make_units(run, [copy_plan.plan_database(run, run.plan.databases[0])])

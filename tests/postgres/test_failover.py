@@ -9,11 +9,11 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import keeping_step
 from migrations_app.engine.connect import Connection
-from migrations_app.engine.errors import ConnectionLost, SlotLost
+from migrations_app.engine.errors import ConnectionLost, SlotLost, SourceError
 from migrations_app.engine.failover import Offer
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.ports import TableState
-from migrations_app.engine.snapshot import open_first
+from migrations_app.engine.snapshot import open_again, open_first
 from migrations_app.engine.wording import say
 from tests.fakes import wait_until
 from tests.postgres import failover_kit
@@ -95,6 +95,22 @@ def test_the_sync_goes_on_at_the_standby_that_took_over(standing: Standing) -> N
     assert pair.state.timeline == 2
     assert "SRC-FAILEDOVER" in [event[1] for event in pair.store.events]
     pair.at_source("INSERT INTO notes VALUES (1001, 'later')")
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing) -> None:
+    pair = standing.pair
+    pair.at_source("INSERT INTO notes VALUES (2, 'before')")
+    standing.replayed()
+    standing.primary.stop()
+    pair.source = standing.standby
+    with pytest.raises(SourceError, match="not promoted yet") as caught, pair.syncing():
+        pass
+    assert (caught.value.code, caught.value.retryable) == ("SRC-READONLY", True)
+    with pair.running() as run, pytest.raises(SourceError, match="not promoted yet"):
+        open_again(run, pair.database)
+    standing.promote()
     pair.catch_up()
     pair.assert_equal()
 

@@ -1,6 +1,7 @@
 """The bookmark: how far the target has got, kept on the target in the same transaction as the rows.
 
-One row per migration task in `towpath.bookmark`. Several tasks may share the schema of a database.
+One row per migration task in `towpath.bookmark`. Several tasks may share the schema of a database. `moved` and
+`moved_n` repeat where its last batch has put the row, so that one that was changed by hand is not believed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from ..connect import Connection
 from ..errors import LeaseOutrun, TargetError
 from ..failpoints import durable
 from ..lsn import format_lsn, parse_lsn
-from ..names import TARGET_SCHEMA, qualified, quote
+from ..names import TARGET_SCHEMA, literal, qualified, quote
 from ..wording import say
 from .statements import sure
 
@@ -30,7 +31,15 @@ CLAIM_SQL = (
 ELSEWHERE = "2201E"
 """SQLSTATE of a claim that came to another process."""
 SURE_CLAIM_SQL = sure(CLAIM_SQL.decode()).encode()
-MOVE_SQL = f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn WHERE task = $2".encode()  # noqa: S608 - constants
+MOVE_SQL = (
+    f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn, moved = $1::pg_catalog.pg_lsn, moved_n = n WHERE task = $2"  # noqa: S608 - constants
+).encode()
+_ADD_SQL = (
+    f"ALTER TABLE {_TABLE} ADD COLUMN IF NOT EXISTS moved pg_catalog.pg_lsn, ADD COLUMN IF NOT EXISTS moved_n bigint"
+).encode()
+_COLUMNS_SQL = (
+    f"SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '{_TABLE}'::pg_catalog.regclass AND attname = 'moved_n'"
+).encode()
 
 
 class Bookmark(NamedTuple):
@@ -47,14 +56,22 @@ def create(connection: Connection) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
         if connection.execute("SELECT pg_catalog.to_regclass(%s)", (_TABLE,)).fetchone() != (None,):
+            _complete(connection)
             return
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(TARGET_SCHEMA)}".encode())
         connection.execute(
             (
                 f"CREATE TABLE {_TABLE} (task text PRIMARY KEY, lsn pg_catalog.pg_lsn NOT NULL,"
-                " epoch bigint NOT NULL, n bigint NOT NULL DEFAULT 0) WITH (fillfactor = 50)"
+                " epoch bigint NOT NULL, n bigint NOT NULL DEFAULT 0, moved pg_catalog.pg_lsn, moved_n bigint)"
+                " WITH (fillfactor = 50)"
             ).encode()
         )
+
+
+def _complete(connection: Connection) -> None:
+    """Add what the table lacks that an older version of the product has made."""
+    if connection.execute(_COLUMNS_SQL).fetchone() is None:
+        connection.execute(_ADD_SQL)
 
 
 @durable("bookmark.reset")
@@ -62,11 +79,14 @@ def reset(connection: Connection, task: str, position: int, epoch: int) -> None:
     """Put the task's row at `position`, where its first change will be taken from. Only before anything was applied."""
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
+        _complete(connection)
         connection.execute(
-            f"INSERT INTO {_TABLE} AS b (task, lsn, epoch) VALUES (%s, %s::pg_catalog.pg_lsn, %s)"  # noqa: S608 - constants
-            " ON CONFLICT (task) DO UPDATE SET lsn = excluded.lsn, epoch = excluded.epoch, n = 0"
+            f"INSERT INTO {_TABLE} AS b (task, lsn, epoch, moved, moved_n)"  # noqa: S608 - constants
+            " VALUES (%s, %s::pg_catalog.pg_lsn, %s, %s::pg_catalog.pg_lsn, 0)"
+            " ON CONFLICT (task) DO UPDATE SET lsn = excluded.lsn, epoch = excluded.epoch, n = 0,"
+            " moved = excluded.moved, moved_n = 0"
             " WHERE b.epoch <= excluded.epoch".encode(),
-            (task, format_lsn(position), epoch),
+            (task, format_lsn(position), epoch, format_lsn(position)),
         )
 
 
@@ -85,17 +105,21 @@ def read(connection: Connection, task: str) -> Bookmark | None:
 def claim(connection: Connection, task: str, epoch: int) -> int:
     """Take the row for `epoch` and return its position. Waits for a batch that an older worker still commits.
 
-    Raises LeaseOutrun when a newer epoch has it, TargetError when the row is gone.
+    Raises LeaseOutrun when a newer epoch has it, TargetError when the row is gone or was changed by hand.
     """
     if read(connection, task) is None:
         raise gone()
+    _complete(connection)
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = on")
         row = connection.execute(
-            f"UPDATE {_TABLE} SET epoch = %s WHERE task = %s AND epoch <= %s RETURNING lsn::text".encode(),  # noqa: S608 - constants
+            f"UPDATE {_TABLE} SET epoch = %s WHERE task = %s AND epoch <= %s"  # noqa: S608 - constants
+            " RETURNING lsn::text, moved::text, moved_n IS NOT DISTINCT FROM n".encode(),
             (epoch, task, epoch),
         ).fetchone()
     if row:
+        if row[2] and row[1] != row[0]:  # a batch of an older version moves the place alone, and counts itself
+            raise _set_by_hand(task, str(row[0]), str(row[1]))
         return parse_lsn(str(row[0]))
     found = read(connection, task)
     if found is None:
@@ -104,11 +128,27 @@ def claim(connection: Connection, task: str, epoch: int) -> int:
     raise LeaseOutrun(said, epoch=found.epoch)
 
 
+def _set_by_hand(task: str, found: str, moved: str) -> TargetError:
+    return TargetError(
+        say(
+            "Somebody has changed the bookmark of this migration on the target: it says {found}, but the last change "
+            "that was applied moved it to {moved}. From another place changes would be lost, or applied twice.",
+            found=found,
+            moved=moved,
+        ),
+        hint=say(
+            "Run on the target: {statement}. Then press Retry: nothing is lost. Or press Restart with new copy.",
+            statement=f"UPDATE {_TABLE} SET lsn = moved WHERE task = {literal(task)}",  # noqa: S608 - constants
+        ),
+        code="DST-BOOKMARK",
+    )
+
+
 def gone() -> TargetError:
     """Return the error for a bookmark that somebody has removed, the row or its table."""
     return TargetError(
         say("The bookmark of this migration is gone from the target, so nobody knows which changes it already has."),
-        hint=say("If the target was restored from a backup, start the migration again with a new copy."),
+        hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
         code="DST-BOOKMARK",
     )
 

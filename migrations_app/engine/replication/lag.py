@@ -103,7 +103,7 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
 
 def require_slot(state: SlotState, slot: str, position: int) -> None:
     """Raise SlotLost unless the slot still has everything after `position`."""
-    again = say("Start the migration again with a new copy; nothing on the source was harmed.")
+    again = say("Press Restart with new copy: it removes what is ours and begins anew.")
     where = format_lsn(position)
     if not state.exists:
         raise SlotLost(

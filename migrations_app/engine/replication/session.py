@@ -16,6 +16,7 @@ from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
+from ..failover import require_not_set_back
 from ..layout_parts import Parts
 from ..lsn import before_page_header
 from ..mapping import renaming_of
@@ -292,17 +293,21 @@ class SyncSession:
         sessions = self._run.sessions
         name, settings = self._database.source_name, sender_settings(ordinary)
         connection = sessions.open(Side.SOURCE, name, autocommit=True, replication=True, encoding=encoding, **settings)
-        try:
+        with contextlib.ExitStack() as failed:
+            failed.callback(connection.close)
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
-            require_slot(read_slot(ordinary, state.slot), state.slot, position)
+            slot = require_not_set_back(ordinary, self.tables(), state, position)
+            require_slot(slot, state.slot, position)
             if state.publication:
                 compares = self._compares_publication
                 if require_listed(self._run, self._database, self.watch, state, self.tables(), compares=compares):
                     self._table_states = None
-            return self._stream_when_free(connection, ordinary, state, position, binary=binary)
-        except BaseException:
-            connection.close()
-            raise
+            stream = self._stream_when_free(connection, ordinary, state, position, binary=binary)
+            failed.callback(stream.close)
+            # Whoever read the slot until a moment ago may have taken changes out of it; from now on nobody can.
+            require_slot(read_slot(ordinary, state.slot), state.slot, position)
+            failed.pop_all()
+        return stream
 
     def _stream_when_free(
         self, connection: Connection, ordinary: Connection, state: DatabaseState, position: int, *, binary: bool

@@ -67,9 +67,7 @@ def start_command(slot: str, publication: str, position: int, *, binary: bool = 
 
 def stream_error(state: str, words: str, slot: str) -> EngineError:
     """Return our error for a refused or broken stream."""
-    again = say(
-        "Changes since the last kept position are no longer on the source: start the migration again with a new copy."
-    )
+    again = say("Press Restart with new copy: it removes what is ours and begins anew.")
     if state == "55000":
         return SlotLost(
             say("The source cannot give the changes of slot {slot} any more: {words}", slot=slot, words=words),

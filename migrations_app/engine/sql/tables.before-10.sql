@@ -3,7 +3,7 @@
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, false AS is_partition, NULL::bigint AS parent_oid,
        c.relpersistence::text, coalesce(pg_catalog.row_to_json(c) ->> 'relreplident', 'd') AS relreplident,
        true AS is_heap,
-       pg_catalog.pg_table_size(c.oid) AS bytes,
+       coalesce(pg_catalog.pg_table_size(c.oid), 0) AS bytes,
        coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,

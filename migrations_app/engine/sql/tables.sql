@@ -3,7 +3,7 @@
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relispartition,
        (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition) AS parent_oid,
        c.relpersistence::text, c.relreplident::text, coalesce(am.amname = 'heap', true) AS is_heap,
-       CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_catalog.pg_table_size(c.oid) END AS bytes,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE coalesce(pg_catalog.pg_table_size(c.oid), 0) END AS bytes,
        coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) AS outside_bytes,
        greatest(c.reltuples, 0)::bigint AS rows_estimate,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
