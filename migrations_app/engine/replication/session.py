@@ -296,8 +296,7 @@ class SyncSession:
         with contextlib.ExitStack() as failed:
             failed.callback(connection.close)
             require_same_server(self._run.ports.store, self.tables(), connection, ordinary, state, position)
-            slot = require_not_set_back(ordinary, self.tables(), state, position)
-            require_slot(slot, state.slot, position)
+            require_slot(require_not_set_back(ordinary, self.tables(), state, position), state.slot, position)
             if state.publication:
                 compares = self._compares_publication
                 if require_listed(self._run, self._database, self.watch, state, self.tables(), compares=compares):
