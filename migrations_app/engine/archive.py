@@ -334,7 +334,10 @@ def _load(
     setup = b"".join(entry.definition for entry in everything if entry.type == "STDSTRINGS")
     backslash = b"off" in setup
     if unquoted := by_table(known.get("unquoted", ())):
-        everything = tuple(with_quoted_names(entry, unquoted) for entry in everything)
+        everything = tuple(
+            with_quoted_names(entry, unquoted, backslash=backslash) if entry.dump_id in kept else entry
+            for entry in everything
+        )
     everything = tuple(with_small_options(entry, backslash=backslash) for entry in everything)
     if version := int(known.get("version", 0)):
         everything = tuple(with_quoted_words(entry, version, backslash=backslash) for entry in everything)

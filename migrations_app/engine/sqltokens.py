@@ -7,6 +7,7 @@ token, so nothing in it can be taken for a name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -57,13 +58,16 @@ def cut(text: str, *, backslash: bool = False) -> list[Token]:
 
     Raises UnreadableSql.
     """
+    return list(tokens_from(text, 0, backslash=backslash))
+
+
+def tokens_from(text: str, at: int, *, backslash: bool = False) -> Iterator[Token]:
+    """Yield the tokens of `text` from this place on, as `cut` does. Raises UnreadableSql where it comes to no end."""
     match = _pattern(backslash).match
-    tokens: list[Token] = []
-    at = 0
     while (found := match(text, at)) is not None:
         kind, piece = str(found.lastgroup), found[0]
         if kind == WORD:
-            tokens.append(Token(WORD, piece, piece.lower() if piece.isascii() else piece.translate(_LOWER)))
+            yield Token(WORD, piece, piece.lower() if piece.isascii() else piece.translate(_LOWER))
             at += len(piece)
             continue
         if kind == DOLLAR:
@@ -73,9 +77,8 @@ def cut(text: str, *, backslash: bool = False) -> list[Token]:
             piece = text[at : _comment_end(text, at)]
         elif kind == OTHER and piece in "eE'\"":
             raise UnreadableSql(f"{piece} at {at} is never closed")
-        tokens.append(Token(kind, piece, piece[1:-1].replace('""', '"') if kind == NAME and piece[0] == '"' else ""))
+        yield Token(kind, piece, piece[1:-1].replace('""', '"') if kind == NAME and piece[0] == '"' else "")
         at += len(piece)
-    return tokens
 
 
 @cache

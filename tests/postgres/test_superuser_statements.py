@@ -54,3 +54,17 @@ def test_the_statements_of_the_check_make_what_the_run_then_uses_as_it_is(
         store = run_steps(plan, fake_ports())
         refused = {(note.kind, note.name) for note in store.notes[source_db] if note.kind != "owner"}
         assert refused == {("operator class", "ours using btree"), ("operator family", "ours using btree")}
+
+
+def test_a_family_that_the_target_has_is_not_made_again(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path
+) -> None:
+    with source_cluster.connect(source_db) as connection:
+        connection.execute(SPECIAL.encode())
+    with plain_account(target_cluster, target_db) as limited:
+        plan = plan_for(server(source_cluster), limited, source_db, target_db, work_dir=tmp_path)
+        with target_cluster.connect(target_db) as connection:
+            connection.execute(b'CREATE SCHEMA "o o"; CREATE OPERATOR FAMILY "o o".family USING btree')
+            statements = check(plan, "superuser-objects").sql
+            assert ("CREATE OPERATOR FAMILY" in statements, 'FAMILY "o o".family' in statements) == (False, True)
+            connection.execute(statements.encode())

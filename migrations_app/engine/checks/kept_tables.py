@@ -103,9 +103,9 @@ def _lacking(context: Context, database: DatabasePlan, places: set[_Place]) -> d
     there = {tuple(row[:4]) for row in context.rows(Side.TARGET, "check_owned_parts", database.target_name)}
     found: dict[_Place, list[_Part]] = {}
     for row in context.rows(Side.SOURCE, "check_owned_parts", database.source_name):
-        schema, table, kind, name, needed, leads_to = row
+        schema, table, kind, name, needed, leads_to, own = row
         place = renaming.place((str(schema), str(table)))
-        moves = not leads_to or leads_to in chosen
+        moves = own and (not leads_to or leads_to in chosen)
         if place in places and moves and (*place, kind, name) not in there:
             words = say("{kind} {name}", kind=noun(kind), name=name)
             found.setdefault(place, []).append((words, bool(needed)))

@@ -19,6 +19,8 @@ from .registry import CheckStatus, Finding, Group, failed, item, lines, passed, 
 
 _IN_FOLDER = re.compile(r"(?:\$libdir/)?(?P<name>[^/]+?)(?:\.so)?")
 _VERSION = re.compile(r"-[0-9.]+$")
+_FAMILY = 2753
+"""The oid of pg_opfamily."""
 
 
 @frozen(kw_only=False)
@@ -126,8 +128,15 @@ def _statements(
     """Return what a superuser can run before the start; what needs functions of the database itself is none of it."""
     wanted = {(one.catalog, one.oid): one for one in lacking}
     rows = context.source(database.source_name).execute(query("check_superuser_statements")).fetchall()
-    found = [(wanted[at], str(text)) for *at_, text, later in rows if (at := tuple(at_)) in wanted and not later]
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
+    there = _there(context, database)
+    found = [
+        (wanted[at], str(text))
+        for *at_, text, later, schema, family in rows
+        if (at := tuple(at_)) in wanted
+        and not later
+        and not (family and (_FAMILY, renaming.schema(str(schema)), renaming.shown(str(family))) in there)
+    ]
     return [
         *_schemas_made(context, database, [one for one, _ in found]),
         *_extensions_made(context, database, lacking, offered),
@@ -137,12 +146,17 @@ def _statements(
 
 def _lacking(context: Context, database: DatabasePlan, found: list[_Special]) -> list[_Special]:
     """Return what the target does not have already: what is there is used as it is, unless all is made anew."""
-    if not context.target_exists(database) or context.plan.selection.existing == "recreate":
-        return found
-    rows = context.target(database.target_name).execute(query("existing_objects")).fetchall()
-    there = {(int(str(catalog)), str(schema), str(name)) for catalog, schema, name in rows}
+    there = _there(context, database)
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
     return [one for one in found if (one.catalog, renaming.schema(one.schema), renaming.shown(one.name)) not in there]
+
+
+def _there(context: Context, database: DatabasePlan) -> set[tuple[int, str, str]]:
+    """Return catalog, schema and name of what stays on the target."""
+    if not context.target_exists(database) or context.plan.selection.existing == "recreate":
+        return set()
+    rows = context.target(database.target_name).execute(query("existing_objects")).fetchall()
+    return {(int(str(catalog)), str(schema), str(name)) for catalog, schema, name in rows}
 
 
 def _offered(context: Context, libraries: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 -- How objects that only a superuser can create are made: catalog, oid, statement, whether it needs functions, operators or types that
--- come with the database itself. In an order in which they can be run: operator families, their classes, further members.
+-- come with the database itself, and of an operator family that it makes schema and name as existing_objects.sql has them.
+-- In an order in which they can be run: operator families, their classes, further members.
 -- :parameters none   :versions 9.3+   :needs an empty search_path
 WITH member(owned_by, owner, kind, number, shown, needs) AS (
   SELECT d.refclassid, d.refobjid, 1, o.amopstrategy,
@@ -81,5 +82,6 @@ SELECT 4, 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid,
        greatest(c.newest, l.needs)
   FROM class c JOIN loose l ON l.family = c.opcfamily AND l.family >= 16384
 )
-SELECT m.catalog::pg_catalog.oid::bigint, m.oid::bigint, m.statement, m.newest >= 16384
-  FROM made m WHERE m.oid >= 16384 ORDER BY m.step, m.statement
+SELECT m.catalog::pg_catalog.oid::bigint, m.oid::bigint, m.statement, m.newest >= 16384,
+       c.fspname::text, c.opfname || ' USING ' || pg_catalog.quote_ident(c.amname)
+  FROM made m LEFT JOIN class c ON m.step = 2 AND c.oid = m.oid WHERE m.oid >= 16384 ORDER BY m.step, m.statement
