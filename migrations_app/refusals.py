@@ -22,6 +22,11 @@ def why_not(action: Action, task: MigrationTask) -> str:
     status = Status(task.status)
     if status not in RULES[action].allowed_from:
         return _(refusal_at(action, status))
+    if action is Action.NEW_COPY and past_return(task):
+        return _(
+            "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
+            "Retry to end it, or Cancel."
+        )
     if action is Action.COMPLETE and task.failing_since is not None:
         at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
         return _(

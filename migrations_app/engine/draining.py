@@ -13,7 +13,7 @@ from .comparing.follower import Follower
 from .connect import Connection
 from .errors import CompleteStopped, DrainLate, EngineError
 from .failpoints import durable
-from .late_writes import open_writers
+from .late_writes import open_writers, tables_written
 from .opening import opening_began
 from .outcome import Run
 from .plan import Side
@@ -23,6 +23,7 @@ from .versions import marker_statement, wal_words
 from .wording import NOTHING, Sentence, listing, say, together, verbatim
 
 _LOOK_SECONDS = 0.2
+_WRITERS_SECONDS = 0.5  # each look goes through all locks of the source
 _WHY_SECONDS = 2.0
 _STILL_WRITES = 200_000
 """Bytes of WAL behind the marker that are more than what a server writes by itself."""
@@ -122,18 +123,27 @@ def drain(run: Run, followers: dict[str, Follower], note: str) -> int:
 
 
 def _await_writers(run: Run, limit: Limit, followers: dict[str, Follower], note: str) -> None:
-    """Wait until each transaction has ended that has written by now; those that begin later are not waited for."""
+    """Wait until each transaction has ended that has written by now; those that begin later are not waited for.
+
+    The sync goes on meanwhile, and is paused again when this returns.
+    """
     waited: dict[str, set[int]] = {}
+    oids = {database.source_name: tables_written(run, database) for database in run.databases()}
     while True:
-        open_now = {database.source_name: open_writers(run, database) for database in run.databases()}
+        open_now = {one.source_name: open_writers(run, one, oids[one.source_name]) for one in run.databases()}
         waited = {name: waited.get(name, set(found)) & set(found) for name, found in open_now.items()}
         names = [open_now[name][one] for name, left in waited.items() for one in sorted(left)]
         if not names:
-            return
+            break
+        for follower in followers.values():
+            follower.resume()
+            follower.check()
         why = say("transactions that have written on the source are still open: {names}", names=listing(names, 10))
         limit.check((follower.session for follower in followers.values()), why=why)
         run.ports.store.step_progress(0, 1, say("{note}: {why}", note=note, why=why))
-        run.ports.control.sleep(_LOOK_SECONDS)
+        run.ports.control.sleep(_WRITERS_SECONDS)
+    for follower in followers.values():
+        follower.pause()
 
 
 @durable("source.marker")

@@ -31,13 +31,16 @@ _TRIES = 50
 _PAUSE_SECONDS = 0.1
 
 
-def open_writers(run: Run, database: DatabasePlan) -> dict[int, Sentence]:
-    """Return who has written to tables of the task on the source in a transaction that is still open, by its id.
+def tables_written(run: Run, database: DatabasePlan) -> list[int]:
+    """Return the tables (oids) of which it matters who writes to them."""
+    return [table.oid for table in run.ports.store.tables(database.source_name) if not table.set_aside]
+
+
+def open_writers(run: Run, database: DatabasePlan, tables: list[int]) -> dict[int, Sentence]:
+    """Return who has written to these tables (oids) of the source in a transaction that is still open, by its id.
 
     Prepared transactions count. What these commit comes behind every position that there is now. Raises EngineError.
     """
-    known = run.ports.store.tables(database.source_name)
-    tables = [table.oid for table in known if not table.set_aside]
     with run.sessions.session(Side.SOURCE, database.source_name) as connection:
         try:
             rows = connection.execute(query("open_writers"), {"tables": tables}).fetchall()
@@ -51,6 +54,8 @@ def _named(pid: object, prepared: object, user: object, seconds: object) -> Sent
     who = say("prepared transaction {name}", name=str(prepared)) if pid is None else say("PID {pid}", pid=str(pid))
     if user is None:
         return who
+    if seconds is None:
+        return say("{who}, user {user}", who=who, user=str(user))
     return say("{who}, user {user}, {age}", who=who, user=str(user), age=age(seconds))
 
 
@@ -64,7 +69,7 @@ def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
     for database in run.databases():
         written, whole = Counter[str](), True
         try:
-            if still := open_writers(run, database):
+            if still := open_writers(run, database, tables_written(run, database)):
                 run.ports.store.event("error", "SRC-LATE", _still_open(database, still.values()))
             if has_publications(run.sessions.version(Side.SOURCE)):
                 written, whole = _written(run, database, positions[database.source_name])

@@ -85,6 +85,9 @@ NEXT: dict[str, str] = {
     "DST-FULL": template("Free or add disk space on the target, then press Retry."),
     "DST-LIMIT": template("Raise on the target the limit that the message names, then press Retry."),
     "DST-READONLY": template("Make the target writable again, or enter its primary, then press Retry."),
+    "DST-BOOKMARKSET": template(
+        "Run the statement that the message names on the target, then press Retry; or press Restart with new copy."
+    ),
     "DST-BOOKMARK": template(
         "Press Restart with new copy: without its bookmark nobody knows which changes the target has."
     ),

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import psycopg
 
+from . import source_items
 from .analyzing import analyze, analyze_matviews, analyze_parents
 from .archive import Archive, archive_of_all, open_archive
 from .connect import Connection, end_older_sessions, first_line
@@ -377,16 +378,16 @@ def set_sequences(run: Run, database: DatabasePlan, connection: Connection, arch
 def _restore_identities(run: Run, database: DatabasePlan, connection: Connection) -> None:
     """Give back the replica identity that a table had before we changed it on the source: the dump saw ours."""
     renaming = renaming_of(run, database)
-    for item in run.ports.ledger.items(Side.SOURCE, database.source_name, {Kind.REPLICA_IDENTITY}):
-        identity = identity_was(item)
+    for item, place in source_items.in_task(run, database.source_name):
+        identity = identity_was(item) if item.kind is Kind.REPLICA_IDENTITY else ""
         if not identity:
             continue
-        table = qualified(*renaming.place((item.schema, item.name)))
+        table = qualified(*renaming.place(place))
         statement = f"ALTER TABLE {table} REPLICA IDENTITY {identity}"
         try:
             with durable("target.identity"):
                 connection.execute(statement.encode())
         except psycopg.Error as error:
             raise_unless_refused(
-                run, error, say("setting the replica identity of {schema}.{name}", schema=item.schema, name=item.name)
+                run, error, say("setting the replica identity of {schema}.{name}", schema=place[0], name=place[1])
             )

@@ -26,7 +26,10 @@ SELECT c.oid::bigint, n.nspname, c.relname
 
 
 def note(run: Run, item: LedgerItem) -> None:
-    """Record what is about to be changed on a table, in place of what was on a former one of its name."""
+    """Record what is about to be changed on a table, in place of what was on one of its name that is gone.
+
+    `follow_names` comes first: what was on a table that has another name now would be forgotten.
+    """
     run.ports.ledger.intend(item)
     run.ports.ledger.amend(item)
 
@@ -39,11 +42,36 @@ def follow_names(run: Run, database: str, connection: Connection) -> None:
     items = _identified(run, database)
     if not items:
         return
-    rows = connection.execute(_PLACES, (sorted({item.detail[OID] for item in items}),)).fetchall()
+    pairs = zip(items, _called_now(connection, items), strict=True)
+    if moved := {item: now for item, now in pairs if now is not None and now != item}:
+        _rename(run, moved, items)
+
+
+def called_now(connection: Connection, item: LedgerItem) -> LedgerItem | None:
+    """Return what is on a table with the name that this has now; None when the table is gone. Raises psycopg.Error.
+
+    An item of an older ledger, which does not know the table, is returned as it is.
+    """
+    return _called_now(connection, [item])[0] if OID in item.detail else item
+
+
+def all_called_now(run: Run, database: str, connection: Connection) -> list[LedgerItem]:
+    """Return what was changed on tables of a source database that are there, by their names. Raises psycopg.Error."""
+    return [item for item in _called_now(connection, _identified(run, database)) if item is not None]
+
+
+def in_task(run: Run, database: str) -> list[tuple[LedgerItem, Place]]:
+    """Return what was changed on tables of a source database, each with what the task calls the table."""
+    known = {state.oid: (state.schema, state.name) for state in run.ports.store.tables(database)}
+    items = run.ports.ledger.items(Side.SOURCE, database, ON_TABLES)
+    return [(item, known.get(item.detail.get(OID, 0), _place(item))) for item in items]
+
+
+def _called_now(connection: Connection, items: list[LedgerItem]) -> list[LedgerItem | None]:
+    rows = connection.execute(_PLACES, (sorted({item.detail[OID] for item in items}),)).fetchall() if items else []
     places: dict[int, Place] = {int(str(oid)): (str(schema), str(name)) for oid, schema, name in rows}
-    moved = [(item, now) for item in items if (now := places.get(item.detail[OID])) not in (None, _place(item))]
-    if moved:
-        _rename(run, {item: replace(item, schema=now[0], name=now[1]) for item, now in moved if now}, items)
+    found = [(item, places.get(item.detail[OID])) for item in items]
+    return [replace(item, schema=now[0], name=now[1]) if now else None for item, now in found]
 
 
 def _rename(run: Run, moved: Mapping[LedgerItem, LedgerItem], items: list[LedgerItem]) -> None:

@@ -166,6 +166,8 @@ def fix_identities(run: Run, database: DatabasePlan, connection: Connection, tab
                 by="\n",
             ),
         )
+    if lacking:
+        source_items.follow_names(run, database.source_name, connection)
     for item in lacking:
         detail = {"was": item.was, "index": item.index, source_items.OID: item.table.oid}
         source_items.note(

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from . import source_items
 from .archive import Archive, open_archive
 from .catalog import keys_without_rows, list_tables
 from .causes import refusal_again
@@ -219,7 +220,7 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
         waiting=frozenset() if final else _waiting(run, database),
         late=frozenset() if final or archive is None else waiting_checks(run, database, archive),
         without=left,
-        source_states=_source_states(ledger.items(Side.SOURCE, name, {Kind.REPLICA_IDENTITY})),
+        source_states=_source_states(source_items.all_called_now(run, name, source)),
         target_states=_target_states(ledger.items(Side.TARGET, database.target_name, _STATES)),
     )
 
@@ -234,11 +235,10 @@ def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
 
 def _source_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]]:
     """Return the replica identities that the task has changed, as they were."""
-    found: dict[Identity, dict[str, Any]] = {}
-    for item in items:
-        if item.kind is Kind.REPLICA_IDENTITY:
-            found["table", item.schema, item.name, ""] = {"replica identity": identity_was(item) or "DEFAULT"}
-    return found
+    ours = [item for item in items if item.kind is Kind.REPLICA_IDENTITY]
+    return {
+        ("table", item.schema, item.name, ""): {"replica identity": identity_was(item) or "DEFAULT"} for item in ours
+    }
 
 
 def _target_states(items: Iterable[LedgerItem]) -> dict[Identity, dict[str, Any]]:

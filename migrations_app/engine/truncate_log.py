@@ -62,6 +62,7 @@ def note_truncates(run: Run, database: DatabasePlan, connection: Connection, tab
         refused = followed
     else:
         done = _with_trigger(connection, trigger_name(key))
+        source_items.follow_names(run, database.source_name, connection)
         for table in followed:
             if table.is_owner and table.oid not in done:
                 detail = {"trigger": trigger_name(key), source_items.OID: table.oid}

@@ -9,6 +9,9 @@ from ..refusals import complete_waits, delete_waits, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
+_DOUBTED = ("DST-BOOKMARKSET",)
+"""A new copy helps, and is the second choice."""
+
 _GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK")
 _OFFERED = [
     Action.START,
@@ -42,7 +45,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed -= {Action.CANCEL, Action.KEEP_SYNCING}
     if task.back_requested or (Action.KEEP_SYNCING in allowed and past_return(task)):
         allowed.discard(Action.KEEP_SYNCING)
-    if task.error_code not in _GONE or not task.incremental:
+    if task.error_code not in _GONE + _DOUBTED or not task.incremental:
         allowed.discard(Action.NEW_COPY)
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
@@ -52,7 +55,8 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     if Action.REOPEN in allowed:
         allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
     # Where only a new copy helps, Retry would fail again.
-    first = _PRIMARY - {Action.RETRY} | {Action.NEW_COPY} if Action.NEW_COPY in allowed else _PRIMARY
+    anew = Action.NEW_COPY in allowed and task.error_code in _GONE
+    first = _PRIMARY - {Action.RETRY} | {Action.NEW_COPY} if anew else _PRIMARY
     return [
         ActionButton(
             name=action.value,

@@ -51,15 +51,20 @@ def drift(task: MigrationTask) -> DriftView | None:
         table=f"{facts['schema']}.{facts['name']}",
         lines=[_line(change) for change in facts["changes"]],
         statements=list(facts["statements"]),
-        doubt=str(labels.DOUBTS.get(doubt, "")),
+        doubt=str(labels.MADE_AGAIN if _is_made_again(facts) else labels.DOUBTS.get(doubt, "")),
         choices=[button(action) for action in _CHOICES if action not in without],
     )
+
+
+def _is_made_again(facts: dict[str, Any]) -> bool:
+    """Say whether another table has the name of one that was dropped on the source."""
+    return any(change["kind"] == ChangeKind.TABLE_GONE and change["new"] for change in facts["changes"])
 
 
 def _line(change: dict[str, Any]) -> ChangeLine:
     absent = _("not there")
     return ChangeLine(
-        what=str(labels.CHANGED[ChangeKind(change["kind"])]),
+        what=str(labels.TABLE_AGAIN if _is_made_again({"changes": [change]}) else labels.CHANGED[change["kind"]]),
         name=change["name"],
         old=change["old"] or absent,
         new=change["new"] or absent,

@@ -231,6 +231,11 @@ DOUBTS: dict[Doubt, Promise] = {
     ),
     Doubt.GONE: _("The source does not have this table any more. Drop it from the task."),
 }
+TABLE_AGAIN = _("Table dropped and made again")
+MADE_AGAIN = _(
+    "What is called so on the source now is another table. Drop this one from the task; the new one is then listed, "
+    "and can be added."
+)
 CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
 ASIDE: dict[str, Promise] = {
     "conflict": _("The sync stopped at a change of this table. Decide at the top of the page."),

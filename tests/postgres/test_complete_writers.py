@@ -13,7 +13,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.errors import DrainLate
 from migrations_app.engine.finishing import Finisher
-from migrations_app.engine.late_writes import open_writers
+from migrations_app.engine.late_writes import open_writers, tables_written
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports, TableState
 from migrations_app.engine.states import StepName
@@ -67,11 +67,20 @@ def test_complete_waits_for_open_transactions_that_have_written_and_carries_them
     try:
         notes = cast(FakeStore, ports.store).steps
         wait_until(lambda: any(named in note for _, _, note in notes), what="who is waited for")
+        source.execute("INSERT INTO audit VALUES (2, 'by somebody else')")
+        wait_until(lambda: (2, "by somebody else") in rows(target, AUDIT), what="the sync going on meanwhile")
     finally:
         writer.commit()
         thread.join(60)
     assert not thread.is_alive()
-    assert rows(target, AUDIT) == rows(source, AUDIT) == [(1, "committed after the comparison")]
+    assert (
+        rows(target, AUDIT)
+        == rows(source, AUDIT)
+        == [
+            (1, "committed after the comparison"),
+            (2, "by somebody else"),
+        ]
+    )
     assert_same(source, target)
     assert _told(ports, "SRC-LATE") == []
 
@@ -132,9 +141,10 @@ def test_only_who_has_written_to_tables_of_the_task_is_waited_for(
     writer.execute("LOCK TABLE audit IN EXCLUSIVE MODE")  # keeps writers out
     with source_cluster.connect(source_db, autocommit=False) as other, running(plan, ports) as run:
         other.execute("SELECT * FROM audit; INSERT INTO customers (name) VALUES ('not of the task')")
-        assert open_writers(run, plan.databases[0]) == {}
+        looked = tables_written(run, plan.databases[0])
+        assert open_writers(run, plan.databases[0], looked) == {}
         writer.execute("INSERT INTO audit VALUES (1, 'x')")
         other.execute("INSERT INTO cache VALUES ('x', 'not in the stream')")
         pids = {connection.info.backend_pid for connection in (writer, other)}
-        told = open_writers(run, plan.databases[0]).values()
+        told = open_writers(run, plan.databases[0], looked).values()
         assert sorted(text.partition(",")[0] for text in told) == sorted(f"PID {pid}" for pid in pids)

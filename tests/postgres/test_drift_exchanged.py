@@ -8,7 +8,9 @@ from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.drift import Doubt
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.ports import NEVER, Kind
+from migrations_app.engine.postdata import _restore_identities
 from migrations_app.engine.replication.names_followed import TableRenamed
+from migrations_app.engine.source_items import follow_names
 from migrations_app.engine.source_setup import fix_identities
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import allow, stopped
@@ -191,6 +193,30 @@ def test_a_table_that_took_the_name_of_a_dropped_one_keeps_its_replica_identity_
     pair.at_source("ALTER TABLE a RENAME TO c")
     cancel(pair)
     assert identities(pair) == {"b": "f", "c": "d"}
+
+
+def test_a_table_that_was_renamed_is_not_forgotten_for_a_new_one_of_its_name(pair: Pair) -> None:
+    keyless(pair)
+    pair.at_source("ALTER TABLE b RENAME TO c", "CREATE TABLE b (id int)")
+    oid = pair.value("SELECT 'b'::regclass::oid::bigint")
+    with pair.running() as run, pair.source.connect(pair.source_db) as connection:
+        new = [table for table in pair.tables() if table.oid == oid]
+        assert fix_identities(run, pair.database, connection, new) == 1
+    assert identities(pair) == {"a": "f", "b": "f", "c": "f"}
+    cancel(pair)
+    assert identities(pair) == {"a": "d", "b": "d", "c": "n"}
+
+
+def test_a_name_that_was_taken_back_leaves_nothing_of_the_task_on_the_target(pair: Pair) -> None:
+    keyless(pair)
+    pair.at_target("ALTER TABLE a REPLICA IDENTITY FULL")
+    pair.at_source("ALTER TABLE a RENAME TO z; ALTER TABLE b RENAME TO c")
+    with pair.running() as run, pair.source.connect(pair.source_db) as connection:
+        follow_names(run, pair.source_db, connection)
+    pair.at_source("ALTER TABLE z RENAME TO a; ALTER TABLE c RENAME TO b")
+    with pair.running() as run, pair.target.connect(pair.target_db) as connection:
+        _restore_identities(run, pair.database, connection)
+    assert pair.value("SELECT relreplident::text FROM pg_class WHERE relname = 'a'", "target") == "d"
 
 
 def test_a_ledger_that_knows_no_oids_learns_them_before_tables_exchange_their_names(pair: Pair) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from migrations_app.engine.errors import ConnectionLost, SlotLost, SourceError
 from migrations_app.engine.failover import Offer
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.ports import TableState
+from migrations_app.engine.replication.spooled import open_session
 from migrations_app.engine.snapshot import open_again, open_first
 from migrations_app.engine.wording import say
 from tests.fakes import wait_until
@@ -99,7 +101,7 @@ def test_the_sync_goes_on_at_the_standby_that_took_over(standing: Standing) -> N
     pair.assert_equal()
 
 
-def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing) -> None:
+def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing, tmp_path: Path) -> None:
     pair = standing.pair
     pair.at_source("INSERT INTO notes VALUES (2, 'before')")
     standing.replayed()
@@ -110,6 +112,11 @@ def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing) -
     assert (caught.value.code, caught.value.retryable) == ("SRC-READONLY", True)
     with pair.running() as run, pytest.raises(SourceError, match="not promoted yet"):
         open_again(run, pair.database)
+    pair.control.spool = True
+    with pair.running(work_dir=tmp_path) as run, pytest.raises(SourceError, match="not promoted yet") as caught:
+        open_session(run, pair.database).__enter__()
+    assert caught.value.retryable
+    pair.control.spool = False
     standing.promote()
     pair.catch_up()
     pair.assert_equal()

@@ -173,7 +173,7 @@ def test_a_bookmark_that_was_changed_by_hand_is_told_with_the_way_back(
     place = str(pair.value(f"SELECT {place}::text"))
     pair.at_target(f"UPDATE towpath.bookmark SET lsn = '{place}'")
     error = _refused(pair)
-    assert error.code == "DST-BOOKMARK"
+    assert error.code == "DST-BOOKMARKSET"
     assert f"it says {place}" in error.message
     assert "Restart with new copy" in error.hint
     pair.at_target(error.hint.partition("Run on the target: ")[2].partition(". Then")[0])
@@ -232,15 +232,20 @@ def test_a_target_restored_from_an_older_backup_goes_on_exactly_or_says_what_is_
 
 
 @pytest.mark.long
-def test_a_partition_that_was_attached_with_rows_before_a_crash_is_not_taken_for_one_made_empty(pair: Pair) -> None:
+@pytest.mark.parametrize("later", ["SELECT", "GRANT SELECT ON attached TO public"], ids=["as-it-was", "changed-later"])
+def test_a_partition_that_was_attached_with_rows_before_a_crash_is_not_taken_for_one_made_empty(
+    pair: Pair, later: str
+) -> None:
     pair.at_source(
-        "CREATE TABLE parted (id int) PARTITION BY LIST (id); CREATE TABLE one PARTITION OF parted FOR VALUES IN (1)"
+        "CREATE TABLE parted (id int, v text) PARTITION BY LIST (id)",
+        "CREATE TABLE one PARTITION OF parted FOR VALUES IN (1)",
     )
     with pair.source.connect() as boss:
         boss.execute("CHECKPOINT")  # recovery writes the entries of columns again, and forgets by which command
     pair.at_source(
-        "BEGIN; CREATE TABLE attached (id int); INSERT INTO attached VALUES (5);"
-        " ALTER TABLE parted ATTACH PARTITION attached FOR VALUES IN (5); COMMIT"
+        "BEGIN; CREATE TABLE attached (id int, v text); INSERT INTO attached VALUES (5);"
+        " ALTER TABLE parted ATTACH PARTITION attached FOR VALUES IN (5); COMMIT",
+        later,
     )
     oid = int(pair.value("SELECT 'attached'::regclass::oid::bigint"))
     pair.source.stop(signal.SIGQUIT)

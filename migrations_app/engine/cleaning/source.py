@@ -53,7 +53,7 @@ def _clean_database(cleaner: Cleaner, connection: Connection, name: str, items: 
         published |= not cleaner.attempt(item, lambda item=item: publishing.drop(connection, item.name))  # type: ignore[misc]
     for item in items:
         if item.kind is Kind.TRUNCATE_TRIGGER:
-            cleaner.attempt(item, lambda item=item: _patiently(cleaner, connection, drop_trigger_sql(item)))  # type: ignore[misc]
+            cleaner.attempt(item, lambda item=item: _drop_trigger(cleaner, connection, item))  # type: ignore[misc]
     for item in items:
         if item.kind is Kind.TRUNCATE_LOG:
             cleaner.attempt(item, lambda item=item: _drop_log(connection, item))  # type: ignore[misc]
@@ -114,13 +114,22 @@ def restore_identity(cleaner: Cleaner, connection: Connection, item: LedgerItem)
 
     Another table that has got the name of one that is gone is left alone.
     """
+    now = source_items.called_now(connection, item)
+    if now is None:
+        return
     row = connection.execute(
         "SELECT c.relreplident FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND coalesce(c.oid = %s::bigint::oid, true)",
-        (item.schema, item.name, item.detail.get(source_items.OID)),
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (now.schema, now.name),
     ).fetchone()
     if row is not None and row[0] == "f":
-        _patiently(cleaner, connection, replica_identity_sql(item))
+        _patiently(cleaner, connection, replica_identity_sql(now))
+
+
+def _drop_trigger(cleaner: Cleaner, connection: Connection, item: LedgerItem) -> None:
+    now = source_items.called_now(connection, item)
+    if now is not None:
+        _patiently(cleaner, connection, drop_trigger_sql(now))
 
 
 def _patiently(cleaner: Cleaner, connection: Connection, statement: str) -> None:

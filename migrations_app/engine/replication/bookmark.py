@@ -140,7 +140,7 @@ def _set_by_hand(task: str, found: str, moved: str) -> TargetError:
             "Run on the target: {statement}. Then press Retry: nothing is lost. Or press Restart with new copy.",
             statement=f"UPDATE {_TABLE} SET lsn = moved WHERE task = {literal(task)}",  # noqa: S608 - constants
         ),
-        code="DST-BOOKMARK",
+        code="DST-BOOKMARKSET",
     )
 
 

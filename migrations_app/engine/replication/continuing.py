@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..connect import Connection
 from ..drift import Place
 from ..errors import SourceError
-from ..failover import go_on_at, identity_of, require_promoted, took_over
+from ..failover import go_on_at, identity_of, took_over
 from ..layout_parts import Parts
 from ..names import qualified, quote
 from ..ports import NEVER, DatabaseState, Store, TableState, TableStatus
@@ -33,9 +33,8 @@ def require_same_server(
 ) -> None:
     """Raise SourceError unless this is the server that the task began with, or a standby that continues it for us.
 
-    A standby that took over is told, and its timeline stored; one that was not promoted yet is an error that may pass.
+    A standby that took over is told, and its timeline stored.
     """
-    require_promoted(ordinary)
     now = identity_of(connection)
     if took_over(ordinary, now, state):
         told = say(

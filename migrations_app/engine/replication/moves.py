@@ -67,11 +67,14 @@ def turned(ring: list[Move]) -> list[Move]:
     return ring[first:] + ring[:first]
 
 
-def under_way(move: Move, known: Mapping[Place, TableState], place: PlaceOf) -> bool:
-    """Say whether a table of the same ring has stepped aside, so that somebody has allowed the rest."""
-    for one in known.values():
-        if not one.name.startswith(_ASIDE) or one.name != Move(one, move.now).aside[1]:
-            continue
+def stepped_aside(tables: Iterable[TableState]) -> list[TableState]:
+    """Return the tables that have made room for others of their rings: mostly none."""
+    return [one for one in tables if one.name == f"{_ASIDE}{one.oid}"]
+
+
+def under_way(move: Move, aside: Iterable[TableState], known: Mapping[Place, TableState], place: PlaceOf) -> bool:
+    """Say whether a table of the same ring is among those that stepped `aside`: somebody has allowed the rest then."""
+    for one in aside:
         now = place(one.oid)
         if now is not None and any(other.table.oid == move.table.oid for other in line_of(one, now, known, place)):
             return True

@@ -31,7 +31,7 @@ from ..shapes import read_shapes
 from ..target_changes import change_target, refused
 from ..wording import Sentence, say
 from .explained import renamed
-from .moves import Move, PlaceOf, is_ring, line_of, turned, under_way
+from .moves import Move, PlaceOf, is_ring, line_of, stepped_aside, turned, under_way
 from .schema_followed import SchemaMove, item_in, schema_move
 
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED})
@@ -76,6 +76,7 @@ class Known:
         self._run, self._database = run, database
         self.tables = run.ports.store.tables(database.source_name)
         self.owners = {(one.schema, one.name): one for one in self.tables}
+        self.aside = stepped_aside(self.tables)
         self._moves: dict[Place, SchemaMove | None] = {}
 
     @cached_property
@@ -138,7 +139,7 @@ def verdict(
     if offered and new[0] not in known.schemas:  # the same leave is good for it when somebody makes the schema himself
         drift = replace(drift, statements=(_MAKE_SCHEMA + quote(new[0]), *drift.statements), digest=drift.digest)
     done = free and there(new) and not there(old)
-    if done or (offered and (_allowed(known, drift) or under_way(move, known.owners, place))):
+    if done or (offered and (_allowed(known, drift) or under_way(move, known.aside, known.owners, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
 

@@ -243,9 +243,13 @@ class Relations:
 
     def _require_schemas(self, types: list[str]) -> None:
         """Raise for a schema of types of the target that has another name on the source: they are the same types."""
-        schemas = {self._renaming.schema(one.schema): one for one in self._tables.values() if not one.set_aside}
-        for table in [one for schema, one in schemas.items() if any(is_in(schema, name) for name in types)]:
-            self._require_name(table)
+        schemas = {self._renaming.schema(one.schema) for one in self._tables.values() if not one.set_aside}
+        meant = {schema for schema in schemas if any(is_in(schema, name) for name in types)}
+        for table in self._tables.values() if meant else ():
+            schema = self._renaming.schema(table.schema)
+            if schema in meant and not table.set_aside and self._source.place(table.oid) is not None:
+                self._require_name(table)
+                meant.remove(schema)  # one that is there is enough
 
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""

@@ -47,7 +47,7 @@ def schema_move(
     after = _held(run, Side.SOURCE, database.source_name, new)
     members = sorted((one for one in tables if one.schema == old), key=lambda one: one.oid)
     moved = [one for one in members if after and after.tables.get(one.oid) == one.name]
-    if after is None or any(one not in moved and not one.set_aside for one in members):
+    if after is None or any(after.tables.get(one.oid) != one.name and not one.set_aside for one in members):
         return None
     renaming = renaming_of(run, database)
     places = renaming.schema(old), renaming.schema(new)

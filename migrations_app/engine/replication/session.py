@@ -16,7 +16,7 @@ from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
-from ..failover import require_not_set_back
+from ..failover import require_not_set_back, require_promoted
 from ..layout_parts import Parts
 from ..lsn import before_page_header
 from ..mapping import renaming_of
@@ -240,12 +240,12 @@ class SyncSession:
 
     def _watch_source(self, stack: contextlib.ExitStack, state: DatabaseState) -> tuple[Connection, str]:
         """Open the session beside the stream; return it, and the source's encoding."""
-        ordinary = open_source(self._run, self._database)
+        ordinary = stack.enter_context(contextlib.closing(open_source(self._run, self._database)))
+        require_promoted(ordinary)
         self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store, self._check)
         stack.callback(self.watch.close)
         end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
-        row = ordinary.execute("SHOW server_encoding").fetchone()
-        return ordinary, str(row[0]) if row else "UTF8"
+        return ordinary, ordinary.info.parameter_status("server_encoding") or "UTF8"
 
     def _open_target(
         self, stack: contextlib.ExitStack, state: DatabaseState, position: int, encoding: str, *, binary: bool

@@ -1,5 +1,5 @@
 -- Transactions that have written to tables and are still open, prepared ones too: id, pid, name of a prepared one, user,
--- age in seconds (user and age NULL where the account may not see them). Locks are visible to everybody.
+-- age in seconds (NULL where the account may not see it). Locks are visible to everybody.
 -- :parameters %(tables)s (oids)   :versions 9.3+
 WITH RECURSIVE wanted(oid) AS (
   SELECT pg_catalog.unnest(%(tables)s::bigint[])

@@ -2,7 +2,9 @@
 -- what it is a partition of, its bounds, whether it was made as a partition, and by what it is partitioned itself ('': it holds rows).
 -- One that was attached may hold rows that the stream never told. Whoever creates a partition writes all of its entries in one transaction,
 -- and attaching changes the entry of each column by the same command that writes the one of the inheritance. Recovery forgets
--- the commands of what it writes again (0), which are never the first ones here: then nothing is certain.
+-- the commands of what it writes again (0), which are never the first ones here: then nothing is certain. It keeps those of whole pages:
+-- from the columns to the inheritance it is 4 commands at most where a partition is made (10 to 18), and 5 and more where a table
+-- with a TOAST table was attached. One without, whose entry was changed later as well, is taken for made: the comparison finds it.
 -- :parameters oid   :versions 10+   (no row: it is none)
 WITH RECURSIVE up(oid, n) AS (
   SELECT c.oid, 1 FROM pg_catalog.pg_class c WHERE c.oid = %(oid)s AND c.relispartition
@@ -14,6 +16,7 @@ WITH RECURSIVE up(oid, n) AS (
 SELECT c.oid::bigint, m.nspname::text, c.relname::text, n.nspname::text, p.relname::text,
        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        i.xmin = a.xmin AND i.cmin::text <> '0' AND (c.xmin <> i.xmin OR c.cmin::text <> '0')
+         AND i.cmin::text::bigint - a.cmin::text::bigint BETWEEN 0 AND 4
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0
                             AND b.xmin = i.xmin AND b.cmin = i.cmin),
        coalesce(pg_catalog.pg_get_partkeydef(c.oid), '')
