@@ -86,14 +86,19 @@ def mending_statement(one: Difference) -> str:
     return _of_others(table, one)
 
 
-def making_room(one: Difference) -> str:
-    """Return the statement, and a line end, without which the one that makes what is missing would be refused."""
+def making_room(one: Difference, statement: str) -> str:
+    """Return the statement that makes what is missing, after one that drops what stands in its place.
+
+    '' where something else needs what stands there: the server would refuse both.
+    """
     thing, other = one.thing, one.target
     if not isinstance(other, InTheWay):
+        return statement
+    if other.is_needed:
         return ""
     if other.kind == "index":
-        return f"DROP INDEX {qualified(thing.schema, other.name)};\n"
-    return f"ALTER TABLE {qualified(thing.schema, thing.table)} DROP CONSTRAINT {quote(other.name)};\n"
+        return f"DROP INDEX {qualified(thing.schema, other.name)};\n{statement}"
+    return f"ALTER TABLE {qualified(thing.schema, thing.table)} DROP CONSTRAINT {quote(other.name)};\n{statement}"
 
 
 def _renamed(table: str, one: Difference) -> str:

@@ -300,7 +300,7 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     missing = not one.part and one.what.startswith("missing")
     statement = mending_statement(one)
     if entry and (missing or one.part == "comment"):
-        statement = making_room(one) + shown_sql(entry)
+        statement = making_room(one, shown_sql(entry))
     words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING
     if missing or one.part in ("comment", "filled", ""):
         words = refusals.words(entry)

@@ -162,6 +162,40 @@ def test_keys_checks_and_indexes_by_other_names_are_mended_by_the_statements_of_
     assert structure_now(plan, final=True) == []
 
 
+def test_a_check_by_another_name_that_a_parent_hands_down_is_mended_by_the_note_on_the_parent(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    tree = (
+        "CREATE TABLE p (id int CONSTRAINT {0} CHECK (id > 0)) PARTITION BY RANGE (id);"
+        'CREATE TABLE "P 1" PARTITION OF p FOR VALUES FROM (1) TO (9);'
+        "CREATE TABLE top (id int CONSTRAINT {0} CHECK (id > 0)); CREATE TABLE below () INHERITS (top);"
+        "CREATE TABLE alone (id int CONSTRAINT {0} CHECK (id > 0) NO INHERIT);"
+        "CREATE TABLE own (CONSTRAINT {0} CHECK (id > 0)) INHERITS (alone);"
+    )
+    both(source_cluster, target_cluster, plan, tree.format("above"), tree.format("over"))
+    notes = {note.table: note for note in structure_now(plan, final=True)}
+    assert {note.what for note in notes.values()} == {'is called "over" on the target'}
+    rename = 'ALTER TABLE "public"."{}" RENAME CONSTRAINT "over" TO "above";'
+    mended = {name: rename.format(name) for name in ("p", "top", "alone", "own")}
+    assert {name: note.statement for name, note in notes.items()} == {**mended, "P 1": "", "below": ""}
+    with target_cluster.connect(plan.databases[0].target_name) as connection:
+        connection.execute("".join(mended.values()).encode())
+    assert structure_now(plan, final=True) == []
+
+
+def test_no_statement_drops_a_primary_key_that_foreign_keys_refer_to(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    here = "CREATE TABLE q (id int, x int NOT NULL, CONSTRAINT q_key PRIMARY KEY (id));"
+    there = "CREATE TABLE q (id int NOT NULL, x int NOT NULL, CONSTRAINT both_of_q PRIMARY KEY (x, id));"
+    theirs = "CREATE SCHEMA s; CREATE TABLE s.theirs (x int, id int, FOREIGN KEY (x, id) REFERENCES q (x, id))"
+    both(source_cluster, target_cluster, plan, here, there + theirs)
+    (database,) = plan.databases
+    store = migrate(choose(plan, "keep"))
+    notes = {note.title: note.statement for note in store.notes[database.source_name]}
+    assert notes == {"constraint q_key on public.q": ""}
+
+
 def test_the_statements_that_empty_tables_name_them_whatever_they_are_called(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

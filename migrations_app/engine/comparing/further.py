@@ -14,17 +14,22 @@ from ..names import quote
 from ..renaming import Renaming
 from ..values import frozen
 from ..wording import say
+from .leaning import Leaning
 from .structure import Compared, Difference, Scope
 from .things import Thing, Things
 from .wording import Prints, same_text
 
 _NAMED = frozenset({"constraint", "index"})
-_PRIMARY = "PRIMARY KEY"
+_PRIMARY, _UNIQUE_INDEX = "PRIMARY KEY", "CREATE UNIQUE "
+_KEYS = (_PRIMARY, "UNIQUE", "EXCLUDE")
+"""How the constraints begin whose name is that of an index; those of checks and foreign keys are names of their own."""
 _INDEX_NAME = re.compile(r'(?P<what>CREATE (?:UNIQUE )?INDEX )(?:"(?:[^"]|"")*"|[^\s"]+)')
 _MISSING = say("missing on the target")
 _ONLY_THERE = say("only on the target, where it may hide rows or refuse them")
 
 _Place = tuple[str, str]
+_Spare = dict[tuple[str, str, str], list[Thing]]
+"""What only the target has, by kind, schema and table."""
 
 
 @frozen(kw_only=False)
@@ -33,6 +38,8 @@ class InTheWay:
 
     kind: str
     name: str
+    is_needed: bool = False
+    """Whether the server would refuse to drop it: foreign keys refer to it, or it is a part of the whole table's."""
 
 
 def with_further(source: Things, target: Things, compared: Compared, scope: Scope, prints: Prints) -> Compared:
@@ -50,7 +57,11 @@ def with_further(source: Things, target: Things, compared: Compared, scope: Scop
 
 
 def _is_key(thing: Thing) -> bool:
-    return thing.kind == "constraint"
+    return thing.kind == "constraint" and _definition(thing).startswith(_KEYS)
+
+
+def _definition(thing: Thing) -> str:
+    return str(thing.values.get("definition"))
 
 
 def _place(thing: Thing) -> _Place:
@@ -67,40 +78,54 @@ def _by_other_names(
         for one in source.by_identity.values()
         if one.kind in _NAMED
     }
-    found = (one for one in target.by_identity.values() if one.kind in _NAMED and _place(one) in places)
-    spare = [one for one in found if (one.kind, *_place(one), one.name) not in wanted]
-    changed = {}
-    for one in missing:
-        twin = next((other for other in spare if _is_same(one.thing, other, prints)), None)
-        if twin is not None:
-            spare.remove(twin)
-            what = say("is called {name} on the target", name=quote(twin.name))
-            changed[id(one)] = replace(one, what=what, target=twin.name)
-        elif other := _in_the_way(one.thing, spare, target):
-            changed[id(one)] = replace(one, target=other)
+    spare: _Spare = {}
+    for one in target.by_identity.values():
+        if one.kind in _NAMED and _place(one) in places and (one.kind, *_place(one), one.name) not in wanted:
+            spare.setdefault((one.kind, *_place(one)), []).append(one)
+    changed, leaning = {}, Leaning(target)
+    for told in missing:
+        thing, others = told.thing, spare.get((told.thing.kind, *_place(told.thing)), [])
+        at = next((at for at, other in enumerate(others) if _is_same(thing, other, prints)), None)
+        if at is not None:
+            changed[id(told)] = _called(told, others.pop(at), leaning)
+        elif other := _in_the_way(thing, spare, target, leaning):
+            changed[id(told)] = replace(told, target=other)
     return changed
 
 
+def _called(told: Difference, twin: Thing, leaning: Leaning) -> Difference:
+    """Tell the other name. That of an inherited check is no `target`: it gets its name with the one of the parent."""
+    what = say("is called {name} on the target", name=quote(twin.name))
+    is_mended_above = twin.kind == "constraint" and leaning.is_inherited(twin)
+    return replace(told, what=what, target=None if is_mended_above else twin.name)
+
+
 def _is_same(thing: Thing, other: Thing, prints: Prints) -> bool:
-    if (thing.kind, *_place(thing)) != (other.kind, *_place(other)) or not other.usable:
+    if not other.usable:
         return False
-    here, there = (_INDEX_NAME.sub(r"\g<what>x", str(one.values.get("definition")), count=1) for one in (thing, other))
+    here, there = (_INDEX_NAME.sub(r"\g<what>x", _definition(one), count=1) for one in (thing, other))
     return here == there or same_text(thing, "definition", here, there, prints)
 
 
-def _in_the_way(thing: Thing, spare: list[Thing], target: Things) -> InTheWay | None:
-    other_kind = "index" if thing.kind == "constraint" else "constraint"
-    same_name = target.by_identity.get((other_kind, *_place(thing), thing.name))
-    if same_name is not None:
-        return InTheWay(other_kind, thing.name)
+def _in_the_way(thing: Thing, spare: _Spare, target: Things, leaning: Leaning) -> InTheWay | None:
+    """Return what has the name of a missing key, or is the primary key in the place of another one.
+
+    An index has nothing of its table in its way: a key there of its name has an index of that name.
+    """
+    if not _is_key(thing):
+        return None
+    index = target.by_identity.get(("index", *_place(thing), thing.name))
+    if index is not None:
+        is_referred_to = _definition(index).startswith(_UNIQUE_INDEX) and leaning.is_referred_to(index)
+        return InTheWay("index", index.name, "part of" in index.values or is_referred_to)
     if not _is_primary(thing):
         return None
-    keys = (one for one in spare if _place(one) == _place(thing) and _is_primary(one))
-    return next((InTheWay("constraint", one.name) for one in keys), None)
+    keys = (one for one in spare.get(("constraint", *_place(thing)), ()) if _is_primary(one))
+    return next((InTheWay("constraint", one.name, leaning.is_referred_to(one)) for one in keys), None)
 
 
 def _is_primary(thing: Thing) -> bool:
-    return thing.kind == "constraint" and str(thing.values.get("definition")).startswith(_PRIMARY)
+    return thing.kind == "constraint" and _definition(thing).startswith(_PRIMARY)
 
 
 def _guards(source: Things, target: Things, scope: Scope) -> Iterator[Difference]:
