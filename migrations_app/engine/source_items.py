@@ -52,12 +52,16 @@ def called_now(connection: Connection, item: LedgerItem) -> LedgerItem | None:
 
     An item of an older ledger, which does not know the table, is returned as it is.
     """
-    return _called_now(connection, [item])[0] if OID in item.detail else item
+    return _called_now(connection, [item])[0]
 
 
 def all_called_now(run: Run, database: str, connection: Connection) -> list[LedgerItem]:
-    """Return what was changed on tables of a source database that are there, by their names. Raises psycopg.Error."""
-    return [item for item in _called_now(connection, _identified(run, database)) if item is not None]
+    """Return what was changed on tables of a source database that are there, by their names. Raises psycopg.Error.
+
+    Of an older ledger, which does not know the tables, everything is returned as it is.
+    """
+    items = run.ports.ledger.items(Side.SOURCE, database, ON_TABLES)
+    return [item for item in _called_now(connection, items) if item is not None]
 
 
 def in_task(run: Run, database: str) -> list[tuple[LedgerItem, Place]]:
@@ -68,9 +72,10 @@ def in_task(run: Run, database: str) -> list[tuple[LedgerItem, Place]]:
 
 
 def _called_now(connection: Connection, items: list[LedgerItem]) -> list[LedgerItem | None]:
-    rows = connection.execute(_PLACES, (sorted({item.detail[OID] for item in items}),)).fetchall() if items else []
+    oids = sorted({item.detail[OID] for item in items if OID in item.detail})
+    rows = connection.execute(_PLACES, (oids,)).fetchall() if oids else []
     places: dict[int, Place] = {int(str(oid)): (str(schema), str(name)) for oid, schema, name in rows}
-    found = [(item, places.get(item.detail[OID])) for item in items]
+    found = [(item, places.get(item.detail[OID]) if OID in item.detail else _place(item)) for item in items]
     return [replace(item, schema=now[0], name=now[1]) if now else None for item, now in found]
 
 
