@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from migrations_app import services
+from migrations_app.engine.errors import EngineError
 from migrations_app.engine.replication.stream import stream_error
 from migrations_app.engine.states import Status, StepName
 from migrations_app.models import MigrationTask, User
@@ -14,19 +15,24 @@ from migrations_app.services import work
 pytestmark = pytest.mark.django_db
 
 
+def tried_again(task: MigrationTask, user: User, error: EngineError, tries: int) -> list[bool]:
+    """Let the sync fail so often with an error; say for each time whether it is tried again by itself."""
+    services.start_task(task_id=task.pk, actor=user)
+    MigrationTask.objects.filter(pk=task.pk).update(status=Status.RUNNING, current_step=StepName.SYNC)
+    again = []
+    for _ in range(tries):
+        MigrationTask.objects.filter(pk=task.pk).update(not_before=None)
+        claim = work.claim_sync(str(task.pk), "here:1:sync")
+        assert claim
+        again.append(work.fail(claim, StepName.SYNC, error))
+    task.refresh_from_db()
+    return again
+
+
 def test_a_worker_without_memory_is_tried_again_twice_and_then_waits_for_the_operator(
     checked: MigrationTask, alice: User
 ) -> None:
-    services.start_task(task_id=checked.pk, actor=alice)
-    MigrationTask.objects.filter(pk=checked.pk).update(status=Status.RUNNING, current_step=StepName.SYNC)
-    again = []
-    for _ in range(3):
-        MigrationTask.objects.filter(pk=checked.pk).update(not_before=None)
-        claim = work.claim_sync(str(checked.pk), "here:1:sync")
-        assert claim
-        again.append(work.fail(claim, StepName.SYNC, driving._as_engine_error(MemoryError())))
-    checked.refresh_from_db()
-    assert again == [True, True, False]
+    assert tried_again(checked, alice, driving._as_engine_error(MemoryError()), 3) == [True, True, False]
     assert (checked.status, checked.error_code) == ("failed", "WORKER-MEMORY")
     assert "more memory" in checked.error_hint
 
@@ -34,16 +40,8 @@ def test_a_worker_without_memory_is_tried_again_twice_and_then_waits_for_the_ope
 def test_a_source_that_stumbles_again_and_again_is_told_to_the_operator_after_some_minutes(
     checked: MigrationTask, alice: User
 ) -> None:
-    services.start_task(task_id=checked.pk, actor=alice)
-    MigrationTask.objects.filter(pk=checked.pk).update(status=Status.RUNNING, current_step=StepName.SYNC)
-    again = []
-    for _ in range(13):
-        MigrationTask.objects.filter(pk=checked.pk).update(not_before=None)
-        claim = work.claim_sync(str(checked.pk), "here:1:sync")
-        assert claim
-        again.append(work.fail(claim, StepName.SYNC, stream_error("XX000", "could not map filenumber", "slot")))
-    checked.refresh_from_db()
-    assert again == [True] * 12 + [False]
+    error = stream_error("XX000", "could not map filenumber", "slot")
+    assert tried_again(checked, alice, error, 13) == [True] * 12 + [False]
     assert (checked.status, checked.error_code) == ("failed", "SRC-ERROR")
     assert "could not map filenumber" in checked.error_message
     assert "newest minor version" in checked.error_hint

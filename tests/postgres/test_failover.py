@@ -113,8 +113,9 @@ def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing, t
     with pair.running() as run, pytest.raises(SourceError, match="not promoted yet"):
         open_again(run, pair.database)
     pair.control.spool = True
-    with pair.running(work_dir=tmp_path) as run, pytest.raises(SourceError, match="not promoted yet") as caught:
-        open_session(run, pair.database).__enter__()
+    refused = pytest.raises(SourceError, match="not promoted yet")
+    with pair.running(work_dir=tmp_path) as run, refused as caught, open_session(run, pair.database):
+        pass
     assert caught.value.retryable
     pair.control.spool = False
     standing.promote()

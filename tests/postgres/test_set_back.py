@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +20,22 @@ from migrations_app.engine.ports import TableState
 from migrations_app.engine.replication import session
 from migrations_app.engine.replication.stream import Stream
 from migrations_app.engine.shapes import read_lineage
-from tests.folders import public_folder
 from tests.postgres.sync_kit import Pair
 from tests.postgres.test_sync_positions import TABLE, count
+from tests.servers import started
 
-
-@contextmanager
-def _restorable(major: int) -> Iterator[Cluster]:
-    with public_folder("restorable") as folder:
-        made = Cluster(folder=folder / "server", major=major, settings={**source_settings(), "scram_iterations": "1"})
-        made.create()
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+_SETTINGS = {**source_settings(), "scram_iterations": "1"}
 
 
 @pytest.fixture(scope="module")
 def source_that_goes_back() -> Iterator[Cluster]:
-    with _restorable(16) as made:
+    with started("restorable", "16", _SETTINGS, package=False) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def target_that_goes_back() -> Iterator[Cluster]:
-    with _restorable(18) as made:
+    with started("restorable", "18", _SETTINGS, package=False) as made:
         yield made
 
 

@@ -32,7 +32,8 @@ def clean(run: Run) -> list[Left]:
         mine = [item for item in reversed(items) if item.database == name]
         with cleaner.database(name, mine) as connection:
             if connection is not None:
-                with contextlib.suppress(psycopg.Error):  # a session that is lost is told by what follows
+                # What is left is told by the names of now. Without them the clean-up itself still goes by the oids.
+                with contextlib.suppress(psycopg.Error):
                     source_items.follow_names(run, name, connection)
                     mine = [item for item in reversed(_items(run)) if item.database == name]
                 _clean_database(cleaner, connection, name, mine)
