@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from migrations_app.demo.clusters import Cluster, source_settings
-from tests import items_seen
+from tests import items_seen, tidy
 from tests.folders import public_folder
 
 # How long an example takes says how busy the machine is, nothing else.
@@ -58,13 +58,16 @@ def _order(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rooms.get(item.path.relative_to(here).parts[0], 4))
 
 
-def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Cluster]:
+def _cluster(folder: Path, major: int, settings: dict[str, str], *roles: str) -> Iterator[Cluster]:
     # Half of the time of a login is spent on making guesses slow, and these passwords are 144 random bits.
     more = {"scram_iterations": "1", "max_prepared_transactions": "5"}
     cluster = Cluster(folder=folder, major=major, settings={**settings, **more})
     cluster.create()
     cluster.start()
     try:
+        with cluster.connect() as connection:
+            for role in roles:
+                connection.execute(f'CREATE ROLE "{role}"')
         yield cluster
     finally:
         cluster.stop()
@@ -72,16 +75,16 @@ def _cluster(folder: Path, major: int, settings: dict[str, str]) -> Iterator[Clu
 
 @pytest.fixture(scope="session")
 def source_cluster() -> Iterator[Cluster]:
-    """PostgreSQL 16 with logical decoding."""
+    """PostgreSQL 16 with logical decoding, and the roles of `schema_kit.AWKWARD` for every test, in every order."""
     with public_folder("source") as folder:
-        yield from _cluster(folder / "server", 16, source_settings())
+        yield from _cluster(folder / "server", 16, source_settings(), "awkward_owner", "only on the source; x")
 
 
 @pytest.fixture(scope="session")
 def target_cluster() -> Iterator[Cluster]:
     """PostgreSQL 18, also with logical decoding so that it can serve as a source."""
     with public_folder("target") as folder:
-        yield from _cluster(folder / "server", 18, source_settings())
+        yield from _cluster(folder / "server", 18, source_settings(), "awkward_owner")
 
 
 def _database(cluster: Cluster) -> Iterator[str]:
@@ -167,3 +170,16 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     if os.geteuid() == 0 or os.environ.get("CHROMIUM_NO_SANDBOX"):
         arguments.append("--no-sandbox")
     return {**browser_type_launch_args, "executable_path": executable, "args": arguments}
+
+
+@pytest.fixture(autouse=True)
+def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse a test that leaves a role, a slot or a setting on a shared server: others would fail for it, at times."""
+    names = [name for name in ("source_cluster", "target_cluster") if name in request.fixturenames]
+    clusters = {name: request.getfixturevalue(name) for name in names}
+    before = {name: tidy.on_the_server(cluster) for name, cluster in clusters.items()}
+    yield
+    for name, cluster in clusters.items():
+        now = tidy.on_the_server(cluster)
+        assert not now - before[name], f"the test leaves this behind on {name}"
+        assert not before[name] - now, f"the test has taken this away from {name}"

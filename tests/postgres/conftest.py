@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
 
 from migrations_app.engine.checks import run
@@ -43,19 +41,7 @@ def _items_seen(pytestconfig: pytest.Config) -> Iterator[None]:
 
 
 @pytest.fixture
-def awkward_roles(source_cluster, target_cluster) -> None:
-    for cluster, names in (
-        (source_cluster, ("awkward_owner", "only on the source; x")),
-        (target_cluster, ("awkward_owner",)),
-    ):
-        with cluster.connect() as connection:
-            for name in names:
-                with contextlib.suppress(psycopg.errors.DuplicateObject):
-                    connection.execute(f'CREATE ROLE "{name}"')
-
-
-@pytest.fixture
-def awkward_db(source_cluster, source_db, awkward_roles) -> str:
+def awkward_db(source_cluster, source_db) -> str:
     with source_cluster.connect(source_db) as connection:
         connection.execute(AWKWARD)
         connection.execute("ALTER TABLE public.unready DROP CONSTRAINT later_valid")

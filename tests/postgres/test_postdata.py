@@ -10,6 +10,7 @@ import pytest
 from migrations_app.engine import foreign_keys, postdata
 from migrations_app.engine.errors import TargetError
 from migrations_app.engine.steps import index, schema
+from tests import tidy
 from tests.postgres.engine_runs import fakes, make_plan, running, server
 from tests.postgres.schema_kit import (
     Crash,
@@ -213,13 +214,13 @@ def test_an_incremental_task_leaves_rights_and_event_triggers_to_complete(source
 
 
 def test_without_the_right_to_silence_them_keys_triggers_and_rules_wait_for_complete(
-    source_cluster, target_cluster, plan
+    source_cluster, target_cluster, plan, request
 ):
     (database,) = plan.databases
     with target_cluster.connect() as connection:
-        connection.execute("DROP ROLE IF EXISTS least")
         connection.execute("CREATE ROLE least LOGIN PASSWORD 'least'")
         connection.execute(f'ALTER DATABASE "{database.target_name}" OWNER TO least')
+    request.addfinalizer(lambda: tidy.drop_role(target_cluster, "least", database.target_name))
     least = replace(plan, incremental=True, target=server(target_cluster, "least", "least"))
     with running(least) as run:
         migrate(run)
@@ -237,9 +238,7 @@ def test_without_the_right_to_silence_them_keys_triggers_and_rules_wait_for_comp
     assert {"SCHEMA-OWNER", "SCHEMA-RIGHTS", "SCHEMA-REFUSED"} <= events
 
 
-def test_a_made_database_gets_the_settings_of_the_source(
-    source_cluster, target_cluster, awkward_db, awkward_roles, tmp_path
-):
+def test_a_made_database_gets_the_settings_of_the_source(source_cluster, target_cluster, awkward_db, tmp_path):
     name = f"t_{secrets.token_hex(4)} made"
     plan = make_plan(source_cluster, target_cluster, [(awkward_db, name)], tmp_path, incremental=False)
     with source_cluster.connect() as connection:
@@ -268,7 +267,7 @@ def test_a_made_database_gets_the_settings_of_the_source(
 
 
 def test_code_of_a_source_owner_does_not_run_with_our_rights(
-    source_cluster, target_cluster, source_db, target_db, awkward_roles, tmp_path
+    source_cluster, target_cluster, source_db, target_db, tmp_path
 ):
     trojan = """
         CREATE FUNCTION public.horse() RETURNS void LANGUAGE plpgsql AS

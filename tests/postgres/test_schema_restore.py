@@ -117,7 +117,7 @@ def test_another_machine_without_the_archive_finishes_the_work(source_cluster, t
 
 
 def test_a_missing_target_database_is_made_like_the_source_and_is_in_the_ledger(
-    source_cluster, target_cluster, awkward_roles, tmp_path
+    source_cluster, target_cluster, tmp_path
 ):
     name = 'db "x" %s host=127.0.0.1 ' + secrets.token_hex(4)
     quoted = '"' + name.replace('"', '""') + '"'

@@ -64,11 +64,13 @@ def test_the_password_is_in_no_argument_and_in_no_environment(plan, monkeypatch,
 
 def test_a_password_with_special_characters_works(source_cluster, plan, tmp_path):
     with source_cluster.connect() as connection:
-        connection.execute('DROP ROLE IF EXISTS "odd: user"')
         connection.execute("CREATE ROLE \"odd: user\" SUPERUSER LOGIN PASSWORD 'a:b\\c''d e'")
-    odd = replace(plan, source=server(source_cluster, "odd: user", "a:b\\c'd e"))
-    with running(odd) as run:
-        pgtools.dump_schema(run, plan.databases[0].source_name, "", tmp_path / "x.dump")
+        try:
+            odd = replace(plan, source=server(source_cluster, "odd: user", "a:b\\c'd e"))
+            with running(odd) as run:
+                pgtools.dump_schema(run, plan.databases[0].source_name, "", tmp_path / "x.dump")
+        finally:
+            connection.execute('DROP ROLE "odd: user"')
     assert (tmp_path / "x.dump").exists()
 
 

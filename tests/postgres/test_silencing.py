@@ -16,6 +16,7 @@ from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind, Ports
 from migrations_app.engine.states import StepName, steps_for
+from tests import tidy
 from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.postgres import engine_runs
 from tests.postgres.compare_kit import plan_for, server
@@ -78,15 +79,16 @@ def target(target_cluster: Cluster, target_db: str) -> Iterator[psycopg.Connecti
 
 
 @pytest.fixture
-def owner(target_cluster: Cluster, target_db: str, plan: Plan) -> Plan:
+def owner(target_cluster: Cluster, target_db: str, plan: Plan) -> Iterator[Plan]:
     """An account that owns the tables and may not silence triggers for its sessions."""
     with target_cluster.connect(target_db) as connection:
-        connection.execute("DROP ROLE IF EXISTS quiet_owner; CREATE ROLE quiet_owner LOGIN PASSWORD 'quiet'")
+        connection.execute("CREATE ROLE quiet_owner LOGIN PASSWORD 'quiet'")
         connection.execute(f'GRANT CREATE ON DATABASE "{target_db}" TO quiet_owner'.encode())
         connection.execute("GRANT CREATE ON SCHEMA public TO quiet_owner")
         for name in ("t", "part", "log"):
             connection.execute(f"ALTER TABLE {name} OWNER TO quiet_owner".encode())
-    return replace(plan, target=engine_runs.server(target_cluster, "quiet_owner", "quiet"))
+    yield replace(plan, target=engine_runs.server(target_cluster, "quiet_owner", "quiet"))
+    tidy.drop_role(target_cluster, "quiet_owner", target_db)
 
 
 def migrate(plan: Plan, ports: Ports, *wanted: StepName) -> FakeStore:
