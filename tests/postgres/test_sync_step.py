@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,19 @@ def run_slice(pairs: list[Pair], **more: Any) -> Outcome:
     plan = replace(first.plan(), databases=tuple(pair.database for pair in pairs), **more)
     with Sessions(plan, first.control) as sessions:
         return sync.run(Run(plan=plan, ports=first.ports, sessions=sessions))
+
+
+def sync_until(pairs: list[Pair], condition: Callable[[], object]) -> None:
+    """Run a slice that ends, as for Complete, once the condition holds."""
+
+    def finish() -> None:
+        wait_until(condition)
+        pairs[0].control.complete = True
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    run_slice(pairs)
+    thread.join()
 
 
 def test_a_slice_ends_after_its_time_when_another_task_waits(pairs: list[Pair]) -> None:
@@ -137,8 +150,8 @@ def test_a_pause_in_the_midst_of_a_large_transaction_loses_no_row_and_no_count(
             run_slice([first])
     assert first.value("SELECT count(*) FROM t", "target") == first.state.rows_applied / 2 == 3000
     first.ports = replace(first.ports, control=FakeControl())
-    first.control.yields = True
-    run_slice([first], slice_seconds=0.2)
+    same = "SELECT count(*) FROM t"
+    sync_until([first], lambda: first.value(same, "target") == first.value(same))
     first.assert_equal()
     assert first.state.rows_applied == 3000 + 3000 + 47_000 + 8
 
