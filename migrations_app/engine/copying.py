@@ -115,7 +115,12 @@ class Lane:
     @property
     def reading(self) -> int | None:
         """The source's process while it sends rows that can be given up, else None."""
-        return self.source.info.backend_pid if self._streaming and not self.held else None
+        return None if self.held else self.sending
+
+    @property
+    def sending(self) -> int | None:
+        """The source's process while it sends rows, else None."""
+        return self.source.info.backend_pid if self._streaming else None
 
     @property
     def passing(self) -> tuple[TableWork | None, int]:

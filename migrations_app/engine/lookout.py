@@ -1,7 +1,8 @@
 """Watches for applications that wait for a table that a lane reads: the copy never stands in their way for long.
 
 A TRUNCATE or ALTER TABLE that waits for our lock makes everybody behind it wait too. The lane gives the table up, lets
-them pass, and comes back. The same session counts the rows that are on their way, which the bytes do not tell.
+them pass, and comes back. The same session counts the rows that are on their way, which the bytes do not tell, and sees
+whether the slots still keep all that comes after the copy.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import psycopg
 
 from .connect import Connection
 from .copying import Lane
-from .errors import EngineError, Interrupted
+from .errors import EngineError, Interrupted, SlotLost
 from .outcome import Run
-from .plan import Side
-from .versions import wal_words
+from .plan import DatabasePlan, Side
+from .replication.lag import SlotState, read_slot
+from .slots import require, require_unread
 from .wire import discard
 
 _LOOK_SECONDS = 0.7
@@ -33,10 +35,14 @@ _ROWS_SENT = "SELECT pid, tuples_processed FROM pg_catalog.pg_stat_progress_copy
 
 
 class Lookout:
-    """A thread with a session of its own on the source, between `start` and `stop`. What it cannot see it lets be."""
+    """A thread with a session of its own on the source, between `start` and `stop`. What it cannot see it lets be.
 
-    def __init__(self, run: Run, lanes: Callable[[], Iterable[Lane]]) -> None:
-        self._run, self._lanes = run, lanes
+    `guards`: no sync has begun, and `require_slots` is called now and then.
+    """
+
+    def __init__(self, run: Run, lanes: Callable[[], Iterable[Lane]], *, guards: bool = False) -> None:
+        self._run, self._lanes, self._guards = run, lanes, guards
+        self._in_doubt: set[DatabasePlan] = set()
         self._over = threading.Event()
         self._measured = 0.0
         self._session: Connection | None = None
@@ -51,10 +57,25 @@ class Lookout:
         self._over.set()
         self._thread.join(2 * _LOOK_SECONDS)
 
+    def require_slots(self) -> None:
+        """Raise SlotLost when a slot is gone, or somebody has taken out of it what the sync will need."""
+        while self._in_doubt:
+            database = self._in_doubt.pop()
+            state = self._run.ports.store.database(database.source_name)
+            try:
+                with self._run.sessions.session(Side.SOURCE, database.source_name) as connection:
+                    require(self._run, connection, database, state)
+            except SlotLost:
+                raise
+            except (EngineError, psycopg.Error):
+                continue  # whatever it is, it says nothing of the slot
+
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            reading = {pid: (lane, lane.turn) for lane in self._lanes() if (pid := lane.reading)}
-            if not reading:
+            lanes = list(self._lanes())
+            reading = {pid: (lane, lane.turn) for lane in lanes if (pid := lane.reading)}
+            sending = {pid: (lane, lane.turn) for lane in lanes if (pid := lane.sending)}
+            if not sending and not self._guards:
                 continue
             try:
                 pids = self._ask(list(reading))
@@ -65,7 +86,7 @@ class Lookout:
                 lane, turn = reading[pid]
                 lane.give_way(turn)
             try:
-                self._count(reading)
+                self._count(sending)
                 self._measure()
             except (EngineError, Interrupted, psycopg.Error):
                 self._forget()
@@ -76,12 +97,12 @@ class Lookout:
             self._session = self._run.sessions.open(Side.SOURCE, self._run.databases()[0].source_name)
         return [int(str(row[0])) for row in self._session.execute(_IN_THE_WAY, (pids,)).fetchall()]
 
-    def _count(self, reading: dict[int, tuple[Lane, int]]) -> None:
+    def _count(self, sending: dict[int, tuple[Lane, int]]) -> None:
         """Tell the lanes how many rows the source has sent them."""
         if self._session is None or self._session.info.server_version < _ROWS_SINCE:
             return
-        for pid, rows in self._session.execute(_ROWS_SENT.encode(), (list(reading),)).fetchall():
-            lane, turn = reading[int(str(pid))]
+        for pid, rows in self._session.execute(_ROWS_SENT.encode(), (list(sending),)).fetchall():
+            lane, turn = sending[int(str(pid))]
             if lane.turn == turn:
                 lane.rows_passing = int(str(rows))
 
@@ -91,17 +112,22 @@ class Lookout:
             return
         self._measured = time.monotonic()
         store = self._run.ports.store
-        names = [store.database(database.source_name).slot for database in self._run.databases()]
-        if not any(names):
-            return
-        words = wal_words(self._session.info.server_version)
-        row = self._session.execute(
-            f"SELECT max({words.difference}({words.insert_position}, restart_lsn))::bigint"  # noqa: S608 - constants
-            " FROM pg_catalog.pg_replication_slots WHERE slot_name = ANY(%s)".encode(),
-            ([name for name in names if name],),
-        ).fetchone()
-        if row is not None and row[0] is not None:
-            store.source_keeps(int(str(row[0])))
+        kept = []
+        for database in self._run.databases():
+            if slot := store.database(database.source_name).slot:
+                look = read_slot(self._session, slot)
+                kept.append(look.kept_bytes)
+                self._doubt(database, look)
+        if known := [size for size in kept if size is not None]:
+            store.source_keeps(max(known))
+
+    def _doubt(self, database: DatabasePlan, look: SlotState) -> None:
+        store = self._run.ports.store
+        try:
+            if self._guards:
+                require_unread(store, look, store.database(database.source_name))
+        except SlotLost:
+            self._in_doubt.add(database)
 
     def _forget(self) -> None:
         if self._session is not None:

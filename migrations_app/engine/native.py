@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import psycopg
 
 from .connect import Connection, set_all, translate
+from .made_partitions import note_source
 from .names import literal
 from .outcome import Run
 from .pins import PINS
@@ -63,6 +64,7 @@ def open_source(run: Run, database: DatabasePlan) -> Connection:
     try:
         rows = connection.execute(_OF_OTHERS, (list(_NAMES),)).fetchall()
         set_all(connection, {key: PINS[key] for key in _NAMES})
+        note_source(connection)
     except psycopg.Error as error:
         connection.close()
         run.ports.control.check()

@@ -9,6 +9,7 @@ from typing import cast
 from .connect import Connection
 from .drift import Column, Partition, Place
 from .layouts import PARTITIONS_SINCE
+from .made_partitions import was_made
 from .newer_words import quoted
 from .renaming import Renaming
 from .sql import query
@@ -73,8 +74,8 @@ def read_described(
 def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[Partition]:
     """Return what the catalog knows of a partition, and of those above it that are partitions themselves.
 
-    From below; none when it is no partition. Bounds and keys are as the target calls what is in them. Raises
-    psycopg.Error.
+    From below; none when it is no partition. One that was seen to be made as such stays that, whatever crashes. Bounds
+    and keys are as the target calls what is in them. Raises psycopg.Error.
     """
     version = connection.info.server_version
     if version < PARTITIONS_SINCE:
@@ -86,10 +87,10 @@ def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[P
             place=(str(schema), str(name)),
             parent=(str(parent_schema), str(parent)),
             bounds=renaming.shown(quoted(str(bounds), version)),
-            born=bool(born),
+            born=was_made(connection, int(str(found)), str(since), born=bool(born), doubtful=bool(doubtful)),
             key=renaming.shown(quoted(str(key), version)),
         )
-        for found, schema, name, parent_schema, parent, bounds, born, key in rows
+        for found, schema, name, parent_schema, parent, bounds, born, key, since, doubtful in rows
     ]
 
 

@@ -19,8 +19,9 @@ from .lsn import parse_lsn
 from .names import APPLICATION_PREFIX, quote, temporary_slot_name
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .ports import DatabaseState, Kind, Ledger, LedgerItem
+from .ports import DatabaseState, Kind, Ledger, LedgerItem, Store
 from .replication import bookmark
+from .replication.lag import SlotState, require_slot
 from .source_setup import age, database_oid
 from .values import frozen
 from .versions import (
@@ -212,6 +213,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
     """Raise SlotLost unless the task's slot stands, usable, on the server that the task began with.
 
     A standby that took over, and has the slot with all that is still needed, is told and is that server from now on.
+    Not once the sync has begun: what it has confirmed is needed no more.
     """
     require_promoted(connection)
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as replicating:
@@ -225,7 +227,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
             hint=say("Correct the address of the source, or cancel the task and start it again with a new copy."),
             code="SRC-CHANGED",
         )
-    require_not_set_back(connection, run.ports.store.tables(database.source_name), state)
+    slot = require_not_set_back(connection, run.ports.store.tables(database.source_name), state)
     row = connection.execute(
         "SELECT pg_catalog.row_to_json(s) ->> 'wal_status' FROM pg_catalog.pg_replication_slots s"
         " WHERE s.slot_name = %s AND s.database = current_database()",
@@ -242,6 +244,16 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
             hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
             code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
         )
+    require_unread(run.ports.store, slot, state)
+
+
+def require_unread(store: Store, slot: SlotState, state: DatabaseState) -> None:
+    """Raise SlotLost when the task's slot, looked at before the sync has begun, is gone or has lost changes.
+
+    Nobody has to read from it until then but who fills the task's spool, which is looked at where it is opened.
+    """
+    if state.consistent_point is not None and store.spool(state.source_name) is None:
+        require_slot(slot, state.slot, state.consistent_point)
 
 
 def _go_on_at(

@@ -89,6 +89,7 @@ class MigrationTask(models.Model):
     woken_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0)
+    tries_of = models.JSONField(default=dict, blank=True)  # causes with a limit of their own, since `failing_since`
     foreground = models.BooleanField(default=False)  # driven by `task run`: the dispatcher leaves it alone
     notes_count = models.PositiveIntegerField(default=0)  # how many StructureNotes there are
     compare_requested = models.BooleanField(default=False)

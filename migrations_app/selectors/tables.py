@@ -92,6 +92,7 @@ class TableLine:
     eta_at: datetime | None = None
     reason: str = ""
     asked: bool = False  # to be copied once more, which has not begun
+    uncounted: bool = False  # some rows have passed, nobody knows how many
 
 
 def one_table(task: MigrationTask, *, database: str, schema: str, name: str) -> TableCopy | None:
@@ -275,6 +276,7 @@ class TableView:
             eta_at=eta,
             reason=str(labels.ASKED if asked else labels.ASIDE.get(state, "")),
             asked=asked,
+            uncounted=row.status == TableStatus.COPYING and row.bytes_done > 0 and not row.rows_done,
         )
 
     def pills(self, counts: TableCounts) -> dict[str, int]:

@@ -140,6 +140,14 @@ def test_a_failed_task_moves_no_table() -> None:
     assert _states(task) == {"half": "stopped", "later": "waiting"}
 
 
+@pytest.mark.parametrize(("rows", "shown"), [(0, "–"), (70, "70")])
+def test_rows_that_nobody_has_counted_when_a_copy_stopped_are_a_dash(anna: Client, rows: int, shown: str) -> None:
+    task = factories.running_task("copy", status="paused")
+    factories.table_copy(task, "half", status="copying", bytes_total=1000, bytes_done=500, rows_done=rows)
+    line = anna.get(reverse("tasks:detail", args=[task.id])).text.partition("public.half")[2]
+    assert f'data-label="Rows">{shown}<' in line
+
+
 @pytest.mark.parametrize("in_sync", [True, False])
 def test_counts_and_filter_agree_with_the_lines(in_sync: bool) -> None:
     view = TableView(_syncing(in_sync=in_sync))

@@ -198,6 +198,7 @@ def test_the_way_back_is_one_of_our_own_pages(anna: Client) -> None:
     [
         ("cancel", "Tables that were made on the target stay there and are listed."),
         ("complete", "Make sure that nobody has written into the target"),
+        ("complete", "are still open on the source, prepared ones too, are waited for, and named"),
         ("compare", "the sync goes on"),
         ("pause", "disk space"),
     ],

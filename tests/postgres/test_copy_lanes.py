@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
-from migrations_app.engine import snapshot
+from migrations_app.engine import lookout, snapshot
+from migrations_app.engine.copy_plan import work_on
 from migrations_app.engine.copying import Lane
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, TargetError
 from migrations_app.engine.outcome import Run
@@ -65,6 +66,30 @@ def test_a_lost_snapshot_ends_the_copy_at_once_instead_of_failing_table_after_ta
     with pytest.raises(ConnectionLost):
         copy.run(run)
     assert fakes(run.ports)[1].events == []
+
+
+def test_rows_are_counted_also_while_the_holder_of_the_snapshot_sends_them(
+    run: Run, source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, monkeypatch: Any
+) -> None:
+    execute(
+        source_cluster, source_db, "CREATE TABLE long AS SELECT n, repeat('x', 900) FROM generate_series(1, 30000) n"
+    )
+    execute(target_cluster, target_db, "CREATE TABLE long (n int, repeat text)")
+    register_tables(run, source_cluster)
+    [database] = run.plan.databases
+    locked = snapshot.open_locked(run, database, ("public", "long"))
+    [state] = [one for one in run.ports.store.tables(source_db) if one.name == "long"]
+    lanes: list[Lane] = []
+    monkeypatch.setattr(Lane, "_count", lambda lane, _: wait_until(lambda: lane.rows_passing, what="a count"))
+    monkeypatch.setattr(lookout, "_LOOK_SECONDS", 0.05)
+    watch = lookout.Lookout(run, lambda: lanes)
+    watch.start()
+    try:
+        lanes.append(Lane(run, database, locked, run.ports.control.check, held=True))
+        lanes[0].copy_whole([work_on(run, database, state, locked)])
+    finally:
+        watch.stop()
+        lanes[0].close()
 
 
 def _while_copying(run: Run, source: Cluster, act: Callable[[], None]) -> None:

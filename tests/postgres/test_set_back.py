@@ -15,7 +15,7 @@ from migrations_app.demo.clusters import Cluster, source_settings
 from migrations_app.engine import snapshot
 from migrations_app.engine.errors import EngineError, SlotLost
 from migrations_app.engine.mapping import renaming_of
-from migrations_app.engine.plan import Side
+from migrations_app.engine.native import open_source
 from migrations_app.engine.ports import TableState
 from migrations_app.engine.replication import session
 from migrations_app.engine.replication.stream import Stream
@@ -220,25 +220,67 @@ def test_a_target_restored_from_an_older_backup_goes_on_exactly_or_says_what_is_
     assert "Restart with new copy" in error.hint
 
 
+PARTED = (
+    "CREATE TABLE parted (id int, {v}) PARTITION BY LIST (id)",
+    "CREATE TABLE one PARTITION OF parted FOR VALUES IN (1)",
+)
+GRANTED = "GRANT SELECT ON attached TO public"
+
+
+def _crash(pair: Pair) -> None:
+    pair.source.stop(signal.SIGQUIT)
+    pair.source.start()
+
+
+def _was_made(pair: Pair) -> bool:
+    oid = int(pair.value("SELECT 'attached'::regclass::oid::bigint"))
+    with pair.running() as run, open_source(run, pair.database) as connection:
+        [found] = read_lineage(connection, oid, renaming_of(run, pair.database))
+    return found.born
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("later", ["SELECT", "GRANT SELECT ON attached TO public"], ids=["as-it-was", "changed-later"])
+@pytest.mark.parametrize(
+    ("value", "later"),
+    [("v text", "SELECT"), ("v text", GRANTED), ("v int", GRANTED)],
+    ids=["as-it-was", "changed-later", "changed-later-without-toast"],
+)
 def test_a_partition_that_was_attached_with_rows_before_a_crash_is_not_taken_for_one_made_empty(
-    pair: Pair, later: str
+    pair: Pair, value: str, later: str
 ) -> None:
-    pair.at_source(
-        "CREATE TABLE parted (id int, v text) PARTITION BY LIST (id)",
-        "CREATE TABLE one PARTITION OF parted FOR VALUES IN (1)",
-    )
+    pair.at_source(*[text.format(v=value) for text in PARTED])
+    with pair.running() as run:
+        open_source(run, pair.database).close()
     with pair.source.connect() as boss:
         boss.execute("CHECKPOINT")  # recovery writes the entries of columns again, and forgets by which command
     pair.at_source(
-        "BEGIN; CREATE TABLE attached (id int, v text); INSERT INTO attached VALUES (5);"
+        f"BEGIN; CREATE TABLE attached (id int, {value}); INSERT INTO attached VALUES (5);"
         " ALTER TABLE parted ATTACH PARTITION attached FOR VALUES IN (5); COMMIT",
         later,
     )
-    oid = int(pair.value("SELECT 'attached'::regclass::oid::bigint"))
-    pair.source.stop(signal.SIGQUIT)
-    pair.source.start()
-    with pair.running() as run, run.sessions.session(Side.SOURCE, pair.source_db) as connection:
-        [found] = read_lineage(connection, oid, renaming_of(run, pair.database))
-    assert not found.born
+    _crash(pair)
+    assert not _was_made(pair)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("value", ["v text", "v int"])
+def test_a_partition_that_was_seen_to_be_made_empty_is_followed_also_after_a_crash(pair: Pair, value: str) -> None:
+    pair.at_source(*[text.format(v=value) for text in PARTED])
+    with pair.source.connect() as boss:
+        boss.execute("CHECKPOINT")
+    pair.at_source("CREATE TABLE attached PARTITION OF parted FOR VALUES IN (5)")
+    assert _was_made(pair)
+    _crash(pair)
+    assert _was_made(pair)
+
+
+@pytest.mark.long
+def test_a_partition_that_was_attached_again_is_judged_anew(pair: Pair) -> None:
+    pair.at_source(*[text.format(v="v int") for text in PARTED])
+    pair.at_source("CREATE TABLE attached PARTITION OF parted FOR VALUES IN (5)")
+    assert _was_made(pair)
+    pair.at_source(
+        "ALTER TABLE parted DETACH PARTITION attached",
+        "ALTER TABLE parted ATTACH PARTITION attached FOR VALUES IN (5)",
+    )
+    assert not _was_made(pair)

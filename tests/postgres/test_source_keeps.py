@@ -46,7 +46,7 @@ def test_the_copy_tells_what_the_source_keeps(
     with running(plan) as run:
         store = fakes(run.ports)[1]
         store.save_database(DatabaseState(source_name=source_db, target_name=source_db, slot=kept_slot))
-        lane = SimpleNamespace(reading=1, turn=1, give_way=lambda turn: None)
+        lane = SimpleNamespace(reading=1, sending=1, turn=1, give_way=lambda turn: None)
         lookout = Lookout(run, lambda: [cast(Any, lane)])
         lookout.start()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.connect import Sessions
-from migrations_app.engine.errors import CancelRequested, ConflictError, LeaseLost
+from migrations_app.engine.errors import CancelRequested, ConflictError, LeaseLost, PauseRequested
 from migrations_app.engine.outcome import CONTINUE, DONE, Outcome, Run
-from migrations_app.engine.replication import polling, session
+from migrations_app.engine.replication import polling, session, transaction
 from migrations_app.engine.replication.lag import read_slot
 from migrations_app.engine.steps import sync
 from tests.conftest import _database
-from tests.fakes import FakeStore, wait_until
+from tests.fakes import FakeControl, FakeStore, wait_until
 from tests.postgres.sync_kit import Pair
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
@@ -42,6 +42,19 @@ def run_slice(pairs: list[Pair], **more: Any) -> Outcome:
     plan = replace(first.plan(), databases=tuple(pair.database for pair in pairs), **more)
     with Sessions(plan, first.control) as sessions:
         return sync.run(Run(plan=plan, ports=first.ports, sessions=sessions))
+
+
+def sync_until(pairs: list[Pair], condition: Callable[[], object]) -> None:
+    """Run a slice that ends, as for Complete, once the condition holds."""
+
+    def finish() -> None:
+        wait_until(condition)
+        pairs[0].control.complete = True
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    run_slice(pairs)
+    thread.join()
 
 
 def test_a_slice_ends_after_its_time_when_another_task_waits(pairs: list[Pair]) -> None:
@@ -122,6 +135,25 @@ def test_everything_that_was_applied_before_a_pause_is_counted(pairs: list[Pair]
             thread.join()
     # A row has one change or, with its update, two.
     assert first.state.rows_applied == first.value("SELECT count(*) + count(v) FROM t", "target")
+
+
+def test_a_pause_in_the_midst_of_a_large_transaction_loses_no_row_and_no_count(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pairs[0]
+    monkeypatch.setattr(transaction, "_DURABLE_SECONDS", 1e9)  # nothing is durable by the way
+    first.at_source("INSERT INTO t SELECT generate_series(1, 3000)", "UPDATE t SET v = 'x'")
+    first.at_source("BEGIN; INSERT INTO t SELECT generate_series(3001, 50000); DELETE FROM t WHERE id < 9; COMMIT")
+    with monkeypatch.context() as midway:
+        midway.setattr(transaction.Transaction, "keep", lambda _: first.control.pause())
+        with pytest.raises(PauseRequested):
+            run_slice([first])
+    assert first.value("SELECT count(*) FROM t", "target") == first.state.rows_applied / 2 == 3000
+    first.ports = replace(first.ports, control=FakeControl())
+    same = "SELECT count(*) FROM t"
+    sync_until([first], lambda: first.value(same, "target") == first.value(same))
+    first.assert_equal()
+    assert first.state.rows_applied == 3000 + 3000 + 47_000 + 8
 
 
 def test_a_worker_that_has_lost_the_task_changes_no_count(pairs: list[Pair]) -> None:

@@ -234,13 +234,15 @@ class Applier:
     def depart(self) -> None:
         """Send what was collected, as soon as what is under way has landed, and collect anew. Raises EngineError."""
         batch, self.batch = self.batch, Batch(self._final)
-        batch.complete, batch.end = not self.in_transaction, self.end
-        built = Built([], [])
+        batch.complete, batch.end, built = not self.in_transaction, self.end, Built([], [])
         if not batch.rows_only and batch.changes > _FEW_CHANGES:
             for _ in self._batches.build(batch, built):
                 self._pump()
         self.land()
         if batch.segments:
+            if not batch.complete and not self._transaction.is_open and self._transaction.committed > self.durable:
+                with self._explaining():  # the end may be far, and a pause may come before it: this is counted then
+                    self._transaction.settle(self._transaction.committed)
             self._pending.departed(None if batch.complete else self._commit_time)
             self._under_way = self._send(batch, built)
             self._pump()
@@ -278,13 +280,9 @@ class Applier:
         """
         self.depart()
         self.land()
-        transaction = self._transaction
-        if max(self.end, transaction.committed) > transaction.durable:
+        if max(self.end, self._transaction.committed) > self.durable:
             with self._explaining():
-                transaction.begin()
-                self._pipeline.drain()
-                transaction.close(self.end, 0, durable=True)
-                self._pipeline.drain()
+                self._transaction.settle(self.end)
         return self.durable
 
     def _settle_due(self, urgent: bool) -> bool:
@@ -320,6 +318,8 @@ class Applier:
             yield from self._send_folded(batch, built, point)
         if batch.complete:
             yield from self._close(batch)
+        else:
+            self._transaction.held += batch.changes
 
     def _send_at_once(self, batch: Batch) -> Iterator[None]:
         """Commit without a look at the answers: the server fails the transaction when a change does not fit."""

@@ -44,7 +44,8 @@ _INTERNAL = "XX000"
 _STUMBLED = say(
     "This is a fault of the source's server, which a new session mostly gets past; nothing was skipped. Where it comes "
     "again and again, bring the source to the newest minor version of PostgreSQL and press Retry; or press Restart "
-    "with new copy."
+    "with new copy. Right after the copy it comes of a TRUNCATE or a change of a table while the slot was made beside "
+    "long transactions: end those before the new copy."
 )
 
 

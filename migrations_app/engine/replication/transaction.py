@@ -37,7 +37,8 @@ _RELEASE = b"RELEASE SAVEPOINT towpath"
 
 class Transaction:
     """The one transaction at a time of an apply session. `durable`: everything before it is on the target for good.
-    `rows_applied` counts changes up to there: what a crash of the target takes away would be counted twice.
+    `rows_applied` counts changes up to there: what a crash of the target takes away would be counted twice. `held`: so
+    many of the open one were sent before its last part.
 
     `on_durable` hears of each advance, `on_commit` of the changes of each commit.
     """
@@ -58,7 +59,7 @@ class Transaction:
         self._defer = defer_constraints
         self._on_durable = on_durable
         self.durable = self.committed = self._sent = position
-        self.rows_applied = self._rows = 0
+        self.rows_applied = self._rows = self.held = 0
         self.is_open = False
         self._durable_at = 0.0
 
@@ -119,11 +120,20 @@ class Transaction:
         self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=MOVING, keep=True)
         if durable:
             self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
-        done = partial(self._on_commit, end, durable, changes)
+        done = partial(self._on_commit, end, durable, self.held + changes)
         self._pipeline.command(b"COMMIT", context=_COMMITTING, done=done, keep=True)
         self._pipeline.sync()
-        self._sent = end
+        self._sent, self.held = end, 0
         self.is_open = False
+
+    def settle(self, end: int) -> None:
+        """Make all that was committed durable, and move the bookmark to `end`, before which nothing else is to come.
+        Only between transactions; waits for the answers.
+        """
+        self.begin()
+        self._pipeline.drain()
+        self.close(end, 0, durable=True)
+        self._pipeline.drain()
 
     @durable("apply.committed")
     def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:

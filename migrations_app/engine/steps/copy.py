@@ -131,7 +131,7 @@ class _Copy:
 
     def run(self) -> None:
         """Start the lanes, show the progress until they end, and raise why if they failed."""
-        lookout = Lookout(self.run_, self._open_lanes)
+        lookout = Lookout(self.run_, self._open_lanes, guards=self.run_.plan.incremental)
         lookout.start()
         running = self._man()
         while running or (self.board.indexes_left() and self.board.failure is None):
@@ -140,6 +140,7 @@ class _Copy:
                 continue
             try:
                 self.run_.ports.control.check()
+                lookout.require_slots()
                 self._tick()
                 running += self._man()
             except BaseException as error:  # whatever it is, the lanes must end before it goes on

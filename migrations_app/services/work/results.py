@@ -25,7 +25,7 @@ from .claims import Claim, held_task
 _NAMED = 5
 _FULL = frozenset({"SRC-FULL", "DST-FULL", "SRC-LIMIT", "DST-LIMIT", "WORKER-FULL"})
 _MOST_TRIES: dict[type[EngineError], int] = {WorkerMemory: 2, SourceStumbled: 12}
-"""Of what seldom passes by itself: each as often in turn as this, in some minutes, without anything moving forward."""
+"""Of what seldom passes by itself: each so often without anything moving forward, whatever else fails in between."""
 
 _STAYS_READY = timedelta(seconds=30)
 """A connection that is back sooner has cost nothing worth telling; later nobody knows whether the target is in sync."""
@@ -201,8 +201,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         return False
     since = task.failing_since or clock.now() - timedelta(seconds=error.failing_for)
     in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
-    given_up = any(isinstance(error, kind) and task.tries >= most for kind, most in _MOST_TRIES.items())
-    if error.retryable and not given_up and in_window and task.status != Status.CANCELLING:
+    if error.retryable and not _given_up(task, error) and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
@@ -232,6 +231,21 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     )
     forget_sync(task)
     return False
+
+
+def _given_up(task: MigrationTask, error: EngineError) -> bool:
+    most = _MOST_TRIES.get(type(error))
+    return most is not None and _tries_of(task).get(type(error).__name__, 0) >= most
+
+
+def _tries_of(task: MigrationTask) -> dict[str, int]:
+    """Return how often each cause of a limited number of tries was met since the task last moved forward."""
+    return dict(task.tries_of) if task.failing_since else {}
+
+
+def _with_another_try(task: MigrationTask, error: EngineError) -> dict[str, int]:
+    counted, name = _tries_of(task), type(error).__name__
+    return {**counted, name: counted.get(name, 0) + 1} if type(error) in _MOST_TRIES else counted
 
 
 def _what_next(step: StepName, *, incremental: bool) -> str:
@@ -265,6 +279,7 @@ def _wait_for_another_try(task: MigrationTask, error: EngineError, since: dateti
         task,
         failing_since=since,
         tries=F("tries") + 1,
+        tries_of=_with_another_try(task, error),
         error_code="RUN-RETRY",
         error_message=text,
         error_hint=error.hint,
