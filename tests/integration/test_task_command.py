@@ -150,6 +150,16 @@ def test_a_start_with_workers_warns_of_nothing() -> None:
     assert task("start", str(factories.checked_task().pk))[1] == ""
 
 
+def test_a_task_without_a_sync_tells_no_changes_that_were_applied() -> None:
+    told = {}
+    for incremental in (True, False):
+        out = StringIO()
+        task = factories.running_task("copy", incremental=incremental)
+        call_command("task", "show", str(task.pk), stdout=out)
+        told[incremental] = [line for line in out.getvalue().splitlines() if line.startswith("  shop → shop")]
+    assert told == {True: ["  shop → shop: 0 changes applied"], False: ["  shop → shop"]}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
