@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 
 from migrations_app.management.cli.address import new_name
 from migrations_app.management.cli.choosing import selection_of
+from migrations_app.management.cli.values import task_name
 
 
 def options(**more: Any) -> dict[str, Any]:
@@ -108,3 +109,7 @@ def test_a_database_of_the_target_that_cannot_be_is_refused_whoever_names_it(nam
     for given, targets in ((options(map_database=[f"d={name}"]), {}), (options(), {"d": name})):
         with pytest.raises(CommandError, match="No database of the target can be called"):
             selection_of(given, ["d"], targets)
+
+
+def test_a_name_of_blanks_names_no_task() -> None:
+    assert [task_name(text) for text in ("  ", " a b ", "")] == ["", "a b", ""]
