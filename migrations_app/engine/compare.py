@@ -119,10 +119,13 @@ class _Rounds:
         )
 
 
-def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = False) -> None:
+def record(
+    run: Run, comparison: Comparison, note: str = "", *, final: bool = False, later: Iterable[TableName] = ()
+) -> None:
     """Store a comparison and tell its result in the task's history.
 
-    `note` is added to what differs. `final`: that everything is equal has been told already.
+    `note` is added to what differs. `final`: that everything is equal has been told already. `later`: tables that only
+    Complete compares.
     """
     run.ports.store.save_comparison(comparison)
     everything = (*comparison.tables, *comparison.other)
@@ -144,6 +147,9 @@ def record(run: Run, comparison: Comparison, note: str = "", *, final: bool = Fa
         if dropped:
             names = listing((f"{item.schema}.{item.name}" for item in dropped), _NAMED)
             text += say(" Dropped from the task and not compared: {names}.", names=names)
+        if unlogged := [".".join(name) for name in later]:
+            names = listing(unlogged, _NAMED)
+            text += say(" Unlogged tables are not followed; Complete copies and compares them: {names}.", names=names)
         run.ports.store.event("info", "CMP-EQUAL", text)
     if differing:
         number = count(len(differing), "{number} difference", "{number} differences")

@@ -210,12 +210,17 @@ def copy_again(run: Run, database: DatabasePlan, wanted: Callable[[TableState], 
 def work_on(run: Run, database: DatabasePlan, state: TableState, snapshot: Snapshot) -> TableWork:
     """Put together what is known of a table that is to be copied under a snapshot, and let no trigger act on its rows.
 
-    Raises SchemaChanged when it is not what the target was made from, TargetError when it is not ours.
+    Raises SchemaChanged when it is not what the target was made from, TargetError when it is gone there or not ours.
     """
     source, target = _catalogs(run, database, snapshot)
     waiting = replace(state, status=TableStatus.WAITING)
     work = _table_work(run, database, waiting, source, target, made_tables(run, database), adopted(run, database))
-    if not work.ours or work.target is None:
+    if work.target is None:
+        raise TargetError(
+            say("Table {schema}.{name} is missing on the target.", schema=work.place[0], name=work.place[1]),
+            hint=say("Make it there as on the source and press Retry; or press Drop from task beside it and Retry."),
+        )
+    if not work.ours:
         raise TargetError(
             say(
                 "The table {schema}.{name} cannot be copied again: it is not ours.",

@@ -38,7 +38,11 @@ class Sentence(str):
 
 def printable(text: str, limit: int = 300) -> str:
     """Return a server's words fit for a page or a log: one line, no control characters, cut at `limit`."""
-    return "".join(ch if ch.isprintable() else " " for ch in text[:limit]).strip()
+    return _cut(text, limit).strip()
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return "".join(ch if ch.isprintable() else " " for ch in text[:limit])
 
 
 def one_line(text: str) -> str:
@@ -101,7 +105,8 @@ def listing(names: Iterable[str], limit: int = 20) -> Sentence:
 
 
 def _short(name: str) -> str:
-    return rewritten(name, _short) if isinstance(name, Sentence) else printable(name, 200)
+    # A sentence's values are also what stands between its parts, such as ": ", which keeps its blank.
+    return rewritten(name, _cut) if isinstance(name, Sentence) else printable(name, 200)
 
 
 def pair(names: Iterable[str]) -> Sentence:

@@ -77,7 +77,7 @@ from .new_tables import add_new_table, ignore_new_table
 from .passwords import PasswordData, give_passwords, takes_passwords
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
-from .renaming import BadTargets
+from .renaming import BadTargets, name_problem
 from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
 from .sampling import thin_samples
 from .scheduling import reschedule_task, unschedule_task
@@ -164,6 +164,7 @@ __all__ = [
     "keeps_ssh_secrets",
     "may_sign_in",
     "movable_sides",
+    "name_problem",
     "new_setup_token",
     "nothing_made",
     "parse_bytes",

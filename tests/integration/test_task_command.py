@@ -46,6 +46,14 @@ def test_what_a_cancelled_task_left_is_listed_with_the_statement_that_removes_it
     assert "left on the target: 1\n    Table sales.\\x1b[2Jorders\\n in shop\n" in said
 
 
+def test_what_workers_are_about_to_remove_is_not_told_as_left() -> None:
+    factories.workers()
+    made = factories.running_task("sync", status="ready")
+    factories.ledger_entry(made)
+    said, _ = task("cancel", str(made.pk))
+    assert ("left on the source" in said, "task show lists what is left then" in said) == (False, True)
+
+
 def test_what_is_left_is_told_to_scripts_too() -> None:
     (source,), (target,) = json.loads(task("show", str(left().pk), "--json")[0])["left"].values()
     assert (source["kind"], source["database"], target["name"]) == ("Slot", "shop", "sales.\x1b[2Jorders\n")
@@ -148,6 +156,16 @@ def test_a_start_without_workers_says_who_is_missing() -> None:
 def test_a_start_with_workers_warns_of_nothing() -> None:
     factories.workers()
     assert task("start", str(factories.checked_task().pk))[1] == ""
+
+
+def test_a_task_without_a_sync_tells_no_changes_that_were_applied() -> None:
+    told = {}
+    for incremental in (True, False):
+        out = StringIO()
+        task = factories.running_task("copy", incremental=incremental)
+        call_command("task", "show", str(task.pk), stdout=out)
+        told[incremental] = [line for line in out.getvalue().splitlines() if line.startswith("  shop → shop")]
+    assert told == {True: ["  shop → shop: 0 changes applied"], False: ["  shop → shop"]}
 
 
 @pytest.mark.parametrize(

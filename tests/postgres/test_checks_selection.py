@@ -62,6 +62,17 @@ def test_what_is_left_out_by_a_name_that_is_not_there_is_a_warning(shop: Connect
     assert check(left, "selection").found.endswith("public.secret.")
 
 
+def test_a_database_that_is_selected_by_a_misspelt_name_fails(task: Plan) -> None:
+    alone = Selection(rules={("misspelt",): True})
+    for wrong in (
+        replace(task, selection=task.selection.choose(("misspelt",), "data")),
+        replace(task, selection=task.selection.choose_matching(("misspelt",), "a_*", "data")),
+        replace(task, databases=(), selection=alone),
+    ):
+        result = check(wrong, "selection")
+        assert (result.status, result.found) == ("failed", "The source no longer has misspelt.")
+
+
 def test_a_selected_database_that_is_gone_fails(task: Plan) -> None:
     gone = DatabasePlan(source_name="gone", target_name="gone")
     result = check(replace(task, databases=(gone,), selection=Selection.everything()), "selection")

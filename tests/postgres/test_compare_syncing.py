@@ -101,6 +101,13 @@ def test_a_written_source_is_equal_at_each_consistent_point(
     assert names == {"accounts", "big", "log", "staging"}
 
 
+def test_a_comparison_names_the_tables_that_only_complete_compares(plan: Plan, ports: Ports, syncing: Run) -> None:
+    assert compared(plan, ports).equal
+    assert isinstance(ports.store, FakeStore)
+    (told,) = [text for _, code, text in ports.store.events if code == "CMP-EQUAL"]
+    assert told.endswith("Complete copies and compares them: public.scratch.")
+
+
 def test_a_comparison_knows_how_many_changes_it_has_seen(
     plan: Plan, ports: Ports, syncing: Run, source_cluster: Cluster, source_db: str
 ) -> None:

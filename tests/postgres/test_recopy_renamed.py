@@ -101,3 +101,15 @@ def test_a_table_that_somebody_dropped_on_the_target_is_copied_again_once_it_is_
     with Executor(plan, ports) as executor:
         assert executor.run(StepName.COMPARE).done
     complete(plan, ports)
+
+
+def test_a_table_that_is_to_be_copied_again_and_is_gone_on_the_target_is_told_as_that(
+    plan: Plan, ports: Ports, target_cluster: Cluster
+) -> None:
+    begin(plan, ports)
+    with target_cluster.connect(plan.databases[0].target_name) as target:
+        target.execute("DROP TABLE other")
+    ask(plan, ports, "other")
+    with pytest.raises(TargetError, match=r"Table public\.other is missing on the target") as caught:
+        copy_again(plan, ports)
+    assert "Make it there as on the source" in caught.value.hint

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 
 from migrations_app.management.cli.address import new_name
 from migrations_app.management.cli.choosing import selection_of
+from migrations_app.management.cli.values import task_name
 
 
 def options(**more: Any) -> dict[str, Any]:
@@ -101,3 +102,14 @@ def test_an_exclusion_that_cannot_be_meant_is_refused(given: dict[str, Any], sai
 def test_names_that_cannot_be_are_refused_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(CommandError):
         selection_of(options(**wrong), ["d"], {})
+
+
+@pytest.mark.parametrize("name", ["template1", "x" * 64])
+def test_a_database_of_the_target_that_cannot_be_is_refused_whoever_names_it(name: str) -> None:
+    for given, targets in ((options(map_database=[f"d={name}"]), {}), (options(), {"d": name})):
+        with pytest.raises(CommandError, match="No database of the target can be called"):
+            selection_of(given, ["d"], targets)
+
+
+def test_a_name_of_blanks_names_no_task() -> None:
+    assert [task_name(text) for text in ("  ", " a b ", "")] == ["", "a b", ""]

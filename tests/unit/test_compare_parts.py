@@ -19,6 +19,7 @@ from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Comparison, Kind, LedgerItem, TableDifference
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.sequences import Sequence, selected_sequences
+from migrations_app.engine.wording import say
 from tests.fakes import FakeStore, fake_ports
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -193,6 +194,13 @@ def test_differences_and_what_was_not_compared_are_told_apart() -> None:
     assert [code for _, code, _ in events] == ["CMP-DIFF", "CMP-NOTRUN"]
     assert "s.a (id=1 (different))" in events[0][2]
     assert "s.b (x)" in events[1][2]
+
+
+def test_a_reason_and_the_first_keys_stand_apart() -> None:
+    [(_, _, text)] = recorded(
+        verdict("a", "differs", reason=say("{number} different", number=2), sample_keys=("id=1", "id=2"))
+    )
+    assert "s.a (2 different: id=1; id=2)" in text
 
 
 def test_what_was_not_compared_is_never_equal() -> None:

@@ -26,7 +26,8 @@ NOT_THERE = template("What is left out by name is not on the source: {names}.")
 )
 def selection(context: Context) -> Finding:
     """Look for an empty selection and for names that the source does not have."""
-    if not context.plan.databases or not context.plan.selection.touches():
+    gone = _gone(context)
+    if not gone and not (context.plan.databases and context.plan.selection.touches()):
         return failed(say("Nothing is selected."), say("Go back to the objects step and select at least one table."))
     targets = [plan.target_name for plan in context.plan.databases]
     if twice := sorted({name for name in targets if targets.count(name) > 1}):
@@ -35,7 +36,7 @@ def selection(context: Context) -> Finding:
             say("Give each database a target name of its own."),
         )
     known = context.databases(Side.SOURCE)
-    missing = [plan.source_name for plan in context.plan.databases if plan.source_name not in known]
+    missing = gone + [plan.source_name for plan in context.plan.databases if plan.source_name not in known]
     unknown: list[str] = []
     tables = 0
     for plan in context.plan.databases:
@@ -70,6 +71,17 @@ def selection(context: Context) -> Finding:
             number_2=count(len(context.plan.databases), "{number} database", "{number} databases"),
         )
     )
+
+
+def _gone(context: Context) -> list[str]:
+    """Return the databases that are selected by their names, and that a source whose databases are known lacks."""
+    if context.unread is not None:
+        return []
+    chosen = context.plan.selection
+    named = {path[0] for path, moves in chosen.rules.items() if path and moves}
+    named |= {rule.scope[0] for rule in chosen.patterns if rule.mode and rule.scope}
+    named -= {plan.source_name for plan in context.plan.databases}
+    return sorted(named - set(context.databases(Side.SOURCE))) if named else []
 
 
 def _missing(context: Context, database: str, *, wanted: bool) -> list[str]:

@@ -108,7 +108,7 @@ def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[
     for database in run.databases():
         validate_pending(run, database)  # those that had to wait until the sync had passed every watermark
         comparison = _compare_syncing(run, database, followers[database.source_name], check)
-        record(run, comparison)
+        record(run, comparison, later=sorted(_unlogged(run, database)))
         comparisons.append(comparison)
         look_at_structure(run, database)
     for follower in followers.values():
@@ -120,10 +120,13 @@ def _compare_syncing(run: Run, database: DatabasePlan, follower: Follower, check
     def point(lock: Sequence[TableName]) -> contextlib.AbstractContextManager[Moment]:
         return while_syncing(run, database, follower, lock)
 
-    # Unlogged tables are not in the stream: Complete copies them again, and compares them then.
+    return compare_database(run, database, point, check=check, without=_unlogged(run, database))
+
+
+def _unlogged(run: Run, database: DatabasePlan) -> frozenset[TableName]:
+    """Return the tables that are not in the stream: Complete copies them again, and compares them then."""
     tables = run.ports.store.tables(database.source_name)
-    without = frozenset((t.schema, t.name) for t in tables if t.unlogged and not t.set_aside)
-    return compare_database(run, database, point, check=check, without=without)
+    return frozenset((t.schema, t.name) for t in tables if t.unlogged and not t.set_aside)
 
 
 def _compare_standing(run: Run, database: DatabasePlan) -> Comparison:

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from ...engine.errors import PlanError
 from ...engine.mapping import refuse_name
 from ...engine.selection import Selection
+from ...services import name_problem
 from .address import new_name, object_path
 
 
@@ -28,6 +29,9 @@ def selection_of(options: dict[str, Any], names: list[str], targets: dict[str, s
             selection = selection.choose((name, *object_path(text)), "structure")
         selection = _leave_out(selection, name, options)
     targets = targets | {_known(old, names): new for _, old, new in _names(options["map_database"])}
+    for new in targets.values():
+        if wrong := name_problem(new, database=True):
+            raise CommandError(f"No database of the target can be called {new!r}. {wrong}")
     return replace(selection, targets=targets, schema_targets=_schemas(options["map_schema"], names))
 
 

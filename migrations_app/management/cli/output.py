@@ -188,7 +188,8 @@ def print_report(task: MigrationTask, out: Out) -> None:
     if standing := _sync_standing(selectors.task_row(task)):
         out.write(f"  {' · '.join(standing)}\n")
     for database in data["databases"]:
-        out.write(f"  {database['source']} → {database['target']}: {database['rows_applied']:,} changes applied\n")
+        applied = f": {database['rows_applied']:,} changes applied" if data["incremental"] else ""
+        out.write(f"  {database['source']} → {database['target']}{applied}\n")
         for old, new in database["schemas"].items():
             out.write(f"    schema {old} → {new}\n")
     _print_snapshot(data["snapshot"], out)

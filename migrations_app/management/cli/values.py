@@ -15,7 +15,8 @@ _LONGEST_NAME = 120
 
 
 def task_name(text: str) -> str:
-    """Return the name of a task. Raises CommandError when it is longer than the console takes."""
+    """Return the name of a task, "" for blanks alone. Raises CommandError when it is longer than the console takes."""
+    text = text.strip()
     if len(text) > _LONGEST_NAME:
         raise CommandError(f"--name takes at most {_LONGEST_NAME} characters; this name has {len(text)}.")
     return text

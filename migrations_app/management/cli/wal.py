@@ -66,7 +66,9 @@ def give_budget(task: MigrationTask, wanted: WalOptions | None) -> None:
 
 
 def change_budget(task: MigrationTask, options: dict[str, Any]) -> MigrationTask:
-    """Do what `task wal` was asked for: what is not named stays as it is. Raises Refused."""
+    """Do what `task wal` was asked for: what is not named stays as it is. Raises Refused, CommandError for nothing."""
+    if all(options[name] is None for name in ("budget", "policy", "disk")):
+        raise CommandError("Give --budget, --policy, --disk, or several of them.")
     return services.set_wal_budget(
         task_id=task.pk,
         actor=None,

@@ -308,7 +308,12 @@ class Command(BaseCommand):
 
             foreground.clean_up(task)
         code = self._said_or_json(task, options)
-        if not options["json"]:
+        if options["json"]:
+            return code
+        task.refresh_from_db()
+        if task.status == "cancelling":  # what is there now is about to go
+            self.stdout.write("  It is removed from both servers now; task show lists what is left then.")
+        else:
             print_left(task, self.stdout)
         return code
 
