@@ -236,6 +236,19 @@ def test_words_that_make_no_sense_end_with_1_for_2_means_that_a_check_failed(
     assert not MigrationTask.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--role-passwords"], "needs --roles needed"),
+        (["--mode", "full", "--follow-additions"], "needs --mode full.sync"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        task("create", *ENDS, *words)
+    assert not MigrationTask.objects.exists()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"]], ids=" ".join)
 def test_help_tells_the_exit_codes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -352,6 +352,12 @@ def test_a_command_that_sets_nothing_is_refused_and_notes_nothing() -> None:
     assert not task.events.filter(code="WAL-BUDGET").exists()
 
 
+def test_a_policy_for_a_budget_that_is_not_there_is_refused_on_the_command_line() -> None:
+    task = factories.running_task("sync", incremental=True)
+    with pytest.raises(CommandError, match="--policy drop needs --budget"):
+        call_command("task", "wal", str(task.pk), "--policy", "drop")
+
+
 def test_a_full_only_task_has_no_budget() -> None:
     task = factories.running_task("copy", incremental=False)
     with pytest.raises(services.Refused, match="no WAL"):

@@ -34,7 +34,8 @@ def run(run: Run) -> Outcome:
     """
     missing = [one for one in run.databases() if not run.ports.store.database(one.source_name).schema_done]
     if missing:
-        run.ports.store.step_progress(0, 1, say("making roles"))
+        if run.plan.selection.roles != "none":
+            run.ports.store.step_progress(0, 1, say("making roles"))
         restore_roles(run)
     if run.plan.incremental and len(missing) > 1 and exports_hold_transactions(run.sessions.version(Side.SOURCE)):
         for database in missing:  # a slot waits for the end of every snapshot that is lent, so all slots come first

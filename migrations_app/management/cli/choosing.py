@@ -16,10 +16,12 @@ from .address import new_name, object_path
 
 def selection_of(options: dict[str, Any], names: list[str], targets: dict[str, str]) -> Selection:
     """Return the selection that the options describe for the databases `names`. Raises CommandError."""
+    if options["role_passwords"] and options["roles"] == "none":
+        raise CommandError("--role-passwords needs --roles needed or --roles all: without, no roles are made.")
     selection = Selection(
         foreign_keys="without" if options["without_foreign_keys"] else "require",
         roles=options["roles"],
-        role_passwords=options["role_passwords"] and options["roles"] != "none",
+        role_passwords=options["role_passwords"],
         follow="additions" if options["follow_additions"] else "ask",
     )
     for name in names:

@@ -69,6 +69,12 @@ def change_budget(task: MigrationTask, options: dict[str, Any]) -> MigrationTask
     """Do what `task wal` was asked for: what is not named stays as it is. Raises Refused, CommandError for nothing."""
     if all(options[name] is None for name in ("budget", "policy", "disk")):
         raise CommandError("Give --budget, --policy, --disk, or several of them.")
+    if (
+        options["policy"] not in (None, services.POLICIES[0])
+        and options["budget"] is None
+        and not task.wal_budget_bytes
+    ):
+        raise CommandError(f"--policy {options['policy']} needs --budget: it says what is done when that is reached.")
     return services.set_wal_budget(
         task_id=task.pk,
         actor=None,

@@ -225,6 +225,8 @@ class Command(BaseCommand):
         mode = options["mode"] or ("full+sync" if complete else "full")
         if options["no_compare"] and mode != "full":
             raise CommandError("--no-compare needs --mode full: what Complete closes is always compared.")
+        if options["follow_additions"] and mode != "full+sync":
+            raise CommandError("--follow-additions needs --mode full+sync: without a sync nothing is followed.")
         return RunOptions(
             source=source,
             target=target,
