@@ -12,6 +12,7 @@ from ..ports import TableState
 from ..wording import Sentence, listing, say, together
 
 _MOST = 5
+_STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED, ChangeKind.REMADE})
 _DOUBTS = {
     Doubt.VALUES: say(
         "No statement is certain to give the rows of the target the values that those of the source got, so it cannot "
@@ -264,3 +265,48 @@ def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
     change = Change(kind=kind, name=names["part"], new=names["part"])
     error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
     return error
+
+
+def noticed(database: str, found: Drift) -> Sentence:
+    """Say what the look beside the stream has found of a changed table."""
+    where = {"schema": found.schema, "name": found.name, "database": database}
+    (first, *_) = found.changes
+    if found.exchanges:
+        return say(
+            "Tables of {database} exchanged their names on the source: {names}. The sync will stop just before the "
+            "first change of one of them, or when Complete is pressed, and ask what to do. Leave them as they are on "
+            "the target.",
+            database=database,
+            names=listing([f"{change.old} → {change.new}" for change in found.changes], _MOST),
+        )
+    if first.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} of {database} is now called {new} on the source. The sync will stop just before the first "
+            "change of a table in it, or when Complete is pressed, and ask what to do.",
+            schema=first.old,
+            database=database,
+            new=first.new,
+        ) + _what_to_run(found)
+    if first.kind is ChangeKind.TABLE_GONE:
+        return gone(database, (found.schema, found.name), again=bool(first.new))
+    if first.kind is ChangeKind.TABLE_RENAMED:
+        return say(
+            "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "
+            "first change under the new name, or when Complete is pressed, and ask what to do.",
+            new=first.new,
+            **where,
+        ) + _what_to_run(found)
+    head = say("Table {schema}.{name} of {database} changed on the source: {names}.", names=differences(found), **where)
+    return head + _stops(found) + _what_to_run(found)
+
+
+def _stops(found: Drift) -> Sentence:
+    if not any(change.kind in _STOPS for change in found.changes):
+        return say(" The sync goes on.")
+    return say(" The sync will stop just before the first row of the new shape and ask what to do.")
+
+
+def _what_to_run(found: Drift) -> Sentence:
+    if not found.statements:
+        return say(" No statement is certain to make the target alike.")
+    return say(" To run on the target: {statements}.", statements=listing(found.statements, _MOST))

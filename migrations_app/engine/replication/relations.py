@@ -70,6 +70,9 @@ class Shapes(Protocol):
     def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
         """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
 
+    def of_types(self, types: list[tuple[str, str]]) -> Exception | None:
+        """Return what is raised when types (the target's, the source's) differ by another name of their schema."""
+
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
 
@@ -241,15 +244,17 @@ class Relations:
         if now not in (None, (table.schema, table.name)):
             raise self._shapes.renamed(table, now, lambda place: self._read_target(*place) is not None)
 
-    def _require_schemas(self, types: list[str]) -> None:
+    def _require_schemas(self, types: list[tuple[str, str]]) -> None:
         """Raise for a schema of types of the target that has another name on the source: they are the same types."""
         schemas = {self._renaming.schema(one.schema) for one in self._tables.values() if not one.set_aside}
-        meant = {schema for schema in schemas if any(is_in(schema, name) for name in types)}
+        meant = {schema for schema in schemas if any(is_in(schema, name) for name, _ in types)}
         for table in self._tables.values() if meant else ():
             schema = self._renaming.schema(table.schema)
             if schema in meant and not table.set_aside and self._source.place(table.oid) is not None:
                 self._require_name(table)
                 meant.remove(schema)  # one that is there is enough
+        if types and (found := self._shapes.of_types(types)):
+            raise found
 
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""
@@ -346,7 +351,7 @@ class Relations:
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
-        self._require_schemas([there[name] for name, kind in here.items() if there.get(name, kind) != kind])
+        self._require_schemas([(there[name], kind) for name, kind in here.items() if there.get(name, kind) != kind])
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)

@@ -70,6 +70,11 @@ class Reshaping:
         """Return what to raise for a table that is called `now` on the source; `there`: of names on the target."""
         return names_followed.verdict(self._run, self._database, table, now, there, self._place)
 
+    def of_types(self, types: Iterable[tuple[str, str]]) -> EngineError | None:
+        """Return what to raise when types of columns (the target's, the source's) are the same, in a schema that has
+        another name on the source; None when they are not."""
+        return names_followed.types_verdict(self._run, self._database, types)
+
     def state_of(self, drift: Drift, final: int) -> TableState:
         """Return the table that a new partition is to the task from the source's transaction at `final` on."""
         return TableState(
