@@ -87,10 +87,11 @@ def require_tables(tables: Iterable[TableState], known: Container[int], others: 
     `others`: the names of those that the task does not know."""
     for table in tables:
         if table.oid not in known:
-            raise _gone(table, again=(table.schema, table.name) in others())
+            raise dropped(table, again=(table.schema, table.name) in others())
 
 
-def _gone(table: TableState, *, again: bool) -> SchemaChanged:
+def dropped(table: TableState, *, again: bool) -> SchemaChanged:
+    """Return the error for a table that was dropped on the source; `again`: another one has its name there."""
     place = (table.schema, table.name)
     error = SchemaChanged(gone(table.database, place, again=again), hint=_MADE_AGAIN if again else _DOUBTS[Doubt.GONE])
     error.drift = replace(gone_table(place, again=again), database=table.database)
@@ -100,7 +101,7 @@ def _gone(table: TableState, *, again: bool) -> SchemaChanged:
 def not_copied(place: Place, former: TableState | None, *, part: bool) -> SchemaChanged:
     """Return the error for a change of a table that the task does not copy; `former`: the one whose name it took."""
     if former is not None:
-        return _gone(former, again=True)
+        return dropped(former, again=True)
     what = say("is a new partition of a selected table") if part else say("is new on the source and selected")
     return SchemaChanged(
         say(
