@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
+from ..computed import COMPUTED
 from ..drift import Change, ChangeKind, Doubt, Drift, Place
 from ..drifting import gone_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
@@ -330,7 +331,8 @@ def noticed(database: str, found: Drift) -> Sentence:
 
 
 def _stops(found: Drift) -> Sentence:
-    if not any(change.kind in _STOPS for change in found.changes):
+    stored = any(change.kind is ChangeKind.GENERATED and change.old == COMPUTED for change in found.changes)
+    if not stored and not any(change.kind in _STOPS for change in found.changes):
         return say(" The sync goes on.")
     return say(" The sync will stop just before the first row of the new shape and ask what to do.")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from .. import drifting
+from ..computed import computed_columns
 from ..drift import ChangeKind, Column, Drift, Partition, Place
 from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
@@ -313,9 +314,11 @@ class Relations:
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
         new = drifting.told_by_stream(here.items(), catalog)
-        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new)
+        all_there = [(column.name, column.type_name, column.generated) for column in target.columns]
+        computed = computed_columns(all_there, catalog)
+        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new, computed)
         if found is not None and not above and (top := self._heir_of(relation.oid, found)):
-            found = drifting.compare(place, top, old, new)
+            found = drifting.compare(place, top, old, new, computed)
         if found is not None:
             self._settle(table, left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
