@@ -18,7 +18,7 @@ import psycopg
 from .. import drifting, source_items
 from ..connect import translate
 from ..drift import Drift, Place
-from ..errors import ConnectionLost, EngineError, SchemaChanged
+from ..errors import ConnectionLost, EngineError, Interrupted, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
@@ -268,7 +268,7 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     run.ports.ledger.intend(*begun)
     try:
         withheld = _change_target(run, database, found, new[0])
-    except EngineError:
+    except (EngineError, Interrupted):
         run.ports.ledger.removed(*begun)
         raise
     run.ports.ledger.removed(*(before for before, item in items if before != item))

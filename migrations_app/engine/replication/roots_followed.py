@@ -16,6 +16,7 @@ from ..drift import Change, ChangeKind, Doubt, Drift, Place
 from ..errors import SchemaChanged
 from ..exchanging import renaming_statements
 from ..mapping import renaming_of
+from ..occupied import adopted
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, TableState
@@ -44,12 +45,13 @@ def renamed_roots(run: Run, database: DatabasePlan, tables: Iterable[TableState]
     if not here:
         return []
     there = {place: above for (_, place), above in _chains(run, Side.TARGET, database.target_name).items()}
-    place = renaming_of(run, database).place
+    place, kept = renaming_of(run, database).place, adopted(run, database)
+    known = [(here.get(one.oid, []), place((one.schema, one.name))) for one in tables if not one.set_aside]
     pairs = {
         (ours[1], theirs[1], ours[0])
-        for table in tables
-        if not table.set_aside
-        for ours, theirs in _levels(here.get(table.oid, []), there.get(place((table.schema, table.name)), []))
+        for above, on_target in known
+        if on_target not in kept  # what was there before may stand below another table
+        for ours, theirs in _levels(above, there.get(on_target, []))
     }
     schemas = {new: old for old, new in renaming_of(run, database).schemas.items()}
     names = {now for above in here.values() for _, now in above}
