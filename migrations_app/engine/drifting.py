@@ -11,21 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from .computed import COMPUTED, NOTHING, computed_columns
 from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
 from .exchanging import renaming_statements
 from .names import literal, qualified, quote
 from .widening import widens
 
 
-def compare(source: Place, target: Place, old: Sequence[Column], new: Sequence[Column]) -> Drift | None:
+def compare(
+    source: Place,
+    target: Place,
+    old: Sequence[Column],
+    new: Sequence[Column],
+    computed: Mapping[str, bool] = NOTHING,
+) -> Drift | None:
     """Compare the columns that travel by name and type, as the stream tells them; None when they are alike.
 
     `source`: the table's name there. `target`: the table that the statements are for, which for a partition is the
     topmost partitioned table. `old` are the target's columns, `new` the source's with types as the target calls them;
     both in the order of the table. `new` has the rest of the catalog's knowledge where the catalog still has a column
-    of this name and type, and a default of '?' where it has not.
+    of this name and type, and a default of '?' where it has not. `computed`: names of columns that the target computes,
+    and whether the one of that name is `still_stored` on the source.
     """
-    renamed, clear = _renamed(old, new)
+    renamed, clear = _renamed(old, [column for column in new if column.name not in computed])
     there = {renamed.get(column.name, column.name): column for column in old}
     here = {column.name: column for column in new}
     changes: list[Change] = [
@@ -42,7 +50,11 @@ def compare(source: Place, target: Place, old: Sequence[Column], new: Sequence[C
             statements.append(f"ALTER TABLE {table} DROP COLUMN {quote(name)}")
     for column in new:
         before = there.get(column.name)
-        if before is None:
+        if before is None and column.name in computed:
+            changes.append(Change(kind=ChangeKind.GENERATED, name=column.name, old=COMPUTED, new=_shown(column)))
+            statements.append(f"ALTER TABLE {table} ALTER COLUMN {quote(column.name)} DROP EXPRESSION")
+            doubt = doubt or (Doubt.NONE if computed[column.name] else Doubt.VALUES)
+        elif before is None:
             changes.append(Change(kind=ChangeKind.ADDED, name=column.name, new=_shown(column)))
             statements += added(table, column)
             doubt = doubt or (Doubt.NONE if certain(column) else Doubt.VALUES)
@@ -61,7 +73,8 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
     Texts of defaults are not compared: servers of different versions write the same one differently.
     """
     stored = [column for column in old if not column.generated], [column for column in new if not column.generated]
-    first = compare(source, target, *stored)
+    computed = computed_columns([(column.name, column.type_name, bool(column.generated)) for column in old], new)
+    first = compare(source, target, *stored, computed)
     known = {change.name for change in first.changes} if first else set()
     known |= {change.new for change in first.changes if change.kind is ChangeKind.RENAMED} if first else set()
     there = {column.name: column for column in old}
@@ -71,9 +84,9 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
         before = there.get(column.name)
         if column.name in known:
             continue
-        if before is None or bool(before.generated) != bool(column.generated):
-            was = before.definition if before else ""
-            changes.append(Change(kind=ChangeKind.GENERATED, name=column.name, old=was, new=column.definition))
+        if before is None:  # computed: what is stored is known by now
+            changes.append(Change(kind=ChangeKind.GENERATED, name=column.name, new=column.definition))
+            statements.append(_computed(table, column))
             continue
         more = _further(table, before, column)
         changes += [change for change, _ in more]
@@ -85,8 +98,6 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
     if not changes:
         return None
     doubt = first.doubt if first else Doubt.NONE
-    if any(change.kind is ChangeKind.GENERATED for change in changes):
-        doubt = doubt or Doubt.UNCLEAR
     return _drift(source, changes, statements, doubt, old=there, new=new)
 
 
@@ -331,14 +342,17 @@ def _between(columns: Sequence[Column], stayed: Container[str]) -> dict[str, lis
 def aligning(target: Place, old: Sequence[Column], new: Sequence[Column]) -> tuple[list[str], list[str]]:
     """Return the statements that give an empty table of the target the columns of the source: values do not matter.
 
-    Generated columns that hang on one that goes or changes go before it, and come as the source has them. The second
-    statements set defaults, which may need what the target does not have, such as a new sequence.
+    Generated columns that hang on one that goes or changes, or that the source stores now, go before it, and come as
+    the source has them. The second statements set defaults, which may need what the target does not have, such as a
+    new sequence.
     """
     table = qualified(*target)
     here = {column.name: column for column in new if not column.generated}
     there = {column.name: column for column in old if not column.generated}
     other = [name for name in there if name not in here or there[name].type_name != here[name].type_name]
-    computed = [one.name for one in old if one.generated and any(name in one.default for name in other)]
+    computed = [
+        one.name for one in old if one.generated and (one.name in here or any(name in one.default for name in other))
+    ]
     statements = [f"ALTER TABLE {table} DROP COLUMN {quote(name)}" for name in computed]
     statements += [f"ALTER TABLE {table} DROP COLUMN {quote(name)}" for name in there if name not in here]
     defaults = []

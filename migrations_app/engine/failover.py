@@ -74,11 +74,28 @@ def require_promoted(ordinary: Connection) -> None:
         )
 
 
-def took_over(ordinary: Connection, now: Identity, state: DatabaseState) -> bool:
-    """Say whether this is a standby of the task's system that was promoted, and could have kept the slot in step."""
-    if not has_failover_slots(ordinary.info.server_version):
-        return False
-    return bool(state.timeline) and now.system_id == state.system_id and now.timeline > state.timeline
+def took_over(ordinary: Connection, now: Identity, state: DatabaseState, position: int) -> bool:
+    """Say whether this is a standby of the task's system that was promoted, and could have kept the slot in step.
+
+    Raises SlotLost for one that was promoted and could not, since no slot is handed over before 17. `position`:
+    everything before it is on the target.
+    """
+    later = bool(state.timeline) and now.system_id == state.system_id and now.timeline > state.timeline
+    if later and not has_failover_slots(ordinary.info.server_version):
+        raise SlotLost(
+            say(
+                "A standby of the source took over (timeline {timeline}), and before 17 none keeps the slot of its "
+                "former server: changes after {position} may be missing.",
+                timeline=now.timeline,
+                position=format_lsn(position),
+            ),
+            hint=say(
+                "If this is the server that the application uses now, press Restart with new copy. Else correct the "
+                "address of the source and press Retry; or cancel the task."
+            ),
+            code="SRC-FAILOVER",
+        )
+    return later
 
 
 def require_continuation(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from .names import quote
+
 _Role = TypeVar("_Role", str, str | None)
 
 
@@ -24,3 +26,20 @@ def in_order(grants: Iterable[tuple[_Role, str, bool, str]]) -> list[tuple[_Role
         placed += ready
         left = [one for one in left if one not in ready]
     return placed
+
+
+def granting(what: str, grants: Iterable[tuple[str | None, str, bool, str]]) -> list[tuple[str, str]]:
+    """Return the statements of grants on an object such as 'SCHEMA "s"', each with what is to be done where our account
+    may not act for the grantor ('': it is the owner). Grantee None: everybody."""
+    found = []
+    for role, right, passed_on, grantor in in_order(grants):
+        option = " WITH GRANT OPTION" if passed_on else ""
+        grant = f"GRANT {right} ON {what} TO {role_name(role)}{option}"
+        passed = f"SET ROLE {quote(grantor)};\n{grant};\nRESET ROLE"
+        found.append((passed, grant) if grantor else (grant, ""))
+    return found
+
+
+def role_name(role: str | None) -> str:
+    """Return a grantee as SQL names it."""
+    return "PUBLIC" if role is None else quote(role)

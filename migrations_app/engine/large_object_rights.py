@@ -15,7 +15,7 @@ from psycopg import errors
 
 from .connect import Connection
 from .failpoints import durable
-from .grants import in_order
+from .grants import granting, role_name
 from .names import literal, quote
 
 _AT_ONCE = 1000
@@ -125,12 +125,8 @@ def _statements(oid: int, wanted: _Rights, present: _Rights, roles: dict[str, tu
     }
     if grants != present.grants:
         names = _grantees(present.grants)  # what they have passed on goes with what they had
-        statements += [_Statement(f"REVOKE ALL ON LARGE OBJECT {oid} FROM {_role(role)} CASCADE") for role in names]
-        for role, right, passed_on, grantor in in_order(grants):
-            option = " WITH GRANT OPTION" if passed_on else ""
-            grant = f"GRANT {right} ON LARGE OBJECT {oid} TO {_role(role)}{option}"
-            passed = _Statement(f"SET ROLE {quote(grantor)};\n{grant};\nRESET ROLE", grant)
-            statements.append(passed if grantor else _Statement(grant))
+        statements += [_Statement(f"REVOKE ALL ON LARGE OBJECT {oid} FROM {role_name(role)} CASCADE") for role in names]
+        statements += [_Statement(text, instead or None) for text, instead in granting(f"LARGE OBJECT {oid}", grants)]
     if wanted.comment != present.comment:
         text = "NULL" if wanted.comment is None else literal(wanted.comment)
         statements.append(_Statement(f"COMMENT ON LARGE OBJECT {oid} IS {text}"))
@@ -159,10 +155,6 @@ def _taken(connection: Connection) -> dict[int, set[str]]:
 
 def _grantees(grants: Collection[_Grant]) -> list[str | None]:
     return sorted({grant[0] for grant in grants}, key=str)
-
-
-def _role(name: str | None) -> str:
-    return "PUBLIC" if name is None else quote(name)
 
 
 @durable("target.grants")

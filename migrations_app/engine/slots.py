@@ -218,7 +218,7 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
     require_promoted(connection)
     with run.sessions.session(Side.SOURCE, database.source_name, replication=True) as replicating:
         identity = identity_of(replicating)
-        if took_over(connection, identity, state):
+        if took_over(connection, identity, state, state.bookmark or state.consistent_point or 0):
             _go_on_at(run, database, replicating, connection, state, identity)
             return
     if (identity.system_id, identity.timeline) != (state.system_id, state.timeline):

@@ -21,7 +21,7 @@ ROWS = {
     "A16": ("the worker out of memory", "goes on"),
     "B1": ("source restarted or crashed", "by itself; in the copy unfinished tables under a new snapshot"),
     "B2": ("the slot falls back", "what is sent again is skipped"),
-    "B3": ("source failed over", "SRC-CHANGED, never a silent gap"),
+    "B3": ("source failed over", "SRC-FAILOVER, never a silent gap"),
     "B4": ("slot dropped or invalidated", "SRC-SLOTGONE or SRC-SLOTLOST: a new copy is needed"),
     "B5": ("slot busy", "own reader is ended; a foreign one is named"),
     "B6": ("old or prepared transaction at the start", "told with PID; Cancel works"),

@@ -186,5 +186,5 @@ def test_a_source_with_another_history_is_refused(breakable: Scene, record_prope
             assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
         failure = driver.until_failure()
     record_property("seen", f"{failure.code}: {failure.message}")
-    assert failure.code == "SRC-CHANGED"
-    assert failure.hint
+    assert failure.code == "SRC-FAILOVER"
+    assert "Restart with new copy" in failure.hint

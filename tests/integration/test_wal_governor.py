@@ -367,11 +367,19 @@ def test_a_full_only_task_has_no_budget() -> None:
 def test_a_failed_task_that_cannot_continue_offers_a_new_copy_and_others_do_not(client: Client) -> None:
     client.force_login(factories.user())
     offered = {}
-    for code in ("SRC-SLOTLOST", "SRC-SETBACK", "DST-BOOKMARK", "DST-BOOKMARKSET", "DST-ERROR"):
+    for code in (
+        "SRC-SLOTLOST",
+        "SRC-FAILOVER",
+        "SRC-SETBACK",
+        "SRC-CHANGED",
+        "DST-BOOKMARK",
+        "DST-BOOKMARKSET",
+        "DST-ERROR",
+    ):
         task = holding(status="failed", error_code=code, error_message="x")
         page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
         offered[code] = reverse("tasks:confirm", args=[task.pk, "new_copy"]) in page
-    assert [code for code, found in offered.items() if not found] == ["DST-ERROR"]
+    assert [code for code, found in offered.items() if not found] == ["SRC-CHANGED", "DST-ERROR"]
 
 
 def test_no_new_copy_is_offered_or_begun_once_complete_has_begun_to_open_the_target(client: Client) -> None:

@@ -280,3 +280,30 @@ def test_a_default_with_a_name_that_is_a_word_of_the_target_is_applied(pair: Pai
     allow(pair, drift)
     pair.catch_up()
     pair.assert_equal()
+
+
+COMPUTED = (
+    "CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED, v text);"
+    " CREATE TABLE other (id int PRIMARY KEY)"
+)
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_a_column_whose_expression_was_dropped_keeps_its_values_on_the_target(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    force_path(monkeypatch, path)
+    pair.build(COMPUTED, "INSERT INTO t (id) VALUES (1), (2)")
+    pair.at_source("ALTER TABLE t ALTER g DROP EXPRESSION", "INSERT INTO t VALUES (3, 7, 'x')", "UPDATE t SET g = id")
+    drift = stopped(pair)
+    assert drift.statements == (START + 'ALTER COLUMN "g" DROP EXPRESSION',)
+    allow(pair, drift)
+    pair.catch_up()
+    pair.assert_equal()
+
+
+def test_a_computed_column_that_was_made_anew_as_a_stored_one_leaves_only_a_new_copy(pair: Pair) -> None:
+    pair.build(COMPUTED, "INSERT INTO t (id) VALUES (1), (2)")
+    pair.at_source("ALTER TABLE t DROP g, ADD g int", "INSERT INTO t (id, g) VALUES (3, 7)")
+    drift = stopped(pair)
+    assert (drift.doubt, drift.statements) == (Doubt.VALUES, ())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.cleaning.side import by_hand
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.drift import ChangeKind, Doubt, Drift
@@ -166,6 +169,53 @@ def test_a_schema_that_the_target_lacks_is_made_with_the_table_that_goes_there(p
     followed(pair)
     (made,) = pair.ledger.items(kinds={Kind.SCHEMA})
     assert by_hand(made) == 'DROP SCHEMA "s"'
+
+
+RIGHTS = (
+    "SELECT concat_ws('; ', nspowner::regrole, obj_description(oid, 'pg_namespace'), (SELECT string_agg(line, '; '"
+    " ORDER BY line) FROM aclexplode(nspacl), concat_ws(' ', grantee::regrole, is_grantable, grantor::regrole) line"
+    " WHERE privilege_type = 'USAGE')) FROM pg_namespace WHERE nspname = 's'"
+)
+OWNER, READER, OTHER = "drift_owner", "drift_reader", "drift_other"
+MOVED_TO_OWNED = (
+    f"CREATE SCHEMA s AUTHORIZATION {OWNER}; COMMENT ON SCHEMA s IS 'theirs'; GRANT USAGE ON SCHEMA s TO PUBLIC;"
+    f" GRANT USAGE ON SCHEMA s TO {READER} WITH GRANT OPTION;"
+    f" SET ROLE {READER}; GRANT USAGE ON SCHEMA s TO {OTHER}; RESET ROLE; ALTER TABLE t SET SCHEMA s"
+)
+
+
+@contextlib.contextmanager
+def roles(cluster: Cluster, database: str, *names: str) -> Iterator[None]:
+    with cluster.connect(database) as connection:
+        connection.execute("; ".join(f"CREATE ROLE {name}" for name in names).encode())
+        try:
+            yield
+        finally:
+            connection.execute(f"DROP OWNED BY {', '.join(names)} CASCADE".encode())
+            connection.execute(f"DROP ROLE {', '.join(names)}".encode())
+
+
+@pytest.mark.parametrize("there", [(OWNER, READER, OTHER), (READER,)], ids=["all roles", "one role"])
+def test_a_schema_that_is_made_gets_owner_comment_and_grants_of_the_source(pair: Pair, there: tuple[str, ...]) -> None:
+    pair.build(TABLE, ROWS)
+    with roles(pair.source, pair.source_db, OWNER, READER, OTHER), roles(pair.target, pair.target_db, *there):
+        pair.at_source(MOVED_TO_OWNED, "INSERT INTO s.t VALUES (101)")
+        allow(pair, stopped(pair))
+        followed(pair)
+        told = [message for _, code, message in pair.store.events if code == "SCHEMA-RIGHTS"]
+        if len(there) == 3:
+            assert pair.value(RIGHTS, "target") == pair.value(RIGHTS)
+            assert told == []
+        else:
+            assert (
+                pair.value(RIGHTS, "target")
+                == f"postgres; theirs; - f postgres; {READER} t postgres; postgres f postgres"
+            )
+            assert [name in told[0] for name in (f'role "{OWNER}" does not exist', OTHER, READER)] == [
+                True,
+                True,
+                False,
+            ]
 
 
 def test_who_made_the_schema_on_the_target_himself_need_not_be_asked_again(pair: Pair) -> None:

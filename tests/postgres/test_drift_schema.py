@@ -171,3 +171,45 @@ def test_the_look_beside_the_stream_tells_no_change_of_columns_whose_types_schem
     pair.build(OTHER_FIRST, TABLES.replace("CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'ok');", ""))
     pair.at_source("ALTER SCHEMA s RENAME TO z")
     assert [message for _, code, message in pair.look() if code == "SRC-DDL" and "Schema s of" not in message] == []
+
+
+ONLY_TYPES = (
+    "CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'ok'); CREATE TABLE a (id int PRIMARY KEY, m s.mood);"
+    " CREATE TABLE b (id int PRIMARY KEY, n s.mood[])"
+)
+
+
+@pytest.mark.parametrize("first", ["INSERT INTO a VALUES (2, 'sad')", "INSERT INTO b VALUES (2, '{ok}')"])
+def test_a_renamed_schema_that_holds_only_types_is_told_and_followed_as_that(pair: Pair, first: str) -> None:
+    pair.build(ONLY_TYPES)
+    pair.ports.ledger.intend(LedgerItem(side=Side.TARGET, database=pair.target_db, kind=Kind.SCHEMA, name="s"))
+    pair.at_source("INSERT INTO a VALUES (1, 'ok')", "ALTER SCHEMA s RENAME TO z", first)
+    drift = stopped(pair)
+    assert (drift.changes[0].kind, drift.statements, drift.lsn) == (ChangeKind.SCHEMA_RENAMED, (STATEMENT,), NEVER)
+    allow(pair, drift)
+    followed(pair)
+    assert [item.name for item in pair.ports.ledger.items(kinds={Kind.SCHEMA})] == ["z"]
+    assert [message.split(" of ")[0] for _, code, message in pair.store.events if code == "DDL-APPLIED"] == ["Schema s"]
+
+
+def test_the_look_beside_the_stream_tells_once_that_a_schema_of_types_has_another_name(pair: Pair) -> None:
+    pair.build(ONLY_TYPES)
+    pair.at_source("ALTER SCHEMA s RENAME TO z")
+    (said,) = [message for _, code, message in pair.look() if code == "SRC-DDL"]
+    assert STATEMENT in said
+    assert not [message for _, code, message in pair.look() if code == "SRC-DDL"]
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        "CREATE SCHEMA z; ALTER TYPE s.mood SET SCHEMA z",
+        "ALTER SCHEMA s RENAME TO z; CREATE SCHEMA s",
+        "ALTER SCHEMA s RENAME TO z; DROP TYPE z.further",
+    ],
+    ids=["the type moved", "a schema of the old name", "a type is gone"],
+)
+def test_types_of_a_schema_that_was_not_renamed_as_a_whole_are_told_as_other_types(pair: Pair, ddl: str) -> None:
+    pair.build(ONLY_TYPES, "CREATE TYPE s.further AS (x int)")
+    pair.at_source(ddl, "INSERT INTO a VALUES (2, 'sad')")
+    assert [change.kind for change in stopped(pair).changes] == [ChangeKind.RETYPED]

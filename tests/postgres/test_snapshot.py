@@ -14,6 +14,7 @@ from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import slots, snapshot
 from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import CancelRequested, ConnectionLost, SlotLost, SourceError
+from migrations_app.engine.failover import Identity
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Side
@@ -244,6 +245,18 @@ def test_another_server_is_recognised(run: Run, source_db: str) -> None:
     with pytest.raises(SlotLost) as caught:
         snapshot.open_again(run, database)
     assert caught.value.code == "SRC-CHANGED"
+
+
+def test_a_standby_that_took_over_before_17_is_recognised(
+    run: Run, source_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = run.plan.databases[0]
+    snapshot.open_first(run, database)
+    known = run.ports.store.database(source_db)
+    monkeypatch.setattr(slots, "identity_of", lambda _: Identity(known.system_id, known.timeline + 1))
+    with pytest.raises(SlotLost, match="before 17 none keeps the slot") as caught:
+        snapshot.open_again(run, database)
+    assert caught.value.code == "SRC-FAILOVER"
 
 
 def test_an_open_snapshot_keeps_nobody_from_emptying_a_table(run: Run, source_cluster: Cluster, source_db: str) -> None:

@@ -14,6 +14,7 @@ ID, NAME, NOTE = (
     Column(name=name, type_name=kind) for name, kind in (("id", "integer"), ("name", "text"), ("n", "text"))
 )
 OLD = [ID, NAME]
+TWICE = Column(name="twice", type_name="integer")
 START = 'ALTER TABLE "shop"."orders" '
 
 
@@ -227,9 +228,10 @@ def test_a_full_look_does_not_compare_the_texts_of_defaults_nor_the_kinds_of_ide
     assert compare_fully(PLACE, PLACE, old, new) is None
 
 
-def test_a_generated_column_is_told_and_left_to_the_operator() -> None:
-    drift = found([*OLD, replace(NOTE, generated="s")], fully=True)
-    assert (drift.changes[0].kind, drift.doubt, drift.statements) == (ChangeKind.GENERATED, Doubt.UNCLEAR, ())
+def test_a_generated_column_is_told_with_the_statement_that_computes_the_same_values() -> None:
+    drift = found([*OLD, replace(NOTE, generated="s", default="upper(name)")], fully=True)
+    statement = START + 'ADD COLUMN "n" text GENERATED ALWAYS AS (upper(name)) STORED'
+    assert (drift.changes[0].kind, drift.doubt, drift.statements) == (ChangeKind.GENERATED, Doubt.NONE, (statement,))
 
 
 def test_an_empty_table_is_given_any_shape() -> None:
@@ -258,3 +260,26 @@ def test_what_is_computed_from_a_column_that_goes_goes_first_and_comes_as_the_so
         START + 'ADD COLUMN "m" integer',
         START + 'ADD COLUMN "twice" integer GENERATED ALWAYS AS ((m * 2)) STORED',
     ]
+
+
+def test_what_the_target_computes_and_the_source_stores_now_is_dropped_before_it_is_copied_again() -> None:
+    twice = Column(name="twice", type_name="integer", generated="s", default="(id * 2)")
+    statements, _ = aligning(PLACE, [ID, twice, NAME], [ID, replace(twice, generated="", default=""), NAME])
+    assert statements == [START + 'DROP COLUMN "twice"', START + 'ADD COLUMN "twice" integer']
+
+
+@pytest.mark.parametrize(
+    ("new", "statements"),
+    [
+        ([ID, TWICE, NAME], [START + 'ALTER COLUMN "twice" DROP EXPRESSION']),
+        ([ID, replace(TWICE, after_dropped=True), NAME], []),
+        ([ID, NAME, TWICE], []),
+        ([ID, replace(TWICE, type_name="text"), NAME], []),
+    ],
+)
+def test_an_expression_is_dropped_only_where_it_is_certain_to_be_the_same_column(
+    new: list[Column], statements: list[str]
+) -> None:
+    drift = found(new, [ID, replace(TWICE, generated="s", default="(id * 2)"), NAME], fully=True)
+    assert [change.kind for change in drift.changes] == [ChangeKind.GENERATED]
+    assert list(drift.statements) == statements

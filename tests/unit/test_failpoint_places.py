@@ -75,6 +75,7 @@ HARMLESS_PLACES = {
     "engine/replication/spool.py:_sync_folder": "in `spool.file`",
     "engine/replication/transaction.py:begin": _IN_THE_APPLY,
     "engine/restore.py:restore_pre_data": _SETTINGS,
+    "engine/schema_rights.py:_refusal": "in `target.grants`",
     "engine/sequences.py:with_states": _READS,
     "engine/silencing.py:quiet_events": _SETTINGS,
     "engine/snapshot.py:_hold": _READS,

@@ -36,7 +36,7 @@ def require_same_server(
     A standby that took over is told, and its timeline stored.
     """
     now = identity_of(connection)
-    if took_over(ordinary, now, state):
+    if took_over(ordinary, now, state, position):
         told = say(
             "A standby of the source took over (timeline {timeline}) and has the slot {slot}: the sync goes on, "
             "and nothing is missing.",

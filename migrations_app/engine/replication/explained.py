@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
+from ..computed import COMPUTED
 from ..drift import Change, ChangeKind, Doubt, Drift, Place
 from ..drifting import gone_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..ports import TableState
-from ..wording import Sentence, listing, say, together
+from ..wording import NOTHING, Sentence, listing, say, together
 
 _MOST = 5
+_STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED, ChangeKind.REMADE})
 _DOUBTS = {
     Doubt.VALUES: say(
         "No statement is certain to give the rows of the target the values that those of the source got, so it cannot "
@@ -86,10 +88,11 @@ def require_tables(tables: Iterable[TableState], known: Container[int], others: 
     `others`: the names of those that the task does not know."""
     for table in tables:
         if table.oid not in known:
-            raise _gone(table, again=(table.schema, table.name) in others())
+            raise dropped(table, again=(table.schema, table.name) in others())
 
 
-def _gone(table: TableState, *, again: bool) -> SchemaChanged:
+def dropped(table: TableState, *, again: bool) -> SchemaChanged:
+    """Return the error for a table that was dropped on the source; `again`: another one has its name there."""
     place = (table.schema, table.name)
     error = SchemaChanged(gone(table.database, place, again=again), hint=_MADE_AGAIN if again else _DOUBTS[Doubt.GONE])
     error.drift = replace(gone_table(place, again=again), database=table.database)
@@ -99,7 +102,7 @@ def _gone(table: TableState, *, again: bool) -> SchemaChanged:
 def not_copied(place: Place, former: TableState | None, *, part: bool) -> SchemaChanged:
     """Return the error for a change of a table that the task does not copy; `former`: the one whose name it took."""
     if former is not None:
-        return _gone(former, again=True)
+        return dropped(former, again=True)
     what = say("is a new partition of a selected table") if part else say("is new on the source and selected")
     return SchemaChanged(
         say(
@@ -139,6 +142,12 @@ def advice(drift: Drift) -> Sentence:
         return say(
             "Press Apply and resume to run on the target: {statements}. Or rename the schema there yourself, or back "
             "on the source, and press Retry.",
+            statements=listing(drift.statements, _MOST),
+        )
+    if drift.renames and drift.changes[0].kind is ChangeKind.ROOT_RENAMED:
+        return say(
+            "Press Apply and resume to run on the target: {statements}. Or rename it back on the source and press "
+            "Retry.",
             statements=listing(drift.statements, _MOST),
         )
     if drift.renames:
@@ -234,10 +243,13 @@ def _other_name(drift: Drift) -> Sentence:
     )
 
 
-def under_other_name(part: Place, top: Place) -> SchemaChanged:
-    """Return the error for a new partition of a table of the task whose name, on the source now, the target lacks."""
+def under_other_name(part: Place, top: Place, drift: Drift | None = None) -> SchemaChanged:
+    """Return the error for a new partition of a table of the task whose name, on the source now, the target lacks.
+
+    `drift`: that of the table itself, where it can be followed.
+    """
     name = ".".join(top)
-    return SchemaChanged(
+    error = SchemaChanged(
         say(
             "Table {schema}.{name} is a new partition of a selected table that is called {top} on the source now, and "
             "otherwise on the target. The sync stopped just before its first change.",
@@ -245,8 +257,12 @@ def under_other_name(part: Place, top: Place) -> SchemaChanged:
             name=part[1],
             top=name,
         ),
-        hint=say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
+        hint=advice(drift)
+        if drift
+        else say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
     )
+    error.drift = drift
+    return error
 
 
 def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
@@ -264,3 +280,64 @@ def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
     change = Change(kind=kind, name=names["part"], new=names["part"])
     error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
     return error
+
+
+def noticed(database: str, found: Drift) -> Sentence:
+    """Say what the look beside the stream has found of a changed table."""
+    where = {"schema": found.schema, "name": found.name, "database": database}
+    (first, *_) = found.changes
+    if found.exchanges:
+        return say(
+            "Tables of {database} exchanged their names on the source: {names}. The sync will stop just before the "
+            "first change of one of them, or when Complete is pressed, and ask what to do. Leave them as they are on "
+            "the target.",
+            database=database,
+            names=listing([f"{change.old} → {change.new}" for change in found.changes], _MOST),
+        )
+    if first.kind is ChangeKind.SCHEMA_RENAMED:
+        return say(
+            "Schema {schema} of {database} is now called {new} on the source. The sync will stop just before the first "
+            "change of a table in it, or when Complete is pressed, and ask what to do.",
+            schema=first.old,
+            database=database,
+            new=first.new,
+        ) + _what_to_run(found)
+    if first.kind is ChangeKind.ROOT_RENAMED:
+        told = say(
+            "Partitioned table {schema}.{name} of {database} is now called {new} on the source. The sync of its "
+            "partitions goes on.",
+            new=first.new,
+            **where,
+        )
+        asks = (
+            say(" Complete will ask what to do.")
+            if found.statements
+            else say(
+                " The target has another table of that name, or none of the former one, so it cannot be followed there."
+            )
+        )
+        return told + asks + (_what_to_run(found) if found.statements else NOTHING)
+    if first.kind is ChangeKind.TABLE_GONE:
+        return gone(database, (found.schema, found.name), again=bool(first.new))
+    if first.kind is ChangeKind.TABLE_RENAMED:
+        return say(
+            "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "
+            "first change under the new name, or when Complete is pressed, and ask what to do.",
+            new=first.new,
+            **where,
+        ) + _what_to_run(found)
+    head = say("Table {schema}.{name} of {database} changed on the source: {names}.", names=differences(found), **where)
+    return head + _stops(found) + _what_to_run(found)
+
+
+def _stops(found: Drift) -> Sentence:
+    stored = any(change.kind is ChangeKind.GENERATED and change.old == COMPUTED for change in found.changes)
+    if not stored and not any(change.kind in _STOPS for change in found.changes):
+        return say(" The sync goes on.")
+    return say(" The sync will stop just before the first row of the new shape and ask what to do.")
+
+
+def _what_to_run(found: Drift) -> Sentence:
+    if not found.statements:
+        return say(" No statement is certain to make the target alike.")
+    return say(" To run on the target: {statements}.", statements=listing(found.statements, _MOST))

@@ -27,7 +27,8 @@ _ADVICE = say(
 _OBSTACLES = {
     Obstacle.OTHER_KEY: say(
         "A row with another key is in the way on the target, so the source's row cannot take its place. Copy the table "
-        "again, quarantine it or drop it from the task; or put the row right on the target, then retry."
+        "again, quarantine it or drop it from the task; or put the row right on the target, then retry. If the table "
+        "has got other keys or unique indexes on the source, make them so on the target first."
     ),
     Obstacle.NOT_WHOLE: say(
         "The change leaves out a large value that stays as it was, so the source's row cannot be made of it. Copy the "

@@ -8,7 +8,7 @@ a time, whose old and new name on the target say whether that is done. `moves` s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ import psycopg
 from .. import drifting, source_items
 from ..connect import translate
 from ..drift import Drift, Place
-from ..errors import ConnectionLost, SchemaChanged
+from ..errors import ConnectionLost, EngineError, Interrupted, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
@@ -27,12 +27,13 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, Kind, LedgerItem, TableState
 from ..renaming import Renaming
+from ..schema_rights import SchemaRights, give_rights, read_rights
 from ..shapes import read_shapes
 from ..target_changes import change_target, refused
-from ..wording import Sentence, say
+from ..wording import Sentence, listing, say
 from .explained import renamed
 from .moves import Move, PlaceOf, is_ring, line_of, stepped_aside, turned, under_way
-from .schema_followed import SchemaMove, item_in, schema_move
+from .schema_followed import SchemaMove, item_in, moved_types, schema_move, types_move
 
 _OF_TABLES = frozenset({Kind.TABLE, Kind.ADOPTED})
 _MAKE_SCHEMA = "CREATE SCHEMA "
@@ -43,13 +44,15 @@ _OF_PARTS = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
 class TableRenamed(ConnectionLost):
     """A table of the task has another name on the source and may get it on the target: the sync is opened anew."""
 
-    def __init__(self, table: TableState, now: Place, drift: Drift, whole: Sequence[Move] = ()) -> None:
+    def __init__(self, table: TableState, now: Place, drift: Drift, whole: Sequence[Move] | None = None) -> None:
         """`now`: what the task is to call it from now on, which is a name of ours for a table that steps aside.
 
-        `whole`: it and all others, when their schema has another name.
+        `whole`: it and all others, when their schema has another name; none of them where that holds but types.
         """
         self.table, self.now, self.drift = table, now, drift
-        self.moves, self.whole = whole or [Move(table, now)], bool(whole)
+        self.whole = whole is not None
+        self.moves = [Move(table, now)] if whole is None else whole
+        self.schema = drift.changes[0].old if self.whole else table.schema
         self.aside = now == Move(table, now).aside
         super().__init__(self._text(), hint=say("The sync goes on by itself."))
         self.followed = False
@@ -58,7 +61,7 @@ class TableRenamed(ConnectionLost):
         if self.whole:
             return say(
                 "Schema {schema} is called {new} on the source now, and on the target from here on.",
-                schema=self.table.schema,
+                schema=self.schema,
                 new=self.now[0],
             )
         names = {"schema": self.table.schema, "name": self.table.name, "new": ".".join(self.now)}
@@ -78,6 +81,7 @@ class Known:
         self.owners = {(one.schema, one.name): one for one in self.tables}
         self.aside = stepped_aside(self.tables)
         self._moves: dict[Place, SchemaMove | None] = {}
+        self._types: dict[Place, SchemaMove | None] = {}
 
     @cached_property
     def leaves(self) -> set[tuple[str, str, str]]:
@@ -95,6 +99,10 @@ class Known:
                 raise translate(error, Side.TARGET, say("reading columns")) from error
         return {str(row[0]) for row in rows}
 
+    def allows(self, drift: Drift) -> bool:
+        """Say whether somebody has allowed what its statements do."""
+        return (drift.schema, drift.name, drift.digest) in self.leaves
+
     def schema_move(self, old: str, new: str) -> SchemaMove | None:
         """Return what became of a schema of the source whose tables may have moved together; None when they did not."""
         if (old, new) not in self._moves:
@@ -105,9 +113,17 @@ class Known:
             )
         return self._moves[old, new]
 
+    def types_move(self, old: str, new: str) -> SchemaMove | None:
+        """Return what became of a schema of types, as the target calls it (`old`) and is to; None when that was no
+        renaming of it."""
+        if (old, new) not in self._types:
+            self._types[old, new] = types_move(self._run, self._database, (old, new), self.tables)
+        return self._types[old, new]
+
     def former(self) -> Renaming:
         """Return what schemas of the source that were looked at and moved as a whole were called before."""
-        return Renaming({new: old for (old, new), found in self._moves.items() if found is not None})
+        found = [one.drift.changes[0] for one in (*self._moves.values(), *self._types.values()) if one is not None]
+        return Renaming({change.new: change.old for change in found})
 
 
 def verdict(
@@ -133,15 +149,29 @@ def verdict(
     move = line[-1] if line else Move(table, now)
     renaming = renaming_of(run, database)
     old, new = renaming.place(move.known), renaming.place(move.now)
-    free = bool(line) and _is_known_by_name(run, database, move)
+    free = bool(line) and is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
     drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
-    if offered and new[0] not in known.schemas:  # the same leave is good for it when somebody makes the schema himself
-        drift = replace(drift, statements=(_MAKE_SCHEMA + quote(new[0]), *drift.statements), digest=drift.digest)
+    drift = making_schema(drift, new[0], known)
     done = free and there(new) and not there(old)
-    if done or (offered and (_allowed(known, drift) or under_way(move, known.aside, known.owners, place))):
+    if done or (offered and (known.allows(drift) or under_way(move, known.aside, known.owners, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
+
+
+def types_verdict(
+    run: Run, database: DatabasePlan, pairs: Iterable[tuple[str, str]], known: Known | None = None
+) -> TableRenamed | SchemaChanged | None:
+    """Return what to raise where types of columns stand in a schema that has another name on the source; else None.
+
+    `pairs`: what the target calls types, and would call those of the source. As `verdict` otherwise.
+    """
+    for old, new in sorted(moved_types(pairs)):
+        known = known or Known(run, database)
+        if found := known.types_move(old, new):
+            drift = _placed(found.drift, found.moves[0].table)
+            return TableRenamed(*found.moves[0], drift, []) if known.allows(drift) else renamed(drift)
+    return None
 
 
 def require_name(run: Run, database: DatabasePlan, table: TableState, place: PlaceOf) -> None:
@@ -179,7 +209,7 @@ def _with_schema(table: TableState, now: Place, known: Known) -> TableRenamed | 
     if found is None:
         return None
     drift = _placed(found.drift, table)
-    if found.done or _allowed(known, drift):
+    if found.done or known.allows(drift):
         return TableRenamed(*found.moves[0], drift, found.moves)
     return renamed(drift)
 
@@ -191,18 +221,18 @@ def _exchange(
     renaming, first = renaming_of(run, database), ring[0]
     aside = renaming.place(first.aside)
     here = [there(renaming.place(move.known)) for move in ring]
-    known = all(_is_known_by_name(run, database, move) for move in ring)
+    known = all(is_known_by_name(run, database, move) for move in ring)
     offered = known and all(here) and not there(aside)
     moves = [(move.known, move.now) for move in ring]
     drift = _placed(exchanged_tables(moves, renaming.place, aside if offered else None), first.table)
     done = known and all(here[1:]) and not here[0] and there(aside)
-    if done or (offered and _allowed(at_hand, drift)):
+    if done or (offered and at_hand.allows(drift)):
         step = drifting.renamed_table(first.known, first.aside, (renaming.place(first.known), aside))
         return TableRenamed(first.table, first.aside, replace(drift, statements=step.statements if offered else ()))
     return renamed(drift)
 
 
-def _is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
+def is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
     """Say whether the table may get another name: what is partitioned otherwise on the target is known by its name in
     more than one place."""
     return move.known not in layouts_of(run, database).kept.values()
@@ -212,8 +242,14 @@ def _placed(drift: Drift, table: TableState) -> Drift:
     return replace(drift, database=table.database, lsn=NEVER)
 
 
-def _allowed(known: Known, drift: Drift) -> bool:
-    return (drift.schema, drift.name, drift.digest) in known.leaves
+def making_schema(drift: Drift, schema: str, known: Known) -> Drift:
+    """Let the statements of a drift, if it has any, make the target's schema first where that is not there.
+
+    The same leave is good for it when somebody makes the schema himself.
+    """
+    if not drift.statements or schema in known.schemas:
+        return drift
+    return replace(drift, statements=(_MAKE_SCHEMA + quote(schema), *drift.statements), digest=drift.digest)
 
 
 def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
@@ -225,20 +261,16 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     if found.followed:
         return
     table, renaming = found.table, renaming_of(run, database)
-    old, new = renaming.place((table.schema, table.name)), renaming.place(found.now)
+    old, new = renaming.place((found.schema, table.name)), renaming.place(found.now)
     _follow_on_source(run, database)
     items = _renamed_items(run, database, old, new, found.whole)
     begun = [item for before, item in items if item != before] + _made_schema(database, found.drift, new[0])
     run.ports.ledger.intend(*begun)
-    if found.drift.statements:
-        with run.sessions.session(Side.TARGET, database.target_name) as connection:
-            try:
-                change_target(connection, found.drift.statements)
-            except psycopg.Error as error:
-                run.ports.ledger.removed(*begun)
-                run.ports.control.check()
-                doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
-                raise refused(error, doing, found.drift.statements, found.drift) from error
+    try:
+        withheld = _change_target(run, database, found, new[0])
+    except (EngineError, Interrupted):
+        run.ports.ledger.removed(*begun)
+        raise
     run.ports.ledger.removed(*(before for before, item in items if before != item))
     run.ports.ledger.amend(*(item for before, item in items if before == item))
     run.adopted.clear()
@@ -247,6 +279,46 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     found.followed = True
     if not found.aside:
         run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))
+    if withheld:
+        run.ports.store.event("warning", "SCHEMA-RIGHTS", _without(database, new[0], withheld))
+
+
+def _change_target(run: Run, database: DatabasePlan, found: TableRenamed, schema: str) -> list[tuple[str, str]]:
+    """Run the statements; a `schema` of the target that they make gets what the source's has.
+
+    Returns what the target refuses of that, and why. Raises as `follow`.
+    """
+    statements, table = found.drift.statements, found.table
+    if not statements:
+        return []
+    rights = _rights(run, database, found.now[0]) if _MAKE_SCHEMA + quote(schema) in statements else None
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            with connection.transaction():
+                change_target(connection, statements)
+                return give_rights(connection, schema, rights) if rights else []
+        except psycopg.Error as error:
+            run.ports.control.check()
+            doing = say("renaming {schema}.{name}", schema=table.schema, name=table.name)
+            raise refused(error, doing, statements, found.drift) from error
+
+
+def _rights(run: Run, database: DatabasePlan, schema: str) -> SchemaRights | None:
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            return read_rights(connection, schema)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading the rights of schema {schema}", schema=schema)) from error
+
+
+def _without(database: DatabasePlan, schema: str, withheld: Sequence[tuple[str, str]]) -> Sentence:
+    return say(
+        "Schema {schema} was made in {target_name} without what the target refused: {names}.",
+        schema=schema,
+        target_name=database.target_name,
+        names=listing([f"{statement} ({why})" for statement, why in withheld], 5),
+    )
 
 
 def _made_schema(database: DatabasePlan, drift: Drift, name: str) -> list[LedgerItem]:
@@ -272,7 +344,7 @@ def _told(database: DatabasePlan, found: TableRenamed) -> Sentence:
     if found.whole:
         return say(
             "Schema {schema} of {database} is called {new} from here on, as on the source. The sync goes on.",
-            schema=found.table.schema,
+            schema=found.schema,
             database=database.source_name,
             new=found.now[0],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -13,7 +13,7 @@ import psycopg
 from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
-from ..drift import ChangeKind, Doubt, Drift, NewTable, Place
+from ..drift import Doubt, Drift, NewTable, Place
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -22,18 +22,18 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
-from ..wording import Sentence, listing, say
+from ..wording import Sentence, say
 from . import names_followed
 from .continuing import streamed_tables
-from .explained import differences, gone
+from .explained import noticed
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
 from .listed import require_listed
+from .roots_followed import renamed_roots, root_verdict
 
 _SECONDS = 30.0
 _MOST = 50
 _STATEMENTS = 5
-_STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED, ChangeKind.REMADE})
 
 Numbers = tuple[tuple[str, int], ...]
 
@@ -134,8 +134,10 @@ class Poll:
         pairs = [(table, here[table.oid].place) for table in tables if table.oid in here]
         others = [(table, now) for table, now in pairs if now != (table.schema, table.name)]
         yield from (self._renamed(table, now, there, known) for table, now in others)
-        former = known.former()  # types of a schema with another name are the same types
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
+        yield from self._moved_types([(here[one.oid], there.get(renaming.place(now))) for one, now in pairs], known)
+        yield from self._moved_roots(known)
+        former = known.former()  # types of a schema with another name are the same types
         told: set[tuple[str, ...]] = set()
         for table in tables:
             place, shape = (table.schema, table.name), here.get(table.oid)
@@ -168,6 +170,37 @@ class Poll:
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
+
+    def _moved_types(self, pairs: Iterable[tuple[Shape, Shape | None]], known: names_followed.Known) -> Iterator[Drift]:
+        """Yield what became of schemas that hold but types which columns have. Raises as `_renamed`."""
+        as_shown, former = renaming_of(self._run, self._database).shown, known.former().shown
+        types = set[tuple[str, str]]()
+        for here, there in pairs:
+            old = {one.name: one.type_name for one in (there.columns if there else ()) if "." in one.type_name}
+            types |= {(old[one.name], as_shown(former(one.type_name))) for one in here.columns if one.name in old}
+        told = set[str]()
+        for pair in sorted(types):
+            found = names_followed.types_verdict(self._run, self._database, [pair], known)
+            drift = found.drift if found else None
+            if found and (
+                isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested()
+            ):
+                raise found
+            if drift and drift.digest not in told:
+                told.add(drift.digest)
+                yield drift
+
+    def _moved_roots(self, known: names_followed.Known) -> Iterator[Drift]:
+        """Yield what became of partitioned tables above those of the task. Raises as `_renamed`, but not for what
+        cannot be followed: their partitions are in sync all the same."""
+        for move in renamed_roots(self._run, self._database, self._tables):
+            found = root_verdict(self._run, self._database, move, known)
+            asks = self._run.ports.control.complete_requested()
+            if found is None or found.drift is None:
+                continue
+            if isinstance(found, names_followed.TableRenamed) or (asks and found.drift.statements):
+                raise found
+            yield found.drift
 
     def _remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
         """Return the drift of a table that has another column by some name. Take note of the numbers of one that is
@@ -266,9 +299,7 @@ class Poll:
         elif isinstance(one, NewTable):
             event("info" if one.wanted else "warning", "SRC-NEWTABLE", _new(database, one))
         else:
-            event(
-                "warning", "SRC-DDL", _changed(database, one) if isinstance(one, Drift) else _announced(database, one)
-            )
+            event("warning", "SRC-DDL", noticed(database, one) if isinstance(one, Drift) else _announced(database, one))
 
 
 def _is_only_noted(state: TableState) -> bool:
@@ -353,47 +384,3 @@ def _new(database: str, one: NewTable) -> Sentence:
         "rows do not arrive on the target. Add it to the task, or ignore it; Complete waits for that.",
         **where,
     )
-
-
-def _changed(database: str, found: Drift) -> Sentence:
-    where = {"schema": found.schema, "name": found.name, "database": database}
-    (first, *_) = found.changes
-    if found.exchanges:
-        return say(
-            "Tables of {database} exchanged their names on the source: {names}. The sync will stop just before the "
-            "first change of one of them, or when Complete is pressed, and ask what to do. Leave them as they are on "
-            "the target.",
-            database=database,
-            names=listing([f"{change.old} → {change.new}" for change in found.changes], _STATEMENTS),
-        )
-    if first.kind is ChangeKind.SCHEMA_RENAMED:
-        return say(
-            "Schema {schema} of {database} is now called {new} on the source. The sync will stop just before the first "
-            "change of a table in it, or when Complete is pressed, and ask what to do.",
-            schema=first.old,
-            database=database,
-            new=first.new,
-        ) + _what_to_run(found)
-    if first.kind is ChangeKind.TABLE_GONE:
-        return gone(database, (found.schema, found.name), again=bool(first.new))
-    if first.kind is ChangeKind.TABLE_RENAMED:
-        return say(
-            "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "
-            "first change under the new name, or when Complete is pressed, and ask what to do.",
-            new=first.new,
-            **where,
-        ) + _what_to_run(found)
-    head = say("Table {schema}.{name} of {database} changed on the source: {names}.", names=differences(found), **where)
-    return head + _stops(found) + _what_to_run(found)
-
-
-def _stops(found: Drift) -> Sentence:
-    if not any(change.kind in _STOPS for change in found.changes):
-        return say(" The sync goes on.")
-    return say(" The sync will stop just before the first row of the new shape and ask what to do.")
-
-
-def _what_to_run(found: Drift) -> Sentence:
-    if not found.statements:
-        return say(" No statement is certain to make the target alike.")
-    return say(" To run on the target: {statements}.", statements=listing(found.statements, _STATEMENTS))

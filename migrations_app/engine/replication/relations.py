@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from .. import drifting
+from ..computed import computed_columns
 from ..drift import ChangeKind, Column, Drift, Partition, Place
 from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
@@ -16,7 +17,8 @@ from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..wording import say
-from .explained import not_copied, parts_changed, under_other_name
+from .asking import Shapes, Source
+from .explained import not_copied, parts_changed
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 
@@ -34,47 +36,6 @@ class ShapeAllowed(Exception):  # not an error: what is to be done first
     def __init__(self, drift: Drift) -> None:
         super().__init__(f"{drift.schema}.{drift.name}")
         self.drift = drift
-
-
-class Source(Protocol):
-    """What must be asked of the source about a table."""
-
-    def described(self, oid: int, types: list[tuple[int, int]]) -> tuple[list[str], dict[str, int]]:
-        """Return names of (oid, typmod) types, and the numbers of a table's columns as its catalog has them now."""
-
-    def ancestors(self, oid: int, *, plain: bool = False) -> list[tuple[str, str]]:
-        """Return (schema, name) of the partitioned tables above a table, or of those that it inherits from."""
-
-    def columns(self, oid: int) -> tuple[Column, ...]:
-        """Return the columns of a table as its catalog has them now; none when it is gone."""
-
-    def place(self, oid: int) -> tuple[str, str] | None:
-        """Return (schema, name) that a table has now; None when it is gone."""
-
-    def await_catalog(self, oid: int) -> None:
-        """Wait until the source's catalog shows what the stream told of a table."""
-
-    def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
-        """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
-
-    def travels_binary(self, tables: list[int], types: list[int]) -> bool:
-        """Say whether all columns of these tables, and these types, may come in binary form."""
-
-
-class Shapes(Protocol):
-    """What decides about tables that have another shape on the source."""
-
-    def verdict(self, drift: Drift) -> Exception:
-        """Return what is raised for it."""
-
-    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
-        """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
-
-    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
-        """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
-
-    def made(self, drift: Drift) -> TableState | None:
-        """Return the state of a new partition that is on the target when this task made it, None when it did not."""
 
 
 class Member(NamedTuple):
@@ -241,15 +202,17 @@ class Relations:
         if now not in (None, (table.schema, table.name)):
             raise self._shapes.renamed(table, now, lambda place: self._read_target(*place) is not None)
 
-    def _require_schemas(self, types: list[str]) -> None:
+    def _require_schemas(self, types: list[tuple[str, str]]) -> None:
         """Raise for a schema of types of the target that has another name on the source: they are the same types."""
         schemas = {self._renaming.schema(one.schema) for one in self._tables.values() if not one.set_aside}
-        meant = {schema for schema in schemas if any(is_in(schema, name) for name in types)}
+        meant = {schema for schema in schemas if any(is_in(schema, name) for name, _ in types)}
         for table in self._tables.values() if meant else ():
             schema = self._renaming.schema(table.schema)
             if schema in meant and not table.set_aside and self._source.place(table.oid) is not None:
                 self._require_name(table)
                 meant.remove(schema)  # one that is there is enough
+        if types and (found := self._shapes.of_types(types)):
+            raise found
 
     def adopt(self, state: TableState) -> None:
         """Let a table be one of the task from now on."""
@@ -266,7 +229,7 @@ class Relations:
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
         if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
-            raise under_other_name(place, above[-1])
+            raise self._shapes.under_other_name(place, above[-1])
         if not self._moves([place, *above]):
             return None
         if above and self._parts and self._parts.gathers(above[-1]):
@@ -346,14 +309,16 @@ class Relations:
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
-        self._require_schemas([there[name] for name, kind in here.items() if there.get(name, kind) != kind])
+        self._require_schemas([(there[name], kind) for name, kind in here.items() if there.get(name, kind) != kind])
         above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
         new = drifting.told_by_stream(here.items(), catalog)
-        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new)
+        all_there = [(column.name, column.type_name, column.generated) for column in target.columns]
+        computed = computed_columns(all_there, catalog)
+        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new, computed)
         if found is not None and not above and (top := self._heir_of(relation.oid, found)):
-            found = drifting.compare(place, top, old, new)
+            found = drifting.compare(place, top, old, new, computed)
         if found is not None:
             self._settle(table, left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
