@@ -249,6 +249,19 @@ def test_an_option_that_would_do_nothing_is_refused(words: list[str], said: str)
     assert not MigrationTask.objects.exists()
 
 
+def test_a_command_that_sets_nothing_is_refused_and_notes_nothing() -> None:
+    made = factories.running_task("sync", incremental=True)
+    with pytest.raises(CommandError, match="--budget, --policy, --disk"):
+        call_command("task", "wal", str(made.pk))
+    assert not made.events.filter(code="WAL-BUDGET").exists()
+
+
+def test_a_policy_for_a_budget_that_is_not_there_is_refused_on_the_command_line() -> None:
+    made = factories.running_task("sync", incremental=True)
+    with pytest.raises(CommandError, match="--policy drop needs --budget"):
+        call_command("task", "wal", str(made.pk), "--policy", "drop")
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"]], ids=" ".join)
 def test_help_tells_the_exit_codes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -343,19 +342,6 @@ def test_the_command_line_sets_it_too() -> None:
     task.refresh_from_db()
     assert (task.wal_budget_bytes, task.wal_policy, task.wal_disk_bytes) == (2 * 10**9, "drop", 5 * 10**10)
     assert AuditEntry.objects.latest("id").actor == "command line"
-
-
-def test_a_command_that_sets_nothing_is_refused_and_notes_nothing() -> None:
-    task = holding()
-    with pytest.raises(CommandError, match="--budget, --policy, --disk"):
-        call_command("task", "wal", str(task.pk))
-    assert not task.events.filter(code="WAL-BUDGET").exists()
-
-
-def test_a_policy_for_a_budget_that_is_not_there_is_refused_on_the_command_line() -> None:
-    task = factories.running_task("sync", incremental=True)
-    with pytest.raises(CommandError, match="--policy drop needs --budget"):
-        call_command("task", "wal", str(task.pk), "--policy", "drop")
 
 
 def test_a_full_only_task_has_no_budget() -> None:
