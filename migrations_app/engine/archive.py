@@ -21,6 +21,7 @@ from .choosing import choose, coming_along, of_whole_database
 from .connect import Connection, translate
 from .errors import SourceError
 from .failpoints import durable
+from .identity_types import read_types, with_own_type
 from .late_checks import LateCheck, late_checks
 from .layouts import arranged, layouts_of
 from .mapping import leaves_any, renaming_of
@@ -219,6 +220,7 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
             "late": list(map(list, late)),
             "spread": list(map(list, spread_keys(connection))),
             "unquoted": read_names(connection),
+            "types": read_types(connection),
             "version": connection.info.server_version,
         }
     )
@@ -342,6 +344,8 @@ def _load(
     if version := int(known.get("version", 0)):
         everything = tuple(with_quoted_words(entry, version, backslash=backslash) for entry in everything)
     entries, refused = rename_entries([entry for entry in everything if entry.dump_id in kept], renaming, backslash)
+    if types := dict(known.get("types", ())):
+        entries = tuple(with_own_type(entry, types) for entry in entries)
     places = {
         (class_oid, oid): Place(schema=renaming.schema(schema), table=table, kind=kind, name=name)
         for class_oid, oid, schema, table, kind, name in known["places"]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from .binary_forms import read_binary_forms
 from .connect import Connection
+from .newer_words import as_newest
 from .selection import Selection
 from .sql import query
 from .values import frozen
@@ -119,6 +120,7 @@ def read_tables(connection: Connection, *, sizes: bool = True) -> list[Table]:
     for row in connection.execute(query("columns", connection.info.server_version)).fetchall():
         oid, *rest = _plain(row)
         values: dict[str, Any] = dict(zip(fields, rest, strict=True))
+        values["type_name"] = as_newest(values["type_name"])
         columns[oid].append(Column(**values, binary_form=forms.get(values["type_oid"], "")))
     names = [name for name in Table.__dataclass_fields__ if name not in ("columns", *_ARRANGED)]
     tables = []

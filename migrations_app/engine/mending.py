@@ -51,6 +51,7 @@ _COUNTING = {
     "maximum": "MAXVALUE",
     "cache": "CACHE",
 }
+_LIMITS = ("minimum", "maximum")
 _BY_TABLE = frozenset({"table", "view", "materialized view", "foreign table", "column"})
 _GUARDS = frozenset({"row security", "policy"})
 _STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
@@ -200,12 +201,13 @@ def _sequence(thing: Thing, one: Difference) -> str:
     sequence = f"ALTER SEQUENCE {qualified(thing.schema, thing.name)}"
     if one.part == "cycle":
         return f"{sequence} {'CYCLE' if one.source else 'NO CYCLE'};"
-    if one.part == "type":
-        return f"{sequence} AS {one.source};"
+    if one.part == "type":  # a limit that is the old type's own would become that of the new one
+        limits = (f" {_COUNTING[part]} {thing.values[part]}" for part in _LIMITS if part in thing.values)
+        return f"{sequence} AS {one.source}{''.join(limits)};"
     if one.part not in _COUNTING:
         return ""
     # The limits of one type may be none of another.
-    kind = f"AS {thing.values['type']} " if one.part in ("minimum", "maximum") and "type" in thing.values else ""
+    kind = f"AS {thing.values['type']} " if one.part in _LIMITS and "type" in thing.values else ""
     return f"{sequence} {kind}{_COUNTING[one.part]} {int(one.source)};"
 
 

@@ -60,6 +60,22 @@ def quoted(text: str, version: int = 0, *, backslash: bool = False) -> str:
     return "".join(_quoted(tokens, version))
 
 
+def as_newest(name: str) -> str:
+    """Return the name of a type, as format_type writes it, in the way of the newest server: types of two servers are
+    the same where these are. It means the same on every server."""
+    if "." not in name or not _MAY_HAVE.search(name):
+        return name  # without a schema it is one of the server's own
+    try:
+        tokens = cut(name)
+    except UnreadableSql:
+        return name
+    around = zip(["", *(one.text for one in tokens)], tokens, [*(one.text for one in tokens[1:]), ""], strict=False)
+    return "".join(
+        quote(one.text) if one.kind == WORD and one.text in SINCE and "." in (before, behind) else one.text
+        for before, one, behind in around
+    )
+
+
 def _quoted(tokens: list[Token], version: int) -> Iterator[str]:
     before = ""
     for at, token in enumerate(tokens):

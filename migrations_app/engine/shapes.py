@@ -10,7 +10,7 @@ from .connect import Connection
 from .drift import Column, Partition, Place
 from .layouts import PARTITIONS_SINCE
 from .made_partitions import was_made
-from .newer_words import quoted
+from .newer_words import as_newest, quoted
 from .renaming import Renaming
 from .sql import query
 from .values import frozen
@@ -68,7 +68,7 @@ def read_described(
         {"table": oid, "types": [one for one, _ in types], "typmods": [typmod for _, typmod in types]},
     ).fetchone()
     named, columns, numbers = cast("tuple[list[str], list[str], list[int]]", row)
-    return named, dict(zip(columns, numbers, strict=True))
+    return [as_newest(one) for one in named], dict(zip(columns, numbers, strict=True))
 
 
 def read_lineage(connection: Connection, oid: int, renaming: Renaming) -> list[Partition]:
@@ -107,7 +107,7 @@ def _column(row: Sequence[object], version: int) -> Column:
     name, type_name, not_null, default, collation, identity, generated, filled, *dropped, number = row
     return Column(
         name=str(name),
-        type_name=str(type_name),
+        type_name=as_newest(str(type_name)),
         not_null=bool(not_null),
         default=quoted(str(default or ""), version),
         collation=str(collation),

@@ -228,7 +228,7 @@ def _scope(run: Run, database: DatabasePlan, source: Connection, archive: Archiv
 def _waiting(run: Run, database: DatabasePlan) -> frozenset[str]:
     """Return what stands on the target only after Complete."""
     if not run.plan.incremental:
-        return frozenset({"event trigger", "rights taken"})
+        return frozenset({"event trigger", "rights taken", "connection limit"})
     later = ACCESS | {"privileges", "rights taken"}
     return later if run.ports.store.database(database.source_name).replica_role else later | ACTIVE
 
@@ -306,8 +306,8 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
         words = refusals.words(entry)
     if one.part == "option names":
         words = refusal_again(refusals.mappings.get(thing.name, "")) or words
-    if thing.kind == "database setting":
-        words = refusals.words_on_setting(str(thing.values["setting"]))
+    if thing.kind in ("database setting", "database"):
+        words = refusals.words_on_setting(str(thing.values.get("setting", one.part)))
     if said := refusals.of_checks(one):
         statement = "\n".join(check.statement for check in said)
         words = together((refusal_again(check.words) for check in said), "; ")

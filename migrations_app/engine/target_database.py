@@ -222,7 +222,7 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> _Clauses:
 def restore_settings(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Give a database that we made the settings, rights and comment of the source's; refusals are listed. Idempotent.
 
-    Limits on connections and the like stay behind. A database that was there before keeps what it has.
+    The limit on connections comes last: see `connection_limit`. A database that was there before keeps what it has.
     """
     made_by_us = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
     failures = []

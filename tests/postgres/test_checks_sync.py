@@ -319,7 +319,7 @@ def test_publishing_needs_ownership_and_create_on_the_database(
     task = as_user(good_plan, owner)
     shop.execute("CREATE TABLE t (i int PRIMARY KEY)")
     result = check(task, "publication-rights")
-    assert (result.status, "belong to other accounts" in result.found) == ("failed", True)
+    assert (result.status, "1 selected table belongs to other accounts" in result.found) == ("failed", True)
     shop.execute(f"ALTER TABLE t OWNER TO {owner}")
     result = check(task, "publication-rights")
     assert result.status == "failed"

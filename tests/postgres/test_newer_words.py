@@ -41,6 +41,14 @@ CREATE TRIGGER g BEFORE UPDATE OF system_user ON t FOR EACH ROW WHEN (new.system
 ALTER TABLE t ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON t USING (system_user = 'a') WITH CHECK (system_user <> 'b');
 CREATE TYPE pair AS (system_user text, json json);
+CREATE TYPE merge_action AS ENUM ('insert', 'delete'); CREATE TYPE json_table AS (a int, b merge_action[]);
+CREATE TABLE typed (a merge_action PRIMARY KEY, b json_table, c json_table[]) PARTITION BY LIST (a);
+CREATE TABLE typed_i PARTITION OF typed FOR VALUES IN ('insert');
+INSERT INTO typed VALUES ('insert', ROW(1, '{delete}'), NULL);
+CREATE VIEW typed_v AS SELECT 'delete'::merge_action AS d, b FROM typed WHERE a = 'insert'::merge_action;
+CREATE FUNCTION cast_to(int) RETURNS json_table LANGUAGE sql AS 'SELECT $1, NULL::public.merge_action[]';
+CREATE CAST (int AS json_table) WITH FUNCTION cast_to(int);
+CREATE STATISTICS json_exists ON id, other FROM t;
 CREATE DOMAIN d AS text CHECK (value <> '');
 INSERT INTO t (id, system_user, json, json_table) SELECT i, 's' || i, '{}', i FROM generate_series(1, 100) i
 """

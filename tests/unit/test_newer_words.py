@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrations_app.engine.newer_words import quoted, with_quoted_words
+from migrations_app.engine.newer_words import as_newest, quoted, with_quoted_words
 from tests.entries import entry
 
 
@@ -33,6 +33,21 @@ def test_a_word_is_quoted_from_the_version_on_that_knows_it() -> None:
     text = "(grouping, xmltable, normalize, system_user, merge_action)"
     assert quoted(text, 90603) == '(grouping, "xmltable", "normalize", "system_user", "merge_action")'
     assert quoted(text, 160000) == '(grouping, xmltable, normalize, system_user, "merge_action")'
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("public.merge_action", 'public."merge_action"'),
+        ('public."merge_action"[]', 'public."merge_action"[]'),
+        ("xmltable.json_value[]", '"xmltable"."json_value"[]'),
+        ('"a.json_table".json_tables(3)', '"a.json_table".json_tables(3)'),
+        ("json[]", "json[]"),
+        ('public."no end json', 'public."no end json'),
+    ],
+)
+def test_a_type_is_called_as_the_newest_server_calls_it(name: str, wanted: str) -> None:
+    assert as_newest(name) == wanted
 
 
 def test_an_entry_is_made_and_dropped_by_the_quoted_name() -> None:

@@ -61,6 +61,14 @@ def test_a_missing_index_is_told_that_has_the_name_of_a_renamed_check() -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["index", "sequence"])
+def test_no_statement_gives_a_key_a_name_that_something_else_has(kind: str) -> None:
+    key, twin = _thing("constraint", "k", "UNIQUE (id)"), _thing("constraint", "other", "UNIQUE (id)")
+    found = _told(_things(key), _things(twin, _thing(kind, "k", INDEX, table="o")))
+    assert [one.what for one in found] == ['is called "other" on the target, where something else has its own']
+    assert [mending_statement(one) for one in found] == [""]
+
+
 def test_an_index_in_the_place_of_a_key_is_dropped() -> None:
     source = _things(_thing("constraint", "k", "UNIQUE (id)"), _thing("index", "k", UNIQUE))
     told = _statements(source, _things(_thing("index", "k", UNIQUE)))
@@ -95,6 +103,15 @@ def test_a_primary_key_is_dropped_only_where_no_foreign_key_refers_to_it(refers:
     assert _statements(_things(_thing("constraint", "a", "PRIMARY KEY (id)")), there) == {
         "constraint a on c": statement
     }
+
+
+def test_a_column_may_be_null_again_when_the_primary_key_that_had_it_is_gone() -> None:
+    source = _things(_thing("column", "x"), _thing("constraint", "a", "PRIMARY KEY (id)"))
+    there = _things(_thing("column", "x", **{"not null": True}), _thing("constraint", "k", "PRIMARY KEY (id, x)"))
+    assert list(_statements(source, there).values()) == [
+        'ALTER TABLE "s"."c" DROP CONSTRAINT "k";\nMAKE;',
+        'ALTER TABLE "s"."c" ALTER COLUMN "x" DROP NOT NULL;',
+    ]
 
 
 def test_keys_of_other_names_are_looked_for_in_their_own_tables_only(monkeypatch: pytest.MonkeyPatch) -> None:

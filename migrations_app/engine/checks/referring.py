@@ -25,8 +25,8 @@ def referring_from_outside(context: Context, database: DatabasePlan, tables: lis
         return None
     return failed(
         say(
-            "{number} of {name} lead from tables that stay as they are to tables that would be emptied: {names}.",
-            number=count(len(found), "{number} foreign key", "{number} foreign keys"),
+            "On {name}, {number} from tables that stay as they are to tables that would be emptied: {names}.",
+            number=count(len(found), "{number} foreign key leads", "{number} foreign keys lead"),
             name=database.target_name,
             names=listing(f"{key[0]}.{key[1]} ({key[2]})" for key in found),
         ),

@@ -40,8 +40,8 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     if foreign:
         return failed(
             say(
-                "{number} belong to other accounts, and only owners can publish them: {names}.",
-                number=count(len(foreign), "{number} selected table", "{number} selected tables"),
+                "{number} to other accounts, and only owners can publish them: {names}.",
+                number=count(len(foreign), "{number} selected table belongs", "{number} selected tables belong"),
                 names=_names(foreign),
             ),
             say("Make the source account a member of the owning roles, or use the owner's account."),
@@ -85,8 +85,8 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
     if foreign:
         return warning(
             say(
-                "{number} belong to other accounts, so that no trigger can be made there: {names}.",
-                number=count(len(foreign), "{number} selected table", "{number} selected tables"),
+                "{number} to other accounts, so that no trigger can be made there: {names}.",
+                number=count(len(foreign), "{number} selected table belongs", "{number} selected tables belong"),
                 names=_names(foreign),
             ),
             hint,
@@ -129,8 +129,8 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
     if foreign:
         return failed(
             say(
-                "{number} without a key belong to other accounts: {names}.",
-                number=count(len(foreign), "{number} table", "{number} tables"),
+                "Without a key, {number} to other accounts: {names}.",
+                number=count(len(foreign), "{number} table belongs", "{number} tables belong"),
                 names=_names(foreign),
             ),
             say(

@@ -20,6 +20,7 @@ from .things import Thing, Things
 from .wording import Prints, same_text
 
 _NAMED = frozenset({"constraint", "index"})
+_LIKE_RELATIONS = frozenset({"index", "sequence", "composite type"})
 _PRIMARY, _UNIQUE_INDEX = "PRIMARY KEY", "CREATE UNIQUE "
 _KEYS = (_PRIMARY, "UNIQUE", "EXCLUDE")
 """How the constraints begin whose name is that of an index; those of checks and foreign keys are names of their own."""
@@ -53,7 +54,13 @@ def with_further(source: Things, target: Things, compared: Compared, scope: Scop
         for one in compared.differences
         if one.thing.kind != "index" or (*_place(one.thing), one.thing.name) not in with_index
     ]
+    kept.sort(key=_needs_a_key_gone)
     return replace(compared, differences=(*kept, *_guards(source, target, scope)))
+
+
+def _needs_a_key_gone(one: Difference) -> bool:
+    """Say whether its statement is refused while a primary key has the column that the source's has not."""
+    return one.thing.kind == "column" and one.part == "not null" and one.source is None
 
 
 def _is_key(thing: Thing) -> bool:
@@ -82,19 +89,29 @@ def _by_other_names(
     for one in target.by_identity.values():
         if one.kind in _NAMED and _place(one) in places and (one.kind, *_place(one), one.name) not in wanted:
             spare.setdefault((one.kind, *_place(one)), []).append(one)
-    changed, leaning = {}, Leaning(target)
+    changed, leaning, taken = {}, Leaning(target), _taken(target)
     for told in missing:
         thing, others = told.thing, spare.get((told.thing.kind, *_place(told.thing)), [])
         at = next((at for at, other in enumerate(others) if _is_same(thing, other, prints)), None)
         if at is not None:
-            changed[id(told)] = _called(told, others.pop(at), leaning)
+            changed[id(told)] = _called(told, others.pop(at), leaning, taken)
         elif other := _in_the_way(thing, spare, target, leaning):
             changed[id(told)] = replace(told, target=other)
     return changed
 
 
-def _called(told: Difference, twin: Thing, leaning: Leaning) -> Difference:
-    """Tell the other name. That of an inherited check is no `target`: it gets its name with the one of the parent."""
+def _taken(target: Things) -> frozenset[tuple[str, str]]:
+    """Return (schema, name) of what a key or an index cannot be called like."""
+    named = {(one.schema, one.name) for one in target.by_identity.values() if one.kind in _LIKE_RELATIONS}
+    return target.relations | named
+
+
+def _called(told: Difference, twin: Thing, leaning: Leaning, taken: frozenset[tuple[str, str]]) -> Difference:
+    """Tell the other name. It is no `target` where the server would refuse to take it for the right one: that of an
+    inherited check, which gets its name with the one of the parent, and where something else has the right one."""
+    if (twin.kind == "index" or _is_key(twin)) and (told.thing.schema, told.thing.name) in taken:
+        what = say("is called {name} on the target, where something else has its own", name=quote(twin.name))
+        return replace(told, what=what, target=None)
     what = say("is called {name} on the target", name=quote(twin.name))
     is_mended_above = twin.kind == "constraint" and leaning.is_inherited(twin)
     return replace(told, what=what, target=None if is_mended_above else twin.name)

@@ -15,6 +15,8 @@ from ..catalog import Table
 from ..connect import Connection, cancel_all, first_line, translate
 from ..errors import ConnectFailed, ConnectionLost
 from ..mapping import renaming_of
+from ..named_values import UNKNOWN_NAMES
+from ..names import quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
@@ -215,13 +217,35 @@ class TableComparer:
         if reason:
             return _verdict(table, "differs", reason=reason)
         shapes = self._shapes(item)
-        with _released(pair.source), _released(pair.target):
-            try:
-                return self._rows(pair, table, shapes)
-            except psycopg.errors.LockNotAvailable:
-                return None  # never wait long: what holds the lock may itself wait for one of ours
-            except psycopg.Error as error:
+        try:
+            return self._rows_alone(pair, table, shapes)
+        except psycopg.errors.LockNotAvailable:
+            return None  # never wait long: what holds the lock may itself wait for one of ours
+        except psycopg.Error as error:
+            if error.sqlstate not in UNKNOWN_NAMES or _names_objects(table):
                 return self._not_compared(pair, table, error)
+        try:
+            return self._rows_alone(pair, table, shapes, usual_path=True)
+        except psycopg.errors.LockNotAvailable:
+            return None
+        except psycopg.Error as error:
+            return self._not_compared(pair, table, error)
+
+    def _rows_alone(
+        self, pair: _Pair, table: Table, shapes: Shapes, *, usual_path: bool = False
+    ) -> TableDifference | None:
+        """Compare the rows and give the locks back. Raises psycopg's errors.
+
+        `usual_path`: with the table's own schema and `public` to be searched. To plan any query of a table a server
+        reads the functions of its indexes, and some name what they call without a schema; nothing of them is run.
+        """
+        with _released(pair.source), _released(pair.target):
+            if usual_path:
+                publics = ("public", self._renaming.schema("public"))
+                for side, shape, public in zip((pair.source, pair.target), shapes, publics, strict=True):
+                    path = f"SET LOCAL search_path = {quote(shape.schema)}, {quote(public)}"
+                    side.execute(path.encode())
+            return self._rows(pair, table, shapes)
 
     def _rows(self, pair: _Pair, table: Table, shapes: Shapes) -> TableDifference | None:
         ours, theirs = both(pair.source, pair.target, shapes, lambda side, shape: digest(side, shape, pair.dialect))
@@ -287,6 +311,11 @@ def _is_small(item: Work) -> bool:
 
 def _unreadable(table: Table) -> Sentence:
     return NOTHING if table.can_read else say("the source account may not read it")
+
+
+def _names_objects(table: Table) -> bool:
+    """Say whether values are written as names of objects, which depends on where these are searched."""
+    return any(column.type_name.startswith("reg") for column in table.columns)
 
 
 def _other_shape(table: Table, here: Mapping[str, str] | None) -> Sentence:

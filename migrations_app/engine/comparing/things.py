@@ -36,6 +36,8 @@ _LOCKED = (
 _IN_ARGUMENT = re.compile(r"(\(|, )IN (?=\S)")
 _LOWER_CASE_QUOTED = re.compile(r'"([a-z_][a-z0-9_]*)"')
 _FUNCTIONS = frozenset({"function", "procedure", "aggregate"})
+_NAMED_IN_SQL = _FUNCTIONS | {"cast", "operator", "statistics object", "transform"}
+"""What the server writes the name of, with quotes where it wants them."""
 
 _WITH_OPTIONS = frozenset({*RELATIONS, "column", "index"})
 _OPTIONS = frozenset({"options", "toast options"})
@@ -66,9 +68,9 @@ class Thing:
     @property
     def identity(self) -> Identity:
         """What finds the same object on the other side. From 14 on IN stands before the arguments of procedures."""
-        name = self.name
+        name = without_quotes(self.name) if self.kind in _NAMED_IN_SQL else self.name
         if self.kind in _FUNCTIONS:
-            name = _IN_ARGUMENT.sub(r"\1", without_quotes(name))
+            name = _IN_ARGUMENT.sub(r"\1", name)
         return (self.kind, self.schema, self.table, name)
 
     @property

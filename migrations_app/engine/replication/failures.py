@@ -202,7 +202,8 @@ def _statement_failure(error: psycopg.Error, doing: Sentence) -> EngineError:
         hint = say(
             "An object of the target was changed, or a value of regclass or its like names what the target does not "
             "have. Put it back, or make there what is named, then retry. Names in rows do not follow the new names of "
-            "schemas."
+            "schemas. A function that an index or a column of the table calls must name what it uses with its schema, "
+            "or have a search_path of its own: ALTER FUNCTION … SET search_path = … on the target."
         )
     if state == _WITHOUT_IDENTITY:
         hint = say(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from psycopg import pq
 
+from ..newer_words import as_newest
 from ..sql import query
 from ..wording import say
 from .pipeline import Pipeline
@@ -38,7 +39,7 @@ def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str)
     columns = tuple(
         TargetColumn(
             name=text(row, 0),
-            type_name=text(row, 1),
+            type_name=as_newest(text(row, 1)),
             builtin=text(row, 2) == "t",
             generated=text(row, 3) == "t",
             comparable=text(row, 4) == "t",

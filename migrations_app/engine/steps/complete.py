@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from ..compare import raise_if_different, record
 from ..comparing.follower import following
+from ..connection_limit import lift_limit, limit_connections
 from ..draining import drain
 from ..finishing import Finisher
 from ..late_writes import tell_late_writes
@@ -37,6 +38,7 @@ def run(run: Run) -> Outcome:
     comparisons: list[Comparison] = []
     positions: dict[str, int] = {}
     for database in run.databases():
+        lift_limit(run, database)
         release_binding(run, database)
     if run.plan.incremental:
         with following(run) as followers:
@@ -49,6 +51,8 @@ def run(run: Run) -> Outcome:
     note_opening(run)
     for finisher in finishers:
         finisher.open_target()
+    for database in run.databases():
+        limit_connections(run, database)
     for database in run.databases():
         look_at_structure(run, database, final=True)
     if positions:
