@@ -6,10 +6,15 @@ process has seen before stays true; and what only the absence of a crash makes c
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from .connect import Connection
 from .layouts import PARTITIONS_SINCE
+from .probe import read_system_id
 
 _COUNTED = "SELECT pg_catalog.pg_stat_get_bgwriter_stat_reset_time()::text"
+
+_places: WeakKeyDictionary[Connection, tuple[object, ...]] = WeakKeyDictionary()
 
 _made: set[tuple[object, ...]] = set()
 """Database of a server, oid, and the transaction that made the table a partition."""
@@ -20,8 +25,10 @@ _counted: dict[tuple[object, ...], str] = {}
 
 def note_source(connection: Connection) -> None:
     """Remember, once for each source, what tells a later crash. Raises psycopg.Error."""
+    if connection.info.server_version < PARTITIONS_SINCE:
+        return
     place = _place(connection)
-    if place not in _counted and connection.info.server_version >= PARTITIONS_SINCE:
+    if place not in _counted:
         _counted[place] = _now(connection)
 
 
@@ -31,19 +38,24 @@ def was_made(connection: Connection, oid: int, transaction: str, *, born: bool, 
     `born`: the catalog says so now; `doubtful`: it may say so of an attached one after a crash. `transaction`: the one
     that made the table a partition.
     """
-    key = (*_place(connection), oid, transaction)
-    if born and not (doubtful and _may_have_crashed(connection)):
+    place = _place(connection)
+    key = (*place, oid, transaction)
+    if born and not (doubtful and _may_have_crashed(connection, place)):
         _made.add(key)
     return key in _made
 
 
-def _may_have_crashed(connection: Connection) -> bool:
-    known = _counted.get(_place(connection))
+def _may_have_crashed(connection: Connection, place: tuple[object, ...]) -> bool:
+    known = _counted.get(place)
     return known is not None and known != _now(connection)
 
 
 def _place(connection: Connection) -> tuple[object, ...]:
-    return connection.info.host, connection.info.port, connection.info.dbname
+    """Return what stays the same of a database, by whichever forwarder it is reached."""
+    if connection not in _places:
+        info = connection.info
+        _places[connection] = (read_system_id(connection) or (info.host, info.port), info.dbname)
+    return _places[connection]
 
 
 def _now(connection: Connection) -> str:

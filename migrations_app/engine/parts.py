@@ -75,17 +75,17 @@ def plan_parts(connection: Connection, table: Table, size: int, jobs: int = 1) -
     As many for each of the `jobs` lanes, so that none is left over for a single one at the end.
 
     `connection` is a source session under the snapshot. Pages stay where they are as long as nobody rewrites the table;
-    who does makes every part void. Reads the catalog only, or the ends of the key's index.
+    who does makes every part void. Reads no row, or the ends of the key's index.
     """
     count = part_count(table.bytes, size, jobs)
     whole = [Part("", table.bytes)]
-    if count < 2:
+    if count < 2 or not _can_be_asked(connection, table):
         return whole
     if table.is_heap and connection.info.server_version >= _TID_RANGE_SCAN_SINCE:
         conditions = page_conditions(_pages(connection, table), count)
     else:
         conditions = _key_conditions(connection, table, count)
-    if len(conditions) < 2 or not _can_be_asked(connection, table):
+    if len(conditions) < 2:
         return whole
     return [Part(condition, table.bytes // len(conditions)) for condition in conditions]
 

@@ -268,9 +268,10 @@ def tls_words(connection: Connection) -> str:
 
 
 def read_system_id(connection: Connection) -> str | None:
-    """Return the server's system identifier, or None when the account may not read it."""
+    """Return the server's system identifier, or None when the account may not read it. Breaks no transaction."""
     try:
-        row = connection.execute("SELECT system_identifier FROM pg_catalog.pg_control_system()").fetchone()
+        with connection.transaction():
+            row = connection.execute("SELECT system_identifier FROM pg_catalog.pg_control_system()").fetchone()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
         return None
     return str(row[0]) if row else None

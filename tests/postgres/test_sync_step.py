@@ -48,8 +48,10 @@ def sync_until(pairs: list[Pair], condition: Callable[[], object]) -> None:
     """Run a slice that ends, as for Complete, once the condition holds."""
 
     def finish() -> None:
-        wait_until(condition)
-        pairs[0].control.complete = True
+        try:
+            wait_until(condition)
+        finally:  # else the slice would never end, and hide what has failed
+            pairs[0].control.complete = True
 
     thread = threading.Thread(target=finish)
     thread.start()

@@ -7,6 +7,8 @@ from pathlib import Path
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.catalog import read_tables
 from migrations_app.engine.parts import plan_parts
+from migrations_app.engine.states import StepName
+from tests import tidy
 from tests.fakes import fake_ports
 from tests.postgres.compare_kit import compare_now, on_one_server, run_steps
 
@@ -29,6 +31,23 @@ def test_they_are_compared_row_by_row(source_cluster: Cluster, source_db: str, t
         [found] = compare_now(plan).tables
         assert (found.verdict, found.source_rows) == ("differs", 2000)
         assert "7" in found.sample_keys[0]
+
+
+def test_they_are_not_compared_where_another_role_could_be_called(
+    source_cluster: Cluster, source_db: str, tmp_path: Path
+) -> None:
+    with on_one_server(source_cluster, source_db, MADE, tmp_path) as plan:
+        run_steps(plan, fake_ports(), StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+        with source_cluster.connect(source_db) as connection:
+            connection.execute(f"CREATE ROLE other_{source_db}".encode())
+            try:
+                connection.execute("CREATE FUNCTION bait() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+                connection.execute(f"ALTER FUNCTION bait() OWNER TO other_{source_db}".encode())
+                [found] = compare_now(plan).tables
+                assert found.verdict == "not_compared"
+                assert "stripped(text) does not exist" in found.reason
+            finally:
+                tidy.drop_role(source_cluster, f"other_{source_db}", source_db)
 
 
 def test_they_are_copied_as_a_whole(source_cluster: Cluster, source_db: str) -> None:

@@ -47,7 +47,10 @@ def selection(context: Context) -> Finding:
     if missing:
         return failed(
             say("The source no longer has {names}.", names=listing(missing)),
-            say("Go back to the objects step, refresh the tree and select again."),
+            say(
+                "Go back to the objects step, refresh the tree and select again. What a database left behind goes when "
+                "the topmost line is unticked."
+            ),
         )
     if unknown:
         return warning(

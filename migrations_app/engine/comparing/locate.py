@@ -19,6 +19,7 @@ SAMPLES = 20
 _ROWS_PER_FETCH = 50_000
 _PASSES = 8
 _KEY_CHARACTERS = 200
+_AND = "OPERATOR(pg_catalog.&) "  # somebody else's may fit better where more schemas are searched: see `usual_path`
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -107,7 +108,7 @@ def _bucket_count(rows: int) -> int:
 
 
 def _digests(shape: Shape, dialect: Dialect, buckets: int) -> str:
-    return "SELECT (k & " + str(buckets - 1) + ")::int, count(*), sum(h) " + shape.rows(dialect) + " GROUP BY 1"
+    return "SELECT (k " + _AND + str(buckets - 1) + ")::int, count(*), sum(h) " + shape.rows(dialect) + " GROUP BY 1"
 
 
 def _bucket_digests(connection: Connection, statement: str) -> dict[int, tuple[int, int]]:
@@ -117,8 +118,8 @@ def _bucket_digests(connection: Connection, statement: str) -> dict[int, tuple[i
 def _rows(connection: Connection, shape: Shape, dialect: Dialect, buckets: int, chosen: list[int]) -> dict[str, _Row]:
     name = "key_text" if shape.key else "h::text"
     wanted = ", ".join(str(bucket) for bucket in chosen)
-    statement = "SELECT " + name + ", count(*), sum(h), min(shown) " + shape.rows(dialect)
-    statement += " WHERE (k & " + str(buckets - 1) + ")::int IN (" + wanted + ") GROUP BY 1"
+    statement = "SELECT " + name + ", count(*), sum(h), pg_catalog.min(shown) " + shape.rows(dialect)
+    statement += " WHERE (k " + _AND + str(buckets - 1) + ")::int IN (" + wanted + ") GROUP BY 1"
     return {
         str(key): _Row(int(str(count)), int(str(total)), _shown(shape, shown))
         for key, count, total, shown in fetch(connection, statement)

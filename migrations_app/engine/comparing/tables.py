@@ -16,7 +16,6 @@ from ..connect import Connection, cancel_all, first_line, translate
 from ..errors import ConnectFailed, ConnectionLost
 from ..mapping import renaming_of
 from ..named_values import UNKNOWN_NAMES
-from ..names import quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableDifference
@@ -27,6 +26,7 @@ from .hashing import Dialect, Shape, Shapes, digest, sent_alike
 from .locate import Found, both, locate
 from .moment import Moment, open_under
 from .shown import Shown
+from .usual_path import search_usual
 
 _SHOW_SECONDS = 1.0
 _SMALL_BYTES = 1 << 20
@@ -236,15 +236,14 @@ class TableComparer:
     ) -> TableDifference | None:
         """Compare the rows and give the locks back. Raises psycopg's errors.
 
-        `usual_path`: with the table's own schema and `public` to be searched. To plan any query of a table a server
-        reads the functions of its indexes, and some name what they call without a schema; nothing of them is run.
+        `usual_path`: with the table's own schema and `public` to be searched, where that is safe: the functions of some
+        indexes name what they call without a schema.
         """
         with _released(pair.source), _released(pair.target):
             if usual_path:
                 publics = ("public", self._renaming.schema("public"))
                 for side, shape, public in zip((pair.source, pair.target), shapes, publics, strict=True):
-                    path = f"SET LOCAL search_path = {quote(shape.schema)}, {quote(public)}"
-                    side.execute(path.encode())
+                    search_usual(side, shape.schema, shape.name, public)
             return self._rows(pair, table, shapes)
 
     def _rows(self, pair: _Pair, table: Table, shapes: Shapes) -> TableDifference | None:

@@ -80,9 +80,8 @@ class Applier:
         self._watermark = relations.last_watermark
         self.end = transaction.durable
         self._pending = Pending(self.end)
-        self.in_transaction = False
+        self.in_transaction, self._final = False, 0
         self._commit_time = 0.0  # source time (Unix seconds) at which the transaction at hand was committed
-        self._final = 0
         self._adopted_at = -_ADOPT_SECONDS
         self._under_way: Iterator[None] | None = None
         self.batch = Batch(0)
@@ -207,6 +206,7 @@ class Applier:
         """Change a table of the target before its next change, after all that departed before. Raises EngineError."""
         self.land()
         with self._explaining():
+            self._transaction.settle_behind()
             self._transaction.begin()
             self._shapes.run(self._pipeline, drift, self._final)
         if drift.oid:
@@ -240,9 +240,9 @@ class Applier:
                 self._pump()
         self.land()
         if batch.segments:
-            if not batch.complete and not self._transaction.is_open and self._transaction.committed > self.durable:
-                with self._explaining():  # the end may be far, and a pause may come before it: this is counted then
-                    self._transaction.settle(self._transaction.committed)
+            if not batch.complete:
+                with self._explaining():
+                    self._transaction.settle_behind()
             self._pending.departed(None if batch.complete else self._commit_time)
             self._under_way = self._send(batch, built)
             self._pump()

@@ -135,6 +135,11 @@ class Transaction:
         self.close(end, 0, durable=True)
         self._pipeline.drain()
 
+    def settle_behind(self) -> None:
+        """Settle what came before a transaction whose end may be far: a pause may come first, and counts it then."""
+        if not self.is_open and self.committed > self.durable:
+            self.settle(self.committed)
+
     @durable("apply.committed")
     def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
         if result.command_status != b"COMMIT":

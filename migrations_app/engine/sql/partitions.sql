@@ -4,7 +4,7 @@
 -- and attaching changes the entry of each column by the same command that writes the one of the inheritance. Recovery forgets
 -- the commands of what it writes again (0), which are never the first ones here: then nothing is certain. It keeps those of whole pages:
 -- from the columns to the inheritance it is 4 commands at most where a partition is made (10 to 18), and 5 and more where a table
--- with a TOAST table was attached. One without, whose entry was changed later as well, looks the same. So two more columns: which
+-- with a TOAST table was attached. One without may look the same. So two more columns: which
 -- transaction made it a partition, and whether only the absence of a crash makes it certain (`made_partitions`).
 -- :parameters oid   :versions 10+   (no row: it is none)
 WITH RECURSIVE up(oid, n) AS (
@@ -21,7 +21,7 @@ SELECT c.oid::bigint, m.nspname::text, c.relname::text, n.nspname::text, p.relna
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0
                             AND b.xmin = i.xmin AND b.cmin = i.cmin),
        coalesce(pg_catalog.pg_get_partkeydef(c.oid), ''), i.xmin::text,
-       c.xmin <> i.xmin AND c.reltoastrelid = 0
+       c.reltoastrelid = 0
   FROM up
   JOIN pg_catalog.pg_class c ON c.oid = up.oid
   JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ..compare import raise_if_different, record
 from ..comparing.follower import following
-from ..connection_limit import lift_limit, limit_connections
+from ..connection_limit import limit_connections
 from ..draining import drain
 from ..finishing import Finisher
 from ..late_writes import tell_late_writes
@@ -38,7 +38,6 @@ def run(run: Run) -> Outcome:
     comparisons: list[Comparison] = []
     positions: dict[str, int] = {}
     for database in run.databases():
-        lift_limit(run, database)
         release_binding(run, database)
     if run.plan.incremental:
         with following(run) as followers:

@@ -13,6 +13,8 @@ from ...models import MigrationTask
 from .values import size
 
 _SIZE = "such as 20GB"
+_ONLY_AT_A_BUDGET = frozenset({"pause_others", "spool", "drop"})
+"""What these do is done at the budget alone; `new_copy` also where the source has taken the slot's WAL away."""
 
 
 @frozen
@@ -46,7 +48,7 @@ def wal_options(options: dict[str, Any], *, incremental: bool) -> WalOptions | N
     if not incremental:
         raise CommandError("--wal-budget, --wal-policy and --wal-disk need --mode full+sync: nothing else keeps WAL.")
     budget, policy, disk = given
-    if policy not in (None, services.POLICIES[0]) and budget is None:
+    if policy in _ONLY_AT_A_BUDGET and budget is None:
         raise CommandError(f"--wal-policy {policy} needs --wal-budget: it says what is done when that is reached.")
     return WalOptions(
         budget_bytes=size(budget, None), policy=policy or services.POLICIES[0], disk_bytes=size(disk, None)
@@ -69,11 +71,7 @@ def change_budget(task: MigrationTask, options: dict[str, Any]) -> MigrationTask
     """Do what `task wal` was asked for: what is not named stays as it is. Raises Refused, CommandError for nothing."""
     if all(options[name] is None for name in ("budget", "policy", "disk")):
         raise CommandError("Give --budget, --policy, --disk, or several of them.")
-    if (
-        options["policy"] not in (None, services.POLICIES[0])
-        and options["budget"] is None
-        and not task.wal_budget_bytes
-    ):
+    if options["policy"] in _ONLY_AT_A_BUDGET and options["budget"] is None and not task.wal_budget_bytes:
         raise CommandError(f"--policy {options['policy']} needs --budget: it says what is done when that is reached.")
     return services.set_wal_budget(
         task_id=task.pk,
