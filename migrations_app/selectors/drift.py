@@ -46,8 +46,6 @@ def drift(task: MigrationTask) -> DriftView | None:
     doubt = Doubt(facts["doubt"])
     without = {Action.APPLY} if not facts["statements"] else set()
     without |= set() if source_has(facts) else {Action.RECOPY}
-    if any(change["kind"] == ChangeKind.ROOT_RENAMED for change in facts["changes"]):
-        without |= {Action.DROP}  # the task knows its partitions, not the table
     return DriftView(
         database=facts["database"],
         table=f"{facts['schema']}.{facts['name']}",

@@ -194,7 +194,6 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.DEFAULT: _("Default changed"),
     ChangeKind.GENERATED: _("Generated column changed"),
     ChangeKind.TABLE_RENAMED: _("Table renamed"),
-    ChangeKind.ROOT_RENAMED: _("Partitioned table renamed"),
     ChangeKind.SCHEMA_RENAMED: _("Schema renamed"),
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),

@@ -10,7 +10,7 @@ from ..drift import Change, ChangeKind, Doubt, Drift, Place
 from ..drifting import gone_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
 from ..ports import TableState
-from ..wording import NOTHING, Sentence, listing, say, together
+from ..wording import Sentence, listing, say, together
 
 _MOST = 5
 _STOPS = frozenset({ChangeKind.ADDED, ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED, ChangeKind.REMADE})
@@ -144,12 +144,6 @@ def advice(drift: Drift) -> Sentence:
             "on the source, and press Retry.",
             statements=listing(drift.statements, _MOST),
         )
-    if drift.renames and drift.changes[0].kind is ChangeKind.ROOT_RENAMED:
-        return say(
-            "Press Apply and resume to run on the target: {statements}. Or rename it back on the source and press "
-            "Retry.",
-            statements=listing(drift.statements, _MOST),
-        )
     if drift.renames:
         return say(
             "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
@@ -243,13 +237,10 @@ def _other_name(drift: Drift) -> Sentence:
     )
 
 
-def under_other_name(part: Place, top: Place, drift: Drift | None = None) -> SchemaChanged:
-    """Return the error for a new partition of a table of the task whose name, on the source now, the target lacks.
-
-    `drift`: that of the table itself, where it can be followed.
-    """
+def under_other_name(part: Place, top: Place) -> SchemaChanged:
+    """Return the error for a new partition of a table of the task whose name, on the source now, the target lacks."""
     name = ".".join(top)
-    error = SchemaChanged(
+    return SchemaChanged(
         say(
             "Table {schema}.{name} is a new partition of a selected table that is called {top} on the source now, and "
             "otherwise on the target. The sync stopped just before its first change.",
@@ -257,12 +248,8 @@ def under_other_name(part: Place, top: Place, drift: Drift | None = None) -> Sch
             name=part[1],
             top=name,
         ),
-        hint=advice(drift)
-        if drift
-        else say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
+        hint=say("Rename {top} back on the source, or the table of the target likewise, and press Retry.", top=name),
     )
-    error.drift = drift
-    return error
 
 
 def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
@@ -302,21 +289,6 @@ def noticed(database: str, found: Drift) -> Sentence:
             database=database,
             new=first.new,
         ) + _what_to_run(found)
-    if first.kind is ChangeKind.ROOT_RENAMED:
-        told = say(
-            "Partitioned table {schema}.{name} of {database} is now called {new} on the source. The sync of its "
-            "partitions goes on.",
-            new=first.new,
-            **where,
-        )
-        asks = (
-            say(" Complete will ask what to do.")
-            if found.statements
-            else say(
-                " The target has another table of that name, or none of the former one, so it cannot be followed there."
-            )
-        )
-        return told + asks + (_what_to_run(found) if found.statements else NOTHING)
     if first.kind is ChangeKind.TABLE_GONE:
         return gone(database, (found.schema, found.name), again=bool(first.new))
     if first.kind is ChangeKind.TABLE_RENAMED:

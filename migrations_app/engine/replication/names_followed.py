@@ -18,7 +18,7 @@ import psycopg
 from .. import drifting, source_items
 from ..connect import translate
 from ..drift import Drift, Place
-from ..errors import ConnectionLost, EngineError, Interrupted, SchemaChanged
+from ..errors import ConnectionLost, EngineError, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
 from ..mapping import renaming_of
@@ -99,10 +99,6 @@ class Known:
                 raise translate(error, Side.TARGET, say("reading columns")) from error
         return {str(row[0]) for row in rows}
 
-    def allows(self, drift: Drift) -> bool:
-        """Say whether somebody has allowed what its statements do."""
-        return (drift.schema, drift.name, drift.digest) in self.leaves
-
     def schema_move(self, old: str, new: str) -> SchemaMove | None:
         """Return what became of a schema of the source whose tables may have moved together; None when they did not."""
         if (old, new) not in self._moves:
@@ -149,12 +145,13 @@ def verdict(
     move = line[-1] if line else Move(table, now)
     renaming = renaming_of(run, database)
     old, new = renaming.place(move.known), renaming.place(move.now)
-    free = bool(line) and is_known_by_name(run, database, move)
+    free = bool(line) and _is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
     drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
-    drift = making_schema(drift, new[0], known)
+    if offered and new[0] not in known.schemas:  # the same leave is good for it when somebody makes the schema himself
+        drift = replace(drift, statements=(_MAKE_SCHEMA + quote(new[0]), *drift.statements), digest=drift.digest)
     done = free and there(new) and not there(old)
-    if done or (offered and (known.allows(drift) or under_way(move, known.aside, known.owners, place))):
+    if done or (offered and (_allowed(known, drift) or under_way(move, known.aside, known.owners, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
 
@@ -170,7 +167,7 @@ def types_verdict(
         known = known or Known(run, database)
         if found := known.types_move(old, new):
             drift = _placed(found.drift, found.moves[0].table)
-            return TableRenamed(*found.moves[0], drift, []) if known.allows(drift) else renamed(drift)
+            return TableRenamed(*found.moves[0], drift, []) if _allowed(known, drift) else renamed(drift)
     return None
 
 
@@ -209,7 +206,7 @@ def _with_schema(table: TableState, now: Place, known: Known) -> TableRenamed | 
     if found is None:
         return None
     drift = _placed(found.drift, table)
-    if found.done or known.allows(drift):
+    if found.done or _allowed(known, drift):
         return TableRenamed(*found.moves[0], drift, found.moves)
     return renamed(drift)
 
@@ -221,18 +218,18 @@ def _exchange(
     renaming, first = renaming_of(run, database), ring[0]
     aside = renaming.place(first.aside)
     here = [there(renaming.place(move.known)) for move in ring]
-    known = all(is_known_by_name(run, database, move) for move in ring)
+    known = all(_is_known_by_name(run, database, move) for move in ring)
     offered = known and all(here) and not there(aside)
     moves = [(move.known, move.now) for move in ring]
     drift = _placed(exchanged_tables(moves, renaming.place, aside if offered else None), first.table)
     done = known and all(here[1:]) and not here[0] and there(aside)
-    if done or (offered and at_hand.allows(drift)):
+    if done or (offered and _allowed(at_hand, drift)):
         step = drifting.renamed_table(first.known, first.aside, (renaming.place(first.known), aside))
         return TableRenamed(first.table, first.aside, replace(drift, statements=step.statements if offered else ()))
     return renamed(drift)
 
 
-def is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
+def _is_known_by_name(run: Run, database: DatabasePlan, move: Move) -> bool:
     """Say whether the table may get another name: what is partitioned otherwise on the target is known by its name in
     more than one place."""
     return move.known not in layouts_of(run, database).kept.values()
@@ -242,14 +239,8 @@ def _placed(drift: Drift, table: TableState) -> Drift:
     return replace(drift, database=table.database, lsn=NEVER)
 
 
-def making_schema(drift: Drift, schema: str, known: Known) -> Drift:
-    """Let the statements of a drift, if it has any, make the target's schema first where that is not there.
-
-    The same leave is good for it when somebody makes the schema himself.
-    """
-    if not drift.statements or schema in known.schemas:
-        return drift
-    return replace(drift, statements=(_MAKE_SCHEMA + quote(schema), *drift.statements), digest=drift.digest)
+def _allowed(known: Known, drift: Drift) -> bool:
+    return (drift.schema, drift.name, drift.digest) in known.leaves
 
 
 def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
@@ -268,7 +259,7 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     run.ports.ledger.intend(*begun)
     try:
         withheld = _change_target(run, database, found, new[0])
-    except (EngineError, Interrupted):
+    except EngineError:
         run.ports.ledger.removed(*begun)
         raise
     run.ports.ledger.removed(*(before for before, item in items if before != item))

@@ -29,7 +29,6 @@ from .explained import noticed
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
 from .listed import require_listed
-from .roots_followed import renamed_roots, root_verdict
 
 _SECONDS = 30.0
 _MOST = 50
@@ -136,7 +135,6 @@ class Poll:
         yield from (self._renamed(table, now, there, known) for table, now in others)
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         yield from self._moved_types([(here[one.oid], there.get(renaming.place(now))) for one, now in pairs], known)
-        yield from self._moved_roots(known)
         former = known.former()  # types of a schema with another name are the same types
         told: set[tuple[str, ...]] = set()
         for table in tables:
@@ -189,18 +187,6 @@ class Poll:
             if drift and drift.digest not in told:
                 told.add(drift.digest)
                 yield drift
-
-    def _moved_roots(self, known: names_followed.Known) -> Iterator[Drift]:
-        """Yield what became of partitioned tables above those of the task. Raises as `_renamed`, but not for what
-        cannot be followed: their partitions are in sync all the same."""
-        for move in renamed_roots(self._run, self._database, self._tables):
-            found = root_verdict(self._run, self._database, move, known)
-            asks = self._run.ports.control.complete_requested()
-            if found is None or found.drift is None:
-                continue
-            if isinstance(found, names_followed.TableRenamed) or (asks and found.drift.statements):
-                raise found
-            yield found.drift
 
     def _remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
         """Return the drift of a table that has another column by some name. Take note of the numbers of one that is

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .. import drifting
 from ..computed import computed_columns
@@ -17,8 +17,7 @@ from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..shapes import as_on_target
 from ..wording import say
-from .asking import Shapes, Source
-from .explained import not_copied, parts_changed
+from .explained import not_copied, parts_changed, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 
@@ -36,6 +35,50 @@ class ShapeAllowed(Exception):  # not an error: what is to be done first
     def __init__(self, drift: Drift) -> None:
         super().__init__(f"{drift.schema}.{drift.name}")
         self.drift = drift
+
+
+class Source(Protocol):
+    """What must be asked of the source about a table."""
+
+    def described(self, oid: int, types: list[tuple[int, int]]) -> tuple[list[str], dict[str, int]]:
+        """Return names of (oid, typmod) types, and the numbers of a table's columns as its catalog has them now."""
+
+    def ancestors(self, oid: int, *, plain: bool = False) -> list[tuple[str, str]]:
+        """Return (schema, name) of the partitioned tables above a table, or of those that it inherits from."""
+
+    def columns(self, oid: int) -> tuple[Column, ...]:
+        """Return the columns of a table as its catalog has them now; none when it is gone."""
+
+    def place(self, oid: int) -> tuple[str, str] | None:
+        """Return (schema, name) that a table has now; None when it is gone."""
+
+    def await_catalog(self, oid: int) -> None:
+        """Wait until the source's catalog shows what the stream told of a table."""
+
+    def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
+        """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
+
+    def travels_binary(self, tables: list[int], types: list[int]) -> bool:
+        """Say whether all columns of these tables, and these types, may come in binary form."""
+
+
+class Shapes(Protocol):
+    """What decides about tables that have another shape on the source."""
+
+    def verdict(self, drift: Drift) -> Exception:
+        """Return what is raised for it."""
+
+    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
+        """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
+
+    def of_types(self, types: list[tuple[str, str]]) -> Exception | None:
+        """Return what is raised when types (the target's, the source's) differ by another name of their schema."""
+
+    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
+        """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
+
+    def made(self, drift: Drift) -> TableState | None:
+        """Return the state of a new partition that is on the target when this task made it, None when it did not."""
 
 
 class Member(NamedTuple):
@@ -229,7 +272,7 @@ class Relations:
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
         if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
-            raise self._shapes.under_other_name(place, above[-1])
+            raise under_other_name(place, above[-1])
         if not self._moves([place, *above]):
             return None
         if above and self._parts and self._parts.gathers(above[-1]):

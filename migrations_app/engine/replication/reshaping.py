@@ -19,8 +19,8 @@ from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
-from . import names_followed, roots_followed
-from .explained import changed, under_other_name
+from . import names_followed
+from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
 from .moves import PlaceOf
@@ -74,17 +74,6 @@ class Reshaping:
         """Return what to raise when types of columns (the target's, the source's) are the same, in a schema that has
         another name on the source; None when they are not."""
         return names_followed.types_verdict(self._run, self._database, types)
-
-    def under_other_name(self, part: Place, top: Place) -> EngineError:
-        """Return what to raise for a new partition of a partitioned table that is called `top` on the source now."""
-        run, database = self._run, self._database
-        known = names_followed.Known(run, database)
-        for move in roots_followed.renamed_roots(run, database, known.tables):
-            if move.now == top and (found := roots_followed.root_verdict(run, database, move, known)):
-                if isinstance(found, names_followed.TableRenamed):
-                    return found
-                return under_other_name(part, top, found.drift if found.drift and found.drift.statements else None)
-        return under_other_name(part, top)
 
     def state_of(self, drift: Drift, final: int) -> TableState:
         """Return the table that a new partition is to the task from the source's transaction at `final` on."""
