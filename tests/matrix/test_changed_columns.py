@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -16,7 +15,6 @@ from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeStore
 from tests.matrix import test_adding
-from tests.postgres import drift_kit
 from tests.postgres.adding_kit import at, begin, complete, look
 
 pytestmark = pytest.mark.matrix
@@ -69,21 +67,3 @@ def test_rows_from_before_a_key_was_renamed_come_once_it_has_its_former_name(
     at(source, name, "ALTER TABLE wide RENAME key TO id")
     look(plan, ports)
     complete(plan, ports, source, target_cluster)
-
-
-@pytest.mark.parametrize("source", ["9.4", "9.5", "9.6"], indirect=True)
-def test_a_table_that_was_dropped_and_made_again_can_be_dropped_from_the_task_and_the_others_go_on(
-    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
-) -> None:
-    name, store = plan.databases[0].source_name, cast(FakeStore, ports.store)
-    at(source, name, *WIDE, "CREATE TABLE other (id int PRIMARY KEY)")
-    begin(plan, ports)
-    at(source, name, "DROP TABLE wide", *WIDE, "INSERT INTO other VALUES (1)")
-    with pytest.raises(SchemaChanged, match="was dropped on the source and made again") as caught:
-        look(plan, ports)
-    assert caught.value.drift is not None
-    drift_kit.drop(store, replace(caught.value.drift, database=name))
-    look(plan, ports)
-    with target_cluster.connect(plan.databases[0].target_name) as connection:
-        counted = connection.execute("SELECT (SELECT count(*) FROM wide), (SELECT count(*) FROM other)").fetchone()
-    assert counted == (99, 1)

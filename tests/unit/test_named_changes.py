@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
-from migrations_app.engine.drift import Doubt
 from migrations_app.engine.errors import SchemaChanged, SourceError
-from migrations_app.engine.ports import NEVER, TableState, TableStatus
+from migrations_app.engine.ports import TableState
 from migrations_app.engine.replication import named
 from migrations_app.engine.replication.named import NamedChanges, NamedColumn, NamedTable
 from migrations_app.engine.replication.pgoutput import (
@@ -190,28 +189,9 @@ def test_a_table_that_was_replaced_stops_the_sync() -> None:
         told(one, "t: INSERT: id[integer]:1 v[character varying]:null")
 
 
-@pytest.mark.parametrize(
-    ("tables", "words"),
-    [((), r"s\.t of d is gone from the source"), ((8,), r"s\.t of d was dropped on the source and made again")],
-)
-def test_a_table_that_is_gone_stops_the_sync_and_may_be_dropped_from_the_task(
-    tables: tuple[int, ...], words: str
-) -> None:
-    with pytest.raises(SchemaChanged, match=words) as caught:
-        told(changes(*map(table, tables)), "t: INSERT: id[integer]:1 v[character varying]:null")
-
-    assert caught.value.drift is not None
-    assert (caught.value.drift.doubt, caught.value.drift.name) == (Doubt.GONE, "t")
-    assert "Press Drop from task" in caught.value.hint
-
-
-@pytest.mark.parametrize("tables", [(), (table(oid=8),), (table(oid=8), table(oid=7, name="t_old"))])
-def test_changes_under_the_name_of_a_gone_table_that_was_dropped_from_the_task_are_passed_by(
-    tables: tuple[NamedTable, ...],
-) -> None:
-    aside = replace(state(), status=TableStatus.DROPPED, watermark=NEVER)
-
-    assert told(changes(*tables, states=(aside,)), "t: INSERT: id[integer]:1 v[character varying]:null") == []
+def test_a_table_that_is_gone_stops_the_sync() -> None:
+    with pytest.raises(SchemaChanged, match=r"s\.t is gone"):
+        told(changes(), "t: INSERT: id[integer]:1 v[character varying]:null")
 
 
 def test_a_table_that_has_another_name_now_is_still_found_under_the_old_one() -> None:

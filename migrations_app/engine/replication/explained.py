@@ -88,11 +88,10 @@ def require_tables(tables: Iterable[TableState], known: Container[int], others: 
     `others`: the names of those that the task does not know."""
     for table in tables:
         if table.oid not in known:
-            raise dropped(table, again=(table.schema, table.name) in others())
+            raise _gone(table, again=(table.schema, table.name) in others())
 
 
-def dropped(table: TableState, *, again: bool) -> SchemaChanged:
-    """Return the error for a table that was dropped on the source; `again`: another one has its name there."""
+def _gone(table: TableState, *, again: bool) -> SchemaChanged:
     place = (table.schema, table.name)
     error = SchemaChanged(gone(table.database, place, again=again), hint=_MADE_AGAIN if again else _DOUBTS[Doubt.GONE])
     error.drift = replace(gone_table(place, again=again), database=table.database)
@@ -102,7 +101,7 @@ def dropped(table: TableState, *, again: bool) -> SchemaChanged:
 def not_copied(place: Place, former: TableState | None, *, part: bool) -> SchemaChanged:
     """Return the error for a change of a table that the task does not copy; `former`: the one whose name it took."""
     if former is not None:
-        return dropped(former, again=True)
+        return _gone(former, again=True)
     what = say("is a new partition of a selected table") if part else say("is new on the source and selected")
     return SchemaChanged(
         say(

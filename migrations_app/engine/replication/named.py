@@ -16,7 +16,6 @@ from ..errors import SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import say
 from . import test_decoding
-from .explained import dropped
 from .pgoutput import Delete, Insert, Message, Relation, RelationColumn, Truncate, Update, Values
 from .test_decoding import Change, Row
 
@@ -123,27 +122,24 @@ class NamedChanges:
         return known
 
     def _look(self, schema: str, name: str) -> NamedTable | None:
-        """Find the table that had this name when it was changed. A name that nobody has now was dropped meanwhile.
-
-        None for one that the sync passes by: what is called so now is none of the task's either.
-        """
+        """Find the table that had this name when it was changed. A name that nobody has now was dropped meanwhile."""
         state = self._states.get((schema, name))
         found = self._catalog.named_tables(schema, name, state.oid if state else 0)
         by_name = next((table for table in found if (table.schema, table.name) == (schema, name)), None)
         if state is None:
             return by_name
         same = next((table for table in found if table.oid == state.oid), None)
-        if same is not None and (by_name is None or by_name.oid == state.oid):
-            return same
-        if state.set_aside:
-            return None
-        if same is None:
-            raise dropped(state, again=by_name is not None)
-        raise SchemaChanged(
-            say("Table {schema}.{name} is another table on the source now.", schema=schema, name=name)
-            + say(" The sync stopped before a change of that name."),
-            hint=say("Start the migration again."),
-        )
+        if same is None or (by_name is not None and by_name.oid != state.oid):
+            text = (
+                say("Table {schema}.{name} is another table on the source now.", schema=schema, name=name)
+                if by_name
+                else say("Table {schema}.{name} is gone from the source.", schema=schema, name=name)
+            )
+            raise SchemaChanged(
+                text + say(" The sync stopped before a change of that name."),
+                hint=say("Start the migration again."),
+            )
+        return same
 
     def _translate(self, known: _Known, table: NamedTable, change: Change) -> list[Message]:
         place = (change.schema, change.name)
