@@ -11,7 +11,9 @@ from .connect import Connection, first_line
 from .failpoints import durable
 from .grants import granting
 from .names import literal, quote
+from .owners import may_own
 from .values import frozen
+from .wording import say
 
 _HEAD = (
     "SELECT pg_catalog.pg_get_userbyid(n.nspowner)::text, pg_catalog.obj_description(n.oid, 'pg_namespace')"
@@ -60,10 +62,15 @@ def give_rights(target: Connection, schema: str, rights: SchemaRights) -> list[t
     psycopg.Error when the session is lost.
     """
     what = "SCHEMA " + quote(schema)
-    statements = [(f"ALTER {what} OWNER TO {quote(rights.owner)}", ""), *granting(what, rights.grants)]
+    refused = []
+    statements = granting(what, rights.grants)
+    owning = f"ALTER {what} OWNER TO {quote(rights.owner)}"
+    if rights.owner in {*may_own(target), target.info.user}:
+        statements = [(owning, ""), *statements]
+    else:  # we could not work with what is in it
+        refused.append((owning, say("the target account does not have the rights of this role")))
     if rights.comment is not None:
         statements.insert(0, (f"COMMENT ON {what} IS {literal(rights.comment)}", ""))
-    refused = []
     for text, instead in statements:
         why = _refusal(target, text)
         if why and instead:
@@ -78,6 +85,6 @@ def _refusal(target: Connection, statement: str) -> str:
     try:
         with target.transaction():
             target.execute(statement.encode("utf-8", "surrogateescape"))
-    except psycopg.errors.ProgrammingError as error:
+    except (psycopg.errors.ProgrammingError, psycopg.errors.DataError) as error:  # a role that is not there is either
         return first_line(error)
     return ""

@@ -194,6 +194,7 @@ def test_a_renamed_schema_that_holds_only_types_is_told_and_followed_as_that(pai
 
 def test_the_look_beside_the_stream_tells_once_that_a_schema_of_types_has_another_name(pair: Pair) -> None:
     pair.build(ONLY_TYPES)
+    pair.look()
     pair.at_source("ALTER SCHEMA s RENAME TO z")
     (said,) = [message for _, code, message in pair.look() if code == "SRC-DDL"]
     assert STATEMENT in said
@@ -213,3 +214,14 @@ def test_types_of_a_schema_that_was_not_renamed_as_a_whole_are_told_as_other_typ
     pair.build(ONLY_TYPES, "CREATE TYPE s.further AS (x int)")
     pair.at_source(ddl, "INSERT INTO a VALUES (2, 'sad')")
     assert [change.kind for change in stopped(pair).changes] == [ChangeKind.RETYPED]
+
+
+def test_a_schema_of_types_is_followed_after_an_earlier_look_too(pair: Pair) -> None:
+    pair.build(ONLY_TYPES)
+    pair.look()
+    pair.at_source("INSERT INTO a VALUES (1, 'ok')", "ALTER SCHEMA s RENAME TO z", "INSERT INTO a VALUES (2, 'sad')")
+    allow(pair, stopped(pair))
+    with pytest.raises(TableRenamed):
+        pair.look()
+    pair.catch_up()
+    pair.assert_equal()
