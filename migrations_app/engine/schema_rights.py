@@ -62,13 +62,13 @@ def give_rights(target: Connection, schema: str, rights: SchemaRights) -> list[t
     psycopg.Error when the session is lost.
     """
     what = "SCHEMA " + quote(schema)
-    refused = []
+    refused: list[tuple[str, str]] = []
     statements = granting(what, rights.grants)
     owning = f"ALTER {what} OWNER TO {quote(rights.owner)}"
-    if rights.owner in {*may_own(target), target.info.user}:
-        statements = [(owning, ""), *statements]
-    else:  # we could not work with what is in it
+    if _is_out_of_reach(target, rights.owner):  # then we could not work with what is in it
         refused.append((owning, say("the target account does not have the rights of this role")))
+    else:
+        statements = [(owning, ""), *statements]
     if rights.comment is not None:
         statements.insert(0, (f"COMMENT ON {what} IS {literal(rights.comment)}", ""))
     for text, instead in statements:
@@ -78,6 +78,12 @@ def give_rights(target: Connection, schema: str, rights: SchemaRights) -> list[t
         if why:
             refused.append((text, why))
     return refused
+
+
+def _is_out_of_reach(target: Connection, role: str) -> bool:
+    """Say whether a role of the target is one that we cannot work for; of one that is not there the server tells."""
+    there = target.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", (role,)).fetchone()
+    return there is not None and role not in {*may_own(target), target.info.user}
 
 
 def _refusal(target: Connection, statement: str) -> str:

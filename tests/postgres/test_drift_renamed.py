@@ -218,6 +218,15 @@ def test_a_schema_that_is_made_gets_owner_comment_and_grants_of_the_source(pair:
             ]
 
 
+def test_a_right_that_a_role_passed_on_which_the_target_lacks_is_given_all_the_same(pair: Pair) -> None:
+    pair.build(TABLE, ROWS)
+    with roles(pair.source, pair.source_db, OWNER, READER, OTHER), roles(pair.target, pair.target_db, OTHER):
+        pair.at_source(MOVED_TO_OWNED, "INSERT INTO s.t VALUES (101)")
+        allow(pair, stopped(pair))
+        followed(pair)
+        assert f"{OTHER} f postgres" in str(pair.value(RIGHTS, "target"))
+
+
 def test_who_made_the_schema_on_the_target_himself_need_not_be_asked_again(pair: Pair) -> None:
     pair.build(TABLE, ROWS)
     pair.at_source("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", "INSERT INTO s.t VALUES (101)")
