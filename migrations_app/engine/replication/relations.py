@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 from .. import drifting
 from ..computed import computed_columns
 from ..drift import ChangeKind, Column, Drift, Partition, Place
-from ..drifting import left_names
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..layout_parts import Parts
 from ..names import is_in
@@ -338,8 +337,7 @@ class Relations:
         return list({member.place: member.table for member in members.values()}.values())
 
     def _compare(self, table: TableState, relation: Relation, target: TargetTable) -> None:
-        described = [(column.type_oid, column.typmod) for column in relation.columns]
-        types, numbers = self._source.described(relation.oid, described)
+        types, numbers = self._source.described(relation.oid, [(one.type_oid, one.typmod) for one in relation.columns])
         there = {column.name: column.type_name for column in target.columns if not column.generated}
         here = {
             column.name: there.get(column.name, type_name) if type_name == _GONE else self._renaming.shown(type_name)
@@ -357,13 +355,12 @@ class Relations:
         place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
         catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
         new = drifting.told_by_stream(here.items(), catalog)
-        all_there = [(column.name, column.type_name, column.generated) for column in target.columns]
-        computed = computed_columns(all_there, catalog)
+        computed = computed_columns([(one.name, one.type_name, one.generated) for one in target.columns], catalog)
         found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new, computed)
         if found is not None and not above and (top := self._heir_of(relation.oid, found)):
             found = drifting.compare(place, top, old, new, computed)
         if found is not None:
-            self._settle(table, left_names(found))
+            self._settle(table, drifting.left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
 

@@ -32,13 +32,12 @@ _WITH_TYPES = (
 class SchemaMove(NamedTuple):
     """Tables of the task that moved with their schema, and what became of it. `done`: the target has it already.
 
-    `only_types`: none of the task's moved, and in place of them stands one that has columns of types in it.
+    Of a schema of types alone: in place of tables that moved stands one that has columns of such types.
     """
 
     moves: list[Move]
     drift: Drift
     done: bool
-    only_types: bool = False
 
 
 class _Held(NamedTuple):
@@ -119,7 +118,7 @@ def types_move(
     first = known.get(cast(int, row[0])) if row else None
     if first is None or there.names - after.names or there.types - after.types:
         return None
-    return SchemaMove([Move(first, (new, first.name))], _renamed(first, (old, new), places, done=False), False, True)
+    return SchemaMove([Move(first, (new, first.name))], _renamed(first, (old, new), places, done=False), done=False)
 
 
 def _held(run: Run, side: Side, name: str, schema: str) -> _Held | None:
