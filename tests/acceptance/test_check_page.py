@@ -113,6 +113,7 @@ def test_the_check_page_folds_filters_and_is_accessible(sign_in: SignIn, live_se
     _shots(page, "check-problems")
 
 
+@pytest.mark.long
 def test_the_hint_says_what_was_found_and_then_how_to_fix_it_by_keyboard(sign_in: SignIn, live_server: Any) -> None:
     page, task = sign_in(), _checked()
     _open(page, live_server, "check", task)
@@ -227,6 +228,7 @@ def _prepared(task: MigrationTask, *, reached: bool) -> dict[str, Any]:
     return {**prepare(plan, facts).as_json(), "draft": draft_hash(task)}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("reached", [True, False])
 def test_prepare_the_source_shows_lines_to_copy(reached: bool, sign_in: SignIn, live_server: Any) -> None:
     page, task = sign_in(), _checked()

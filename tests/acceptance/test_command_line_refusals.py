@@ -65,7 +65,7 @@ def _refused(terminal: Terminal, words: str, *more: str, source: str = "", targe
     return said
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("side", "words", "uri"),
     [
@@ -105,6 +105,7 @@ def test_an_option_that_is_wrong_or_missing_ends_with_1_and_makes_nothing(
     assert (_state(terminal), terminal.task("list").stdout) == (before, tasks)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_wrong_password_is_told(terminal: Terminal, side: str) -> None:
     cluster = terminal.source if side == "source" else terminal.target
@@ -129,6 +130,7 @@ def test_a_check_that_fails_ends_with_exit_code_2_and_the_list_says_so(terminal:
     assert {"id": key, "name": "to nowhere", "status": "check_failed"} in known
 
 
+@pytest.mark.long
 def test_a_missing_database_is_told(terminal: Terminal) -> None:
     _refused(terminal, "no database absent", source=terminal.source.uri("absent"))
 
@@ -142,6 +144,7 @@ def test_refused_tls_is_told(terminal: Terminal) -> None:
     _refused(terminal, "TLS", source=terminal.source.uri() + "?sslmode=require")
 
 
+@pytest.mark.long
 def test_something_else_at_the_port_is_told(terminal: Terminal) -> None:
     def web(client: Any) -> None:
         client.recv(4096)
@@ -188,6 +191,7 @@ def test_a_missing_right_is_told_with_the_statement_that_gives_it(
             connection.execute("DROP ROLE powerless")
 
 
+@pytest.mark.long
 def test_a_target_that_is_not_empty_is_told(terminal: Terminal, small: tuple[Place, Place]) -> None:
     source, target = small
     with target.cluster.connect() as connection:

@@ -15,6 +15,8 @@ from tests.comparator import differences
 from tests.fakes import wait_until
 from tests.hostile_names import NAMES, cut, literal
 
+pytestmark = pytest.mark.long
+
 DATABASES = [
     "%s",
     "d'b\"\\ {0}",

@@ -16,6 +16,8 @@ from tests.acceptance.places import Place, database_pair, leftovers, nothing_of_
 from tests.comparator import differences
 from tests.fakes import wait_until
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Finished:

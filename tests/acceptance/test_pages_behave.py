@@ -62,6 +62,7 @@ def test_the_list_shows_a_change_without_reload(sign_in: SignIn, live_server: An
     expect(page.get_by_role("cell", name="12.3 k rows/s", exact=True)).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_new_status_is_announced_once_in_the_live_region(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.running_task("sync", name="billing move")
@@ -101,6 +102,7 @@ def test_a_cell_that_holds_the_focus_is_not_replaced_and_catches_up_afterwards(
     expect(page.get_by_role("link", name="Complete", exact=True)).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_hidden_tab_does_not_ask(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     factories.running_task(name="billing move")
@@ -111,6 +113,7 @@ def test_a_hidden_tab_does_not_ask(sign_in: SignIn, live_server: Any) -> None:
     assert asked == []
 
 
+@pytest.mark.long
 def test_remaining_steps_open_by_hover_and_by_keyboard_and_escape_closes_them(
     sign_in: SignIn, live_server: Any
 ) -> None:
@@ -238,6 +241,7 @@ def test_the_task_page_follows_tables_and_status(sign_in: SignIn, live_server: A
     expect(page.get_by_role("link", name="Retry")).to_be_visible()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["list", "detail", "objects", "check", "confirm"])
 def test_a_hostile_name_is_only_ever_text(name: str, sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
@@ -285,6 +289,7 @@ def test_a_hostile_name_is_only_ever_text(name: str, sign_in: SignIn, live_serve
         _shot(page, f"hostile-{name}-{width}")
 
 
+@pytest.mark.long
 def test_a_session_that_ended_leads_to_the_sign_in_page(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     factories.running_task(name="billing move")

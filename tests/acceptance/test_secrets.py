@@ -25,7 +25,7 @@ from tests.acceptance.places import Place, database_pair, drop_database
 from tests.fakes import wait_until
 from tests.installation import descendants
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 # The letters survive every way of quoting; what surrounds them breaks every careless one.
 CANARY = "canarybird7f3c91"
@@ -314,7 +314,6 @@ def _lose_the_password(migration: Migration) -> None:
     migration.press("retry_task")
 
 
-@pytest.mark.long
 def test_no_process_and_no_session_shows_the_password(watched: Watch) -> None:
     # The command line's own process carries what its user put there.
     assert watched.hits == set()

@@ -107,6 +107,7 @@ def test_what_is_found_by_a_pattern_is_selected_as_one_rule(
     expect(page.locator("#counter")).to_contain_text("0 of 4 tables")
 
 
+@pytest.mark.long
 def test_parents_are_listed_and_then_included(sign_in: SignIn, live_server: Any, task: MigrationTask) -> None:
     MigrationTask.objects.filter(pk=task.pk).update(
         selection=Selection().toggle(("shop", "public", "table_001"), True).to_json()
@@ -138,6 +139,7 @@ def test_a_wrong_name_on_the_target_is_said_beside_its_field(
     assert _selection(task).target_schema("shop", "public") == "app"
 
 
+@pytest.mark.long
 def test_two_tabs_see_each_other_after_a_toggle(sign_in: SignIn, live_server: Any, task: MigrationTask) -> None:
     first = _open(sign_in, live_server, task)
     second = first.context.new_page()

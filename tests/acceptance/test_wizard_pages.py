@@ -58,6 +58,7 @@ def test_the_tree_loads_a_level_once_and_a_box_changes_ancestors_and_counter(sig
     assert len(asked) == 2
 
 
+@pytest.mark.long
 def test_a_box_of_a_whole_database_takes_what_is_below_with_it(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     task = factories.task()
@@ -126,6 +127,7 @@ def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, l
     assert factories.CANARY not in page.content()
 
 
+@pytest.mark.long
 def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.goto(live_server.url + reverse("tasks:create"))
@@ -171,6 +173,7 @@ def test_a_test_of_the_source_leaves_what_was_typed_for_the_target(sign_in: Sign
     assert (task.name, str(task.target and task.target.password)) == ("shop to 18", "typed too early")
 
 
+@pytest.mark.long
 def test_errors_of_the_tested_side_show_at_its_fields_and_leave_the_other_side(
     sign_in: SignIn, live_server: Any
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_run_behind_a_frozen_line_can_be_stopped_in_each_step(
     assert seconds < 30
 
 
+@pytest.mark.sample(1)
 @pytest.mark.quick
 @pytest.mark.fault("N1", "cut by RST in the sync, many times, at random moments")
 @pytest.mark.usefixtures("form")

@@ -163,6 +163,7 @@ def _dump() -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("who", ["anonymous", "viewer", "admin"])
 def test_looking_changes_nothing(who: str, known: dict[str, Any]) -> None:
     client = _client(who)
@@ -220,6 +221,7 @@ def test_an_operator_sees_the_keys_of_differing_rows(known: dict[str, Any]) -> N
     assert CANARY in page.content.decode()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("who", ["anonymous", "admin"])
 def test_every_answer_forbids_framing_sniffing_and_storing(who: str, known: dict[str, Any]) -> None:
     client = _client(who)

@@ -106,6 +106,7 @@ def test_a_difference_stops_complete_and_the_sync_can_go_on(
     assert rows(target, "SELECT what FROM audit") == [("after the refusal",)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", "DROP COLUMN n"])
 def test_an_identity_column_that_was_renamed_or_dropped_meanwhile_does_not_stop_complete(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any], change: str
@@ -152,6 +153,7 @@ def test_sequences_never_go_backwards(
     assert rows(target, "SELECT last_value, is_called FROM never") == [(1, True)]
 
 
+@pytest.mark.long
 def test_a_missing_index_is_noted_with_what_makes_it(plan: Plan, ports: Ports, target: psycopg.Connection[Any]) -> None:
     begin(plan, ports)
     target.execute("DROP INDEX big_orders")
@@ -173,6 +175,7 @@ def test_a_missing_sequence_stops_complete(plan: Plan, ports: Ports, target: psy
     migrate(plan, ports, StepName.COMPLETE)
 
 
+@pytest.mark.long
 def test_a_view_that_cannot_be_refreshed_is_only_told(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
 ) -> None:
@@ -261,6 +264,7 @@ def test_what_is_written_after_the_last_change_that_was_carried_over_is_told(
     assert ": public.audit (3 changes), public.customers (1 change). These changes are not on the target." in told
 
 
+@pytest.mark.long
 def test_what_is_not_counted_to_its_end_is_told_as_more(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +285,7 @@ def test_what_is_not_counted_to_its_end_is_told_as_more(
     assert "), and more. These changes are not on the target." in told
 
 
+@pytest.mark.long
 def test_nothing_is_told_where_all_that_was_written_is_on_the_target(
     plan: Plan, ports: Ports, source_cluster: Cluster, source_db: str
 ) -> None:
@@ -292,6 +297,7 @@ def test_nothing_is_told_where_all_that_was_written_is_on_the_target(
     assert _late(ports) == []
 
 
+@pytest.mark.long
 def test_a_look_for_late_writes_that_is_refused_does_not_hold_complete_up(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

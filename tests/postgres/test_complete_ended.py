@@ -134,7 +134,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
 def test_complete_that_died_anywhere_is_simply_run_again(

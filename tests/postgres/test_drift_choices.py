@@ -68,6 +68,7 @@ def test_a_statement_that_is_applied_leads_to_an_equal_comparison(
     assert {comparison.equal for comparison in store.comparisons} == {True}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "ddl",
     [

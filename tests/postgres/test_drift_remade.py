@@ -36,6 +36,7 @@ def warned(pair: Pair) -> list[str]:
     return [message for _, code, message in pair.look() if code == "SRC-DDL"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("path", ["rows", "batches"])
 @pytest.mark.parametrize("kind", CHANGES)
 def test_the_sync_stops_before_the_first_row_that_has_another_column_by_the_same_name(
@@ -52,6 +53,7 @@ def test_the_sync_stops_before_the_first_row_that_has_another_column_by_the_same
     assert stopped(pair) == drift
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", CHANGES)
 def test_a_session_that_knows_the_table_already_stops_there_as_well(kind: str, pair: Pair) -> None:
     pair.build(WIDE, WIDE_ROWS)
@@ -67,6 +69,7 @@ def test_a_session_that_knows_the_table_already_stops_there_as_well(kind: str, p
     assert pair.value("SELECT a FROM t WHERE id = 7", "target") == "before"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", CHANGES)
 def test_the_look_at_the_catalog_warns_once_of_such_a_column(kind: str, pair: Pair) -> None:
     ddl, names = CHANGES[kind]
@@ -86,6 +89,7 @@ def test_what_nobody_knew_at_the_copy_is_known_from_the_first_look_on(pair: Pair
     assert len(warned(pair)) == 1
 
 
+@pytest.mark.long
 def test_all_partitions_of_such_a_table_are_one_warning(pair: Pair) -> None:
     parts = [f"CREATE TABLE p{n} PARTITION OF p FOR VALUES FROM ({n}0) TO ({n + 1}0)" for n in range(1, 4)]
     pair.build("CREATE TABLE p (id int PRIMARY KEY, a text, b text) PARTITION BY RANGE (id)", *parts)
@@ -128,6 +132,7 @@ def test_a_column_that_went_and_came_again_between_rows_is_followed_as_the_strea
     pair.assert_equal()
 
 
+@pytest.mark.long
 def test_partitions_follow_such_a_column_one_after_the_other(pair: Pair) -> None:
     pair.build(
         "CREATE TABLE p (id int PRIMARY KEY, a text, b text) PARTITION BY RANGE (id)",

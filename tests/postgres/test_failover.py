@@ -101,6 +101,7 @@ def test_the_sync_goes_on_at_the_standby_that_took_over(standing: Standing) -> N
     pair.assert_equal()
 
 
+@pytest.mark.long
 def test_a_standby_that_was_not_promoted_yet_is_waited_for(standing: Standing, tmp_path: Path) -> None:
     pair = standing.pair
     pair.at_source("INSERT INTO notes VALUES (2, 'before')")
@@ -136,6 +137,7 @@ def test_without_its_slot_changes_may_be_missing(standing: Standing) -> None:
     assert pair.state.timeline == 1
 
 
+@pytest.mark.long
 def test_a_slot_that_is_ahead_of_the_target_is_refused(standing: Standing) -> None:
     pair = standing.pair
     standing.replayed()

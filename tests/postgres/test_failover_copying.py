@@ -25,6 +25,8 @@ from tests.postgres import failover_kit
 from tests.postgres.compare_kit import plan_for, server
 from tests.postgres.failover_kit import NAME, SECONDS
 
+pytestmark = pytest.mark.long
+
 replicated = failover_kit.replicated  # a fixture that stands in the kit
 _TABLES = """
 CREATE TABLE copied (id serial PRIMARY KEY, v text);
@@ -130,7 +132,6 @@ def test_the_copy_goes_on_at_the_standby_that_took_over(copying: Copying) -> Non
         assert differences(here, there) == []
 
 
-@pytest.mark.long
 def test_a_standby_has_the_slot_of_a_busy_source_before_anything_is_copied(
     replicated: tuple[Cluster, Cluster], target_cluster: Cluster, target_db: str, tmp_path: Path
 ) -> None:

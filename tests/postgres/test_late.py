@@ -104,6 +104,7 @@ def put(cluster: Cluster, plan: Plan, text: str) -> None:
         connection.execute(text.encode())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_an_index_has_the_entries_of_the_source(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
@@ -125,6 +126,7 @@ def test_an_index_has_the_entries_of_the_source(
         assert shown == [(1,)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_a_check_lets_the_rows_in_and_is_proved_afterwards(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
@@ -144,6 +146,7 @@ def test_a_check_lets_the_rows_in_and_is_proved_afterwards(
         assert here.execute(asked.encode()).fetchall() == there.execute(asked.encode()).fetchall()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_a_check_of_a_domain_lets_the_rows_in_and_comes_back(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
@@ -163,6 +166,7 @@ def test_a_check_that_the_rows_of_the_source_do_not_meet_any_more_is_told(
     assert ("constraint reads on public.reader", "not validated on the target") in notes
 
 
+@pytest.mark.long
 def test_under_another_name_of_its_schema_it_is_made_too(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -183,6 +187,7 @@ def test_under_another_name_of_its_schema_it_is_made_too(
         assert there.execute(asked).fetchall() == [("CHECK (new.known(id))", True)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
@@ -214,6 +219,7 @@ INSERT INTO tokens VALUES (1, now() + interval '1 ms', '2000-01-01');
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_a_check_of_a_domain_that_tells_the_time_lets_old_rows_in_and_is_told(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, incremental: bool
@@ -282,6 +288,7 @@ def test_a_check_that_waits_comes_back_as_the_source_has_it_at_complete(
         assert found == [("born_at", "CHECK ((birth <= CURRENT_DATE))", True)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("on_both", [False, True])
 def test_a_check_of_a_domain_that_was_renamed_comes_back_to_the_one_that_is_there(
     plan: Plan, source_cluster: Cluster, target_cluster: Cluster, on_both: bool

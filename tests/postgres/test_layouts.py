@@ -116,6 +116,7 @@ def test_partitions_that_the_target_lacks_are_made_beside_those_that_it_has(
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 @pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
 def test_a_copy_that_begins_anew_doubles_no_row(
@@ -134,6 +135,7 @@ def test_a_copy_that_begins_anew_doubles_no_row(
     complete(again, ports)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
 def test_partitions_are_copied_side_by_side_and_no_row_is_doubled(
     plan: Plan, ports: Ports, source: Session, target: Session, layout: str, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +159,7 @@ def test_partitions_are_copied_side_by_side_and_no_row_is_doubled(
     complete(plan, ports)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("incremental", [False, True])
 def test_tables_that_are_never_left_alone_are_copied_with_all_their_partitions_locked(
     plan: Plan, ports: Ports, source: Session, target: Session, incremental: bool, monkeypatch: pytest.MonkeyPatch

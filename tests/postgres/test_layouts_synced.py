@@ -59,6 +59,7 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     return syncing(plan_over(source_cluster, target_cluster, source_db, target_db, tmp_path))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("layout", GATHERED)
 def test_changes_of_every_partition_arrive_by_the_name_of_the_table(
     plan: Plan, ports: Ports, source: Session, target: Session, layout: str
@@ -72,6 +73,7 @@ def test_changes_of_every_partition_arrive_by_the_name_of_the_table(
     assert (2,) in target.execute("SELECT id FROM sales WHERE what = 'later'").fetchall()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
 def test_a_table_that_is_emptied_as_a_whole_is_emptied(
     plan: Plan, ports: Ports, source: Session, target: Session, layout: str
@@ -98,6 +100,7 @@ def test_changes_of_a_plain_table_arrive_in_the_partitions_of_the_target(
     assert rows(target, "items") == rows(source, "items")
 
 
+@pytest.mark.long
 def test_a_plain_table_that_is_emptied_empties_the_partitions_of_the_target(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_plain_table_that_is_emptied_empties_the_partitions_of_the_target(
     assert rows(target, "items") == [(1, "after"), (99, "after")]
 
 
+@pytest.mark.long
 def test_one_of_equal_rows_is_deleted_where_several_partitions_have_a_row_at_its_place(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -153,6 +157,7 @@ def copied_again(plan: Plan, ports: Ports) -> Plan:
     return later
 
 
+@pytest.mark.long
 def test_a_partition_that_is_emptied_by_itself_stops_the_sync_until_the_table_is_copied_again(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -167,6 +172,7 @@ def test_a_partition_that_is_emptied_by_itself_stops_the_sync_until_the_table_is
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_a_partition_that_is_attached_with_rows_stops_the_sync_until_the_table_is_copied_again(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -186,6 +192,7 @@ def test_a_partition_that_is_attached_with_rows_stops_the_sync_until_the_table_i
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("statement", ["ALTER TABLE sales DETACH PARTITION sales_22", "DROP TABLE sales_22"])
 def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copied_again(
     plan: Plan, ports: Ports, source: Session, target: Session, statement: str
@@ -208,6 +215,7 @@ def test_rows_that_left_with_a_partition_are_told_and_go_when_the_table_is_copie
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_a_new_partition_that_is_unlogged_is_told_when_it_appears_and_comes_when_it_is_logged(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -229,6 +237,7 @@ def test_a_new_partition_that_is_unlogged_is_told_when_it_appears_and_comes_when
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_a_new_partition_is_one_of_the_table_also_for_the_worker_that_comes_next(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -241,6 +250,7 @@ def test_a_new_partition_is_one_of_the_table_also_for_the_worker_that_comes_next
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_changes_of_a_partition_that_is_detached_for_a_while_arrive(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -257,6 +267,7 @@ def test_changes_of_a_partition_that_is_detached_for_a_while_arrive(
     assert target.execute("SELECT count(*) > 0 FROM sales WHERE what = 'apart'").fetchone() == (True,)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("layout", [ONE_TABLE, BY_HASH])
 def test_a_column_that_is_added_to_all_partitions_is_followed(
     plan: Plan, ports: Ports, source: Session, target: Session, layout: str
@@ -276,6 +287,7 @@ def test_a_column_that_is_added_to_all_partitions_is_followed(
     assert rows(target, columns) == rows(source, columns)
 
 
+@pytest.mark.long
 def test_a_table_that_the_sync_passes_by_is_not_stopped_by_its_partitions(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:
@@ -293,6 +305,7 @@ def test_a_table_that_the_sync_passes_by_is_not_stopped_by_its_partitions(
     assert rows(target, "sales") == rows(source, "sales")
 
 
+@pytest.mark.long
 def test_triggers_of_the_targets_partitions_keep_silent_and_come_back(
     plan: Plan, ports: Ports, source: Session, target: Session
 ) -> None:

@@ -18,6 +18,8 @@ from tests.fakes import FakeControl, FakeStore, fake_ports
 from tests.hostile_names import cut, literal, many_names, quoted
 from tests.postgres.compare_kit import plan_for, server
 
+pytestmark = pytest.mark.long
+
 SEED = 20
 NAMES = many_names(SEED)
 # The kinds that bear the name itself; where two share a namespace, one has a letter in front.
@@ -150,7 +152,6 @@ def test_there_are_more_than_300_names_of_more_than_12_kinds() -> None:
     assert max(len(name.encode()) for name in NAMES) == 63
 
 
-@pytest.mark.long
 def test_nothing_below_hostile_names_differs(ends: Ends) -> None:
     assert differences(ends.source, ends.target, rights=True) == []
 

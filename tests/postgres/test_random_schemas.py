@@ -23,7 +23,7 @@ _GIVEN = os.environ.get("TOWPATH_SCHEMA_SEED")
 SEEDS = [int(_GIVEN)] if _GIVEN else list(range(1, 41))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_schema_arrives_with_its_rows(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, seed: int

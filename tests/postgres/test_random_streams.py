@@ -85,6 +85,7 @@ def explore(
     return seen
 
 
+@pytest.mark.sample(1)
 def test_random_streams_end_equal(stage: Stage, path: str) -> None:
     seen = explore(stage, path, 6, SEED)
     assert seen["operations"] > 15
@@ -112,6 +113,7 @@ def test_many_random_streams_of_partitions_end_equal(stage: Stage, path: str) ->
     assert min(seen[one] for one in wanted) > 0
 
 
+@pytest.mark.sample(1)
 def test_random_streams_with_new_tables_end_equal(stage: Stage, path: str) -> None:
     explore(stage, path, 3, SEED + 4, WITH_NEW_TABLES)
 

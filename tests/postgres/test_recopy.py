@@ -247,6 +247,7 @@ def test_a_worker_that_died_is_followed_by_one_that_begins_the_table_anew(
     complete(again, ports)
 
 
+@pytest.mark.long
 def test_a_table_whose_changes_stopped_the_sync_is_mended(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_copy_does_not_wait_for_a_table_that_the_failed_sync_of_the_others_has
         ended.cancel()
 
 
+@pytest.mark.long
 def test_a_table_to_which_a_foreign_key_leads_takes_new_columns(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -303,6 +305,7 @@ def test_a_table_to_which_a_foreign_key_leads_takes_new_columns(
         assert target.execute("SELECT id FROM broken WHERE more = 'x'").fetchall() == [(3,)]
 
 
+@pytest.mark.long
 def test_where_foreign_keys_act_new_columns_take_no_rows_of_other_tables_with_them(
     plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:
@@ -373,6 +376,7 @@ def test_a_sync_slice_ends_when_a_table_is_asked_for(plan: Plan, ports: Ports) -
         thread.join()
 
 
+@pytest.mark.long
 def test_a_table_that_is_emptied_before_each_copy_is_locked_from_its_snapshot_on(
     plan: Plan, ports: Ports, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

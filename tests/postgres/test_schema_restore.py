@@ -64,7 +64,7 @@ def test_running_everything_twice_changes_nothing(source_cluster, target_cluster
     assert compare(source_cluster, target_cluster, plan) == []
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("module", "name", "count"),
     [
@@ -233,6 +233,7 @@ def test_a_subset_takes_what_it_needs_and_says_what_it_leaves_out(source_cluster
     assert compare(source_cluster, target_cluster, plan, tables=named) == []
 
 
+@pytest.mark.long
 def test_a_target_without_the_schema_public_gets_one(source_cluster, target_cluster, plan):
     with target_cluster.connect(plan.databases[0].target_name) as connection:
         connection.execute("DROP SCHEMA public")
@@ -242,6 +243,7 @@ def test_a_target_without_the_schema_public_gets_one(source_cluster, target_clus
     assert compare(source_cluster, target_cluster, plan, ignore=["comment"]) == []
 
 
+@pytest.mark.long
 def test_an_incremental_task_whose_worker_dies_in_the_schema_starts_it_anew(
     source_cluster, target_cluster, plan, monkeypatch
 ):

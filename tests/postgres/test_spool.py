@@ -69,6 +69,7 @@ def test_what_is_kept_in_many_files_is_applied_by_another_session(
     assert not pair.folder.exists()
 
 
+@pytest.mark.long
 def test_a_spool_without_room_leaves_the_rest_to_the_source(pair: SpoolPair, writing: Writing) -> None:
     pair.build(BAG)
     pair.catch_up()
@@ -137,6 +138,7 @@ def spooled(pair: SpoolPair) -> int:
     return pair.confirmed()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("receiving", [False, True])
 def test_a_spool_that_is_gone_is_said_plainly(pair: SpoolPair, receiving: bool) -> None:
     spooled(pair)
@@ -161,6 +163,7 @@ def damaged(path: Path, how: str) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["cut", "changed"])
 def test_a_damaged_spool_is_never_applied_beyond_the_damage(pair: SpoolPair, how: str) -> None:
     spooled(pair)

@@ -200,6 +200,7 @@ def test_receiving_that_is_wanted_no_longer_ends_and_the_slot_is_free(copying: C
     copying.finish()
 
 
+@pytest.mark.long
 def test_a_spool_without_room_is_told_and_leaves_the_copy_alone(copying: Copying) -> None:
     copying.plan = replace(copying.plan, spool_bytes=6_000_000)
     copying.control.spool = True
@@ -231,6 +232,7 @@ def test_a_full_spool_is_told_once_and_not_opened_again_during_the_copy(
     copying.finish()
 
 
+@pytest.mark.long
 def test_a_spool_that_cannot_be_read_is_told_and_tried_again(copying: Copying, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "_AGAIN_SECONDS", 0.05)
     unreadable = copying.plan.work_dir / "spool" / copying.slot / "000000000001-00000001.spool"

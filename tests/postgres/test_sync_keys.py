@@ -121,6 +121,7 @@ def _of(table: str, kind: str) -> list[str]:
     return [*found, f"DELETE FROM {table} WHERE k = {first}"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
 @pytest.mark.parametrize("form", ["text", "binary"])
 def test_rows_are_followed_by_keys_of_every_type(

@@ -26,6 +26,8 @@ from tests.matrix import torture
 from tests.postgres.compare_kit import plan_for, server
 from tests.servers import older
 
+pytestmark = pytest.mark.long
+
 EXTENSIONS = ("hstore", "citext", "ltree", "cube", "seg", "isn")
 WITHOUT = frozenset(
     {
@@ -229,7 +231,6 @@ def test_it_arrives_from_16_on_18(arrived: Arrived, piece: str) -> None:
     assert rows_of(arrived, made.tables) == []
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("arrived", ["18 to 18 under a writer"], indirect=True)
 @pytest.mark.parametrize("piece", names_of("18"))
 def test_it_arrives_from_18_on_18_while_it_changes(arrived: Arrived, piece: str) -> None:
