@@ -21,6 +21,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, Ledger, LedgerItem, Store
 from .replication import bookmark
+from .replication.given_up import given_up
 from .replication.lag import SlotState, require_slot
 from .source_setup import age, database_oid
 from .values import frozen
@@ -233,17 +234,17 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
         " WHERE s.slot_name = %s AND s.database = current_database()",
         (state.slot,),
     ).fetchone()
-    if row is None or row[0] == "lost":
-        what = say("is gone") if row is None else say("has lost its WAL")
+    if row is None:
         raise SlotLost(
             say(
-                "The replication slot {slot} on the source {what}: changes that are still needed cannot be had.",
+                "The replication slot {slot} on the source is gone: changes that are still needed cannot be had.",
                 slot=state.slot,
-                what=what,
             ),
             hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
-            code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
+            code="SRC-SLOTGONE",
         )
+    if row[0] == "lost":
+        raise given_up(slot.why_lost, state.slot, state.bookmark or state.consistent_point or 0)
     require_unread(run.ports.store, slot, state)
 
 
