@@ -43,8 +43,9 @@ _LOST = re.compile(
 )
 _NO_SPACE = "No space left on device"
 _WORKING = (
-    "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = %s AND state = 'active'"
-    " AND coalesce(wait_event_type, '') <> 'Client' AND pid <> pg_catalog.pg_backend_pid()"
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE application_name = %s AND state = 'active'"
+    " AND coalesce(pg_catalog.row_to_json(a) ->> 'wait_event_type', '') <> 'Client'"  # since 9.6
+    " AND pid <> pg_catalog.pg_backend_pid()"
 )
 # A table that a session of this run has locked and that somebody waits for who wants it alone.
 _KEPT_WAITING = """
