@@ -218,6 +218,8 @@ def create_database(name: str, options: Mapping[str, Any], owner: str = "") -> s
     provider = _PROVIDERS.get(str(options.get("provider", "")))
     if provider and options.get("locale"):
         parts += [f"LOCALE_PROVIDER {provider.lower()}", f"{provider}_LOCALE {literal(str(options['locale']))}"]
+    elif options.get("provider") == "c":
+        parts.append("LOCALE_PROVIDER libc")
     return " ".join(parts) + ";"
 
 

@@ -168,7 +168,7 @@ def _like(context: Context, database: DatabasePlan) -> dict[str, object] | None:
     except Unavailable:
         return None
     if context.version(Side.TARGET) < 150000:
-        like["provider"] = "c"
+        like["provider"] = ""  # servers before know only libc, and have no word for it
     return {name: like[name] for name in ("encoding", "collate", "ctype", "provider", "locale")}
 
 
