@@ -37,7 +37,13 @@ _REFUSALS = {
     ),
     "54000": ("ROW-TOOBIG", template("Shrink the row on the source, or leave the table out.")),
     "22021": ("ROW-ENCODING", template("Repair the text on the source, or leave the table out.")),
-    "22P05": ("ROW-ENCODING", template("The target's encoding lacks a character of this table. Use a UTF8 target.")),
+    "22P05": (
+        "ROW-ENCODING",
+        template(
+            "Repair the text on the source, or leave the table out. Where the target is not in UTF8, a target in UTF8"
+            " helps as well."
+        ),
+    ),
 }
 
 

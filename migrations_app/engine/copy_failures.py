@@ -8,6 +8,7 @@ from .named_values import unknown_name
 from .outcome import Run
 from .plan import DatabasePlan
 from .row_sizes import is_too_large, refused
+from .row_texts import is_odd_text, refused_text
 from .table_work import TableWork, shape_changed, travels_in_binary
 from .wording import say
 
@@ -49,4 +50,6 @@ def explained(
         return error
     if is_too_large(error):
         return refused(run, database, work.table, error, as_text=not travels_in_binary(work, encodings))
+    if is_odd_text(error):
+        return refused_text(run, database, work.table, encodings, error)
     return unknown_name(run, database, work.table, work.place, error)

@@ -143,7 +143,7 @@ def _await_writers(run: Run, limit: Limit, followers: dict[str, Follower], note:
         run.ports.store.step_progress(0, 1, say("{note}: {why}", note=note, why=why))
         run.ports.control.sleep(_WRITERS_SECONDS)
     for follower in followers.values():
-        follower.pause()
+        follower.pause(lambda: limit.check(follower.session for follower in followers.values()))
 
 
 @durable("source.marker")

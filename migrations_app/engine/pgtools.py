@@ -31,7 +31,7 @@ from .patience import Patience
 from .pins import pinned_options
 from .plan import Server, Side
 from .ports import Control
-from .reaching import patience_seconds
+from .reaching import NO_FILE, patience_seconds
 from .wording import say
 
 BIN_DIR_VARIABLE = "TOWPATH_PG_BIN_DIR"
@@ -43,8 +43,9 @@ _LOST = re.compile(
 )
 _NO_SPACE = "No space left on device"
 _WORKING = (
-    "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = %s AND state = 'active'"
-    " AND coalesce(wait_event_type, '') <> 'Client' AND pid <> pg_catalog.pg_backend_pid()"
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE application_name = %s AND state = 'active'"
+    " AND coalesce(pg_catalog.row_to_json(a) ->> 'wait_event_type', '') <> 'Client'"  # since 9.6
+    " AND pid <> pg_catalog.pg_backend_pid()"
 )
 # A table that a session of this run has locked and that somebody waits for who wants it alone.
 _KEPT_WAITING = """
@@ -263,7 +264,7 @@ def _environment(run: Run, server: Server, password_file: Path | None) -> dict[s
         **({"PGREQUIREAUTH": methods} if methods else {}),
         "PGOPTIONS": pinned_options(run.sessions.version(Side.SOURCE)),
         "PGAPPNAME": application_name(run.plan.key, run.plan.epoch),
-        "PGPASSFILE": str(password_file or "/dev/null"),
+        "PGPASSFILE": str(password_file or NO_FILE),
         "PGCONNECT_TIMEOUT": str(patience_seconds(run.plan.source, run.plan.connect_timeout_seconds)),
         "PGSSLMODE": "disable",  # the address is a plain server or our own TLS forwarder
         "PGGSSENCMODE": "disable",

@@ -13,6 +13,9 @@ from .forwarder import Forwarder
 from .handshake import accepted_methods
 from .plan import Server, Side, TlsMode
 
+# Nothing can be there. libpq warns of a password file that is something else than a file, and of none that is missing.
+NO_FILE = "/dev/null/none"
+
 VERIFIED = frozenset({TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL})
 """Modes in which the server has proved who it is."""
 
@@ -33,7 +36,7 @@ def connect_arguments(server: Server, *, timeout_seconds: int) -> dict[str, str 
         "keepalives_interval": 10,
         "keepalives_count": 6,
         "tcp_user_timeout": 120_000,
-        "passfile": "/dev/null",
+        "passfile": NO_FILE,
         "sslcertmode": "disable",  # never a certificate from the home folder
     }
     if server.addresses:

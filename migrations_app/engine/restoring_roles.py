@@ -71,13 +71,16 @@ def restore_roles(run: Run) -> RolesPlan | None:
 def _wanted(run: Run) -> tuple[Found, set[str]]:
     selection = run.plan.selection
     named: set[str] | None = None
-    with run.sessions.session(Side.SOURCE) as source:
-        found = read_roles(source, hashes=selection.role_passwords)
-    if selection.roles == "needed":
-        named = set()
-        for database in run.databases():
-            with run.sessions.session(Side.SOURCE, database.source_name) as source:
-                named |= named_roles(source)
+    try:
+        with run.sessions.session(Side.SOURCE) as source:
+            found = read_roles(source, hashes=selection.role_passwords)
+        if selection.roles == "needed":
+            named = set()
+            for database in run.databases():
+                with run.sessions.session(Side.SOURCE, database.source_name) as source:
+                    named |= named_roles(source)
+    except psycopg.Error as error:
+        raise translate(error, Side.SOURCE, say("reading its roles")) from error
     return found, wanted_roles(found, named, run.plan.source.user)
 
 

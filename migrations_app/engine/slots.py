@@ -7,7 +7,10 @@ it can be told to the operator and ended at any time.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Protocol
 
 import psycopg
 
@@ -21,6 +24,7 @@ from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import DatabaseState, Kind, Ledger, LedgerItem, Store
 from .replication import bookmark
+from .replication.given_up import given_up
 from .replication.lag import SlotState, require_slot
 from .source_setup import age, database_oid
 from .values import frozen
@@ -34,8 +38,12 @@ from .versions import (
 from .wording import count, listing, say
 
 _TRY_SECONDS = 3
+"""How long the first try waits for older transactions. Each begins with those that write then, so under
+overlapping ones only a try can end that is long enough for some of them, one after the other: the next wait longer."""
+_LONGER_BY = 3
+_LONGEST_TRY_SECONDS, _LONGEST_TRY_BESIDE_SECONDS = 300, 30
 _LONGEST_WAIT_SECONDS = 10.0
-_TELL_EVERY_TRIES = 20
+_TELL_EVERY_SECONDS = 240.0
 _LOOK_SECONDS = 0.5
 _TELL_AFTER_LOOKS, _TELL_EVERY_LOOKS = 6, 240
 _END_OF_SESSION_TRIES = 100
@@ -48,6 +56,16 @@ SELECT 'prepared transaction ' || gid, owner, extract(epoch FROM pg_catalog.cloc
   FROM pg_catalog.pg_prepared_xacts
  ORDER BY 3 DESC NULLS LAST LIMIT 10
 """
+
+
+class Beside(Protocol):
+    """What stands still while a slot is made, and goes on between the tries."""
+
+    def check(self) -> None:
+        """Raise what ends the wait. Asked twice a second."""
+
+    def go_on(self, seconds: float) -> None:
+        """Let it go on for that long, after a try that lasted so long, and stop it again. May raise as `check` does."""
 
 
 @frozen(kw_only=False)
@@ -79,12 +97,20 @@ def identify(run: Run, database: DatabasePlan) -> Identity:
         return identity_of(connection)
 
 
-def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, encoding: str = "UTF8") -> OpenedSlot:
+def create(
+    run: Run,
+    database: DatabasePlan,
+    name: str,
+    *,
+    temporary: bool,
+    encoding: str = "UTF8",
+    beside: Beside | None = None,
+) -> OpenedSlot:
     """Make a logical slot and keep its snapshot exported. A permanent one is written in the ledger first.
 
     `encoding`: of the session, which may stream from the slot later. Waits for older writing transactions, with an
-    SRC-OLDTX event that names them. Raises SourceError, ConnectionLost or what `Control` raises; then no slot is left
-    by this try.
+    SRC-OLDTX event that names them. Raises SourceError, ConnectionLost, what `Control` raises, or what `beside` raises;
+    then no slot is left by this try.
     """
     failover = not temporary and _outlives_failover(run, database, name)
     version = run.sessions.version(Side.SOURCE)
@@ -94,14 +120,7 @@ def create(run: Run, database: DatabasePlan, name: str, *, temporary: bool, enco
         run.ports.ledger.intend(item)
     if temporary and not vanishes:
         drop_borrowed(run, database)
-    connection = run.sessions.open(
-        Side.SOURCE, database.source_name, replication=True, encoding=encoding, lock_timeout=f"{_TRY_SECONDS}s"
-    )
-    try:
-        row = _patiently(run, database, connection, statement)
-    except BaseException:
-        connection.close()
-        raise
+    connection, row = _patiently(run, database, statement, encoding, beside)
     borrowed = item if temporary and not vanishes else None
     return OpenedSlot(parse_lsn(str(row[1])), str(row[2]), connection, run.ports.ledger, borrowed)
 
@@ -145,48 +164,81 @@ def give_back(run: Run, database: DatabasePlan, opened: OpenedSlot) -> None:
         drop_leftover(run, connection, database, opened.borrowed.name)
 
 
-def _patiently(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...]:
-    tries = 0
+def _patiently(
+    run: Run, database: DatabasePlan, statement: str, encoding: str, beside: Beside | None
+) -> tuple[Connection, tuple[object, ...]]:
+    """Make the slot; return the session that holds its snapshot, and what the server said."""
+    tries, seconds, told_at = 0, _TRY_SECONDS, -math.inf
     while True:
         run.ports.control.check()
+        connection = run.sessions.open(
+            Side.SOURCE, database.source_name, replication=True, encoding=encoding, lock_timeout=f"{seconds}s"
+        )
         try:
-            row = _execute(run, database, connection, statement)
+            row = _execute(run, database, connection, statement, beside, seconds)
         except psycopg.Error as error:
+            connection.close()
             run.ports.control.check()
-            if error.sqlstate == "58P01":
-                raise SourceError(
-                    say("The source lacks the library of the decoding plugin: {words}.", words=first_line(error)),
-                    hint=say(
-                        "Install what PostgreSQL brings along for the source's version (the package"
-                        " postgresql-contrib); nothing has to be restarted."
-                    ),
-                    code="SRC-PLUGIN",
-                ) from error
-            if error.sqlstate != "55P03":
-                raise translate(error, Side.SOURCE, say("making a replication slot")) from error
+            _raise_unless_busy(error)
+        except BaseException:
+            connection.close()
+            raise
         else:
             if row is None:
                 raise SourceError(say("The source made no replication slot and gave no reason."))
-            return tuple(row)
-        if tries % _TELL_EVERY_TRIES == 0:
+            return connection, tuple(row)
+        if time.monotonic() - told_at >= _TELL_EVERY_SECONDS:
             run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
+            told_at = time.monotonic()
         tries += 1
-        run.ports.control.sleep(min(0.5 * tries, _LONGEST_WAIT_SECONDS))
+        if beside is None:
+            run.ports.control.sleep(min(0.5 * tries, _LONGEST_WAIT_SECONDS))
+        else:
+            beside.go_on(seconds)
+        seconds = min(seconds * _LONGER_BY, _LONGEST_TRY_BESIDE_SECONDS if beside else _LONGEST_TRY_SECONDS)
+
+
+def _raise_unless_busy(error: psycopg.Error) -> None:
+    """Raise what a try ended with, but for the end of its patience."""
+    if error.sqlstate == "58P01":
+        raise SourceError(
+            say("The source lacks the library of the decoding plugin: {words}.", words=first_line(error)),
+            hint=say(
+                "Install what PostgreSQL brings along for the source's version (the package"
+                " postgresql-contrib); nothing has to be restarted."
+            ),
+            code="SRC-PLUGIN",
+        ) from error
+    if not isinstance(error, _TryOver) and error.sqlstate != "55P03":
+        raise translate(error, Side.SOURCE, say("making a replication slot")) from error
+
+
+class _TryOver(psycopg.OperationalError):
+    """A try took its time, and was ended by another session."""
 
 
 @durable("source.slot.create")
-def _execute(run: Run, database: DatabasePlan, connection: Connection, statement: str) -> tuple[object, ...] | None:
-    """Run the statement. Before 10 no timeout cuts its wait: there a second session ends it when the run must stop."""
-    if not senders_hear_nothing(connection.info.server_version):
+def _execute(
+    run: Run, database: DatabasePlan, connection: Connection, statement: str, beside: Beside | None, seconds: float
+) -> tuple[object, ...] | None:
+    """Run the statement. Where no timeout cuts its wait (before 10), or `beside` has to be asked, another session ends
+    it when that must be.
+    """
+    deaf = senders_hear_nothing(connection.info.server_version)
+    if not deaf and beside is None:
         return connection.execute(statement.encode()).fetchone()
     with run.sessions.session(Side.SOURCE, database.source_name) as other, ThreadPoolExecutor(1) as pool:
         future = pool.submit(lambda: connection.execute(statement.encode()).fetchone())
-        looks = 0
+        looks, began = 0, time.monotonic()
         try:
             while not wait([future], _LOOK_SECONDS).done:
                 run.ports.control.check()
+                if beside is not None:
+                    beside.check()
+                if deaf and beside is not None and time.monotonic() - began >= seconds:
+                    raise _TryOver
                 looks += 1
-                if looks % _TELL_EVERY_LOOKS == _TELL_AFTER_LOOKS:
+                if looks % _TELL_EVERY_LOOKS == _TELL_AFTER_LOOKS and deaf and beside is None:
                     run.ports.store.event("warning", "SRC-OLDTX", _waiting_for(run, database))
         except BaseException:
             with contextlib.suppress(psycopg.Error):
@@ -233,17 +285,17 @@ def require(run: Run, connection: Connection, database: DatabasePlan, state: Dat
         " WHERE s.slot_name = %s AND s.database = current_database()",
         (state.slot,),
     ).fetchone()
-    if row is None or row[0] == "lost":
-        what = say("is gone") if row is None else say("has lost its WAL")
+    if row is None:
         raise SlotLost(
             say(
-                "The replication slot {slot} on the source {what}: changes that are still needed cannot be had.",
+                "The replication slot {slot} on the source is gone: changes that are still needed cannot be had.",
                 slot=state.slot,
-                what=what,
             ),
             hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
-            code="SRC-SLOTGONE" if row is None else "SRC-SLOTLOST",
+            code="SRC-SLOTGONE",
         )
+    if row[0] == "lost":
+        raise given_up(slot.why_lost, state.slot, state.bookmark or state.consistent_point or 0)
     require_unread(run.ports.store, slot, state)
 
 

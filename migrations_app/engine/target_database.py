@@ -211,11 +211,14 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> _Clauses:
             f"{'ICU' if provider == 'i' else 'BUILTIN'}_LOCALE {literal(locale)}",
         ]
         provided += [f"ICU_RULES {literal(rules)}"] if rules and target_version >= _RULES_SINCE else []
+    libc_only = ["LOCALE_PROVIDER libc"] if target_version >= _PROVIDERS_SINCE else []
+    # Without the word a server whose own databases are ICU's makes one of those, with the names that libc gave.
+    kept = libc_only if provider == "c" else []
     return _Clauses(
         encoding=[f"ENCODING {literal(encoding)}"],
-        libc=[f"LC_COLLATE {literal(collate)}", f"LC_CTYPE {literal(ctype)}"],
+        libc=[f"LC_COLLATE {literal(collate)}", f"LC_CTYPE {literal(ctype)}", *kept],
         provider=provided,
-        libc_only=["LOCALE_PROVIDER libc"] if target_version >= _PROVIDERS_SINCE else [],
+        libc_only=libc_only,
     )
 
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from migrations_app import services
 from migrations_app.engine.drift import Column
 from migrations_app.engine.drifting import compare
-from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.replication.explained import changed
+from migrations_app.engine.replication.given_up import given_up
 from migrations_app.engine.replication.governed import SlotsLook
 from migrations_app.engine.wording import Sentence, as_data, count, listing, say
 from migrations_app.models import MigrationTask, Sample, TaskDatabase, User
@@ -177,13 +177,6 @@ def wal(level: str) -> MigrationTask:
 def slot_lost() -> MigrationTask:
     """The source has thrown away changes that are still needed: only a new copy helps."""
     task = _syncing("Loyalty cards", "loyalty.example.net")
-    error = SlotLost(
-        say(
-            "The replication slot {slot} on the source {what}: changes that are still needed cannot be had.",
-            slot=f"towpath_{task.key}_16402",
-            what=say("has lost its WAL"),
-        ),
-        hint=say("Press Restart with new copy: it removes what is ours and begins anew."),
-    )
+    error = given_up("wal_removed", f"towpath_{task.key}_16402", 0x5_87EFE80)
     _stop(task, error.code, error.message, error.hint)
     return task

@@ -8,6 +8,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
 from tests.postgres import checks_kit
@@ -187,3 +188,18 @@ def test_a_leakproof_function_needs_a_superuser_in_any_language(shop: psycopg.Co
 def test_what_a_range_type_makes_itself_needs_no_superuser(shop: psycopg.Connection, writer: Plan) -> None:
     shop.execute("CREATE TYPE spans AS RANGE (subtype = int)")
     assert check(writer, "superuser-objects").status == "passed"
+
+
+def test_a_schema_for_types_alone_in_which_the_account_may_not_create_is_told(
+    writer: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    database = writer.databases[0]
+    with source_cluster.connect(database.source_name) as source, target_cluster.connect(database.target_name) as target:
+        source.execute("CREATE SCHEMA kinds; CREATE TYPE kinds.e AS ENUM ('a')")
+        target.execute("CREATE SCHEMA kinds")
+        target.execute(f'GRANT CREATE ON DATABASE "{database.target_name}" TO "check-writer"'.encode())
+        target.execute('GRANT CREATE ON SCHEMA public TO "check-writer"')
+        result = check(writer, "target-create")
+        assert (result.status, result.sql.split(" TO ")[0]) == ("warning", 'GRANT USAGE, CREATE ON SCHEMA "kinds"')
+        target.execute(result.sql)
+        assert check(writer, "target-create").status == "passed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -281,6 +282,37 @@ def test_a_connection_limit_of_the_account_counts(source_cluster: Cluster, task:
         assert check(modest, "source-connections").status == "passed"
     finally:
         shop.execute("DROP ROLE few")
+
+
+def test_sessions_that_the_account_has_already_count_against_its_limit(
+    source_cluster: Cluster, task: Plan, shop: Connection
+) -> None:
+    shop.execute("CREATE ROLE busy LOGIN PASSWORD 'x' CONNECTION LIMIT 20")
+    modest = replace(task, source=replace(task.source, user="busy", password="x"))
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(16):
+                stack.enter_context(source_cluster.connect(user="busy", password="x"))
+            result = check(modest, "source-connections")
+            assert result.status == "warning"
+            shop.execute(result.sql)
+            assert check(modest, "source-connections").status == "passed"
+    finally:
+        shop.execute("DROP ROLE busy")
+
+
+def test_a_connection_limit_of_the_database_counts_for_accounts_that_it_binds(task: Plan, shop: Connection) -> None:
+    name = task.databases[0].source_name
+    shop.execute(f"CREATE ROLE bound LOGIN PASSWORD 'x'; ALTER DATABASE \"{name}\" CONNECTION LIMIT 3".encode())
+    try:
+        modest = replace(task, source=replace(task.source, user="bound", password="x"))
+        result = check(modest, "source-connections")
+        assert (result.status, name in result.found) == ("failed", True)
+        assert check(task, "source-connections").status == "passed"
+        shop.execute(result.sql)
+        assert check(modest, "source-connections").status == "passed"
+    finally:
+        shop.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1; DROP ROLE bound'.encode())
 
 
 def test_fewer_connections_than_a_migration_needs_at_least_fail(task: Plan, shop: Connection) -> None:

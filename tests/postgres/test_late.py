@@ -211,6 +211,30 @@ def test_a_check_that_tells_the_time_lets_old_rows_in_and_is_told(
         assert there.execute("SELECT id FROM tokens").fetchall() == [(1,)]
 
 
+TELLING = """
+CREATE FUNCTION fresh(timestamptz) RETURNS bool LANGUAGE sql AS 'SELECT $1 > now()';
+CREATE FUNCTION young(timestamptz) RETURNS bool LANGUAGE sql RETURN $1 > CURRENT_TIMESTAMP;
+CREATE TABLE a (t timestamptz CONSTRAINT by_function CHECK (fresh(t)));
+CREATE TABLE b (t timestamp CONSTRAINT by_word CHECK (t > ('now'::text)::timestamp));
+CREATE TABLE c (t timestamptz CONSTRAINT by_body CHECK (young(t)));
+INSERT INTO a VALUES (now() + interval '5 ms'); INSERT INTO b VALUES (now() + interval '5 ms');
+INSERT INTO c VALUES (now() + interval '5 ms');
+"""
+
+
+def test_a_check_that_tells_the_time_by_a_word_of_older_servers_or_by_a_function_lets_old_rows_in(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    # A dump carries ('now'::text)::timestamp, which is LOCALTIMESTAMP of a server before 10, on into all later ones.
+    put(source_cluster, plan, TELLING)
+    names = {title for title, _, _ in told(migrate(plan, ports))}
+    assert names == {
+        "constraint by_body on public.c",
+        "constraint by_function on public.a",
+        "constraint by_word on public.b",
+    }
+
+
 FRESH = """
 CREATE DOMAIN fresh AS timestamptz CONSTRAINT not_old CHECK (VALUE > now());
 CREATE DOMAIN known_day AS date CONSTRAINT not_yet CHECK (VALUE <= CURRENT_DATE);

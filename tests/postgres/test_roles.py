@@ -17,6 +17,7 @@ from migrations_app.engine.checks import CheckResult
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Kind
+from migrations_app.engine.roles import named_roles
 from migrations_app.engine.states import StepName
 from tests.acceptance.places import quoted
 from tests.fakes import FakeControl, FakeStore, fake_ports
@@ -129,6 +130,24 @@ def test_members_of_the_servers_own_roles_are_so_again_or_it_is_told(
     told = [note.statement for note in store.notes[""] if "pg_monitor" in note.statement]
     lacking = f'GRANT "pg_monitor" TO "{app}" WITH ADMIN FALSE, INHERIT TRUE, SET TRUE;'
     assert told == ([] if superuser else [lacking])
+
+
+def test_roles_that_only_the_database_itself_names_are_needed(source_cluster: Cluster, source_db: str) -> None:
+    mark = secrets.token_hex(3)
+    granted, setting, others = (f"{name}_{mark}" for name in ("granted", "setting", "others"))
+    with source_cluster.connect(source_db) as connection:
+        try:
+            connection.execute(
+                f"CREATE ROLE {granted}; CREATE ROLE {setting}; CREATE ROLE {others};"
+                f'GRANT CONNECT ON DATABASE "{source_db}" TO {granted};'
+                f"GRANT CONNECT ON DATABASE postgres TO {others};"
+                f"ALTER ROLE {setting} IN DATABASE \"{source_db}\" SET work_mem = '7MB'".encode()
+            )
+            assert named_roles(connection) & {granted, setting, others} == {granted, setting}
+        finally:
+            connection.execute(f"REVOKE CONNECT ON DATABASE postgres FROM {others}".encode())
+            for role in (granted, setting, others):
+                connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
 
 
 def test_public_belongs_to_whom_it_did(world: World, source_cluster: Cluster, target_cluster: Cluster) -> None:

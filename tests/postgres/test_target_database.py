@@ -80,6 +80,27 @@ def test_a_database_keeps_its_encoding_where_the_target_has_no_locale_for_it(
 
 @icu_only
 @pytest.mark.usefixtures("dropped")
+def test_a_database_of_libc_is_one_on_a_server_whose_own_are_of_icu(
+    with_icu: Server, target_cluster: Cluster, tmp_path: Path
+) -> None:
+    with target_cluster.connect() as connection:
+        connection.execute("CREATE DATABASE here TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    with with_icu.connect() as connection:
+        connection.execute("CREATE DATABASE by_icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+        connection.execute("ALTER DATABASE template0 RENAME TO set_aside; ALTER DATABASE by_icu RENAME TO template0")
+        # As initdb leaves it.
+        connection.execute("UPDATE pg_database SET datcollversion = NULL WHERE datname = 'template0'")
+        try:
+            store = migrate(plan_for(login(target_cluster), login(with_icu), "here", "there", work_dir=tmp_path))
+            assert connection.execute(_KIND.encode()).fetchone() == ("UTF8", "C", "C", "c", None, None)
+        finally:
+            connection.execute("DROP DATABASE template0")
+            connection.execute("ALTER DATABASE set_aside RENAME TO template0")
+    assert told(store) == []
+
+
+@icu_only
+@pytest.mark.usefixtures("dropped")
 def test_rules_of_a_databases_order_come_along(with_icu: Server, tmp_path: Path) -> None:
     make(with_icu, "ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&V << w <<< W'")
     store = migrate(plan_for(login(with_icu), login(with_icu), "here", "there", work_dir=tmp_path))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
 from migrations_app.engine.errors import SlotLost
 from migrations_app.engine.lsn import before_page_header
+from migrations_app.engine.ports import DatabaseState
+from migrations_app.engine.replication.behind import known_before
 from migrations_app.engine.replication.lag import SlotState, SourceWatch, require_slot
 from migrations_app.engine.replication.stream import start_command
 
@@ -18,8 +21,8 @@ SAMPLE = SlotState(
 )  # fmt: skip
 
 
-def watching(*samples: tuple[int, float]) -> SourceWatch:
-    watch = SourceWatch(cast(Any, None), "slot", cast(Any, None), lambda: None)
+def watching(*samples: tuple[int, float], before: Sequence[tuple[int, float]] = ()) -> SourceWatch:
+    watch = SourceWatch(cast(Any, None), "slot", cast(Any, None), lambda: None, before)
     for lsn, source_time in samples:
         watch._samples.append(SAMPLE._replace(insert_lsn=lsn, source_time=source_time, at=time.monotonic()))
     return watch
@@ -47,6 +50,20 @@ def test_lag_counts_from_the_commit_at_hand_when_that_is_later() -> None:
     assert watch.lag_seconds(10, 53.0) == pytest.approx(1.0, abs=0.5)
 
 
+def test_lag_goes_on_from_what_the_session_before_knew() -> None:
+    state = DatabaseState(
+        source_name="a", target_name="a", bookmark=900, lag_seconds=2.0, source_lsn=1200, source_at=100.0
+    )
+    watch = watching((90000, 10900.0), before=known_before(state))
+    assert watch.lag_seconds(900, None) == pytest.approx(10802.0, abs=0.5)
+    assert watch.lag_seconds(1200, None) == pytest.approx(10800.0, abs=0.5)
+    assert watch.lag_seconds(1500, 10890.0) == pytest.approx(10.0, abs=0.5)
+
+
+def test_a_task_that_has_never_synced_knows_nothing_of_before() -> None:
+    assert known_before(DatabaseState(source_name="a", target_name="a", bookmark=900)) == []
+
+
 def test_lag_is_never_negative_when_a_clock_is_set_back() -> None:
     assert watching((1000, 50.0), (3000, 20.0)).lag_seconds(1500, 90.0) == 0.0
 
@@ -63,6 +80,22 @@ def test_a_slot_without_our_changes_is_lost(state: SlotState, position: int, cod
     with pytest.raises(SlotLost) as caught:
         require_slot(state, "slot", position)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("why", "setting"),
+    [
+        ("", "max_slot_wal_keep_size"),
+        ("wal_removed", "max_slot_wal_keep_size"),
+        ("idle_timeout", "idle_replication_slot_timeout"),
+        ("wal_level_insufficient", "wal_level"),
+        ("rows_removed", "hot_standby_feedback"),
+    ],
+)
+def test_the_reason_why_a_slot_was_given_up_names_the_setting_to_change(why: str, setting: str) -> None:
+    with pytest.raises(SlotLost) as caught:
+        require_slot(SAMPLE._replace(wal_status="lost", why_lost=why), "slot", 900)
+    assert setting in str(caught.value.hint)
 
 
 def test_a_slot_that_was_confirmed_less_far_is_right() -> None:

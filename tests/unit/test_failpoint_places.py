@@ -64,6 +64,7 @@ HARMLESS_PLACES = {
     "engine/postdata.py:restore_rest": _SETTINGS,
     "engine/relay.py:copy": _IN_THE_COPY,
     "engine/relay.py:copy_many": _IN_THE_COPY,
+    "engine/row_texts.py:_ask": _READS,
     "engine/replication/bookmark.py:_complete": "in `bookmark.create`, `bookmark.reset` and `bookmark.claim`",
     "engine/replication/pipeline.py:forget": _SETTINGS,
     "engine/replication/pipeline.py:query": _READS,

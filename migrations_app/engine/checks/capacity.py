@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..errors import ConnectFailed, EngineError
-from ..names import quote
+from ..names import APPLICATION_PREFIX, quote
 from ..pgtools import pg_dump_path, tool_version
 from ..pieces import pieces_of
 from ..plan import DatabasePlan, Side
@@ -25,6 +25,16 @@ _TIMEOUTS = {  # and the first version that knows each
 _ASKED = {"row_security": ("off", 90500), "extra_float_digits": ("3", 0)}
 """Pins that differ from every server's own default, and the first version that knows each: when they are not in force,
 none of the pins has arrived."""
+_OWN_LIMIT = (
+    "SELECT r.rolconnlimit, (SELECT count(*) FROM pg_catalog.pg_stat_activity a"
+    " WHERE a.usesysid = r.oid AND a.application_name NOT LIKE %s)"
+    " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
+)
+_DATABASE_LIMITS = (
+    "SELECT d.datname::text, d.datconnlimit, (SELECT count(*) FROM pg_catalog.pg_stat_activity a"
+    " WHERE a.datid = d.oid AND coalesce(a.application_name, '') NOT LIKE %s)"
+    " FROM pg_catalog.pg_database d WHERE d.datconnlimit >= 0 AND d.datname = ANY (%s) ORDER BY 1"
+)
 _LEAST = 2
 """Connections that a migration needs beside one for each database: it cannot work with fewer."""
 
@@ -85,8 +95,8 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
         int(context.setting(side, n) or 0) for n in ("superuser_reserved_connections", "reserved_connections")
     )
     limit = int(context.setting(side, "max_connections")) - reserved
-    own = int(context.one(side, "SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user") or -1)
-    free = limit - used if own < 0 else min(limit - used, own)
+    own, held = _own_limit(context, side)
+    free = limit - used if own is None else min(limit - used, own - held)
     words = say(
         "About {free} of {limit} connections are free on the {side}; the migration uses up to {needed}.",
         free=free,
@@ -95,14 +105,14 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
         needed=needed,
     )
     if free >= needed:
-        return passed(words)
+        return _database_limits(context, side, needed) or passed(words)
     too_few = free < len(context.plan.databases) + _LEAST
     found = partial(failed if too_few else warning, words)
     if limit - used >= needed:
         hint = say(
             "The account may have only {own} of them. Raise its limit, or lower the number of parallel jobs.", own=own
         )
-        return found(hint, f"ALTER ROLE {quote(context.session(side).info.user)} CONNECTION LIMIT {needed};")
+        return found(hint, f"ALTER ROLE {quote(context.session(side).info.user)} CONNECTION LIMIT {held + needed};")
     hint = say(
         "Close idle sessions, lower the number of parallel jobs, or raise max_connections and restart the {side}."
         " Until then the migration may have to wait for connections.",
@@ -112,6 +122,42 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
     sql = set_setting(context.version(side), "max_connections", str(wanted))
     finding = found(hint, sql, needs_restart=True)
     return set_by_us(context, finding, "max_connections", wanted) if side is Side.SOURCE else finding
+
+
+def _own_limit(context: Context, side: Side) -> tuple[int | None, int]:
+    """Return the account's own limit, None without one, and its sessions of others: those of this task end with it."""
+    if context.is_superuser(side):
+        return None, 0  # whom no such limit binds
+    row = context.session(side).execute(_OWN_LIMIT, (f"{APPLICATION_PREFIX}:{context.plan.key}:%",)).fetchone()
+    most, held = (int(str(value)) for value in row or (-1, 0))
+    return (None if most < 0 else most), held
+
+
+def _database_limits(context: Context, side: Side, needed: int) -> Finding | None:
+    """Return what is found where a database allows fewer connections than its migration uses; None where none does."""
+    if context.is_superuser(side):
+        return None
+    names = [one.source_name if side is Side.SOURCE else one.target_name for one in context.plan.databases]
+    one_of_them = needed - 2 * (len(names) - 1)
+    rows = context.session(side).execute(_DATABASE_LIMITS, (f"{APPLICATION_PREFIX}:{context.plan.key}:%", names))
+    limits = [(str(name), int(str(most)), int(str(held))) for name, most, held in rows.fetchall()]
+    tight = [one for one in limits if one[1] - one[2] < one_of_them]
+    if not tight:
+        return None
+    too_few = any(most - held < 1 + _LEAST for _, most, held in tight)
+    return (failed if too_few else warning)(
+        say(
+            "Databases of the {side} allow few connections: {names}; the migration uses up to {needed} in each.",
+            side=noun(side),
+            names=listing(
+                say("{name} has {free} of {limit} free", name=name, free=most - held, limit=most)
+                for name, most, held in tight
+            ),
+            needed=one_of_them,
+        ),
+        say("Raise the databases' limits, or lower the number of parallel jobs."),
+        lines(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {held + one_of_them};" for name, _, held in tight),
+    )
 
 
 @item(

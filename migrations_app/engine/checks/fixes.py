@@ -177,15 +177,9 @@ def _extensions(arguments: Mapping[str, Any]) -> Fix:
     create = arguments.get("create")
     statements = [_on(Side.TARGET, create_database(database, create))] if create else []
     undo: list[Statement] = []
-    for name, schema in arguments["extensions"]:
-        place = ""
-        if schema and schema not in ("public", "pg_catalog"):
-            make = f"CREATE SCHEMA IF NOT EXISTS {quote(str(schema))};"
-            statements += [_on(Side.TARGET, make, database)]
-        if schema and schema != "pg_catalog":
-            place = f" SCHEMA {quote(str(schema))}"
-        sql = f"CREATE EXTENSION IF NOT EXISTS {quote(str(name))}{place};"
-        statements.append(_on(Side.TARGET, sql, database))
+    wanted = [(str(name), str(schema or "")) for name, schema in arguments["extensions"]]
+    statements += [_on(Side.TARGET, sql, database) for sql in extension_statements(wanted)]
+    for name, _ in wanted:
         undo.insert(0, _on(Side.TARGET, f"DROP EXTENSION {quote(str(name))};", database))
     if create:
         undo = [_on(Side.TARGET, f"DROP DATABASE {quote(database)};")]
@@ -196,6 +190,17 @@ def _extensions(arguments: Mapping[str, Any]) -> Fix:
         statements=tuple(dict.fromkeys(statements)),
         undo=tuple(undo),
     )
+
+
+def extension_statements(wanted: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the statements that make extensions, given with the schema of each ('' is wherever the target likes)."""
+    statements = []
+    for name, schema in wanted:
+        if schema and schema not in ("public", "pg_catalog"):
+            statements.append(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)};")
+        place = f" SCHEMA {quote(schema)}" if schema and schema != "pg_catalog" else ""
+        statements.append(f"CREATE EXTENSION IF NOT EXISTS {quote(name)}{place};")
+    return list(dict.fromkeys(statements))
 
 
 def _database(arguments: Mapping[str, Any]) -> Fix:
@@ -218,6 +223,8 @@ def create_database(name: str, options: Mapping[str, Any], owner: str = "") -> s
     provider = _PROVIDERS.get(str(options.get("provider", "")))
     if provider and options.get("locale"):
         parts += [f"LOCALE_PROVIDER {provider.lower()}", f"{provider}_LOCALE {literal(str(options['locale']))}"]
+    elif options.get("provider") == "c":
+        parts.append("LOCALE_PROVIDER libc")
     return " ".join(parts) + ";"
 
 

@@ -10,6 +10,7 @@ from ..sql import query
 from ..wording import Sentence, count, listing, say
 from .context import Context
 from .fixes import create_database
+from .objects import selected_things, things_along
 from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
@@ -168,7 +169,7 @@ def _like(context: Context, database: DatabasePlan) -> dict[str, object] | None:
     except Unavailable:
         return None
     if context.version(Side.TARGET) < 150000:
-        like["provider"] = "c"
+        like["provider"] = ""  # servers before know only libc, and have no word for it
     return {name: like[name] for name in ("encoding", "collate", "ctype", "provider", "locale")}
 
 
@@ -188,12 +189,34 @@ def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> F
             say("Grant it in {target_name}, or make the account the schema's owner.", target_name=database.target_name),
             lines(f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(user)};" for name in closed),
         )
+    if beside := _closed_beside(context, database, {str(name) for name, may_create in rows if not may_create}):
+        return warning(
+            say(
+                "On the target, {user} may not create objects in {names}, where types, functions or others are to"
+                " come.",
+                user=user,
+                names=listing(say("schema {name}", name=name) for name in beside),
+            ),
+            say(
+                "Tables that need them stop the start; others are noted. Grant it in {target_name}.",
+                target_name=database.target_name,
+            ),
+            lines(f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(user)};" for name in beside),
+        )
     told = say("The account {user} may create objects in {target_name}.", user=user, target_name=database.target_name)
     missing = sorted(wanted - {TARGET_SCHEMA} - {str(name) for name, _ in rows})
     if not missing:
         return passed(told)
     will = say(" It will create {names}.", names=listing(say("schema {name}", name=name) for name in missing))
     return passed(told + will, _early()).fixed_by("schemas", database=database.target_name, schemas=missing)
+
+
+def _closed_beside(context: Context, database: DatabasePlan, closed: set[str]) -> list[str]:
+    """Return closed schemas of the target in which the migration makes something that is no table."""
+    if not closed:
+        return []
+    things = [*selected_things(context, database), *things_along(context, database)]
+    return sorted(closed & {thing.schema for thing in things})
 
 
 @item(

@@ -13,6 +13,7 @@ from ..sql import query
 from ..vendors import EXTENSIONS
 from ..wording import Sentence, count, listing, say
 from .context import Context
+from .fixes import extension_statements
 from .no_text import no_text
 from .ordered import splits_by_text
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -89,7 +90,7 @@ def _may_create(context: Context, database: DatabasePlan, names: list[str], offe
         finding = warning(
             say("Only a superuser may create {names} on the target.", names=listing(closed)),
             _create_first(context, database),
-            lines(f"CREATE EXTENSION {quote(name)};" for name in closed),
+            lines(extension_statements(_placed(context, database, closed))),
         )
         return _created_by_us(context, database, closed, finding)
     return passed(say("The target offers {names}.", names=listing(names)))
@@ -110,10 +111,8 @@ def _create_first(context: Context, database: DatabasePlan) -> Sentence:
     )
 
 
-def _created_by_us(context: Context, database: DatabasePlan, names: list[str], finding: Finding) -> Finding:
-    """Offer to create the extensions where the account is one that vendors let do more than its attributes say."""
-    if not context.is_managed(Side.TARGET):
-        return finding
+def _placed(context: Context, database: DatabasePlan, names: list[str]) -> list[tuple[str, str]]:
+    """Return these extensions of the source with the schema that each is in, by its name on the target."""
     rows = (
         context.source(database.source_name)
         .execute(
@@ -122,12 +121,20 @@ def _created_by_us(context: Context, database: DatabasePlan, names: list[str], f
         )
         .fetchall()
     )
-    wanted = [[str(name), str(schema)] for name, schema in rows if name in names]
+    name_of = context.plan.selection.target_schema
+    return [(str(name), name_of(database.source_name, str(schema))) for name, schema in rows if name in names]
+
+
+def _created_by_us(context: Context, database: DatabasePlan, names: list[str], finding: Finding) -> Finding:
+    """Offer to create the extensions where the account is one that vendors let do more than its attributes say."""
+    if not context.is_managed(Side.TARGET):
+        return finding
+    wanted = [list(one) for one in _placed(context, database, names)]
     create = None
     if not context.target_exists(database):
         create = dict(context.source_database(database.source_name))
         if context.version(Side.TARGET) < 150000:
-            create["provider"] = "c"
+            create["provider"] = ""
     return finding.fixed_by("extensions", database=database.target_name, extensions=wanted, create=create)
 
 

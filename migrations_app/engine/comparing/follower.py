@@ -6,16 +6,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from ..errors import BackToSync, Interrupted, LeaseLost
+from ..errors import Interrupted, LeaseLost
 from ..outcome import Run
 from ..plan import DatabasePlan
 from ..replication.session import SyncSession
 from ..replication.spooled import open_session
 
 _SAVE_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 
 class Follower:
@@ -79,13 +80,27 @@ class Follower:
         self._save()
         return position
 
-    def pause(self) -> None:
-        """Stop at the next source commit and return when it is durable on the target. Idempotent."""
-        going, self._going = self._going, None
+    def take_to(self, lsn: int, check: Callable[[], None]) -> None:
+        """Do `run_to` and `wait`; `check` is asked all the while and may raise."""
+        self.run_to(lsn)
+        self._await(check)
+
+    def pause(self, check: Callable[[], None] | None = None) -> None:
+        """Stop at the next source commit and return when it is durable on the target. Idempotent.
+
+        `check` is asked while the target lets it wait, and may raise; the sync then still has to be paused or closed.
+        """
         self._stop.set()
-        if going is not None:
-            going.result()
-            self._save()
+        self._await(check)
+
+    def _await(self, check: Callable[[], None] | None) -> None:
+        if self._going is None:
+            return
+        while check and not wait([self._going], _LOOK_SECONDS).done:
+            check()
+        going, self._going = self._going, None
+        going.result()
+        self._save()
 
     def check(self) -> None:
         """Raise the error that ended the sync, if any."""
@@ -130,7 +145,7 @@ class _Halted(Interrupted):
 def following(run: Run) -> Iterator[dict[str, Follower]]:
     """Open the sync of every database of the task; yield the followers, paused, by source database name.
 
-    When Complete does not go on, a sync that the target keeps waiting is not waited for: its position is the last
+    When the block does not end well, a sync that the target keeps waiting is not waited for: its position is the last
     durable one.
     """
     halted = threading.Event()
@@ -148,6 +163,6 @@ def following(run: Run) -> Iterator[dict[str, Follower]]:
             stack.callback(follower.close)
         try:
             yield followers
-        except BackToSync:
+        except BaseException:
             halted.set()
             raise

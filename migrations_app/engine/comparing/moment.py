@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from .. import slots
 from ..catalog import Table
@@ -15,12 +16,14 @@ from ..plan import DatabasePlan, Side
 from ..snapshot import Snapshot
 from ..source_setup import database_oid
 from ..values import frozen
+from ..wording import say
 from .follower import Follower
 from .hashing import prints_floats_apart
 
 TableName = tuple[str, str]
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_LOOK_SECONDS = 0.5
 _LOCK_TIMEOUT = "2s"  # the longest time for which our lock may queue in front of the application's
 
 
@@ -74,24 +77,29 @@ def standing(
 
 @contextlib.contextmanager
 def while_syncing(
-    run: Run, database: DatabasePlan, follower: Follower, lock: Sequence[TableName] = ()
+    run: Run,
+    database: DatabasePlan,
+    follower: Follower,
+    check: Callable[[], None],
+    lock: Sequence[TableName] = (),
 ) -> Iterator[Moment]:
-    """Yield a moment of a running sync. The sync stands still only until both snapshots are taken.
+    """Yield a moment of a running sync. The sync stands still only until both snapshots are taken, and goes on now and
+    then while older transactions of the source make that wait. `check` is asked all the while, and may raise.
 
     The order matters: the applier stops at a commit boundary *before* the slot is made, so that nothing later than the
     slot's position is on the target; then it goes on exactly to that position. `lock`: tables that must not be
     emptied or rewritten meanwhile; they stay locked (ACCESS SHARE) until the context is left. Raises LockNotAvailable
     when that cannot be had soon.
     """
-    follower.pause()
+    follower.pause(check)
     name = _slot_name(run, database)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(contextlib.closing(_open(run, Side.SOURCE, database.source_name)))
-        lsn = _import_at_slot(run, database, name, source)
+        lsn = _import_at_slot(run, database, name, source, _Paused(run, follower, check))
         # Not before the slot is made: a TRUNCATE that waits for our lock is a transaction that the slot waits for.
         _lock(source, lock)
         source_snapshot = _export(source)
-        follower.session.advance(until=lsn)
+        follower.take_to(lsn, check)
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
         target.execute(_BEGIN)
         _lock(target, _there(run, database, lock))
@@ -120,9 +128,27 @@ def _import(connection: Connection, snapshot: str) -> None:
     connection.execute(("SET TRANSACTION SNAPSHOT " + literal(snapshot)).encode())
 
 
-def _import_at_slot(run: Run, database: DatabasePlan, name: str, connection: Connection) -> int:
+class _Paused:
+    """A sync that stands still while a slot is made (`slots.Beside`)."""
+
+    def __init__(self, run: Run, follower: Follower, check: Callable[[], None]) -> None:
+        self._ports, self._follower, self.check = run.ports, follower, check
+
+    def go_on(self, seconds: float) -> None:
+        """Let the sync go on for as long as it has stood still, and pause it again."""
+        self._ports.store.step_progress(0, 1, say("waiting for older transactions of the source"))
+        until = time.monotonic() + seconds
+        self._follower.resume()
+        while time.monotonic() < until:
+            self._ports.control.sleep(_LOOK_SECONDS)
+            self._follower.check()
+            self.check()
+        self._follower.pause(self.check)
+
+
+def _import_at_slot(run: Run, database: DatabasePlan, name: str, connection: Connection, paused: _Paused) -> int:
     """Make a temporary slot for the sake of its snapshot, begin under it, and return its exact position."""
-    opened = slots.create(run, database, name, temporary=True)
+    opened = slots.create(run, database, name, temporary=True, beside=paused)
     try:
         _import(connection, opened.export_id)
     finally:

@@ -26,6 +26,8 @@ from ..shapes import Shape, read_described, read_lineage, read_partitions, read_
 from ..source_setup import without_identity
 from ..sql import query
 from ..wording import Sentence, say
+from .behind import seconds_behind
+from .given_up import given_up
 from .named import NamedColumn, NamedTable
 from .seen import await_catalog
 
@@ -48,6 +50,7 @@ class SlotState(NamedTuple):
     wal_status: str  # '' before 13
     safe_bytes: int | None
     restart: int | None = None  # the oldest WAL that the source keeps for the slot
+    why_lost: str = ""  # the source's own word for why it gave the slot up; '' before 17
 
     @property
     def kept_bytes(self) -> int | None:
@@ -86,7 +89,7 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
     """Look at the source's WAL position and at the slot. Raises psycopg.Error."""
     row = connection.execute(query("slot_state", connection.info.server_version), {"slot": slot}).fetchone()
     assert row is not None  # noqa: S101 - the query always returns one row
-    insert, clock, name, pid, confirmed, restart, database, status, safe = row
+    insert, clock, name, pid, confirmed, restart, database, status, safe, why = row
     return SlotState(
         insert_lsn=before_page_header(parse_lsn(str(insert))),
         source_time=float(str(clock)),
@@ -98,6 +101,7 @@ def read_slot(connection: Connection, slot: str) -> SlotState:
         wal_status=str(status or ""),
         safe_bytes=int(str(safe)) if safe is not None else None,
         restart=parse_lsn(str(restart)) if restart else None,
+        why_lost=str(why),
     )
 
 
@@ -112,14 +116,7 @@ def require_slot(state: SlotState, slot: str, position: int) -> None:
             code="SRC-SLOTGONE",
         )
     if state.wal_status == "lost":
-        raise SlotLost(
-            say(
-                "The source has removed WAL that slot {slot} needed: changes after {where} are lost.",
-                slot=slot,
-                where=where,
-            ),
-            hint=again + say(" Raise max_slot_wal_keep_size first."),
-        )
+        raise given_up(state.why_lost, slot, position)
     if state.confirmed is not None and position < state.confirmed:
         raise SlotLost(
             say(
@@ -139,8 +136,16 @@ class SourceWatch:
     `check` raises when the owner must stop. The owner may ask meanwhile: the session is shared under a lock.
     """
 
-    def __init__(self, connection: Connection, slot: str, store: Store, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        slot: str,
+        store: Store,
+        check: Callable[[], None],
+        before: Sequence[tuple[int, float]] = (),
+    ) -> None:
         self._connection, self._slot, self._store, self._check = connection, slot, store, check
+        self._before = before  # positions with source times that earlier sessions knew, see `known_before`
         self._lock = threading.Lock()
         self._samples: deque[SlotState] = deque(maxlen=1800)
         self._stop = threading.Event()
@@ -357,13 +362,7 @@ class SourceWatch:
 
         `pending_since`: source time at which the transaction now being applied was committed there.
         """
-        samples = list(self._samples)
-        if not samples or position >= samples[-1].insert_lsn:
-            return 0.0
-        now = samples[-1].source_time + time.monotonic() - samples[-1].at
-        reached = next((state.source_time for state in reversed(samples) if state.insert_lsn <= position), None)
-        known = [moment for moment in (reached, pending_since) if moment is not None]
-        return max(0.0, now - max(known)) if known else max(0.0, now - samples[0].source_time)
+        return seconds_behind(position, pending_since, list(self._samples), self._before)
 
     def _run(self) -> None:
         while not self._stop.wait(_SECONDS_BETWEEN):

@@ -29,6 +29,7 @@ from ..slots import end_own_reader, readers_of
 from ..wording import say
 from . import bookmark
 from .apply import Applier
+from .behind import known_before
 from .continuing import require_same_server
 from .explained import slot_is_read
 from .failures import as_they_are
@@ -52,8 +53,7 @@ from .translated import Translated
 _LITTLE_BYTES = 32 << 10
 _GATHER_MILLISECONDS = 2
 _IDLE_SECONDS = 0.1
-_PING_SECONDS = 0.2
-_STOP_SECONDS = 0.02
+_PING_SECONDS, _STOP_SECONDS = 0.2, 0.02
 _BUSY_SECONDS = 15.0
 _BINARY_SINCE = 140000
 
@@ -242,7 +242,7 @@ class SyncSession:
         """Open the session beside the stream; return it, and the source's encoding."""
         ordinary = stack.enter_context(contextlib.closing(open_source(self._run, self._database)))
         require_promoted(ordinary)
-        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store, self._check)
+        self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store, self._check, known_before(state))
         stack.callback(self.watch.close)
         end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
         return ordinary, ordinary.info.parameter_status("server_encoding") or "UTF8"

@@ -50,6 +50,7 @@ SELECT 'function', s.nspname || '.' || p.proname, NULL::oid, 0,
 UNION ALL
 SELECT 'comment on', pg_catalog.pg_describe_object(d.classoid, d.objoid, d.objsubid), NULL::oid, 0, d.description
   FROM pg_catalog.pg_description d
+ WHERE d.objoid >= 16384 -- before 9.6 some of the server's own cannot be described
 )
 SELECT t.kind, pg_catalog.encode(pg_catalog.convert_to(t.label, 'SQL_ASCII'), 'hex'), t.oid::bigint, t.sub,
        pg_catalog.encode(pg_catalog.convert_to(t.said, 'SQL_ASCII'), 'hex')

@@ -2,10 +2,10 @@
 -- type, in this order: what (0 shell, 1 function, 2 type), statement. The functions are those that no extension brings.
 -- :parameters types (oid[])   :versions 9.3+   :needs an empty search_path
 WITH asked AS (
-  SELECT t.*, pg_catalog.format_type(t.oid, NULL) AS shown, pg_catalog.row_to_json(t) AS more
+  SELECT t.oid AS type_oid, t.*, pg_catalog.format_type(t.oid, NULL) AS shown, pg_catalog.row_to_json(t) AS more
     FROM pg_catalog.pg_type t WHERE t.oid = ANY (%(types)s::oid[])
 ), parts AS (
-  SELECT a.oid, a.shown, pg_catalog.concat_ws(', ',
+  SELECT a.type_oid, a.shown, pg_catalog.concat_ws(', ',
          'INPUT = ' || a.typinput, 'OUTPUT = ' || a.typoutput,
          'RECEIVE = ' || nullif(a.typreceive::text, '-'), 'SEND = ' || nullif(a.typsend::text, '-'),
          'TYPMOD_IN = ' || nullif(a.typmodin::text, '-'), 'TYPMOD_OUT = ' || nullif(a.typmodout::text, '-'),
@@ -20,7 +20,7 @@ WITH asked AS (
          'DELIMITER = ' || pg_catalog.quote_literal(a.typdelim::text), CASE WHEN a.typcollation <> 0 THEN 'COLLATABLE = true' END) AS text
     FROM asked a WHERE a.typtype = 'b'
   UNION ALL
-  SELECT a.oid, a.shown, 'RANGE (' || pg_catalog.concat_ws(', ',
+  SELECT a.type_oid, a.shown, 'RANGE (' || pg_catalog.concat_ws(', ',
          'SUBTYPE = ' || pg_catalog.format_type(r.rngsubtype, NULL),
          (SELECT 'SUBTYPE_OPCLASS = ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(o.opcname)
             FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_namespace n ON n.oid = o.opcnamespace
@@ -32,13 +32,13 @@ WITH asked AS (
          'CANONICAL = ' || nullif(r.rngcanonical::text, '-'), 'SUBTYPE_DIFF = ' || nullif(r.rngsubdiff::text, '-'),
          'MULTIRANGE_TYPE_NAME = '
          || pg_catalog.format_type((pg_catalog.row_to_json(r) ->> 'rngmultitypid')::oid, NULL)) || ')'
-    FROM asked a JOIN pg_catalog.pg_range r ON r.rngtypid = a.oid
+    FROM asked a JOIN pg_catalog.pg_range r ON r.rngtypid = a.type_oid
 ), made(what, statement) AS (
   SELECT 0, 'CREATE TYPE ' || a.shown || ';' FROM asked a
   UNION
   SELECT 1, pg_catalog.rtrim(pg_catalog.pg_get_functiondef(p.oid), E'\n') || ';'
     FROM asked a
-    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = a.oid
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = a.type_oid
      AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
     JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
    WHERE p.oid >= 16384

@@ -23,6 +23,10 @@ WITH own AS (
 ), reads AS (  -- an array, which is made once: rows may be made anew for each object that uses a function
   SELECT array_agg(o.oid) AS fns FROM used o
    WHERE (o.prosrc ~* '\m(from|join|table|execute|perform|call)\M'
+          OR o.prosrc ~* '\m(now|current_(date|time|timestamp|user|setting)|localtime(stamp)?|session_user)\M'
+          OR o.prosrc ~* '\m((clock|statement|transaction)_timestamp|timeofday|random|age)\M'
+          OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc b
+                      WHERE b.oid = o.oid AND pg_catalog.row_to_json(b) ->> 'prosqlbody' LIKE '%{SQLVALUEFUNCTION %')
           OR EXISTS (SELECT 1 FROM own x WHERE x.oid <> o.oid AND position(x.proname::text IN o.prosrc) > 0)
           OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend b
                       WHERE b.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND b.objid = o.oid
@@ -31,6 +35,8 @@ WITH own AS (
   SELECT k.oid FROM pg_catalog.pg_constraint k
    WHERE k.contype = 'c' AND k.oid >= 16384
      AND (k.conbin::text LIKE '%{SQLVALUEFUNCTION %'
+          -- What CURRENT_DATE and the like were before 10, which a dump carries on into later servers.
+          OR (k.conbin::text LIKE '%{COERCEVIAIO %' AND pg_catalog.pg_get_constraintdef(k.oid) LIKE '%(''now''::text)::%')
           OR EXISTS (SELECT 1 FROM pg_catalog.regexp_matches(k.conbin::text, ':funcid ([0-9]+)', 'g') m(found)
                        JOIN pg_catalog.pg_proc p ON p.oid = m.found[1]::oid
                       WHERE p.oid < 16384 AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp',

@@ -112,13 +112,13 @@ def compare_all_while_syncing(run: Run, followers: dict[str, Follower]) -> list[
         comparisons.append(comparison)
         look_at_structure(run, database)
     for follower in followers.values():
-        follower.pause()
+        follower.pause(check)
     return comparisons
 
 
 def _compare_syncing(run: Run, database: DatabasePlan, follower: Follower, check: Callable[[], None]) -> Comparison:
     def point(lock: Sequence[TableName]) -> contextlib.AbstractContextManager[Moment]:
-        return while_syncing(run, database, follower, lock)
+        return while_syncing(run, database, follower, check, lock)
 
     return compare_database(run, database, point, check=check, without=_unlogged(run, database))
 
