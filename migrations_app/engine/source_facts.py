@@ -19,6 +19,7 @@ from .errors import EngineError
 from .names import APPLICATION_PREFIX
 from .plan import Plan, Server, Side
 from .probe import bounded, open_session, settle, tls_words
+from .sequences import is_selected, owning_table
 from .sql import query
 from .values import frozen
 from .vendors import vendor_of
@@ -209,17 +210,20 @@ def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFac
         "SELECT count(*) FROM pg_catalog.pg_class WHERE relforcerowsecurity AND oid = ANY (%s::oid[])",
         ([table.oid for table in tables],),
     ).fetchone()
-    used = {table.schema for table in tables}
+    names = {(table.schema, table.name) for table in tables}
+    sequences = tuple(
+        (str(schema), str(sequence), str(role))
+        for schema, sequence, role, *table in connection.execute(query("source_sequences")).fetchall()
+        if is_selected((str(schema), str(sequence)), owning_table(*table), names, plan.selection, name)
+    )
+    used = {schema for schema, *_ in (*names, *sequences)}
     schemas = connection.execute(query("source_schemas")).fetchall()
-    sequences = connection.execute(query("source_sequences")).fetchall()
     return DatabaseFacts(
         name=name,
         tables=tuple(tables),
         forced_row_security=bool(forced and forced[0]),
         schemas=tuple((str(a), str(b), bool(c)) for a, b, c in schemas if str(a) in used),
-        sequences=tuple(
-            (str(a), str(b), str(c)) for a, b, c in sequences if plan.selection.includes(name, str(a), str(b))
-        ),
+        sequences=sequences,
         closed_large_objects=_closed_large_objects(connection) if plan.selection.state(name) == "all" else 0,
     )
 

@@ -57,6 +57,33 @@ def test_unselected_objects_may_stay_unreadable(shop: psycopg.Connection, reader
     assert check(partial, "source-readable").status == "passed"
 
 
+def test_sequences_of_tables_that_are_selected_by_name_are_read_too(
+    shop: psycopg.Connection, reader: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE TABLE t (id serial, n int GENERATED ALWAYS AS IDENTITY); GRANT SELECT ON t TO PUBLIC")
+    partial = replace(reader, selection=Selection(rules={(source_db, "public", "t"): True}))
+    result = check(partial, "source-readable")
+    assert (result.status, "t_id_seq" in result.found, "t_n_seq" in result.found) == ("failed", True, True)
+    shop.execute(result.sql)
+    assert check(partial, "source-readable").status == "passed"
+
+
+def test_sequences_of_tables_that_are_left_out_may_stay_unreadable(
+    shop: psycopg.Connection, reader: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE TABLE secret (i serial)")
+    rules = {(source_db,): True, (source_db, "public", "secret"): False}
+    assert check(replace(reader, selection=Selection(rules=rules)), "source-readable").status == "passed"
+
+
+def test_a_schema_of_sequences_alone_has_to_be_entered(shop: psycopg.Connection, reader: Plan) -> None:
+    shop.execute("CREATE SCHEMA counting; CREATE SEQUENCE counting.s; GRANT SELECT ON counting.s TO PUBLIC")
+    result = check(reader, "source-readable")
+    assert (result.status, "schema counting" in result.found) == ("failed", True)
+    shop.execute(result.sql)
+    assert check(reader, "source-readable").status == "passed"
+
+
 def test_row_security_that_hides_rows_fails(shop: psycopg.Connection, reader: Plan, task: Plan) -> None:
     shop.execute("CREATE TABLE guarded (i int); GRANT SELECT ON guarded TO PUBLIC")
     assert check(reader, "row-security").status == "passed"

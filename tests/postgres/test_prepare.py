@@ -25,7 +25,7 @@ CREATE SCHEMA sales AUTHORIZATION shop_owner;
 CREATE TABLE sales.orders (id bigserial PRIMARY KEY, note text);
 CREATE TABLE sales.log (line text);
 CREATE SCHEMA "Odd Schema" AUTHORIZATION odd_owner;
-CREATE TABLE "Odd Schema"."t""x" (id int PRIMARY KEY);
+CREATE TABLE "Odd Schema"."t""x" (id serial PRIMARY KEY);
 CREATE SEQUENCE "Odd Schema".counter OWNED BY NONE;
 CREATE TABLE public.guarded (id int PRIMARY KEY);
 ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY;
@@ -126,6 +126,7 @@ def test_reading_alone_needs_no_owner_and_no_restart(bare_source: Cluster, targe
     reader = replace(task, source=replace(task.source, user="reader", password=SECRET))
     assert failed(reader) == {}
     assert re.search(r'GRANT SELECT ON TABLE "Odd Schema"."t""x"', prepared.script)
+    assert 'GRANT SELECT ON SEQUENCE "Odd Schema"."t""x_id_seq"' in prepared.script
 
 
 def test_a_superuser_is_told_that_it_is_enough_and_offered_a_smaller_account(

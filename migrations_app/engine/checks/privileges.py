@@ -6,6 +6,7 @@ import psycopg
 
 from ..names import TARGET_SCHEMA, qualified, quote
 from ..plan import DatabasePlan, Side
+from ..sequences import is_selected, owning_table
 from ..sql import query
 from ..wording import Sentence, count, listing, say
 from .context import Context
@@ -31,16 +32,16 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
     """Look for selected tables, sequences and schemas that the account may not read."""
     tables = context.tables(database.source_name)
     user = quote(_user(context, Side.SOURCE))
-    schemas = {table.schema for table in tables}
     rows = context.source(database.source_name).execute(query("check_readable")).fetchall()
-    includes = context.plan.selection.includes
+    sequences = _sequences_to_read(context, database, rows)
+    schemas = {table.schema for table in tables} | {schema for schema, _ in sequences}
     missing: list[str] = []
     grants: list[str] = []
-    for kind, schema, name in ((str(a), str(b), str(c)) for a, b, c in rows):
+    for kind, schema, name in ((str(a), str(b), str(c)) for a, b, c, *_ in rows):
         if kind == "schema" and schema in schemas:
             missing.append(say("schema {schema}", schema=schema))
             grants.append(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {user};")
-        elif kind == "sequence" and includes(database.source_name, schema, name):
+        elif kind == "sequence" and sequences.get((schema, name)):
             missing.append(say("sequence {schema}.{name}", schema=schema, name=name))
             grants.append(f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {user};")
     for table in tables:
@@ -66,6 +67,24 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
             number=count(len(tables), "{number} selected table", "{number} selected tables"),
         )
     )
+
+
+def _sequences_to_read(
+    context: Context, database: DatabasePlan, rows: list[tuple[object, ...]]
+) -> dict[tuple[str, str], bool]:
+    """Return the sequences whose values are carried over, and whether each is closed to the account."""
+    tables = {(table.schema, table.name) for table in context.tables(database.source_name)}
+    sequences = [
+        ((str(schema), str(name)), owning_table(*table), bool(closed))
+        for kind, schema, name, *table, closed in rows
+        if kind == "sequence"
+    ]
+    selection = context.plan.selection
+    return {
+        key: closed
+        for key, owner, closed in sequences
+        if is_selected(key, owner, tables, selection, database.source_name)
+    }
 
 
 @item(
