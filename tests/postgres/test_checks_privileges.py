@@ -8,10 +8,12 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
 from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check
+from tests.tidy import drop_role
 
 READER = 'check "reader"'
 WRITER = "check-writer"
@@ -147,6 +149,43 @@ def test_owners_that_the_target_lacks_are_a_warning(
         assert check(task, "target-roles").status == "passed"
     finally:
         there.execute('DROP ROLE "check ""reader"""')
+
+
+MADE_BY_THE_ACCOUNT = 'SET ROLE "check-writer"; CREATE ROLE check_owning; RESET ROLE'
+KINDS = {
+    "table": "CREATE TABLE mine (i int); ALTER TABLE mine OWNER TO check_owning",
+    "view": "CREATE VIEW mine AS SELECT 1 AS i; ALTER VIEW mine OWNER TO check_owning",
+    "sequence": "CREATE SEQUENCE mine; ALTER SEQUENCE mine OWNER TO check_owning",
+    "function": "CREATE FUNCTION mine() RETURNS int RETURN 1; ALTER FUNCTION mine() OWNER TO check_owning",
+    "type": "CREATE DOMAIN mine AS int; ALTER DOMAIN mine OWNER TO check_owning",
+    "schema": "CREATE SCHEMA mine AUTHORIZATION check_owning",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_owner_whom_the_account_may_not_become_is_a_warning(
+    shop: psycopg.Connection,
+    there: psycopg.Connection,
+    writer: Plan,
+    source_cluster: Cluster,
+    source_db: str,
+    kind: str,
+) -> None:
+    there.execute('ALTER ROLE "check-writer" CREATEROLE')
+    there.execute(MADE_BY_THE_ACCOUNT)
+    shop.execute("CREATE ROLE check_owning")
+    try:
+        assert check(writer, "target-roles").status == "passed"
+        shop.execute(KINDS[kind].encode())
+        result = check(writer, "target-roles")
+        assert (result.status, "check_owning" in result.found) == ("warning", True)
+        there.execute(result.sql)
+        assert check(writer, "target-roles").status == "passed"
+        there.execute('SET ROLE "check-writer"; CREATE TEMPORARY TABLE ours (); ALTER TABLE ours OWNER TO check_owning')
+        there.execute("DROP TABLE ours; RESET ROLE")
+    finally:
+        there.execute("RESET ROLE; DROP OWNED BY check_owning; DROP ROLE check_owning")
+        drop_role(source_cluster, "check_owning", source_db)
 
 
 def test_nobody_is_asked_to_hand_out_a_superuser(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import psycopg
 
 from ..names import TARGET_SCHEMA, qualified, quote
+from ..owners import inherits, joining, may_own
 from ..plan import DatabasePlan, Side
 from ..sequences import is_selected, owning_table
 from ..sql import query
 from ..wording import Sentence, count, listing, say
 from .context import Context
 from .fixes import create_database
+from .objects import chosen_things
 from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
+
+_OWNER_OF_DATABASE = "pg_database_owner"
+"""A role that nobody can be put into: the owner of the database at hand is in it."""
 
 
 def _user(context: Context, side: Side) -> str:
@@ -251,15 +256,15 @@ def target_replica_role(context: Context) -> Finding:
     per_database=True,
 )
 def target_roles(context: Context, database: DatabasePlan) -> Finding:
-    """Compare the owners of selected tables with the roles of the target."""
-    owners = {table.owner for table in context.tables(database.source_name)}
-    rows = context.target().execute(
-        "SELECT rolname::text, pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles"
-    )
-    usable = {str(name): bool(member) for name, member in rows.fetchall()}
+    """Compare the owners of selected objects with the roles of the target that objects can be handed to."""
+    owners = _owners(context, database)
+    there = context.target_exists(database)
+    session = context.target(database.target_name) if there else context.target()
+    roles = {str(row[0]) for row in session.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
+    usable = may_own(session) | {session.info.user} | (set() if there else {_OWNER_OF_DATABASE})
     will_be = made_roles(context)
-    missing = sorted(owner for owner in owners if owner not in usable and owner not in will_be)
-    foreign = sorted(owner for owner in owners if owner in usable and not usable[owner])
+    missing = sorted(owner for owner in owners if owner not in roles and owner not in {*will_be, *usable})
+    foreign = sorted(owner for owner in owners if owner in roles and owner not in usable)
     if not missing and not foreign:
         return passed(
             say(
@@ -270,6 +275,17 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
     return _not_handed_over(context, missing, foreign)
 
 
+def _owners(context: Context, database: DatabasePlan) -> set[str]:
+    """Return who owns the selected objects, and the schemas that are made for them."""
+    things = [thing for thing in chosen_things(context, database) if thing.schema != TARGET_SCHEMA]
+    includes, places = context.plan.selection.includes, {thing.schema for thing in things}
+    schemas = context.source(database.source_name).execute(query("source_schemas")).fetchall()
+    made = [(str(name), str(owner)) for name, owner, _ in schemas if name not in ("public", TARGET_SCHEMA)]
+    return {thing.role for thing in things} | {
+        owner for name, owner in made if name in places or includes(database.source_name, name)
+    }
+
+
 def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -> Finding:
     """Offer roles that may be handed out; never a superuser's, whose members could become superusers."""
     user = _user(context, Side.TARGET)
@@ -277,8 +293,10 @@ def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -
     mighty = [name for name in (*missing, *foreign) if name in superusers]
     missing = [name for name in missing if name not in superusers]
     foreign = [name for name in foreign if name not in superusers]
-    statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing]
-    statements += [f"GRANT {quote(name)} TO {quote(user)};" for name in (*missing, *foreign)]
+    grantable = [name for name in (*missing, *foreign) if name != _OWNER_OF_DATABASE]
+    version, inheriting = context.version(Side.TARGET), inherits(context.target())
+    statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing if name in grantable]
+    statements += joining(grantable, user, version, inheriting=inheriting, become=True)
     hint = say("Their objects will belong to {user} on the target.", user=user)
     if statements:
         hint += say(" Create or grant the roles first if ownership matters.")
@@ -291,7 +309,9 @@ def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -
         say("The target account cannot hand objects over to {names}.", names=listing(names)), hint, lines(statements)
     )
     ordinary = [name for name in missing if not name.startswith("pg_")]
-    return finding.fixed_by("roles", roles=ordinary, user=user) if ordinary and may_make_roles(context) else finding
+    if not ordinary or not may_make_roles(context) or not (inheriting or version >= 160000):
+        return finding
+    return finding.fixed_by("roles", roles=ordinary, user=user, version=version)
 
 
 def _superusers(context: Context, side: Side) -> set[str]:
