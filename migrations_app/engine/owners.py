@@ -8,7 +8,8 @@ from .connect import Connection
 from .names import quote
 from .toc import Entry
 
-_SAID_BY_MEMBERSHIPS_SINCE = 160000
+MEMBERSHIPS_SAY_SINCE = 160000
+"""Whether the rights of a role are inherited is said of each membership, not of the member."""
 _WITHOUT_OWNER = frozenset(
     {
         "EXTENSION",
@@ -70,7 +71,7 @@ def joining(roles: Iterable[str], account: str, version: int, *, inheriting: boo
     be handed to them too.
     """
     ways, first = "", []
-    if version >= _SAID_BY_MEMBERSHIPS_SINCE:
+    if version >= MEMBERSHIPS_SAY_SINCE:
         ways = " WITH INHERIT TRUE" + (", SET TRUE" if become else "")
     elif not inheriting:
         first = [f"ALTER ROLE {quote(account)} INHERIT;"]

@@ -83,6 +83,9 @@ class SourceFacts:
     senders_used: int = 0
     replication_refused: Sentence = NOTHING  # why a replication login failed; '' = it works
     superusers: frozenset[str] = frozenset()
+    inherits: bool = True  # the account has by itself the rights of roles that it is in
+    usable: frozenset[str] = frozenset()  # roles whose rights the account has
+    joined: frozenset[str] = frozenset()  # roles that it is in, with their rights or without
     databases: tuple[DatabaseFacts, ...] = ()
 
 
@@ -133,12 +136,15 @@ def _session(plan: Plan, database: str, *, replication: bool = False) -> Connect
 def _server_facts(connection: Connection) -> SourceFacts:
     row = connection.execute(
         "SELECT rolsuper, rolreplication, pg_catalog.host(pg_catalog.inet_client_addr()),"
-        " (SELECT count(*) FROM pg_catalog.pg_stat_replication)"
+        " (SELECT count(*) FROM pg_catalog.pg_stat_replication), rolinherit"
         " FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ).fetchone()
-    superuser, replication, address, senders = row or (False, False, "", 0)
-    roles = connection.execute("SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles").fetchall()
-    names = {str(name) for name, _ in roles}
+    superuser, replication, address, senders, heir = row or (False, False, "", 0, True)
+    roles = connection.execute(
+        "SELECT rolname::text, rolsuper, pg_catalog.pg_has_role(oid, 'USAGE'), pg_catalog.pg_has_role(oid, 'MEMBER')"
+        " FROM pg_catalog.pg_roles"
+    ).fetchall()
+    names = {str(name) for name, *_ in roles}
     protocol = tls_words(connection)
     return SourceFacts(
         version=connection.info.server_version,
@@ -151,7 +157,10 @@ def _server_facts(connection: Connection) -> SourceFacts:
         settings=_settings(connection),
         slots_used=_slots_used(connection),
         senders_used=int(str(senders)),
-        superusers=frozenset(str(name) for name, is_super in roles if is_super),
+        superusers=frozenset(str(name) for name, is_super, *_ in roles if is_super),
+        inherits=bool(heir),
+        usable=frozenset(str(name) for name, _, usable, _ in roles if usable),
+        joined=frozenset(str(name) for name, *_, joined in roles if joined),
     )
 
 
