@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .connect import Connection
 from .names import quote
 from .toc import Entry
 
+MEMBERSHIPS_SAY_SINCE = 160000
+"""Whether the rights of a role are inherited is said of each membership, not of the member."""
 _WITHOUT_OWNER = frozenset(
     {
         "EXTENSION",
@@ -51,3 +55,25 @@ def may_own(connection: Connection) -> set[str]:
         (right,),
     ).fetchall()
     return {str(row[0]) for row in rows}
+
+
+def inherits(connection: Connection) -> bool:
+    """Say whether our account has by itself the rights of roles that it is in."""
+    row = connection.execute("SELECT rolinherit FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
+    return row is None or bool(row[0])
+
+
+def joining(roles: Iterable[str], account: str, version: int, *, inheriting: bool, become: bool = False) -> list[str]:
+    """Return the statements after which an account has the rights of these roles, also where it is a member already
+    and has none of them.
+
+    `inheriting`: what `inherits` says of the account; from 16 on each membership says so itself. `become`: objects can
+    be handed to them too.
+    """
+    ways, first = "", []
+    if version >= MEMBERSHIPS_SAY_SINCE:
+        ways = " WITH INHERIT TRUE" + (", SET TRUE" if become else "")
+    elif not inheriting:
+        first = [f"ALTER ROLE {quote(account)} INHERIT;"]
+    grants = [f"GRANT {quote(role)} TO {quote(account)}{ways};" for role in roles]
+    return [*first, *grants] if grants else []

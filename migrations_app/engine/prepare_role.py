@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .catalog import Table
 from .names import literal, qualified, quote
+from .owners import MEMBERSHIPS_SAY_SINCE, joining
 from .plan import Plan
 from .prepare_needs import large_object_grants
 from .selection import Selection
@@ -39,12 +40,18 @@ def role_script(plan: Plan, facts: SourceFacts) -> list[Block]:
     """Return the SQL that makes the account or gives it what it lacks, one block for each database where it runs."""
     # A superuser needs no script; what is shown then is the small account that could take its place.
     exists = not facts.failure and not facts.superuser
-    account = quote(SMALL if facts.superuser else plan.source.user)
+    name = SMALL if facts.superuser else plan.source.user
+    account = quote(name)
+    has = {name, *(facts.usable if exists else ())}
     owners = _owners(facts) if plan.incremental else {}
-    mighty = {owner: words for owner, words in owners.items() if owner in facts.superusers}
+    mighty = {owner: words for owner, words in owners.items() if owner in facts.superusers - has}
     owners = {owner: words for owner, words in owners.items() if owner not in mighty}
-    first = [*_password_hash(facts, exists=exists), *_account(plan, facts, account, exists=exists)]
-    first += [f"GRANT {quote(owner)} TO {account};  -- owns {words}" for owner, words in owners.items()]
+    lacking = {owner: words for owner, words in owners.items() if owner not in has}
+    heirless = exists and bool(lacking) and not facts.inherits
+    first = [*_password_hash(facts, exists=exists), *_account(plan, facts, account, exists=exists, heirless=heirless)]
+    for owner, words in lacking.items():
+        said = facts.version if exists and (heirless or owner in facts.joined) else 0
+        first += [f"{grant}  -- owns {words}" for grant in joining([owner], name, said, inheriting=True)]
     for owner, words in mighty.items():
         first.append(f"-- {one_line(owner)} is a superuser and owns {words}: see the lines for these databases.")
         first.append(_commented(f"GRANT {quote(owner)} TO {account};") + "  -- its members could become superuser")
@@ -82,11 +89,13 @@ def _password_hash(facts: SourceFacts, *, exists: bool) -> list[str]:
     return ["SET password_encryption = 'scram-sha-256';"] if old and not exists else []
 
 
-def _account(plan: Plan, facts: SourceFacts, account: str, *, exists: bool) -> list[str]:
+def _account(plan: Plan, facts: SourceFacts, account: str, *, exists: bool, heirless: bool) -> list[str]:
     everything = [table for database in facts.databases for table in database.tables]
     hidden = any(table.row_security for table in everything) and not plan.incremental
     wanted = ["REPLICATION"] if plan.incremental and facts.vendor != "rds" else []
     wanted += ["BYPASSRLS"] if hidden or any(database.forced_row_security for database in facts.databases) else []
+    # From 16 on each membership says it for itself.
+    wanted += ["INHERIT"] if heirless and facts.version < MEMBERSHIPS_SAY_SINCE else []
     lines = []
     if not exists:
         lines.append(" ".join([f"CREATE ROLE {account} LOGIN", *wanted, f"PASSWORD {literal(PLACEHOLDER)};"]))

@@ -92,7 +92,8 @@ def read_sequences(connection: Connection, only: Container[tuple[str, str]] | No
 
 
 def list_sequences(connection: Connection) -> list[Sequence]:
-    """Return every user sequence without its state. Before 10 the account must have a right on each of them."""
+    """Return every user sequence without its state. Before 10 how it counts is not known of those that the account may
+    not read."""
     found = [_defined(*row) for _, *row in _in_portions(connection, "sequences")]
     return sorted(found, key=lambda one: one.key)
 
@@ -125,7 +126,7 @@ def _defined(*row: object) -> Sequence:
         increment=int(str(step)),
         cycle=bool(cycle),
         start=int(str(start)),
-        owner=(str(owner_schema), str(owner)) if owner is not None else None,
+        owner=owning_table(owner_schema, owner),
         identity=bool(identity),
         column=str(column or ""),
     )
@@ -168,12 +169,25 @@ def used_sequences(connection: Connection) -> tuple[dict[int, Sequence], list[tu
 def selected_sequences(
     sequences: Iterable[Sequence], tables: Container[tuple[str, str]], selection: Selection, database: str
 ) -> list[Sequence]:
-    """Return those that belong to the migration: owned by a table of it, or owned by none in a selected schema."""
-    return [
-        item
-        for item in sequences
-        if (item.owner in tables if item.owner else selection.includes(database, item.schema, item.name))
-    ]
+    """Return those that belong to the migration."""
+    return [item for item in sequences if is_selected(item.key, item.owner, tables, selection, database)]
+
+
+def owning_table(schema: object, name: object) -> tuple[str, str] | None:
+    """Return what a catalog's two columns say of the table whose column owns a sequence; NULL is none."""
+    return (str(schema), str(name)) if name is not None else None
+
+
+def is_selected(
+    key: tuple[str, str],
+    owner: tuple[str, str] | None,
+    tables: Container[tuple[str, str]],
+    selection: Selection,
+    database: str,
+) -> bool:
+    """Say whether a sequence belongs to the migration: it is owned by a table of it, or by none and is selected
+    itself."""
+    return owner in tables if owner else selection.includes(database, *key)
 
 
 class OwnSequences:

@@ -19,6 +19,7 @@ from .errors import EngineError
 from .names import APPLICATION_PREFIX
 from .plan import Plan, Server, Side
 from .probe import bounded, open_session, settle, tls_words
+from .sequences import is_selected, owning_table
 from .sql import query
 from .values import frozen
 from .vendors import vendor_of
@@ -82,6 +83,9 @@ class SourceFacts:
     senders_used: int = 0
     replication_refused: Sentence = NOTHING  # why a replication login failed; '' = it works
     superusers: frozenset[str] = frozenset()
+    inherits: bool = True  # the account has by itself the rights of roles that it is in
+    usable: frozenset[str] = frozenset()  # roles whose rights the account has
+    joined: frozenset[str] = frozenset()  # roles that it is in, with their rights or without
     databases: tuple[DatabaseFacts, ...] = ()
 
 
@@ -132,12 +136,15 @@ def _session(plan: Plan, database: str, *, replication: bool = False) -> Connect
 def _server_facts(connection: Connection) -> SourceFacts:
     row = connection.execute(
         "SELECT rolsuper, rolreplication, pg_catalog.host(pg_catalog.inet_client_addr()),"
-        " (SELECT count(*) FROM pg_catalog.pg_stat_replication)"
+        " (SELECT count(*) FROM pg_catalog.pg_stat_replication), rolinherit"
         " FROM pg_catalog.pg_roles WHERE rolname = current_user"
     ).fetchone()
-    superuser, replication, address, senders = row or (False, False, "", 0)
-    roles = connection.execute("SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles").fetchall()
-    names = {str(name) for name, _ in roles}
+    superuser, replication, address, senders, heir = row or (False, False, "", 0, True)
+    roles = connection.execute(
+        "SELECT rolname::text, rolsuper, pg_catalog.pg_has_role(oid, 'USAGE'), pg_catalog.pg_has_role(oid, 'MEMBER')"
+        " FROM pg_catalog.pg_roles"
+    ).fetchall()
+    names = {str(name) for name, *_ in roles}
     protocol = tls_words(connection)
     return SourceFacts(
         version=connection.info.server_version,
@@ -150,7 +157,10 @@ def _server_facts(connection: Connection) -> SourceFacts:
         settings=_settings(connection),
         slots_used=_slots_used(connection),
         senders_used=int(str(senders)),
-        superusers=frozenset(str(name) for name, is_super in roles if is_super),
+        superusers=frozenset(str(name) for name, is_super, *_ in roles if is_super),
+        inherits=bool(heir),
+        usable=frozenset(str(name) for name, _, usable, _ in roles if usable),
+        joined=frozenset(str(name) for name, *_, joined in roles if joined),
     )
 
 
@@ -209,17 +219,20 @@ def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFac
         "SELECT count(*) FROM pg_catalog.pg_class WHERE relforcerowsecurity AND oid = ANY (%s::oid[])",
         ([table.oid for table in tables],),
     ).fetchone()
-    used = {table.schema for table in tables}
+    names = {(table.schema, table.name) for table in tables}
+    sequences = tuple(
+        (str(schema), str(sequence), str(role))
+        for schema, sequence, role, *table in connection.execute(query("source_sequences")).fetchall()
+        if is_selected((str(schema), str(sequence)), owning_table(*table), names, plan.selection, name)
+    )
+    used = {schema for schema, *_ in (*names, *sequences)}
     schemas = connection.execute(query("source_schemas")).fetchall()
-    sequences = connection.execute(query("source_sequences")).fetchall()
     return DatabaseFacts(
         name=name,
         tables=tuple(tables),
         forced_row_security=bool(forced and forced[0]),
         schemas=tuple((str(a), str(b), bool(c)) for a, b, c in schemas if str(a) in used),
-        sequences=tuple(
-            (str(a), str(b), str(c)) for a, b, c in sequences if plan.selection.includes(name, str(a), str(b))
-        ),
+        sequences=sequences,
         closed_large_objects=_closed_large_objects(connection) if plan.selection.state(name) == "all" else 0,
     )
 

@@ -15,6 +15,7 @@ from migrations_app.engine.onlooker import Onlooker
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.patience import Vital
 from migrations_app.engine.plan import Plan, Side
+from migrations_app.engine.sequences import closed_sequences, list_sequences
 from tests.fakes import wait_until
 from tests.matrix.conftest import Servers
 from tests.postgres.checks_kit import check, login, plan
@@ -61,6 +62,21 @@ def test_an_old_server_is_asked_for_rows_of_extensions_in_words_that_it_knows(ve
     with _server(versions, version).connect() as connection:
         assert _kept(connection) == []
         assert _columns(connection, table)[0] in ("extname", "oid")
+
+
+@pytest.mark.parametrize("version", ["9.3", "9.6"])
+def test_a_sequence_that_may_not_be_read_does_not_close_the_others(version: str, versions: Servers) -> None:
+    with _server(versions, version).connect() as connection:
+        connection.execute(b"CREATE ROLE looking; CREATE SCHEMA counted AUTHORIZATION looking")
+        connection.execute(
+            b"CREATE SEQUENCE counted.closed; SET ROLE looking; CREATE SEQUENCE counted.open INCREMENT 5"
+        )
+        try:
+            found = {one.name: one.increment for one in list_sequences(connection) if one.schema == "counted"}
+            assert found == {"closed": 1, "open": 5}
+            assert closed_sequences(connection)["counted", "closed"]
+        finally:
+            connection.execute(b"RESET ROLE; DROP SCHEMA counted CASCADE; DROP ROLE looking")
 
 
 @pytest.fixture(params=["9.3", "9.5", "9.6"])

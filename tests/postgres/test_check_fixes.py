@@ -99,12 +99,13 @@ def test_a_table_in_use_is_not_waited_for_long(
     assert "Nothing was changed" in caught.value.message
 
 
+@pytest.mark.parametrize("inherits", ["INHERIT", "NOINHERIT"])
 def test_missing_owners_are_made_and_the_account_may_act_for_them(
-    shop: Connection, target: Connection, source_cluster: Cluster, task: Plan
+    shop: Connection, target: Connection, source_cluster: Cluster, task: Plan, inherits: str
 ) -> None:
     owner, mover = (f"{word}_{secrets.token_hex(4)}" for word in ("owner", "mover"))
     shop.execute(f"CREATE ROLE {owner}; CREATE TABLE t (i int PRIMARY KEY); ALTER TABLE t OWNER TO {owner}")
-    target.execute(f"CREATE ROLE {mover} LOGIN CREATEROLE PASSWORD 'x'")
+    target.execute(f"CREATE ROLE {mover} LOGIN CREATEROLE {inherits} PASSWORD 'x'")
     limited = replace(task, target=replace(task.target, user=mover, password="x"))
     try:
         fix = mend(limited, check(limited, "target-roles"))

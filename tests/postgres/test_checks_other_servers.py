@@ -206,6 +206,22 @@ def test_tables_whose_emptying_cannot_be_noted_are_a_warning(ten: Server, task: 
     assert "tells it" in check(replace(task, source=task.target), "truncate-noted").found
 
 
+@pytest.mark.parametrize("code", ["truncate-noted", "publication-rights"])
+def test_an_account_that_inherits_nothing_is_let_inherit_before_sixteen(ten: Server, task: Plan, code: str) -> None:
+    with ten.connect("shop") as shop:
+        shop.execute("CREATE ROLE heirless LOGIN NOINHERIT PASSWORD 'x'; CREATE ROLE owning; GRANT owning TO heirless")
+        shop.execute("GRANT CREATE ON DATABASE shop TO heirless; CREATE TABLE theirs (i int PRIMARY KEY)")
+        shop.execute("ALTER TABLE theirs OWNER TO owning")
+        modest = replace(task, source=replace(task.source, user="heirless", password="x"))
+        try:
+            result = check(modest, code)
+            assert "public.theirs" in result.found
+            shop.execute(result.sql)
+            assert check(modest, code).status == "passed"
+        finally:
+            shop.execute("DROP OWNED BY heirless, owning; DROP ROLE heirless; DROP ROLE owning")
+
+
 @pytest.mark.parametrize("collation", ["de-x-icu", "und-x-icu"])
 def test_text_indexes_are_named_where_two_libraries_order_text(ten: Server, task: Plan, collation: str) -> None:
     with ten.connect("shop") as shop:

@@ -13,6 +13,7 @@ from migrations_app.engine.plan import DatabasePlan, Plan
 from migrations_app.engine.selection import Selection
 from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check
+from tests.tidy import drop_role
 
 READER = 'check "reader"'
 WRITER = "check-writer"
@@ -56,6 +57,33 @@ def test_unselected_objects_may_stay_unreadable(shop: psycopg.Connection, reader
     )
     partial = replace(reader, selection=Selection(rules={(source_db, "public", "open_table"): True}))
     assert check(partial, "source-readable").status == "passed"
+
+
+def test_sequences_of_tables_that_are_selected_by_name_are_read_too(
+    shop: psycopg.Connection, reader: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE TABLE t (id serial, n int GENERATED ALWAYS AS IDENTITY); GRANT SELECT ON t TO PUBLIC")
+    partial = replace(reader, selection=Selection(rules={(source_db, "public", "t"): True}))
+    result = check(partial, "source-readable")
+    assert (result.status, "t_id_seq" in result.found, "t_n_seq" in result.found) == ("failed", True, True)
+    shop.execute(result.sql)
+    assert check(partial, "source-readable").status == "passed"
+
+
+def test_sequences_of_tables_that_are_left_out_may_stay_unreadable(
+    shop: psycopg.Connection, reader: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE TABLE secret (i serial)")
+    rules = {(source_db,): True, (source_db, "public", "secret"): False}
+    assert check(replace(reader, selection=Selection(rules=rules)), "source-readable").status == "passed"
+
+
+def test_a_schema_of_sequences_alone_has_to_be_entered(shop: psycopg.Connection, reader: Plan) -> None:
+    shop.execute("CREATE SCHEMA counting; CREATE SEQUENCE counting.s; GRANT SELECT ON counting.s TO PUBLIC")
+    result = check(reader, "source-readable")
+    assert (result.status, "schema counting" in result.found) == ("failed", True)
+    shop.execute(result.sql)
+    assert check(reader, "source-readable").status == "passed"
 
 
 def test_row_security_that_hides_rows_fails(shop: psycopg.Connection, reader: Plan, task: Plan) -> None:
@@ -121,6 +149,43 @@ def test_owners_that_the_target_lacks_are_a_warning(
         assert check(task, "target-roles").status == "passed"
     finally:
         there.execute('DROP ROLE "check ""reader"""')
+
+
+MADE_BY_THE_ACCOUNT = 'SET ROLE "check-writer"; CREATE ROLE check_owning; RESET ROLE'
+KINDS = {
+    "table": "CREATE TABLE mine (i int); ALTER TABLE mine OWNER TO check_owning",
+    "view": "CREATE VIEW mine AS SELECT 1 AS i; ALTER VIEW mine OWNER TO check_owning",
+    "sequence": "CREATE SEQUENCE mine; ALTER SEQUENCE mine OWNER TO check_owning",
+    "function": "CREATE FUNCTION mine() RETURNS int RETURN 1; ALTER FUNCTION mine() OWNER TO check_owning",
+    "type": "CREATE DOMAIN mine AS int; ALTER DOMAIN mine OWNER TO check_owning",
+    "schema": "CREATE SCHEMA mine AUTHORIZATION check_owning",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_owner_whom_the_account_may_not_become_is_a_warning(
+    shop: psycopg.Connection,
+    there: psycopg.Connection,
+    writer: Plan,
+    source_cluster: Cluster,
+    source_db: str,
+    kind: str,
+) -> None:
+    there.execute('ALTER ROLE "check-writer" CREATEROLE')
+    there.execute(MADE_BY_THE_ACCOUNT)
+    shop.execute("CREATE ROLE check_owning")
+    try:
+        assert check(writer, "target-roles").status == "passed"
+        shop.execute(KINDS[kind].encode())
+        result = check(writer, "target-roles")
+        assert (result.status, "check_owning" in result.found) == ("warning", True)
+        there.execute(result.sql)
+        assert check(writer, "target-roles").status == "passed"
+        there.execute('SET ROLE "check-writer"; CREATE TEMPORARY TABLE ours (); ALTER TABLE ours OWNER TO check_owning')
+        there.execute("DROP TABLE ours; RESET ROLE")
+    finally:
+        there.execute("RESET ROLE; DROP OWNED BY check_owning; DROP ROLE check_owning")
+        drop_role(source_cluster, "check_owning", source_db)
 
 
 def test_nobody_is_asked_to_hand_out_a_superuser(

@@ -2,8 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.selection import Selection
+from tests.postgres import checks_kit
 from tests.postgres.checks_kit import check, login, plan
+from tests.tidy import drop_role
+
+# Fixtures that stand in the kit.
+task = checks_kit.task
+shop = checks_kit.shop
+
+
+@pytest.fixture
+def follower(source_cluster: Cluster, source_db: str, task: Plan) -> Iterator[Plan]:
+    """The task with a source account that has not the rights of the roles that it is put into."""
+    with source_cluster.connect(source_db) as connection:
+        connection.execute("CREATE ROLE tables_follower LOGIN NOINHERIT REPLICATION PASSWORD 'x'")
+        connection.execute(f'GRANT CREATE ON DATABASE "{source_db}" TO tables_follower'.encode())
+    yield replace(task, source=replace(task.source, user="tables_follower", password="x"))
+    drop_role(source_cluster, "tables_follower", source_db)
+
+
+@pytest.mark.parametrize("member", [False, True])
+def test_the_statement_for_tables_of_others_is_enough_for_an_account_that_inherits_nothing(
+    shop: psycopg.Connection, source_cluster: Cluster, source_db: str, follower: Plan, member: bool
+) -> None:
+    shop.execute("CREATE ROLE tables_owner; CREATE TABLE t (i int PRIMARY KEY); ALTER TABLE t OWNER TO tables_owner")
+    try:
+        if member:
+            shop.execute("GRANT tables_owner TO tables_follower")
+        result = check(follower, "publication-rights")
+        assert (result.status, "public.t" in result.found) == ("failed", True)
+        shop.execute(result.sql)
+        assert check(follower, "publication-rights").status == "passed"
+    finally:
+        drop_role(source_cluster, "tables_owner", source_db)
+
+
+@pytest.mark.parametrize("code", ["publication-rights", "table-keys", "deferrable-keys"])
+def test_tables_that_are_never_published_need_no_owner(shop: psycopg.Connection, follower: Plan, code: str) -> None:
+    shop.execute("CREATE UNLOGGED TABLE bare (i int); CREATE UNLOGGED TABLE late (i int PRIMARY KEY DEFERRABLE)")
+    assert check(follower, code).status == "passed"
+
+
+def test_a_late_key_of_a_table_without_its_rows_needs_no_owner(
+    shop: psycopg.Connection, follower: Plan, source_db: str
+) -> None:
+    shop.execute("CREATE TABLE late (i int PRIMARY KEY DEFERRABLE)")
+    assert check(follower, "deferrable-keys").status == "failed"
+    shape = replace(follower, selection=Selection(rules={(source_db,): "structure"}))
+    assert check(shape, "deferrable-keys").status == "passed"
 
 
 def test_a_table_that_an_18_would_refuse_updates_of_once_it_is_published_fails(

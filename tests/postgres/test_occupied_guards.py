@@ -92,6 +92,7 @@ def test_the_check_tells_what_cannot_be_added_to_tables_of_other_owners(
     keys = "ALTER TABLE a ADD CONSTRAINT main PRIMARY KEY (id);"
     owner = f"owner_{plan.databases[0].target_name}"
     there = f"CREATE ROLE {owner}; {table} GRANT ALL ON a TO {mover}; ALTER TABLE a OWNER TO {owner};"
+    there += f"ALTER ROLE {mover} NOINHERIT"
     both(source_cluster, target_cluster, plan, table + keys + more, there)
     asked = choose(replace(plan, target=replace(plan.target, user=mover, password="given")), "keep")
     with target_cluster.connect(plan.databases[0].target_name) as connection:
@@ -99,7 +100,7 @@ def test_the_check_tells_what_cannot_be_added_to_tables_of_other_owners(
             result = check(asked, ITEM)
             assert result.status == "failed"
             assert "public.a (constraint main, index by_x, rule quiet)" in result.found
-            assert result.sql == f'GRANT "{owner}" TO "{mover}";'
+            assert result.sql == f'GRANT "{owner}" TO "{mover}" WITH INHERIT TRUE;'
             connection.execute(keys.encode())
             result = check(asked, ITEM)
             assert (result.status, "public.a (index by_x, rule quiet)" in result.found) == ("warning", True)

@@ -18,6 +18,7 @@ from migrations_app.engine.source_facts import read_facts
 from tests.fakes import FakeControl, wait_until
 from tests.folders import public_folder
 from tests.postgres.checks_kit import check, login, plan
+from tests.tidy import drop_role
 
 SECRET = "a secret of the source"
 SHOP = """
@@ -25,7 +26,7 @@ CREATE SCHEMA sales AUTHORIZATION shop_owner;
 CREATE TABLE sales.orders (id bigserial PRIMARY KEY, note text);
 CREATE TABLE sales.log (line text);
 CREATE SCHEMA "Odd Schema" AUTHORIZATION odd_owner;
-CREATE TABLE "Odd Schema"."t""x" (id int PRIMARY KEY);
+CREATE TABLE "Odd Schema"."t""x" (id serial PRIMARY KEY);
 CREATE SEQUENCE "Odd Schema".counter OWNED BY NONE;
 CREATE TABLE public.guarded (id int PRIMARY KEY);
 ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY;
@@ -126,6 +127,28 @@ def test_reading_alone_needs_no_owner_and_no_restart(bare_source: Cluster, targe
     reader = replace(task, source=replace(task.source, user="reader", password=SECRET))
     assert failed(reader) == {}
     assert re.search(r'GRANT SELECT ON TABLE "Odd Schema"."t""x"', prepared.script)
+    assert 'GRANT SELECT ON SEQUENCE "Odd Schema"."t""x_id_seq"' in prepared.script
+
+
+def test_the_script_gives_an_owner_that_inherits_nothing_the_tables_of_others(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str
+) -> None:
+    server = login(source_cluster, user="prepare_mover", password=SECRET)
+    task = plan(server, login(target_cluster), [(source_db, "prepared")])
+    with source_cluster.connect(source_db) as shop:
+        shop.execute(
+            f"CREATE ROLE prepare_mover LOGIN NOINHERIT PASSWORD '{SECRET}'; CREATE ROLE prepare_owner".encode()
+        )
+        try:
+            shop.execute("GRANT prepare_owner TO prepare_mover; CREATE TABLE mine (i int PRIMARY KEY)")
+            shop.execute("CREATE TABLE theirs (i int PRIMARY KEY); ALTER TABLE mine OWNER TO prepare_mover")
+            shop.execute("ALTER TABLE theirs OWNER TO prepare_owner")
+            assert check(task, "publication-rights").status == "failed"
+            run_as_superuser(source_cluster, prepare(task, read_facts(task)))
+            assert check(task, "publication-rights").status == "passed"
+        finally:
+            drop_role(source_cluster, "prepare_mover", source_db)
+            drop_role(source_cluster, "prepare_owner", source_db)
 
 
 def test_a_superuser_is_told_that_it_is_enough_and_offered_a_smaller_account(

@@ -199,6 +199,29 @@ def test_a_superusers_membership_is_not_handed_out() -> None:
     assert "notes" not in prepared.script
 
 
+def owned_by(*owners: str, **more: Any) -> str:
+    """Return the first part of the script for an account that is there."""
+    tables = tuple(table(f"of_{owner}", owner) for owner in owners)
+    return prepare(plan(), facts(databases=(DatabaseFacts(name="shop", tables=tables),), **more)).role[0].sql
+
+
+def test_nobody_is_put_into_himself_or_into_a_role_whose_rights_he_has() -> None:
+    assert "GRANT" not in owned_by("mover", "writer", usable=frozenset({"mover", "writer"})).split("GRANT CONNECT")[0]
+    assert 'GRANT "mover"' not in owned_by("mover", failure="no such account")
+    assert 'GRANT "writer" TO "mover";' in owned_by("mover", "writer", usable=frozenset({"mover"}))
+
+
+@pytest.mark.parametrize("more", [{"inherits": False}, {"joined": frozenset({"writer"})}])
+def test_a_membership_says_since_sixteen_that_its_rights_are_inherited(more: dict[str, Any]) -> None:
+    assert 'GRANT "writer" TO "mover" WITH INHERIT TRUE;  -- owns' in owned_by("writer", **more)
+
+
+def test_an_account_is_let_inherit_before_sixteen_where_it_is_put_into_an_owner() -> None:
+    script = owned_by("writer", version=150000, replication=True, inherits=False)
+    assert script.startswith('ALTER ROLE "mover" INHERIT;\nGRANT "writer" TO "mover";  -- owns')
+    assert "INHERIT" not in owned_by("writer", inherits=False, version=150000, usable=frozenset({"writer"}))
+
+
 def test_an_account_in_a_superusers_place_is_let_in_too() -> None:
     old = prepare(plan(user="postgres"), facts(superuser=True, version=90600)).hba
     assert [one.split()[1:3] for one in old.splitlines()[1:]] == [

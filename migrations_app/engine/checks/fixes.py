@@ -17,6 +17,7 @@ import psycopg
 from ..connect import Connection, first_line
 from ..errors import EngineError, PlanError
 from ..names import APPLICATION_PREFIX, literal, qualified, quote
+from ..owners import joining
 from ..plan import Plan, Side
 from ..probe import bounded, open_session
 from ..values import frozen
@@ -239,13 +240,14 @@ def _schemas(arguments: Mapping[str, Any]) -> Fix:
 
 
 def _roles(arguments: Mapping[str, Any]) -> Fix:
-    user, statements, undo = quote(str(arguments["user"])), [], []
-    members = bool(arguments.get("members", True))
-    for name in (quote(str(role)) for role in arguments["roles"]):
-        statements.append(_on(Side.TARGET, f"CREATE ROLE {name} NOLOGIN;"))
+    user, statements, undo = str(arguments["user"]), [], []
+    members, version = bool(arguments.get("members", True)), int(arguments.get("version", 0))
+    for role in map(str, arguments["roles"]):
+        statements.append(_on(Side.TARGET, f"CREATE ROLE {quote(role)} NOLOGIN;"))
         if members:
-            statements.append(_on(Side.TARGET, f"GRANT {name} TO {user};"))
-        undo.append(_on(Side.TARGET, f"DROP ROLE {name};"))
+            grants = joining([role], user, version, inheriting=True, become=True)
+            statements += [_on(Side.TARGET, grant) for grant in grants]
+        undo.append(_on(Side.TARGET, f"DROP ROLE {quote(role)};"))
     owners = (
         "Makes the owning roles on the target, without login and without rights of their own, and lets the"
         " target account act for them. Objects then keep their owners. The roles stay after the migration."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..mapping import renamed_schemas
-from ..names import qualified, quote
+from ..names import qualified
+from ..owners import inherits, joining
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
 from ..wording import Sentence, count, listing, noun, say, together
@@ -76,7 +77,7 @@ def _parts_refused(context: Context, database: DatabasePlan, places: set[_Place]
     lacking = _lacking(context, database, places & theirs.keys() - spread)
     if not lacking:
         return None
-    user = quote(context.target().info.user)
+    target = context.target()
     owners = sorted({owner for owner, rules in map(theirs.__getitem__, lacking) if not rules})
     found = say(
         "{number} of {name} belong to other roles, and the target account cannot add what they lack: {names}.",
@@ -85,7 +86,7 @@ def _parts_refused(context: Context, database: DatabasePlan, places: set[_Place]
         names=listing(_words(place, parts) for place, parts in lacking.items()),
     )
     hint = say("Make the account a member of the owner's role, or let the owner add it before the start.")
-    statements = lines(f"GRANT {quote(owner)} TO {user};" for owner in owners)
+    statements = lines(joining(owners, target.info.user, target.info.server_version, inheriting=inherits(target)))
     if any(needed for parts in lacking.values() for _, needed in parts):
         return failed(found, together([say("Without a key the copy would stop at its end."), hint]), statements)
     return warning(found, hint, statements)

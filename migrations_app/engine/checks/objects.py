@@ -33,13 +33,15 @@ _ALONG = ("S", "c", "type")
 
 @frozen(kw_only=False)
 class Thing:
-    """An object that has a name in a schema. `owner` is the oid of the table that it belongs to, or of itself."""
+    """An object that has a name in a schema. `owner` is the oid of the table that it belongs to, or of itself; `role`
+    owns it."""
 
     catalog: str  # relation, type or function: names are unique within a catalog and a schema
     kind: str
     schema: str
     name: str
     owner: int
+    role: str = ""
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -62,22 +64,30 @@ def things_of(context: Context, side: Side, database: str) -> list[Thing]:
 
     def read() -> list[Thing]:
         rows = context.session(side, database).execute(query("check_objects")).fetchall()
-        return [Thing(str(a), str(b), str(c), str(d), int(str(e))) for a, b, c, d, e in rows]
+        return [Thing(str(a), str(b), str(c), str(d), int(str(e)), str(f)) for a, b, c, d, e, f in rows]
 
     return context.remember(("things", side, database), read)
 
 
 def selected_things(context: Context, plan: DatabasePlan) -> list[Thing]:
-    """Return what the migration will make, under the target's names: what belongs to selected tables, and what is
-    selected by its own name. Partitions whose rows go by the name of the whole table are not made."""
+    """Return what the migration will make, under the target's names."""
+    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, plan.source_name))
+    return [
+        replace(thing, schema=renaming.schema(thing.schema), name=_name(thing, renaming))
+        for thing in chosen_things(context, plan)
+    ]
+
+
+def chosen_things(context: Context, plan: DatabasePlan) -> list[Thing]:
+    """Return what the migration will make: what belongs to selected tables, and what is selected by its own name.
+    Partitions whose rows go by the name of the whole table are not made."""
     database = plan.source_name
-    renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database))
     tables = {table.oid for table in context.tables(database)}
     tables -= {below.oid for one in other_layouts(context, plan) for below in one.below}
     all_tables = {table.oid for table in context.all_tables(database)}
     includes = context.plan.selection.includes
     return [
-        replace(thing, schema=renaming.schema(thing.schema), name=_name(thing, renaming))
+        thing
         for thing in things_of(context, Side.SOURCE, database)
         if (thing.owner in tables if thing.owner in all_tables else includes(database, thing.schema, thing.name))
     ]

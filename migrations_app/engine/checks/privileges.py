@@ -5,15 +5,20 @@ from __future__ import annotations
 import psycopg
 
 from ..names import TARGET_SCHEMA, qualified, quote
+from ..owners import inherits, joining, may_own
 from ..plan import DatabasePlan, Side
+from ..sequences import is_selected, owning_table
 from ..sql import query
 from ..wording import Sentence, count, listing, say
 from .context import Context
 from .fixes import create_database
-from .objects import selected_things, things_along
+from .objects import chosen_things, selected_things, things_along
 from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
+
+_OWNER_OF_DATABASE = "pg_database_owner"
+"""A role that nobody can be put into: the owner of the database at hand is in it."""
 
 
 def _user(context: Context, side: Side) -> str:
@@ -32,16 +37,16 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
     """Look for selected tables, sequences and schemas that the account may not read."""
     tables = context.tables(database.source_name)
     user = quote(_user(context, Side.SOURCE))
-    schemas = {table.schema for table in tables}
     rows = context.source(database.source_name).execute(query("check_readable")).fetchall()
-    includes = context.plan.selection.includes
+    sequences = _sequences_to_read(context, database, rows)
+    schemas = {table.schema for table in tables} | {schema for schema, _ in sequences}
     missing: list[str] = []
     grants: list[str] = []
-    for kind, schema, name in ((str(a), str(b), str(c)) for a, b, c in rows):
+    for kind, schema, name in ((str(a), str(b), str(c)) for a, b, c, *_ in rows):
         if kind == "schema" and schema in schemas:
             missing.append(say("schema {schema}", schema=schema))
             grants.append(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {user};")
-        elif kind == "sequence" and includes(database.source_name, schema, name):
+        elif kind == "sequence" and sequences.get((schema, name)):
             missing.append(say("sequence {schema}.{name}", schema=schema, name=name))
             grants.append(f"GRANT SELECT ON SEQUENCE {qualified(schema, name)} TO {user};")
     for table in tables:
@@ -67,6 +72,24 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
             number=count(len(tables), "{number} selected table", "{number} selected tables"),
         )
     )
+
+
+def _sequences_to_read(
+    context: Context, database: DatabasePlan, rows: list[tuple[object, ...]]
+) -> dict[tuple[str, str], bool]:
+    """Return the sequences whose values are carried over, and whether each is closed to the account."""
+    tables = {(table.schema, table.name) for table in context.tables(database.source_name)}
+    sequences = [
+        ((str(schema), str(name)), owning_table(*table), bool(closed))
+        for kind, schema, name, *table, closed in rows
+        if kind == "sequence"
+    ]
+    selection = context.plan.selection
+    return {
+        key: closed
+        for key, owner, closed in sequences
+        if is_selected(key, owner, tables, selection, database.source_name)
+    }
 
 
 @item(
@@ -255,15 +278,15 @@ def target_replica_role(context: Context) -> Finding:
     per_database=True,
 )
 def target_roles(context: Context, database: DatabasePlan) -> Finding:
-    """Compare the owners of selected tables with the roles of the target."""
-    owners = {table.owner for table in context.tables(database.source_name)}
-    rows = context.target().execute(
-        "SELECT rolname::text, pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles"
-    )
-    usable = {str(name): bool(member) for name, member in rows.fetchall()}
+    """Compare the owners of selected objects with the roles of the target that objects can be handed to."""
+    owners = _owners(context, database)
+    there = context.target_exists(database)
+    session = context.target(database.target_name) if there else context.target()
+    roles = {str(row[0]) for row in session.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
+    usable = may_own(session) | {session.info.user} | (set() if there else {_OWNER_OF_DATABASE})
     will_be = made_roles(context)
-    missing = sorted(owner for owner in owners if owner not in usable and owner not in will_be)
-    foreign = sorted(owner for owner in owners if owner in usable and not usable[owner])
+    missing = sorted(owner for owner in owners if owner not in roles and owner not in {*will_be, *usable})
+    foreign = sorted(owner for owner in owners if owner in roles and owner not in usable)
     if not missing and not foreign:
         return passed(
             say(
@@ -274,6 +297,17 @@ def target_roles(context: Context, database: DatabasePlan) -> Finding:
     return _not_handed_over(context, missing, foreign)
 
 
+def _owners(context: Context, database: DatabasePlan) -> set[str]:
+    """Return who owns the selected objects, and the schemas that are made for them."""
+    things = [thing for thing in chosen_things(context, database) if thing.schema != TARGET_SCHEMA]
+    includes, places = context.plan.selection.includes, {thing.schema for thing in things}
+    schemas = context.source(database.source_name).execute(query("source_schemas")).fetchall()
+    made = [(str(name), str(owner)) for name, owner, _ in schemas if name not in ("public", TARGET_SCHEMA)]
+    return {thing.role for thing in things} | {
+        owner for name, owner in made if name in places or includes(database.source_name, name)
+    }
+
+
 def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -> Finding:
     """Offer roles that may be handed out; never a superuser's, whose members could become superusers."""
     user = _user(context, Side.TARGET)
@@ -281,8 +315,10 @@ def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -
     mighty = [name for name in (*missing, *foreign) if name in superusers]
     missing = [name for name in missing if name not in superusers]
     foreign = [name for name in foreign if name not in superusers]
-    statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing]
-    statements += [f"GRANT {quote(name)} TO {quote(user)};" for name in (*missing, *foreign)]
+    grantable = [name for name in (*missing, *foreign) if name != _OWNER_OF_DATABASE]
+    version, inheriting = context.version(Side.TARGET), inherits(context.target())
+    statements = [f"CREATE ROLE {quote(name)} NOLOGIN;" for name in missing if name in grantable]
+    statements += joining(grantable, user, version, inheriting=inheriting, become=True)
     hint = say("Their objects will belong to {user} on the target.", user=user)
     if statements:
         hint += say(" Create or grant the roles first if ownership matters.")
@@ -295,7 +331,9 @@ def _not_handed_over(context: Context, missing: list[str], foreign: list[str]) -
         say("The target account cannot hand objects over to {names}.", names=listing(names)), hint, lines(statements)
     )
     ordinary = [name for name in missing if not name.startswith("pg_")]
-    return finding.fixed_by("roles", roles=ordinary, user=user) if ordinary and may_make_roles(context) else finding
+    if not ordinary or not may_make_roles(context) or not (inheriting or version >= 160000):
+        return finding
+    return finding.fixed_by("roles", roles=ordinary, user=user, version=version)
 
 
 def _superusers(context: Context, side: Side) -> set[str]:

@@ -19,6 +19,7 @@ from .bodies import Body, same_everywhere
 from .context import Context
 from .layout import other_layouts
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
+from .sync_tables import followed_tables
 
 WIDE_KEY_BYTES = 256
 _HASH_PARTITIONS_SINCE = 110000
@@ -49,7 +50,8 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
     chosen = chosen_tables(context, database)
     rows = context.source(database.source_name).execute(query("check_deferrable")).fetchall()
     known = [(chosen[int(str(oid))], bool(primary)) for oid, _name, primary in rows if oid in chosen]
-    bare = [table for table, primary in known if primary and table.replica_identity == "d"]
+    followed = {table.oid for table in followed_tables(context, database)}
+    bare = [t for t, primary in known if primary and t.replica_identity == "d" and t.oid in followed]
     if not bare:
         kept = (
             say(
@@ -72,9 +74,9 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
     statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
     if any(not table.is_owner for table in bare):
         return failed(found, say("Only their owners can give them another identity. ") + hint, statements)
-    tables = [[t.schema, t.name, "", t.replica_identity] for t in bare if t.has_rows and t.persistence == "p"]
+    tables = [[t.schema, t.name, "", t.replica_identity] for t in bare]
     finding = warning(found, hint, statements)
-    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
+    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables)
 
 
 @item(

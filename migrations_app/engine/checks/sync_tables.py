@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..catalog import Table
 from ..names import qualified, quote
+from ..owners import inherits, joining
 from ..plan import DatabasePlan, Side
+from ..publishing import published
 from ..sql import query
 from ..versions import can_decode, decodes_truncate, has_publications
 from ..wording import count, listing, say
@@ -16,6 +18,11 @@ _REFUSES_GENERATED_SINCE = 180000
 
 def _names(tables: list[Table]) -> str:
     return listing(f"{table.schema}.{table.name}" for table in tables)
+
+
+def followed_tables(context: Context, database: DatabasePlan) -> list[Table]:
+    """Return the tables whose changes are in the stream under their own names: no partitioned or unlogged ones."""
+    return [one for one in context.moving(database.source_name) if one.has_rows and one.persistence == "p"]
 
 
 @item(
@@ -31,12 +38,12 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     """Look for CREATE on the database and for selected tables of other owners."""
     if not has_publications(context.version(Side.SOURCE)):
         return passed(say("Before 10 there are no publications: the server sends every table to who may replicate."))
-    user = quote(context.source().info.user)
-    name = quote(database.source_name)
+    user, name = context.source().info.user, quote(database.source_name)
     may_create = context.source_database(database.source_name)["may_create"]
-    foreign = [table for table in context.moving(database.source_name) if not table.is_owner]
-    statements = [] if may_create else [f"GRANT CREATE ON DATABASE {name} TO {user};"]
-    statements += [f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})]
+    listed = published(context.moving(database.source_name), context.version(Side.SOURCE))
+    foreign = [table for table in listed if not table.is_owner]
+    statements = [] if may_create else [f"GRANT CREATE ON DATABASE {name} TO {quote(user)};"]
+    statements += _memberships(context, foreign)
     if foreign:
         return failed(
             say(
@@ -56,6 +63,12 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("The account may create a publication for all selected tables."))
 
 
+def _memberships(context: Context, tables: list[Table]) -> list[str]:
+    """Return the statements that give the source account the rights of the tables' owners."""
+    source, owners = context.source(), sorted({table.owner for table in tables})
+    return joining(owners, source.info.user, source.info.server_version, inheriting=inherits(source))
+
+
 @item(
     "truncate-noted",
     "Emptied tables are told",
@@ -72,8 +85,7 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
         return passed(say("The stream of this version tells it."))
     if not can_decode(version):
         return passed(say("Servers before 9.4 know no logical decoding, so there is nothing to look at."))
-    tables = [one for one in context.moving(database.source_name) if one.has_rows and one.persistence == "p"]
-    foreign = [table for table in tables if not table.is_owner]
+    foreign = [table for table in followed_tables(context, database) if not table.is_owner]
     user, name = quote(context.source().info.user), quote(database.source_name)
     hint = say("Without them the target keeps rows of a table that is emptied, and only the comparison finds it.")
     if not context.source_database(database.source_name)["may_create"]:
@@ -90,7 +102,7 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
                 names=_names(foreign),
             ),
             hint,
-            lines(f"GRANT {quote(owner)} TO {user};" for owner in sorted({table.owner for table in foreign})),
+            lines(_memberships(context, foreign)),
         )
     return passed(
         say("A trigger on each selected table notes TRUNCATE while the task runs, and is removed at its end.")
@@ -108,7 +120,7 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
 )
 def table_keys(context: Context, database: DatabasePlan) -> Finding:
     """List selected tables without a primary key or a replica identity of their own."""
-    if closed := _closed_to_writers(context, database.source_name):
+    if closed := _closed_to_writers(context, database):
         return failed(
             say(
                 "{number} without a key that this server can publish: {names}.",
@@ -122,7 +134,7 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
             ),
             lines((f"-- {qualified(t.schema, t.name)}: ADD PRIMARY KEY" for t in closed), MOST_STATEMENTS),
         )
-    bare = [table for table in context.moving(database.source_name) if not table.has_identity]
+    bare = [table for table in followed_tables(context, database) if not table.has_identity]
     if not bare:
         return passed(say("Every selected table has a primary key or a replica identity."))
     foreign = [table for table in bare if not table.is_owner]
@@ -152,10 +164,9 @@ def table_keys(context: Context, database: DatabasePlan) -> Finding:
         ),
         _identities(bare),
     )
-    mendable = [table for table in bare if table.has_rows and table.persistence == "p"]
-    indexes = _unique_indexes(context, database.source_name, mendable)
-    tables = [[t.schema, t.name, indexes.get(t.oid, ""), t.replica_identity] for t in mendable]
-    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables) if tables else finding
+    indexes = _unique_indexes(context, database.source_name, bare)
+    tables = [[t.schema, t.name, indexes.get(t.oid, ""), t.replica_identity] for t in bare]
+    return finding.fixed_by("replica-identity", database=database.source_name, tables=tables)
 
 
 def _identities(tables: list[Table]) -> str:
@@ -163,17 +174,14 @@ def _identities(tables: list[Table]) -> str:
     return lines(statements, MOST_STATEMENTS)
 
 
-def _closed_to_writers(context: Context, database: str) -> list[Table]:
+def _closed_to_writers(context: Context, database: DatabasePlan) -> list[Table]:
     """Return the tables whose writers a server from 18 on would refuse once all their columns are the identity."""
     if context.version(Side.SOURCE) < _REFUSES_GENERATED_SINCE:
         return []
     return [
         table
-        for table in context.moving(database)
-        if table.has_rows
-        and table.persistence == "p"
-        and len(table.copied_columns) < len(table.columns)
-        and (table.replica_identity == "f" or not table.has_identity)
+        for table in followed_tables(context, database)
+        if len(table.copied_columns) < len(table.columns) and (table.replica_identity == "f" or not table.has_identity)
     ]
 
 
