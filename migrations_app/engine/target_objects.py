@@ -12,6 +12,7 @@ from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified, quote
 from .occupied import drop_taken, hangs_on, use_as_it_is
+from .one_server import refuse_the_source_itself
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -86,6 +87,8 @@ def claim(
     """
     there = existing(connection)
     taken = [entry for entry in (*entries, *later) if creates(entry) and identity(entry) in there]
+    if run.plan.selection.existing != "refuse" and any(entry.type not in _USED_AS_IS for entry in taken):
+        refuse_the_source_itself(run, database)
     if run.plan.selection.existing == "recreate":
         _make_room(run, database, connection, taken, along)
         there = existing(connection)
