@@ -12,7 +12,7 @@ from typing import Any
 from migrations_app.engine.conflicts import Permission, Use
 from migrations_app.engine.drift import Leave, NewTable, Place
 from migrations_app.engine.errors import CancelRequested, PauseRequested
-from migrations_app.engine.plan import Knobs, Side
+from migrations_app.engine.plan import Knobs, Others, Side
 from migrations_app.engine.ports import (
     Comparison,
     DatabaseState,
@@ -97,6 +97,7 @@ class FakeLedger:
     def __init__(self) -> None:
         self._items: dict[LedgerItem, LedgerItem] = {}
         self.history: list[tuple[str, LedgerItem]] = []
+        self.of_others = Others()
         self._lock = threading.Lock()
 
     @staticmethod
@@ -114,6 +115,9 @@ class FakeLedger:
             for item in items:
                 self.history.append(("removed", item))
                 self._items.pop(self._key(item), None)  # type: ignore[arg-type]
+
+    def others(self) -> Others:
+        return self.of_others
 
     def amend(self, *items: LedgerItem) -> None:
         with self._lock:

@@ -106,6 +106,11 @@ NEXT: dict[str, str] = {
     "DST-EXISTS": template(
         "Choose on the Objects step what happens to what the target has, or remove it there, then run the check again."
     ),
+    "DST-SOURCE": template("Press Cancel, and enter another target server or another target database name."),
+    "DST-OTHERTASK": template(
+        "Complete or cancel the other migration and press Retry; or press Cancel and choose other tables, or another"
+        " target database."
+    ),
     "DST-PRIVILEGE": template("Give the target account the right that the message names, then press Retry."),
     "DST-SCHEMA": template("Make on the target what the message says is missing, then press Retry; or press Cancel."),
     "CMP-DIFF": template("Copy the tables that differ once more, then press Compare now, or Complete again."),

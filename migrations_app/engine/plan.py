@@ -94,11 +94,24 @@ class GivenPassword:
 
 @frozen
 class Neighbour:
-    """Another unfinished task of this console that has the same target server."""
+    """A database that another unfinished task of this console has on a target."""
 
     key: str
     name: str
     database: str  # its name on the target
+    near: bool = True
+    """Its target server has the address of ours, as entered; another one may be the same server all the same."""
+    relations: frozenset[tuple[str, str]] = frozenset()
+    """(schema, name) of the tables, views and sequences there that its ledger lists."""
+
+
+@frozen
+class Others:
+    """What is known of the other tasks of this console."""
+
+    neighbours: tuple[Neighbour, ...] = ()
+    known: frozenset[str] = frozenset()
+    """The keys of all of them, also of those that have ended."""
 
 
 @frozen
@@ -153,8 +166,8 @@ class Plan:
     ready_lag_seconds: float = 5.0
     passwords: tuple[GivenPassword, ...] = ()
     """Of user mappings and roles of the target, as the operator gave them."""
-    neighbours: tuple[Neighbour, ...] = ()
-    """For checks only; a run does not need it."""
+    others: Others = Others()
+    """For checks only; a run asks its ledger, which knows them as they stand now."""
     at_work: frozenset[str] = frozenset()
     """For checks only: the keys of all other unfinished tasks of this console, whatever servers they have."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from .conflicts import Permission, Use
 from .drift import Leave, NewTable
-from .plan import Knobs, Side
+from .plan import Knobs, Others, Side
 from .values import frozen
 from .wording import NOTHING, Sentence, noun, say
 
@@ -111,6 +111,9 @@ class Ledger(Protocol):
         self, side: Side | None = None, database: str | None = None, kinds: Collection[Kind] = ()
     ) -> list[LedgerItem]:
         """Return what is not yet recorded as removed, oldest first; with `kinds` only those: tables are very many."""
+
+    def others(self) -> Others:
+        """Return what the other tasks of this console have on targets, as it stands now."""
 
 
 @frozen

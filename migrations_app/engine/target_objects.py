@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterable, Sequence
 
 import psycopg
@@ -12,6 +13,8 @@ from .failpoints import durable
 from .mapping import renaming_of
 from .names import qualified, quote
 from .occupied import drop_taken, hangs_on, use_as_it_is
+from .one_server import refuse_the_source_itself
+from .other_tasks import kept_away, of_others
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
@@ -82,8 +85,35 @@ def claim(
     Objects that are there already are never ours. Schemas and extensions are used as they are. With everything else the
     plan's policy is done (see `occupied`), but for what nobody has selected (`along`, dump ids): that is never emptied
     or dropped, and tables whose rows do not move (`bare`) are not emptied. Raises ConflictError, before anything is
-    made, when the policy is to refuse them and a table or type is in the way.
+    made, when the policy is to refuse them and a table or type is in the way, when another task has one of them, or
+    when the source could lose what is lost on the target.
     """
+    in_the_way = _in_the_way(connection, entries, later)
+    if run.plan.selection.existing == "refuse" or all(entry.type in _USED_AS_IS for entry in in_the_way):
+        return _claim(run, database, connection, entries, later, along, bare)
+    refuse_the_source_itself(run, database)
+    wanted = {
+        (entry.schema, entry.tag) for entry in in_the_way if entry.class_oid == _RELATION and entry.dump_id not in along
+    }
+    with kept_away(run, database, wanted) if wanted else contextlib.nullcontext():
+        return _claim(run, database, connection, entries, later, along, bare)
+
+
+def _in_the_way(connection: Connection, entries: list[Entry], later: Sequence[Entry]) -> list[Entry]:
+    there = existing(connection)
+    return [entry for entry in (*entries, *later) if creates(entry) and identity(entry) in there]
+
+
+def _claim(
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    entries: list[Entry],
+    later: Sequence[Entry],
+    along: Container[int],
+    bare: Container[int],
+) -> list[Entry]:
+    """Do what `claim` says: others take nothing over meanwhile."""
     there = existing(connection)
     taken = [entry for entry in (*entries, *later) if creates(entry) and identity(entry) in there]
     if run.plan.selection.existing == "recreate":
@@ -213,7 +243,8 @@ def made(run: Run, target_database: str) -> list[LedgerItem]:
 def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> list[LedgerItem]:
     """Drop every object of ours in a target database and return those that could not be dropped.
 
-    Never cascades, so what others have built on our objects keeps ours alive. `only_empty` refuses, with a
+    Never cascades, so what others have built on our objects keeps ours alive, and what another task of this console has
+    by now is left alone: it has made it anew, or fills it. `only_empty` refuses, with a
     ConflictError, to drop a table that has rows. Idempotent; each drop is a transaction of its own.
     """
     left = made(run, target_database)[::-1]
@@ -225,7 +256,9 @@ def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> li
         listed = {catalog for catalog, _, _ in there} | {_RELATION}
         gone = {item for item in left if item.detail.get("catalog") in listed and _identity_of(item) not in there}
         run.ports.ledger.removed(*gone)
-        left = [item for item in left if item not in gone]
+        theirs = of_others(run, connection, target_database)
+        spared = [item for item in left if item not in gone and (item.schema, item.name) in theirs]
+        left = [item for item in left if item not in gone and item not in spared]
         tables = [item for item in left if item.kind is Kind.TABLE]
         if only_empty:
             _refuse_rows(run, connection, tables)
@@ -235,7 +268,7 @@ def drop_made(run: Run, target_database: str, *, only_empty: bool = False) -> li
             if len(remaining) == len(left):
                 break
             left = remaining
-    return left
+    return left + spared
 
 
 def ours(run: Run, target_database: str) -> set[Identity]:

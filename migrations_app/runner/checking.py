@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 
 from django.db import connections
 from django.db.models import F
@@ -28,7 +27,7 @@ from ..models import CheckItem, MigrationTask, SourceObject
 from ..services import Refused, planned_databases, work
 from .lease import Lease
 from .ledger import OrmLedger
-from .planning import at_work, build_plan, neighbours
+from .planning import build_plan, for_check
 from .ports import OrmStore
 from .reading import read_objects
 from .recorder import Recorder
@@ -110,7 +109,7 @@ def _plan(task: MigrationTask) -> Plan:
         databases = planned_databases(task)
     except Refused:
         databases = []
-    return replace(build_plan(task, databases), neighbours=neighbours(task), at_work=at_work(task))
+    return for_check(build_plan(task, databases), task)
 
 
 def _read_first(task: MigrationTask) -> checks.Known:

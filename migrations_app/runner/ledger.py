@@ -10,11 +10,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from ..engine.failpoints import durable
-from ..engine.plan import Side
+from ..engine.plan import Others, Side
 from ..engine.ports import Kind, LedgerItem
-from ..models import LedgerEntry
+from ..models import LedgerEntry, MigrationTask
 from ..services import work
 from .many_rows import write_rows
+from .planning import others_of
 from .recorder import Recorder
 
 _AT_ONCE = 500
@@ -102,3 +103,7 @@ class OrmLedger:
             ]
 
         return self._recorder.call(read)
+
+    def others(self) -> Others:
+        """See the port."""
+        return self._recorder.call(lambda: others_of(MigrationTask.objects.get(pk=self._task_id)))

@@ -7,18 +7,24 @@ import hashlib
 import os
 import shutil
 import time
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connections
+from django.db.models import Q
 
 from ..engine.dialling import HandshakeEnded, resolve
-from ..engine.plan import Bastion, DatabasePlan, GivenPassword, Knobs, Neighbour, Plan, Server, TlsMode
+from ..engine.plan import Bastion, DatabasePlan, GivenPassword, Knobs, Neighbour, Others, Plan, Server, Side, TlsMode
 from ..engine.policy import AddressPolicy, literal, parse_networks
+from ..engine.ports import Kind
 from ..engine.selection import Selection
 from ..engine.states import Status
-from ..models import Endpoint, MigrationTask, TargetPassword, TaskDatabase
+from ..models import Endpoint, LedgerEntry, MigrationTask, TargetPassword, TaskDatabase
 from ..services import work
 
 _SIGN_INS = {"scram-sha-256": "scram-sha-256", "password": "password,md5,scram-sha-256", "any": ""}
@@ -38,6 +44,7 @@ _NOT_AT_WORK = frozenset(
         Status.CANCELLED,
     }
 )
+_RELATION = 1259  # the oid of pg_class
 _command_line = False
 
 
@@ -147,17 +154,46 @@ def _scratch(pid: int) -> Path:
     return folder
 
 
-def neighbours(task: MigrationTask) -> tuple[Neighbour, ...]:
-    """Return the databases that other unfinished tasks have on the same target server, by its address as entered."""
+def others_of(task: MigrationTask) -> Others:
+    """Return what the other tasks of this console have on targets: a line for each database of an unfinished one."""
     rows = (
-        TaskDatabase.objects.filter(task__target__host=task.target.host, task__target__port=task.target.port)
-        .exclude(task=task)
+        TaskDatabase.objects.exclude(task=task)
         .exclude(task__status__in=[status.value for status in _NOT_AT_WORK])
-        .select_related("task")
-        if task.target
-        else ()
+        .select_related("task__target")
     )
-    return tuple(Neighbour(key=row.task.key, name=row.task.name, database=row.target_name) for row in rows)
+    relations = _relations({row.task_id for row in rows})
+    return Others(
+        neighbours=tuple(
+            Neighbour(
+                key=row.task.key,
+                name=row.task.name,
+                database=row.target_name,
+                near=_address(row.task) == _address(task),
+                relations=frozenset(relations.get((row.task_id, row.target_name), ())),
+            )
+            for row in rows
+        ),
+        known=frozenset(other.key for other in MigrationTask.objects.exclude(pk=task.pk).only("id")),
+    )
+
+
+def _address(task: MigrationTask) -> tuple[str, int] | None:
+    return (task.target.host, task.target.port) if task.target else None
+
+
+def _relations(tasks: Collection[UUID]) -> dict[tuple[UUID, str], set[tuple[str, str]]]:
+    """Return (schema, name) of what tasks have on targets by their ledgers, for each task and database."""
+    found: dict[tuple[UUID, str], set[tuple[str, str]]] = defaultdict(set)
+    open_ones = LedgerEntry.objects.filter(task__in=tasks, side=Side.TARGET, removed_at=None)
+    holding = Q(kind__in=[Kind.TABLE, Kind.ADOPTED]) | Q(kind=Kind.OBJECT, detail__catalog=_RELATION)
+    for task, database, schema, name in open_ones.filter(holding).values_list("task", "database", "schema", "name"):
+        found[task, database].add((schema, name))
+    return found
+
+
+def for_check(plan: Plan, task: MigrationTask) -> Plan:
+    """Return the plan with what a check looks at besides: the other tasks of this console."""
+    return replace(plan, others=others_of(task), at_work=at_work(task))
 
 
 def at_work(task: MigrationTask) -> frozenset[str]:

@@ -13,6 +13,7 @@ from ..engine.wording import Sentence, listing, say, together
 from ..models import MigrationTask
 from ..services import work
 from .lease import Lease
+from .planning import for_check
 from .recorder import Recorder
 from .standing import beside
 
@@ -34,7 +35,7 @@ def may_start(task: MigrationTask, claim: work.Claim, plan: Plan, lease: Lease, 
         return True
     recorder.call(lambda: work.say_checking(claim))
     with beside(task, frozenset(), lambda result: None) as places:
-        results = checks.run_checks(plan, lease, report=lambda result: None)
+        results = checks.run_checks(for_check(plan, task), lease, report=lambda result: None)
     results = [*places(), *results]
     failed = [result for result in results if result.status is CheckStatus.FAILED]
     for result in failed:

@@ -277,7 +277,20 @@ ELSEWHERE = {
             "B20",
             "a pooler in front of the server",
         ),
-        "test_other_tasks_on_the_target_are_a_warning": ("C11", "another task on the target, at the check"),
+    },
+    "postgres/test_second_task.py": {
+        "test_a_second_task_for_the_same_tables_fails_the_check": ("C11", "another task on the target, at the check"),
+        "test_a_run_takes_nothing_over_that_another_task_has": ("C11", "another task has the tables, before the copy"),
+        "test_two_tasks_that_take_over_at_the_same_time_do_so_one_after_the_other": (
+            "C11",
+            "two tasks take over at the same time",
+        ),
+    },
+    "postgres/test_source_follows_target.py": {
+        "test_a_run_removes_nothing_from_a_target_that_its_source_may_follow": (
+            "C11",
+            "the source is a standby of the target",
+        ),
     },
     "postgres/test_checks_target.py": {
         "test_an_extension_that_the_target_lacks_fails_when_it_is_needed": (

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
+from django.utils import timezone
 
 from migrations_app.engine.plan import Neighbour
+from migrations_app.engine.ports import Kind
 from migrations_app.engine.states import Status
-from migrations_app.models import TaskDatabase
-from migrations_app.runner.planning import at_work, neighbours
+from migrations_app.models import LedgerEntry, MigrationTask, TaskDatabase
+from migrations_app.runner.planning import at_work, others_of
 from tests import factories
 
 
@@ -18,10 +23,32 @@ def test_unfinished_tasks_with_the_same_target_server_are_neighbours() -> None:
         other.target.host, other.target.port = task.target.host, task.target.port
         other.target.save()
         TaskDatabase.objects.create(task=other, source_name="shop", target_name="shop_new")
-    assert neighbours(task) == (Neighbour(key=queued.key, name="Queued", database="shop_new"),)
+    near = Neighbour(key=queued.key, name="Queued", database="shop_new")
+    assert others_of(task).neighbours == (near,)
     queued.target.host = "elsewhere.example"
     queued.target.save()
-    assert neighbours(task) == ()
+    assert others_of(task).neighbours == (replace(near, near=False),)
+    assert others_of(task).known == {queued.key, finished.key}
+
+
+@pytest.mark.django_db
+def test_what_other_unfinished_tasks_hold_on_a_target_is_known_by_their_ledgers() -> None:
+    task, queued, finished = (factories.task(name=name, status=status) for name, status in _TASKS)
+    for other in (task, queued, finished):
+        TaskDatabase.objects.create(task=other, source_name="shop", target_name="shop_new")
+        _made(other, Kind.TABLE, "made")
+    _made(queued, Kind.ADOPTED, "taken")
+    _made(queued, Kind.OBJECT, "numbers", detail={"catalog": 1259})
+    _made(queued, Kind.OBJECT, "kind", detail={"catalog": 1247})
+    _made(queued, Kind.TABLE, "gone", removed_at=timezone.now())
+    _made(queued, Kind.TABLE, "elsewhere", database="other")
+    (neighbour,) = others_of(task).neighbours
+    assert neighbour.relations == {("public", "made"), ("public", "taken"), ("public", "numbers")}
+
+
+def _made(task: MigrationTask, kind: Kind, name: str, **more: Any) -> None:
+    fields = {"database": "shop_new", **more}
+    LedgerEntry.objects.create(task=task, side="target", kind=kind, schema="public", name=name, **fields)
 
 
 @pytest.mark.django_db

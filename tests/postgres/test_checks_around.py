@@ -11,7 +11,7 @@ import pytest
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
-from migrations_app.engine.plan import DatabasePlan, Neighbour, Plan
+from migrations_app.engine.plan import DatabasePlan, Neighbour, Others, Plan
 from migrations_app.engine.replication import bookmark
 from tests import impostors
 from tests.folders import public_folder
@@ -235,5 +235,5 @@ def test_other_tasks_on_the_target_are_a_warning(
     later = replace(task, databases=new)
     assert check(later, "other-tasks").status == "passed"
     queued = Neighbour(key="0badf00d", name="Shop to the cloud", database="not there yet")
-    result = check(replace(later, neighbours=(queued,)), "other-tasks")
+    result = check(replace(later, others=Others(neighbours=(queued,))), "other-tasks")
     assert (result.status, "Shop to the cloud" in result.found) == ("warning", True)

@@ -6,11 +6,12 @@ import ipaddress
 
 from ..connect import Connection
 from ..diagnose import NETWORK_CODES, TLS_CODES
+from ..one_server import Kinship, kinship
 from ..plan import Side, TlsMode
-from ..probe import read_system_id, tls_words
+from ..probe import tls_words
 from ..reaching import VERIFIED
 from ..versions import major, major_words, version_words
-from ..wording import listing, noun, say
+from ..wording import Sentence, listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
 
@@ -149,39 +150,61 @@ def version_order(context: Context) -> Finding:
     return passed(say("From PostgreSQL {source} to {target}.", source=source, target=target))
 
 
-@item("different-servers", "Source and target differ", Group.CONNECTION, "The two ends are not the same database.")
+@item(
+    "different-servers",
+    "Source and target differ",
+    Group.CONNECTION,
+    "The two ends are not the same database, and the source does not follow the target.",
+)
 def different_servers(context: Context) -> Finding:
-    """Compare system identifiers, and the start of the server process where the identifiers are equal."""
-    first, second = (read_system_id(context.session(side)) for side in Side)
-    if first is None or second is None:
-        return _by_start(context)
-    if first != second:
-        return passed(say("The system identifiers differ."))
-    if not _same_start(context):
-        return passed(say("The target was made as a physical copy of the source, and now runs as a server of its own."))
-    return _same_server(context)
+    """Compare the servers, where it can be told; a standby with the target's identifier is not believed to be apart."""
+    match kinship(context.source(), context.target()):
+        case Kinship.STRANGERS:
+            return passed(say("The system identifiers differ."))
+        case Kinship.COPIES:
+            return passed(
+                say("The target was made as a physical copy of the source, and now runs as a server of its own.")
+            )
+        case Kinship.STARTED_APART:
+            return passed(
+                say("The servers were started at different times."),
+                say("The account may not read the system identifiers."),
+            )
+        case Kinship.SAME:
+            return _same_server(context)
+        case Kinship.FOLLOWER:
+            return _follower(
+                context,
+                say("The source is a standby with the target's system identifier: it may follow the target. "),
+                say("Enter the address of the source's primary, or another target server."),
+            )
+        case Kinship.UNKNOWN:
+            hint = say(
+                "Let both accounts run pg_control_system(), which shows the system identifier, enter the address of the"
+                " source's primary, or another target server."
+            )
+            said = say("The source is a standby, and the account may not read the system identifiers of both servers. ")
+            return _follower(context, said, hint)
 
 
-def _same_start(context: Context) -> bool:
-    text = "SELECT pg_catalog.pg_postmaster_start_time()::text"
-    first, second = (context.one(side, text) for side in Side)
-    return bool(first == second)
+def _follower(context: Context, said: Sentence, hint: Sentence) -> Finding:
+    if same := _onto_themselves(context):
+        lost = say("If it follows the target, it loses all rows that are removed there: {names}.", names=listing(same))
+        return failed(said + lost, hint)
+    return warning(said + say("Source and target have no database in common."), hint)
 
 
-def _by_start(context: Context) -> Finding:
-    if _same_start(context):
-        return _same_server(context)
-    return passed(
-        say("The servers were started at different times."), say("The account may not read the system identifiers.")
-    )
+def _onto_themselves(context: Context) -> list[str]:
+    sources = {plan.source_name for plan in context.plan.databases}
+    return [plan.target_name for plan in context.plan.databases if plan.target_name in sources]
 
 
 def _same_server(context: Context) -> Finding:
-    same = [plan.source_name for plan in context.plan.databases if plan.source_name == plan.target_name]
-    if same:
+    if same := _onto_themselves(context):
         return failed(
             say(
-                "Source and target are the same server, and these databases would be copied onto themselves: {names}.",
+                "Source and target are the same server, and the task would write into databases that it reads: "
+                "{names}.",
                 names=listing(same),
             ),
             say("Enter another target server, or another target database name."),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..names import literal, quote
+from ..other_tasks import Claim, claims, keys_in, told
 from ..plan import DatabasePlan, Side
-from ..sql import query
 from ..wording import count, listing, noun, say
 from .context import Context
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, item, lines, passed, setting_size, size, warning
+from .objects import selected_things, things_of
+from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, setting_size, size, warning
 from .settings import set_by_us
 
 DECODING_KILOBYTES = 64 << 10
@@ -236,25 +237,28 @@ def temporary_files(context: Context) -> Finding:
     "No other migration is here",
     Group.TARGET,
     "No other migration task, of this console or another one, works on the target databases.",
-    sides=ON_TARGET,
     per_database=True,
 )
 def other_tasks(context: Context, database: DatabasePlan) -> Finding:
-    """Look for sessions of other tasks in the target database, and for positions that they keep there."""
-    if not context.target_exists(database) and not _neighbours(context, database):
-        return passed(say("The target has no database {target_name} yet.", target_name=database.target_name))
-    rows = context.target().execute(query("check_other_tasks")).fetchall()
-    keys = {str(name).split(":")[1] for name, where in rows if str(where) == database.target_name}
-    keys |= _bookmarks(context, database.target_name)
-    here = dict.fromkeys(keys, say("not at work in this console")) | _neighbours(context, database)
+    """Look for other tasks in the target database: what they have by their ledgers, sessions, positions they keep."""
+    name, others = database.target_name, context.plan.others
+    there = context.target_exists(database)
+    keys = keys_in(context.target(name), name) if there else set()
+    here = dict.fromkeys(keys, say("not at work in this console")) | {
+        one.key: one.name for one in others.neighbours if one.database == name and (one.near or one.key in keys)
+    }
     here.pop(context.plan.key, None)
+    if not there and not here:
+        return passed(say("The target has no database {target_name} yet.", target_name=name))
     if not here:
-        return passed(say("No other migration works on {target_name}.", target_name=database.target_name))
+        return passed(say("No other migration works on {target_name}.", target_name=name))
+    if found := _claims(context, database, keys):
+        return failed(*told(found, name))
     return warning(
         say(
             "{number} works or worked on {target_name}: {names}.",
             number=count(len(here), "{number} other migration", "{number} other migrations"),
-            target_name=database.target_name,
+            target_name=name,
             names=listing(say("task {key} ({here})", key=key, here=here[key]) for key in sorted(here)),
         ),
         say(
@@ -264,21 +268,14 @@ def other_tasks(context: Context, database: DatabasePlan) -> Finding:
     )
 
 
-def _neighbours(context: Context, database: DatabasePlan) -> dict[str, str]:
-    """Return the other tasks of this console, by key, that have the same database as their target."""
-    return {item.key: item.name for item in context.plan.neighbours if item.database == database.target_name}
-
-
-def _bookmarks(context: Context, database: str) -> set[str]:
-    """Return the tasks that keep their position in the target database."""
-    if database not in context.databases(Side.TARGET):
-        return set()
-    connection = context.target(database)
-    readable = connection.execute(
-        "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')"
-        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'towpath' AND c.relname = 'bookmark'"
-    ).fetchone()
-    if not readable or not readable[0]:
-        return set()
-    return {str(row[0]) for row in connection.execute("SELECT task FROM towpath.bookmark").fetchall()}
+def _claims(context: Context, database: DatabasePlan, keys: set[str]) -> list[Claim]:
+    """Return the tasks that have what this one would make; those of other consoles where it takes over what is there,
+    since nobody knows here which tables they have."""
+    places = {one.place for one in selected_things(context, database) if one.catalog == "relation"}
+    wanted = {(schema, name) for _, schema, name in places}
+    found = claims(context.plan.others, context.plan.key, database.target_name, keys, wanted)
+    if all(one.name for one in found):
+        return found
+    there = {one.place for one in things_of(context, Side.TARGET, database.target_name)}
+    takes_over = context.plan.selection.existing != "refuse" and not places.isdisjoint(there)
+    return [one for one in found if one.name or takes_over]

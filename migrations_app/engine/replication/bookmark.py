@@ -18,7 +18,8 @@ from .statements import sure
 
 TABLE = "bookmark"
 _TABLE = qualified(TARGET_SCHEMA, TABLE)
-_LOCK = 0x746F7770  # "towp": two tasks may create or drop the schema at the same time
+LOCK = 0x746F7770  # "towp"
+"""Advisory lock of a target database: two tasks may make or drop the schema, or take tables over, at the same time."""
 
 # The division makes a batch of a worker that lost its lease, or that was already applied, fail as a whole. So does the
 # logarithm one that a pooler has brought to another process than the one that has the session's settings.
@@ -54,7 +55,7 @@ class Bookmark(NamedTuple):
 def create(connection: Connection) -> None:
     """Make schema and table unless they exist. Idempotent, in one transaction."""
     with connection.transaction():
-        connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (LOCK,))
         if connection.execute("SELECT pg_catalog.to_regclass(%s)", (_TABLE,)).fetchone() != (None,):
             _complete(connection)
             return
@@ -166,7 +167,7 @@ def remove(connection: Connection, task: str) -> bool:
     Idempotent, in one transaction.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (LOCK,))
         if connection.execute("SELECT pg_catalog.to_regclass(%s)", (_TABLE,)).fetchone() == (None,):
             return True
         # A table that was copied once more has a row below the task's own.
