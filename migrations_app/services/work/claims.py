@@ -24,6 +24,8 @@ from ..base import move, note, touch
 _ALIVE_SECONDS = 60
 _KEEPS_PLACE = timedelta(minutes=5)
 """So long after it was interrupted a full migration gives its place to the next one."""
+_LONGEST_WAIT = timedelta(minutes=2)
+"""No back-off is longer: a try that is due later than this was set before the clock was set back."""
 _TURN = timedelta(minutes=2)
 """Whoever is due for longer than this waits for a place, not for a worker to wake up."""
 MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]
@@ -40,7 +42,15 @@ class Claim:
 
 def _free(now: datetime) -> Q:
     unclaimed = Q(lease_until=None) | Q(lease_until__lt=now)
-    return unclaimed & (Q(not_before=None) | Q(not_before__lte=now))
+    return unclaimed & (Q(not_before=None) | Q(not_before__lte=now) | Q(not_before__gt=now + _LONGEST_WAIT))
+
+
+def shorten_leases(now: datetime) -> None:
+    """Let no lease last longer than one that is given now: the clock was set back since. Nobody is robbed by that:
+    a worker that lives pushes its lease on each second.
+    """
+    longest = now + timedelta(seconds=settings.LEASE_SECONDS)
+    MigrationTask.objects.filter(lease_until__gt=longest + _LONGEST_WAIT).update(lease_until=longest)
 
 
 def full_phase() -> Q:
@@ -114,7 +124,8 @@ def _begin_window_anew(task: MigrationTask, now: datetime) -> None:
 
 
 def _is_free(task: MigrationTask, now: datetime) -> bool:
-    return not _is_leased(task, now) and (task.not_before is None or task.not_before <= now)
+    waits = task.not_before is not None and now < task.not_before <= now + _LONGEST_WAIT
+    return not _is_leased(task, now) and not waits
 
 
 def _is_leased(task: MigrationTask, now: datetime) -> bool:
@@ -149,6 +160,8 @@ def claim_foreground(task_id: str, worker: str) -> Claim | None:
     now = clock.now()
     worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.CANCELLING]
     task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status__in=worked).first()
+    if task is None:
+        shorten_leases(now)  # there may be no dispatcher that does it
     return _claim(task, worker, now) if task else None
 
 
@@ -241,6 +254,8 @@ def claim_check(task_id: str, worker: str) -> Claim | None:
     now = clock.now()
     with transaction.atomic():
         task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status=Status.CHECKING).first()
+        if task is None:
+            shorten_leases(now)
         return _claim(task, worker, now) if task else None
 
 

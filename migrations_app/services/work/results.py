@@ -211,8 +211,9 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     if task.status == Status.PAUSED:
         _fail_paused(claim, task, error)
         return False
-    since = task.failing_since or clock.now() - timedelta(seconds=error.failing_for)
-    in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
+    now = clock.now()
+    since = min(task.failing_since or now - timedelta(seconds=error.failing_for), now)  # ahead: the clock was set back
+    in_window = now - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
     if error.retryable and not _given_up(task, error) and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
