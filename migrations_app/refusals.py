@@ -78,3 +78,12 @@ def past_return(task: MigrationTask) -> bool:
         return True
     marks = LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None)
     return any(OPENING in detail for detail in marks.values_list("detail", flat=True))
+
+
+def only_cleans_up(task: MigrationTask) -> bool:
+    """Say whether a task without sync is at its end: all is on the target, and what is ours is being removed.
+
+    Not while that fails: nobody has to wait for a server that does not answer.
+    """
+    at_work = task.status == Status.RUNNING and task.failing_since is None
+    return at_work and task.current_step == StepName.CLEANUP

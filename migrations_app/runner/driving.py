@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 
@@ -25,7 +26,7 @@ from ..engine.executor import Executor
 from ..engine.failpoints import durable
 from ..engine.plan import Plan
 from ..engine.ports import Ports
-from ..engine.states import Status, StepName
+from ..engine.states import WORKED, Status, StepName
 from ..engine.wording import say
 from ..log_marks import at_step, marked
 from ..models import MigrationTask
@@ -71,24 +72,25 @@ def run_sync(task_id: str) -> bool:
 def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
     """Drive one task in this process until it has ended, failed, or waits for the operator.
 
-    `waiting(seconds)` is called while a retry is due later. Returns early when `stop_all` was called.
+    `waiting(seconds)` is called while a retry is due later, and while the console's own database does not answer.
+    Returns early when `stop_all` was called.
     """
-    while True:
+    seen: dict[str, Any] = {}
+
+    def turn() -> None:
         claim = work.claim_foreground(task_id, queue.worker_name())
         if claim is not None:
             _run(claim)
-        task = MigrationTask.objects.get(pk=task_id)
-        if Status(task.status) not in (
-            Status.QUEUED,
-            Status.RUNNING,
-            Status.READY,
-            Status.COMPLETING,
-            Status.CANCELLING,
-        ):
+        seen.update(status=Status(MigrationTask.objects.get(pk=task_id).status), worked=claim is not None)
+
+    def wait(seconds: float) -> bool:
+        waiting(seconds)
+        return stopping()
+
+    while own_database.keep_trying(turn, wait):
+        if seen["status"] not in WORKED or stopping():
             return
-        if stopping():
-            return
-        waiting(0.2 if claim is None else 0.0)
+        waiting(0.0 if seen["worked"] else 0.2)
 
 
 def _run(claim: work.Claim, *, stop_at_sync: bool = False) -> None:

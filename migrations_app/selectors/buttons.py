@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..engine.ports import Kind
 from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy
 from ..models import LedgerEntry, MigrationTask
-from ..refusals import complete_waits, delete_waits, past_return, why_not
+from ..refusals import complete_waits, delete_waits, only_cleans_up, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
@@ -43,6 +43,8 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     allowed = set(allowed_actions(Status(task.status)))
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
         allowed -= {Action.CANCEL, Action.KEEP_SYNCING}
+    if only_cleans_up(task):
+        allowed -= {Action.PAUSE, Action.CANCEL}
     if task.back_requested or (Action.KEEP_SYNCING in allowed and past_return(task)):
         allowed.discard(Action.KEEP_SYNCING)
     if task.error_code not in _GONE + _DOUBTED or not task.incremental:

@@ -43,8 +43,10 @@ def _holding() -> QuerySet[MigrationTask]:
 
 
 def _due(now: datetime) -> QuerySet[MigrationTask]:
-    """Tasks that are to be looked at: once a minute, more often from the alarm level on."""
+    """Tasks that are to be looked at: once a minute, more often from the alarm level on, and when the clock was set
+    back since the last look."""
     due = Q(wal_looked_at=None) | Q(wal_looked_at__lt=now - timedelta(seconds=_LOOK_SECONDS))
+    due |= Q(wal_looked_at__gt=now + timedelta(seconds=_UNREACHABLE_SECONDS))
     due |= Q(wal_level__in=_URGENT, wal_looked_at__lt=now - timedelta(seconds=_URGENT_SECONDS))
     return _holding().filter(due)
 

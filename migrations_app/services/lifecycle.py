@@ -17,7 +17,7 @@ from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from ..refusals import complete_waits, delete_waits
+from ..refusals import complete_waits, delete_waits, only_cleans_up
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
@@ -104,6 +104,7 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """
     task = locked(task_id)
     require(Action.PAUSE, task)
+    _require_more_than_clean_up(task)
     move(
         task,
         Status.PAUSED,
@@ -115,6 +116,17 @@ def pause_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         **UNKNOWN,
     )
     return task
+
+
+def _require_more_than_clean_up(task: MigrationTask) -> None:
+    """Raise Refused where everything is on the target, and a worker only removes what is ours: too late to stop it."""
+    if only_cleans_up(task):
+        raise Refused(
+            _(
+                "It is too late to stop the task: the data is on the target, and what is ours is just being removed. "
+                "The task ends by itself."
+            )
+        )
 
 
 @transaction.atomic
@@ -182,6 +194,7 @@ def cancel_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
         raise Refused(
             _("Complete is past the point where it can be cancelled: the comparison was equal and clean-up runs.")
         )
+    _require_more_than_clean_up(task)
     said = say("Cancel pressed: stopping, then removing what is ours from both servers.")
     begin_cancel(task, actor=actor, code="TASK-CANCELLING", message=said, new_copy=False)
     if task.started_at is None and not LedgerEntry.objects.filter(task=task, removed_at=None).exists():

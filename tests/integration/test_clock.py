@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from migrations_app import clock, services
+from migrations_app import clock, queue, services
 from migrations_app.engine.errors import ConnectionLost
 from migrations_app.engine.replication.governed import SlotsLook
 from migrations_app.engine.states import Status, StepName
 from migrations_app.management.cli import foreground
-from migrations_app.models import MigrationTask, Sample, TaskDatabase, User
+from migrations_app.models import MigrationTask, Sample, TaskDatabase, User, WorkerBeat
 from migrations_app.services import work
 from tests import factories
 
@@ -143,3 +143,83 @@ def test_the_clock_of_the_consoles_own_database_is_asked(monkeypatch: pytest.Mon
     seen = clock.now() - host
     expected = timedelta(0) if connection.vendor == "postgresql" else timedelta(days=1)
     assert abs(seen - expected) < timedelta(hours=1)
+
+
+def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the clock of the console's own database back by an hour."""
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() - timedelta(hours=1))
+
+
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    messages: list[tuple[str, ...]] = []
+    monkeypatch.setattr(queue, "wake", lambda *message: messages.append(message))
+    return messages
+
+
+def test_a_try_is_due_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = factories.running_task("sync", status="ready")
+    claim = work.claim_sync(str(task.pk), "here:1:sync")
+    assert claim
+    assert work.fail(claim, StepName.SYNC, ConnectionLost("away"))
+    set_back(monkeypatch)
+    messages = woken(monkeypatch)
+    work.dispatch()
+    assert ("sync", str(task.pk)) in messages
+    again = work.claim_sync(str(task.pk), "here:1:sync")
+    assert again
+    assert work.fail(again, StepName.SYNC, ConnectionLost("away"))
+    task.refresh_from_db()
+    assert task.failing_since is not None
+    assert task.failing_since <= clock.now()
+
+
+def test_the_turn_of_a_full_migration_comes_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = factories.running_task("copy", queued_at=clock.now())
+    claim = work.claim_migration("here:1:migrate")
+    assert claim
+    assert work.fail(claim, StepName.COPY, ConnectionLost("away"))
+    set_back(monkeypatch)
+    again = work.claim_migration("here:1:migrate")
+    assert again
+    assert again.task_id == str(task.pk)
+
+
+@pytest.mark.parametrize("drive", ["workers", "task run", "check"])
+def test_a_lease_that_the_clock_left_ahead_ends_as_any_other(monkeypatch: pytest.MonkeyPatch, drive: str) -> None:
+    task = factories.running_task("sync", status="checking" if drive == "check" else "running")
+    claim = {"workers": work.claim_sync, "task run": work.claim_foreground, "check": work.claim_check}[drive]
+    assert claim(str(task.pk), "elsewhere:1:sync")
+    set_back(monkeypatch)
+    if drive == "workers":
+        work.dispatch()
+    assert claim(str(task.pk), "here:2:sync") is None  # its worker may live, and had no time to push it on
+    task.refresh_from_db()
+    assert task.lease_until == pytest.approx(
+        clock.now() + timedelta(seconds=settings.LEASE_SECONDS), abs=timedelta(seconds=5)
+    )
+
+
+def test_the_wal_is_looked_at_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = factories.running_task("sync", wal_looked_at=clock.now())
+    TaskDatabase.objects.filter(task=task).update(slot="towpath_1")
+    set_back(monkeypatch)
+    messages = woken(monkeypatch)
+    work.dispatch()
+    assert ("wal", str(task.pk)) in messages
+
+
+def test_a_check_is_asked_for_again_although_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = factories.task(status="checking", woken_at=clock.now())
+    factories.event(task, "Check asked for.", to_status="checking", at=clock.now())
+    set_back(monkeypatch)
+    messages = woken(monkeypatch)
+    work.dispatch()
+    assert ("check", str(task.pk), "") in messages
+
+
+def test_a_sign_of_life_that_the_clock_left_ahead_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    WorkerBeat.objects.create(cluster="sync", host="elsewhere", pid=1, at=clock.now())
+    set_back(monkeypatch)
+    work.dispatch()
+    assert not services.workers_alive()

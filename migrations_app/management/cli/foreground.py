@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from django.db import connection, transaction
@@ -18,10 +19,13 @@ from ...engine.selection import Selection
 from ...engine.states import Status
 from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
+from ...own_database import GONE
 from .asked import CHECK_FAILED, DIFFERENCES, DIFFERS, FAILED, INTERRUPTED, RunOptions, exit_code
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
 from .wal import give_budget
+
+log = logging.getLogger(__name__)
 
 _NOT_STARTED = (Status.DRAFT, Status.CHECKING, Status.CHECK_FAILED, Status.CHECK_PASSED)
 _LATE = "COMPLETE-LATE"  # what Complete waited for did not come
@@ -38,6 +42,7 @@ class ForegroundRun:
         self._complete_pressed = False
         self._sync_kept = False
         self._given_up: int | None = None
+        self._last_told, self._version, self._line = 0, -1, ""
 
     def create(self) -> str:
         """Create the task with its selection, both or nothing: without it everything would move. Returns its id."""
@@ -140,35 +145,51 @@ class ForegroundRun:
 
     def _watch(self) -> None:
         """Show progress; press Complete, once, when the task is ready and that was asked for."""
-        shown, seen, live = "", -1, sys.stderr.isatty()
+        live = sys.stderr.isatty()
         pause = 0.2 if live else 0.5 if self.options.complete else 1.0  # each line costs ten queries; a log needs few
-        versions = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True)
         try:
-            last, _ = told_since(self.task_id, 0)
+            self._asked(self._pass_by)
             while not self._ended.wait(pause):
-                if self.options.incremental and services.take_look(self.task_id, clock.now()):
-                    runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
-                last, told = told_since(self.task_id, last)
-                for line in told:
-                    self.err.write(f"\r\x1b[2K{line}\n" if live else f"{line}\n")
-                version = versions.get()
-                if version == seen and not self.options.complete:
-                    continue  # every visible change grows it, and the whole line costs ten queries
-                task, seen = self.task(), version
-                if task.status == Status.READY and self.options.complete:
-                    self._press_complete(task)
-                line = progress_line(task)
-                if line != shown:
-                    if live:
-                        sys.stderr.write(f"\r\x1b[2K{line[:200]}")
-                        sys.stderr.flush()
-                    else:
-                        self.err.write(f"{line}\n")
-                    shown = line
+                self._asked(self._look)
         finally:
             if live:
                 sys.stderr.write("\n")
             connection.close()
+
+    def _asked(self, look: Callable[[], None]) -> None:
+        """Look once. The console's own database may be away: whoever drives the task waits for it, and so do we."""
+        try:
+            look()
+        except GONE as error:
+            log.warning("the console's own database does not answer: %s", error)
+            connection.close()
+            self._ended.wait(1.0)
+
+    def _pass_by(self) -> None:
+        """Tell nothing of what was told before: an earlier run has."""
+        self._last_told, _ = told_since(self.task_id, 0)
+
+    def _look(self) -> None:
+        if self.options.incremental and services.take_look(self.task_id, clock.now()):
+            runner.look_at_wal(self.task_id)  # there may be no dispatcher that has it done
+        live = sys.stderr.isatty()
+        self._last_told, told = told_since(self.task_id, self._last_told)
+        for line in told:
+            self.err.write(f"\r\x1b[2K{line}\n" if live else f"{line}\n")
+        version = MigrationTask.objects.filter(pk=self.task_id).values_list("version", flat=True).get()
+        if version == self._version and not self.options.complete:
+            return  # every visible change grows it, and the whole line costs ten queries
+        task = self.task()
+        if task.status == Status.READY and self.options.complete:
+            self._press_complete(task)
+        line = progress_line(task)
+        self._version = version
+        if line != self._line and live:
+            sys.stderr.write(f"\r\x1b[2K{line[:200]}")
+            sys.stderr.flush()
+        elif line != self._line:
+            self.err.write(f"{line}\n")
+        self._line = line
 
     def _press_complete(self, task: MigrationTask) -> None:
         """Press Complete, once. Ready after that with an error means that somebody has to look: stop. Ready without one

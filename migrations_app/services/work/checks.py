@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ...check_counts import count_items
 from ...draft_facts import draft_hash
-from ...engine.states import Status, StepName
+from ...engine.states import Status, StepName, may_move
 from ...engine.values import frozen
 from ...engine.wording import NOTHING, Sentence, as_data, how, noun, say, together, verbatim
 from ...models import CheckItem, MigrationTask, Step, TaskDatabase
@@ -263,9 +263,12 @@ def start_goes_on(claim: Claim, changed: Collection[Change]) -> None:
 
 @transaction.atomic
 def start_refused(claim: Claim, changed: Collection[Change]) -> None:
-    """After the check before the start found something Failed: back to the check page, as if not started."""
+    """After the check before the start found something Failed: back to the check page, as if not started.
+
+    A task that was paused or cancelled meanwhile stays so: Resume checks again.
+    """
     task = held_task(claim)
-    if task is None:
+    if task is None or not may_move(Status(task.status), Status.CHECK_FAILED):
         return
     when = (task.checked_at or timezone.now()).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     message = say("Not started. Since the check of {when} this changed: {changes}", when=when, changes=_listed(changed))

@@ -6,7 +6,8 @@ touch anything any more; on the servers the epoch is in every session's name and
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -16,11 +17,17 @@ from ... import clock, queue
 from ...engine.failpoints import durable
 from ...engine.states import Status, StepName
 from ...engine.values import frozen
-from ...engine.wording import noun, say
+from ...engine.wording import as_data, noun, say
 from ...models import MigrationTask, Step, WorkerBeat
-from ..base import move, note
+from ..base import move, note, touch
 
 _ALIVE_SECONDS = 60
+_KEEPS_PLACE = timedelta(minutes=5)
+"""So long after it was interrupted a full migration gives its place to the next one."""
+_LONGEST_WAIT = timedelta(minutes=2)
+"""No back-off is longer: a try that is due later than this was set before the clock was set back."""
+_TURN = timedelta(minutes=2)
+"""Whoever is due for longer than this waits for a place, not for a worker to wake up."""
 MIGRATE_STEPS = ["", StepName.SCHEMA, StepName.COPY, StepName.INDEX]
 
 
@@ -35,7 +42,15 @@ class Claim:
 
 def _free(now: datetime) -> Q:
     unclaimed = Q(lease_until=None) | Q(lease_until__lt=now)
-    return unclaimed & (Q(not_before=None) | Q(not_before__lte=now))
+    return unclaimed & (Q(not_before=None) | Q(not_before__lte=now) | Q(not_before__gt=now + _LONGEST_WAIT))
+
+
+def shorten_leases(now: datetime) -> None:
+    """Let no lease last longer than one that is given now: the clock was set back since. Nobody is robbed by that:
+    a worker that lives pushes its lease on each second.
+    """
+    longest = now + timedelta(seconds=settings.LEASE_SECONDS)
+    MigrationTask.objects.filter(lease_until__gt=longest + _LONGEST_WAIT).update(lease_until=longest)
 
 
 def full_phase() -> Q:
@@ -59,23 +74,62 @@ def waiting(now: datetime) -> QuerySet[MigrationTask]:
 
 @transaction.atomic
 def claim_migration(worker: str) -> Claim | None:
-    """Claim the full migration whose turn it is: interrupted ones first, then by queuing time. None = nothing to do."""
+    """Claim the full migration whose turn it is: interrupted ones first, then by queuing time. None = nothing to do.
+
+    One that waits for another try keeps its place for the first minutes of an outage.
+    """
     now = clock.now()
     # Everybody locks the candidates in one order, so that two workers cannot both count a free slot.
     candidates = list(
         MigrationTask.objects.select_for_update().filter(full_phase(), foreground=False).order_by("queued_at", "pk")
     )
-    busy = sum(1 for task in candidates if task.lease_until and task.lease_until >= now)
-    if busy >= queue.migration_slots():
-        return None
     free = [one for one in candidates if _is_free(one, now) and not _waits_for_another_host(one, now, "migrate")]
-    free.sort(key=lambda task: (task.status != Status.RUNNING, task.queued_at or now))
-    return _claim(free[0], worker, now) if free else None
+    busy = [one for one in candidates if one not in free and (_is_leased(one, now) or _keeps_place(one, now))]
+    if not free or len(busy) >= queue.migration_slots():
+        return None
+    chosen = min(
+        free, key=lambda task: (not _keeps_place(task, now), task.status != Status.RUNNING, task.queued_at or now)
+    )
+    if len(busy) + 1 >= queue.migration_slots():
+        _tell_passed_by(one for one in candidates if one not in [chosen, *busy])
+    _begin_window_anew(chosen, now)
+    return _claim(chosen, worker, now)
+
+
+def _keeps_place(task: MigrationTask, now: datetime) -> bool:
+    """Say whether a migration was interrupted so lately that nobody else gets its place meanwhile."""
+    since = task.failing_since
+    return task.status == Status.RUNNING and since is not None and now - since < _KEEPS_PLACE
+
+
+def _tell_passed_by(others: Iterable[MigrationTask]) -> None:
+    """Say of each migration that waits for another try that no place is left for it: it may take hours."""
+    for task in others:
+        if task.status != Status.RUNNING or task.failing_since is None:
+            continue
+        at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
+        text = say(
+            "Interrupted since {at}, so another migration has its place now. It is tried again when a place is free.",
+            at=at,
+        )
+        if task.error_message != text:
+            note(task, text, code="RUN-RETRY", level="warning")
+            touch(task, error_message=text, words={**task.words, **as_data(error_message=text)})
+
+
+def _begin_window_anew(task: MigrationTask, now: datetime) -> None:
+    """A migration that could have been tried long ago waited for its turn: that time says nothing of the outage."""
+    if task.failing_since is not None and task.not_before is not None and now - task.not_before > _TURN:
+        MigrationTask.objects.filter(pk=task.pk).update(failing_since=now)
 
 
 def _is_free(task: MigrationTask, now: datetime) -> bool:
-    leased = task.lease_until is not None and task.lease_until >= now
-    return not leased and (task.not_before is None or task.not_before <= now)
+    waits = task.not_before is not None and now < task.not_before <= now + _LONGEST_WAIT
+    return not _is_leased(task, now) and not waits
+
+
+def _is_leased(task: MigrationTask, now: datetime) -> bool:
+    return task.lease_until is not None and task.lease_until >= now
 
 
 @transaction.atomic
@@ -106,6 +160,8 @@ def claim_foreground(task_id: str, worker: str) -> Claim | None:
     now = clock.now()
     worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING, Status.CANCELLING]
     task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status__in=worked).first()
+    if task is None:
+        shorten_leases(now)  # there may be no dispatcher that does it
     return _claim(task, worker, now) if task else None
 
 
@@ -198,6 +254,8 @@ def claim_check(task_id: str, worker: str) -> Claim | None:
     now = clock.now()
     with transaction.atomic():
         task = MigrationTask.objects.select_for_update().filter(_free(now), pk=task_id, status=Status.CHECKING).first()
+        if task is None:
+            shorten_leases(now)
         return _claim(task, worker, now) if task else None
 
 

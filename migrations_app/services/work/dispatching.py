@@ -15,7 +15,7 @@ from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, Worker
 from .. import audit, governing
 from ..base import move
 from ..sampling import thin_samples
-from .claims import full_phase, sync_phase, waiting, wake_task
+from .claims import full_phase, shorten_leases, sync_phase, waiting, wake_task
 from .results import leave_stale_ready
 
 _REWAKE_SECONDS = 5
@@ -41,8 +41,10 @@ def dispatch(now: datetime | None = None) -> int:
             queued_at=now,
         )
     _expire_dead_leases(now)
+    shorten_leases(now)
     leave_stale_ready(now)
-    stale = Q(woken_at=None) | Q(woken_at__lt=now - timedelta(seconds=_REWAKE_SECONDS))
+    again = timedelta(seconds=_REWAKE_SECONDS)
+    stale = Q(woken_at=None) | Q(woken_at__lt=now - again) | Q(woken_at__gt=now + again)  # the clock was set back
     due = list(waiting(now).filter(stale).filter(full_phase() | sync_phase()))
     for task in due:
         MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
@@ -98,14 +100,15 @@ def _rewake_requests(now: datetime) -> int:
     for task in MigrationTask.objects.filter(status=Status.CHECKING, foreground=False):
         last = Event.objects.filter(task=task, to_status=Status.CHECKING).first()
         stale = task.lease_until is None or task.lease_until < now
-        if (
-            last
-            and last.at < now - timedelta(seconds=15)
-            and stale
-            and (task.woken_at is None or task.woken_at < now - timedelta(seconds=15))
-        ):
+        if last and _not_lately(last.at, now) and stale and (task.woken_at is None or _not_lately(task.woken_at, now)):
             MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
             queue.wake("check", str(task.pk), "")
             sent += 1
-    WorkerBeat.objects.filter(at__lt=now - timedelta(minutes=10)).delete()
+    old_beats = Q(at__lt=now - timedelta(minutes=10)) | Q(at__gt=now + timedelta(minutes=10))
+    WorkerBeat.objects.filter(old_beats).delete()
     return sent
+
+
+def _not_lately(moment: datetime, now: datetime) -> bool:
+    """Say whether a moment is 15 seconds past, or lies ahead because the clock was set back."""
+    return abs(now - moment) > timedelta(seconds=15)

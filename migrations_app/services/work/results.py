@@ -13,14 +13,14 @@ from django.db.models import F
 from ... import clock
 from ...engine.errors import ConflictError, EngineError, SchemaChanged, SourceStumbled, WorkerMemory
 from ...engine.ports import TableStatus
-from ...engine.states import Status, StepName, copies_from_the_start, steps_for
+from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
 from ..lifecycle import start_again
-from .claims import Claim, held_task
+from .claims import Claim, held_task, release
 
 _NAMED = 5
 _FULL = frozenset({"SRC-FULL", "DST-FULL", "SRC-LIMIT", "DST-LIMIT", "WORKER-FULL"})
@@ -33,14 +33,19 @@ _STAYS_READY = timedelta(seconds=30)
 
 @transaction.atomic
 def finish_step(claim: Claim, step: StepName) -> StepName | None:
-    """Mark a step done and return the next one; None when the task has ended or was lost. The lease stays."""
+    """Mark a step done and return the next one. None when the task has ended, was lost, or was stopped by somebody.
+
+    The lease stays. A last step that ended after Pause is done again after Resume, when it finds nothing left to do.
+    """
     task = held_task(claim)
-    if task is None:
+    if task is None or task.status == Status.CANCELLING:
+        return None
+    names = steps_for(incremental=task.incremental)
+    later = names[names.index(step) + 1 :]
+    if not later and not may_move(Status(task.status), Status.COMPLETED):
         return None
     now = clock.now()
     Step.objects.filter(task=task, name=step).update(state="done", finished_at=now)
-    names = steps_for(incremental=task.incremental)
-    later = names[names.index(step) + 1 :]
     if later:
         Step.objects.filter(task=task, name=later[0]).update(state="running", started_at=now, finished_at=None)
         touch(
@@ -51,6 +56,11 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
             **rates_unknown(),
         )
         return later[0]
+    _completed(task, now)
+    return None
+
+
+def _completed(task: MigrationTask, now: datetime) -> None:
     _forget_spools(task)
     told = [_notes(task), _dropped(task)]
     move(
@@ -72,7 +82,6 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
         error_hint="",
         **UNKNOWN,
     )
-    return None
 
 
 def _forget_spools(task: MigrationTask) -> None:
@@ -145,10 +154,10 @@ def _begin_new_copy(task: MigrationTask, left: int) -> None:
 @transaction.atomic
 def back_to_sync(claim: Claim, error: EngineError) -> None:
     """After a comparison that found differences, or when Complete waited in vain: the sync goes on, Complete can be
-    pressed again. What somebody asked for is no error.
+    pressed again. What somebody asked for is no error. A task that was paused or cancelled meanwhile stays so.
     """
     task = held_task(claim)
-    if task is not None:
+    if task is not None and Status(task.status) not in (Status.PAUSED, Status.CANCELLING):
         leave_complete(task, error)
 
 
@@ -194,18 +203,35 @@ def set_ready(claim: Claim, in_sync: bool) -> None:
 def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     """Record a failed slice. Retryable errors wait with back-off inside the window; others end in failed.
 
-    Returns True when the task will be tried again by itself.
+    A task that was paused meanwhile stays paused. Returns True when the task will be tried again by itself.
     """
     task = held_task(claim)
     if task is None:
         return False
-    since = task.failing_since or clock.now() - timedelta(seconds=error.failing_for)
-    in_window = clock.now() - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
+    if task.status == Status.PAUSED:
+        _fail_paused(claim, task, error)
+        return False
+    now = clock.now()
+    since = min(task.failing_since or now - timedelta(seconds=error.failing_for), now)  # ahead: the clock was set back
+    in_window = now - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
     if error.retryable and not _given_up(task, error) and in_window and task.status != Status.CANCELLING:
         _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
         return _fail_cancel(claim, task, error)
+    _fail_for_good(task, step, error)
+    return False
+
+
+def _fail_paused(claim: Claim, task: MigrationTask, error: EngineError) -> None:
+    """Give back a task whose slice broke after Pause. What waiting does not mend is told: Resume meets it again."""
+    if not error.retryable:
+        again = say(" The task was paused in that moment. Resume tries it again.")
+        note(task, closed(error.public_message) + again, code=error.code, level="warning")
+    release(claim)
+
+
+def _fail_for_good(task: MigrationTask, step: StepName, error: EngineError) -> None:
     hint = error.hint or _what_next(step, incremental=task.incremental)
     if error.code in _FULL:  # whoever makes room wants to know what for
         hint = say("{hint} {kept}", hint=hint, kept=_what_is_kept(step, incremental=task.incremental))
@@ -230,7 +256,6 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         **UNKNOWN,
     )
     forget_sync(task)
-    return False
 
 
 def _given_up(task: MigrationTask, error: EngineError) -> bool:
