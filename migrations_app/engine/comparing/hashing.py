@@ -64,6 +64,9 @@ _SENT_ALIKE = frozenset(
 """Types whose binary form is the same exactly where their text is (floats: but for NaN), and names no type by oid."""
 _HASH_OF_RECORDS_SINCE = 140000
 _SHORTEST_FLOATS_SINCE = 120000
+_LARGE_BYTES = 1_000_000
+"""A value of bytea above this stands in the text of its row by a digest: its own text takes twice its size, or four
+times where that is converted, and no text of more than 1 GB can be made."""
 _POINTS_LIKE_FLOATS_SINCE = 90600
 """Before this version a point printed its coordinates as the C library does: `inf` and `nan` for Infinity and NaN."""
 
@@ -141,6 +144,16 @@ class Dialect:
             return "('x' || pg_catalog.substr(pg_catalog.md5(" + text + "), 1, 16))::bit(64)::bigint"
         return "pg_catalog.hashtextextended((" + text + ') COLLATE "C", 0)'
 
+    def large(self, name: str) -> str:
+        """Return the SQL that stands for a column of bytea, on both sides, inside the row text."""
+        value = quote(name)
+        digest = "pg_catalog.md5(" + value + ")"
+        if not self.md5:
+            digest = "pg_catalog.encode(pg_catalog.sha256(" + value + "), 'hex')"
+        instead = "'digest ' || " + digest
+        is_large = "pg_catalog.octet_length(" + value + ") > " + str(_LARGE_BYTES)
+        return "CASE WHEN " + is_large + " THEN " + instead + " ELSE " + value + "::text END"
+
     def column(self, name: str, type_name: str) -> str:
         """Return the SQL that stands for one column inside the row text."""
         plain = dict(self.floats).get(type_name, type_name)
@@ -201,7 +214,12 @@ class Shape:
 
     def _text(self, dialect: Dialect, names: Sequence[str]) -> str:
         types = dict(self.columns)
-        return "ROW(" + ", ".join(dialect.column(name, types[name]) for name in names) + ")::text"
+
+        def shown(name: str) -> str:
+            is_bytea = types[name] == "bytea" and name in self.sent and name not in self.key
+            return dialect.large(name) if is_bytea else dialect.column(name, types[name])
+
+        return "ROW(" + ", ".join(map(shown, names)) + ")::text"
 
 
 Shapes = tuple[Shape, Shape]
