@@ -29,6 +29,7 @@ _OF_ROWS = (b"I", b"U", b"D")
 _BUSY = "55006"
 _TRIES = 50
 _PAUSE_SECONDS = 0.1
+_MORE = say("more was written there than is looked at.")
 
 
 def tables_written(run: Run, database: DatabasePlan) -> list[int]:
@@ -62,9 +63,9 @@ def _named(pid: object, prepared: object, user: object, seconds: object) -> Sent
 def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
     """Tell of rows that were written on the source behind these positions, by source database, or are being written.
 
-    Looks at open transactions, then at the streams of pgoutput, and takes nothing out of them. A look that fails, or
-    takes too long, is given up and told: what was migrated is whole without it. Raises only what `Control.check`
-    raises.
+    Looks at open transactions, then at the streams of pgoutput, and takes nothing out of them. A look that fails, takes
+    too long, or ends before it has found anything, is told: what was migrated is whole without it. Raises only what
+    `Control.check` raises.
     """
     for database in run.databases():
         written, whole = Counter[str](), True
@@ -75,17 +76,20 @@ def tell_late_writes(run: Run, positions: Mapping[str, int]) -> None:
                 written, whole = _written(run, database, positions[database.source_name])
         except (EngineError, psycopg.Error) as error:
             run.ports.control.check()
-            run.ports.store.event("warning", "SRC-UNSEEN", _unseen(database, error))
+            words = error.message if isinstance(error, EngineError) else first_line(error)
+            run.ports.store.event("warning", "SRC-UNSEEN", _unseen(database, words))
             continue
+        if not (written or whole):
+            run.ports.store.event("warning", "SRC-UNSEEN", _unseen(database, _MORE))
         if written:
             run.ports.store.event("error", "SRC-LATE", _told(database, written, whole=whole))
 
 
-def _unseen(database: DatabasePlan, error: EngineError | psycopg.Error) -> Sentence:
+def _unseen(database: DatabasePlan, words: str) -> Sentence:
     return say(
         "{database}: whether the source was still written to at the end could not be seen: {words}",
         database=database.source_name,
-        words=closed(error.message if isinstance(error, EngineError) else first_line(error)),
+        words=closed(words),
     )
 
 

@@ -11,6 +11,7 @@ from .causes import SETTING, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .errors import TargetError
 from .failpoints import durable
+from .login_libraries import refused_at_login
 from .names import quote
 from .outcome import Run
 from .plan import Side
@@ -126,6 +127,11 @@ def _make(run: Run, target: Connection, statement: Statement) -> list[Note]:
 
 def _run_one(run: Run, target: Connection, statement: Statement) -> list[Note]:
     run.ports.control.check()
+    if closed := refused_at_login(run, target, statement.sql.encode()):
+        what = say("not everything could be given to it")
+        return [
+            Note(database=SERVER, kind="role", name=statement.role, what=what, statement=statement.sql, words=closed)
+        ]
     try:
         with durable("target.role"):
             target.execute(statement.sql.encode())

@@ -14,6 +14,7 @@ import psycopg
 from .causes import SETTING, cause_of, refusal
 from .connect import Connection, first_line, translate
 from .failpoints import durable
+from .login_libraries import refused_at_login
 from .outcome import Run
 from .plan import Side
 from .ports import Kind, LedgerItem
@@ -66,7 +67,8 @@ def shown_for_all(setting: str) -> str:
 def restore_for_all(run: Run, target: Connection) -> None:
     """Make what the target lacks, where the task asks for all roles. Idempotent.
 
-    Each is in the ledger first. What the target refuses is told in an event. Raises EngineError when a server is lost.
+    Each is in the ledger first. What the target refuses is told in an event, and so is what would close it to everybody
+    (see `login_libraries`). Raises EngineError when a server is lost.
     """
     if run.plan.selection.roles != "all":
         return
@@ -89,6 +91,8 @@ def restore_for_all(run: Run, target: Connection) -> None:
 def _make(run: Run, target: Connection, setting: str) -> Sentence | None:
     """Make one setting; return the target's words when it refuses."""
     run.ports.control.check()
+    if closed := refused_at_login(run, target, _statement(setting).encode()):
+        return say("{label}: {words}", label=_name(setting), words=closed)
     detail = {"type": "SETTING", "digest": _digest(setting), "drop": f"ALTER ROLE ALL RESET {_name(setting)};"}
     item = LedgerItem(side=Side.TARGET, database=SERVER, kind=Kind.OBJECT, name=_name(setting), detail=detail)
     run.ports.ledger.intend(item)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 
 from .archive import Archive
+from .causes import LIBRARY
 from .connect import Connection, first_line, translate
 from .errors import SourceError, TargetError
 from .failpoints import durable
+from .login_libraries import refused_at_login
 from .mapping import renaming_of
 from .names import literal, quote
 from .outcome import Run
@@ -225,13 +228,18 @@ def _options(run: Run, database: DatabasePlan, target_version: int) -> _Clauses:
 def restore_settings(run: Run, database: DatabasePlan, connection: Connection, archive: Archive) -> None:
     """Give a database that we made the settings, rights and comment of the source's; refusals are listed. Idempotent.
 
+    So are settings with which nobody could log in to it any more: they are left out.
     The limit on connections comes last: see `connection_limit`. A database that was there before keeps what it has.
     """
     made_by_us = bool(run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.DATABASE}))
-    failures = []
+    failures: list[Failure] = []
     for entry in archive.about_database if made_by_us else ():
         texts = [retarget(text, database.target_name) for text in statements(entry.definition)]
-        failures += run_statements(run, connection, entry, [text for text in texts if text])
+        for text in filter(None, texts):
+            if words := refused_at_login(run, connection, text):
+                failures.append(Failure(entry=replace(entry, definition=text), words=words, cause=LIBRARY))
+            else:
+                failures += run_statements(run, connection, entry, [text])
     if failures:
         _remember(run, database, failures)
         listed = some(f"{_without_value(it.entry.definition)} ({it.words})" for it in failures)

@@ -20,6 +20,7 @@ from ..engine.replication.governor import WINDOW_SECONDS, Bound, Judgement, Kept
 from ..engine.states import Status, StepName
 from ..engine.wording import NOTHING, Sentence, as_data, listing, say, together
 from ..models import MigrationTask, Sample, TaskDatabase
+from ..refusals import past_return
 from .base import locked, move, note, touch
 from .figures import UNKNOWN, no_more_tries
 from .lifecycle import begin_cancel
@@ -148,6 +149,11 @@ def _state(judged: Judgement, seen: SlotsLook) -> dict[str, Any]:
     }
 
 
+def _ends(task: MigrationTask) -> bool:
+    """Say whether a task is to be completed, maybe by Retry: what a new copy would clear may be in use by then."""
+    return task.status == Status.COMPLETING or past_return(task)
+
+
 def _what_now(task: MigrationTask, judged: Judgement) -> Sentence:
     """Say what follows from a level: what the operator can do, or what is done by itself."""
     if judged.level is Level.NORMAL:
@@ -156,6 +162,11 @@ def _what_now(task: MigrationTask, judged: Judgement) -> Sentence:
         return _advice(task, judged)
     if task.status == Status.COMPLETING:
         return say(" The task is being completed, which ends it; nothing else is done.")
+    if _ends(task):
+        return say(
+            " Complete has begun to open the target to the application, so nothing is given up by itself any more. "
+            "Press Retry to end it, or Cancel."
+        )
     if task.wal_policy == Policy.PAUSE_OTHERS:
         if task.status not in _WORKING:
             return say(" The task itself is not at work, so pausing others would not help: let it go on, or cancel it.")
@@ -207,7 +218,7 @@ def _without_slot(task: MigrationTask, seen: SlotsLook) -> None:
         state = {"status": "lost", "text": LOST, "words": as_data(text=LOST)}
         note(task, LOST, code="WAL-LOST", level="error")
         touch(task, wal_level=Level.ALARM, wal_state=state)
-    if task.wal_policy == Policy.NEW_COPY and task.status != Status.COMPLETING:
+    if task.wal_policy == Policy.NEW_COPY and not _ends(task):
         _give_up(task, LOST)
 
 
@@ -215,7 +226,7 @@ def _act(task: MigrationTask, judged: Judgement) -> None:
     if judged.level is Level.NORMAL:
         release(task)
         _end_spooling(task)
-    if judged.level is not Level.REACHED or task.status == Status.COMPLETING:
+    if judged.level is not Level.REACHED or _ends(task):
         return
     if task.wal_policy in (Policy.DROP, Policy.NEW_COPY):
         _give_up(task, standing(judged))
@@ -232,7 +243,12 @@ def _end_spooling(task: MigrationTask) -> None:
 
 
 def _give_up(task: MigrationTask, why: Sentence) -> None:
-    """Record that the slot is given up; a worker then removes it by the ledger, whoever is killed meanwhile."""
+    """Record that the slot is given up; a worker then removes it by the ledger, whoever is killed meanwhile.
+
+    Never of a task whose target Complete has begun to open, whoever calls.
+    """
+    if _ends(task):
+        return
     again = task.wal_policy == Policy.NEW_COPY
     text = say("{why} The slot is given up, as the task's policy says: changes end here.", why=why)
     hint = (

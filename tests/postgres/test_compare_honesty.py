@@ -262,3 +262,26 @@ def test_both_binary_forms_of_nan_count_as_one_where_floats_are_compared_in_bina
     with target_cluster.connect() as connection:
         rows = connection.execute(f"SELECT {shown} FROM (VALUES {values}) t (v)").fetchall()
     assert rows[0] == rows[1] != rows[2]
+
+
+@pytest.mark.parametrize("dialect", [Dialect(), Dialect(md5=True), Dialect(convert=True)])
+def test_a_large_bytea_stands_in_the_text_of_its_row_by_a_digest_that_every_byte_changes(
+    dialect: Dialect, target_cluster: Cluster
+) -> None:
+    shape = Shape(schema="public", name="files", columns=(("v", "bytea"),), key=(), sent=frozenset({"v"}))
+    large = "decode(repeat('ab', 1100000), 'hex')"
+    values = (large, large, f"set_byte({large}, 1099999, 0)", f"{large} || 'x'", "'\\xab'", "''", "NULL")
+    with target_cluster.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute("CREATE TABLE public.files (v bytea)")
+        for value in values:
+            connection.execute(f"INSERT INTO public.files VALUES ({value})".encode())
+        rows = connection.execute("SELECT h " + shape.rows(dialect)).fetchall()
+        text = f"SELECT max(octet_length(ROW({dialect.large('v')})::text)) FROM public.files"
+        assert connection.execute(text.encode()).fetchone() < (100,)
+    assert rows[0] == rows[1]
+    assert len(set(rows)) == 6
+
+
+def test_a_bytea_that_is_of_another_type_on_the_target_is_compared_by_its_text() -> None:
+    shape = Shape(schema="public", name="files", columns=(("v", "bytea"),), key=())
+    assert "digest" not in shape.rows(Dialect())

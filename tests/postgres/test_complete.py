@@ -14,7 +14,7 @@ from migrations_app.engine.drift import Leave
 from migrations_app.engine.errors import CompareDiffers, SchemaChanged
 from migrations_app.engine.finishing import Finisher
 from migrations_app.engine.plan import DatabasePlan, Plan
-from migrations_app.engine.ports import Ports
+from migrations_app.engine.ports import Ports, TableStatus
 from migrations_app.engine.selection import Selection
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
@@ -283,6 +283,27 @@ def test_what_is_not_counted_to_its_end_is_told_as_more(
     (told,) = _late(ports)
     assert "public.audit (" in told
     assert "), and more. These changes are not on the target." in told
+
+
+def test_a_look_that_ends_before_the_first_late_change_says_that_it_has_not_seen_all(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    monkeypatch.setattr("migrations_app.engine.late_writes._MOST_CHANGES", 2)
+    opening = Finisher.open_target
+
+    def late(finisher: Finisher) -> None:
+        opening(finisher)
+        (left_out,) = [one for one in ports.store.tables(plan.databases[0].source_name) if one.name == "customers"]
+        ports.store.save_tables(replace(left_out, status=TableStatus.DROPPED))
+        source.execute("UPDATE customers SET name = 'of no matter' WHERE id = 1")
+        source.execute("INSERT INTO audit VALUES (2, 'late')")
+
+    monkeypatch.setattr(Finisher, "open_target", late)
+    migrate(plan, ports, StepName.COMPLETE)
+    assert _late(ports) == []
+    (told,) = _late(ports, "SRC-UNSEEN")
+    assert told.endswith("could not be seen: more was written there than is looked at.")
 
 
 @pytest.mark.long

@@ -90,6 +90,19 @@ def test_a_cleared_task_takes_back_what_it_has_set_and_nothing_else(plan: Plan, 
     assert ports.ledger.items() == []
 
 
+def test_a_library_that_the_target_lacks_closes_it_to_nobody_and_is_told(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    with source_cluster.connect() as connection:
+        row = connection.execute("SELECT setting FROM pg_config() WHERE name = 'PKGLIBDIR'").fetchone()
+    library = f"{row[0] if row else ''}/plpgsql.so"  # of another version than the target
+    at(source_cluster, f"ALTER ROLE ALL SET session_preload_libraries = '{library}'")
+    store = run_steps(plan, fake_ports())
+    assert len(settings(target_cluster)) == 3
+    text = next(text for _, code, text in store.events if code == "ROLES-NOTES")
+    assert "session_preload_libraries: missing library: " in text
+
+
 def test_a_target_account_that_may_not_is_told_the_statements(plan: Plan, target_cluster: Cluster) -> None:
     at(target_cluster, "CREATE ROLE no_super LOGIN CREATEROLE CREATEDB PASSWORD 'mover'")
     (database,) = plan.databases

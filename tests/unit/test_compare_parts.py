@@ -80,8 +80,10 @@ def test_both_servers_decide_how_to_hash(
     versions: tuple[int, int], encodings: tuple[str, str], expected: Dialect
 ) -> None:
     def side(version: int, encoding: str) -> Any:
-        cursor = SimpleNamespace(fetchall=lambda: [(encoding,)])
-        return SimpleNamespace(info=SimpleNamespace(server_version=version), execute=lambda text: cursor)
+        def execute(text: bytes) -> Any:
+            return SimpleNamespace(fetchall=lambda: [(encoding,)] if b"encoding" in text else [])
+
+        return SimpleNamespace(info=SimpleNamespace(server_version=version), execute=execute)
 
     assert Dialect.between(*(side(*pair) for pair in zip(versions, encodings, strict=True))) == expected
 

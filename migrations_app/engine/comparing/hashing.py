@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..connect import Connection
 from ..names import qualified, quote
+from ..sql import query
 from ..values import frozen
 
 _SENT = {
@@ -62,6 +64,9 @@ _SENT_ALIKE = frozenset(
 """Types whose binary form is the same exactly where their text is (floats: but for NaN), and names no type by oid."""
 _HASH_OF_RECORDS_SINCE = 140000
 _SHORTEST_FLOATS_SINCE = 120000
+_LARGE_BYTES = 1_000_000
+"""A value of bytea above this stands in the text of its row by a digest: its own text takes twice its size, or four
+times where that is converted, and no text of more than 1 GB can be made."""
 _POINTS_LIKE_FLOATS_SINCE = 90600
 """Before this version a point printed its coordinates as the C library does: `inf` and `nan` for Infinity and NaN."""
 
@@ -80,6 +85,23 @@ def sent_alike(types: Iterable[tuple[str, str]], there: Mapping[str, str]) -> fr
     return frozenset(name for name, one in plain if one in _SENT_ALIKE and there.get(name) == one)
 
 
+def made_of_floats(rows: Iterable[tuple[str, str, bool]]) -> tuple[tuple[str, str], ...]:
+    """Return the domains and arrays of domains that hold floats or points, each with the built-in type of its values.
+
+    `rows`: what `float_domains.sql` tells of a server.
+    """
+    known = {name: (part, is_domain) for name, part, is_domain in rows}
+
+    def plain(name: str) -> str:
+        part, is_domain = known.get(name, ("", True))
+        if not part:
+            return name
+        return plain(part) if is_domain else plain(part) + "[]"
+
+    found = ((name, plain(name)) for name in sorted(known))
+    return tuple((name, one) for name, one in found if one.removesuffix("[]") in _SENT)
+
+
 def _prints_points_apart(versions: Sequence[int]) -> bool:
     return min(versions) < _POINTS_LIKE_FLOATS_SINCE <= max(versions)
 
@@ -96,6 +118,8 @@ class Dialect:
     """One side prints floats, or points of them, the old way: compare their binary form. Inside composite values and
     ranges, whose binary form names types by numbers of their own, the session's extra_float_digits makes both sides
     print 15 digits where floats are printed apart."""
+    floats: tuple[tuple[str, str], ...] = ()
+    """Where floats are sent: what is made of them on the source, by name (see `made_of_floats`)."""
     binary: bool = False
     """Both sides hash records, from 14 on, and hold UTF-8, so that no text is converted on its way out."""
 
@@ -106,7 +130,11 @@ class Dialect:
         encodings = {str(fetch(side, "SHOW server_encoding")[0][0]) for side in (source, target)}
         apart = prints_floats_apart(versions) or _prints_points_apart(versions)
         binary = min(versions) >= _HASH_OF_RECORDS_SINCE and encodings == {"UTF8"}
-        return cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=apart, binary=binary)
+        dialect = cls(md5=min(versions) < 110000, convert=len(encodings) > 1, send_floats=apart, binary=binary)
+        if not apart:
+            return dialect
+        rows = fetch(source, query("float_domains"))
+        return replace(dialect, floats=made_of_floats((str(one), str(part), bool(of)) for one, part, of in rows))
 
     def hash(self, text: str) -> str:
         """Return the SQL of the 64-bit hash of the SQL expression `text`."""
@@ -116,13 +144,26 @@ class Dialect:
             return "('x' || pg_catalog.substr(pg_catalog.md5(" + text + "), 1, 16))::bit(64)::bigint"
         return "pg_catalog.hashtextextended((" + text + ') COLLATE "C", 0)'
 
+    def large(self, name: str) -> str:
+        """Return the SQL that stands for a column of bytea, on both sides, inside the row text."""
+        value = quote(name)
+        digest = "pg_catalog.md5(" + value + ")"
+        if not self.md5:
+            digest = "pg_catalog.encode(pg_catalog.sha256(" + value + "), 'hex')"
+        instead = "'digest ' || " + digest
+        is_large = "pg_catalog.octet_length(" + value + ") > " + str(_LARGE_BYTES)
+        return "CASE WHEN " + is_large + " THEN " + instead + " ELSE " + value + "::text END"
+
     def column(self, name: str, type_name: str) -> str:
         """Return the SQL that stands for one column inside the row text."""
-        sent = _SENT.get(type_name) or ("array_send" if type_name.removesuffix("[]") in _SENT else "")
+        plain = dict(self.floats).get(type_name, type_name)
+        sent = _SENT.get(plain) or ("array_send" if plain.removesuffix("[]") in _SENT else "")
         if not self.send_floats or not sent:
             return quote(name)
-        one, other = _NAN[type_name.startswith("real")]
-        sent = "pg_catalog.encode(pg_catalog." + sent + "(" + quote(name) + "), 'hex')"
+        # An array of a domain would name that by its number, which is another one on each server.
+        value = quote(name) if plain == type_name else quote(name) + "::" + plain
+        one, other = _NAN[plain.startswith("real")]
+        sent = "pg_catalog.encode(pg_catalog." + sent + "(" + value + "), 'hex')"
         return "pg_catalog.replace(" + sent + ", '" + one + "', '" + other + "')"
 
 
@@ -173,7 +214,12 @@ class Shape:
 
     def _text(self, dialect: Dialect, names: Sequence[str]) -> str:
         types = dict(self.columns)
-        return "ROW(" + ", ".join(dialect.column(name, types[name]) for name in names) + ")::text"
+
+        def shown(name: str) -> str:
+            is_bytea = types[name] == "bytea" and name in self.sent and name not in self.key
+            return dialect.large(name) if is_bytea else dialect.column(name, types[name])
+
+        return "ROW(" + ", ".join(map(shown, names)) + ")::text"
 
 
 Shapes = tuple[Shape, Shape]
