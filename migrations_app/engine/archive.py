@@ -101,6 +101,8 @@ class Archive:
     late_checks: tuple[LateCheck, ...] = ()
     along: frozenset[int] = frozenset()
     """Dump ids of what nobody has selected: it is made because it may be needed, and never in place of another."""
+    untouched: frozenset[int] = frozenset()
+    """Those of `along` that others have made on the target, where `untouched` has looked: nothing is done to them."""
     bare: frozenset[int] = frozenset()
     """Dump ids of selected tables whose rows do not move."""
 
