@@ -35,6 +35,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, LedgerItem
 from .renamed_entries import Refused, rename_entries, rename_left
 from .renaming import Renaming
+from .sequences import unread_sequences
 from .spread_keys import as_wholes, spread_keys
 from .sql import query
 from .toc import Entry, read_archive
@@ -101,6 +102,8 @@ class Archive:
     late_checks: tuple[LateCheck, ...] = ()
     along: frozenset[int] = frozenset()
     """Dump ids of what nobody has selected: it is made because it may be needed, and never in place of another."""
+    untouched: frozenset[int] = frozenset()
+    """Those of `along` that others have made on the target, where `untouched` has looked: nothing is done to them."""
     bare: frozenset[int] = frozenset()
     """Dump ids of selected tables whose rows do not move."""
 
@@ -200,13 +203,15 @@ def _dump(run: Run, name: str, path: Path, connection: Connection, snapshot_id: 
     tables = [] if whole else tables
     wanted = {table.oid for table in selected_tables(tables, selection, name)} - new
     unreadable = [table for table in tables if table.oid not in wanted and not table.can_read]
-    exclude = tuple(qualified(it.schema, it.name) for it in unreadable)
+    closed = [] if whole else unread_sequences(connection, run.plan.selection, name, wanted)
+    exclude = (*(qualified(it.schema, it.name) for it in unreadable), *(qualified(*place) for _, place in closed))
     dump_whole(run, connection, name, snapshot_id, path, exclude)
     stamp = path.stat()
     entries = [entry for entry in _read(path, stamp.st_mtime_ns, stamp.st_size) if not _is_skipped(entry)]
     chosen = _Chosen(kept={entry.dump_id for entry in entries})
     if not whole:
-        chosen = _choose(run, name, connection, entries, tables, unreadable, new)
+        outside = [*(table.oid for table in unreadable), *(oid for oid, _ in closed)]
+        chosen = _choose(run, name, connection, entries, tables, outside, new)
     places = connection.execute(query("entry_tables", connection.info.server_version)).fetchall()
     with connection.transaction(force_rollback=True):  # to write a definition locks its table until the end
         late = connection.execute(query("late_objects")).fetchall()
@@ -241,7 +246,7 @@ def _choose(
     connection: Connection,
     entries: list[Entry],
     tables: list[Table],
-    unreadable: list[Table],
+    outside: list[int],
     new: set[int],
 ) -> _Chosen:
     """Choose the entries of a task that leaves out a part of the database, or tables that came later (`new`)."""
@@ -256,7 +261,7 @@ def _choose(
     moving = [table for table in moving_tables(tables, selection, name) if table.oid not in new]
     keys = {(_CONSTRAINT, oid) for oid in keys_without_rows(connection, tables, moving)}
     wider = of_whole_database(entries, selection, name)
-    kept = choose(entries, is_wanted, _hanging_on(connection, unreadable) | keys | wider)
+    kept = choose(entries, is_wanted, _hanging_on(connection, outside) | keys | wider)
     without_rows = wanted - {table.oid for table in moving}
     return _Chosen(
         kept=kept,
@@ -294,11 +299,12 @@ def _appeared_later(run: Run, name: str, tables: list[Table]) -> set[int]:
     }
 
 
-def _hanging_on(connection: Connection, tables: list[Table]) -> set[tuple[int, int]]:
-    """Return (catalog, oid) of what hangs on tables that are not in the dump, which the dump itself does not tell."""
-    if not tables:
+def _hanging_on(connection: Connection, outside: list[int]) -> set[tuple[int, int]]:
+    """Return (catalog, oid) of what hangs on tables and sequences (oids) that are not in the dump, which the dump
+    itself does not tell."""
+    if not outside:
         return set()
-    rows = connection.execute(query("hanging_on"), {"tables": [table.oid for table in tables]}).fetchall()
+    rows = connection.execute(query("hanging_on"), {"tables": outside}).fetchall()
     return {(int(str(row[0])), int(str(row[1]))) for row in rows}
 
 

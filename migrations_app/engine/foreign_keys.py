@@ -20,6 +20,7 @@ from .plan import DatabasePlan, Side
 from .restore import Failure, Manner, entry_state, failed, raise_unless_refused, remember, run_entries
 from .target_objects import some
 from .toc import Entry
+from .untouched import but_untouched
 from .wording import count, say
 
 _NOT_VALID_ON_PARTITIONED = 180000
@@ -60,6 +61,7 @@ def validate_pending(run: Run, database: DatabasePlan) -> int:
         return 0
     archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        archive = but_untouched(run, database, connection, archive)
         connection.execute(archive.setup or b"SELECT 1")
         return restore_foreign_keys(run, database, connection, archive)
 

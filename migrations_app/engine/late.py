@@ -140,15 +140,20 @@ def _by_now(
 
 
 def prove_checks(
-    run: Run, database: DatabasePlan, connection: Connection, only: Container[TableName] | None = None
+    run: Run,
+    database: DatabasePlan,
+    connection: Connection,
+    archive: Archive,
+    only: Container[TableName] | None = None,
 ) -> None:
     """Prove the checks that the source has proved: one of a parent that is NOT VALID makes those of its children so.
 
-    `only`: those of these tables, by their names on the target. What the target refuses is told by the structure
-    comparison.
+    Only those of the task's own tables and domains, less what the archive says is untouched. `only`: those of these
+    tables, by their names on the target. What the target refuses is told by the structure comparison.
     """
     renaming = renaming_of(run, database)
-    open_here = _checks(connection, valid=False)
+    ours = _of_task(run, database, archive)
+    open_here = {one for one in _checks(connection, valid=False) if one[:3] in ours}
     if only is not None:
         open_here = {one for one in open_here if one[0] == "TABLE" and one[1:3] in only}
     if not open_here:
@@ -169,6 +174,16 @@ def prove_checks(
             raise_unless_refused(run, error, doing)
             refused[kind, schema, owner, name] = refused_check(statement, error)
     keep_refusals(run, database, open_here & proved, refused)
+
+
+def _of_task(run: Run, database: DatabasePlan, archive: Archive) -> set[tuple[str, str, str]]:
+    """Return (kind, schema, name) of the tables and domains of the task, also of those that came after the dump."""
+    entries = archive.of_type("TABLE", "FOREIGN TABLE", "DOMAIN")
+    known = {
+        (one.type.rpartition(" ")[2], one.schema, one.tag) for one in entries if one.dump_id not in archive.untouched
+    }
+    items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.ADOPTED})
+    return known | {("TABLE", item.schema, item.name) for item in items}
 
 
 def _checks(connection: Connection, *, valid: bool) -> set[CheckKey]:

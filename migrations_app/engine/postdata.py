@@ -45,9 +45,10 @@ from .sequences import OwnSequences, carry_over, closed_sequences, list_sequence
 from .settings_for_all import restore_for_all
 from .silencing import quiet_events
 from .target_database import restore_settings
-from .target_objects import kept, made_after_keys, record, some
+from .target_objects import made_after_keys, record, some
 from .toc import POST_DATA, PRE_DATA, Entry
 from .unmoved import TableName
+from .untouched import but_untouched, leave_untouched
 from .wording import count, say, together
 
 __all__ = ["build_table", "refresh_matviews", "restore_deferred", "restore_rest"]
@@ -69,13 +70,13 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
     archive = open_archive(run, database)
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
+        archive, theirs = leave_untouched(run, database, connection, archive)
         connection.execute(archive.setup + build_settings(run, database, connection))
         _stage(run, database, 0, say("views"))
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, say("indexes"))
         _build_late(run, database, archive)
         remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
-        theirs = kept(run, database.target_name, connection, archive.entries)
         _restore_plain(run, database, connection, theirs, _plain(archive), archive.of_type("STATISTICS"))
         if not run.plan.incremental:
             put_back_checks(run, database, connection, archive)
@@ -85,7 +86,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _stage(run, database, 3, say("foreign keys, triggers and rules"))
         if not _defers_active(run, database):
             _restore_active(run, database, connection, archive, prove=not _waits_for_sync(run, database))
-        prove_checks(run, database, connection)
+        prove_checks(run, database, connection, archive)
         if not run.plan.incremental:
             _restore_access(run, database, connection, archive, theirs)
         _stage(run, database, 4, say("materialized views"))
@@ -108,13 +109,13 @@ def restore_deferred(run: Run, database: DatabasePlan) -> None:
     and rules. Idempotent; refusals are listed in events."""
     archive = archive_of_all(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        archive, theirs = leave_untouched(run, database, connection, archive)
         connection.execute(archive.setup + zone_text(run, database, connection))
         quiet_events(connection)
         _retry_failed(run, database, connection, archive)
         _restore_active(run, database, connection, archive)
         put_back_checks(run, database, connection, archive)
-        prove_checks(run, database, connection)
-        theirs = kept(run, database.target_name, connection, archive.entries)
+        prove_checks(run, database, connection, archive)
         _restore_access(run, database, connection, archive, theirs)
         comments = _comments(run, database, archive, theirs, everything=True)
         remember(run, database, run_entries(run, connection, comments, _LISTED))
@@ -132,14 +133,14 @@ def restore_added(run: Run, database: DatabasePlan, archive: Archive, tables: Co
         return [entry for entry in entries if entry.dump_id in ids]
 
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        archive, theirs = leave_untouched(run, database, connection, archive)
         connection.execute(archive.setup + build_settings(run, database, connection))
         indexes = of_them(_indexes(archive, of_matviews=False))
         remember(run, database, build_missing(run, connection, archive, indexes))
-        theirs = kept(run, database.target_name, connection, archive.entries)
         plain, statistics = of_them(_plain(archive)), of_them(archive.of_type("STATISTICS"))
         _restore_plain(run, database, connection, theirs, plain, statistics)
         places = {(entry.schema, entry.tag) for entry in archive.of_type("TABLE") if entry.oid in tables}
-        prove_checks(run, database, connection, places)
+        prove_checks(run, database, connection, archive, places)
         if not _defers_active(run, database):
             remember(run, database, run_entries(run, connection, of_them(_triggers_and_rules(archive)), _LISTED))
             restore_foreign_keys(run, database, connection, archive, prove=False)
@@ -301,7 +302,7 @@ def refresh_matviews(
             quiet_events(session)
             refresh_matviews(run, database, connection=session, only_empty=only_empty)
         return
-    archive = open_archive(run, database)
+    archive = but_untouched(run, database, connection, open_archive(run, database))
     rows = connection.execute(
         "SELECT n.nspname, c.relname, c.relispopulated FROM pg_catalog.pg_class c"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'"
@@ -310,7 +311,9 @@ def refresh_matviews(
     wanted = [
         entry
         for entry in archive.of_type("MATERIALIZED VIEW")
-        if (entry.schema, entry.tag) in archive.populated and not (only_empty and filled.get((entry.schema, entry.tag)))
+        if (entry.schema, entry.tag) in archive.populated
+        and entry.dump_id not in archive.untouched
+        and not (only_empty and filled.get((entry.schema, entry.tag)))
     ]
     forms = forms_text(run, database, connection) if wanted else b""
     manner = Manner(is_fatal=lambda entry: False, text=lambda entry: forms + _refresh_text(entry))

@@ -156,8 +156,8 @@ def _note(statement: Statement, error: psycopg.Error) -> Note:
         kind="role",
         name=statement.role,
         what=say("its password was refused") if statement.secret else say("not everything could be given to it"),
-        statement="" if statement.secret else statement.sql,
-        words=refusal(label, "" if statement.secret else first_line(error), error.sqlstate),
+        statement=statement.shown,
+        words=refusal(label, first_line(error) if statement.shown == statement.sql else "", error.sqlstate),
     )
 
 

@@ -56,7 +56,7 @@ class Role:
     connection_limit: int = -1
     valid_until: str = ""
     comment: str = ""
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] = field(default=(), repr=False)
     parameters: tuple[tuple[str, str, bool], ...] = ()
     """(SET or ALTER SYSTEM, name of a setting, may pass it on): since 15, rights on settings of the server."""
     password: str = field(default="", repr=False)
@@ -217,6 +217,13 @@ class Statement:
     role: str
     sql: str = field(repr=False)
     secret: bool = False
+    masked: str = ""
+    """What is shown and kept instead of a statement that may hold a password of an application."""
+
+    @property
+    def shown(self) -> str:
+        """The statement for people; '' when it is not for them."""
+        return "" if self.secret else self.masked or self.sql
 
 
 def create_statement(role: Role) -> Statement:
@@ -245,11 +252,24 @@ def further_statements(role: Role) -> list[Statement]:
         texts.append(f"ALTER ROLE {name} VALID UNTIL {literal(role.valid_until)};")
     if role.comment:
         texts.append(f"COMMENT ON ROLE {name} IS {literal(role.comment)};")
-    texts += [f"ALTER ROLE {name} {setting}" for one in role.settings if (setting := set_clause(one))]
+    found += [Statement(role=role.name, sql=text) for text in texts]
+    found += [_setting(role, one) for one in role.settings if set_clause(one)]
+    texts = []
     for right, setting, passed_on in role.parameters:
         option = " WITH GRANT OPTION" if passed_on else ""
         texts.append(f"GRANT {right} ON PARAMETER {quote(setting)} TO {name}{option};")
     return found + [Statement(role=role.name, sql=text) for text in texts]
+
+
+def _setting(role: Role, entry: str) -> Statement:
+    name, clause = entry.partition("=")[0], f"ALTER ROLE {quote(role.name)} "
+    masked = f"{clause}SET {name} TO ...;" if is_invented(entry) else ""
+    return Statement(role=role.name, sql=clause + set_clause(entry), masked=masked)
+
+
+def is_invented(entry: str) -> bool:
+    """Say whether an entry of pg_db_role_setting is no server's own: applications keep passwords in such."""
+    return "." in entry.partition("=")[0]
 
 
 def set_clause(entry: str) -> str:

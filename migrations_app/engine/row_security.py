@@ -18,6 +18,7 @@ from .silencing import quiet_events
 from .target_objects import kept
 from .toc import Entry
 from .unmoved import TableName
+from .untouched import but_untouched
 
 _BINDING = (
     "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c"
@@ -41,8 +42,8 @@ def restore_row_security(run: Run, database: DatabasePlan) -> None:
         if not held:
             return
         quiet_events(connection)
-        entries = archive_of_all(run, database).of_type("ROW SECURITY")
-        wanted = [entry for entry in entries if (entry.schema, entry.tag) in held]
+        archive = but_untouched(run, database, connection, archive_of_all(run, database))
+        wanted = [entry for entry in archive.of_type("ROW SECURITY") if (entry.schema, entry.tag) in held]
         manner = Manner(is_fatal=lambda entry: False, repeatable=True)
         remember(run, database, run_entries(run, connection, wanted, manner))
 

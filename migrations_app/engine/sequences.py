@@ -36,6 +36,7 @@ _CLOSED = (
     " WHERE s.denied OR (s.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())"
 )
 _NOTHING = Renaming()
+_DEFINED_IN_CATALOG_SINCE = 100000
 
 State = tuple[int, bool]
 """(last value, whether it has been given out)."""
@@ -115,6 +116,21 @@ def closed_sequences(connection: Connection) -> dict[tuple[str, str], bool]:
     unlogged ones nobody can read on a standby."""
     rows = connection.execute(_CLOSED.encode()).fetchall()
     return {(str(schema), str(name)): bool(denied) for schema, name, denied in rows}
+
+
+def unread_sequences(
+    connection: Connection, selection: Selection, database: str, tables: Iterable[int]
+) -> list[tuple[int, tuple[str, str]]]:
+    """Return oid and (schema, name) of sequences of a source that nobody has selected, neither by name nor with a
+    table (`tables`: oids of those), and that would stop a dump: before 10, pg_dump reads every sequence."""
+    if connection.info.server_version >= _DEFINED_IN_CATALOG_SINCE:
+        return []
+    rows = connection.execute(query("unread_sequences"), {"tables": list(tables)}).fetchall()
+    return [
+        (int(str(oid)), (str(schema), str(name)))
+        for oid, schema, name, owned in rows
+        if owned or not selection.includes(database, str(schema), str(name))
+    ]
 
 
 def _defined(*row: object) -> Sequence:

@@ -18,7 +18,7 @@ from .login_libraries import refused_at_login
 from .outcome import Run
 from .plan import Side
 from .ports import Kind, LedgerItem
-from .roles import set_clause
+from .roles import is_invented, set_clause
 from .values import frozen
 from .wording import Sentence, count, listing, say
 
@@ -60,8 +60,7 @@ def names_of(settings: Iterable[str]) -> list[str]:
 
 def shown_for_all(setting: str) -> str:
     """Return the statement that makes a setting for all roles, for people: without the value of an invented one."""
-    name = _name(setting)
-    return f"ALTER ROLE ALL SET {name} TO ...;" if "." in name else _statement(setting)
+    return f"ALTER ROLE ALL SET {_name(setting)} TO ...;" if is_invented(setting) else _statement(setting)
 
 
 def restore_for_all(run: Run, target: Connection) -> None:

@@ -308,6 +308,20 @@ _OWNERS = """
     FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname"""
 
 
+def test_what_an_application_keeps_in_a_roles_own_setting_is_told_to_nobody(
+    world: World, source_cluster: Cluster
+) -> None:
+    name = world.name("app")
+    with source_cluster.connect() as connection:
+        connection.execute(f"ALTER ROLE {name} SET pgrst.jwt_secret = 'canary-7'".encode())
+    (result,) = look(world.plan, "roles")
+    assert f'ALTER ROLE "{name}" SET pgrst.jwt_secret TO ...;' in result.sql
+    assert "canary-7" not in repr(result)
+    store, _ = migrate(world.plan)  # the target's account may not make a setting that the server does not know
+    assert any(note.name == name and "pgrst.jwt_secret TO ..." in note.statement for note in store.notes[""])
+    assert "canary-7" not in repr([store.notes[""], store.events])
+
+
 def test_roles_with_hostile_names_own_and_are_granted_what_they_did(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any
 ) -> None:

@@ -117,6 +117,15 @@ def test_a_password_shows_in_no_repr() -> None:
     assert "hush" not in repr([role, further_statements(role), plan])
 
 
+def test_the_value_of_an_applications_own_setting_is_set_and_never_shown() -> None:
+    role = Role(name="app", settings=("pgrst.jwt_secret=hush", "work_mem=64MB"))
+    given, plain = further_statements(role)
+    assert given.sql == "ALTER ROLE \"app\" SET pgrst.jwt_secret TO 'hush';"
+    assert given.shown == 'ALTER ROLE "app" SET pgrst.jwt_secret TO ...;'
+    assert plain.shown == plain.sql
+    assert "hush" not in repr([role, given])
+
+
 @pytest.mark.parametrize(
     ("entry", "wanted"),
     [

@@ -80,7 +80,7 @@ def roles(context: Context) -> Finding:
     sql = lines(
         [
             *(create_statement(role).sql for role in plan.created),
-            *(one.sql for role in plan.created for one in further_statements(role) if not one.secret),
+            *(one.shown for role in plan.created for one in further_statements(role) if one.shown),
             *statements,
         ]
     )
