@@ -21,6 +21,7 @@ SMALLEST_PART_BYTES = 128 << 20
 _PARTS_PER_LANE = 4
 _TID_RANGE_SCAN_SINCE = 140000
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_NO_COLLATION = "42P22"
 
 
 @frozen(kw_only=False)
@@ -97,14 +98,19 @@ def page_conditions(pages: int, count: int) -> list[str]:
     return _half_open("ctid", [f"'({cut},0)'::pg_catalog.tid" for cut in cuts])
 
 
-def range_conditions(column: str, type_name: str, bounds: Sequence[str], count: int) -> list[str]:
-    """Cut a not-null column at `bounds` (sorted by the server's own order), into at most `count` parts."""
+def range_conditions(column: str, type_name: str, cuts: Sequence[str]) -> list[str]:
+    """Cut a not-null column at `cuts`, each greater than the one before by the very comparison of the conditions."""
+    return _half_open(quote(column), [f"{literal(cut)}::{type_name}" for cut in cuts])
+
+
+def evenly(bounds: Sequence[str], count: int) -> list[str]:
+    """Choose those of the sorted `bounds` that make at most `count` shares of about the same size."""
     cuts: list[str] = []
     for number in range(1, count):
         bound = bounds[len(bounds) * number // count] if bounds else None
         if bound is not None and (not cuts or cuts[-1] != bound):
             cuts.append(bound)
-    return _half_open(quote(column), [f"{literal(cut)}::{type_name}" for cut in cuts])
+    return cuts
 
 
 def _half_open(left: str, cuts: list[str]) -> list[str]:
@@ -149,8 +155,38 @@ def _key_conditions(connection: Connection, table: Table, count: int) -> list[st
     ).fetchone()
     bounds = row[0] if row else None
     if isinstance(bounds, list) and bounds:
-        return range_conditions(key.name, key.type_name, bounds, count)
+        cuts = _in_order(connection, table, key, evenly(bounds, count))
+        return range_conditions(key.name, key.type_name, cuts)
     return _spread(connection, table, key, count) if key.type_name in _INTEGERS else []
+
+
+def _in_order(connection: Connection, table: Table, key: Column, cuts: Sequence[str]) -> list[str]:
+    """Return those of `cuts` that differ, sorted as the conditions of the parts compare them; [] if nothing can.
+
+    Statistics may have another order: of a collation that the server had before an update or, before version 12, of the
+    database's; of an operator that is out of reach without its schema, where a condition compares the values as texts.
+    """
+    values = ", ".join(f"({number}, {literal(cut)}::{key.type_name})" for number, cut in enumerate(cuts))
+    # No row is read: the column gives the values its collation, as it does in a condition.
+    column = f"SELECT {quote(key.name)} FROM ONLY {qualified(table.schema, table.name)} LIMIT 0"  # noqa: S608
+    one = f"coalesce(({column}), one.value)"
+    text = (
+        f"WITH cut (number, value) AS (VALUES {values}) SELECT one.number,"  # noqa: S608 - quoted names and literals
+        f" count(CASE WHEN {one} < other.value THEN 1 END), count(CASE WHEN {one} >= other.value THEN 1 END)"
+        " FROM cut AS one, cut AS other GROUP BY one.number"
+    )
+    try:
+        with connection.transaction():
+            rows = connection.execute(text.encode()).fetchall()
+    except psycopg.Error as error:
+        if error.sqlstate not in UNKNOWN_NAMES and error.sqlstate != _NO_COLLATION:
+            raise
+        return []
+    found: dict[int, str] = {}
+    for number, above, not_above in rows:
+        if int(str(above)) + int(str(not_above)) == len(cuts):  # else these are not each other's opposite
+            found.setdefault(int(str(not_above)), cuts[int(str(number))])
+    return [cut for _, cut in sorted(found.items())]
 
 
 def _spread(connection: Connection, table: Table, key: Column, count: int) -> list[str]:
@@ -163,4 +199,4 @@ def _spread(connection: Connection, table: Table, key: Column, count: int) -> li
         return []
     low, high = int(str(row[0])), int(str(row[1]))
     bounds = [str(low + (high - low) * number // count) for number in range(count)]
-    return range_conditions(key.name, key.type_name, bounds, count)
+    return range_conditions(key.name, key.type_name, evenly(bounds, count))

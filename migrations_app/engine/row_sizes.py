@@ -136,7 +136,7 @@ def _error(error: EngineError, table: Table | None, row: LargeRow | None) -> Eng
 
 def _length(column: Column, *, as_text: bool) -> str:
     name = quote(column.name)
-    bare = column.type_name.partition("(")[0]
+    bare = "" if column.type_name.endswith("[]") else column.type_name.partition("(")[0]  # character varying(20)[]
     if bare in _TEXT:
         return f"coalesce(pg_catalog.octet_length({name}), 0)::bigint"
     if bare == "bytea":

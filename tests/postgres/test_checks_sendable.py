@@ -48,6 +48,18 @@ def test_a_row_that_cannot_be_sent_is_named_with_its_key(
     assert "ROW-TOOBIG: row (2) of public.fi les has 1.1 MB" in result.found
 
 
+def test_arrays_of_texts_count_with_what_is_stored_of_them(
+    shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sizes, "MOST_BYTES", 1_000_000)
+    shop.execute("CREATE TABLE lists (id int PRIMARY KEY, a varchar(20)[], b char(9)[], c varchar(9)[][], d bytea[])")
+    shop.execute("INSERT INTO lists (id, a) SELECT i, array_fill('x'::varchar, ARRAY[i]) FROM generate_series(1, 3) i")
+    assert check(task, "large-values").status == "passed"
+    shop.execute("ALTER TABLE lists ALTER a SET STORAGE EXTERNAL")
+    shop.execute("UPDATE lists SET a = array_fill(repeat('x', 20)::varchar, ARRAY[50000]) WHERE id = 2")
+    assert "ROW-TOOBIG: row (2) of public.lists" in check(task, "large-values").found
+
+
 def test_a_bytea_that_travels_as_text_counts_twice(
     shop: Connection, task: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,14 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrations_app.engine.parts import SMALLEST_PART_BYTES, page_conditions, part_count, part_size, range_conditions
+from migrations_app.engine.parts import (
+    SMALLEST_PART_BYTES,
+    evenly,
+    page_conditions,
+    part_count,
+    part_size,
+    range_conditions,
+)
 
 
 def _holds(condition: str, value: int) -> bool:
@@ -29,12 +36,13 @@ def test_every_page_is_in_exactly_one_part(pages: int, count: int, page: int) ->
     value=st.integers(-2000, 2000),
 )
 def test_every_key_is_in_exactly_one_part(bounds: list[int], count: int, value: int) -> None:
-    conditions = range_conditions("id", "integer", [str(bound) for bound in bounds], count)
+    conditions = range_conditions("id", "integer", evenly([str(bound) for bound in bounds], count))
+    assert 1 <= len(conditions) <= count
     assert sum(_holds(condition, value) for condition in conditions) == 1
 
 
 def test_names_and_bounds_are_quoted() -> None:
-    conditions = range_conditions('a"b', "text", ["x'; DROP", "y\\"], 3)
+    conditions = range_conditions('a"b', "text", ["x'; DROP", "y\\"])
     assert conditions[0] == "\"a\"\"b\" < 'x''; DROP'::text"
     assert conditions[-1] == '"a""b" >= E\'y\\\\\'::text'
 
