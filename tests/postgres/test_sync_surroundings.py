@@ -70,6 +70,19 @@ def test_an_owner_without_the_replica_role_applies_everything(pair: Pair, owner:
     pair.assert_equal()
 
 
+def test_a_column_is_added_behind_changes_whose_checks_an_owner_has_deferred(pair: Pair, owner: str) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, pos int UNIQUE DEFERRABLE); INSERT INTO t VALUES (1, 1), (2, 2)")
+    pair.at_target(f"ALTER TABLE t OWNER TO {owner}")
+    pair.store.save_database(replace(pair.state, replica_role=False))
+    pair.selection = replace(pair.selection, follow="additions")
+    pair.at_source(
+        "BEGIN; UPDATE t SET pos = 3 - pos; ALTER TABLE t ADD more int; INSERT INTO t VALUES (3, 3, 3);"
+        " UPDATE t SET pos = 4 - pos; COMMIT"
+    )
+    catch_up_as(pair, owner)
+    pair.assert_equal()
+
+
 def test_an_account_that_may_not_take_the_replica_role_is_told_so(pair: Pair, owner: str) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY)")
     pair.at_target(f"ALTER TABLE t OWNER TO {owner}")

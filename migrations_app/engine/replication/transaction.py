@@ -5,8 +5,9 @@ Bookmark and rows go together, so that a change is applied exactly once however 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from psycopg import pq
@@ -88,9 +89,20 @@ class Transaction:
             self._pipeline.command(_DEFER, context=_DEFERRING)
 
     def check_now(self) -> None:
-        """Run checks that wait: TRUNCATE refuses a table that has some, even of earlier changes."""
+        """Run checks that wait: TRUNCATE and ALTER TABLE refuse a table that has some, even of earlier changes."""
         if self._defer:
             self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context=_CHECKING)
+
+    @contextlib.contextmanager
+    def checked(self) -> Iterator[None]:
+        """Open it, and let no check wait meanwhile. Raises StatementFailed for one that fails, before anything else."""
+        self.begin()
+        if self._defer:
+            self.check_now()
+            self._pipeline.sync()
+            self._pipeline.drain()
+        yield
+        self.defer()
 
     def keep(self) -> None:
         """Remember this point of an open transaction, for `undo`."""
