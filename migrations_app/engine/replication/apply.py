@@ -397,4 +397,4 @@ class Applier:
             yield
         except (StatementFailed, psycopg.Error) as error:
             self._check()  # a session that was cut because the run must stop fails like any other
-            raise explain(error, self._texts) from error
+            raise explain(error, self._texts, self._shapes.table_at, self._final) from error
