@@ -23,20 +23,22 @@ class Obstacle(StrEnum):
     OTHER_KEY = "other_key"  # another unique constraint than the key: more rows than this one would have to go
     NOT_WHOLE = "not_whole"  # the stream leaves a large value out that did not change
     REFUSED = "refused"  # the target does not take the row at all
+    AT_THE_END = "at_the_end"  # the key is checked at the end of a transaction: nothing tells which change it was
 
 
 @frozen
 class Conflict:
     """Where the sync stopped. `key` shows the row's key shortened, which is user data; `digest` tells one from another.
 
-    `lsn` is where the commit of the source's transaction begins. Names are the source's.
+    `lsn` is where the commit of the source's transaction begins. Names are the source's. Where a check at the end of a
+    transaction failed, `change` is "change", `key` the constraint's name, and `lsn` may be that of a later transaction.
     """
 
     database: str
     schema: str
     name: str
     kind: ConflictKind
-    change: str  # insert, update, delete
+    change: str  # insert, update, delete; change: one of them
     key: str
     digest: str
     lsn: int

@@ -184,6 +184,10 @@ OBSTACLES: dict[Obstacle, Promise] = {
         "again."
     ),
     Obstacle.REFUSED: _("The source's row cannot be taken: the target does not take such a row."),
+    Obstacle.AT_THE_END: _(
+        "The source's row cannot be taken: the target checks this key only at the end of a transaction, and does not "
+        "tell which change it refuses. Copy the table again."
+    ),
 }
 CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.ADDED: _("Column added"),
@@ -236,7 +240,12 @@ MADE_AGAIN = _(
     "What is called so on the source now is another table. Drop this one from the task; the new one is then listed, "
     "and can be added."
 )
-CHANGES: dict[str, Promise] = {"insert": _("insert"), "update": _("update"), "delete": _("delete")}
+CHANGES: dict[str, Promise] = {
+    "insert": _("insert"),
+    "update": _("update"),
+    "delete": _("delete"),
+    "change": _("change"),
+}
 ASIDE: dict[str, Promise] = {
     "conflict": _("The sync stopped at a change of this table. Decide at the top of the page."),
     "changed": _("The sync stopped just before the first row of its new form. Decide at the top of the page."),

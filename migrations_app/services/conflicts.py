@@ -182,6 +182,10 @@ def _refuse_obstacle(conflict: Conflict) -> None:
             "The change leaves out a large value that stays as it was, so the source's row cannot be made of it. Copy "
             "the table again."
         ),
+        Obstacle.AT_THE_END: _(
+            "The target checks this key only at the end of a transaction, and does not tell which change it refuses. "
+            "Copy the table again."
+        ),
         Obstacle.REFUSED: _("The target does not take such a row. Remove there what refuses it, then retry."),
     }
     if conflict.obstacle is not Obstacle.NONE:

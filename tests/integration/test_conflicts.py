@@ -91,7 +91,13 @@ def test_there_is_nothing_to_choose_where_no_conflict_stopped_the_task(task: Mig
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "words"), [("other_key", "another key"), ("not_whole", "large value"), ("refused", "does not take")]
+    ("obstacle", "words"),
+    [
+        ("other_key", "another key"),
+        ("not_whole", "large value"),
+        ("refused", "does not take"),
+        ("at_the_end", "end of a transaction"),
+    ],
 )
 def test_the_row_of_the_source_is_refused_where_it_cannot_be_taken(
     task: MigrationTask, obstacle: str, words: str

@@ -85,6 +85,26 @@ def test_a_row_without_a_key_that_is_missing_is_taken_as_deleted(pair: Pair) -> 
     pair.assert_equal()
 
 
+@pytest.mark.parametrize("path", ["rows", "batches"])
+@pytest.mark.parametrize("change", ["DELETE FROM t WHERE v = 'a'", "UPDATE t SET v = 'c' WHERE v = 'a'"])
+def test_equal_changes_of_rows_without_a_key_leave_what_the_source_has(
+    pair: Pair, change: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    force_path(monkeypatch, path)
+    pair.build(
+        "CREATE TABLE t (v text, n int); ALTER TABLE t REPLICA IDENTITY FULL;"
+        " INSERT INTO t (v) VALUES ('a'), ('a'), ('a'), ('b')"
+    )
+    pair.at_target("DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE v = 'a')")
+    pair.at_source(change)
+    conflict = stopped(pair)
+    assert (conflict.kind, conflict.obstacle) == (ConflictKind.ROW_MISSING, Obstacle.NONE)
+    allow(pair.store, permission(conflict), database=pair.source_db)
+    pair.catch_up()
+    pair.assert_equal()
+    assert [use for _, use in pair.store.used] == [Use.TAKEN]
+
+
 def test_a_row_whose_large_value_did_not_travel_cannot_be_taken(pair: Pair) -> None:
     pair.build("CREATE TABLE t (id int PRIMARY KEY, n int, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
     pair.at_source("INSERT INTO t SELECT 1, 0, repeat('x', 20000)")

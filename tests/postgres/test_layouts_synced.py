@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.conflicts import ConflictKind, Obstacle
 from migrations_app.engine.drift import Doubt, Drift
-from migrations_app.engine.errors import CompareDiffers, SchemaChanged
+from migrations_app.engine.errors import CompareDiffers, ConflictError, SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.lsn import parse_lsn
 from migrations_app.engine.plan import Plan
@@ -21,6 +22,7 @@ from tests.fakes import FakeStore
 from tests.postgres import complete_kit, layouts_kit
 from tests.postgres.compare_kit import running
 from tests.postgres.complete_kit import migrate
+from tests.postgres.conflicts_kit import allow, permission
 from tests.postgres.layouts_kit import (
     BY_HASH,
     GATHERED,
@@ -98,6 +100,29 @@ def test_changes_of_a_plain_table_arrive_in_the_partitions_of_the_target(
     )
     complete(plan, ports)
     assert rows(target, "items") == rows(source, "items")
+
+
+def test_a_row_of_others_that_has_the_key_in_a_partition_of_the_target_gives_way(
+    plan: Plan, ports: Ports, source: Session, target: Session
+) -> None:
+    run(
+        target,
+        "CREATE TABLE items (what text, id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE items_low PARTITION OF items FOR VALUES FROM (MINVALUE) TO (60)",
+        "CREATE TABLE items_high PARTITION OF items FOR VALUES FROM (60) TO (MAXVALUE) PARTITION BY HASH (id)",
+        "CREATE TABLE items_last PARTITION OF items_high FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+    )
+    copy(plan, ports)
+    run(target, "INSERT INTO items (id, what) VALUES (500, 'foreign')")
+    run(source, "INSERT INTO items VALUES (500, 'ours')")
+    with pytest.raises(ConflictError) as caught:
+        catch_up(plan, ports, source)
+    conflict = caught.value.conflict
+    assert conflict is not None
+    assert (conflict.kind, conflict.obstacle) == (ConflictKind.DUPLICATE_KEY, Obstacle.NONE)
+    allow(cast(FakeStore, ports.store), permission(conflict), database=plan.databases[0].source_name)
+    catch_up(replace(plan, epoch=2), ports, source)
+    assert target.execute("SELECT id, what FROM items ORDER BY 1").fetchall() == rows(source, "items")
 
 
 @pytest.mark.long

@@ -13,7 +13,9 @@ from migrations_app.engine.outcome import Outcome
 from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.replication.names_followed import TableRenamed
+from migrations_app.engine.replication.single import TableSession
 from migrations_app.engine.states import StepName
+from migrations_app.engine.steps import recopy
 from tests.fakes import FakeControl, FakeStore
 from tests.postgres import test_recopy
 from tests.postgres.drift_kit import leave
@@ -74,6 +76,35 @@ def test_the_copy_asks_about_the_name_and_is_made_under_the_new_one(
     with source_cluster.connect(database.source_name) as source:
         if ddl == NAMESAKE:
             source.execute("DROP TABLE other")
+    until_done(lambda: end_sync(plan, ports))
+    with Executor(plan, ports) as executor:
+        assert executor.run(StepName.COMPARE).done
+    complete(plan, ports)
+
+
+@pytest.mark.long
+def test_a_name_that_comes_while_the_copy_is_brought_up_to_date_is_followed(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    (database,) = plan.databases
+    store, real = ask(plan, ports, "other"), recopy.OneTable._meet
+
+    def renamed_meanwhile(table: recopy.OneTable, session: TableSession, position: int) -> None:
+        for cluster, name in ((source_cluster, database.source_name), (target_cluster, database.target_name)):
+            with cluster.connect(name) as connection:
+                connection.execute(RENAMED)
+        with source_cluster.connect(database.source_name) as source:
+            source.execute("INSERT INTO further VALUES (9999)")
+        table._let_main_catch_up()  # the table's own stream has to come there, too
+        real(table, session, position)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(recopy.OneTable, "_meet", renamed_meanwhile)
+        with pytest.raises(TableRenamed):
+            copy_again(plan, ports)
+    until_done(lambda: copy_again(plan, ports))
+    assert store.recopies(database.source_name) == []
     until_done(lambda: end_sync(plan, ports))
     with Executor(plan, ports) as executor:
         assert executor.run(StepName.COMPARE).done

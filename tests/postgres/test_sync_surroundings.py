@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.conflicts import ConflictKind, Obstacle
 from migrations_app.engine.connect import Sessions
-from migrations_app.engine.errors import EngineError
+from migrations_app.engine.errors import ConflictError, EngineError
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Side
 from migrations_app.engine.replication.session import SyncSession
@@ -66,6 +67,39 @@ def test_an_owner_without_the_replica_role_applies_everything(pair: Pair, owner:
         "TRUNCATE t",
         "INSERT INTO t VALUES (3, 'cid')",
     )
+    catch_up_as(pair, owner)
+    pair.assert_equal()
+
+
+def test_a_column_is_added_behind_changes_whose_checks_an_owner_has_deferred(pair: Pair, owner: str) -> None:
+    pair.build("CREATE TABLE t (id int PRIMARY KEY, pos int UNIQUE DEFERRABLE); INSERT INTO t VALUES (1, 1), (2, 2)")
+    pair.at_target(f"ALTER TABLE t OWNER TO {owner}")
+    pair.store.save_database(replace(pair.state, replica_role=False))
+    pair.selection = replace(pair.selection, follow="additions")
+    pair.at_source(
+        "BEGIN; UPDATE t SET pos = 3 - pos; ALTER TABLE t ADD more int; INSERT INTO t VALUES (3, 3, 3);"
+        " UPDATE t SET pos = 4 - pos; COMMIT"
+    )
+    catch_up_as(pair, owner)
+    pair.assert_equal()
+
+
+def test_a_row_of_others_that_only_the_commit_meets_names_its_table(pair: Pair, owner: str) -> None:
+    pair.build(
+        "CREATE TABLE t (id int CONSTRAINT taken PRIMARY KEY DEFERRABLE, v text); ALTER TABLE t REPLICA IDENTITY FULL"
+    )
+    pair.at_target(f"ALTER TABLE t OWNER TO {owner}", "INSERT INTO t VALUES (1, 'foreign')")
+    pair.store.save_database(replace(pair.state, replica_role=False))
+    pair.at_source("INSERT INTO t VALUES (1, 'ours')")
+    with pytest.raises(ConflictError) as caught:
+        catch_up_as(pair, owner)
+    conflict = caught.value.conflict
+    assert conflict is not None
+    assert (conflict.database, conflict.schema, conflict.name) == (pair.source_db, "public", "t")
+    assert (conflict.kind, conflict.obstacle) == (ConflictKind.DUPLICATE_KEY, Obstacle.AT_THE_END)
+    assert (conflict.change, conflict.key) == ("change", "taken")
+    assert "Copy the table again" in caught.value.hint
+    pair.at_target("DELETE FROM t")
     catch_up_as(pair, owner)
     pair.assert_equal()
 

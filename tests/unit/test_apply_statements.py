@@ -167,9 +167,15 @@ def test_what_has_the_old_or_the_new_key_is_removed_when_the_row_of_the_source_i
     assert [values for _, values in KEYED.removals(Delete(1, [b"4", None, None], False))] == [[b"4"]]
 
 
-def test_without_a_key_nothing_is_removed() -> None:
+def test_without_a_key_one_row_that_equals_the_old_one_is_removed() -> None:
     keyless = statements(column("v"), identity="f", keys=())
-    assert keyless.removals(Delete(1, [b"x"], True)) == []
+    for change in (Delete(1, [b"x"], True), Update(1, [b"x"], True, [b"y"])):
+        ((key, values),) = keyless.removals(change)
+        assert values == [b"x"]
+        assert keyless.sql(key).startswith(
+            'DELETE FROM ONLY "s"."t" WHERE ctid = (SELECT ctid FROM ONLY "s"."t" WHERE '
+        )
+    assert keyless.removals(Insert(1, [b"x"])) == []
 
 
 def test_a_row_is_whole_when_the_old_one_tells_what_the_new_one_leaves_out() -> None:

@@ -26,6 +26,12 @@ _HASH_PARTITIONS_SINCE = 110000
 _WIDE_TYPES = frozenset({"text", "character varying", "character", "bpchar", "bytea", "jsonb"})
 
 
+_UNCHECKED = say(
+    " Do not write into the target: an account that may set session_replication_role syncs without a check of them, so "
+    "that a row of others stays there beside the source's row of the same key."
+)
+
+
 def chosen_tables(context: Context, database: DatabasePlan) -> dict[int, Table]:
     """Return the selected tables by oid."""
     return {table.oid: table for table in context.tables(database.source_name)}
@@ -58,6 +64,7 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
                 "Kept as they are: {number}.",
                 number=count(len(known), "{number} deferrable constraint", "{number} deferrable constraints"),
             )
+            + _UNCHECKED
             if known
             else say("No selected table has a deferrable key.")
         )

@@ -207,8 +207,8 @@ class Applier:
         self.land()
         with self._explaining():
             self._transaction.settle_behind()
-            self._transaction.begin()
-            self._shapes.run(self._pipeline, drift, self._final)
+            with self._transaction.checked():
+                self._shapes.run(self._pipeline, drift, self._final)
         if drift.oid:
             self._relations.adopt(self._shapes.state_of(drift, self._final))
 
@@ -397,4 +397,4 @@ class Applier:
             yield
         except (StatementFailed, psycopg.Error) as error:
             self._check()  # a session that was cut because the run must stop fails like any other
-            raise explain(error, self._texts) from error
+            raise explain(error, self._texts, self._shapes.table_at, self._final) from error

@@ -11,14 +11,15 @@ from ..connect import translate
 from ..errors import ConflictError, ConnectionLost, EngineError, LeaseLost, TargetError
 from ..named_values import UNKNOWN_NAMES
 from ..plan import Side
+from ..ports import TableState
 from ..wording import NOTHING, Sentence, say, template, verbatim
 from .batch_path import Set
 from .bookmark import ELSEWHERE, gone
 from .pgoutput import Delete, Insert, Update
 from .pipeline import StatementFailed
 from .row_path import Change
-from .statements import digest_of, shown_key
-from .transaction import CLAIM, MOVING
+from .statements import Place, digest_of, shown_key
+from .transaction import CHECKING, CLAIM, COMMITTING, MOVING
 
 _ADVICE = say(
     "Somebody wrote to the target, it was not empty, or the source's publication kept changes back. Take the source's "
@@ -38,6 +39,10 @@ _OBSTACLES = {
         "The target does not take such a row. Remove there what refuses it and retry, or quarantine the table or drop "
         "it from the task."
     ),
+    Obstacle.AT_THE_END: say(
+        "The target checks this key only at the end of a transaction, and does not tell which change it refuses. Copy "
+        "the table again, quarantine it or drop it from the task; or put the row right on the target, then retry."
+    ),
 }
 
 _NOT_PREPARED = ("26000", "42P05")
@@ -52,6 +57,9 @@ _KINDS: dict[type, str] = {
     Delete: template("delete of {row}"),
 }
 
+TableAt = Callable[[Place], TableState | None]
+"""Returns the task's table whose rows go to a table of the target."""
+
 Texts = Callable[[list[tuple[int, bytes | None]]], list[bytes | None]]
 """Turns values (type oid, as the stream sent it) into their text."""
 
@@ -61,8 +69,10 @@ def as_they_are(values: list[tuple[int, bytes | None]]) -> list[bytes | None]:
     return [value for _, value in values]
 
 
-def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineError | LeaseLost:
-    """Return our error for what the target said."""
+def explain(
+    failure: StatementFailed | psycopg.Error, texts: Texts, table_at: TableAt, final: int
+) -> EngineError | LeaseLost:
+    """Return our error for what the target said. `final`: of the source's transaction at hand."""
     if isinstance(failure, psycopg.Error):
         return translate(failure, Side.TARGET, say("applying changes"))
     context, error = failure.context, failure.error
@@ -85,7 +95,30 @@ def explain(failure: StatementFailed | psycopg.Error, texts: Texts) -> EngineErr
         return TargetError(
             say("The bookmark on the target was removed while {context}.", context=context), code="DST-BOOKMARK"
         )
+    if context in (CHECKING, COMMITTING):
+        return _end_failure(error, _said(context), table_at, final)
     return _statement_failure(error, say("applying a batch of changes") if isinstance(context, Set) else _said(context))
+
+
+def _end_failure(error: psycopg.Error, doing: Sentence, table_at: TableAt, final: int) -> EngineError:
+    """Name the table where a check failed that waited for the end: it stands for a change that nobody knows."""
+    failure = _statement_failure(error, doing)
+    table = table_at((error.diag.schema_name or "", error.diag.table_name or ""))
+    if isinstance(failure, ConflictError) and table is not None:
+        taken = error.sqlstate == "23505"
+        failure.conflict = Conflict(
+            database="",
+            schema=table.schema,
+            name=table.name,
+            kind=ConflictKind.DUPLICATE_KEY if taken else ConflictKind.REFUSED,
+            change="change",
+            key=error.diag.constraint_name or shown_key([]),
+            digest="",
+            lsn=final,
+            obstacle=Obstacle.AT_THE_END if taken else Obstacle.REFUSED,
+        )
+        failure.hint = _OBSTACLES[failure.conflict.obstacle]
+    return failure
 
 
 def _said(context: object) -> Sentence:

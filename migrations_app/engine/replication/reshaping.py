@@ -107,6 +107,11 @@ class Reshaping:
         self._store.save_tables(state)
         return state
 
+    def table_at(self, place: Place) -> TableState | None:
+        """Return the task's table whose rows go to this table of the target."""
+        synced = (one for one in self._store.tables(self._name) if not one.set_aside)
+        return next((one for one in synced if self._renaming.place((one.schema, one.name)) == place), None)
+
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names. Durable."""
         known = [one for one in self._store.tables(self._name) if one.oid in set(tables)]

@@ -71,7 +71,7 @@ class TableSession(SyncSession):
             self._stream = open_stream(self._replication, self._slot, state.publication, position, check=self._check)
             stack.callback(self._stream.close)
         with self._speaking_to(Side.TARGET):
-            applying = open_for_changes(self._run, self._database, state, encoding)
+            applying = self._applying = open_for_changes(self._run, self._database, state, encoding)
             stack.callback(applying.close)
             self._applier = self._make_applier(state, applying, position, binary=False)
             codec = codec_of(applying)

@@ -93,7 +93,10 @@ class RowStatements:
 
     def delete(self, change: Delete) -> tuple[Key, Values]:
         """Return the statement's key and its parameters."""
-        found, nulls = self._where_values(change.old)
+        return self._removal_of(change.old)
+
+    def _removal_of(self, row: Values) -> tuple[Key, Values]:
+        found, nulls = self._where_values(row)
         return ("delete", nulls) if nulls is not None else DELETE, found
 
     def _set_positions(self, unchanged: tuple[int, ...], all_columns: bool) -> list[int]:
@@ -137,8 +140,13 @@ class RowStatements:
         return None if any(value is UNCHANGED for value in row) else row
 
     def removals(self, change: Insert | Update | Delete) -> list[tuple[Key, Values]]:
-        """Return what removes every row that has the change's old or new key."""
+        """Return what removes every row that has the change's old or new key; without a key, at most one old row.
+
+        Equal changes of one transaction cannot be told apart, so that one which found its row may be replaced, too.
+        """
         at = self.key_positions
+        if not at:
+            return [] if isinstance(change, Insert) or change.old is None else [self._removal_of(change.old)]
         rows = [getattr(change, "old", None), getattr(change, "new", None)]
         keys = [[row[position] for position in at] for row in rows if row]
         usable = [key for key in keys if key and not any(value is None or value is UNCHANGED for value in key)]

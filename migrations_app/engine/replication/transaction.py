@@ -5,8 +5,9 @@ Bookmark and rows go together, so that a change is applied exactly once however 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from psycopg import pq
@@ -21,13 +22,13 @@ from .pipeline import Pipeline
 CLAIM = say("taking the bookmark")
 _BEGINNING = say("beginning a transaction")
 _DEFERRING = say("deferring constraints")
-_CHECKING = say("checking constraints")
+CHECKING = say("checking constraints")
 _KEEPING = say("setting a savepoint")
 _RELEASING = say("releasing a savepoint")
 _UNDOING = say("rolling back")
 MOVING = say("moving the bookmark")
 _ASKING = say("asking for a durable commit")
-_COMMITTING = say("committing")
+COMMITTING = say("committing")
 _DURABLE_SECONDS = 0.5
 _DEFER = b"SET CONSTRAINTS ALL DEFERRED"
 _SAVEPOINT = b"SAVEPOINT towpath"
@@ -88,9 +89,20 @@ class Transaction:
             self._pipeline.command(_DEFER, context=_DEFERRING)
 
     def check_now(self) -> None:
-        """Run checks that wait: TRUNCATE refuses a table that has some, even of earlier changes."""
+        """Run checks that wait: TRUNCATE and ALTER TABLE refuse a table that has some, even of earlier changes."""
         if self._defer:
-            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context=_CHECKING)
+            self._pipeline.command(b"SET CONSTRAINTS ALL IMMEDIATE", context=CHECKING)
+
+    @contextlib.contextmanager
+    def checked(self) -> Iterator[None]:
+        """Open it, and let no check wait meanwhile. Raises StatementFailed for one that fails, before anything else."""
+        self.begin()
+        if self._defer:
+            self.check_now()
+            self._pipeline.sync()
+            self._pipeline.drain()
+        yield
+        self.defer()
 
     def keep(self) -> None:
         """Remember this point of an open transaction, for `undo`."""
@@ -121,7 +133,7 @@ class Transaction:
         if durable:
             self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
         done = partial(self._on_commit, end, durable, self.held + changes)
-        self._pipeline.command(b"COMMIT", context=_COMMITTING, done=done, keep=True)
+        self._pipeline.command(b"COMMIT", context=COMMITTING, done=done, keep=True)
         self._pipeline.sync()
         self._sent, self.held = end, 0
         self.is_open = False

@@ -1,9 +1,9 @@
 -- Live columns of one table on the target, with what writing and finding rows needs to know.
 -- :parameters $1 schema, $2 table   :versions 10+   (no row: the table is not there; one row of NULLs: it has no columns)
 -- element_type = the type below all domains, when unnest of an array of it gives its values back; spelled = casting its text explicitly is its input.
--- uniques = JSON: names of the unique, total indexes over columns alone that this column is a key column of.
+-- uniques = JSON: names of the unique, total indexes over columns alone that this column is a key column of, and of those of its partitions: an error names theirs.
 -- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns; of none with a generated column, which no stream tells.
-WITH rel AS (
+WITH RECURSIVE rel AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p')
 ), best AS (
@@ -15,6 +15,13 @@ WITH rel AS (
                       WHERE q.n <= w.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum
                          AND (NOT b.attnotnull OR coalesce(to_jsonb(b) ->> 'attgenerated', '') <> ''))
    ORDER BY NOT x.indisprimary, w.indnkeyatts, x.indexrelid LIMIT 1
+), alike AS (
+  SELECT x.indexrelid AS index,
+         ARRAY(SELECT k.attnum FROM unnest(x.indkey::int2[]) WITH ORDINALITY k(attnum, n)
+                WHERE k.n <= coalesce((pg_catalog.row_to_json(x) ->> 'indnkeyatts')::int, x.indnatts)) AS attnums
+    FROM pg_catalog.pg_index x JOIN rel ON rel.oid = x.indrelid
+   WHERE x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
+   UNION ALL SELECT i.inhrelid, alike.attnums FROM alike JOIN pg_catalog.pg_inherits i ON i.inhparent = alike.index
 )
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
        a.atttypid < 16384 AS builtin,
@@ -36,11 +43,9 @@ SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
        CASE WHEN b.typarray <> 0 THEN b.oid ELSE 0 END::bigint AS element_oid,
        pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(b.typname) AS element_type,
        b.typtype = 'e' OR b.oid < 16384 AND b.typname NOT IN ('char', '_char', 'xml', '_xml') AND b.typname !~ '^_?reg' AS spelled,
-       coalesce((SELECT json_agg(i.relname)::text
-                   FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
-                  CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY k(attnum, n)
-                  WHERE x.indrelid = rel.oid AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND k.attnum = a.attnum
-                    AND k.n <= coalesce((pg_catalog.row_to_json(x) ->> 'indnkeyatts')::int, x.indnatts)), '[]') AS uniques
+       coalesce((SELECT json_agg(DISTINCT i.relname)::text
+                   FROM alike JOIN pg_catalog.pg_class i ON i.oid = alike.index
+                  WHERE a.attnum = ANY (alike.attnums)), '[]') AS uniques
   FROM rel
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
