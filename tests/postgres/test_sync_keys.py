@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.catalog import read_tables
 from migrations_app.engine.replication.session import SyncSession
 from tests.fakes import wait_until
 from tests.postgres import batches_kit, test_differential
@@ -243,3 +244,19 @@ def test_parts_of_a_large_transaction_that_are_taken_back_never_arrive(pair: Pai
     pair.at_source(f'ALTER DATABASE "{pair.source_db}" SET logical_decoding_work_mem = 64')
     large = f"DO $$ BEGIN {parts} DELETE FROM late WHERE i % 7 = 0; END $$"
     ends_as_native(pair, third_cluster, UNIQUES, *CHANGES[:3], large)
+
+
+def test_a_unique_key_whose_not_null_does_not_hold_for_all_rows_finds_no_row(pair: Pair) -> None:
+    table = "CREATE TABLE k (k int UNIQUE, v text); ALTER TABLE k REPLICA IDENTITY FULL"
+    rows = "INSERT INTO k VALUES (NULL, 'a'), (NULL, 'b'), (1, 'c')"
+    valid_later = "ALTER TABLE k ADD CONSTRAINT nn NOT NULL k NOT VALID"  # known to the target alone, since 18
+    pair.build(f"{table}; {rows}", target=f"{table}; {rows}; {valid_later}")
+    pair.at_source("DELETE FROM k WHERE v = 'a'", "UPDATE k SET v = 'd' WHERE k = 1")
+    pair.catch_up()
+    pair.assert_equal()
+    with pair.target.connect(pair.target_db) as connection:
+        (found,) = [one for one in read_tables(connection) if one.name == "k"]
+        assert found.unique_key == ()
+        connection.execute("DELETE FROM k WHERE k IS NULL; ALTER TABLE k VALIDATE CONSTRAINT nn")
+        (found,) = [one for one in read_tables(connection) if one.name == "k"]
+        assert found.unique_key == ("k",)

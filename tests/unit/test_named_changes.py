@@ -123,6 +123,29 @@ def test_a_delete_of_other_columns_than_the_catalog_has_stops_the_sync() -> None
         told(changes(table()), "t: DELETE: gone[integer]:1")
 
 
+def test_a_full_delete_of_other_columns_than_the_catalog_has_leaves_a_choice() -> None:
+    with pytest.raises(SchemaChanged, match="was deleted when the table had other columns") as caught:
+        told(changes(table(identity="f", keys=frozenset())), "t: DELETE: gone[integer]:1")
+    assert caught.value.drift is not None
+    assert (caught.value.drift.name, caught.value.drift.doubt, caught.value.drift.statements) == ("t", "unclear", ())
+
+
+def test_a_full_delete_of_a_column_that_the_rows_before_did_not_have_takes_the_columns_of_the_catalog() -> None:
+    catalog = Catalog([table(identity="f", keys=frozenset())])
+    one = NamedChanges([state()], catalog, "utf-8")
+    told(one, "t: INSERT: id[integer]:3 v[character varying]:'c'")
+    more = (*COLUMNS, NamedColumn("c", "integer", 23, -1))
+    catalog.tables = [NamedTable(7, "s", "t", "f", frozenset(), more)]
+
+    relation, delete = told(one, "t: DELETE: id[integer]:1 v[character varying]:'a' c[integer]:5")
+
+    assert isinstance(relation, Relation)
+    assert [column.name for column in relation.columns] == ["id", "v", "c"]
+    assert delete == Delete(7, [b"1", b"a", b"5"], True)
+    assert told(one, "t: DELETE: id[integer]:2 c[integer]:5") == [Delete(7, [b"2", None, b"5"], True)]
+    assert catalog.asked == 2
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -154,6 +177,14 @@ def test_such_a_change_of_a_table_of_others_stops_nothing() -> None:
     one = changes(table(oid=9, name="other", identity="n", keys=frozenset()))
 
     assert told(one, "other: DELETE: (no-tuple-data)")[-1] == Delete(9, [None, None], False)
+
+
+@pytest.mark.parametrize(("identity", "keys"), [("d", frozenset({"key"})), ("f", frozenset())])
+def test_a_delete_with_former_columns_in_a_table_of_others_stops_nothing(identity: str, keys: frozenset[str]) -> None:
+    columns = (NamedColumn("key", "integer", 23, -1), COLUMNS[1])
+    one = changes(NamedTable(9, "s", "other", identity, keys, columns), states=())
+
+    assert told(one, "other: DELETE: id[integer]:1") == []
 
 
 def test_emptied_tables_are_told_together_with_the_shapes_that_this_needs() -> None:

@@ -205,6 +205,21 @@ def test_a_worker_that_was_only_frozen_cannot_harm_what_its_successor_reads(tmp_
     assert read(folder, 50, Source([[1]] * 4, 10**9, [])) == [0, 1, 2, 3]
 
 
+def test_reading_what_is_there_ends_when_its_owner_has_to_stop(tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / "towpath_1"
+    receive(Source([[1]] * 4, 50, []), opened(folder), 50, 1)
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(1)
+        if len(seen) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Spool(folder, slot="towpath_1", system_id="7", limits=Limits(10**9, 0)).recover(check)
+    assert len(seen) == 3
+
+
 def test_files_of_another_slot_or_another_server_do_not_count(tmp_path: Path) -> None:
     folder = tmp_path / "spool" / "towpath_1"
     receive(Source([[1]], 50, []), opened(folder), 50, 1)

@@ -178,6 +178,7 @@ def test_the_time_of_a_commit_is_told_in_microseconds() -> None:
 
 def test_what_somebody_emitted_is_read_wherever_it_stands() -> None:
     assert read(b"message: transactional: 1 prefix: a, sz: 3 content:b\nc, sz: 1 content:") == Emitted()
+    assert read(b"message: transactional: 0 prefix: a, sz: 3 content:\x00\x01\x02") == Emitted()
 
 
 def test_truncation_of_newer_servers_names_every_table() -> None:

@@ -168,18 +168,21 @@ class NamedChanges:
         shape = known.shape or table.shape
         self._require_key(table, place, shape)
         if not set(old.names) <= {name for name, _ in shape}:
+            if table.oid not in self._oids:
+                return []
             if table.identity != _FULL:
                 raise _key_renamed(place, table.keys, old.names)
-            raise SchemaChanged(
-                say(
-                    "A row of table {schema}.{name} was deleted when the table had other columns.",
-                    schema=place[0],
-                    name=place[1],
-                ),
-                hint=say("Start the migration again."),
-            )
+            table, shape = self._as_it_is(known, place, old)
         news = self._news(known, table, place, shape)
         return [*news, Delete(table.oid, _aligned(old, shape), table.identity == _FULL)]
+
+    def _as_it_is(self, known: _Known, place: tuple[str, str], old: Row) -> tuple[NamedTable, Shape]:
+        """Return a table whose deleted row has other columns than the rows before, as the catalog has it now."""
+        table = self._look(*place)
+        if table is None or table.identity != _FULL or not set(old.names) <= {name for name, _ in table.shape}:
+            raise _other_columns(place, old.names, table.shape if table else ())
+        known.table, known.looked_at, known.shape = table, time.monotonic(), table.shape
+        return table, table.shape
 
     def _require_key(self, table: NamedTable, place: tuple[str, str], shape: Shape) -> None:
         """Raise SchemaChanged when the columns that identify a row now had other names when this row was changed."""
@@ -226,6 +229,21 @@ def _key_renamed(place: tuple[str, str], keys: Iterable[str], names: Iterable[st
         ),
     )
     changes = tuple(drift.Change(kind=drift.ChangeKind.ADDED, name=name, new=name) for name in missing)
+    error.drift = drift.Drift(schema=place[0], name=place[1], changes=changes, doubt=drift.Doubt.UNCLEAR)
+    return error
+
+
+def _other_columns(place: tuple[str, str], names: Iterable[str], shape: Shape) -> SchemaChanged:
+    error = SchemaChanged(
+        say(
+            "A row of table {schema}.{name} was deleted when the table had other columns.",
+            schema=place[0],
+            name=place[1],
+        ),
+        hint=say("Press Drop from task, or start the migration again."),
+    )
+    missing = sorted(set(names) - {name for name, _ in shape})
+    changes = tuple(drift.Change(kind=drift.ChangeKind.DROPPED, name=name, old=name) for name in missing)
     error.drift = drift.Drift(schema=place[0], name=place[1], changes=changes, doubt=drift.Doubt.UNCLEAR)
     return error
 

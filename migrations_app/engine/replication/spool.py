@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,18 +59,18 @@ class Spool:
 
     # What is there
 
-    def recover(self) -> None:
+    def recover(self, check: Callable[[], None] = lambda: None) -> None:
         """Read the files of earlier workers; what is not a right and whole transaction counts as not there.
 
         Files that do not reach to the one after them are passed by, whoever damaged them. What counts is durable then.
-        Raises OSError.
+        Raises OSError, and what `check` raises, which is called all the time: there may be very much to read.
         """
         found: list[File] = []
         bound = (1 << 64) - 1
         paths = sorted(self.folder.glob("*.spool"), reverse=True)
         self._number = max((int(path.stem.rpartition("-")[2]) for path in paths), default=0)
         for path in paths:
-            file = self._recovered(path, bound)
+            file = self._recovered(path, bound, check)
             if file is None or (found and file.ends < found[-1].begins) or file.begins > bound:
                 continue
             bound = min(bound, file.begins)
@@ -80,7 +80,7 @@ class Spool:
         self._files = found[::-1]
         self.reached = self.ends or 0
 
-    def _recovered(self, path: Path, bound: int) -> File | None:
+    def _recovered(self, path: Path, bound: int, check: Callable[[], None]) -> File | None:
         """Read one file up to a position that a later one begins with; None when nothing of it counts.
 
         A worker that was taken for dead may still write to it: nothing behind that position is ours.
@@ -98,6 +98,7 @@ class Spool:
             file = File(path, begun[0].begins)
             frame: Frame | None = begun[1]
             while frame is not None and frame.lsn <= bound:
+                check()
                 if frame.lsn:
                     file.size, file.ends = frame.end, frame.lsn
                 frame = spool_form.unpack(read, frame.end, size, frame.chain)

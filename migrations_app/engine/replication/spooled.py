@@ -159,7 +159,7 @@ class SpooledSession(SyncSession):
         """Receive from where the spool ends. Files are read once nobody else confirms anything to the source."""
         with self._speaking_to(Side.SOURCE):
             ordinary, self._encoding = self._watch_source(stack, state)
-            self.spool.recover()
+            self.spool.recover(self._check)
             self._slot = read_slot(ordinary, state.slot)
             begins = self.spool.ends
             if begins is None or begins < self._confirmed:
@@ -184,7 +184,7 @@ class SpooledSession(SyncSession):
         """Open the stream behind the spool. False: the target has all that it holds, and it is gone now."""
         with self._speaking_to(Side.SOURCE), contextlib.ExitStack() as opening:
             ordinary, self._encoding = self._watch_source(opening, state)
-            self.spool.recover()
+            self.spool.recover(self._check)
             self._slot = read_slot(ordinary, state.slot)
             ends = self.spool.ends
             if ends is None or ends <= position:

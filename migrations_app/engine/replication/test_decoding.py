@@ -94,6 +94,8 @@ def read(data: bytes, at: int = 0, encoding: str = "utf-8") -> Text:
     one message.
     """
     try:
+        if _MESSAGE.fullmatch(data, at):
+            return Emitted()  # what was emitted is bytes, and no text
         if b"\x00" in data[at:]:
             raise ValueError("no text of PostgreSQL holds a NUL byte")
         return _read(data, at, encoding)
@@ -111,8 +113,6 @@ def _read(data: bytes, at: int, encoding: str) -> Text:
         return Start(_xid(found[1]))
     if found := _COMMIT.fullmatch(data, at):
         return End(_xid(found[1]), _moment(found[2]))
-    if _MESSAGE.fullmatch(data, at):
-        return Emitted()
     raise ValueError("an unknown message")
 
 

@@ -13,7 +13,9 @@ WITH RECURSIVE rel AS (
    WHERE x.indisunique AND x.indisvalid AND x.indisready AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL
      AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
                       WHERE q.n <= w.indnkeyatts AND b.attrelid = x.indrelid AND b.attnum = q.attnum
-                         AND (NOT b.attnotnull OR coalesce(to_jsonb(b) ->> 'attgenerated', '') <> ''))
+                         AND (NOT b.attnotnull OR coalesce(to_jsonb(b) ->> 'attgenerated', '') <> ''
+                              OR EXISTS (SELECT FROM pg_catalog.pg_constraint o  -- NULL may be in rows of before (18)
+                                          WHERE o.conrelid = b.attrelid AND o.contype = 'n' AND NOT o.convalidated AND b.attnum = o.conkey[1])))
    ORDER BY NOT x.indisprimary, w.indnkeyatts, x.indexrelid LIMIT 1
 ), alike AS (
   SELECT x.indexrelid AS index,

@@ -20,7 +20,10 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relispartition,
                  WHERE x.indrelid = c.oid AND x.indisunique AND NOT x.indisprimary AND x.indisvalid AND x.indimmediate
                    AND x.indpred IS NULL AND x.indexprs IS NULL
                    AND NOT EXISTS (SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY q(attnum, n), pg_catalog.pg_attribute b
-                                    WHERE q.n <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts) AND b.attrelid = c.oid AND b.attnum = q.attnum AND NOT b.attnotnull)
+                                    WHERE q.n <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts) AND b.attrelid = c.oid AND b.attnum = q.attnum
+                                      AND (NOT b.attnotnull  -- or NULL may be in rows of before (18)
+                                           OR EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conrelid = b.attrelid AND o.contype = 'n'
+                                                         AND NOT o.convalidated AND b.attnum = o.conkey[1])))
                  ORDER BY x.indnatts, x.indexrelid LIMIT 1) best,
                unnest(best.indkey::int2[]) WITH ORDINALITY k(attnum, ordinality), pg_catalog.pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum = k.attnum AND k.ordinality <= best.indnkeyatts) AS unique_key,
