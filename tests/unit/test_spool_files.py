@@ -212,12 +212,11 @@ def test_reading_what_is_there_ends_when_its_owner_has_to_stop(tmp_path: Path) -
 
     def check() -> None:
         seen.append(1)
-        if len(seen) == 3:
-            raise InterruptedError
+        raise InterruptedError
 
     with pytest.raises(InterruptedError):
         Spool(folder, slot="towpath_1", system_id="7", limits=Limits(10**9, 0)).recover(check)
-    assert len(seen) == 3
+    assert len(seen) == 1
 
 
 def test_files_of_another_slot_or_another_server_do_not_count(tmp_path: Path) -> None:
