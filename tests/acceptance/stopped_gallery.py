@@ -177,6 +177,6 @@ def wal(level: str) -> MigrationTask:
 def slot_lost() -> MigrationTask:
     """The source has thrown away changes that are still needed: only a new copy helps."""
     task = _syncing("Loyalty cards", "loyalty.example.net")
-    error = given_up("wal_removed", f"towpath_{task.key}_16402", 0x5_87EFE80)
+    error = given_up("wal_removed", f"towpath_{task.key}_16402", 0x5123_4567)
     _stop(task, error.code, error.message, error.hint)
     return task

@@ -54,7 +54,7 @@ _SAME_EVERYWHERE = """
     NOTIFY VACUUM DEFAULT vacuum money oid xid character varying wal_level replica logical rds logical_replication
     report_user pg_hba conf pg_dump postgresql auto lc_monetary session_replication_role search_path
     shared_preload_libraries manage py up console migrate sync dispatcher tencentcloudapi com intl require verify full
-    app_ t_ app button script alert egnp u202egnp regclass
+    app_ t_ app button script alert egnp u202egnp regclass UPDATE DELETE max_slot_wal_keep_size
 """
 ALLOWED = frozenset(_SAME_EVERYWHERE.split())
 # What a server said is never translated: it is what people search for.

@@ -23,8 +23,7 @@ WITH own AS (
 ), reads AS (  -- an array, which is made once: rows may be made anew for each object that uses a function
   SELECT array_agg(o.oid) AS fns FROM used o
    WHERE (o.prosrc ~* '\m(from|join|table|execute|perform|call)\M'
-          OR o.prosrc ~* '\m(now|current_(date|time|timestamp|user|setting)|localtime(stamp)?|session_user)\M'
-          OR o.prosrc ~* '\m((clock|statement|transaction)_timestamp|timeofday|random|age)\M'
+          OR o.prosrc ~* '\m(now|current_(date|time|timestamp)|localtime(stamp)?|(clock|statement|transaction)_timestamp|timeofday)\M'
           OR EXISTS (SELECT 1 FROM pg_catalog.pg_proc b
                       WHERE b.oid = o.oid AND pg_catalog.row_to_json(b) ->> 'prosqlbody' LIKE '%{SQLVALUEFUNCTION %')
           OR EXISTS (SELECT 1 FROM own x WHERE x.oid <> o.oid AND position(x.proname::text IN o.prosrc) > 0)
