@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..catalog import Table
 from ..mapping import leaves_any, renamed_schemas
 from ..plan import DatabasePlan, Side
 from ..renaming import Renaming
@@ -67,6 +68,11 @@ def things_of(context: Context, side: Side, database: str) -> list[Thing]:
         return [Thing(str(a), str(b), str(c), str(d), int(str(e)), str(f)) for a, b, c, d, e, f in rows]
 
     return context.remember(("things", side, database), read)
+
+
+def followed_tables(context: Context, database: DatabasePlan) -> list[Table]:
+    """Return the tables whose changes are in the stream under their own names: no partitioned or unlogged ones."""
+    return [one for one in context.moving(database.source_name) if one.has_rows and one.persistence == "p"]
 
 
 def selected_things(context: Context, plan: DatabasePlan) -> list[Thing]:

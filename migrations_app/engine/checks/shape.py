@@ -18,8 +18,8 @@ from ..wording import NOTHING, Sentence, count, listing, pair, say
 from .bodies import Body, same_everywhere
 from .context import Context
 from .layout import other_layouts
+from .objects import followed_tables
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
-from .sync_tables import followed_tables
 
 WIDE_KEY_BYTES = 256
 _HASH_PARTITIONS_SINCE = 110000

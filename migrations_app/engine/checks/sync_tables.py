@@ -11,6 +11,7 @@ from ..sql import query
 from ..versions import can_decode, decodes_truncate, has_publications
 from ..wording import count, listing, say
 from .context import Context
+from .objects import followed_tables
 from .registry import MOST_STATEMENTS, ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 _REFUSES_GENERATED_SINCE = 180000
@@ -18,11 +19,6 @@ _REFUSES_GENERATED_SINCE = 180000
 
 def _names(tables: list[Table]) -> str:
     return listing(f"{table.schema}.{table.name}" for table in tables)
-
-
-def followed_tables(context: Context, database: DatabasePlan) -> list[Table]:
-    """Return the tables whose changes are in the stream under their own names: no partitioned or unlogged ones."""
-    return [one for one in context.moving(database.source_name) if one.has_rows and one.persistence == "p"]
 
 
 @item(
@@ -65,6 +61,8 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
 
 def _memberships(context: Context, tables: list[Table]) -> list[str]:
     """Return the statements that give the source account the rights of the tables' owners."""
+    if not tables:
+        return []
     source, owners = context.source(), sorted({table.owner for table in tables})
     return joining(owners, source.info.user, source.info.server_version, inheriting=inherits(source))
 
