@@ -96,7 +96,7 @@ def _connections(context: Context, side: Side, needed: int) -> Finding:
     )
     limit = int(context.setting(side, "max_connections")) - reserved
     own, held = _own_limit(context, side)
-    free = limit - used if own is None else min(limit - used, own - held)
+    free = max(0, limit - used if own is None else min(limit - used, own - held))
     words = say(
         "About {free} of {limit} connections are free on the {side}; the migration uses up to {needed}.",
         free=free,
@@ -150,7 +150,7 @@ def _database_limits(context: Context, side: Side, needed: int) -> Finding | Non
             "Databases of the {side} allow few connections: {names}; the migration uses up to {needed} in each.",
             side=noun(side),
             names=listing(
-                say("{name} has {free} of {limit} free", name=name, free=most - held, limit=most)
+                say("{name} has {free} of {limit} free", name=name, free=max(0, most - held), limit=most)
                 for name, most, held in tight
             ),
             needed=one_of_them,

@@ -73,27 +73,11 @@ class Follower:
         """Say whether `run_to` has ended, well or not."""
         return self._going is None or self._going.done()
 
-    def wait(self) -> int:
-        """Wait for the end of `run_to`; return the durable position. Raises the error that ended the sync."""
-        going, self._going = self._going, None
-        position = going.result() if going else self.session.position
-        self._save()
-        return position
+    def wait(self, check: Callable[[], None] | None = None) -> None:
+        """Wait for the end of `run_to` or `pause`. Raises the error that ended the sync.
 
-    def take_to(self, lsn: int, check: Callable[[], None]) -> None:
-        """Do `run_to` and `wait`; `check` is asked all the while and may raise."""
-        self.run_to(lsn)
-        self._await(check)
-
-    def pause(self, check: Callable[[], None] | None = None) -> None:
-        """Stop at the next source commit and return when it is durable on the target. Idempotent.
-
-        `check` is asked while the target lets it wait, and may raise; the sync then still has to be paused or closed.
+        `check` is asked all the while, and may raise; the sync then still has to be waited for, paused or closed.
         """
-        self._stop.set()
-        self._await(check)
-
-    def _await(self, check: Callable[[], None] | None) -> None:
         if self._going is None:
             return
         while check and not wait([self._going], _LOOK_SECONDS).done:
@@ -101,6 +85,14 @@ class Follower:
         going, self._going = self._going, None
         going.result()
         self._save()
+
+    def pause(self, check: Callable[[], None] | None = None) -> None:
+        """Stop at the next source commit and return when it is durable on the target. Idempotent.
+
+        `check`: see `wait`.
+        """
+        self._stop.set()
+        self.wait(check)
 
     def check(self) -> None:
         """Raise the error that ended the sync, if any."""

@@ -99,7 +99,8 @@ def while_syncing(
         # Not before the slot is made: a TRUNCATE that waits for our lock is a transaction that the slot waits for.
         _lock(source, lock)
         source_snapshot = _export(source)
-        follower.take_to(lsn, check)
+        follower.run_to(lsn)
+        follower.wait(check)
         target = stack.enter_context(contextlib.closing(_open(run, Side.TARGET, database.target_name)))
         target.execute(_BEGIN)
         _lock(target, _there(run, database, lock))
