@@ -128,7 +128,7 @@ LOOKS_AT = (
     _("The target is PostgreSQL 10 to 18."),
     _("A newer server's schema fits no older one."),
     _("The two ends are not the same database, and the source does not follow the target."),
-    _("A standby cannot be prepared for a migration."),
+    _("Incremental sync needs a primary; rows can be copied from a standby as well, from 10 on."),
     _("The target is not a standby and not read-only."),
     _("The source is no look-alike, and neither a pooler nor a balancer stands before it."),
     _("The target is no look-alike, and neither a pooler nor a balancer stands before it."),

@@ -60,29 +60,37 @@ class Snapshot:
     entries: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """By which entries of the publication changes of tables come, from before the snapshot on."""
     _export_id: str = ""
+    _refused: psycopg.Error | None = None
     _pinged_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def export_id(self) -> str:
-        """Its name for other sessions, from the first use on. Raises ConnectionLost when it is gone. Thread-safe.
+        """Its name for other sessions, from the first use on. Thread-safe.
 
         Before 10 lending gives the holder a transaction id, and every slot that is made afterwards, in any database,
-        waits for its end: so nothing is lent before it is needed.
+        waits for its end: so nothing is lent before it is needed. Raises ConnectionLost when it is gone, and the typed
+        error for what the source says otherwise: a standby before 10 has no transaction ids to give.
         """
         with self._lock:
+            if self._refused is not None:  # its transaction is broken: asked again, the source would say only that
+                raise self._not_lent(self._refused)
             if not self._export_id:
                 try:
                     row = self.holder.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
                 except psycopg.Error as error:
-                    raise ConnectionLost(
-                        say(
-                            "The session that holds the snapshot of {database} on the source has ended.",
-                            database=self.database,
-                        )
-                    ) from error
+                    self._refused = error
+                    raise self._not_lent(error) from error
                 self._export_id = str(row[0]) if row else ""
             return self._export_id
+
+    def _not_lent(self, error: psycopg.Error) -> EngineError:
+        failure = translate(error, Side.SOURCE, say("lending the snapshot of {database}", database=self.database))
+        if not isinstance(failure, ConnectionLost):
+            return failure
+        return ConnectionLost(
+            say("The session that holds the snapshot of {database} on the source has ended.", database=self.database)
+        )
 
     def alive(self) -> bool:
         """Say whether the holder still stands. Asks the server, at most once a second. Thread-safe."""

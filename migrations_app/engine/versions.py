@@ -71,6 +71,11 @@ def exports_hold_transactions(version: int) -> bool:
     return version < TEMPORARY_SLOTS_SINCE
 
 
+def standby_lends_snapshots(version: int) -> bool:
+    """Say whether a standby can lend a snapshot, which needs no transaction id since then."""
+    return version >= TEMPORARY_SLOTS_SINCE
+
+
 def senders_hear_nothing(version: int) -> bool:
     """Say whether a WAL sender ignores timeouts and cancellation: it can only be ended, by another session."""
     return version < TEMPORARY_SLOTS_SINCE

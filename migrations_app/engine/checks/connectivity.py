@@ -10,7 +10,7 @@ from ..one_server import Kinship, kinship
 from ..plan import Side, TlsMode
 from ..probe import tls_words
 from ..reaching import VERIFIED
-from ..versions import major, major_words, version_words
+from ..versions import major, major_words, standby_lends_snapshots, version_words
 from ..wording import Sentence, listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
@@ -219,17 +219,29 @@ def _same_server(context: Context) -> Finding:
     "source-primary",
     "Source is a primary",
     Group.CONNECTION,
-    "A standby cannot be prepared for a migration.",
+    "Incremental sync needs a primary; rows can be copied from a standby as well, from 10 on.",
     sides=ON_SOURCE,
 )
 def source_primary(context: Context) -> Finding:
     """Look whether the source is in recovery."""
     if not context.one(Side.SOURCE, "SELECT pg_catalog.pg_is_in_recovery()"):
         return passed(say("The source is a primary server."))
+    version = context.version(Side.SOURCE)
     if context.plan.incremental:
         return failed(
             say("The source is a standby; incremental sync needs a publication, which only a primary can hold."),
-            say("Enter the primary's address, or switch incremental sync off."),
+            say("Enter the primary's address, or switch incremental sync off.")
+            if standby_lends_snapshots(version)
+            else say("Enter the primary's address."),
+        )
+    if not standby_lends_snapshots(version):
+        return failed(
+            say(
+                "The source is a standby of PostgreSQL {version}. Before 10 the sessions of a standby cannot share a"
+                " snapshot, which a copy needs.",
+                version=major_words(version),
+            ),
+            say("Enter the primary's address."),
         )
     if unlogged := _unlogged(context):
         return failed(
