@@ -16,7 +16,7 @@ from .prepare_role import SMALL, Block, for_psql, one_line, role_script
 from .source_facts import Setting, SourceFacts
 from .values import frozen
 from .vendors import WORDS
-from .versions import can_decode, has_publications, version_words
+from .versions import can_decode, has_publications, knows_alter_system, version_words
 from .wording import Sentence, as_data, how, listing, say, template
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -62,7 +62,7 @@ class Preparation:
     vendor_words: tuple[Sentence, ...]
     settings: tuple[Line, ...]
     conf: str
-    alter: str
+    alter: str  # '' where only an editor can
     config_file: str
     hba: str
     hba_file: str
@@ -96,6 +96,7 @@ def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
     changed = [line for line in settings if not line.ok and not line.waits]
     vendor = WORDS.get(facts.vendor)
     server = facts.settings
+    by_sql = changed if knows_alter_system(facts.version) or not facts.version else []
     return Preparation(
         version=version_words(facts.version) if facts.version else "",
         account=plan.source.user,
@@ -109,7 +110,7 @@ def prepare(plan: Plan, facts: SourceFacts) -> Preparation:
         vendor_words=vendor[1:] if vendor else (),
         settings=settings,
         conf="\n".join(f"{line.name} = {_conf_value(line.wanted)}" for line in changed),
-        alter="\n".join(f"ALTER SYSTEM SET {line.name} = {literal(line.wanted)};" for line in changed),
+        alter="\n".join(f"ALTER SYSTEM SET {line.name} = {literal(line.wanted)};" for line in by_sql),
         config_file=server["config_file"].shown if "config_file" in server else "",
         hba=access_lines(plan, facts),
         hba_file=server["hba_file"].shown if "hba_file" in server else "",

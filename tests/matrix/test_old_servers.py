@@ -18,7 +18,7 @@ from migrations_app.engine.plan import Plan, Side
 from migrations_app.engine.sequences import closed_sequences, list_sequences
 from tests.fakes import wait_until
 from tests.matrix.conftest import Servers
-from tests.postgres.checks_kit import check, login, plan
+from tests.postgres.checks_kit import check, check_all, login, plan
 from tests.postgres.compare_kit import running
 from tests.servers import Server, why_unavailable
 
@@ -43,6 +43,24 @@ def test_a_source_that_knows_no_logical_decoding_fails_and_migrates_without(vers
     assert "Switch incremental sync off" in result.hint
     for code in ("source-version", "truncate-noted"):
         assert check(old, code).status == "passed"
+
+
+def test_a_server_without_alter_system_is_offered_none(versions: Servers, task: Plan) -> None:
+    server = _server(versions, "9.3")
+    conf = server.data / "postgresql.conf"
+    before = conf.read_text()
+    conf.write_text(f"{before}\nwal_sender_timeout = 5s\n")
+    try:
+        with server.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: connection.execute("SHOW wal_sender_timeout").fetchone() == ("5s",))
+        found = check_all(replace(task, source=login(server)))
+    finally:
+        conf.write_text(before)
+        with server.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+    assert [code for code, one in found.items() if "ALTER SYSTEM" in one.sql or one.fix == "settings"] == []
+    assert "no logical decoding" in found["wal-sender-timeout"].found
 
 
 @pytest.mark.parametrize("version", ["9.4", "9.5", "9.6"])

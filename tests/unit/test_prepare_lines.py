@@ -95,6 +95,16 @@ def test_many_tables_need_a_larger_lock_table_and_a_restart() -> None:
     assert not any(one.name == "max_locks_per_transaction" for one in enough.settings)
 
 
+@pytest.mark.parametrize(("version", "begins"), [(90324, ""), (90426, "ALTER SYSTEM"), (0, "ALTER SYSTEM")])
+def test_settings_are_written_by_sql_only_where_the_server_knows_that(version: int, begins: str) -> None:
+    room = {"max_locks_per_transaction": "64", "max_connections": "100", "max_prepared_transactions": "0"}
+    many = DatabaseFacts(name="shop", tables=tuple(table(f"t{number}", "o") for number in range(4000)))
+    prepared = prepare(plan(), facts(version=version, settings={"wal_level": "minimal", **room}, databases=(many,)))
+    assert bool(prepared.conf)
+    assert prepared.alter.startswith(begins)
+    assert bool(prepared.alter) == bool(begins)
+
+
 def test_large_objects_of_a_whole_database_are_granted_one_by_one() -> None:
     closed = DatabaseFacts(name="shop", closed_large_objects=3)
     grant = "SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %s;', oid, '\"mover\"')"

@@ -290,6 +290,8 @@ def _selected_bytes(context: Context) -> int:
 )
 def wal_sender_timeout(context: Context) -> Finding:
     """Look at wal_sender_timeout."""
+    if not can_decode(context.version(Side.SOURCE)):
+        return passed(_TOO_OLD)
     milliseconds = int(context.setting(Side.SOURCE, "wal_sender_timeout") or 0)
     if not milliseconds:
         return passed(say("The source never ends a replication connection by itself."))
