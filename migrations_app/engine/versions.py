@@ -76,6 +76,11 @@ def standby_lends_snapshots(version: int) -> bool:
     return version >= TEMPORARY_SLOTS_SINCE
 
 
+def has_monitor_role(version: int) -> bool:
+    """Say whether a role, pg_monitor, lets others than superusers see what sessions of other accounts do."""
+    return version >= 100000
+
+
 def senders_hear_nothing(version: int) -> bool:
     """Say whether a WAL sender ignores timeouts and cancellation: it can only be ended, by another session."""
     return version < TEMPORARY_SLOTS_SINCE

@@ -63,6 +63,37 @@ def test_a_server_without_alter_system_is_offered_none(versions: Servers, task: 
     assert "no logical decoding" in found["wal-sender-timeout"].found
 
 
+@pytest.mark.parametrize("version", ["9.3", "9.6"])
+def test_an_account_that_cannot_see_activity_is_offered_no_role_that_the_server_lacks(
+    version: str, versions: Servers, task: Plan
+) -> None:
+    server = _server(versions, version)
+    with server.connect() as connection:
+        connection.execute("CREATE ROLE unseeing LOGIN PASSWORD 'x'")
+        try:
+            modest = replace(task, source=login(server, user="unseeing", password="x"))
+            result = check(modest, "monitoring-rights")
+        finally:
+            connection.execute("DROP ROLE unseeing")
+    assert (result.status, result.sql) == ("warning", "")
+    assert "superuser" in result.hint
+
+
+def test_writers_that_cannot_be_dated_before_ten_are_visible_to_superusers_alone(versions: Servers, task: Plan) -> None:
+    server = _server(versions, "9.6")
+    with server.connect() as connection, server.connect(autocommit=False) as writing:
+        connection.execute("CREATE ROLE unseeing LOGIN PASSWORD 'x'")
+        writing.execute("SELECT txid_current()")
+        try:
+            modest = replace(task, source=login(server, user="unseeing", password="x"))
+            result = check(modest, "long-transactions")
+        finally:
+            writing.rollback()
+            connection.execute("DROP ROLE unseeing")
+    assert (result.status, "pg_monitor" in result.hint) == ("passed", False)
+    assert "superuser" in result.hint
+
+
 @pytest.mark.parametrize("version", ["9.4", "9.5", "9.6"])
 def test_a_source_with_the_plugin_of_its_time_passes(version: str, versions: Servers, task: Plan) -> None:
     result = check(replace(task, source=login(_server(versions, version))), "logical-decoding")

@@ -189,6 +189,18 @@ def test_an_account_that_cannot_see_activity_is_a_warning_until_it_may(shop: Con
         shop.execute("DROP ROLE unseeing")
 
 
+def test_a_member_that_inherits_no_right_does_not_see_activity_either(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE ROLE heirless LOGIN NOINHERIT PASSWORD 'x'; GRANT pg_monitor TO heirless")
+    try:
+        modest = replace(task, source=replace(task.source, user="heirless", password="x"))
+        result = check(modest, "monitoring-rights")
+        assert result.status == "warning"
+        shop.execute(result.sql)
+        assert check(modest, "monitoring-rights").status == "passed"
+    finally:
+        shop.execute("DROP ROLE heirless")
+
+
 def test_a_small_target_for_a_large_copy_is_a_warning(shop: Connection, task: Plan, source_cluster: Cluster) -> None:
     shop.execute("CREATE TABLE t (i int)")
     assert check(task, "target-tuning").status == "passed"

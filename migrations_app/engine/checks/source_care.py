@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..names import literal, quote
 from ..other_tasks import Claim, claims, keys_in, told
+from ..owners import inherits, joining
 from ..plan import DatabasePlan, Side
+from ..versions import has_monitor_role
 from ..wording import count, listing, noun, say
 from .context import Context
 from .objects import selected_things, things_of
@@ -157,18 +159,19 @@ def replication_objects(context: Context, database: DatabasePlan) -> Finding:
     sides=ON_SOURCE,
 )
 def monitoring_rights(context: Context) -> Finding:
-    """Look for superuser, or membership in pg_read_all_stats."""
+    """Look for superuser, or for the rights of pg_read_all_stats."""
     text = (
-        "SELECT bool_or(pg_catalog.pg_has_role(oid, 'MEMBER')) FROM pg_catalog.pg_roles"
+        "SELECT bool_or(pg_catalog.pg_has_role(oid, 'USAGE')) FROM pg_catalog.pg_roles"
         " WHERE rolname = 'pg_read_all_stats'"
     )
     if context.is_superuser(Side.SOURCE) or context.one(Side.SOURCE, text):
         return passed(say("The account sees the activity of other accounts."))
-    return warning(
-        say("The account cannot see the activity of other accounts."),
-        say("The migration works without it, but what it waits for is then shown without age and user."),
-        f"GRANT pg_monitor TO {quote(context.source().info.user)};",
-    )
+    words, source = say("The account cannot see the activity of other accounts."), context.source()
+    hint = say("The migration works without it, but what it waits for is then shown without age and user.")
+    version = context.version(Side.SOURCE)
+    if not has_monitor_role(version):
+        return warning(words, hint + say(" Before 10 only a superuser sees them."))
+    return warning(words, hint, lines(joining(["pg_monitor"], source.info.user, version, inheriting=inherits(source))))
 
 
 def _selected_bytes(context: Context) -> int:

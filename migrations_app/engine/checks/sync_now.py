@@ -5,12 +5,16 @@ from __future__ import annotations
 from ..names import literal, quote
 from ..plan import Side
 from ..sql import query
-from ..versions import can_decode, has_publications
-from ..wording import count, listing, printable, say
+from ..versions import can_decode, has_monitor_role, has_publications
+from ..wording import count, listing, printable, say, template
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, item, lines, passed, warning
 
 LONG_TRANSACTION_SECONDS = 300
+_DATED_BY_MEMBERS = template("{number} of other accounts cannot be dated; membership in pg_monitor makes them visible.")
+_DATED_BY_SUPERUSERS = template(
+    "{number} of other accounts cannot be dated; before 10 only a superuser sees since when they run."
+)
 
 
 @item(
@@ -44,7 +48,7 @@ def long_transactions(context: Context) -> Finding:
         return passed(
             say("No long transaction is visible."),
             say(
-                "{number} of other accounts cannot be dated; membership in pg_monitor makes them visible.",
+                _DATED_BY_MEMBERS if has_monitor_role(context.version(Side.SOURCE)) else _DATED_BY_SUPERUSERS,
                 number=count(len(unseen), "{number} writing transaction", "{number} writing transactions"),
             ),
         )
