@@ -9,9 +9,7 @@ impostor for that.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,72 +24,23 @@ from migrations_app.engine.plan import Server as Endpoint
 from migrations_app.engine.probe import probe
 from tests.certificates import Authority, Pair
 from tests.fakes import FakeControl, wait_until
+from tests.postgres import other_servers_kit
 from tests.postgres.checks_kit import check, login, plan
-from tests.servers import Server, started
+from tests.servers import Server
 
-pytestmark = pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="npm's PostgreSQL 10 with oids, ICU and TLS is for x86-64 only"
-)
+pytestmark = other_servers_kit.only_there
 _HBA = """
 hostssl all picky 127.0.0.1/32 scram-sha-256 clientcert={mode}
 host all picky 127.0.0.1/32 reject
 host all all 127.0.0.1/32 scram-sha-256
 """
 
-
-def _running(version: str, **settings: str) -> Iterator[Server]:
-    with started(f"other-{version}", version, settings) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def ten() -> Iterator[Server]:
-    """PostgreSQL 10 with ICU 53; nothing makes statistics of its catalogs."""
-    yield from _running("10", wal_level="logical", max_replication_slots="4", autovacuum="off")
-
-
-@pytest.fixture(scope="module")
-def eighteen() -> Iterator[Server]:
-    """PostgreSQL 18 with a later ICU."""
-    yield from _running("18", wal_level="logical")
-
-
-@pytest.fixture
-def task(ten: Server, eighteen: Server) -> Iterator[Plan]:
-    with ten.connect() as here, eighteen.connect() as there:
-        for side in (here, there):
-            side.execute("CREATE DATABASE shop TEMPLATE template0")
-    yield plan(login(ten), login(eighteen), [("shop", "shop")])
-    for one in (ten, eighteen):
-        with one.connect() as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shop'")
-            wait_until(lambda: _dropped(connection), what="nobody is in the database")
-
-
-@pytest.fixture
-def fifteen() -> Iterator[Server]:
-    """PostgreSQL 15, the last that lets a child alone compute a column of both, with a database `shop`."""
-    for one in _running("15"):
-        with one.connect() as connection:
-            connection.execute("CREATE DATABASE shop TEMPLATE template0")
-        yield one
-
-
-@pytest.fixture
-def to_eighteen(fifteen: Server, eighteen: Server) -> Iterator[Plan]:
-    with eighteen.connect() as there:
-        there.execute("CREATE DATABASE shop TEMPLATE template0")
-    yield plan(login(fifteen), login(eighteen), [("shop", "shop")])
-    with eighteen.connect() as there:
-        wait_until(lambda: _dropped(there), what="nobody is in the database")
-
-
-def _dropped(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute("DROP DATABASE IF EXISTS shop")
-    except psycopg.errors.ObjectInUse:
-        return False
-    return True
+# Fixtures that stand in the kit.
+ten = other_servers_kit.ten
+eighteen = other_servers_kit.eighteen
+fifteen = other_servers_kit.fifteen
+task = other_servers_kit.task
+to_eighteen = other_servers_kit.to_eighteen
 
 
 def test_the_oldest_source_and_the_newest_target_pass(task: Plan) -> None:
@@ -222,19 +171,6 @@ def test_an_account_that_inherits_nothing_is_let_inherit_before_sixteen(ten: Ser
             shop.execute("DROP OWNED BY heirless, owning; DROP ROLE heirless; DROP ROLE owning")
 
 
-@pytest.mark.parametrize("collation", ["de-x-icu", "und-x-icu"])
-def test_text_indexes_are_named_where_two_libraries_order_text(ten: Server, task: Plan, collation: str) -> None:
-    with ten.connect("shop") as shop:
-        shop.execute('CREATE TABLE t (a text COLLATE "C" PRIMARY KEY, i int UNIQUE)')
-        assert check(task, "collation-versions").status == "passed"
-        shop.execute(f'CREATE INDEX worded ON t (a COLLATE "{collation}")')
-        row = shop.execute("SELECT collversion FROM pg_collation WHERE collname = %s", (collation,)).fetchone()
-    result = check(task, "collation-versions")
-    assert (result.status, f"version {row[0] if row else ''} on the source" in result.found) == ("warning", True)
-    assert "public.worded" in result.found
-    assert "t_i_key" not in result.found
-
-
 def test_collations_of_many_columns_without_statistics_are_found_in_time(ten: Server, task: Plan) -> None:
     columns = ", ".join(f"c{number} text" for number in range(20))
     with ten.connect("shop") as shop, shop.transaction():
@@ -243,18 +179,6 @@ def test_collations_of_many_columns_without_statistics_are_found_in_time(ten: Se
         shop.execute('CREATE TABLE worded (a text COLLATE "de-x-icu")')
     result = check(task, "collations")
     assert (result.status, "1 collation found" in result.found) == ("passed", True)
-
-
-def test_text_indexes_are_named_where_the_library_was_changed_below_them(eighteen: Server, task: Plan) -> None:
-    task = replace(task, source=task.target)
-    with eighteen.connect("shop") as shop:
-        shop.execute('CREATE TABLE t (a text COLLATE "de-x-icu" PRIMARY KEY)')
-        assert check(task, "collation-versions").status == "passed"
-        shop.execute("SET allow_system_table_mods = on")
-        shop.execute("UPDATE pg_collation SET collversion = '58.0.6.50' WHERE collprovider = 'i'")
-        result = check(task, "collation-versions")
-        assert (result.status, "was changed (58.0.6.50 to " in result.found) == ("warning", True)
-        assert "public.t_pkey" in result.found
 
 
 class Locks:

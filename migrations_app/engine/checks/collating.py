@@ -5,21 +5,55 @@ from __future__ import annotations
 from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
+from ..values import frozen
 from ..wording import count, listing, say
 from .context import Context
-from .registry import Finding, Group, item, lines, passed, warning
+from .registry import MOST_STATEMENTS, Finding, Group, item, lines, passed, warning
+from .structure import plain
 
-Versions = dict[tuple[str, str], tuple[str, str]]
+_RECORDED_WITH_DATABASES_SINCE = 150000
+_OWN = (
+    "SELECT pg_catalog.pg_database_collation_actual_version(oid), datcollversion FROM pg_catalog.pg_database"
+    " WHERE datname = pg_catalog.current_database()"
+)
+Key = tuple[str, str]
+"""Provider and locale of a collation."""
 
 
-def versions(context: Context, side: Side, database: str = "") -> Versions:
-    """Return, by provider and locale, the version of a collation now and as it was recorded."""
+@frozen
+class Version:
+    """In which version a library brings a collation now, in which one it was recorded, and what records it anew."""
 
-    def read() -> Versions:
+    now: str
+    recorded: str
+    refresh: str = ""
+
+
+def versions(context: Context, side: Side, database: str = "") -> dict[Key, Version]:
+    """Return the versions of the collations that a server knows."""
+
+    def read() -> dict[Key, Version]:
         rows = context.rows(side, "check_collation_versions", database)
-        return {(str(a), str(b)): (str(c), str(d or c)) for a, b, c, d in rows}
+        return {
+            _key(str(a), str(b)): Version(now=str(c), recorded=str(d or c), refresh=str(e)) for a, b, c, d, e in rows
+        }
 
     return context.remember(("collation versions", side, database), read)
+
+
+def _key(provider: str, locale: str) -> Key:
+    return provider, plain(locale) if provider == "c" else locale
+
+
+def _own_version(context: Context, database: str, known: Version | None) -> Version | None:
+    """Return the version of a source database's own order, which the database itself records from 15 on."""
+    if context.version(Side.SOURCE) < _RECORDED_WITH_DATABASES_SINCE:
+        return known
+    row = context.source(database).execute(_OWN).fetchone()
+    if row is None or row[0] is None:
+        return None
+    now, refresh = str(row[0]), f"ALTER DATABASE {quote(database)} REFRESH COLLATION VERSION;"
+    return Version(now=now, recorded=str(row[1] or now), refresh=refresh)
 
 
 @item(
@@ -31,21 +65,23 @@ def versions(context: Context, side: Side, database: str = "") -> Versions:
 )
 def collation_versions(context: Context, database: DatabasePlan) -> Finding:
     """Compare the versions of the collations that indexes of selected tables use, and name those indexes."""
-    facts = context.source_database(database.source_name)
-    own = (str(facts["provider"]), str(facts["locale"] or facts["collate"]))
-    source, target = versions(context, Side.SOURCE, database.source_name), versions(context, Side.TARGET)
-    chosen = {table.oid for table in context.tables(database.source_name)}
-    stale: dict[str, tuple[str, str]] = {}
-    apart: dict[str, tuple[str, str]] = {}
-    for oid, name, _unique, provider, locale in _indexes(context, database.source_name):
-        key = (provider, locale) if provider else own
-        now, recorded = source.get(key, ("", ""))
-        if oid not in chosen or not now:
+    name = database.source_name
+    facts = context.source_database(name)
+    own = _key(str(facts["provider"]), str(facts["locale"] or facts["collate"]))
+    source, target = versions(context, Side.SOURCE, name), versions(context, Side.TARGET)
+    of_database = _own_version(context, name, source.get(own))
+    chosen = {table.oid for table in context.tables(name)}
+    stale: dict[_Index, Version] = {}
+    apart: dict[_Index, tuple[str, str]] = {}
+    for oid, index, provider, locale in _indexes(context, name):
+        key = _key(provider, locale) if provider else own
+        version = source.get(key) if provider else of_database
+        if oid not in chosen or version is None:
             continue
-        if recorded != now:
-            stale[name] = (recorded, now)
-        if key in target and target[key][0] != now:
-            apart[name] = (now, target[key][0])
+        if version.recorded != version.now:
+            stale[index] = version
+        if key in target and target[key].now != version.now:
+            apart[index] = (version.now, target[key].now)
     if stale:
         return _stale(database, stale)
     if apart:
@@ -57,7 +93,7 @@ def collation_versions(context: Context, database: DatabasePlan) -> Finding:
                 first=first,
                 second=second,
                 number=count(len(apart), "{number} index", "{number} indexes"),
-                names=listing(apart),
+                names=listing(index.words for index in apart),
             ),
             say(
                 "The target builds its indexes itself, so they are sound, but queries may return text in "
@@ -68,26 +104,33 @@ def collation_versions(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("As far as the servers tell, both order text alike."))
 
 
-def _indexes(context: Context, database: str) -> list[tuple[int, str, bool, str, str]]:
+@frozen
+class _Index:
+    words: str
+    sql: str
+
+
+def _indexes(context: Context, database: str) -> list[tuple[int, _Index, str, str]]:
     rows = context.source(database).execute(query("check_text_indexes")).fetchall()
-    return [(int(str(a)), str(b), bool(c), str(d), str(e)) for a, b, c, d, e in rows]
+    return [(int(str(a)), _Index(words=str(b), sql=str(c)), str(d), str(e)) for a, b, c, d, e in rows]
 
 
-def _stale(database: DatabasePlan, stale: dict[str, tuple[str, str]]) -> Finding:
-    recorded, now = next(iter(stale.values()))
-    statements = [f"REINDEX INDEX {'.'.join(quote(part) for part in name.split('.', 1))};" for name in stale]
+def _stale(database: DatabasePlan, stale: dict[_Index, Version]) -> Finding:
+    first = next(iter(stale.values()))
+    statements = [f"REINDEX INDEX {index.sql};" for index in stale]
+    refreshes = dict.fromkeys(line for version in stale.values() for line in version.refresh.splitlines())
     return warning(
         say(
             "The source's library for text was changed ({recorded} to {now}) after {number} built: {names}.",
-            recorded=recorded,
-            now=now,
+            recorded=first.recorded,
+            now=first.now,
             number=count(len(stale), "{number} index was", "{number} indexes were"),
-            names=listing(stale),
+            names=listing(index.words for index in stale),
         ),
         say(
             "Unique indexes may have let duplicates in, which the target will refuse. Rebuild them "
             "in {source_name} and refresh the recorded version before the start.",
             source_name=database.source_name,
         ),
-        lines([*statements, f"ALTER DATABASE {quote(database.source_name)} REFRESH COLLATION VERSION;"]),
+        lines([*statements, *refreshes], MOST_STATEMENTS),
     )

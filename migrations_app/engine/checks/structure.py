@@ -232,10 +232,10 @@ def _same_locale(source: dict[str, Any], target: dict[str, Any]) -> bool:
         return False
     if source["provider"] != "c":
         return bool(source["locale"] == target["locale"])
-    return _plain(source["collate"]) == _plain(target["collate"]) and _plain(source["ctype"]) == _plain(target["ctype"])
+    return plain(source["collate"]) == plain(target["collate"]) and plain(source["ctype"]) == plain(target["ctype"])
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Return a libc locale in the form in which its spellings meet: en_US.UTF-8 and en_US.utf8 are one."""
     return name.lower().replace("utf-8", "utf8").replace("posix", "c")
 
@@ -262,9 +262,9 @@ def _has_provider(context: Context, provider: str) -> bool:
 def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
     if source["provider"] != "c":
         return _has_provider(context, source["provider"])
-    known = {_plain(entry[2]) for entry in _target_collations(context)}
-    known |= {_plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
-    return {_plain(source["collate"]), _plain(source["ctype"])} <= known | {"c", "c.utf8"}
+    known = {plain(entry[2]) for entry in _target_collations(context)}
+    known |= {plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
+    return {plain(source["collate"]), plain(source["ctype"])} <= known | {"c", "c.utf8"}
 
 
 @item(
@@ -280,13 +280,13 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     if not rows:
         return passed(say("No column names a collation of its own."))
     names = {entry[0] for entry in _target_collations(context)}
-    locales = {_plain(entry[2]) for entry in _target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
+    locales = {plain(entry[2]) for entry in _target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
     missing = [
         str(name)
         for name, provider, is_user_made, collate in rows
         if not _has_provider(context, str(provider))
         or not (is_user_made or str(name) in names)
-        or (is_user_made and provider == "c" and _plain(str(collate)) not in locales)
+        or (is_user_made and provider == "c" and plain(str(collate)) not in locales)
     ]
     if missing:
         return failed(

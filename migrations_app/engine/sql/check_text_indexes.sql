@@ -1,6 +1,7 @@
--- Index columns ordered by a collation: table oid, index in words, unique, provider and locale ('' = the database's own).
+-- Index columns ordered by a collation: table oid, index in words and as SQL, provider and locale ('' = the database's
+-- own).
 -- :parameters none   :versions 9.3+
-SELECT DISTINCT x.indrelid::bigint, n.nspname || '.' || i.relname, x.indisunique,
+SELECT DISTINCT x.indrelid::bigint, n.nspname || '.' || i.relname, pg_catalog.format('%I.%I', n.nspname, i.relname),
        CASE WHEN o.collname = 'default' THEN '' ELSE coalesce(pg_catalog.row_to_json(o) ->> 'collprovider', 'c') END,
        CASE WHEN o.collname = 'default' THEN ''
             ELSE coalesce(nullif(coalesce(pg_catalog.row_to_json(o) ->> 'colllocale', pg_catalog.row_to_json(o) ->> 'colliculocale', o.collcollate::text), ''), 'und') END
