@@ -204,24 +204,31 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
     server = plan.source
     names = list(dict.fromkeys([server.database, *(database.source_name for database in plan.databases)]))
     unwritable = len(names) > _MOST_NAMES or not all(name.isprintable() for name in names)
-    databases = "all" if unwritable else ",".join(_hba_name(name) for name in names)
+    databases = "all" if unwritable else ",".join(hba_name(name) for name in names)
     encrypted = bool(facts.tls) or server.tls not in (TlsMode.DISABLE, TlsMode.PREFER)
-    address = facts.address or "192.0.2.10"
-    mask = "128" if ":" in address else "32"
-    method = "md5" if 0 < facts.version < 100000 else "scram-sha-256"
+    address = one_address(facts.address or "192.0.2.10")
+    kept = encryption.shown if (encryption := facts.settings.get("password_encryption")) else "scram-sha-256"
+    # The password of an account that is there may be kept as md5: `md5` lets in both that and one kept as SCRAM.
+    method = "md5" if 0 < facts.version < 100000 or kept != "scram-sha-256" else "scram-sha-256"
     kind = "hostssl" if encrypted else "host"
     rows = [("# type", "database", "account", "address", "method")]
     for account in dict.fromkeys([server.user, *([SMALL] if facts.superuser else [])]):
-        rows.append((kind, databases, _hba_name(account), f"{address}/{mask}", method))
+        rows.append((kind, databases, hba_name(account), address, method))
         if 0 < facts.version < 100000:
-            rows.append((kind, "replication", _hba_name(account), f"{address}/{mask}", method))
+            rows.append((kind, "replication", hba_name(account), address, method))
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _hba_name(name: str) -> str:
+def one_address(address: str) -> str:
+    """Return the range that holds this numeric address alone."""
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def hba_name(name: str) -> str:
+    """Return the name of a database or an account as pg_hba.conf wants it."""
     return name if _PLAIN.fullmatch(name) and name not in _SPECIAL else quote(one_line(name))
 
 

@@ -165,6 +165,12 @@ def test_passwords_are_made_as_scram_also_where_md5_is_the_default() -> None:
     assert prepare(plan(), outside).script.startswith("SET password_encryption = 'scram-sha-256';\nCREATE ROLE")
 
 
+@pytest.mark.parametrize(("kept", "method"), [("md5", "md5"), ("scram-sha-256", "scram-sha-256")])
+def test_an_account_whose_password_may_be_kept_as_md5_is_not_shut_out(kept: str, method: str) -> None:
+    prepared = prepare(plan(), facts(version=130014, settings={"password_encryption": kept}))
+    assert prepared.hba.splitlines()[1].split()[-1] == method
+
+
 def test_an_address_of_ipv6_and_special_names_are_written_as_pg_hba_wants_them() -> None:
     prepared = prepare(plan("all", "Two Words", 'q"uote', user="replication"), facts(address="2001:db8::1", tls=""))
     row = prepared.hba.splitlines()[1]

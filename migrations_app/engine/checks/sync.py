@@ -8,6 +8,8 @@ from ..connect import first_line
 from ..errors import ConnectFailed
 from ..names import quote
 from ..plan import DatabasePlan, Side
+from ..prepare import hba_name, one_address
+from ..probe import tls_words
 from ..versions import can_decode, has_publications, version_words
 from ..wording import Sentence, noun, say
 from .context import MANAGED_ROLES, Context, Unavailable
@@ -203,7 +205,7 @@ def replication_login(context: Context, database: DatabasePlan) -> Finding:
         return failed(
             refused if failure.code == "RIGHTS-MISSING" else failure.message,
             _replication_hint(failure.code, failure.hint),
-            _replication_line(context, failure.code),
+            _replication_line(context, database, failure.code),
         )
     return passed(
         say("A replication connection was opened; the server is {server}.", server=row[0] if row else noun("unknown"))
@@ -214,20 +216,36 @@ def _replication_hint(code: str, hint: Sentence) -> Sentence:
     if code == "RIGHTS-MISSING":
         return say("Give the account the replication privilege.")
     if code == "HBA-REFUSED":
-        return say("Add this line to the source's pg_hba.conf and run SELECT pg_reload_conf().")
+        return say(
+            "Add this line to the source's pg_hba.conf, above any line that would refuse the account, and run SELECT"
+            " pg_reload_conf()."
+        )
     return hint
 
 
-def _replication_line(context: Context, code: str) -> str:
+def _replication_line(context: Context, database: DatabasePlan, code: str) -> str:
     user = context.plan.source.user
     if code == "RIGHTS-MISSING":
         return f"ALTER ROLE {quote(user)} REPLICATION;"
-    if code == "HBA-REFUSED":
-        kind = "host" if context.plan.source.tls == "disable" else "hostssl"
-        if has_publications(context.version(Side.SOURCE)):
-            return f"{kind}  all  {quote(user)}  0.0.0.0/0  scram-sha-256"
-        return f"{kind}  replication  {quote(user)}  0.0.0.0/0  md5"  # before 10 no name of a database matches
-    return ""
+    return _access_line(context, database, user) if code == "HBA-REFUSED" else ""
+
+
+def _access_line(context: Context, database: DatabasePlan, user: str) -> str:
+    """Return the line of pg_hba.conf for logical replication from where the source sees our ordinary sessions."""
+    source = context.source(database.source_name)
+    row = source.execute("SELECT pg_catalog.host(pg_catalog.inet_client_addr())").fetchone()
+    kind = "host" if tls_words(source) == "none" else "hostssl"
+    by_name = has_publications(context.version(Side.SOURCE))  # before 10 no name of a database matches
+    # md5 lets in whose password is kept as SCRAM as well.
+    method = context.setting(Side.SOURCE, "password_encryption") if by_name else ""
+    words = (
+        kind,
+        hba_name(database.source_name) if by_name else "replication",
+        hba_name(user),
+        one_address(str(row[0])) if row and row[0] else "samehost",
+        "scram-sha-256" if method == "scram-sha-256" else "md5",
+    )
+    return "  ".join(words)
 
 
 @item(
