@@ -194,7 +194,10 @@ STATES: dict[str, tuple[str, str, str, bool]] = {
     "28P01": (
         "AUTH-FAILED",
         template("The {where} refused the account {user}: user name or password is wrong."),
-        template("Enter the password again, and check the account's name."),
+        template(
+            "Enter the password again, and check the account's name, and that its password has not expired (ALTER ROLE"
+            " ... VALID UNTIL): the server tells none of these from another."
+        ),
         False,
     ),
     "28000": (

@@ -54,6 +54,32 @@ def test_a_target_that_cannot_be_reached_fails(source_cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
+def test_a_password_that_expires_is_told_before_and_after(
+    side: str, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    cluster = source_cluster if side == "source" else target_cluster
+    task = plan(login(source_cluster), login(target_cluster), [("postgres", "b")])
+    soon = replace(task, **{side: login(cluster, user="passing", password="x")})
+    with cluster.connect() as connection:
+        connection.execute("CREATE ROLE passing LOGIN PASSWORD 'x' VALID UNTIL 'infinity'")
+        try:
+            assert check(soon, f"{side}-login").status == "passed"
+            row = connection.execute("SELECT (now() + '2 days')::text, (now() + '40 days')::text").fetchone() or ()
+            connection.execute(f"ALTER ROLE passing VALID UNTIL '{row[1]}'")
+            assert check(soon, f"{side}-login").status == "passed"
+            connection.execute(f"ALTER ROLE passing VALID UNTIL '{row[0]}'")
+            result = check(soon, f"{side}-login")
+            assert (result.status, "expires" in result.found) == ("warning", True)
+            connection.execute(result.sql)
+            assert check(soon, f"{side}-login").status == "passed"
+            connection.execute("ALTER ROLE passing VALID UNTIL '2001-01-01'")
+            result = check(soon, f"{side}-login")
+            assert (result.status, "VALID UNTIL" in result.hint) == ("failed", True)
+        finally:
+            connection.execute("DROP ROLE passing")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
 def test_a_wrong_password_fails_the_login_but_not_the_reachability(
     side: str, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 
 from ..connect import Connection
 from ..diagnose import NETWORK_CODES, TLS_CODES
+from ..names import quote
 from ..one_server import Kinship, kinship
 from ..plan import Side, TlsMode
 from ..probe import tls_words
@@ -14,6 +15,12 @@ from ..versions import major, major_words, standby_lends_snapshots, version_word
 from ..wording import Sentence, listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed, twins, warning
+
+_SOON_DAYS = 14
+_EXPIRES = (
+    "SELECT rolvaliduntil::timestamptz(0)::text FROM pg_catalog.pg_roles WHERE rolname = session_user"
+    " AND rolvaliduntil < pg_catalog.now() + %s::interval"
+)
 
 
 @twins(
@@ -98,15 +105,30 @@ def login(context: Context, side: Side) -> Finding:
     """Look whether the server lets the account in."""
     failure = context.failure(side)
     if failure is None:
-        info = context.session(side).info
-        return passed(
-            say("The account {user} can log in to the database {dbname}.", user=info.user, dbname=info.dbname)
-        )
+        return _expiring(context, side) or _logged_in(context, side)
     if failure.code == "VERSION-OUT-OF-RANGE":
         return passed(say("The account can log in."))
     if failure.code in NETWORK_CODES | TLS_CODES:
         raise Unavailable(failure)
     return failed(failure.message, failure.hint)
+
+
+def _logged_in(context: Context, side: Side) -> Finding:
+    info = context.session(side).info
+    return passed(say("The account {user} can log in to the database {dbname}.", user=info.user, dbname=info.dbname))
+
+
+def _expiring(context: Context, side: Side) -> Finding | None:
+    """Return what is found where no login will succeed any more soon: a task logs in again and again."""
+    until = context.one(side, _EXPIRES, parameters=(f"{_SOON_DAYS} days",))
+    if until is None:
+        return None
+    user = context.session(side).info.user
+    return warning(
+        say("The password of the account {user} expires at {until}.", user=user, until=until),
+        say("From then on the server refuses each login, and the task stops. Let it be valid until the task is over."),
+        f"ALTER ROLE {quote(user)} VALID UNTIL 'infinity';",
+    )
 
 
 @twins(
