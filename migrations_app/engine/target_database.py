@@ -47,7 +47,8 @@ _PUBLIC_OWNER = (
     "SELECT pg_catalog.pg_get_userbyid(n.nspowner) FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'"
     " AND n.nspowner <> 10 AND pg_catalog.pg_get_userbyid(n.nspowner) <> 'pg_database_owner'"
 )
-_LOCALE_REFUSED = frozenset({"22023", "42809", "0A000", "42704"})
+LOCALE_REFUSED = frozenset({"22023", "42809", "0A000", "42704"})
+"""SQLSTATEs of a CREATE DATABASE whose locale or provider the server does not have."""
 _OWN_LOCALE = template(
     "The target does not have the locale of database {source_name} and uses its own for "
     "{target_name}: text may sort in another order. ({words})"
@@ -153,7 +154,7 @@ def _create(run: Run, database: DatabasePlan, connection: Connection, clauses: _
             return
         except psycopg.Error as error:
             problem = _refused(run, database, error)
-            if error.sqlstate not in _LOCALE_REFUSED:
+            if error.sqlstate not in LOCALE_REFUSED:
                 raise problem from error
             words = words or first_line(error)
             continue

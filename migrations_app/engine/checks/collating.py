@@ -8,8 +8,8 @@ from ..sql import query
 from ..values import frozen
 from ..wording import count, listing, say
 from .context import Context
+from .locales import plain
 from .registry import MOST_STATEMENTS, Finding, Group, item, lines, passed, warning
-from .structure import plain
 
 _RECORDED_WITH_DATABASES_SINCE = 150000
 _OWN = (

@@ -20,8 +20,9 @@ from ..names import APPLICATION_PREFIX, literal, qualified, quote
 from ..owners import joining
 from ..plan import Plan, Side
 from ..probe import bounded, open_session
+from ..target_database import LOCALE_REFUSED
 from ..values import frozen
-from ..wording import noun, say
+from ..wording import Sentence, noun, say
 
 STATEMENT_SECONDS = 30
 LOCK_WAIT = "5s"
@@ -151,10 +152,19 @@ def _refused(statement: Statement, error: psycopg.Error, done: Sequence[str]) ->
             state=state,
         )
         + before,
-        hint=say("Somebody else uses the object now; try again in a moment.")
-        if error.sqlstate == "55P03"
-        else say("Let an account with the right run the SQL that the item shows, then check the item again."),
+        hint=_what_to_do(statement, error.sqlstate or ""),
     )
+
+
+def _what_to_do(statement: Statement, state: str) -> Sentence:
+    if state == "55P03":
+        return say("Somebody else uses the object now; try again in a moment.")
+    if state in LOCALE_REFUSED and statement.sql.startswith("CREATE DATABASE "):
+        return say(
+            "Install the locale on the target's machine, or let the start make the database: where the target has no"
+            " such locale, it takes the target's own one or C, and says so."
+        )
+    return say("Let an account with the right run the SQL that the item shows, then check the item again.")
 
 
 def _replica_identity(arguments: Mapping[str, Any]) -> Fix:
@@ -224,6 +234,8 @@ def create_database(name: str, options: Mapping[str, Any], owner: str = "") -> s
     provider = _PROVIDERS.get(str(options.get("provider", "")))
     if provider and options.get("locale"):
         parts += [f"LOCALE_PROVIDER {provider.lower()}", f"{provider}_LOCALE {literal(str(options['locale']))}"]
+        if provider == "ICU" and options.get("rules"):
+            parts.append(f"ICU_RULES {literal(str(options['rules']))}")
     elif options.get("provider") == "c":
         parts.append("LOCALE_PROVIDER libc")
     return " ".join(parts) + ";"

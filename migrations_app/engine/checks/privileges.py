@@ -9,11 +9,11 @@ from ..owners import inherits, joining, may_own
 from ..plan import DatabasePlan, Side
 from ..sequences import is_selected, owning_table
 from ..sql import query
-from ..wording import Sentence, count, listing, say
+from ..wording import NOTHING, Sentence, count, listing, say
+from .alike import Like, like_source
 from .context import Context
 from .fixes import create_database
 from .objects import chosen_things, selected_things, things_along
-from .pool import Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
 
@@ -151,16 +151,16 @@ def target_create(context: Context, database: DatabasePlan) -> Finding:
             made = say(
                 "The database {target_name} will be created by {user}.", target_name=database.target_name, user=user
             )
-            return _made_now(context, database, passed(made, _early()))
-        like = _like(context, database)
+            return _made_now(context, database, made)
         return failed(
             say(
                 "The target has no database {target_name}, and {user} may not create one.",
                 target_name=database.target_name,
                 user=user,
             ),
-            say("Create the database, owned by the account, or give the account the right to create databases."),
-            create_database(database.target_name, like, user) if like else "",
+            say("Create the database, owned by the account, or give the account the right to create databases.")
+            + (_lacking(like) if (like := like_source(context, database)) else NOTHING),
+            _creating(database.target_name, like, user) if like else "",
         )
     if not context.databases(Side.TARGET)[database.target_name]["may_create"]:
         return failed(
@@ -179,21 +179,35 @@ def _early() -> Sentence:
     return say("The start makes it. Make it now only to prepare something in it, such as an extension or rights.")
 
 
-def _made_now(context: Context, database: DatabasePlan, finding: Finding) -> Finding:
-    """Offer to create the target database now, like the source's, while the source can be looked at."""
-    like = _like(context, database)
-    return finding.fixed_by("database", **{**like, "database": database.target_name}) if like else finding
+def _made_now(context: Context, database: DatabasePlan, made: Sentence) -> Finding:
+    """Offer to create the target database now, like the source's, where the source can be looked at.
+
+    Not where a locale seems to be lacking: the start tries it, and takes another one when it is refused.
+    """
+    like = like_source(context, database)
+    if like is None:
+        return passed(made, _early())
+    if like.lacking:
+        return passed(made, say("The start makes it.") + _lacking(like))
+    return passed(made, _early()).fixed_by("database", **{**like.options, "database": database.target_name})
 
 
-def _like(context: Context, database: DatabasePlan) -> dict[str, object] | None:
-    """Return encoding and locale of the source database; None while the source cannot be looked at."""
-    try:
-        like = dict(context.source_database(database.source_name))
-    except Unavailable:
-        return None
-    if context.version(Side.TARGET) < 150000:
-        like["provider"] = ""  # servers before know only libc, and have no word for it
-    return {name: like[name] for name in ("encoding", "collate", "ctype", "provider", "locale")}
+def _lacking(like: Like) -> Sentence:
+    if not like.lacking:
+        return NOTHING
+    return say(
+        " The target does not know the locale {name}. Install it on the target's machine; without it the database has"
+        " another one, and may order text differently.",
+        name=like.lacking,
+    )
+
+
+def _creating(name: str, like: Like, owner: str) -> str:
+    statements = [create_database(name, like.options, owner)]
+    without = create_database(name, like.instead, owner) if like.instead else ""
+    if without.isprintable() and like.lacking.isprintable():  # a line break would end the comment
+        statements += [f"-- or, without the locale {like.lacking}:", f"-- {without}"] if without else []
+    return lines(statements)
 
 
 def _schemas_on_target(context: Context, database: DatabasePlan, user: str) -> Finding:

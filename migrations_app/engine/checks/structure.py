@@ -12,8 +12,10 @@ from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import EXTENSIONS
 from ..wording import Sentence, count, listing, say
+from .alike import like_source
 from .context import Context
 from .fixes import extension_statements
+from .locales import has_provider, knows_locale, plain, target_collations
 from .no_text import no_text
 from .ordered import splits_by_text
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -132,9 +134,10 @@ def _created_by_us(context: Context, database: DatabasePlan, names: list[str], f
     wanted = [list(one) for one in _placed(context, database, names)]
     create = None
     if not context.target_exists(database):
-        create = dict(context.source_database(database.source_name))
-        if context.version(Side.TARGET) < 150000:
-            create["provider"] = ""
+        like = like_source(context, database)
+        if like is None or like.lacking:
+            return finding  # the start makes the database, with another locale
+        create = like.options
     return finding.fixed_by("extensions", database=database.target_name, extensions=wanted, create=create)
 
 
@@ -215,7 +218,7 @@ def locale(context: Context, database: DatabasePlan) -> Finding:
                 "source's locale if it matters."
             ),
         )
-    if _knows_locale(context, source):
+    if knows_locale(context, source):
         return passed(say("The target knows {name}.", name=name))
     return warning(
         say("The target does not know the locale {name}.", name=name) + splits_by_text(context, database),
@@ -235,38 +238,6 @@ def _same_locale(source: dict[str, Any], target: dict[str, Any]) -> bool:
     return plain(source["collate"]) == plain(target["collate"]) and plain(source["ctype"]) == plain(target["ctype"])
 
 
-def plain(name: str) -> str:
-    """Return a libc locale in the form in which its spellings meet: en_US.UTF-8 and en_US.utf8 are one."""
-    return name.lower().replace("utf-8", "utf8").replace("posix", "c")
-
-
-def _target_collations(context: Context) -> list[tuple[str, str, str]]:
-    """Return name, provider and locale of the target's collations."""
-
-    def read() -> list[tuple[str, str, str]]:
-        rows = context.target().execute(
-            "SELECT collname::text, collprovider::text, coalesce(collcollate::text, '') FROM pg_catalog.pg_collation"
-        )
-        return [(str(name), str(provider), str(locale)) for name, provider, locale in rows.fetchall()]
-
-    return context.remember("target collations", read)
-
-
-def _has_provider(context: Context, provider: str) -> bool:
-    """Say whether the target was built with a provider: `unicode` is listed as an ICU collation even without ICU."""
-    if provider == "b":
-        return context.version(Side.TARGET) >= 170000
-    return provider != "i" or any(entry[1] == "i" and entry[0] != "unicode" for entry in _target_collations(context))
-
-
-def _knows_locale(context: Context, source: dict[str, Any]) -> bool:
-    if source["provider"] != "c":
-        return _has_provider(context, source["provider"])
-    known = {plain(entry[2]) for entry in _target_collations(context)}
-    known |= {plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
-    return {plain(source["collate"]), plain(source["ctype"])} <= known | {"c", "c.utf8"}
-
-
 @item(
     "collations",
     "Collations exist on the target",
@@ -279,12 +250,12 @@ def collations(context: Context, database: DatabasePlan) -> Finding:
     rows = context.source(database.source_name).execute(query("check_collations")).fetchall()
     if not rows:
         return passed(say("No column names a collation of its own."))
-    names = {entry[0] for entry in _target_collations(context)}
-    locales = {plain(entry[2]) for entry in _target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
+    names = {entry[0] for entry in target_collations(context)}
+    locales = {plain(entry[2]) for entry in target_collations(context) if entry[1] == "c"} | {"c", "c.utf8"}
     missing = [
         str(name)
         for name, provider, is_user_made, collate in rows
-        if not _has_provider(context, str(provider))
+        if not has_provider(context, str(provider))
         or not (is_user_made or str(name) in names)
         or (is_user_made and provider == "c" and plain(str(collate)) not in locales)
     ]
