@@ -98,6 +98,24 @@ def test_a_locale_that_the_targets_machine_lacks_is_named_and_what_is_offered_wo
     assert target.execute(_KIND).fetchone() == kind
 
 
+def test_the_statement_that_makes_a_database_anew_with_another_encoding_is_one_that_works(
+    source_cluster: Cluster, target_cluster: Cluster, target: psycopg.Connection[Any]
+) -> None:
+    task = to_be_made(login(source_cluster), login(target_cluster), "western")
+    with source_cluster.connect() as connection:
+        connection.execute("CREATE DATABASE western TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+        try:
+            target.execute("CREATE DATABASE made")
+            result = check(task, "encoding")
+            assert result.status == "warning"
+            target.execute("DROP DATABASE made WITH (FORCE)")
+            target.execute(result.sql.encode())
+            assert target.execute(_KIND).fetchone() == ("LATIN1", "C", "C", "c", None, None)
+            assert check(task, "encoding").status == "passed"
+        finally:
+            connection.execute("DROP DATABASE western WITH (FORCE)")
+
+
 def test_a_refused_locale_is_no_matter_of_rights(
     abroad: Cluster, target_cluster: Cluster, target: psycopg.Connection[Any]
 ) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import psycopg
 
 from ..choosing import takes_event_trigger
-from ..names import literal, quote
+from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import EXTENSIONS
 from ..wording import Sentence, count, listing, say
 from .alike import like_source
 from .context import Context
-from .fixes import extension_statements
+from .fixes import create_database, extension_statements
 from .locales import has_provider, knows_locale, plain, target_collations
 from .no_text import no_text
 from .ordered import splits_by_text
@@ -163,7 +163,10 @@ def encoding(context: Context, database: DatabasePlan) -> Finding:
         target_name=database.target_name,
         source=source,
     )
-    sql = f"CREATE DATABASE {quote(database.target_name)} ENCODING {literal(source)} TEMPLATE template0;"
+    like = like_source(context, database)
+    sql = (
+        create_database(database.target_name, like.instead or like.options, context.target().info.user) if like else ""
+    )
     if "SQL_ASCII" in (source, target):
         return failed(
             say(
