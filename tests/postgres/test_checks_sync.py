@@ -139,6 +139,17 @@ def test_a_member_of_a_vendors_replication_role_passes_without_the_attribute(poo
     assert (result.status, "member of rds_replication" in result.found) == ("passed", True)
 
 
+@pytest.mark.parametrize("code", ["replication-privilege", "replication-login"])
+def test_a_vendors_role_is_offered_where_no_attribute_can_be_given(code: str, poor: Cluster, poor_plan: Plan) -> None:
+    with poor.connect() as connection:
+        connection.execute("CREATE ROLE rds_replication")
+        try:
+            result = check(as_user(poor_plan, "plain"), code)
+        finally:
+            connection.execute("DROP ROLE rds_replication")
+    assert (result.status, result.sql) == ("failed", 'GRANT "rds_replication" TO "plain";')
+
+
 def test_a_replication_login_that_finds_no_free_sender_fails_and_names_the_setting(
     poor: Cluster, poor_plan: Plan
 ) -> None:

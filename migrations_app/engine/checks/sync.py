@@ -18,7 +18,7 @@ from .settings import set_by_us
 
 SHORT_IDLE_SECONDS = 24 * 3600  # a slot is idle all through the copy, which may well take a night
 
-
+_VENDORS_ROLE = "rds_replication"
 _TOO_OLD = say("Servers before 9.4 know no logical decoding, so there is nothing to look at.")
 
 
@@ -177,8 +177,16 @@ def replication_privilege(context: Context) -> Finding:
     return failed(
         say("The account {user} has no replication privilege.", user=user),
         say("Grant it as a superuser. On Amazon RDS grant the role rds_replication instead."),
-        f"ALTER ROLE {quote(user)} REPLICATION;",
+        _replicating(context, user),
     )
+
+
+def _replicating(context: Context, user: str) -> str:
+    """Return what lets an account replicate; where the vendor keeps the attribute to itself, its role."""
+    asked = "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = %s"
+    if context.one(Side.SOURCE, asked, parameters=(_VENDORS_ROLE,)):
+        return f"GRANT {quote(_VENDORS_ROLE)} TO {quote(user)};"
+    return f"ALTER ROLE {quote(user)} REPLICATION;"
 
 
 @item(
@@ -226,7 +234,7 @@ def _replication_hint(code: str, hint: Sentence) -> Sentence:
 def _replication_line(context: Context, database: DatabasePlan, code: str) -> str:
     user = context.plan.source.user
     if code == "RIGHTS-MISSING":
-        return f"ALTER ROLE {quote(user)} REPLICATION;"
+        return _replicating(context, user)
     return _access_line(context, database, user) if code == "HBA-REFUSED" else ""
 
 
