@@ -12,6 +12,8 @@ from .source_facts import DatabaseFacts, SourceFacts
 from .values import frozen
 
 PLACEHOLDER = "choose one"
+ORDINARY_ROLE = "an_ordinary_role"
+"""Stands for a role that the reader chooses."""
 SMALL = "towpath"
 """The account that could take a superuser's place."""
 _MOST_TABLES = 50
@@ -54,7 +56,7 @@ def role_script(plan: Plan, facts: SourceFacts) -> list[Block]:
         first += [f"{grant}  -- owns {words}" for grant in joining([owner], name, said, inheriting=True)]
     for owner, words in mighty.items():
         first.append(f"-- {one_line(owner)} is a superuser and owns {words}: see the lines for these databases.")
-        first.append(_commented(f"GRANT {quote(owner)} TO {account};") + "  -- its members could become superuser")
+        first.append(commented(f"GRANT {quote(owner)} TO {account};") + "  -- its members could become superuser")
     rights = "CONNECT, CREATE" if plan.incremental else "CONNECT"
     first += [f"GRANT {rights} ON DATABASE {quote(database.name)} TO {account};" for database in facts.databases]
     unknown = [database.name for database in facts.databases if database.unknown]
@@ -63,18 +65,19 @@ def role_script(plan: Plan, facts: SourceFacts) -> list[Block]:
         first.append(f"-- and for each role that owns tables in {named}: GRANT that_role TO {account};")
     blocks = [Block(database="", sql="\n".join(first))]
     for database in facts.databases:
-        handed = [_handed_over(table) for table in database.tables if table.owner in mighty]
+        handed = [handed_over(table) for table in database.tables if table.owner in mighty]
         if grants := _inside(plan, database, account, frozenset(owners)) + _some(handed):
             blocks.append(Block(database=database.name, sql="\n".join(grants)))
     return blocks
 
 
-def _handed_over(table: Table) -> str:
+def handed_over(table: Table) -> str:
     """Return the line that gives a superuser's table to an ordinary role: which one is the reader's to say."""
-    return _commented(f"ALTER TABLE {qualified(table.schema, table.name)} OWNER TO an_ordinary_role;")
+    return commented(f"ALTER TABLE {qualified(table.schema, table.name)} OWNER TO {ORDINARY_ROLE};")
 
 
-def _commented(line: str) -> str:
+def commented(line: str) -> str:
+    """Return a line that does nothing, and cannot end before its end."""
     return f"-- {one_line(line)}"
 
 

@@ -46,6 +46,25 @@ def test_the_statement_for_tables_of_others_is_enough_for_an_account_that_inheri
         drop_role(source_cluster, "tables_owner", source_db)
 
 
+def test_nobody_is_put_into_a_superuser_whose_tables_an_ordinary_role_can_have_as_well(
+    shop: psycopg.Connection, source_cluster: Cluster, source_db: str, follower: Plan
+) -> None:
+    shop.execute("CREATE ROLE tables_owner; CREATE ROLE ordinary; CREATE TABLE theirs (i int PRIMARY KEY)")
+    shop.execute('ALTER TABLE theirs OWNER TO tables_owner; CREATE TABLE "My Own" (i int PRIMARY KEY)')
+    try:
+        result = check(follower, "publication-rights")
+        assert "postgres is a superuser" in result.hint
+        assert [line for line in result.sql.splitlines() if 'GRANT "postgres"' in line] == []
+        assert '-- ALTER TABLE "public"."My Own" OWNER TO an_ordinary_role;' in result.sql
+        shop.execute(result.sql.replace("-- ", "").replace("an_ordinary_role", "ordinary"))
+        assert check(follower, "publication-rights").status == "passed"
+        row = shop.execute("SELECT pg_has_role('tables_follower', 'postgres', 'MEMBER')").fetchone()
+        assert row == (False,)
+    finally:
+        for role in ("tables_owner", "ordinary"):
+            drop_role(source_cluster, role, source_db)
+
+
 @pytest.mark.parametrize("code", ["publication-rights", "table-keys", "deferrable-keys"])
 def test_tables_that_are_never_published_need_no_owner(shop: psycopg.Connection, follower: Plan, code: str) -> None:
     shop.execute("CREATE UNLOGGED TABLE bare (i int); CREATE UNLOGGED TABLE late (i int PRIMARY KEY DEFERRABLE)")

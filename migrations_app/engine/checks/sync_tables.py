@@ -6,10 +6,11 @@ from ..catalog import Table
 from ..names import qualified, quote
 from ..owners import inherits, joining
 from ..plan import DatabasePlan, Side
+from ..prepare_role import ORDINARY_ROLE, commented, handed_over
 from ..publishing import published
 from ..sql import query
 from ..versions import can_decode, decodes_truncate, has_publications
-from ..wording import count, listing, say
+from ..wording import NOTHING, Sentence, count, listing, say
 from .context import Context
 from .objects import followed_tables
 from .registry import MOST_STATEMENTS, ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -38,8 +39,8 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     may_create = context.source_database(database.source_name)["may_create"]
     listed = published(context.moving(database.source_name), context.version(Side.SOURCE))
     foreign = [table for table in listed if not table.is_owner]
+    memberships, mighty = _memberships(context, foreign)
     statements = [] if may_create else [f"GRANT CREATE ON DATABASE {name} TO {quote(user)};"]
-    statements += _memberships(context, foreign)
     if foreign:
         return failed(
             say(
@@ -47,8 +48,8 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
                 number=count(len(foreign), "{number} selected table belongs", "{number} selected tables belong"),
                 names=_names(foreign),
             ),
-            say("Make the source account a member of the owning roles, or use the owner's account."),
-            lines(statements),
+            say("Make the source account a member of the owning roles, or use the owner's account.") + mighty,
+            lines([*statements, *memberships], MOST_STATEMENTS),
         )
     if not may_create:
         return failed(
@@ -59,12 +60,25 @@ def publication_rights(context: Context, database: DatabasePlan) -> Finding:
     return passed(say("The account may create a publication for all selected tables."))
 
 
-def _memberships(context: Context, tables: list[Table]) -> list[str]:
-    """Return the statements that give the source account the rights of the tables' owners."""
+def _memberships(context: Context, tables: list[Table]) -> tuple[list[str], Sentence]:
+    """Return the statements that give the source account the rights of the tables' owners, and what to say of those
+    that are superusers: nobody is put into such a one, since he could become it."""
     if not tables:
-        return []
-    source, owners = context.source(), sorted({table.owner for table in tables})
-    return joining(owners, source.info.user, source.info.server_version, inheriting=inherits(source))
+        return [], NOTHING
+    source, owners = context.source(), {table.owner for table in tables}
+    rows = source.execute("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper").fetchall()
+    mighty = owners & {str(row[0]) for row in rows}
+    user, version = source.info.user, source.info.server_version
+    statements = joining(sorted(owners - mighty), user, version, inheriting=inherits(source))
+    if not mighty:
+        return statements, NOTHING
+    statements += [handed_over(table) for table in tables if table.owner in mighty]
+    statements += map(commented, joining([ORDINARY_ROLE], user, version, inheriting=inherits(source)))
+    return statements, say(
+        " {names} is a superuser, whose members can become one: give its tables to an ordinary role, of which the"
+        " account is a member. The lines for that are comments.",
+        names=listing(sorted(mighty)),
+    )
 
 
 @item(
@@ -86,6 +100,7 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
     foreign = [table for table in followed_tables(context, database) if not table.is_owner]
     user, name = quote(context.source().info.user), quote(database.source_name)
     hint = say("Without them the target keeps rows of a table that is emptied, and only the comparison finds it.")
+    memberships, mighty = _memberships(context, foreign)
     if not context.source_database(database.source_name)["may_create"]:
         return warning(
             say("The account may not make the log of emptied tables in {database}.", database=database.source_name),
@@ -99,8 +114,8 @@ def truncate_noted(context: Context, database: DatabasePlan) -> Finding:
                 number=count(len(foreign), "{number} selected table belongs", "{number} selected tables belong"),
                 names=_names(foreign),
             ),
-            hint,
-            lines(_memberships(context, foreign)),
+            hint + mighty,
+            lines(memberships, MOST_STATEMENTS),
         )
     return passed(
         say("A trigger on each selected table notes TRUNCATE while the task runs, and is removed at its end.")
