@@ -69,6 +69,37 @@ def test_where_connections_are_scarce_a_session_is_shared_and_stays_until_the_la
     assert len(server.opened) == 1
 
 
+def test_where_connections_are_scarce_one_that_was_disturbed_shares_its_session_with_nobody() -> None:
+    server = Server()
+    pool, first, alone = Pool(FakeControl(), server), Loan(), Loan(alone=True)
+    pool.spare(Side.SOURCE)
+    shared = pool.take(SHOP, first)
+    own = pool.take(SHOP, alone)
+    assert own is not shared
+    assert pool.take(SHOP, Loan()) is shared
+    pool.give_back(first)
+    assert (first.shared, alone.shared) == (True, False)
+
+
+def test_a_full_server_lends_what_is_open_even_to_one_that_was_disturbed() -> None:
+    server = Server(None, full())  # type: ignore[arg-type]
+    pool, first, alone = Pool(FakeControl(), server), Loan(), Loan(alone=True)
+    assert pool.take(SHOP, first) is pool.take(SHOP, alone)
+    assert alone.shared
+
+
+def test_a_session_that_is_about_to_be_ended_is_lent_to_nobody_and_ended_once() -> None:
+    server = Server()
+    pool, late = Pool(FakeControl(), server), Loan()
+    pool.spare(Side.SOURCE)
+    ended = pool.take(SHOP, late)
+    assert pool.retire([ended]) == {ended}
+    assert pool.retire([ended]) == set()
+    assert pool.take(SHOP, Loan()) is not ended
+    pool.give_back(late)
+    assert ended.closed
+
+
 def test_a_full_server_lends_what_is_open_to_several() -> None:
     server = Server(None, full())  # type: ignore[arg-type]
     pool, first, second = Pool(FakeControl(), server), Loan(), Loan()

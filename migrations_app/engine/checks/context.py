@@ -46,7 +46,7 @@ class Context:
         self.plan, self.control = plan, control
         self.unread: EngineError | None = None  # why the source's databases are not known
         self._pool = Pool(control, self._connect)
-        self._here, self._lock = threading.local(), threading.Lock()
+        self._here, self._lock, self._again = threading.local(), threading.Lock(), threading.Lock()
         self._loans: set[Loan] = set()
         self._facts: dict[object, tuple[Any, Exception | None]] = {}
         self._fact_locks: dict[object, threading.RLock] = {}
@@ -109,22 +109,23 @@ class Context:
         return len(self.plan.databases) > MOST_SESSIONS // 2
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[Loan]:
-        """Bound the block to ITEM_SECONDS; on leaving, the sessions that it borrowed are there for others.
+    def looking(self, *, again: bool = False) -> Iterator[Loan]:
+        """Bound the block to ITEM_SECONDS, as `watch` sees to; after it, what it borrowed is there for others.
 
-        Somebody has to call `watch` from time to time: that is what ends a block that is overdue.
+        `again`: others disturbed it before, so it shares its sessions with nobody; one such block runs at a time.
         """
-        loan = Loan(due=time.monotonic() + ITEM_SECONDS)
-        self._here.loan = loan
-        with self._lock:
-            self._loans.add(loan)
-        try:
-            yield loan
-        finally:
-            del self._here.loan
+        with self._again if again else contextlib.nullcontext():
+            loan = Loan(due=time.monotonic() + ITEM_SECONDS, alone=again)
+            self._here.loan = loan
             with self._lock:
-                self._loans.discard(loan)
-            self._pool.give_back(loan)
+                self._loans.add(loan)
+            try:
+                yield loan
+            finally:
+                del self._here.loan
+                with self._lock:
+                    self._loans.discard(loan)
+                self._pool.give_back(loan)
 
     def _loan(self) -> Loan:
         """Return what this thread holds; outside `looking` it holds it until the end of the check."""
@@ -133,13 +134,18 @@ class Context:
         return cast(Loan, self._here.loan)
 
     def watch(self) -> None:
-        """End the sessions of every block that is overdue: its statement then fails, and with it the item."""
+        """End the sessions of every block that is overdue: its statement then fails, and with it the item.
+
+        A shared one is ended once: a second cancellation would meet one who waited, and take him for the slow one.
+        """
         now = time.monotonic()
         with self._lock:
             late = [loan for loan in self._loans if loan.due < now]
-        for loan in late:
-            loan.overdue, loan.due = True, now + ITEM_SECONDS
-            threading.Thread(target=stop, args=(loan.sessions(),), daemon=True).start()
+            for loan in late:
+                loan.overdue, loan.due = True, now + ITEM_SECONDS
+        ended = self._pool.retire(session for loan in late for session in loan.sessions())
+        if ended:
+            threading.Thread(target=stop, args=(ended,), daemon=True).start()
 
     def lateness(self, error: psycopg.Error) -> EngineError | None:
         """Return the failure of this thread's block when it, or its statement, was ended for being slow, else None.
@@ -260,9 +266,9 @@ class Context:
         """Return why a side's login failed, or None when it works."""
         try:
             self.session(side)
+            return None
         except Unavailable as unavailable:
             return unavailable.failure
-        return None
 
     def source(self, database: str = "") -> Connection:
         """Return the session on the source."""
@@ -280,9 +286,9 @@ class Context:
         if key not in self._facts:
             self._read(key, read)
         value, failure = self._facts[key]
-        if failure is not None:
-            raise failure
-        return cast(_T, value)
+        if failure is None:
+            return cast(_T, value)
+        raise failure
 
     def _read(self, key: object, read: Callable[[], Any]) -> None:
         with self._lock:
@@ -317,12 +323,12 @@ class Context:
 
     def setting(self, side: Side, name: str) -> str:
         """Return a server setting as pg_settings holds it (in its base unit), or '' when this version has none."""
-        settings = self.remember(("settings", side), lambda: self._settings(side))
-        return settings.get(name, "")
 
-    def _settings(self, side: Side) -> dict[str, str]:
-        rows = self.session(side).execute("SELECT name, setting FROM pg_catalog.pg_settings").fetchall()
-        return {str(name): str(value) for name, value in rows}
+        def read() -> dict[str, str]:
+            rows = self.session(side).execute("SELECT name, setting FROM pg_catalog.pg_settings").fetchall()
+            return {str(name): str(value) for name, value in rows}
+
+        return self.remember(("settings", side), read).get(name, "")
 
     def version(self, side: Side) -> int:
         """Return the server's version number, such as 160014."""
@@ -338,14 +344,8 @@ class Context:
 
     def is_managed(self, side: Side) -> bool:
         """Say whether the account stands in a role that a vendor gives the rights of a superuser piece by piece."""
-        return bool(
-            self.one(
-                side,
-                "SELECT count(*) FROM pg_catalog.pg_roles"
-                " WHERE rolname = ANY (%s) AND pg_catalog.pg_has_role(oid, 'MEMBER')",
-                parameters=(list(MANAGED_ROLES),),
-            )
-        )
+        text = "SELECT bool_or(pg_catalog.pg_has_role(oid, 'MEMBER')) FROM pg_catalog.pg_roles WHERE rolname = ANY (%s)"
+        return bool(self.one(side, text, parameters=(list(MANAGED_ROLES),)))
 
     def databases(self, side: Side) -> dict[str, dict[str, Any]]:
         """Return the databases of a server by name, with encoding and locale."""
@@ -380,8 +380,9 @@ class Context:
 
     def tables(self, database: str) -> list[Table]:
         """Return the selected tables of a source database, roots of selected partitions included."""
+        chosen = self.plan.selection
         return self.remember(
-            ("selected", database), lambda: selected_tables(self.all_tables(database), self.plan.selection, database)
+            ("selected", database), lambda: selected_tables(self.all_tables(database), chosen, database)
         )
 
     def moving(self, database: str) -> list[Table]:

@@ -44,6 +44,8 @@ class Loan:
 
     due: float = math.inf
     overdue: bool = False
+    alone: bool = False
+    """It shares no session, as long as the server has room for one more."""
     shared: bool = False
     """It held a session that others may use meanwhile: what they wait for, and what ends them, meets it as well."""
     held: dict[Key, Connection] = field(default_factory=dict)
@@ -83,6 +85,9 @@ class Pool:
         self._opening: set[Key] = set()
         self._failures: dict[Key | Side, EngineError] = {}
         self._scarce: set[Side] = set()
+        self._full: set[Side] = set()
+        self._alone: set[Connection] = set()  # lent to one that shares none
+        self._retired: set[Connection] = set()
         self._closed = False
 
     def spare(self, side: Side) -> None:
@@ -95,6 +100,16 @@ class Pool:
         with self._changed:
             self._failures[side] = failure
             self._changed.notify_all()
+
+    def retire(self, sessions: Iterable[Connection]) -> set[Connection]:
+        """Lend these sessions to nobody any more, because they are about to be ended; return those not yet retired."""
+        with self._changed:
+            retired = set(sessions) - self._retired
+            self._retired |= retired
+            return retired
+
+    def _is_usable(self, connection: Connection) -> bool:
+        return not connection.closed and connection not in self._retired
 
     def refuse(self, side: Side) -> None:
         """Raise Unavailable when this side is known not to answer."""
@@ -126,10 +141,11 @@ class Pool:
                     raise Unavailable(failure)
                 idle = self._idle[key]
                 while idle:
-                    if not (connection := idle.pop()).closed:
+                    if self._is_usable(connection := idle.pop()):
                         return self._lend(key, connection, loan)
-                busy = [connection for connection in self._busy[key] if not connection.closed]
-                if busy and side in self._scarce:
+                alone = set() if side in self._full else self._alone
+                busy = [known for known in self._busy[key] if self._is_usable(known) and known not in alone]
+                if busy and side in self._scarce and (side in self._full or not loan.alone):
                     return self._lend(key, busy[0], loan)
                 if busy or key not in self._opening:
                     self._opening.add(key)
@@ -140,7 +156,9 @@ class Pool:
         if not self._users[connection]:
             self._busy[key].append(connection)
         self._users[connection] += 1
-        loan.shared |= key[0] in self._scarce
+        loan.shared |= key[0] in (self._full if loan.alone else self._scarce)
+        if loan.alone:
+            self._alone.add(connection)
         loan.held[key] = connection
         return connection
 
@@ -153,6 +171,7 @@ class Pool:
             with self._changed:
                 if failure.code == "CONNECT-FULL" and self._busy[key]:
                     self._scarce.add(key[0])
+                    self._full.add(key[0])
                     return None
                 self._failures[key] = failure
                 if failure.code in OF_THE_WHOLE_SIDE:
@@ -187,8 +206,10 @@ class Pool:
                 if self._users[connection]:
                     continue
                 del self._users[connection]
+                self._alone.discard(connection)
                 self._busy[key].remove(connection)
-                if not connection.closed and connection.info.transaction_status == pq.TransactionStatus.IDLE:
+                usable = self._is_usable(connection)
+                if usable and connection.info.transaction_status == pq.TransactionStatus.IDLE:
                     self._idle.setdefault(key, []).append(connection)
                 else:
                     _close(connection)

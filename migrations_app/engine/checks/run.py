@@ -226,11 +226,11 @@ def _result(context: Context, job: _Job) -> CheckResult:
     context.control.check()
     started = time.monotonic()
     for looks in range(1, _MOST_LOOKS + 1):
-        with context.looking() as loan:
+        with context.looking(again=looks > 1) as loan:
             finding = _look(context, job)
         error = finding.error
         # Whose own statement was ended disturbs others as often as it looks: it has fewer looks than they have.
-        if error is None or not loan.was_disturbed(error) or (error.sqlstate and looks == _LOOKS_OF_THE_SLOW):
+        if error is None or not loan.was_disturbed(error) or (error.sqlstate and looks >= _LOOKS_OF_THE_SLOW):
             break
     info = job.entry.info
     return CheckResult(
