@@ -61,7 +61,7 @@ class Spare:
                 if not idle:
                     return None
                 since, connection = idle.pop()
-            if time.monotonic() - since < SPARE_SECONDS and _is_idle(connection) and _is_quiet(connection):
+            if time.monotonic() - since < SPARE_SECONDS and _is_idle(connection) and is_quiet(connection):
                 return connection
             _close(connection)
 
@@ -79,10 +79,10 @@ def _is_idle(connection: _Connection) -> bool:
     return ready and connection.info.transaction_status == pq.TransactionStatus.IDLE
 
 
-def _is_quiet(connection: _Connection) -> bool:
+def is_quiet(connection: _Connection) -> bool:
     """Say whether the server has sent nothing unasked, as it does when it ends a session."""
     poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
+    poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)
 
 

@@ -90,6 +90,27 @@ def test_no_setting_of_a_server_ends_a_session_of_a_check_that_waits(task: Plan,
             connection.execute(b"ALTER DATABASE template1 RESET ALL")
 
 
+@pytest.mark.parametrize("lent", [True, False])
+def test_a_session_that_the_server_has_ended_meanwhile_is_lent_to_nobody(
+    lent: bool, task: Plan, source_cluster: Cluster
+) -> None:
+    """It was lent to an item that waited for the other server, or to none."""
+    with Context(task, FakeControl()) as known, source_cluster.connect() as other:
+
+        def end(session: psycopg.Connection[tuple[object, ...]]) -> None:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (session.info.backend_pid,))
+
+        with known.looking():
+            session = known.source()
+            if lent:
+                end(session)
+        if not lent:
+            end(session)
+        with known.looking():
+            assert known.one(Side.SOURCE, "SELECT 1") == 1
+        assert session.closed
+
+
 def test_every_result_says_how_long_the_item_looked(task: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     def slowly(known: Context) -> Finding:
         known.target().execute("SELECT pg_catalog.pg_sleep(0.3)")

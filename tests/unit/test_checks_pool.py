@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +24,17 @@ class Session:
     def __init__(self) -> None:
         self.closed = False
         self.info = SimpleNamespace(transaction_status=pq.TransactionStatus.IDLE)
+        self._ours, self._servers = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
 
     def close(self) -> None:
         self.closed = True
+
+    def __del__(self) -> None:
+        self._ours.close()
+        self._servers.close()
 
 
 class Server:

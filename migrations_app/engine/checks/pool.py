@@ -18,6 +18,7 @@ from ..errors import EngineError
 from ..plan import Side
 from ..ports import Control
 from ..probe import cut
+from ..spare import is_quiet
 from ..wording import say
 
 MOST_SESSIONS = 10
@@ -109,6 +110,10 @@ class Pool:
             return retired
 
     def _is_usable(self, connection: Connection) -> bool:
+        """Say whether a session can be lent. One that nobody has, and that the server has ended meanwhile, is closed:
+        libpq would notice only at the next statement."""
+        if not connection.closed and not self._users[connection] and not is_quiet(connection):
+            _close(connection)
         return not connection.closed and connection not in self._retired
 
     def refuse(self, side: Side) -> None:
