@@ -145,7 +145,7 @@ LOOKS_AT = (
         "do not act on synced rows."
     ),
     _("The roles that own the selected objects are on the target and the account may act for them."),
-    _("The source account may see how long other sessions' transactions have been open. Nothing else depends on it."),
+    _("The source account may see how long other sessions' transactions have been open. No migration depends on it."),
     _("Rows that you added to the configuration tables of an extension are copied with the whole database."),
     _("A value of regclass and its like travels as the name of an object, which the target must have under that name."),
     _("What the target computes or checks by a function for each row that comes may need rows of other tables."),

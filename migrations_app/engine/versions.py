@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import LiteralString
 
+from .names import literal, quote
 from .values import frozen
 
 OLDEST_SOURCE = 90300
@@ -22,6 +23,7 @@ TEMPORARY_SLOTS_SINCE = 100000
 
 _SLOTS_SINCE = 90400
 _ACTIVE_PID_SINCE = _TLS_SHOWN_SINCE = 90500
+_ALLOW_CONNECTIONS_SINCE = 90500
 _MESSAGES_SINCE = 90600
 _PUBLICATIONS_SINCE = 100000
 _TRUNCATE_SINCE = 110000
@@ -128,6 +130,13 @@ def create_slot(version: int, quoted_name: str, *, temporary: bool, failover: bo
 def knows_alter_system(version: int) -> bool:
     """Say whether SQL can write the server's settings; before 9.4 only an editor can."""
     return version >= _SLOTS_SINCE
+
+
+def open_database(version: int, name: str) -> str:
+    """Return the statement that lets a database accept connections; before 9.5 there is no word for it."""
+    if version >= _ALLOW_CONNECTIONS_SINCE:
+        return f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS true;"
+    return f"UPDATE pg_database SET datallowconn = true WHERE datname = {literal(name)};"  # noqa: S608 - shown to be copied
 
 
 def set_setting(version: int, name: str, value: str) -> str:

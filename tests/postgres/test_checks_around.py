@@ -49,6 +49,33 @@ def test_a_server_with_the_catalog_of_another_product_fails(side: str, request: 
     assert "Greenplum" in result.found
 
 
+def test_a_database_that_accepts_no_connections_is_opened_and_no_right_is_granted(
+    source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    task = plan(login(source_cluster), login(target_cluster), [("closed", "closed")])
+    with source_cluster.connect() as connection:
+        connection.execute("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+        try:
+            result = check(task, "source-database")
+            assert (result.status, "accepts no connections" in result.found) == ("failed", True)
+            connection.execute(result.sql)
+            assert check(task, "source-database").status == "passed"
+        finally:
+            connection.execute("DROP DATABASE closed WITH (FORCE)")
+
+
+def test_rights_on_statistics_alone_are_told_not_to_show_the_wal_on_the_disk(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE ROLE seeing LOGIN PASSWORD 'x'; GRANT pg_read_all_stats TO seeing")
+    try:
+        seeing = replace(task, source=replace(task.source, user="seeing", password="x"))
+        result = check(seeing, "monitoring-rights")
+        assert (result.status, "pg_monitor" in result.hint) == ("passed", True)
+        shop.execute("GRANT pg_monitor TO seeing")
+        assert check(seeing, "monitoring-rights").hint == ""
+    finally:
+        shop.execute("DROP ROLE seeing")
+
+
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_pooler_fails_where_a_slot_is_needed_and_is_a_warning_elsewhere(side: str, task: Plan) -> None:
     with impostors.listening(impostors.pooling(getattr(task, side).port)) as port:

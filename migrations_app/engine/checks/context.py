@@ -352,7 +352,7 @@ class Context:
 
         def read() -> dict[str, dict[str, Any]]:
             rows = self.session(side).execute(query("check_databases")).fetchall()
-            names = ("encoding", "collate", "ctype", "provider", "locale", "rules", "may_create", "may_connect")
+            names = ("encoding", "collate", "ctype", "provider", "locale", "rules", "may_create", "may_connect", "open")
             return {str(row[0]): dict(zip(names, row[1:], strict=True)) for row in rows}
 
         return self.remember(("databases", side), read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ConnectFailed
 from ..names import quote
 from ..plan import DatabasePlan, Side
-from ..versions import version_words
+from ..versions import open_database, version_words
 from ..wording import listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, twins, warning
@@ -144,13 +144,16 @@ def source_database(context: Context, database: DatabasePlan) -> Finding:
             say("The source has no database {source_name}.", source_name=database.source_name),
             say("Go back to the objects step, refresh the tree and select again."),
         )
+    if not known["open"]:
+        return failed(
+            say("The database {source_name} accepts no connections.", source_name=database.source_name),
+            say("Let it accept connections, as its owner or a superuser."),
+            open_database(context.version(Side.SOURCE), database.source_name),
+        )
     if not known["may_connect"]:
         return failed(
-            say(
-                "The account may not connect to {source_name}, or the database accepts no connections.",
-                source_name=database.source_name,
-            ),
-            say("Grant the right, and let the database accept connections if it does not."),
+            say("The account may not connect to {source_name}.", source_name=database.source_name),
+            say("Grant the right, as the database's owner or a superuser."),
             f"GRANT CONNECT ON DATABASE {quote(database.source_name)} TO {quote(context.source().info.user)};",
         )
     return passed(say("{source_name} is there and lets the account in.", source_name=database.source_name))

@@ -7,7 +7,7 @@ from ..other_tasks import Claim, claims, keys_in, told
 from ..owners import inherits, joining
 from ..plan import DatabasePlan, Side
 from ..versions import has_monitor_role
-from ..wording import count, listing, noun, say
+from ..wording import NOTHING, Sentence, count, listing, noun, say
 from .context import Context
 from .objects import selected_things, things_of
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, setting_size, size, warning
@@ -155,7 +155,7 @@ def replication_objects(context: Context, database: DatabasePlan) -> Finding:
     "monitoring-rights",
     "Activity can be seen",
     Group.PRIVILEGES,
-    "The source account may see how long other sessions' transactions have been open. Nothing else depends on it.",
+    "The source account may see how long other sessions' transactions have been open. No migration depends on it.",
     sides=ON_SOURCE,
 )
 def monitoring_rights(context: Context) -> Finding:
@@ -165,13 +165,21 @@ def monitoring_rights(context: Context) -> Finding:
         " WHERE rolname = 'pg_read_all_stats'"
     )
     if context.is_superuser(Side.SOURCE) or context.one(Side.SOURCE, text):
-        return passed(say("The account sees the activity of other accounts."))
+        return passed(say("The account sees the activity of other accounts."), _unlisted_wal(context))
     words, source = say("The account cannot see the activity of other accounts."), context.source()
     hint = say("The migration works without it, but what it waits for is then shown without age and user.")
     version = context.version(Side.SOURCE)
     if not has_monitor_role(version):
         return warning(words, hint + say(" Before 10 only a superuser sees them."))
     return warning(words, hint, lines(joining(["pg_monitor"], source.info.user, version, inheriting=inherits(source))))
+
+
+def _unlisted_wal(context: Context) -> Sentence:
+    """Say what the rights on activity do not bring."""
+    may = "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')"
+    if not has_monitor_role(context.version(Side.SOURCE)) or context.one(Side.SOURCE, may):
+        return NOTHING
+    return say("How much WAL lies on the source's disk is not shown: that takes the rights of pg_monitor.")
 
 
 def _selected_bytes(context: Context) -> int:

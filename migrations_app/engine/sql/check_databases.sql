@@ -5,5 +5,5 @@ SELECT d.datname::text, pg_catalog.pg_encoding_to_char(d.encoding)::text, d.datc
        coalesce(pg_catalog.row_to_json(d) ->> 'datlocale', pg_catalog.row_to_json(d) ->> 'daticulocale', '') AS locale,
        coalesce(pg_catalog.row_to_json(d) ->> 'daticurules', '') AS rules,
        pg_catalog.has_database_privilege(d.oid, 'CREATE') AS may_create,
-       pg_catalog.has_database_privilege(d.oid, 'CONNECT') AND d.datallowconn AS may_connect
+       pg_catalog.has_database_privilege(d.oid, 'CONNECT') AS may_connect, d.datallowconn AS open
   FROM pg_catalog.pg_database d
