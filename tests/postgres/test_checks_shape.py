@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks.context import Context
 from migrations_app.engine.checks.fixes import fix_of
 from migrations_app.engine.names import quote
@@ -288,6 +289,22 @@ def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_w
     shop.execute("CREATE LANGUAGE wild HANDLER plpgsql_call_handler")
     result = check(task, "languages")
     assert (result.status, "wild (0 functions)" in result.found) == ("warning", True)
+
+
+def test_a_language_that_no_extension_brings_is_looked_for_where_it_is_needed(
+    shop: Connection, there: Connection, target_cluster: Cluster, writer: Plan
+) -> None:
+    shop.execute("CREATE TRUSTED LANGUAGE mine HANDLER plpgsql_call_handler")
+    with target_cluster.connect() as elsewhere:
+        try:
+            elsewhere.execute("CREATE TRUSTED LANGUAGE mine HANDLER plpgsql_call_handler")
+            result = check(writer, "languages")
+            assert (result.status, result.sql) == ("failed", "")
+            assert "superuser" in result.hint
+        finally:
+            elsewhere.execute("DROP LANGUAGE mine")
+    there.execute("CREATE TRUSTED LANGUAGE mine HANDLER plpgsql_call_handler")
+    assert check(writer, "languages").status == "passed"
 
 
 def test_rows_that_are_spread_by_the_hash_of_an_expression_fail_where_it_gives_enums(

@@ -202,23 +202,24 @@ def languages(context: Context, database: DatabasePlan) -> Finding:
     rows = context.source(database.source_name).execute(query("check_languages")).fetchall()
     if not rows:
         return passed(say("Functions are written in the languages that every server has."))
-    offered = {
-        str(row[0])
-        for row in context.target()
-        .execute(
-            "SELECT name::text FROM pg_catalog.pg_available_extensions UNION SELECT lanname FROM pg_catalog.pg_language"
-        )
-        .fetchall()
-    }
     superuser = context.is_superuser(Side.TARGET)
-    missing = [
-        str(name) for name, by_extension, *_rest in rows if str(name) not in offered and (by_extension or not superuser)
-    ]
+    known = _known_languages(context, database)
+    lacking = [(str(name), bool(by_extension)) for name, by_extension, *_rest in rows if str(name) not in known]
+    missing = [name for name, by_extension in lacking if by_extension]
     if missing:
         return failed(
             say("The target lacks the language {names}.", names=listing(missing)),
             say("Install the language's package on the target, or leave the functions in it out."),
             lines(f"CREATE EXTENSION {quote(name)};" for name in missing),
+        )
+    if lacking and not superuser:
+        return failed(
+            say("The target lacks the language {names}.", names=listing(name for name, _ in lacking)),
+            say(
+                "No extension brings it, so that only a superuser can create it. Let one create it in {target_name}"
+                " before the start, or leave the functions in it out.",
+                target_name=database.target_name,
+            ),
         )
     untrusted = [
         say("{name} ({number})", name=name, number=count(int(str(number)), "{number} function", "{number} functions"))
@@ -236,6 +237,15 @@ def languages(context: Context, database: DatabasePlan) -> Finding:
             ),
         )
     return passed(say("The target knows {names}.", names=listing(str(row[0]) for row in rows)))
+
+
+def _known_languages(context: Context, database: DatabasePlan) -> set[str]:
+    """Return what the target offers as an extension, and the languages of the target database, if that is there."""
+    text = "SELECT name::text FROM pg_catalog.pg_available_extensions"
+    if not context.target_exists(database):
+        return {str(row[0]) for row in context.target().execute(text.encode()).fetchall()}
+    text += " UNION ALL SELECT lanname::text FROM pg_catalog.pg_language"
+    return {str(row[0]) for row in context.target(database.target_name).execute(text.encode()).fetchall()}
 
 
 @item(
