@@ -78,6 +78,11 @@ def standby_lends_snapshots(version: int) -> bool:
     return version >= TEMPORARY_SLOTS_SINCE
 
 
+def has_places_for_senders(version: int) -> bool:
+    """Say whether WAL senders have places of their own, and take none of max_connections."""
+    return version >= 120000
+
+
 def has_monitor_role(version: int) -> bool:
     """Say whether a role, pg_monitor, lets others than superusers see what sessions of other accounts do."""
     return version >= 100000

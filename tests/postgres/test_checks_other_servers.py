@@ -21,7 +21,7 @@ from migrations_app.engine.connect import Sessions
 from migrations_app.engine.errors import ConnectFailed, EngineError
 from migrations_app.engine.plan import Plan, Side, TlsMode
 from migrations_app.engine.plan import Server as Endpoint
-from migrations_app.engine.probe import probe
+from migrations_app.engine.probe import open_session, probe
 from tests.certificates import Authority, Pair
 from tests.fakes import FakeControl, wait_until
 from tests.postgres import other_servers_kit
@@ -130,6 +130,17 @@ def test_an_identity_of_a_partition_passes_where_the_target_has_that_partition(
         shop.execute("CREATE TABLE part PARTITION OF whole FOR VALUES IN (1)")
     assert check(kept, "identity-partitions").status == "passed"
     assert check(to_eighteen, "identity-partitions").status == "failed"
+
+
+def test_senders_take_connections_from_everybody_before_twelve(ten: Server, task: Plan) -> None:
+    def free() -> int:
+        return int(check(task, "source-connections").found.split()[1])
+
+    before = free()
+    with open_session(task.source, Side.SOURCE, "shop", replication=True) as sender:
+        sender.execute("IDENTIFY_SYSTEM")
+        assert free() == before - 1
+    wait_until(lambda: free() == before, what="the sender has ended")
 
 
 def test_the_plugin_of_a_source_since_ten_passes(task: Plan) -> None:

@@ -9,7 +9,7 @@ from ..names import APPLICATION_PREFIX, quote
 from ..pgtools import pg_dump_path, tool_version
 from ..pieces import pieces_of
 from ..plan import DatabasePlan, Side
-from ..versions import set_setting
+from ..versions import has_places_for_senders, set_setting
 from ..wording import count, listing, noun, printable, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
@@ -25,6 +25,10 @@ _TIMEOUTS = {  # and the first version that knows each
 _ASKED = {"row_security": ("off", 90500), "extra_float_digits": ("3", 0)}
 """Pins that differ from every server's own default, and the first version that knows each: when they are not in force,
 none of the pins has arrived."""
+_USED = (
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity a"
+    " WHERE coalesce(pg_catalog.row_to_json(a) ->> 'backend_type', 'client backend') = ANY (%s)"
+)
 _OWN_LIMIT = (
     "SELECT r.rolconnlimit, (SELECT count(*) FROM pg_catalog.pg_stat_activity a"
     " WHERE a.usesysid = r.oid AND a.application_name NOT LIKE %s)"
@@ -82,15 +86,8 @@ def source_locks(context: Context) -> Finding:
 
 
 def _connections(context: Context, side: Side, needed: int) -> Finding:
-    row = (
-        context.session(side)
-        .execute(
-            "SELECT count(*) FROM pg_catalog.pg_stat_activity a"
-            " WHERE coalesce(pg_catalog.row_to_json(a) ->> 'backend_type', 'client backend') = 'client backend'"
-        )
-        .fetchone()
-    )
-    used = int(str(row[0])) if row else 0
+    kinds = ["client backend"] if has_places_for_senders(context.version(side)) else ["client backend", "walsender"]
+    used = int(context.one(side, _USED, parameters=(kinds,)) or 0)
     reserved = sum(
         int(context.setting(side, n) or 0) for n in ("superuser_reserved_connections", "reserved_connections")
     )
