@@ -86,6 +86,16 @@ def test_a_schema_of_sequences_alone_has_to_be_entered(shop: psycopg.Connection,
     assert check(reader, "source-readable").status == "passed"
 
 
+@pytest.mark.parametrize("code", ["source-readable", "deferrable-keys"])
+def test_the_statements_for_many_tables_are_enough(shop: psycopg.Connection, reader: Plan, code: str) -> None:
+    for number in range(60):
+        shop.execute(f"CREATE TABLE t{number} (i int PRIMARY KEY DEFERRABLE)")
+    result = check(reader, code)
+    assert result.status == "failed"
+    shop.execute(result.sql)
+    assert check(reader, code).status == "passed"
+
+
 def test_row_security_that_hides_rows_fails(shop: psycopg.Connection, reader: Plan, task: Plan) -> None:
     shop.execute("CREATE TABLE guarded (i int); GRANT SELECT ON guarded TO PUBLIC")
     assert check(reader, "row-security").status == "passed"

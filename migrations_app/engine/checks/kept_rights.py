@@ -12,7 +12,7 @@ from ..sql import query
 from ..wording import Sentence, count, listing, noun, say
 from .context import Context
 from .objects import KIND_WORDS, Thing
-from .registry import Finding, failed, lines
+from .registry import MOST_STATEMENTS, Finding, failed, lines
 
 _ON_SEQUENCES = ("SELECT", "UPDATE")
 
@@ -49,8 +49,11 @@ def rights_lacking(context: Context, database: DatabasePlan, things: list[Thing]
         ),
         say("Their owner can grant them. What the tables lack (indexes, keys, triggers) only their owner can add."),
         lines(
-            f"GRANT {rights} ON {'SEQUENCE' if kind == 'S' else 'TABLE'} {qualified(*place)} TO {user};"
-            for kind, place, rights in found
+            (
+                f"GRANT {rights} ON {'SEQUENCE' if kind == 'S' else 'TABLE'} {qualified(*place)} TO {user};"
+                for kind, place, rights in found
+            ),
+            MOST_STATEMENTS,
         ),
     )
 

@@ -14,7 +14,7 @@ from .alike import Like, like_source
 from .context import Context
 from .fixes import create_database
 from .objects import chosen_things, selected_things, things_along
-from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
+from .registry import MOST_STATEMENTS, ON_SOURCE, ON_TARGET, Finding, Group, failed, item, lines, passed, warning
 from .roles import made_roles, may_make_roles
 
 _OWNER_OF_DATABASE = "pg_database_owner"
@@ -64,7 +64,7 @@ def source_readable(context: Context, database: DatabasePlan) -> Finding:
                 "Run this in {source_name} on the source as the objects' owner or a superuser.",
                 source_name=database.source_name,
             ),
-            lines(grants),
+            lines(grants, MOST_STATEMENTS),
         )
     return passed(
         say(

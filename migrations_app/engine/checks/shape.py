@@ -19,7 +19,7 @@ from .bodies import Body, same_everywhere
 from .context import Context
 from .layout import other_layouts
 from .objects import followed_tables
-from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
+from .registry import MOST_STATEMENTS, ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
 
 WIDE_KEY_BYTES = 256
 _HASH_PARTITIONS_SINCE = 110000
@@ -78,7 +78,8 @@ def deferrable_keys(context: Context, database: DatabasePlan) -> Finding:
         number=count(len(bare), "{number} table", "{number} tables"),
         names=listing(map(table_name, bare)),
     )
-    statements = lines(f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
+    identities = (f"ALTER TABLE {qualified(t.schema, t.name)} REPLICA IDENTITY FULL;" for t in bare)
+    statements = lines(identities, MOST_STATEMENTS)
     if any(not table.is_owner for table in bare):
         return failed(found, say("Only their owners can give them another identity. ") + hint, statements)
     tables = [[t.schema, t.name, "", t.replica_identity] for t in bare]
