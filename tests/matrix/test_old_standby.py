@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -44,14 +44,15 @@ def task(standby: Server, target_cluster: Cluster) -> Plan:
     return plan(login(standby), login(target_cluster), [("postgres", "not there yet")], incremental=False)
 
 
-def test_the_check_refuses_it_also_for_a_full_migration(standby: Server, task: Plan) -> None:
-    result = check(task, "source-primary")
+@pytest.mark.parametrize("incremental", [False, True])
+def test_the_check_refuses_it_also_for_a_full_migration(incremental: bool, standby: Server, task: Plan) -> None:
+    result = check(replace(task, incremental=incremental), "source-primary")
     assert (result.status, result.sql) == ("failed", "")
     assert f"standby of PostgreSQL {standby.version}" in result.found
     assert "primary" in result.hint
 
 
-def test_a_copy_from_it_ends_with_the_reason_each_time_it_asks(task: Plan, tmp_path: Path) -> None:
+def test_a_copy_from_it_ends_with_the_reason_each_time_it_asks(task: Plan) -> None:
     with running(task) as run:
         snapshot = open_first(run, task.databases[0])
         for _ in range(2):

@@ -249,13 +249,6 @@ def source_primary(context: Context) -> Finding:
     if not context.one(Side.SOURCE, "SELECT pg_catalog.pg_is_in_recovery()"):
         return passed(say("The source is a primary server."))
     version = context.version(Side.SOURCE)
-    if context.plan.incremental:
-        return failed(
-            say("The source is a standby; incremental sync needs a publication, which only a primary can hold."),
-            say("Enter the primary's address, or switch incremental sync off.")
-            if standby_lends_snapshots(version)
-            else say("Enter the primary's address."),
-        )
     if not standby_lends_snapshots(version):
         return failed(
             say(
@@ -264,6 +257,11 @@ def source_primary(context: Context) -> Finding:
                 version=major_words(version),
             ),
             say("Enter the primary's address."),
+        )
+    if context.plan.incremental:
+        return failed(
+            say("The source is a standby; incremental sync needs a publication, which only a primary can hold."),
+            say("Enter the primary's address, or switch incremental sync off."),
         )
     if unlogged := _unlogged(context):
         return failed(
