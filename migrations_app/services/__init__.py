@@ -57,11 +57,11 @@ from .drafts import (
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
 from .governing import could_not_look, record_look, slots_of, take_look
+from .leftovers import clean_up_task, delete_task
 from .lifecycle import (
     cancel_task,
     compare_task,
     complete_task,
-    delete_task,
     pause_task,
     restart_with_new_copy,
     resume_task,
@@ -133,6 +133,7 @@ __all__ = [
     "change_role",
     "check_without_sync",
     "choose_language",
+    "clean_up_task",
     "clone_task",
     "compare_task",
     "complete_task",

@@ -17,7 +17,7 @@ from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from ..refusals import complete_waits, delete_waits, only_cleans_up
+from ..refusals import complete_waits, only_cleans_up
 from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
@@ -301,6 +301,7 @@ def _as_before_its_start() -> dict[str, Any]:
         "queued_at": None,
         "started_at": None,
         "finished_at": None,
+        "not_before": None,
         "error_code": "",
         "error_message": "",
         "error_hint": "",
@@ -329,24 +330,6 @@ def _wake(task: MigrationTask) -> None:
         queue.wake("sync", str(task.pk))
     else:
         queue.wake("migrate")
-
-
-@transaction.atomic
-def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None) -> None:
-    """Delete a task that was never started or has ended, with its history.
-
-    It is confirmed by the task's name (`typed`; None: the caller has asked in another way). Raises Refused, also while
-    something of ours is left.
-    """
-    task = locked(task_id)
-    require(Action.DELETE, task)
-    if waits := delete_waits(task):
-        raise Refused(waits)
-    require_typed(task, typed)
-    endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
-    task.delete()  # and its history with it
-    for endpoint in endpoints:
-        endpoint.delete()
 
 
 def workers_alive() -> bool:

@@ -76,6 +76,7 @@ class Command(BaseCommand):
             ("check", "run the check now, in this process"),
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
+            ("clean-up", "try once more to remove what a cancelled task has left on its servers"),
             ("complete", "close the sync of a task that is ready"),
             ("keep-syncing", "let the sync go on instead of completing"),
         ):
@@ -304,7 +305,13 @@ class Command(BaseCommand):
         return self._said_or_json(services.start_task(task_id=_find(options["id"]).pk, actor=None), options)
 
     def _cancel(self, options: dict[str, Any]) -> int:
-        task = services.cancel_task(task_id=_find(options["id"]).pk, actor=None)
+        return self._removed(services.cancel_task(task_id=_find(options["id"]).pk, actor=None), options)
+
+    def _clean_up(self, options: dict[str, Any]) -> int:
+        return self._removed(services.clean_up_task(task_id=_find(options["id"]).pk, actor=None), options)
+
+    def _removed(self, task: MigrationTask, options: dict[str, Any]) -> int:
+        """Have what is ours removed from both servers, and print what is left."""
         if not services.workers_alive():  # nobody else would clean up
             from ..cli import foreground  # as above
 

@@ -14,6 +14,7 @@ from ...engine.wording import as_data, say
 from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
 from .. import audit, governing
 from ..base import move
+from ..leftovers import try_clean_ups
 from ..sampling import thin_samples
 from .claims import full_phase, shorten_leases, sync_phase, waiting, wake_task
 from .results import leave_stale_ready
@@ -43,6 +44,7 @@ def dispatch(now: datetime | None = None) -> int:
     _expire_dead_leases(now)
     shorten_leases(now)
     leave_stale_ready(now)
+    try_clean_ups(now)
     again = timedelta(seconds=_REWAKE_SECONDS)
     stale = Q(woken_at=None) | Q(woken_at__lt=now - again) | Q(woken_at__gt=now + again)  # the clock was set back
     due = list(waiting(now).filter(stale).filter(full_phase() | sync_phase()))

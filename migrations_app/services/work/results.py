@@ -19,6 +19,7 @@ from ...models import MigrationTask, Step
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
+from ..leftovers import next_clean_up
 from ..lifecycle import start_again
 from .claims import Claim, held_task, release
 
@@ -115,6 +116,7 @@ def cancelled(claim: Claim, left: int) -> None:
         return
     Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
     made = task.ledger.filter(removed_at=None, side="target").count()
+    now = clock.now()
     parts = [say("Cancelled.")]
     parts.append(
         say("Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things"))
@@ -129,7 +131,8 @@ def cancelled(claim: Claim, left: int) -> None:
         code="CANCEL-LEFT" if left else "TASK-CANCELLED",
         level="warning" if left else "info",
         message=together(parts),
-        finished_at=clock.now(),
+        finished_at=task.finished_at or now,  # a clean-up that is tried again does not end it once more
+        not_before=next_clean_up(task, now) if left else None,
         lease_until=None,
         worker="",
         wal_level="",
