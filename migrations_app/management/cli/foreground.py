@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from django.db import connection, transaction
+from django.db import connection
 
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
@@ -21,9 +21,9 @@ from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
 from ...own_database import GONE
 from .asked import CHECK_FAILED, DIFFERENCES, DIFFERS, FAILED, INTERRUPTED, RunOptions, exit_code
+from .making import make_task
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
-from .wal import give_budget
 
 log = logging.getLogger(__name__)
 
@@ -45,32 +45,10 @@ class ForegroundRun:
         self._last_told, self._version, self._line = 0, -1, ""
 
     def create(self) -> str:
-        """Create the task with its selection, both or nothing: without it everything would move. Returns its id."""
+        """Create the task. Returns its id."""
         ensure_tables()
-        with transaction.atomic():
-            self.task_id = self._created()
+        self.task_id = str(make_task(self.options, foreground=True).pk)
         return self.task_id
-
-    def _created(self) -> str:
-        options = self.options
-        task = services.create_draft(
-            actor=None,
-            name=options.name,
-            scheduled_at=None,
-            incremental=options.incremental,
-            source=options.source,
-            target=options.target,
-            foreground=True,
-            copy_jobs=options.jobs,
-            copy_mb_per_second=options.mb_per_second,
-            skip_compare=not options.compare,
-        )
-        services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
-        services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
-        give_budget(task, options.wal)
-        if options.passwords:
-            services.give_passwords(task_id=task.pk, actor=None, given=options.passwords)
-        return str(task.pk)
 
     def run(self) -> int:
         """Check, start and drive the task. Returns the exit code."""

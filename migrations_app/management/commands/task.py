@@ -22,9 +22,10 @@ from ..cli.address import endpoint_from_uri, object_path
 from ..cli.asked import CHECK_FAILED, RunOptions, exit_code
 from ..cli.choosing import selection_of
 from ..cli.deciding import CHOICES, OF_TABLES
+from ..cli.making import make_task
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
-from ..cli.values import knob, number_to, start_time, task_name
+from ..cli.values import knob, number_to, refuse_no_text, start_time, task_name
 
 _WRONG_WORDS = 2  # argparse's own exit code; ours says that a check failed
 _EXIT_CODES = (
@@ -188,6 +189,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
         self._understood = True
+        refuse_no_text(options)
         if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
             ensure_tables()
         try:
@@ -245,24 +247,9 @@ class Command(BaseCommand):
         )
 
     def _create(self, options: dict[str, Any]) -> int:
+        wanted, at = self._run_options(options), start_time(options["at"])
         ensure_tables()
-        wanted = self._run_options(options)
-        task = services.create_draft(
-            actor=None,
-            name=wanted.name,
-            scheduled_at=start_time(options["at"]),
-            incremental=wanted.incremental,
-            source=wanted.source,
-            target=wanted.target,
-            copy_jobs=wanted.jobs,
-            copy_mb_per_second=wanted.mb_per_second,
-            skip_compare=not wanted.compare,
-        )
-        services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
-        services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
-        wal_cli.give_budget(task, wanted.wal)
-        if wanted.passwords:
-            services.give_passwords(task_id=task.pk, actor=None, given=wanted.passwords)
+        task = make_task(wanted, at=at)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
