@@ -78,6 +78,11 @@ def all_leftovers() -> QuerySet[LedgerEntry]:
     return LedgerEntry.objects.filter(ours, removed_at=None).exclude(kind=Kind.FILE)
 
 
+def stands_on(task: MigrationTask, side: str) -> bool:
+    """Say whether anything of this task stands on the server of a side, by the ledger."""
+    return LedgerEntry.objects.filter(task=task, side=side, removed_at=None).exclude(kind=Kind.FILE).exists()
+
+
 def leftovers_seen(task: MigrationTask) -> str:
     """Return what tells one list of leftovers from another: who confirms to leave them has to have seen this one."""
     keys = leftovers(task).order_by("id").values_list("id", flat=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -139,3 +140,49 @@ def test_delete_from_elsewhere_is_refused_while_something_is_left(left: Migratio
     with pytest.raises(services.Refused):
         services.delete_task(task_id=left.pk, actor=None, typed=None, leaving=leaving)
     assert MigrationTask.objects.exists()
+
+
+def _data(task: MigrationTask, side: str, **changes: Any) -> dict[str, Any]:
+    ends = {
+        name: services.EndpointData(host=one.host, port=one.port, account=one.account)
+        for name, one in (("source", task.source), ("target", task.target))
+        if one is not None
+    }
+    ends[side] = replace(ends[side], **changes)
+    return {"name": task.name, "scheduled_at": None, "incremental": True, **ends}
+
+
+@pytest.mark.parametrize(
+    ("side", "changes", "refused"),
+    [
+        ("target", {"host": "elsewhere.internal"}, True),
+        ("target", {"port": 5433}, True),
+        ("target", {"ssh_host": "jump.internal", "ssh_user": "u", "ssh_password": "x"}, True),
+        ("source", {"host": "elsewhere.internal"}, True),
+        ("target", {"account": "another", "password": "x"}, False),
+        ("source", {"tls_mode": "verify-full"}, False),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else str(value),
+)
+def test_what_an_earlier_run_made_is_never_looked_for_on_another_server(
+    side: str, changes: dict[str, Any], refused: bool, left: MigrationTask
+) -> None:
+    services.start_again(task_id=left.pk, actor=None, clear_target=True, typed=None)
+    work.finish_check(str(left.pk), hash_checked="")
+    before = list(MigrationTask.objects.values_list("source__host", "target__host", "target__port"))
+    if refused:
+        with pytest.raises(services.Refused, match="Clone the task"):
+            services.save_settings(task_id=left.pk, actor=None, **_data(left, side, **changes))
+        assert list(MigrationTask.objects.values_list("source__host", "target__host", "target__port")) == before
+    else:
+        services.save_settings(task_id=left.pk, actor=None, **_data(left, side, **changes))
+
+
+def test_a_task_that_made_nothing_may_move_to_another_server(left: MigrationTask) -> None:
+    LedgerEntry.objects.filter(task=left).update(removed_at=timezone.now())
+    services.start_again(task_id=left.pk, actor=None, clear_target=False)
+    work.finish_check(str(left.pk), hash_checked="")
+    services.save_settings(task_id=left.pk, actor=None, **_data(left, "target", host="elsewhere.internal"))
+    task = _now(left)
+    assert task.target is not None
+    assert task.target.host == "elsewhere.internal"
