@@ -170,6 +170,13 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     require(Action.COMPLETE, task)
     if waits := complete_waits(task):
         raise Refused(waits)
+    if task.compare_requested:
+        note(
+            task,
+            say("The comparison that was asked for is given up: Complete compares every row by itself."),
+            actor=actor,
+            code="CMP-REQUESTED",
+        )
     move(
         task,
         Status.COMPLETING,
