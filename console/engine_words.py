@@ -61,7 +61,7 @@ REFUSALS = (
     _("Only what a cancelled task has left on its servers can be cleaned up."),
     _("Only a failed task can be restarted with a new copy. Cancel it first, then start it again."),
     _("Only a failed task can become a draft again. Cancel it first."),
-    _("How a started task reaches its servers can be changed only while it is failed."),
+    _("How a started task reaches its servers can be changed only while it is failed or paused."),
     _("A task that was started must be completed or cancelled before it can be deleted."),
     _("Complete was pressed already: the last changes are moved, then both sides are compared."),
     _("Complete was pressed, and cannot be paused."),

@@ -206,6 +206,9 @@ NEXT: dict[str, str] = {
         "It is tried again by itself, and at once with Try clean-up. Or run on the server what the task page says"
         " beside each thing that is left, and then press Try clean-up."
     ),
+    "ANOTHER-SERVER": template(
+        "Enter the address of the server that the task started with and press Retry; or press Cancel and start again."
+    ),
     "CHECK-STOPPED": template("Run the check again."),
     "CHECK-FAILED": template("Mend what the items that are Failed say, then run the check again."),
     "TASK-BEHIND": template("Nothing has to be done: the task is ready again once the target has caught up."),

@@ -228,9 +228,9 @@ RULES: dict[Action, Rule] = {
     ),
     Action.ACCESS: _rule(
         "Change access",
-        {_S.FAILED},
+        {_S.FAILED, _S.PAUSED},
         None,
-        "How a started task reaches its servers can be changed only while it is failed.",
+        "How a started task reaches its servers can be changed only while it is failed or paused.",
     ),
     Action.DELETE: _rule(
         "Delete",

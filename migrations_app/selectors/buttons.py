@@ -58,7 +58,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     allowed -= {action for action in allowed if why_not(action, task)}
     if not task.incremental:
         allowed -= {Action.COMPARE, Action.COMPLETE}
-    if Action.REOPEN in allowed:
+    if allowed & {Action.REOPEN, Action.ACCESS}:
         allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
     # Where only a new copy helps, Retry would fail again.
     anew = Action.NEW_COPY in allowed and task.error_code in _GONE
