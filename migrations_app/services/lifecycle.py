@@ -18,7 +18,7 @@ from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
 from ..refusals import complete_waits, only_cleans_up
-from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
+from .base import Actor, Refused, TaskId, hand_over, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
 from .resuming import MIGRATE_STEPS, go_on
@@ -35,6 +35,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     databases = planned_databases(task)
     if not databases:
         raise Refused(_("Nothing is selected. Choose at least one database, schema or table on the Objects step."))
+    hand_over(task, actor)
     _plan_rows(task, databases)
     if task.scheduled_at and task.scheduled_at > timezone.now():
         when = time_in_words(task.scheduled_at)
@@ -92,6 +93,7 @@ def start_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Queue a scheduled task at once. Raises Refused."""
     task = locked(task_id)
     require(Action.START_NOW, task)
+    hand_over(task, actor)
     _enqueue(task, actor, say("Started before its scheduled time."))
     return task
 
@@ -309,6 +311,8 @@ def _as_before_its_start() -> dict[str, Any]:
         "started_at": None,
         "finished_at": None,
         "not_before": None,
+        "failing_since": None,
+        "tries": 0,
         "error_code": "",
         "error_message": "",
         "error_hint": "",
