@@ -13,7 +13,9 @@ from django.utils import timezone
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app import selectors, services
-from migrations_app.engine.states import Status
+from migrations_app.engine.errors import EngineError
+from migrations_app.engine.states import Status, StepName
+from migrations_app.engine.wording import say
 from migrations_app.models import AuditEntry, LedgerEntry, MigrationTask
 from migrations_app.services import work
 from tests import factories
@@ -186,3 +188,34 @@ def test_a_task_that_made_nothing_may_move_to_another_server(left: MigrationTask
     task = _now(left)
     assert task.target is not None
     assert task.target.host == "elsewhere.internal"
+
+
+def test_a_clean_up_that_breaks_counts_what_is_left_on_both_servers() -> None:
+    task = factories.running_task("sync")
+    factories.ledger_entry(task, side="target", kind="trigger_state", schema="public", name="orders")
+    factories.ledger_entry(task, side="target", kind="table", schema="public", name="orders")
+    services.cancel_task(task_id=task.pk, actor=None)
+    for _ in range(3):
+        MigrationTask.objects.filter(pk=task.pk).update(not_before=None)
+        work.fail(_claim(task), StepName.SYNC, EngineError(say("It broke.")))
+    task.refresh_from_db()
+    assert task.status == Status.CANCELLED
+    assert "Not removed: 1 thing;" in task.events.get(code="CANCEL-LEFT").message
+    assert task.not_before is not None, "it is tried again by itself"
+
+
+def test_a_task_that_completed_says_what_it_could_not_remove(anna: Client) -> None:
+    task = factories.running_task("cleanup", status="completing")
+    factories.ledger_entry(task, kind="replica_identity", schema="public", name="orders")
+    work.finish_step(_claim(task), StepName.CLEANUP)
+    task.refresh_from_db()
+    assert task.status == Status.COMPLETED
+    told = task.events.get(code="TASK-COMPLETED")
+    assert told.level == "warning"
+    assert "Not removed: 1 thing;" in told.message
+    assert "Nothing of ours" not in told.message
+    page = anna.get(reverse("tasks:detail", args=[task.pk]))
+    assertContains(page, "could not remove everything of its own")
+    assertNotContains(page, "has left nothing of its own")
+    LedgerEntry.objects.filter(task=task).update(removed_at=timezone.now())
+    assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), "has left nothing of its own")

@@ -315,6 +315,8 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
         current_step="",
         started_at=None,
         queued_at=None,
+        failing_since=None,
+        tries=0,
         lease_until=None,
         worker="",
     )
