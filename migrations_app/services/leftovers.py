@@ -16,7 +16,7 @@ from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, template
 from ..models import LedgerEntry, MigrationTask
 from ..refusals import all_leftovers, delete_waits, leftovers, leftovers_seen
-from . import audit
+from . import audit, governing
 from .base import Actor, Refused, TaskId, locked, refuse_stale, require, require_typed
 from .lifecycle import begin_cancel
 
@@ -76,6 +76,7 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None, leaving: st
     require_typed(task, typed)
     if waits:
         _tell_what_stays(task, actor)
+    governing.release(task)  # nobody would find those any more that are paused for it
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
     task.delete()  # and its history with it
     for endpoint in endpoints:

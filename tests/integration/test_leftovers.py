@@ -219,3 +219,12 @@ def test_a_task_that_completed_says_what_it_could_not_remove(anna: Client) -> No
     assertNotContains(page, "has left nothing of its own")
     LedgerEntry.objects.filter(task=task).update(removed_at=timezone.now())
     assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), "has left nothing of its own")
+
+
+def test_what_was_paused_for_a_task_goes_on_when_that_is_deleted() -> None:
+    gone = factories.task(status="cancelled")
+    paused = factories.running_task("sync", status="paused", paused_for=gone)
+    services.delete_task(task_id=gone.pk, actor=None, typed=None)
+    paused.refresh_from_db()
+    assert paused.status == Status.RUNNING
+    assert paused.events.filter(code="WAL-RESUMED").exists()
