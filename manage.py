@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import resource
 import select
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the management command named in argv."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold passwords; children are bound by it too
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
     if sys.argv[1:2] == ["demo"]:  # never in the data of a real installation, whatever the environment says
         folder = Path(os.environ.get("TOWPATH_DEMO_DIR") or Path(__file__).resolve().parent / "var" / "demo")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from .engine.plan import Side
@@ -15,6 +16,7 @@ from .engine.states import RULES, Action, Status, StepName
 from .models import LedgerEntry, MigrationTask
 
 _NAMED = 5
+_OURS_ON_TARGET = (Kind.BOOKMARK, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE)
 
 
 def why_not(action: Action, task: MigrationTask) -> str:
@@ -27,6 +29,8 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
             "Retry to end it, or Cancel."
         )
+    if action is Action.CLEAN_UP and not leftovers(task).exists():
+        return _("Nothing of this task that a clean-up removes is left on either server.")
     if action is Action.COMPLETE and task.failing_since is not None:
         at = task.failing_since.astimezone(UTC).strftime("%H:%M UTC")
         return _(
@@ -60,11 +64,39 @@ def complete_waits(task: MigrationTask) -> str:
     return ""
 
 
+def leftovers(task: MigrationTask) -> QuerySet[LedgerEntry]:
+    """Return what of ours should have gone when the task ended, and has not: what a clean-up would try to remove.
+
+    The objects that the task made for the user are none of it.
+    """
+    return all_leftovers().filter(task=task)
+
+
+def all_leftovers() -> QuerySet[LedgerEntry]:
+    """Return the same of all tasks; of one that has not ended it is what its clean-up will remove."""
+    ours = Q(side=Side.SOURCE) | Q(side=Side.TARGET, kind__in=_OURS_ON_TARGET)
+    return LedgerEntry.objects.filter(ours, removed_at=None).exclude(kind=Kind.FILE)
+
+
+def stands_on(task: MigrationTask, side: str) -> bool:
+    """Say whether anything of this task stands on the server of a side, by the ledger."""
+    return LedgerEntry.objects.filter(task=task, side=side, removed_at=None).exclude(kind=Kind.FILE).exists()
+
+
+def leftovers_seen(task: MigrationTask) -> str:
+    """Return what tells one list of leftovers from another: who confirms to leave them has to have seen this one."""
+    keys = leftovers(task).order_by("id").values_list("id", flat=True)
+    return hashlib.sha256(",".join(str(key) for key in keys).encode()).hexdigest()
+
+
 def delete_waits(task: MigrationTask) -> str:
-    """Return in the reader's language what has to be removed before the task is deleted; '' when nothing has."""
-    if not LedgerEntry.objects.filter(task=task, side=Side.SOURCE, removed_at=None).exists():
+    """Return in the reader's language what is lost sight of when the task is deleted; '' when nothing is."""
+    if not leftovers(task).exists():
         return ""
-    return _("Something of this task is still on the source. Remove it as the task page says, then delete the task.")
+    return _(
+        "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, or "
+        "delete the task on its page, which names what stays."
+    )
 
 
 def _named(rows: QuerySet[Any]) -> str:

@@ -71,6 +71,20 @@ def read_ssh_key(upload: UploadedFile[bytes]) -> str:
         ) from None
 
 
+def read_host_key(text: str) -> str:
+    """Return the public key of an SSH host from a line of a .pub file or of known hosts. Raises ValidationError."""
+    words = text.split()
+    at = next((number for number, word in enumerate(words[:3]) if word.startswith(("ssh-", "ecdsa-"))), len(words))
+    key = " ".join(words[at : at + 2])
+    try:
+        serialization.load_ssh_public_key(key.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise forms.ValidationError(
+            _("This is not the public key of an SSH host. It looks like ssh-ed25519 AAAA…, on one line.")
+        ) from None
+    return key
+
+
 def _load(content: bytes, *, ssh: bool) -> PrivateKeyTypes:
     """Return the key of a file in PEM or OpenSSH format."""
     if b"PUBLIC KEY" in content or content.startswith((b"ssh-", b"ecdsa-")):

@@ -43,6 +43,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "keep_syncing": services.keep_syncing,
     "cancel": services.cancel_task,
     "start_again": services.start_again,
+    "clean_up": services.clean_up_task,
     "new_copy": services.restart_with_new_copy,
     "reopen": services.reopen_task,
     "delete": services.delete_task,
@@ -69,6 +70,7 @@ _SAID: dict[str, Promise] = {
     "keep_syncing": gettext_lazy("Back to sync pressed. Complete stops as soon as it can; nothing is lost."),
     "cancel": gettext_lazy("Cancel pressed. What was made on either server is removed, or listed on the task page."),
     "start_again": gettext_lazy("The task is checked again from the start."),
+    "clean_up": gettext_lazy("Try clean-up pressed. What could not be removed is listed on the task page."),
     "new_copy": gettext_lazy(
         "Restart with new copy pressed. What the task made is removed first; then the task starts again by itself."
     ),
@@ -136,8 +138,10 @@ def _ask(
     }
     if action == "reschedule":
         context["time_form"] = time_form or TimeForm(initial={"scheduled_at": task.scheduled_at})
-    if button is not None and action in ("cancel", "start_again", "new_copy", "delete"):
+    if button is not None and action in ("cancel", "start_again", "clean_up", "new_copy", "delete"):
         context["left"] = selectors.left_behind(task)
+    if button is not None and action == "delete":
+        context["staying"] = selectors.staying(task)
     if button is not None and action == "cancel":
         context["lost"] = selectors.lost_by_cancel(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
@@ -172,8 +176,7 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
             request.refused = True
             return _ask(request, task, action, time_form=form)
         extra = form.cleaned_data
-    if action in _FOR_GOOD or extra.get("clear_target"):
-        extra["typed"] = _typed(request, task)
+    extra |= _confirmed(request, task, action)
     try:
         done = _PERFORM[action](task_id=task.id, actor=request.user, **extra)
     except services.Untyped as untyped:
@@ -186,6 +189,14 @@ def perform(request: HtmxRequest, task_id: UUID, action: str) -> HttpResponseBas
     if action in _LEADS_TO:
         back = reverse(_LEADS_TO[action], args=[task.id])
     return go(request, back, said=_said(action, done))
+
+
+def _confirmed(request: HtmxRequest, task: MigrationTask, action: str) -> dict[str, Any]:
+    """Return what was typed and ticked to confirm what cannot be undone; nothing where nothing has to be."""
+    if action == "delete":
+        return {"typed": _typed(request, task), "leaving": request.POST.get("leaving")}
+    clears = action == "start_again" and "clear_target" in request.POST
+    return {"typed": _typed(request, task)} if action in _FOR_GOOD or clears else {}
 
 
 def _said(action: str, task: MigrationTask) -> str:

@@ -203,9 +203,13 @@ NEXT: dict[str, str] = {
     "TABLE-QUARANTINED": template("Copy the table once more or drop it from the task: Complete waits for that."),
     "TABLE-DROPPED": template("Make another task for this table, if it has to move."),
     "CANCEL-LEFT": template(
-        "When the server answers, run there what the task page says beside each thing that is left."
-        " Then delete the task."
+        "It is tried again by itself, and at once with Try clean-up. Or run on the server what the task page says"
+        " beside each thing that is left, and then press Try clean-up."
     ),
+    "ANOTHER-SERVER": template(
+        "Enter the address of the server that the task started with and press Retry; or press Cancel and start again."
+    ),
+    "CHECK-STOPPED": template("Run the check again."),
     "CHECK-FAILED": template("Mend what the items that are Failed say, then run the check again."),
     "TASK-BEHIND": template("Nothing has to be done: the task is ready again once the target has caught up."),
 }
@@ -249,6 +253,7 @@ SAID = frozenset(
         "TASK-AGAIN",
         "TASK-CANCELLED",
         "TASK-CANCELLING",
+        "TASK-CLEANUP",
         "TASK-CLONED",
         "TASK-COMPLETED",
         "TASK-COMPLETING",

@@ -66,6 +66,7 @@ class Action(StrEnum):
     KEEP_SYNCING = "keep_syncing"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
+    CLEAN_UP = "clean_up"
     NEW_COPY = "new_copy"
     REOPEN = "reopen"
     ACCESS = "access"
@@ -203,6 +204,13 @@ RULES: dict[Action, Rule] = {
         _S.CHECKING,
         "Only a cancelled task can be started again.",
     ),
+    # Offered where Cancel could not remove everything, because a server did not answer or refused it.
+    Action.CLEAN_UP: _rule(
+        "Try clean-up",
+        {_S.CANCELLED},
+        _S.CANCELLING,
+        "Only what a cancelled task has left on its servers can be cleaned up.",
+    ),
     # Offered where changes that are needed are gone from the source.
     Action.NEW_COPY: _rule(
         "Restart with new copy",
@@ -220,9 +228,9 @@ RULES: dict[Action, Rule] = {
     ),
     Action.ACCESS: _rule(
         "Change access",
-        {_S.FAILED},
+        {_S.FAILED, _S.PAUSED},
         None,
-        "How a started task reaches its servers can be changed only while it is failed.",
+        "How a started task reaches its servers can be changed only while it is failed or paused.",
     ),
     Action.DELETE: _rule(
         "Delete",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 from django.utils import timezone
@@ -12,12 +13,30 @@ from .. import queue
 from ..engine import probe
 from ..engine.errors import EngineError
 from ..engine.plan import Side
-from ..engine.wording import Sentence, as_data, called, say
-from ..models import ConnectionTest, Endpoint, EndpointTest
+from ..engine.wording import Sentence, as_data, called, noun, say
+from ..models import ConnectionTest, Endpoint, EndpointTest, MigrationTask
 from . import preparing
 from .planning import server_of
 from .reading import read_side
 from .standing import require_standing
+
+
+class AnotherServer(EngineError):
+    """The way that was saved for a started task leads to another server than the one that it began on."""
+
+    code = "ANOTHER-SERVER"
+
+    def __init__(self, side: Side, found: str, known: Collection[str]) -> None:
+        super().__init__(
+            say(
+                "This is not the {side} that the migration started with: system {found} instead of {known}.",
+                side=noun(side),
+                found=found,
+                known=", ".join(sorted(known)),
+            ),
+            hint=say("Enter a way to the same server. Nothing was changed on this one, and the task will refuse it."),
+        )
+
 
 log = logging.getLogger("towpath.worker")
 
@@ -67,12 +86,23 @@ def _answer(test: ConnectionTest) -> tuple[str, dict[str, Any]]:
         return preparing.mend(test)
     if test.kind == "prepare":
         return preparing.look_at_source(test)
-    return _answer_of_endpoint(test.task.source if side is Side.SOURCE else test.task.target, side)
+    known = _begun_on(test.task, side)
+    return _answer_of_endpoint(test.task.source if side is Side.SOURCE else test.task.target, side, known)
 
 
-def _answer_of_endpoint(endpoint: Endpoint | None, side: Side = Side.SOURCE) -> tuple[Sentence, dict[str, Any]]:
+def _begun_on(task: MigrationTask, side: Side) -> set[str]:
+    """Return the system identifiers of the server that a started task began on; none where nobody knows."""
+    column = "system_id" if side is Side.SOURCE else "target_system_id"
+    return set(task.databases.exclude(**{column: ""}).values_list(column, flat=True))
+
+
+def _answer_of_endpoint(
+    endpoint: Endpoint | None, side: Side = Side.SOURCE, known: Collection[str] = ()
+) -> tuple[Sentence, dict[str, Any]]:
     require_standing(endpoint)
     found = probe.probe(server_of(endpoint), side)
+    if known and found.system_id is not None and found.system_id not in known:
+        raise AnotherServer(side, found.system_id, known)
     return describe(found), {"version": found.version_text, "latency_ms": found.latency_ms, "tls": found.tls}
 
 

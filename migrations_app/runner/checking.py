@@ -51,11 +51,11 @@ def run_check(task_id: str, codes: str = "") -> None:
             if task.clear_target:
                 _clear_target(task, claim, recorder, lease)
             _run_items(task, frozenset(filter(None, codes.split(","))), lease, recorder)
-        except Interrupted:
-            log.info("stopped")
-            work.release_check(claim)
-            return
         except Exception as error:
+            if isinstance(error, Interrupted) or lease.reason is not None:  # or what came of its sessions being cut
+                log.info("stopped")
+                work.release_check(claim)
+                return
             _broken_check(task, error)
         work.finish_check(task_id, hash_checked=checked, partial=bool(codes))
     work.release_check(claim)

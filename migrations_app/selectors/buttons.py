@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..engine.ports import Kind
 from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy
 from ..models import LedgerEntry, MigrationTask
-from ..refusals import complete_waits, delete_waits, only_cleans_up, past_return, why_not
+from ..refusals import complete_waits, only_cleans_up, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
@@ -23,6 +23,7 @@ _OFFERED = [
     Action.NEW_COPY,
     Action.RETRY,
     Action.START_AGAIN,
+    Action.CLEAN_UP,
     Action.COMPARE,
     Action.PAUSE,
     Action.KEEP_SYNCING,
@@ -38,7 +39,8 @@ _DANGER = {Action.CANCEL, Action.DELETE}
 def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionButton]:
     """Return what the operator can do now, in the order in which it is offered.
 
-    How a failed task can be edited depends on what it has made; with `ledger` False neither form is offered.
+    How a failed task can be edited, and whether a cancelled one can be cleaned up, depends on what it has made; with
+    `ledger` False none of that is offered.
     """
     allowed = set(allowed_actions(Status(task.status)))
     if task.status == Status.COMPLETING and task.current_step == StepName.CLEANUP:
@@ -49,12 +51,14 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed.discard(Action.KEEP_SYNCING)
     if task.error_code not in _GONE + _DOUBTED or not task.incremental:
         allowed.discard(Action.NEW_COPY)
+    if not ledger:
+        allowed.discard(Action.CLEAN_UP)
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
     allowed -= {action for action in allowed if why_not(action, task)}
     if not task.incremental:
         allowed -= {Action.COMPARE, Action.COMPLETE}
-    if Action.REOPEN in allowed:
+    if allowed & {Action.REOPEN, Action.ACCESS}:
         allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
     # Where only a new copy helps, Retry would fail again.
     anew = Action.NEW_COPY in allowed and task.error_code in _GONE
@@ -76,8 +80,7 @@ def refused(task: MigrationTask, action: str) -> str:
     if action not in set(Action):
         return ""
     wanted = Action(action)
-    waits = {Action.COMPLETE: complete_waits, Action.DELETE: delete_waits}.get(wanted)
-    return why_not(wanted, task) or (waits(task) if waits else "")
+    return why_not(wanted, task) or (complete_waits(task) if wanted is Action.COMPLETE else "")
 
 
 def may_recopy(task: MigrationTask) -> bool:

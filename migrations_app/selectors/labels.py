@@ -69,6 +69,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.KEEP_SYNCING: _("Back to sync"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),
+    Action.CLEAN_UP: _("Try clean-up"),
     Action.NEW_COPY: _("Restart with new copy"),
     Action.REOPEN: _("Edit"),
     Action.ACCESS: _("Change access"),
@@ -119,6 +120,10 @@ CONFIRM: dict[Action, Promise] = {
         "are removed from both servers. Tables that were made on the target stay there and are listed."
     ),
     Action.START_AGAIN: _("Start this task again? The check runs first."),
+    Action.CLEAN_UP: _(
+        "Try once more to remove what this task has left on its servers? What was removed by hand meanwhile is crossed "
+        "off. Tables that were made on the target stay there."
+    ),
     Action.NEW_COPY: _(
         "Restart with a new copy? What the task made on the source is removed, and exactly the objects that it made on "
         "the target are dropped, with all rows in them. Then the check runs and the copy begins anew, all by itself."

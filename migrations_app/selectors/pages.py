@@ -31,6 +31,7 @@ from ..models import (
     TaskDatabase,
     WorkerBeat,
 )
+from ..refusals import leftovers, leftovers_seen
 from . import labels
 from .rows import NotFound, StepLine, Viewer, get_task, is_failing, step_lines
 
@@ -184,6 +185,22 @@ def left_behind(task: MigrationTask, limit: int = 200) -> LeftBehind:
         target=_lines(target[:limit]),
         target_count=target.count(),
     )
+
+
+@frozen
+class Staying:
+    """What stays on the servers when a task is deleted, and what confirms that this list was read."""
+
+    source: list[LedgerLine]
+    target: list[LedgerLine]
+    seen: str
+
+
+def staying(task: MigrationTask) -> Staying | None:
+    """Return what nobody would know of any more once the task is deleted, all of it; None when nothing is left."""
+    rows = leftovers(task).order_by("-id")
+    source, target = _lines(rows.filter(side="source")), _lines(rows.filter(side="target"))
+    return Staying(source=source, target=target, seen=leftovers_seen(task)) if source or target else None
 
 
 def _lines(rows: Iterable[LedgerEntry]) -> list[LedgerLine]:

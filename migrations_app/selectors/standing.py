@@ -77,12 +77,14 @@ def _of_cancelled(left: LeftBehind) -> str:
     if any(line.is_slot for line in left.source):
         parts.append(
             _(
-                "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Remove it "
-                "as the list below says."
+                "A slot of this task is still on the source, which keeps WAL for it until the disk is full. Press Try "
+                "clean-up, or remove it as the list below says."
             )
         )
     elif left.source:
-        parts.append(_("Something of this task is still on the source. Remove it as the list below says."))
+        parts.append(
+            _("Something of this task is still on the source. Press Try clean-up, or remove it as the list below says.")
+        )
     if left.target:
         parts.append(
             _(

@@ -6,6 +6,7 @@ Every public function is one transaction: state change, event and wake-up happen
 from __future__ import annotations
 
 from ..sources import InventoryError
+from .access import Access, change_access, movable_sides, request_access_test
 from .accounts import (
     SETUP_HOURS,
     administrator_exists,
@@ -57,11 +58,11 @@ from .drafts import (
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
 from .governing import could_not_look, record_look, slots_of, take_look
+from .leftovers import clean_up_task, delete_task
 from .lifecycle import (
     cancel_task,
     compare_task,
     complete_task,
-    delete_task,
     pause_task,
     restart_with_new_copy,
     resume_task,
@@ -78,7 +79,7 @@ from .passwords import PasswordData, give_passwords, takes_passwords
 from .quarantine import drop_table, quarantine_table
 from .recopying import recopy_table
 from .renaming import BadTargets, name_problem
-from .reopening import Access, change_access, movable_sides, nothing_made, reopen_task
+from .reopening import nothing_made, reopen_task
 from .sampling import thin_samples
 from .scheduling import reschedule_task, unschedule_task
 from .selecting import (
@@ -133,6 +134,7 @@ __all__ = [
     "change_role",
     "check_without_sync",
     "choose_language",
+    "clean_up_task",
     "clone_task",
     "compare_task",
     "complete_task",
@@ -182,6 +184,7 @@ __all__ = [
     "remove_account",
     "remove_tag",
     "reopen_task",
+    "request_access_test",
     "request_check",
     "request_endpoint_test",
     "request_fix",

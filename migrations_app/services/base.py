@@ -171,6 +171,16 @@ def note(
     touch(task)
 
 
+def hand_over(task: MigrationTask, actor: Actor) -> None:
+    """Let the workers do what somebody pressed on a page to let a task of a terminal go on: nothing there waits for it.
+
+    What the command line itself asks for (no actor) stays in the terminal.
+    """
+    if task.foreground and actor is not None:
+        MigrationTask.objects.filter(pk=task.pk).update(foreground=False)
+        task.foreground = False
+
+
 def touch(task: MigrationTask, **fields: Any) -> None:
     """Set columns that pages show and grow the version that the live list compares."""
     MigrationTask.objects.filter(pk=task.pk).update(version=F("version") + 1, **fields)

@@ -17,7 +17,7 @@ from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, together
 from ..models import CheckItem, ConnectionTest, MigrationTask
-from .base import Actor, Refused, TaskId, actor_name, locked, move, note, require, require_filled
+from .base import Actor, Refused, TaskId, actor_name, hand_over, locked, move, note, require, require_filled
 from .drafts import leave_out_sync
 
 _LONGEST_REASON = 500
@@ -34,6 +34,7 @@ def request_check(*, task_id: TaskId, actor: Actor, code: str = "", group: str =
     task = locked(task_id)
     require(Action.CHECK, task)
     require_filled(task, "source", "target")
+    hand_over(task, actor)
     if not _moves_anything(task):
         raise Refused(_("Nothing is selected. Select at least one table in the objects step."))
     items = CheckItem.objects.filter(task=task)
@@ -161,6 +162,7 @@ def request_fix(*, task_id: TaskId, item_id: int, actor: Actor, mark: str) -> Co
         "actor": actor_name(actor),
         "draft": draft_hash(task),
     }
+    hand_over(task, actor)  # the item is looked at again after it
     test = ConnectionTest.objects.create(task=task, side=fix.side, kind="fix", detail=detail)
     sql, undo = (" ".join(one.sql for one in part) for part in (fix.statements, fix.undo))
     note(

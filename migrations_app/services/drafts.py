@@ -14,6 +14,7 @@ from ..engine.selection import Selection
 from ..engine.states import Action, Status
 from ..engine.wording import noun, say
 from ..models import ConnectionTest, Endpoint, MigrationTask, SourceObject, User
+from ..refusals import stands_on
 from .base import Actor, Refused, TaskId, locked, move, note, refuse_stale, require, require_filled, touch
 from .endpoint_tests import HOST_KEY_UNKNOWN, is_key_of
 from .endpoints import EndpointData, store_endpoint
@@ -139,13 +140,22 @@ def _store_sides(
     task: MigrationTask, *, source: EndpointData | None = None, target: EndpointData | None = None
 ) -> None:
     """Save the given sides, and forget what was found out about a server that is another one now."""
-    former = way_to(task.source)
+    former, former_target = way_to(task.source), way_to(task.target)
     bastions = [_bastion(task.source), _bastion(task.target)]
     if source is not None:
         task.source = store_endpoint(task.source, source, side="source", target=target)
     if target is not None:
         task.target = store_endpoint(task.target, target, side="target")
     task.save()
+    for side, before, endpoint in (("source", former, task.source), ("target", former_target, task.target)):
+        if before and before != way_to(endpoint) and stands_on(task, side):
+            raise Refused(
+                _(
+                    "An earlier run of this task has made objects on this %(side)s, which are found by their names "
+                    "alone, so it cannot be another server now. Clone the task, and enter the other server there."
+                )
+                % {"side": _("source") if side == "source" else _("target")}
+            )
     if former != way_to(task.source):
         SourceObject.objects.filter(task=task).delete()
         MigrationTask.objects.filter(pk=task.pk).update(objects_read=None)

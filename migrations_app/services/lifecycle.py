@@ -17,8 +17,8 @@ from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from ..refusals import complete_waits, delete_waits, only_cleans_up
-from .base import Actor, Refused, TaskId, locked, move, note, require, require_typed, touch
+from ..refusals import complete_waits, only_cleans_up
+from .base import Actor, Refused, TaskId, hand_over, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
 from .resuming import MIGRATE_STEPS, go_on
@@ -35,6 +35,7 @@ def start_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     databases = planned_databases(task)
     if not databases:
         raise Refused(_("Nothing is selected. Choose at least one database, schema or table on the Objects step."))
+    hand_over(task, actor)
     _plan_rows(task, databases)
     if task.scheduled_at and task.scheduled_at > timezone.now():
         when = time_in_words(task.scheduled_at)
@@ -92,6 +93,7 @@ def start_now(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     """Queue a scheduled task at once. Raises Refused."""
     task = locked(task_id)
     require(Action.START_NOW, task)
+    hand_over(task, actor)
     _enqueue(task, actor, say("Started before its scheduled time."))
     return task
 
@@ -170,6 +172,13 @@ def complete_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
     require(Action.COMPLETE, task)
     if waits := complete_waits(task):
         raise Refused(waits)
+    if task.compare_requested:
+        note(
+            task,
+            say("The comparison that was asked for is given up: Complete compares every row by itself."),
+            actor=actor,
+            code="CMP-REQUESTED",
+        )
     move(
         task,
         Status.COMPLETING,
@@ -301,6 +310,9 @@ def _as_before_its_start() -> dict[str, Any]:
         "queued_at": None,
         "started_at": None,
         "finished_at": None,
+        "not_before": None,
+        "failing_since": None,
+        "tries": 0,
         "error_code": "",
         "error_message": "",
         "error_hint": "",
@@ -329,24 +341,6 @@ def _wake(task: MigrationTask) -> None:
         queue.wake("sync", str(task.pk))
     else:
         queue.wake("migrate")
-
-
-@transaction.atomic
-def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None) -> None:
-    """Delete a task that was never started or has ended, with its history.
-
-    It is confirmed by the task's name (`typed`; None: the caller has asked in another way). Raises Refused, also while
-    something of ours is left.
-    """
-    task = locked(task_id)
-    require(Action.DELETE, task)
-    if waits := delete_waits(task):
-        raise Refused(waits)
-    require_typed(task, typed)
-    endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
-    task.delete()  # and its history with it
-    for endpoint in endpoints:
-        endpoint.delete()
 
 
 def workers_alive() -> bool:

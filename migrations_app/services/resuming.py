@@ -10,7 +10,7 @@ from ..engine.ports import OPENING, Kind
 from ..engine.states import Status, StepName
 from ..models import LedgerEntry, MigrationTask, Step
 from ..refusals import past_return
-from .base import Actor, move
+from .base import Actor, hand_over, move
 from .figures import forget_sync
 
 MIGRATE_STEPS = frozenset({"", StepName.SCHEMA, StepName.COPY, StepName.INDEX})
@@ -33,6 +33,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         "not_before": None,
         "paused_for": None,
     }
+    hand_over(task, actor)
     now = clock.now()
     forget_sync(task)  # what a worker saw last, maybe after it was told to stop
     Step.objects.filter(task=task, state="failed").update(state="pending")

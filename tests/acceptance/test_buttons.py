@@ -73,6 +73,7 @@ CASES: dict[Action, Case] = {
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
     Action.CANCEL: Case(),
     Action.START_AGAIN: Case(),
+    Action.CLEAN_UP: Case(listed=False, only_if=_has_made_something, seldom=True),
     Action.NEW_COPY: Case(only_if=_slot_is_lost, seldom=True),
     Action.REOPEN: Case(listed=False),  # which of the two is possible is asked for one task only
     Action.ACCESS: Case(listed=False, asks=False, leads="tasks:access", only_if=_has_made_something),

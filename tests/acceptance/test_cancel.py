@@ -305,7 +305,10 @@ def test_a_task_cancelled_while_it_waits_for_its_turn_never_touches_a_server(
 
 
 @pytest.mark.long
-def test_a_source_that_is_away_is_named_with_what_is_left_there(world: World, migration: Migration) -> None:
+@pytest.mark.parametrize("by_itself", [False, True], ids=["pressed", "by itself"])
+def test_a_source_that_is_away_is_named_and_cleaned_up_once_it_is_back(
+    world: World, migration: Migration, by_itself: bool
+) -> None:
     migration.start()
     migration.until("ready")
     migration.press("pause_task")
@@ -318,4 +321,17 @@ def test_a_source_that_is_away_is_named_with_what_is_left_there(world: World, mi
     told = [text for code, text in migration.events() if code == "CANCEL-LEFT"]
     assert any("pg_drop_replication_slot" in text and "DROP PUBLICATION" in text for text in told), told
     assert {kind for kind, _, _ in migration.ledger("source")} >= {"slot", "publication"}
+    with pytest.raises(Refused, match="still on its servers"):
+        migration.press("delete_task", typed=None)
+    migration.press("clean_up_task")
+    migration.until("cancelled", seconds=CANCEL_SECONDS)
+    assert {kind for kind, _, _ in migration.ledger("source")} >= {"slot", "publication"}, "it is still away"
     world.operator.do(f"Endpoint.objects.filter(source_of={migration.id!r}).update(port={port})")
+    if by_itself:
+        world.operator.do(f"MigrationTask.objects.filter(pk={migration.id!r}).update(not_before='2026-01-01T00:00Z')")
+    else:
+        migration.press("clean_up_task")
+    wait_until(lambda: not migration.ledger("source"), CANCEL_SECONDS, "the clean-up")
+    migration.until("cancelled", seconds=CANCEL_SECONDS)
+    nothing_of_ours(migration.source, migration.target)
+    migration.press("delete_task", typed=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -292,4 +293,32 @@ def test_a_run_that_was_killed_in_its_check_is_gone_on_with(terminal: Terminal, 
     with small[1].connect() as target:
         assert target.execute(b"SELECT count(*) FROM public.things").fetchone() == (50,)
         assert target.execute(b"SELECT to_regclass('sales.parents')").fetchone() == (None,)
+    nothing_of_ours(*small, seconds=0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_in_its_check_leaves_a_task_that_can_be_checked_again(
+    terminal: Terminal, small: tuple[Place, Place], number: signal.Signals
+) -> None:
+    def checking() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'public.things'::regclass AND NOT granted"
+        return bool(holder.execute(waiting.encode()).fetchall()[0][0])
+
+    name = f"stopped by {number}"
+    words = ["--name", name, "--database", small[0].name]
+    words += ["--source", terminal.source.uri(), "--target", terminal.target.uri()]
+    with small[0].connect() as holder, holder.transaction():
+        holder.execute(b"LOCK TABLE public.things")
+        process = terminal.installation.start("task", "run", *words)
+        try:
+            wait_until(checking, 30, "the check")
+            process.send_signal(number)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+            process.wait()
+    assert "Traceback" not in terminal.installation.logs()
+    (task_id,) = re.findall(rf"(\S+)  {name}: Check failed", terminal.task("list").stdout)
+    assert terminal.task("check", task_id).returncode == 0
     nothing_of_ours(*small, seconds=0)

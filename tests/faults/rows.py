@@ -98,7 +98,7 @@ ELSEWHERE = {
         "test_a_task_that_already_cleans_up_refuses_to_be_cancelled_and_ends_well": ("O2", "Cancel past the last step"),
         "test_without_clearing_the_check_says_what_is_in_the_way": ("C10", "Start again on what was left"),
         "test_an_object_that_others_built_on_ours_keeps_ours_alive": ("C10", "others built on what we made"),
-        "test_a_source_that_is_away_is_named_with_what_is_left_there": ("O4", "Cancel while the source refuses"),
+        "test_a_source_that_is_away_is_named_and_cleaned_up_once_it_is_back": ("O4", "Cancel while the source refuses"),
     },
     "faults/test_random_kills.py": {
         "test_a_task_survives_kills_at_random_moments": ("A5", "kill -9 at random moments of all steps"),

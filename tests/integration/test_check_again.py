@@ -41,7 +41,7 @@ def test_an_old_check_runs_again_before_the_start_and_a_fresh_one_does_not() -> 
 
 
 def test_a_start_that_found_something_failed_is_back_at_its_check_as_if_not_started() -> None:
-    task = _started()
+    task = _started(failing_since=timezone.now(), tries=5)
     claim = work.Claim(task_id=str(task.pk), epoch=task.epoch, worker=task.worker)
     results = [result("wal_level", "failed", title="wal_level is logical", database="", found="Found replica.")]
     changed = work.changes(task, results)
@@ -51,6 +51,7 @@ def test_a_start_that_found_something_failed_is_back_at_its_check_as_if_not_star
     task.refresh_from_db()
     assert (task.status, task.started_at, task.current_step, task.worker) == ("check_failed", None, "", "")
     assert "now Failed" in task.error_message
+    assert (task.failing_since, task.tries) == (None, 0), "a later start has all of its time"
     assert not task.steps.exists()
     services.request_check(task_id=task.pk, actor=None)
     task.refresh_from_db()

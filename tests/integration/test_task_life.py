@@ -38,6 +38,7 @@ BUTTONS: dict[str, Callable[..., Any]] = {
     "keep syncing": services.keep_syncing,
     "cancel": services.cancel_task,
     "again": lambda **who: services.start_again(clear_target=False, **who),
+    "clean up": services.clean_up_task,
     "reopen": services.reopen_task,
     "try now": services.try_now,
     "edit": lambda **who: services.set_selection(selection=Selection.everything(), **who),

@@ -58,12 +58,15 @@ def test_a_failed_task_that_has_made_something_keeps_what_it_migrates() -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "ready", "paused", "completed", "draft", "queued"])
-def test_nothing_but_a_failed_task_is_reopened_or_readdressed(status: str) -> None:
-    task = factories.running_task(status=status)
+def test_nothing_but_a_failed_task_is_reopened(status: str) -> None:
     with pytest.raises(services.Refused):
-        services.reopen_task(task_id=task.pk, actor=None)
+        services.reopen_task(task_id=factories.running_task(status=status).pk, actor=None)
+
+
+@pytest.mark.parametrize("status", ["running", "ready", "completed", "draft", "queued", "cancelled"])
+def test_a_task_that_may_be_at_work_is_not_readdressed(status: str) -> None:
     with pytest.raises(services.Refused):
-        _change(task, password="new")
+        _change(factories.running_task(status=status), password="new")
 
 
 def test_a_new_password_is_stored_and_the_task_stays_failed_until_retry() -> None:

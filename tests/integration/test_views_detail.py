@@ -208,7 +208,7 @@ def test_an_event_that_tells_of_trouble_says_what_to_do_next(code: str, level: s
     factories.event(task, "Something happened.", code=code, level=level)
     page = anna.get(reverse("tasks:detail", args=[task.id]))
     assertContains(page, "Something happened.")
-    assert ("run there what the task page says" in page.text) is shown
+    assert ("run on the server what the task page says" in page.text) is shown
 
 
 def test_a_foreign_host_header_is_refused(client: Client) -> None:

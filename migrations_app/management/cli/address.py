@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from psycopg.conninfo import conninfo_to_dict
 
 from ...services import EndpointData
+from .values import is_text
 
 _KNOWN = {"host", "port", "user", "password", "dbname", "sslmode", "passfile", "connect_timeout", "application_name"}
 _KNOWN |= {"require_auth", "sslrootcert", "sslcert", "sslkey"}
@@ -30,7 +31,7 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
     """
     try:
         parts = conninfo_to_dict(uri)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         raise CommandError(
             f"The {side} is not a connection URI. It looks like postgresql://user@host:5432/database; "
             "special characters in it are percent-encoded."
@@ -46,7 +47,7 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
     database = str(parts.get("dbname") or user)
     if max(len(user), len(database)) > _LONGEST_NAME:
         raise CommandError(f"The {side} URI holds a name of more than {_LONGEST_NAME} characters.")
-    password = str(parts.get("password") or os.environ.get(f"TOWPATH_{side.upper()}_PASSWORD", ""))
+    password = str(parts.get("password") or _from_environment(f"TOWPATH_{side.upper()}_PASSWORD"))
     file = passfile or str(parts.get("passfile") or "") or os.environ.get("PGPASSFILE", "")
     if not password and file:
         password = password_from_file(Path(file), [host, str(port), database, user])
@@ -62,6 +63,13 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
         client_cert_pem=_file(parts.get("sslcert"), side),
         client_key_pem=_file(parts.get("sslkey"), side),
     )
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not is_text(value):
+        raise CommandError(f"{name} is not text in UTF-8.")
+    return value
 
 
 def _place(host: str, port: str, side: str) -> tuple[str, int]:

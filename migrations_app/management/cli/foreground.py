@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from django.db import connection, transaction
+from django.db import connection
 
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
@@ -21,9 +21,9 @@ from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
 from ...own_database import GONE
 from .asked import CHECK_FAILED, DIFFERENCES, DIFFERS, FAILED, INTERRUPTED, RunOptions, exit_code
+from .making import make_task
 from .output import Out, print_check, print_report, progress_line, report, told_since
 from .tables import ensure_tables
-from .wal import give_budget
 
 log = logging.getLogger(__name__)
 
@@ -45,32 +45,10 @@ class ForegroundRun:
         self._last_told, self._version, self._line = 0, -1, ""
 
     def create(self) -> str:
-        """Create the task with its selection, both or nothing: without it everything would move. Returns its id."""
+        """Create the task. Returns its id."""
         ensure_tables()
-        with transaction.atomic():
-            self.task_id = self._created()
+        self.task_id = str(make_task(self.options, foreground=True).pk)
         return self.task_id
-
-    def _created(self) -> str:
-        options = self.options
-        task = services.create_draft(
-            actor=None,
-            name=options.name,
-            scheduled_at=None,
-            incremental=options.incremental,
-            source=options.source,
-            target=options.target,
-            foreground=True,
-            copy_jobs=options.jobs,
-            copy_mb_per_second=options.mb_per_second,
-            skip_compare=not options.compare,
-        )
-        services.set_selection(task_id=task.pk, actor=None, selection=options.selection)
-        services.set_existing(task_id=task.pk, actor=None, policy=options.existing, typed=options.name)
-        give_budget(task, options.wal)
-        if options.passwords:
-            services.give_passwords(task_id=task.pk, actor=None, given=options.passwords)
-        return str(task.pk)
 
     def run(self) -> int:
         """Check, start and drive the task. Returns the exit code."""
@@ -91,14 +69,17 @@ class ForegroundRun:
         return self._check_and_start()
 
     def _check_and_start(self) -> int:
-        runner.run_check(self.task_id)
-        # The claim of a run that was killed lasts a little longer than that.
-        while self.task().status == Status.CHECKING and not runner.stopping():
-            time.sleep(0.2)
-            runner.run_check(self.task_id)
+        with _stoppable():
+            _run_check(self.task_id)
+            # The claim of a run that was killed lasts a little longer than that.
+            while self.task().status == Status.CHECKING and not runner.stopping():
+                time.sleep(0.2)
+                _run_check(self.task_id)
         task = self.task()
         if not self.options.as_json:
             print_check(task, self.err)
+        if runner.stopping():
+            return self._end(task)
         if task.status != Status.CHECK_PASSED:
             return self._end(task)
         if self._excludes_what_is_not_there():
@@ -120,7 +101,7 @@ class ForegroundRun:
     def drive(self) -> int:
         """Drive the started task until it ends, then print the report. Returns the exit code."""
         watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
-        with self._stoppable():
+        with _stoppable():
             watcher.start()
             runner.drive_foreground(self.task_id, waiting=time.sleep)
             self._ended.set()
@@ -130,18 +111,6 @@ class ForegroundRun:
     def task(self) -> MigrationTask:
         """Return the task's row as it is now."""
         return MigrationTask.objects.select_related("source", "target").get(pk=self.task_id)
-
-    @contextlib.contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            runner.stop_all()
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _watch(self) -> None:
         """Show progress; press Complete, once, when the task is ready and that was asked for."""
@@ -230,6 +199,12 @@ class ForegroundRun:
             self.out.write(json.dumps(report(task), indent=1) + "\n")
         else:
             print_report(task, self.out)
+        if runner.stopping() and task.status in _NOT_STARTED:
+            self.err.write(
+                "\nStopped before the start. Nothing was made on either server.\n"
+                f"Go on with: manage.py task run --resume {task.pk}\n"
+            )
+            return INTERRUPTED
         if runner.stopping() and task.status not in (Status.COMPLETED, Status.CANCELLED, Status.FAILED):
             self.err.write(
                 f"\nStopped. The position is kept, and so is the slot on the source, which holds back WAL there.\n"
@@ -237,6 +212,28 @@ class ForegroundRun:
             )
             return INTERRUPTED if self._given_up is None else self._given_up
         return exit_code(task)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM bring what runs meanwhile to a safe point."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        runner.stop_all()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_check(task_id: str) -> None:
+    """Run a check; one that was stopped is closed, because nobody else goes on with it."""
+    runner.run_check(task_id)
+    if runner.stopping():
+        services.work.give_up_check(task_id)
 
 
 def run(options: RunOptions, out: Out, err: Out) -> int:
@@ -266,7 +263,8 @@ def check(task: MigrationTask) -> None:
     """Run the check of a task in this process; its row is read again."""
     runner.trust_command_line()
     services.request_check(task_id=task.pk, actor=None)
-    runner.run_check(str(task.pk))
+    with _stoppable():
+        _run_check(str(task.pk))
     task.refresh_from_db()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -12,6 +13,23 @@ from django.utils import timezone
 from ... import services
 
 _LONGEST_NAME = 120
+_POSITIONAL = ("action", "id", "table")
+_LAST_YEAR = 9000
+"""As on the pages: later times end beyond the calendar in another time zone."""
+
+
+def is_text(value: str) -> bool:
+    """Say whether a word is text: Python gives bytes of the command line that are not UTF-8 as halves of characters."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def refuse_no_text(options: dict[str, Any]) -> None:
+    """Raise CommandError for an option that is no text; its message never repeats it, as it may be a password."""
+    for name, value in options.items():
+        words = value if isinstance(value, list | tuple) else [value]
+        if not all(is_text(word) for word in words if isinstance(word, str)):
+            option = name if name in _POSITIONAL else f"--{name.replace('_', '-')}"
+            raise CommandError(f"{option} holds bytes that are not text in UTF-8.")
 
 
 def task_name(text: str) -> str:
@@ -54,9 +72,11 @@ def start_time(text: str | None) -> datetime | None:
         return None
     try:
         value = datetime.fromisoformat(text)
-    except ValueError as error:
+        value = (value if value.tzinfo else timezone.make_aware(value)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise CommandError("--at takes a time such as 2026-12-24T23:00.") from error
-    value = value if value.tzinfo else timezone.make_aware(value)
+    if value.year > _LAST_YEAR:
+        raise CommandError(f"--at takes a time before the year {_LAST_YEAR + 1}.")
     if value <= timezone.now():
         raise CommandError("--at is in the past. Give a later time, or leave it out to start at once.")
     return value

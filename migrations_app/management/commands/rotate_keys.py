@@ -6,6 +6,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
+from django.db import models, transaction
 
 from ... import crypto
 
@@ -20,11 +21,23 @@ class Command(BaseCommand):
         count = 0
         try:
             for model, names in crypto.secret_columns(apps.get_app_config("migrations_app").get_models()):
-                for row in model._default_manager.only(*names):
-                    row.save(update_fields=names)  # read with any key, written with the first
-                    count += 1
+                for key in list(model._default_manager.values_list("pk", flat=True)):
+                    count += _rotate(model, key, names)
         except crypto.UnreadableSecret as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"The secrets of {count} rows are encrypted with the first key now. The other keys can be removed."
         )
+
+
+def _rotate(model: type[models.Model], key: Any, names: list[str]) -> int:
+    """Encrypt the secrets of one row anew; whoever changes or deletes it in this moment comes before or after.
+
+    Returns 1, or 0 when it is gone.
+    """
+    with transaction.atomic():
+        row = model._default_manager.select_for_update().only(*names).filter(pk=key).first()
+        if row is None:
+            return 0
+        row.save(update_fields=names)  # read with any key, written with the first
+    return 1

@@ -22,9 +22,10 @@ from ..cli.address import endpoint_from_uri, object_path
 from ..cli.asked import CHECK_FAILED, RunOptions, exit_code
 from ..cli.choosing import selection_of
 from ..cli.deciding import CHOICES, OF_TABLES
+from ..cli.making import make_task
 from ..cli.output import print_check, print_conflict, print_left, print_report, progress_line, report
 from ..cli.tables import ensure_tables
-from ..cli.values import knob, number_to, start_time, task_name
+from ..cli.values import knob, number_to, refuse_no_text, start_time, task_name
 
 _WRONG_WORDS = 2  # argparse's own exit code; ours says that a check failed
 _EXIT_CODES = (
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             ("check", "run the check now, in this process"),
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
+            ("clean-up", "try once more to remove what a cancelled task has left on its servers"),
             ("complete", "close the sync of a task that is ready"),
             ("keep-syncing", "let the sync go on instead of completing"),
         ):
@@ -187,6 +189,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand; its exit code is the command's."""
         self._understood = True
+        refuse_no_text(options)
         if options["action"] not in ("create", "run"):  # they make the tables once their own words make sense
             ensure_tables()
         try:
@@ -244,24 +247,9 @@ class Command(BaseCommand):
         )
 
     def _create(self, options: dict[str, Any]) -> int:
+        wanted, at = self._run_options(options), start_time(options["at"])
         ensure_tables()
-        wanted = self._run_options(options)
-        task = services.create_draft(
-            actor=None,
-            name=wanted.name,
-            scheduled_at=start_time(options["at"]),
-            incremental=wanted.incremental,
-            source=wanted.source,
-            target=wanted.target,
-            copy_jobs=wanted.jobs,
-            copy_mb_per_second=wanted.mb_per_second,
-            skip_compare=not wanted.compare,
-        )
-        services.set_selection(task_id=task.pk, actor=None, selection=wanted.selection)
-        services.set_existing(task_id=task.pk, actor=None, policy=wanted.existing, typed=wanted.name)
-        wal_cli.give_budget(task, wanted.wal)
-        if wanted.passwords:
-            services.give_passwords(task_id=task.pk, actor=None, given=wanted.passwords)
+        task = make_task(wanted, at=at)
         self.stdout.write(json.dumps({"id": str(task.pk)}) if wanted.as_json else f"created {task.pk}")
         return 0
 
@@ -304,7 +292,13 @@ class Command(BaseCommand):
         return self._said_or_json(services.start_task(task_id=_find(options["id"]).pk, actor=None), options)
 
     def _cancel(self, options: dict[str, Any]) -> int:
-        task = services.cancel_task(task_id=_find(options["id"]).pk, actor=None)
+        return self._removed(services.cancel_task(task_id=_find(options["id"]).pk, actor=None), options)
+
+    def _clean_up(self, options: dict[str, Any]) -> int:
+        return self._removed(services.clean_up_task(task_id=_find(options["id"]).pk, actor=None), options)
+
+    def _removed(self, task: MigrationTask, options: dict[str, Any]) -> int:
+        """Have what is ours removed from both servers, and print what is left."""
         if not services.workers_alive():  # nobody else would clean up
             from ..cli import foreground  # as above
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from ... import clock
 from ...check_counts import count_items
 from ...draft_facts import draft_hash
 from ...engine.states import Status, StepName, may_move
@@ -182,6 +183,30 @@ def finish_check(task_id: str, *, hash_checked: str, partial: bool = False) -> N
         _go_on_with_new_copy(task)
 
 
+@transaction.atomic
+def give_up_check(task_id: str, now: datetime | None = None) -> bool:
+    """Close a check that nobody goes on with: its process was stopped, or ended without notice. False: somebody is.
+
+    Items that were not run keep waiting, so that Start waits for another check.
+    """
+    now = now or clock.now()
+    task = MigrationTask.objects.select_for_update().get(pk=task_id)
+    if task.status != Status.CHECKING or (task.lease_until is not None and task.lease_until >= now):
+        return False
+    move(
+        task,
+        Status.CHECK_FAILED,
+        code="CHECK-STOPPED",
+        level="warning",
+        message=say("The check was broken off before its end."),
+        detail=item_counts(task),
+        lease_until=None,
+        worker="",
+        new_copy=False,
+    )
+    return True
+
+
 def _go_on_with_new_copy(task: MigrationTask) -> None:
     """Start a task by itself whose new copy was asked for; what its check found Failed waits for somebody."""
     touch(task, new_copy=False)
@@ -290,6 +315,8 @@ def start_refused(claim: Claim, changed: Collection[Change]) -> None:
         current_step="",
         started_at=None,
         queued_at=None,
+        failing_since=None,
+        tries=0,
         lease_until=None,
         worker="",
     )

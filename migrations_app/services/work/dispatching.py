@@ -14,7 +14,9 @@ from ...engine.wording import as_data, say
 from ...models import ConnectionTest, EndpointTest, Event, MigrationTask, WorkerBeat
 from .. import audit, governing
 from ..base import move
+from ..leftovers import try_clean_ups
 from ..sampling import thin_samples
+from .checks import give_up_check
 from .claims import full_phase, shorten_leases, sync_phase, waiting, wake_task
 from .results import leave_stale_ready
 
@@ -23,6 +25,7 @@ _THIN_SECONDS = 60.0
 _thinned = [float("-inf")]
 
 
+_ENDED_LONG_AGO = timedelta(minutes=1)
 _LONGEST_REQUEST = timedelta(minutes=30)
 _NO_WORKER = say("No worker answered within a minute.")
 _SEE_WORKERS = say("See whether the workers run (manage.py up), then try again.")
@@ -43,6 +46,7 @@ def dispatch(now: datetime | None = None) -> int:
     _expire_dead_leases(now)
     shorten_leases(now)
     leave_stale_ready(now)
+    try_clean_ups(now)
     again = timedelta(seconds=_REWAKE_SECONDS)
     stale = Q(woken_at=None) | Q(woken_at__lt=now - again) | Q(woken_at__gt=now + again)  # the clock was set back
     due = list(waiting(now).filter(stale).filter(full_phase() | sync_phase()))
@@ -104,9 +108,17 @@ def _rewake_requests(now: datetime) -> int:
             MigrationTask.objects.filter(pk=task.pk).update(woken_at=now)
             queue.wake("check", str(task.pk), "")
             sent += 1
+    for task in MigrationTask.objects.filter(_check_ended_long_ago(now), status=Status.CHECKING, foreground=True):
+        last = Event.objects.filter(task=task, to_status=Status.CHECKING).first()
+        if last and abs(now - last.at) > _ENDED_LONG_AGO:  # `task run` alone would go on with it
+            give_up_check(str(task.pk), now)
     old_beats = Q(at__lt=now - timedelta(minutes=10)) | Q(at__gt=now + timedelta(minutes=10))
     WorkerBeat.objects.filter(old_beats).delete()
     return sent
+
+
+def _check_ended_long_ago(now: datetime) -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=now - _ENDED_LONG_AGO)
 
 
 def _not_lately(moment: datetime, now: datetime) -> bool:

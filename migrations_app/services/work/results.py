@@ -16,9 +16,11 @@ from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
+from ...refusals import leftovers
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
+from ..leftovers import next_clean_up
 from ..lifecycle import start_again
 from .claims import Claim, held_task, release
 
@@ -62,18 +64,13 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
 
 def _completed(task: MigrationTask, now: datetime) -> None:
     _forget_spools(task)
-    told = [_notes(task), _dropped(task)]
+    told, left = [_notes(task), _dropped(task)], leftovers(task).count()
     move(
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=(
-            say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
-            if task.skip_compare and not task.incremental
-            else say("Completed. The target holds the data; nothing of ours is left on either server.")
-        )
-        + together(["", *filter(None, told)] if any(told) else []),
-        level="warning" if any(told) else "info",
+        message=_completed_words(task, left) + together(["", *filter(None, told)] if any(told) else []),
+        level="warning" if any(told) or left else "info",
         finished_at=now,
         lease_until=None,
         worker="",
@@ -81,6 +78,23 @@ def _completed(task: MigrationTask, now: datetime) -> None:
         error_message="",
         error_hint="",
         **UNKNOWN,
+    )
+
+
+def _completed_words(task: MigrationTask, left: int) -> Sentence:
+    """Return how a task ended. `left` counts what a server refused to remove."""
+    not_compared = task.skip_compare and not task.incremental
+    if left:
+        done = say("Completed, not compared, as was asked for.") if not_compared else say("Completed.")
+        return together([done, _not_removed(left)])
+    if not_compared:
+        return say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
+    return say("Completed. The target holds the data; nothing of ours is left on either server.")
+
+
+def _not_removed(left: int) -> Sentence:
+    return say(
+        "Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things")
     )
 
 
@@ -115,12 +129,9 @@ def cancelled(claim: Claim, left: int) -> None:
         return
     Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
     made = task.ledger.filter(removed_at=None, side="target").count()
+    now = clock.now()
     parts = [say("Cancelled.")]
-    parts.append(
-        say("Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things"))
-        if left
-        else say("Nothing of ours runs or waits on either server.")
-    )
+    parts.append(_not_removed(left) if left else say("Nothing of ours runs or waits on either server."))
     if made:
         parts.append(say("The objects made on the target stay there and are listed on the task page."))
     move(
@@ -129,7 +140,8 @@ def cancelled(claim: Claim, left: int) -> None:
         code="CANCEL-LEFT" if left else "TASK-CANCELLED",
         level="warning" if left else "info",
         message=together(parts),
-        finished_at=clock.now(),
+        finished_at=task.finished_at or now,  # a clean-up that is tried again does not end it once more
+        not_before=next_clean_up(task, now) if left else None,
         lease_until=None,
         worker="",
         wal_level="",
@@ -348,7 +360,7 @@ def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
         )
         return True
     note(task, error.public_message, code=error.code, level="error")
-    cancelled(claim, task.ledger.filter(removed_at=None, side="source").count())
+    cancelled(claim, leftovers(task).count())
     return False
 
 
