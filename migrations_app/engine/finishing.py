@@ -17,6 +17,7 @@ from .copy_plan import copy_again
 from .event_triggers import restore_event_triggers
 from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
+from .opening import note_stage, stages_over
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
@@ -41,6 +42,7 @@ from .wording import count, say, verbatim
 _TRIES = 3
 _OTHER_BY_NOW = (*GONE, psycopg.errors.ObjectNotInPrerequisiteState)  # the latter of a column that is no identity
 _STAGES = 7
+_CARRYING = 3  # of these, before the target is opened
 
 
 class Finisher:
@@ -71,20 +73,28 @@ class Finisher:
     def open_target(self) -> None:
         """Put back what was held back or changed for the sync: views' contents, triggers, policies, identity columns.
 
-        Only after the last change has been applied. What the target refuses is told in events. Raises EngineError.
+        Only after the last change has been applied. What the target refuses is told in events. A stage that was over
+        before a kill is not repeated: what it has made is in use, and what binds owners would hinder it. Raises
+        EngineError.
         """
+        self._stage = _CARRYING
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
-            restore_deferred(self._run, self._database)
-        restore_row_security(self._run, self._database)
+            self._once("deferred", restore_deferred)
+        self._once("row security", restore_row_security)
         self._at(say("materialized views"))  # their owners need their rights for it
-        refresh_matviews(self._run, self._database)
+        self._once("views", refresh_matviews)
         fill_late(self._run, self._database)
         self._at(say("states of triggers and identity columns"))
         self._restore_states()
         self._at(say("event triggers"))
-        restore_event_triggers(self._run, self._database)
-        restore_binding(self._run, self._database)
+        self._once("event triggers", restore_event_triggers)
+        self._once("binding", restore_binding)
+
+    def _once(self, stage: str, work: Callable[[Run, DatabasePlan], None]) -> None:
+        if stage not in stages_over(self._run, self._database):
+            work(self._run, self._database)
+            note_stage(self._run, self._database, stage)
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import pytest
 from django.db import connection
 
+from migrations_app.engine.errors import LeaseLost
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
 from migrations_app.models import LedgerEntry, MigrationTask
@@ -31,6 +33,7 @@ class AtOnce:
 
 @pytest.fixture
 def ledger(draft: MigrationTask) -> OrmLedger:
+    MigrationTask.objects.filter(pk=draft.pk).update(worker="w", epoch=1)
     claim = work.Claim(task_id=str(draft.pk), worker="w", epoch=1)
     return OrmLedger(claim, cast("Recorder", AtOnce()))
 
@@ -82,3 +85,12 @@ def test_details_of_what_is_recorded_are_replaced(ledger: OrmLedger) -> None:
     ledger.amend(_table("a", detail={"new": 2}), _table("b", detail={"new": 3}))
     assert [(item.name, item.detail) for item in ledger.items()] == [("b", {"new": 3})]
     assert LedgerEntry.objects.get(name="a").detail == {}
+
+
+def test_a_worker_that_has_lost_the_task_does_not_say_that_its_target_was_opened(ledger: OrmLedger) -> None:
+    mark = _table("bookmark", kind=Kind.BOOKMARK)
+    ledger.intend(mark)
+    MigrationTask.objects.update(epoch=2)
+    with pytest.raises(LeaseLost):
+        ledger.amend(replace(mark, detail={"opening": True}))
+    assert ledger.items()[0].detail == {}

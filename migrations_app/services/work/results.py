@@ -16,6 +16,7 @@ from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
+from ...refusals import past_return
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
@@ -154,10 +155,16 @@ def _begin_new_copy(task: MigrationTask, left: int) -> None:
 @transaction.atomic
 def back_to_sync(claim: Claim, error: EngineError) -> None:
     """After a comparison that found differences, or when Complete waited in vain: the sync goes on, Complete can be
-    pressed again. What somebody asked for is no error. A task that was paused or cancelled meanwhile stays so.
+    pressed again. What somebody asked for is no error. A task that was paused or cancelled meanwhile stays so. One that
+    has begun to open its target never goes back, whatever was found: it has failed, and Retry ends it.
     """
     task = held_task(claim)
-    if task is not None and Status(task.status) not in (Status.PAUSED, Status.CANCELLING):
+    if task is None or Status(task.status) in (Status.PAUSED, Status.CANCELLING):
+        return
+    if past_return(task):
+        step = StepName(task.current_step)
+        _fail_for_good(task, step, error, hint=_what_next(step, incremental=task.incremental))
+    else:
         leave_complete(task, error)
 
 
@@ -231,8 +238,8 @@ def _fail_paused(claim: Claim, task: MigrationTask, error: EngineError) -> None:
     release(claim)
 
 
-def _fail_for_good(task: MigrationTask, step: StepName, error: EngineError) -> None:
-    hint = error.hint or _what_next(step, incremental=task.incremental)
+def _fail_for_good(task: MigrationTask, step: StepName, error: EngineError, hint: str = "") -> None:
+    hint = hint or error.hint or _what_next(step, incremental=task.incremental)
     if error.code in _FULL:  # whoever makes room wants to know what for
         hint = say("{hint} {kept}", hint=hint, kept=_what_is_kept(step, incremental=task.incremental))
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=clock.now())
