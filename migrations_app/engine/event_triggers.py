@@ -20,7 +20,7 @@ from .restore import Manner, entry_state, raise_unless_refused, remember, run_en
 from .silencing import quiet_events
 from .target_objects import kept, record
 from .toc import Entry
-from .wording import say
+from .wording import closed, say
 
 _NAME = rb'("(?:[^"]|"")+"|[^\s";]+)'
 _AT_LOGIN = re.compile(rb"CREATE EVENT TRIGGER " + _NAME + rb" ON login\s")
@@ -103,7 +103,7 @@ def _let_act_at_logins(run: Run, database: DatabasePlan, connection: Connection,
             " login with it did not succeed: {words} To enable it when its function is mended, run: {statement}",
             target_name=database.target_name,
             name=entry.tag,
-            words=words,
+            words=closed(words),
             statement=_alter(name, wanted).decode(errors="replace"),
         ),
     )

@@ -14,6 +14,7 @@ from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
 from .connect import Connection, first_line, translate
 from .copy_plan import copy_again
+from .draining import stop_if_wanted
 from .event_triggers import restore_event_triggers
 from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
@@ -57,18 +58,28 @@ class Finisher:
         """Carry over what the stream does not; return verdicts on tables and on other things.
 
         Unlogged tables and large objects are made equal to the source once more, sequences are set (see `carry_over`).
-        Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError.
+        Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError, and CompleteStopped when
+        somebody wants that.
         """
         tables: list[TableDifference] = []
         other: list[TableDifference] = []
         if self._run.plan.incremental:
             self._at(say("unlogged tables"))
             tables = self._unlogged()
+            self._check()
             self._at(say("large objects"))
             other = self._large_objects()
+            self._check()
             carry_extension_rows(self._run, self._database)
         self._at(say("sequences"))
-        return tables, other + self._sequences()
+        other += self._sequences()
+        self._check()
+        return tables, other
+
+    def _check(self) -> None:
+        """Before the target is opened somebody may still want the sync to go on, however long all this takes."""
+        self._run.ports.control.check()
+        stop_if_wanted(self._run)
 
     def open_target(self) -> None:
         """Put back what was held back or changed for the sync: views' contents, triggers, policies, identity columns.
@@ -123,7 +134,7 @@ class Finisher:
             run,
             database,
             lambda lock: standing(run, database, lock=lock),
-            check=run.ports.control.check,
+            check=self._check,
             without=frozenset(logged),
         )
         return tuple(item for item in found.tables if item.verdict not in NOT_MOVED)
@@ -140,7 +151,7 @@ class Finisher:
         return found
 
     def _compare_large_objects(self, source: Connection, target: Connection) -> list[TableDifference]:
-        return large_object_verdicts(source, target, self._run.ports.control.check)
+        return large_object_verdicts(source, target, self._check)
 
     def _sequences(self) -> list[TableDifference]:
         return self._both(say("setting sequences"), self._set_sequences)

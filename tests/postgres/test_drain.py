@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -168,3 +169,29 @@ def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[
             errors.append(error)
 
     return run
+
+
+@pytest.mark.parametrize("at", ["copy_again", "large_objects.sync_large_objects", "carry_over"])
+def test_a_wish_to_go_back_that_comes_after_the_last_drain_still_keeps_the_target_closed(
+    plan: Plan,
+    ports: Ports,
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+) -> None:
+    begin(plan, ports)
+    place = f"migrations_app.engine.finishing.{at}"
+    module, _, name = place.rpartition(".")
+    real = getattr(pkgutil.resolve_name(module), name)
+
+    def wishing(*arguments: Any) -> Any:
+        cast(FakeControl, ports.control).back = True
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, wishing)
+        with pytest.raises(CompleteStopped):
+            migrate(plan, ports, StepName.COMPLETE)
+    assert target.execute("SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'always'").fetchone() == ("D",)
+    in_the_end(plan, ports, source, target)

@@ -25,6 +25,10 @@ _STILL_WRITTEN = say(
     "Stop whatever still writes on the source: these are not in the stream of changes. What is missing on the target, "
     "such as a sequence that is new on the source, has to be made there by hand. Then press Complete again."
 )
+_MISSING = say(
+    "What is missing on the target, such as a sequence that is new on the source, has to be made there by hand. Then "
+    "press Retry."
+)
 
 
 def run(run: Run) -> Outcome:
@@ -103,7 +107,7 @@ def _carry_rest(run: Run, finishers: list[Finisher], comparisons: list[Compariso
     if not (run.plan.incremental or all(one.equal for one in final)):
         for database in run.databases():  # with sync the comparison that went before has told it
             look_at_structure(run, database)
-    raise_if_different(final, _STILL_WRITTEN)
+    raise_if_different(final, _STILL_WRITTEN if run.plan.incremental else _MISSING)
 
 
 def _empty(database: str) -> Comparison:
