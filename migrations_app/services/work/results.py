@@ -12,7 +12,7 @@ from django.db.models import F
 
 from ... import clock
 from ...engine.errors import ConflictError, EngineError, SchemaChanged, SourceStumbled, WorkerMemory
-from ...engine.ports import TableStatus
+from ...engine.ports import Kind, TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
@@ -63,16 +63,13 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
 
 def _completed(task: MigrationTask, now: datetime) -> None:
     _forget_spools(task)
-    told = [_notes(task), _dropped(task)]
+    left, late = _left(task), _late(task)
+    told = [left, late, _notes(task), _dropped(task)]
     move(
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=(
-            say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
-            if task.skip_compare and not task.incremental
-            else say("Completed. The target holds the data; nothing of ours is left on either server.")
-        )
+        message=_ended(not_compared=task.skip_compare and not task.incremental, clean=not left)
         + together(["", *filter(None, told)] if any(told) else []),
         level="warning" if any(told) else "info",
         finished_at=now,
@@ -83,6 +80,35 @@ def _completed(task: MigrationTask, now: datetime) -> None:
         error_hint="",
         **UNKNOWN,
     )
+
+
+def _ended(*, not_compared: bool, clean: bool) -> Sentence:
+    if not_compared and clean:
+        return say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
+    if not_compared:
+        return say("Completed, not compared, as was asked for.")
+    if clean:
+        return say("Completed. The target holds the data; nothing of ours is left on either server.")
+    return say("Completed. The target holds the data.")
+
+
+def _left(task: MigrationTask) -> str:
+    """Say how much of ours a server did not let go; files of the worker are removed with its folder."""
+    left = task.ledger.filter(removed_at=None).exclude(kind=Kind.FILE).count()
+    return _not_removed(left) if left else ""
+
+
+def _not_removed(left: int) -> Sentence:
+    things = count(left, "{number} thing", "{number} things")
+    return say("Not removed: {things}; the task page says how.", things=things)
+
+
+def _late(task: MigrationTask) -> str:
+    """Say that the source was written to after the last change that came along, if that was seen."""
+    pressed = task.events.filter(code="TASK-COMPLETING").order_by("-id").values_list("id", flat=True).first() or 0
+    if not task.events.filter(code="SRC-LATE", id__gt=pressed).exists():
+        return ""
+    return say("What was written on the source at the very end is not on the target: the history tells which tables.")
 
 
 def _forget_spools(task: MigrationTask) -> None:
@@ -117,11 +143,7 @@ def cancelled(claim: Claim, left: int) -> None:
     Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
     made = task.ledger.filter(removed_at=None, side="target").count()
     parts = [say("Cancelled.")]
-    parts.append(
-        say("Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things"))
-        if left
-        else say("Nothing of ours runs or waits on either server.")
-    )
+    parts.append(_not_removed(left) if left else say("Nothing of ours runs or waits on either server."))
     if made:
         parts.append(say("The objects made on the target stay there and are listed on the task page."))
     move(
