@@ -12,7 +12,7 @@ from ..connection_limit import limit_connections
 from ..draining import drain
 from ..finishing import Finisher
 from ..late_writes import tell_late_writes
-from ..opening import note_opening, opening_began
+from ..opening import note_opening, note_stage, opening_began, stages_over
 from ..outcome import DONE, Outcome, Run
 from ..plan import Side
 from ..ports import Comparison
@@ -29,6 +29,7 @@ _MISSING = say(
     "What is missing on the target, such as a sequence that is new on the source, has to be made there by hand. Then "
     "press Retry."
 )
+_TOLD = "told"
 
 
 def run(run: Run) -> Outcome:
@@ -60,9 +61,13 @@ def run(run: Run) -> Outcome:
 
 
 def _go_on(run: Run) -> None:
-    """Take up the opening of targets where it ended, as the only one who does."""
-    with run.sessions.session(Side.TARGET, run.databases()[0].target_name) as connection:
+    """Take up the opening of targets where it ended, as the only one who does. Told once, however often it is tried."""
+    first = run.databases()[0]
+    with run.sessions.session(Side.TARGET, first.target_name) as connection:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
+    if _TOLD in stages_over(run, first):
+        return
+    note_stage(run, first, _TOLD)
     run.ports.store.event(
         "warning",
         "COMPLETE-RESUMED",
