@@ -223,6 +223,7 @@ SAID = frozenset(
         "CMP-EQUAL",
         "CMP-REQUESTED",
         "COMPLETE-BACK",
+        "COMPLETE-OPENING",
         "COMPLETE-RESUMED",
         "COMPLETE-STOPPED",
         "CONFLICT-TAKE",

@@ -169,6 +169,16 @@ def opening(step: str, **fields: object) -> MigrationTask:
     return task
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_wish_that_came_too_late_is_told_as_that(client: Client, opened: bool) -> None:
+    make = opening if opened else factories.running_task
+    task = make("complete", status="completing", back_requested=True)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert ("Back to sync came too late: the target has been opened." in page) == opened
+    assert ("it stops as soon as it can" in page) != opened
+
+
 @pytest.mark.parametrize("step", ["complete", "cleanup"])
 def test_retry_goes_on_with_complete_once_a_target_was_being_opened(step: str) -> None:
     task = opening(step, status="failed")
@@ -215,6 +225,25 @@ def test_no_table_is_set_aside_once_a_target_was_being_opened(ask: Callable[...,
     factories.table_copy(task, "t", database="shop", schema="public")
     with pytest.raises(services.Refused, match="no table is synced or compared there any more"):
         ask(task_id=task.pk, actor=None, database="shop", schema="public", name="t")
+
+
+@pytest.mark.parametrize(
+    ("codes", "warned"),
+    [
+        (["TASK-QUEUED", "COMPLETE-OPENING"], True),
+        (["TASK-QUEUED"], False),
+        (["COMPLETE-OPENING", "TASK-QUEUED"], False),
+    ],
+)
+def test_start_again_warns_of_what_the_application_wrote_on_an_opened_target(
+    client: Client, codes: list[str], warned: bool
+) -> None:
+    task = factories.running_task("complete", status="cancelled")
+    for code in codes:
+        factories.event(task, code=code)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:confirm", args=[task.pk, "start_again"])).content.decode()
+    assert ("What the application has written there since is lost" in page) == warned
 
 
 def test_a_bookmark_that_could_not_be_removed_does_not_make_the_next_run_look_opened() -> None:

@@ -92,6 +92,7 @@ def test_what_the_application_wrote_on_an_opened_target_is_neither_overwritten_n
     migrate(replace(plan, epoch=3), ports, StepName.COMPLETE, StepName.CLEANUP)
     assert {query: rows(target, query) for query in ROWS} == written
     assert rows(target, "SELECT count(*) FROM audit") == [(0,)]
+    assert len(told(ports, "COMPLETE-OPENING")) == 1
     (late,) = told(ports, "SRC-LATE")
     assert "public.audit (1 change)" in late
     (again,) = told(ports, "COMPLETE-RESUMED")

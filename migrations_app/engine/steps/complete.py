@@ -49,6 +49,7 @@ def run(run: Run) -> Outcome:
     else:
         _bring_up(run, finishers)
         note_opening(run)
+        _tell_opening(run)
     for finisher in finishers:
         finisher.open_target()
     for database in run.databases():
@@ -58,6 +59,17 @@ def run(run: Run) -> Outcome:
     if run.plan.incremental:
         tell_late_writes(run, _positions(run))
     return DONE
+
+
+def _tell_opening(run: Run) -> None:
+    run.ports.store.event(
+        "info",
+        "COMPLETE-OPENING",
+        say(
+            "The target is opened to the application from here on: nothing leads back, and what is written on the"
+            " source now does not arrive any more."
+        ),
+    )
 
 
 def _go_on(run: Run) -> None:
