@@ -144,6 +144,8 @@ def _ask(
         context["staying"] = selectors.staying(task)
     if button is not None and action == "cancel":
         context["lost"] = selectors.lost_by_cancel(task)
+    if button is not None and action == "start_again":
+        context["lost"] = selectors.lost_by_start_again(task)
     template = "console/partials/_confirm.html" if request.htmx else "console/confirm.html"
     if proof_problem or typed_problem or time_form:
         status = proof.FORBIDDEN if proof_problem else UNPROCESSABLE

@@ -164,6 +164,21 @@ class Sessions:
         self._track(connection)
         return connection
 
+    def refused(self, side: Side, database: str, **settings: str) -> ConnectFailed | None:
+        """Log in once with these settings beside the pins, and out; return why that failed, None when it did not.
+
+        Raises what `Control.check` raises.
+        """
+        version = self.version(side)
+        self.spare.close(side)
+        arguments = self._arguments(side, database, replication=False)
+        arguments |= {"client_encoding": "UTF8", "options": pinned_options(version, **settings)}
+        try:
+            self._log_in(side, arguments, autocommit=True, tries=1).close()
+        except ConnectFailed as failure:
+            return failure
+        return None
+
     def _log_in(self, side: Side, arguments: dict[str, str | int], *, autocommit: bool, tries: int = _TRIES) -> Session:
         """Log in; again where the server has been found to accept it by now, as when a last session was just ending."""
         name, started = application_name(self.plan.key, self.plan.epoch), time.monotonic()

@@ -248,6 +248,15 @@ STATES: dict[str, tuple[str, str, str, bool]] = {
         template("Enter the address of the PostgreSQL server itself instead of the pooler's."),
         False,
     ),
+    "P0001": (
+        "CONNECT-FAILED",
+        template("The {where} refused the connection: {words} ({state})"),
+        template(
+            "An event trigger ON login says so. Exempt this account in its function, or disable the trigger; a"
+            " superuser gets in for that with PGOPTIONS='-c event_triggers=off'."
+        ),
+        False,
+    ),
     "": (
         "CONNECT-FAILED",
         template("The {where} refused the connection: {words} ({state})"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 
@@ -14,7 +13,6 @@ from .connect import Connection
 from .errors import CompleteStopped, DrainLate, EngineError
 from .failpoints import durable
 from .late_writes import open_writers, tables_written
-from .opening import opening_began
 from .outcome import Run
 from .plan import Side
 from .replication.session import SyncSession
@@ -31,12 +29,12 @@ _STILL_WRITES = 200_000
 
 class Limit:
     """How long the last changes may take to arrive on the way to Complete, and what they wait for. Thread-safe enough:
-    a look more than one wanted harms nobody. Once a target was opened they may take for ever: no way leads back.
+    a look more than one wanted harms nobody.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._seconds = math.inf if opening_began(run) else run.plan.drain_seconds
+        self._seconds = run.plan.drain_seconds
         self._began = self._looked = time.monotonic()
         self._why = say("they are not on the target yet")
 
@@ -61,8 +59,8 @@ class Limit:
 
 
 def stop_if_wanted(run: Run) -> None:
-    """Raise CompleteStopped when somebody wants the sync to go on instead of Complete, and no target was opened yet."""
-    if run.ports.control.back_requested() and not opening_began(run):
+    """Raise CompleteStopped when somebody wants the sync to go on instead of Complete."""
+    if run.ports.control.back_requested():
         raise CompleteStopped
 
 
@@ -95,14 +93,12 @@ def _holders(run: Run) -> Sentence:
 def drain(run: Run, followers: dict[str, Follower], note: str) -> int:
     """Set a marker on the source, let every database take what committed before it, and return the marker.
 
-    Transactions that have written to tables of the task by then are waited for first: they commit before it. Not once a
-    target was opened: whoever writes then is told as late.
+    Transactions that have written to tables of the task by then are waited for first: they commit before it.
     The followers must be paused, and are when it returns; what they took is durable. Raises EngineError when a sync
     fails, DrainLate when it takes longer than the plan allows, CompleteStopped, or what `Control.check` raises.
     """
     limit = Limit(run)
-    if not opening_began(run):
-        _await_writers(run, limit, followers, note)
+    _await_writers(run, limit, followers, note)
     first = run.databases()[0].source_name
     with run.sessions.session(Side.SOURCE, first) as connection:
         marker = set_marker(connection)

@@ -1,21 +1,39 @@
-"""Event triggers are made as the very last of a database: they act on statements, and would act on all of ours."""
+"""Event triggers are made as the very last of a database: they act on statements, and would act on all of ours.
+
+Those that act at logins come disabled, and act only when a login with them was seen to succeed: one whose function
+fails or hangs would let nobody into the database any more, us included.
+"""
 
 from __future__ import annotations
 
+import re
+
+import psycopg
+
 from .archive import archive_of_all
+from .connect import Connection, first_line
+from .failpoints import durable
+from .login_libraries import server_words
 from .outcome import Run
 from .plan import DatabasePlan, Side
-from .restore import Manner, remember, run_entries, set_owners
+from .restore import Manner, entry_state, raise_unless_refused, remember, run_entries, set_owners
 from .silencing import quiet_events
 from .target_objects import kept, record
+from .toc import Entry
+from .wording import closed, say
 
-_LISTED = Manner(is_fatal=lambda entry: False, repeatable=True)
+_NAME = rb'("(?:[^"]|"")+"|[^\s";]+)'
+_AT_LOGIN = re.compile(rb"CREATE EVENT TRIGGER " + _NAME + rb" ON login\s")
+_STATE = re.compile(rb"\nALTER EVENT TRIGGER " + _NAME + rb" (DISABLE|ENABLE(?: ALWAYS| REPLICA)?);\s*\Z")
+_OFF, _IN_REPLICAS, _ON = b"DISABLE", b"ENABLE REPLICA", b"ENABLE"
+_PROVEN = ("O", "A")
 
 
 def restore_event_triggers(run: Run, database: DatabasePlan) -> None:
     """Make them in their states, with owners and comments. Idempotent; refusals are listed in an event.
 
-    What was there before stays as it is.
+    One that acts at logins stays disabled where a login of ours did not succeed with it, which an event tells. What was
+    there before stays as it is.
     """
     archive = archive_of_all(run, database)
     triggers = archive.of_type("EVENT TRIGGER")
@@ -34,3 +52,83 @@ def restore_event_triggers(run: Run, database: DatabasePlan) -> None:
         set_owners(run, connection, list(made.values()))
         comments = [one for one in archive.of_type("COMMENT") if not made.keys().isdisjoint(one.depends_on)]
         remember(run, database, run_entries(run, connection, comments, _LISTED))
+        for entry in made.values():
+            _let_act_at_logins(run, database, connection, entry)
+
+
+def _harmless(entry: Entry) -> bytes:
+    """Return the definition; of one that acts at logins it ends with the trigger disabled, in the same transaction."""
+    found = _AT_LOGIN.match(entry.definition)
+    return entry.definition + b"\n" + _alter(found[1], _OFF) if found else entry.definition
+
+
+_LISTED = Manner(is_fatal=lambda entry: False, text=_harmless, repeatable=True)
+
+
+def _alter(name: bytes, state: bytes) -> bytes:
+    return b"ALTER EVENT TRIGGER " + name + b" " + state + b";"
+
+
+@durable("target.entry", "EVENT TRIGGER")
+def set_state(connection: Connection, name: bytes, state: bytes) -> None:
+    """Enable or disable an event trigger by its quoted name. Raises psycopg's errors."""
+    connection.execute(_alter(name, state))
+
+
+def _let_act_at_logins(run: Run, database: DatabasePlan, connection: Connection, entry: Entry) -> None:
+    """Give a trigger that acts at logins the state that it has on the source, if a login succeeds with it."""
+    found, told = _AT_LOGIN.match(entry.definition), _STATE.search(entry.definition)
+    wanted = told[2] if told else _ON
+    if found is None or wanted == _OFF:
+        return
+    row = connection.execute(
+        "SELECT evtenabled::text FROM pg_catalog.pg_event_trigger WHERE evtname = %s", (entry.tag,)
+    ).fetchone()
+    if row is None or row[0] in _PROVEN:  # this session has come in with it
+        return
+    name = found[1]
+    try:
+        words = _tried(run, database, connection, name, wanted)
+    except psycopg.Error as error:
+        raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
+        words = first_line(error)
+    if not words:
+        return
+    run.ports.store.save_entries(entry_state(database, entry, error=words))
+    run.ports.store.event(
+        "warning",
+        "LOGIN-TRIGGER",
+        say(
+            "{target_name}: the event trigger {name}, which acts at logins, stays disabled on the target, because our"
+            " login with it did not succeed: {words} To enable it when its function is mended, run: {statement}",
+            target_name=database.target_name,
+            name=entry.tag,
+            words=closed(words),
+            statement=_alter(name, wanted).decode(errors="replace"),
+        ),
+    )
+
+
+def _tried(run: Run, database: DatabasePlan, connection: Connection, name: bytes, wanted: bytes) -> str:
+    """Enable the trigger if logins succeed with it; return what the server said when they do not, and it is disabled.
+
+    First it acts in sessions of replicas alone, which only the login that tries it out is. A process that dies in
+    between leaves it so.
+    """
+    set_state(connection, name, _IN_REPLICAS)
+    words = _refused_at_login(run, database, session_replication_role="replica")
+    if not words:
+        set_state(connection, name, wanted)
+        words = _refused_at_login(run, database)  # a function may see to who comes in
+    if words:
+        set_state(connection, name, _OFF)
+        run.sessions.open(Side.TARGET, database.target_name).close()  # or else it was for another reason
+    return words
+
+
+def _refused_at_login(run: Run, database: DatabasePlan, **settings: str) -> str:
+    """Return what the server said when a login failed or hung; '' when it succeeded."""
+    seconds = max(1, run.plan.connect_timeout_seconds // 2)  # the server ends it before we stop waiting
+    asked = {"transaction_timeout": f"{seconds}s", **settings}
+    failure = run.sessions.refused(Side.TARGET, database.target_name, **asked)
+    return server_words(failure) if failure else ""

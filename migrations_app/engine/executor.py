@@ -13,6 +13,7 @@ from .cleaning import clean_up
 from .cleaning.clearing import clear_target
 from .connect import Sessions, translate
 from .errors import WorkerFull
+from .opening import require_not_opened
 from .outcome import Outcome, Run
 from .plan import Plan, Side
 from .ports import LedgerItem, Ports
@@ -31,6 +32,7 @@ _STEPS: dict[StepName, tuple[str, Callable[[Run], Outcome]]] = {
     StepName.CLEANUP: (say("removing what was made for the migration"), cleanup.run),
 }
 _CLEANING_UP = _STEPS[StepName.CLEANUP][0]
+_ENDING = (StepName.COMPLETE, StepName.CLEANUP)
 
 
 class Executor:
@@ -69,7 +71,8 @@ class Executor:
             run.holds.end_all()
 
     def run(self, step: StepName) -> Outcome:
-        """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery."""
+        """Run one slice of a step. Raises ValueError for `check`, which is not a step of the machinery, and TargetError
+        for one before Complete once that has opened a target."""
         if step not in _STEPS:
             raise ValueError(f"{step} is not run by the executor")
         doing, work = _STEPS[step]
@@ -78,6 +81,8 @@ class Executor:
         run.sessions.spare.keep(step is not StepName.SYNC)  # which goes on for weeks, with sessions of its own
         with self._reporting(doing):
             self._ports.control.check()
+            if step not in _ENDING:
+                require_not_opened(run)
             return work(run)
 
     def recopy(self) -> Outcome:
@@ -88,6 +93,7 @@ class Executor:
         run = self._opened()
         run.sessions.spare.keep(False)
         with self._reporting(say("copying tables once more")):
+            require_not_opened(run)
             recopy.run(run)
         with self._reporting(say("adding new tables")):
             return adding.run(run)

@@ -14,9 +14,11 @@ from .compare import compare_database, large_object_verdicts, tables_in_scope
 from .comparing.moment import standing
 from .connect import Connection, first_line, translate
 from .copy_plan import copy_again
+from .draining import stop_if_wanted
 from .event_triggers import restore_event_triggers
 from .extension_rows import carry_extension_rows
 from .mapping import renaming_of
+from .opening import note_stage, stages_over
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .ports import AHEAD, FINE, NOT_MOVED, TableDifference, TableState
@@ -41,6 +43,7 @@ from .wording import count, say, verbatim
 _TRIES = 3
 _OTHER_BY_NOW = (*GONE, psycopg.errors.ObjectNotInPrerequisiteState)  # the latter of a column that is no identity
 _STAGES = 7
+_CARRYING = 3  # of these, before the target is opened
 
 
 class Finisher:
@@ -55,36 +58,54 @@ class Finisher:
         """Carry over what the stream does not; return verdicts on tables and on other things.
 
         Unlogged tables and large objects are made equal to the source once more, sequences are set (see `carry_over`).
-        Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError.
+        Nothing that the sync needs is touched: it may go on afterwards. Raises EngineError, and CompleteStopped when
+        somebody wants that.
         """
         tables: list[TableDifference] = []
         other: list[TableDifference] = []
         if self._run.plan.incremental:
             self._at(say("unlogged tables"))
             tables = self._unlogged()
+            self._check()
             self._at(say("large objects"))
             other = self._large_objects()
+            self._check()
             carry_extension_rows(self._run, self._database)
         self._at(say("sequences"))
-        return tables, other + self._sequences()
+        other += self._sequences()
+        self._check()
+        return tables, other
+
+    def _check(self) -> None:
+        """Before the target is opened somebody may still want the sync to go on, however long all this takes."""
+        self._run.ports.control.check()
+        stop_if_wanted(self._run)
 
     def open_target(self) -> None:
         """Put back what was held back or changed for the sync: views' contents, triggers, policies, identity columns.
 
-        Only after the last change has been applied. What the target refuses is told in events. Raises EngineError.
+        Only after the last change has been applied. What the target refuses is told in events. A stage that was over
+        before a kill is not repeated: what it has made is in use, and what binds owners would hinder it. Raises
+        EngineError.
         """
+        self._stage = _CARRYING
         if self._run.plan.incremental:
             self._at(say("triggers, policies and rights"))
-            restore_deferred(self._run, self._database)
-        restore_row_security(self._run, self._database)
+            self._once("deferred", restore_deferred)
+        self._once("row security", restore_row_security)
         self._at(say("materialized views"))  # their owners need their rights for it
-        refresh_matviews(self._run, self._database)
+        self._once("views", refresh_matviews)
         fill_late(self._run, self._database)
         self._at(say("states of triggers and identity columns"))
         self._restore_states()
         self._at(say("event triggers"))
-        restore_event_triggers(self._run, self._database)
-        restore_binding(self._run, self._database)
+        self._once("event triggers", restore_event_triggers)
+        self._once("binding", restore_binding)
+
+    def _once(self, stage: str, work: Callable[[Run, DatabasePlan], None]) -> None:
+        if stage not in stages_over(self._run, self._database):
+            work(self._run, self._database)
+            note_stage(self._run, self._database, stage)
 
     def _at(self, note: str) -> None:
         self._run.ports.control.check()
@@ -113,7 +134,7 @@ class Finisher:
             run,
             database,
             lambda lock: standing(run, database, lock=lock),
-            check=run.ports.control.check,
+            check=self._check,
             without=frozenset(logged),
         )
         return tuple(item for item in found.tables if item.verdict not in NOT_MOVED)
@@ -130,7 +151,7 @@ class Finisher:
         return found
 
     def _compare_large_objects(self, source: Connection, target: Connection) -> list[TableDifference]:
-        return large_object_verdicts(source, target, self._run.ports.control.check)
+        return large_object_verdicts(source, target, self._check)
 
     def _sequences(self) -> list[TableDifference]:
         return self._both(say("setting sequences"), self._set_sequences)

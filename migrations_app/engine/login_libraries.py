@@ -47,12 +47,12 @@ def refused_at_login(run: Run, target: Connection, statement: bytes) -> Sentence
         run.sessions.open(Side.TARGET, database, **asked).close()
     except ConnectFailed as failure:
         run.sessions.open(Side.TARGET, database).close()
-        return say("{label}: {words}", label=LIBRARY.label, words=_words(failure))
+        return say("{label}: {words}", label=LIBRARY.label, words=server_words(failure))
     return None
 
 
-def _words(failure: ConnectFailed) -> str:
-    """Return what the server said at the login, without the address that libpq puts before it."""
+def server_words(failure: ConnectFailed) -> str:
+    """Return what the server said at the login, without the address that libpq puts before it, and where it arose."""
     lines = str(failure.__cause__ or failure).strip().splitlines() or [""]
-    words = _WHERE.sub("", lines[-1], count=1)
+    words = _WHERE.sub("", next((line for line in reversed(lines) if _WHERE.search(line)), lines[-1]), count=1)
     return "".join(ch if ch.isprintable() else " " for ch in words)[:500]

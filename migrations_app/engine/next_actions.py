@@ -121,6 +121,10 @@ NEXT: dict[str, str] = {
     "CHECK-SLOW": template("Run this item again when the server has less to do."),
     "CHECK-CHANGED": template("Read the items that changed on the check page, mend them and run the check again."),
     "COMPLETE-LATE": template("Remove what it waits for, then press Complete again. The sync goes on meanwhile."),
+    "LOGIN-TRIGGER": template(
+        "Mend the trigger's function, then run the statement that the message names on the target."
+    ),
+    "COMPLETE-OPENED": template("Press Retry, which ends what Complete has begun; or press Cancel."),
     "CHECK-COMPLETE": template("Mend what the items say, then press Complete again. The sync goes on meanwhile."),
     "FIX-STALE": template("Load the check page again, read what the fix would run now, and press Fix again."),
     "FIX-FAILED": template("Run the statements by hand with an account that may, then run this check item again."),
@@ -223,6 +227,8 @@ SAID = frozenset(
         "CMP-EQUAL",
         "CMP-REQUESTED",
         "COMPLETE-BACK",
+        "COMPLETE-OPENING",
+        "COMPLETE-RESUMED",
         "COMPLETE-STOPPED",
         "CONFLICT-TAKE",
         "CONFLICT-TAKEN",

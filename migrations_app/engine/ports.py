@@ -79,8 +79,8 @@ class Kind(StrEnum):
     FILE = "file"  # local to the worker
 
 
-OPENING = "opening"
-"""In the detail of a bookmark: Complete has begun to open targets, and no way leads back to the sync."""
+OPENING, STAGES = "opening", "stages"
+"""In the detail of a bookmark: Complete opens targets, no way leads back to the sync; and which stages are over."""
 
 
 @frozen

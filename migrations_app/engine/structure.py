@@ -302,7 +302,7 @@ def _note(database: str, one: Difference, entry: Entry | None, refusals: _Refusa
     if entry and (missing or one.part == "comment"):
         statement = making_room(one, shown_sql(entry))
     words = refusals.words_on_grants(entry) if one.part in ("privileges", "rights taken") else NOTHING
-    if missing or one.part in ("comment", "filled", ""):
+    if missing or one.part in ("comment", "filled", "enabled", ""):
         words = refusals.words(entry)
     if one.part == "option names":
         words = refusal_again(refusals.mappings.get(thing.name, "")) or words

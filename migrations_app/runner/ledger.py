@@ -7,8 +7,10 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
+from ..engine.errors import LeaseLost
 from ..engine.failpoints import durable
 from ..engine.plan import Others, Side
 from ..engine.ports import Kind, LedgerItem
@@ -27,7 +29,7 @@ class OrmLedger:
     """engine.ports.Ledger on LedgerEntry rows."""
 
     def __init__(self, claim: work.Claim, recorder: Recorder) -> None:
-        self._task_id, self._recorder = UUID(claim.task_id), recorder
+        self._claim, self._task_id, self._recorder = claim, UUID(claim.task_id), recorder
 
     def _open(self) -> Any:
         return LedgerEntry.objects.filter(task_id=self._task_id, removed_at=None)
@@ -78,7 +80,10 @@ class OrmLedger:
                 if key in details:
                     row.detail = details[key]
                     rows.append(row)
-            LedgerEntry.objects.bulk_update(rows, ["detail"], batch_size=_AT_ONCE)
+            with transaction.atomic():
+                if rows and work.held_task(self._claim) is None:
+                    raise LeaseLost  # what this worker knows is the past: another one may just find something else
+                LedgerEntry.objects.bulk_update(rows, ["detail"], batch_size=_AT_ONCE)
 
         if items:
             with durable("ledger.amend", items[0].kind):

@@ -104,7 +104,7 @@ from .rows import (
     task_row,
 )
 from .searching import BadSearch, matching_tables
-from .standing import Standing, copies_anew, lost_by_cancel, standing
+from .standing import Standing, copies_anew, lost_by_cancel, lost_by_start_again, standing
 from .tables import TableCounts, TableFilter, TableLine, TableView, one_table, table_states
 from .tallies import planned
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
@@ -208,6 +208,7 @@ __all__ = [
     "listing_problems",
     "lists_of",
     "lost_by_cancel",
+    "lost_by_start_again",
     "mapping",
     "matching_tables",
     "may_drop",

@@ -13,10 +13,13 @@ from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
 from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
+from ..refusals import past_return
 from .buttons import action_buttons
 from .pages import LeftBehind
 
 _SYNCS = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
+_OPENED = ("COMPLETE-OPENING", "COMPLETE-RESUMED")
+"""Codes of events that tell that Complete has opened a target."""
 
 
 @frozen
@@ -57,6 +60,8 @@ def _of_completing(task: MigrationTask) -> str:
         "Complete was pressed: the last changes are moved, every row is compared, sequences are set, then the sync is "
         "closed. Write neither to the source nor into the target until it has completed."
     )
+    if task.back_requested and past_return(task):
+        return text + " " + _("Back to sync came too late: the target has been opened.")
     if task.back_requested:
         return text + " " + _("Back to sync was pressed: it stops as soon as it can.")
     if any(button.name == Action.KEEP_SYNCING for button in action_buttons(task)):
@@ -110,6 +115,17 @@ def lost_by_cancel(task: MigrationTask) -> str:
             "again copies everything anew."
         )
     return _("This cannot be taken up again later: Start again copies everything anew.")
+
+
+def lost_by_start_again(task: MigrationTask) -> str:
+    """Return what Start again may take from the application; '' where Complete never began to open the target."""
+    began = task.events.filter(code="TASK-QUEUED").order_by("-id").values_list("id", flat=True).first() or 0
+    if not task.events.filter(code__in=_OPENED, id__gt=began).exists():
+        return ""
+    return _(
+        "Complete had begun to open the target to the application. What the application has written there since is "
+        "lost where objects are cleared, or emptied as the task is told to."
+    )
 
 
 def waiting_tables(tasks: Iterable[MigrationTask]) -> dict[UUID, list[str]]:

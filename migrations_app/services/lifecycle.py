@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 
 from .. import clock, queue
 from ..draft_facts import draft_hash
-from ..engine.plan import DatabasePlan
+from ..engine.plan import DatabasePlan, Side
+from ..engine.ports import OPENING, STAGES, Kind
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
@@ -285,7 +286,13 @@ def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool, typed: str
 
 
 def _forget_the_run(task: MigrationTask) -> None:
-    """Delete what a cancelled run did and found; the events stay, and so does the ledger."""
+    """Delete what a cancelled run did and found; the events stay, and so does the ledger.
+
+    Whether that run had opened its target says nothing of the next one, which may only find its bookmark still there.
+    """
+    for mark in task.ledger.filter(side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None):
+        mark.detail = {name: value for name, value in mark.detail.items() if name not in (OPENING, STAGES)}
+        mark.save(update_fields=["detail"])
     Step.objects.filter(task=task).delete()
     task.tables.all().delete()
     task.entries.all().delete()

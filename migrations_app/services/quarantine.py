@@ -9,6 +9,7 @@ from ..engine.ports import NEVER, TableStatus
 from ..engine.states import Action, Status, StepName
 from ..engine.wording import say
 from ..models import MigrationTask, TableCopy
+from ..refusals import past_return
 from .base import Actor, Refused, TaskId, locked, note, require, require_typed, touch
 
 _SYNCED = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
@@ -67,6 +68,8 @@ def drop_table(
 def _table(task: MigrationTask, database: str, schema: str, name: str) -> TableCopy:
     if not task.incremental or task.current_step not in _SYNCED:
         raise Refused(_("A table can be quarantined or dropped once the sync has begun."))
+    if past_return(task):
+        raise Refused(_("Complete has opened the target: no table is synced or compared there any more. Press Retry."))
     row = TableCopy.objects.filter(task=task, database=database, schema=schema, name=name).first()
     if row is None:
         raise Refused(_("This task does not copy such a table. Look at its list of tables."))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import clock, queue
-from ..engine.plan import Side
-from ..engine.ports import OPENING, Kind
 from ..engine.states import Status, StepName
-from ..models import LedgerEntry, MigrationTask, Step
+from ..models import MigrationTask, Step
 from ..refusals import past_return
 from .base import Actor, hand_over, move
 from .figures import forget_sync
@@ -61,13 +59,7 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
 
 
 def return_to_sync(task: MigrationTask) -> None:
-    """Put the steps back to where the sync runs; the status is the caller's business.
-
-    A target that Complete had begun to open is made ready for changes again by the sync itself.
-    """
-    for row in LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None):
-        if row.detail.pop(OPENING, None):
-            row.save(update_fields=["detail"])
+    """Put the steps back to where the sync runs; the status is the caller's business, and that no target was opened."""
     after = [StepName.COMPARE, StepName.COMPLETE, StepName.CLEANUP]
     Step.objects.filter(task=task, name__in=after).update(
         state="pending", started_at=None, finished_at=None, progress_done=0, note=""

@@ -63,6 +63,16 @@ def test_the_task_page_lists_the_notes_with_what_mends_them(anna: Client) -> Non
     assertNotContains(page, "<script>alert(1)")
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_completed_task_says_whether_anything_of_ours_is_left(anna: Client, left: bool) -> None:
+    task = noted(status="completed")
+    if left:
+        factories.ledger_entry(task)
+    page = anna.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert ("has left nothing of its own" in page) == (not left)
+    assert ("could be removed from the servers: remove it as the list below says" in page) == left
+
+
 def test_the_report_holds_the_notes_in_both_forms(anna: Client) -> None:
     task = noted()
     body = json.loads(anna.get(reverse("tasks:report-json", args=[task.pk])).content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import StringIO
 from unittest import mock
 
@@ -11,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from migrations_app import queue, services
-from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate, PauseRequested
+from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate, EngineError, PauseRequested
 from migrations_app.engine.ports import DatabaseState
 from migrations_app.engine.states import StepName
 from migrations_app.engine.wording import say
@@ -168,6 +169,16 @@ def opening(step: str, **fields: object) -> MigrationTask:
     return task
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_wish_that_came_too_late_is_told_as_that(client: Client, opened: bool) -> None:
+    make = opening if opened else factories.running_task
+    task = make("complete", status="completing", back_requested=True)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert ("Back to sync came too late: the target has been opened." in page) == opened
+    assert ("it stops as soon as it can" in page) != opened
+
+
 @pytest.mark.parametrize("step", ["complete", "cleanup"])
 def test_retry_goes_on_with_complete_once_a_target_was_being_opened(step: str) -> None:
     task = opening(step, status="failed")
@@ -193,10 +204,50 @@ def test_what_opens_its_target_or_failed_to_can_be_cancelled(status: str) -> Non
     assert task.status == "cancelling"
 
 
-def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
+@pytest.mark.parametrize("found", [CompareDiffers("t differs"), DrainLate(900, say("a lock")), CompleteStopped()])
+def test_whatever_is_found_once_a_target_was_being_opened_nothing_leads_back(found: EngineError) -> None:
     task = opening("complete", status="completing")
-    work.back_to_sync(claimed(task), CompareDiffers("t differs"))
+    work.back_to_sync(claimed(task), found)
     task.refresh_from_db()
-    assert (task.status, task.current_step) == ("ready", "sync")
-    services.complete_task(task_id=task.pk, actor=None)
-    services.keep_syncing(task_id=task.pk, actor=None)
+    assert (task.status, task.current_step, task.error_code) == ("failed", "complete", found.code)
+    assert "press Retry" in task.error_hint
+    assert task.ledger.get().detail["opening"]
+    with pytest.raises(services.Refused, match="nothing is cleared there any more"):
+        services.restart_with_new_copy(task_id=task.pk, actor=None)
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.current_step) == ("completing", "complete")
+
+
+@pytest.mark.parametrize("ask", [services.quarantine_table, services.drop_table])
+def test_no_table_is_set_aside_once_a_target_was_being_opened(ask: Callable[..., object]) -> None:
+    task = opening("complete", status="failed")
+    factories.table_copy(task, "t", database="shop", schema="public")
+    with pytest.raises(services.Refused, match="no table is synced or compared there any more"):
+        ask(task_id=task.pk, actor=None, database="shop", schema="public", name="t")
+
+
+@pytest.mark.parametrize(
+    ("codes", "warned"),
+    [
+        (["TASK-QUEUED", "COMPLETE-OPENING"], True),
+        (["TASK-QUEUED"], False),
+        (["COMPLETE-OPENING", "TASK-QUEUED"], False),
+    ],
+)
+def test_start_again_warns_of_what_the_application_wrote_on_an_opened_target(
+    client: Client, codes: list[str], warned: bool
+) -> None:
+    task = factories.running_task("complete", status="cancelled")
+    for code in codes:
+        factories.event(task, code=code)
+    client.force_login(factories.user())
+    page = client.get(reverse("tasks:confirm", args=[task.pk, "start_again"])).content.decode()
+    assert ("What the application has written there since is lost" in page) == warned
+
+
+def test_a_bookmark_that_could_not_be_removed_does_not_make_the_next_run_look_opened() -> None:
+    task = opening("complete", status="cancelled")
+    task.ledger.update(detail={"task": task.key, "opening": True, "stages": ["deferred"]})
+    services.start_again(task_id=task.pk, actor=None, clear_target=False)
+    assert task.ledger.get().detail == {"task": task.key}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import pytest
 from django.db import connection
 
+from migrations_app.engine.errors import LeaseLost
 from migrations_app.engine.plan import Side
 from migrations_app.engine.ports import Kind, LedgerItem
+from migrations_app.engine.states import StepName
 from migrations_app.models import LedgerEntry, MigrationTask
 from migrations_app.runner.ledger import OrmLedger
 from migrations_app.runner.recorder import Recorder
 from migrations_app.services import work
+from tests import factories
 
 T = TypeVar("T")
 
@@ -31,6 +35,7 @@ class AtOnce:
 
 @pytest.fixture
 def ledger(draft: MigrationTask) -> OrmLedger:
+    MigrationTask.objects.filter(pk=draft.pk).update(worker="w", epoch=1)
     claim = work.Claim(task_id=str(draft.pk), worker="w", epoch=1)
     return OrmLedger(claim, cast("Recorder", AtOnce()))
 
@@ -82,3 +87,43 @@ def test_details_of_what_is_recorded_are_replaced(ledger: OrmLedger) -> None:
     ledger.amend(_table("a", detail={"new": 2}), _table("b", detail={"new": 3}))
     assert [(item.name, item.detail) for item in ledger.items()] == [("b", {"new": 3})]
     assert LedgerEntry.objects.get(name="a").detail == {}
+
+
+def test_a_worker_that_has_lost_the_task_does_not_say_that_its_target_was_opened(ledger: OrmLedger) -> None:
+    mark = _table("bookmark", kind=Kind.BOOKMARK)
+    ledger.intend(mark)
+    MigrationTask.objects.update(epoch=2)
+    with pytest.raises(LeaseLost):
+        ledger.amend(replace(mark, detail={"opening": True}))
+    assert ledger.items()[0].detail == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", [0, 2])
+def test_a_task_completes_with_the_number_of_what_could_not_be_removed(left: int) -> None:
+    task = factories.running_task("cleanup", status="completing")
+    for number in range(left):
+        factories.ledger_entry(task, side="source", kind="replica_identity", name=f"t{number}")
+    claim = work.claim_sync(str(task.pk), "here:1:sync")
+    assert claim is not None
+    assert work.finish_step(claim, StepName.CLEANUP) is None
+    told = task.events.get(code="TASK-COMPLETED")
+    assert ("nothing of ours is left" in told.message) == (not left)
+    assert ("Not removed: 2 things; the task page says how." in told.message) == bool(left)
+    assert told.level == ("warning" if left else "info")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("codes", "late"), [(["TASK-COMPLETING", "SRC-LATE"], True), (["SRC-LATE", "TASK-COMPLETING"], False)]
+)
+def test_a_completed_task_says_that_the_source_was_written_to_at_the_end(codes: list[str], late: bool) -> None:
+    task = factories.running_task("cleanup", status="completing")
+    for code in codes:
+        factories.event(task, code=code)
+    claim = work.claim_sync(str(task.pk), "here:1:sync")
+    assert claim is not None
+    work.finish_step(claim, StepName.CLEANUP)
+    told = task.events.get(code="TASK-COMPLETED")
+    assert ("at the very end is not on the target" in told.message) == late
+    assert told.level == ("warning" if late else "info")

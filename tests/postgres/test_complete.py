@@ -175,6 +175,20 @@ def test_a_missing_sequence_stops_complete(plan: Plan, ports: Ports, target: psy
     migrate(plan, ports, StepName.COMPLETE)
 
 
+def test_a_sequence_that_is_missing_without_a_sync_is_told_with_a_button_that_is_there(
+    plan: Plan, source: psycopg.Connection[Any], target: psycopg.Connection[Any]
+) -> None:
+    ports, full = fake_ports(), replace(plan, incremental=False)
+    migrate(full, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX, StepName.COMPARE)
+    target.execute("DROP SEQUENCE never")
+    with pytest.raises(CompareDiffers, match="never") as refused:
+        migrate(full, ports, StepName.COMPLETE)
+    assert refused.value.hint.endswith("has to be made there by hand. Then press Retry.")
+    assert "stream" not in refused.value.hint
+    target.execute("CREATE SEQUENCE never")
+    migrate(full, ports, StepName.COMPLETE, StepName.CLEANUP)
+
+
 @pytest.mark.long
 def test_a_view_that_cannot_be_refreshed_is_only_told(
     plan: Plan, ports: Ports, source: psycopg.Connection[Any], target: psycopg.Connection[Any]

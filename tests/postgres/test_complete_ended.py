@@ -128,16 +128,14 @@ POINTS = [
     "finishing.copy_again",
     "finishing.large_objects.sync_large_objects",
     "finishing.carry_over",
-    "finishing.refresh_matviews",
-    "finishing.restore_deferred",
-    "finishing.restore_state",
 ]
+"""Before the target is opened; `test_complete_opened` has those that come later."""
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
-def test_complete_that_died_anywhere_is_simply_run_again(
+def test_complete_that_died_before_the_opening_is_simply_run_again(
     plan: Plan,
     ports: Ports,
     source: psycopg.Connection[Any],

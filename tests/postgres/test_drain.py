@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -128,24 +129,14 @@ def test_once_a_target_was_opened_complete_only_leads_forward(
 ) -> None:
     begin(plan, ports)
     killed_while_opening(plan, ports, monkeypatch)
-    target.autocommit = False
-    target.execute("LOCK TABLE audit")
-    source.execute("INSERT INTO audit VALUES (9, 'stuck')")
-    store, control = cast(FakeStore, ports.store), cast(FakeControl, ports.control)
-    control.back = back
+    source.execute("INSERT INTO audit VALUES (9, 'late')")
+    cast(FakeControl, ports.control).back = back
     again = replace(plan, epoch=2, drain_seconds=900.0 if back else 0.0)
-    errors: list[BaseException] = []
-    thread = threading.Thread(target=_noting(errors, lambda: migrate(again, ports, StepName.COMPLETE)))
-    thread.start()
-    holder = f"PID {target.info.backend_pid}"
-    wait_until(lambda: errors or any(holder in note for _, _, note in store.steps), what="the holder of the lock")
-    target.rollback()
-    target.autocommit = True
-    thread.join(60)
-    assert errors == []
-    migrate(again, ports, StepName.CLEANUP)
+    migrate(again, ports, StepName.COMPLETE, StepName.CLEANUP)
     assert_same(source, target)
-    assert target.execute("SELECT what FROM audit").fetchall() == [("stuck",)]
+    assert target.execute("SELECT what FROM audit").fetchall() == []
+    (late,) = [text for _, code, text in cast(FakeStore, ports.store).events if code == "SRC-LATE"]
+    assert "public.audit (1 change)" in late
 
 
 @pytest.mark.parametrize("at", ["refresh_matviews", "restore_deferred", "fill_late", "restore_state"])
@@ -178,3 +169,29 @@ def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[
             errors.append(error)
 
     return run
+
+
+@pytest.mark.parametrize("at", ["copy_again", "large_objects.sync_large_objects", "carry_over"])
+def test_a_wish_to_go_back_that_comes_after_the_last_drain_still_keeps_the_target_closed(
+    plan: Plan,
+    ports: Ports,
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+) -> None:
+    begin(plan, ports)
+    place = f"migrations_app.engine.finishing.{at}"
+    module, _, name = place.rpartition(".")
+    real = getattr(pkgutil.resolve_name(module), name)
+
+    def wishing(*arguments: Any) -> Any:
+        cast(FakeControl, ports.control).back = True
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, wishing)
+        with pytest.raises(CompleteStopped):
+            migrate(plan, ports, StepName.COMPLETE)
+    assert target.execute("SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'always'").fetchone() == ("D",)
+    in_the_end(plan, ports, source, target)

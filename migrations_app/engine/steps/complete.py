@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 
 from ..compare import raise_if_different, record
 from ..comparing.follower import following
+from ..connect import end_older_sessions
 from ..connection_limit import limit_connections
 from ..draining import drain
 from ..finishing import Finisher
 from ..late_writes import tell_late_writes
-from ..opening import note_opening
+from ..opening import note_opening, note_stage, opening_began, stages_over
 from ..outcome import DONE, Outcome, Run
+from ..plan import Side
 from ..ports import Comparison
 from ..row_security import release_binding
 from ..structure import look_at_structure
@@ -23,20 +25,75 @@ _STILL_WRITTEN = say(
     "Stop whatever still writes on the source: these are not in the stream of changes. What is missing on the target, "
     "such as a sequence that is new on the source, has to be made there by hand. Then press Complete again."
 )
+_MISSING = say(
+    "What is missing on the target, such as a sequence that is new on the source, has to be made there by hand. Then "
+    "press Retry."
+)
+_TOLD = "told"
 
 
 def run(run: Run) -> Outcome:
     """Complete every database of the task. Repeatable after a kill at any moment.
 
-    Once a target was opened, neither a wish to go back to the sync nor a long wait ends it.
+    Once a target was opened, the application may write there: from then on no row is written, compared or found
+    missing any more, also when this is repeated. Only the rest of the opening is done, and nothing leads back.
     Incremental: drains what was written during the comparison, and carries over what is not in the stream. Raises
     CompareDiffers, with everything still in place for the sync, when that differs or could not be compared.
     Full-only: sets sequences and fills views; the rows were compared before. At the end the structures are compared,
     of a full-only task also when it ends with CompareDiffers: what did not arrive is noted, and stops nothing. Nor does
     what was written on the source meanwhile, which is told: it came too late.
     """
+    finishers = [Finisher(run, database) for database in run.databases()]
+    if opening_began(run):
+        _go_on(run)
+    else:
+        _bring_up(run, finishers)
+        note_opening(run)
+        _tell_opening(run)
+    for finisher in finishers:
+        finisher.open_target()
+    for database in run.databases():
+        limit_connections(run, database)
+    for database in run.databases():
+        look_at_structure(run, database, final=True)
+    if run.plan.incremental:
+        tell_late_writes(run, _positions(run))
+    return DONE
+
+
+def _tell_opening(run: Run) -> None:
+    run.ports.store.event(
+        "info",
+        "COMPLETE-OPENING",
+        say(
+            "The target is opened to the application from here on: nothing leads back, and what is written on the"
+            " source now does not arrive any more."
+        ),
+    )
+
+
+def _go_on(run: Run) -> None:
+    """Take up the opening of targets where it ended, as the only one who does. Told once, however often it is tried."""
+    first = run.databases()[0]
+    with run.sessions.session(Side.TARGET, first.target_name) as connection:
+        end_older_sessions(connection, run.plan.key, run.plan.epoch)
+    if _TOLD in stages_over(run, first):
+        return
+    note_stage(run, first, _TOLD)
+    run.ports.store.event(
+        "warning",
+        "COMPLETE-RESUMED",
+        say(
+            "Complete goes on where it stopped. It had opened the target before, and the application may have written"
+            " to it since: no row is copied or compared there any more, and the comparison from before the opening"
+            " counts. Of the structure, what the application has changed since is told as a difference too."
+        ),
+    )
+
+
+def _bring_up(run: Run, finishers: list[Finisher]) -> None:
+    """Bring the targets to where the source is, and prove it. Raises CompareDiffers."""
     comparisons: list[Comparison] = []
-    positions: dict[str, int] = {}
     for database in run.databases():
         release_binding(run, database)
     if run.plan.incremental:
@@ -44,19 +101,13 @@ def run(run: Run) -> Outcome:
             # A run that was killed after its comparison proves the equality again: nothing else vouches for it.
             comparisons = run.proof or prove_equal(run, followers)
             drain(run, followers, say("applying the changes that were made during the comparison"))
-            positions = {name: follower.session.position for name, follower in followers.items()}
-    finishers = [Finisher(run, database) for database in run.databases()]
     _carry_rest(run, finishers, comparisons)
-    note_opening(run)
-    for finisher in finishers:
-        finisher.open_target()
-    for database in run.databases():
-        limit_connections(run, database)
-    for database in run.databases():
-        look_at_structure(run, database, final=True)
-    if positions:
-        tell_late_writes(run, positions)
-    return DONE
+
+
+def _positions(run: Run) -> dict[str, int]:
+    """Return, by source database, up to where the target has what was written on the source: stored by the drain."""
+    names = [database.source_name for database in run.databases()]
+    return {name: run.ports.store.database(name).bookmark or 0 for name in names}
 
 
 def _carry_rest(run: Run, finishers: list[Finisher], comparisons: list[Comparison]) -> None:
@@ -73,7 +124,7 @@ def _carry_rest(run: Run, finishers: list[Finisher], comparisons: list[Compariso
     if not (run.plan.incremental or all(one.equal for one in final)):
         for database in run.databases():  # with sync the comparison that went before has told it
             look_at_structure(run, database)
-    raise_if_different(final, _STILL_WRITTEN)
+    raise_if_different(final, _STILL_WRITTEN if run.plan.incremental else _MISSING)
 
 
 def _empty(database: str) -> Comparison:

@@ -16,7 +16,7 @@ from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
-from ...refusals import leftovers
+from ...refusals import leftovers, past_return
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
@@ -64,13 +64,15 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
 
 def _completed(task: MigrationTask, now: datetime) -> None:
     _forget_spools(task)
-    told, left = [_notes(task), _dropped(task)], leftovers(task).count()
+    left, late = _left(task), _late(task)
+    told = [left, late, _notes(task), _dropped(task)]
     move(
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=_completed_words(task, left) + together(["", *filter(None, told)] if any(told) else []),
-        level="warning" if any(told) or left else "info",
+        message=_ended(not_compared=task.skip_compare and not task.incremental, clean=not left)
+        + together(["", *filter(None, told)] if any(told) else []),
+        level="warning" if any(told) else "info",
         finished_at=now,
         lease_until=None,
         worker="",
@@ -81,21 +83,33 @@ def _completed(task: MigrationTask, now: datetime) -> None:
     )
 
 
-def _completed_words(task: MigrationTask, left: int) -> Sentence:
-    """Return how a task ended. `left` counts what a server refused to remove."""
-    not_compared = task.skip_compare and not task.incremental
-    if left:
-        done = say("Completed, not compared, as was asked for.") if not_compared else say("Completed.")
-        return together([done, _not_removed(left)])
-    if not_compared:
+def _ended(*, not_compared: bool, clean: bool) -> Sentence:
+    if not_compared and clean:
         return say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
-    return say("Completed. The target holds the data; nothing of ours is left on either server.")
+    if not_compared:
+        return say("Completed, not compared, as was asked for.")
+    if clean:
+        return say("Completed. The target holds the data; nothing of ours is left on either server.")
+    return say("Completed. The target holds the data.")
+
+
+def _left(task: MigrationTask) -> str:
+    """Say how much of ours a server did not let go; files of the worker are removed with its folder."""
+    left = leftovers(task).count()
+    return _not_removed(left) if left else ""
 
 
 def _not_removed(left: int) -> Sentence:
-    return say(
-        "Not removed: {things}; the task page says how.", things=count(left, "{number} thing", "{number} things")
-    )
+    things = count(left, "{number} thing", "{number} things")
+    return say("Not removed: {things}; the task page says how.", things=things)
+
+
+def _late(task: MigrationTask) -> str:
+    """Say that the source was written to after the last change that came along, if that was seen."""
+    pressed = task.events.filter(code="TASK-COMPLETING").order_by("-id").values_list("id", flat=True).first() or 0
+    if not task.events.filter(code="SRC-LATE", id__gt=pressed).exists():
+        return ""
+    return say("What was written on the source at the very end is not on the target: the history tells which tables.")
 
 
 def _forget_spools(task: MigrationTask) -> None:
@@ -166,10 +180,16 @@ def _begin_new_copy(task: MigrationTask, left: int) -> None:
 @transaction.atomic
 def back_to_sync(claim: Claim, error: EngineError) -> None:
     """After a comparison that found differences, or when Complete waited in vain: the sync goes on, Complete can be
-    pressed again. What somebody asked for is no error. A task that was paused or cancelled meanwhile stays so.
+    pressed again. What somebody asked for is no error. A task that was paused or cancelled meanwhile stays so. One that
+    has begun to open its target never goes back, whatever was found: it has failed, and Retry ends it.
     """
     task = held_task(claim)
-    if task is not None and Status(task.status) not in (Status.PAUSED, Status.CANCELLING):
+    if task is None or Status(task.status) in (Status.PAUSED, Status.CANCELLING):
+        return
+    if past_return(task):
+        step = StepName(task.current_step)
+        _fail_for_good(task, step, error, hint=_what_next(step, incremental=task.incremental))
+    else:
         leave_complete(task, error)
 
 
@@ -243,8 +263,8 @@ def _fail_paused(claim: Claim, task: MigrationTask, error: EngineError) -> None:
     release(claim)
 
 
-def _fail_for_good(task: MigrationTask, step: StepName, error: EngineError) -> None:
-    hint = error.hint or _what_next(step, incremental=task.incremental)
+def _fail_for_good(task: MigrationTask, step: StepName, error: EngineError, hint: str = "") -> None:
+    hint = hint or error.hint or _what_next(step, incremental=task.incremental)
     if error.code in _FULL:  # whoever makes room wants to know what for
         hint = say("{hint} {kept}", hint=hint, kept=_what_is_kept(step, incremental=task.incremental))
     Step.objects.filter(task=task, name=step).update(state="failed", finished_at=clock.now())
