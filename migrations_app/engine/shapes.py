@@ -23,6 +23,10 @@ class Shape:
     oid: int
     place: Place
     columns: tuple[Column, ...]
+    unlogged: bool = False
+    key_name: str = ""
+    key: tuple[str, ...] = ()
+    """Name and columns of its primary key."""
 
     @property
     def stored(self) -> tuple[Column, ...]:
@@ -48,12 +52,17 @@ def read_shapes(
         query("shape", version),
         {"oids": None if oids is None else list(oids), "schema": schema, "name": name},
     ).fetchall()
-    found: dict[int, tuple[Place, list[Column]]] = {}
-    for oid, where, table, *rest in rows:
-        _, columns = found.setdefault(int(str(oid)), ((str(where), str(table)), []))
+    found: dict[int, tuple[Shape, list[Column]]] = {}
+    for number, where, table, unlogged, key_name, key, *rest in rows:
+        oid = int(str(number))
+        if oid not in found:
+            names = tuple(cast("list[str]", key))
+            place = (str(where), str(table))
+            empty = Shape(oid=oid, place=place, columns=(), unlogged=bool(unlogged), key_name=str(key_name), key=names)
+            found[oid] = empty, []
         if rest[0] is not None:
-            columns.append(_column(rest, version))
-    return {oid: Shape(oid=oid, place=at, columns=tuple(columns)) for oid, (at, columns) in found.items()}
+            found[oid][1].append(_column(rest, version))
+    return {oid: replace(shape, columns=tuple(columns)) for oid, (shape, columns) in found.items()}
 
 
 def read_described(

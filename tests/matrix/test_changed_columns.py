@@ -67,3 +67,22 @@ def test_rows_from_before_a_key_was_renamed_come_once_it_has_its_former_name(
     at(source, name, "ALTER TABLE wide RENAME key TO id")
     look(plan, ports)
     complete(plan, ports, source, target_cluster)
+
+
+@pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
+def test_a_table_that_the_source_makes_unlogged_is_told_and_comes_with_a_new_copy(
+    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name, store = plan.databases[0].source_name, cast(FakeStore, ports.store)
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, "ALTER TABLE wide SET UNLOGGED", "UPDATE wide SET a = 'never told' WHERE id < 9")
+    look(plan, ports)
+    ((level, code, said),) = [event for event in store.events if "unlogged" in event[2]]
+    assert (level, code) == ("error", "SRC-DDL")
+    assert 'Run on the source: ALTER TABLE "public"."wide" SET LOGGED. Then press Copy again' in said
+    at(source, name, "ALTER TABLE wide SET LOGGED", "UPDATE wide SET b = 'told' WHERE id > 90")
+    store.asked_again[name] = [("public", "wide")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    complete(plan, ports, source, target_cluster)

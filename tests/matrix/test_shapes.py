@@ -36,6 +36,7 @@ def test_the_columns_of_a_table_are_read_on_every_version(version: str, versions
                 assert read_described(cast(Any, connection), 4711, []) == ([], {})
                 assert shape.numbers == numbers
             assert [column.name for column in shape.columns] == ["id", "v", "late"]
+            assert (shape.unlogged, shape.key_name, shape.key) == (False, "shapes_pkey", ("id",))
             assert shape.columns[1].definition == """text COLLATE pg_catalog."C" DEFAULT 'x'::text NOT NULL"""
             assert (late.default, late.filled) == ("7", None if version in ("9.3", "9.6", "10") else "7")
             before = connection.execute(query("shapes_hash")).fetchone()

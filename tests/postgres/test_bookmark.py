@@ -68,11 +68,28 @@ def test_a_batch_of_another_epoch_or_position_fails_as_a_whole(
         claim(connection, "0/4D", 5)
 
 
-def claim(connection: psycopg.Connection[Any], lsn: str, epoch: int, process: int | None = None) -> None:
-    text = bookmark.CLAIM_SQL
-    for name, value in {b"$1": lsn, b"$2": str(epoch), b"$3": "aa", b"$4": str(process) if process else None}.items():
-        text = text.replace(name, b"NULL" if value is None else f"'{value}'".encode())
-    assert connection.execute(text).rowcount == 1
+def claim(
+    connection: psycopg.Connection[Any],
+    lsn: str,
+    epoch: int,
+    process: int | None = None,
+    place: str | None = None,
+    sql: bytes = bookmark.CLAIM_SQL,
+) -> None:
+    given = {"1": lsn, "2": str(epoch), "3": "aa", "4": str(process) if process else None, "5": place}
+    assert connection.execute(_filled(sql, given)).rowcount == 1
+
+
+def move(connection: psycopg.Connection[Any], lsn: str, place: str | None = None) -> str:
+    row = connection.execute(_filled(bookmark.MOVE_SQL, {"1": lsn, "2": "aa", "3": place})).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _filled(text: bytes, values: dict[str, str | None]) -> bytes:
+    for number, value in values.items():
+        text = text.replace(b"$" + number.encode(), b"NULL" if value is None else f"'{value}'".encode())
+    return text
 
 
 def test_a_batch_that_comes_to_another_process_fails_as_a_whole(target_cluster: Cluster, target_db: str) -> None:

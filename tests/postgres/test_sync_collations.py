@@ -95,3 +95,30 @@ def test_a_full_identity_finds_rows_by_a_key_that_counts_texts_as_equal(pair: Pa
     )
     pair.catch_up()
     pair.assert_equal()
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("kind", ["text", "varchar(20)", "char(20)", "text[]"])
+@pytest.mark.parametrize("identity", ["USING INDEX by_characters", "FULL"])
+def test_rows_whose_keys_differ_only_to_their_index_are_not_taken_for_each_other(
+    kind: str, identity: str, pair: Pair
+) -> None:
+    key = "ARRAY[v]" if kind == "text[]" else "v"
+    pair.build(
+        COLLATION,
+        f"CREATE TABLE t (v {kind} COLLATE same NOT NULL, n int, large text);"
+        ' CREATE UNIQUE INDEX by_characters ON t (v COLLATE "C");'
+        f" ALTER TABLE t REPLICA IDENTITY {identity}; ALTER TABLE t ALTER COLUMN large SET STORAGE EXTERNAL",
+        f"INSERT INTO t SELECT {key}, n, repeat(n::text, 9000) FROM (VALUES {NAMES}) x(v, n)",
+    )
+    at = "v[1]" if kind == "text[]" else "v"
+    pair.at_source(
+        "UPDATE t SET n = n + 10",
+        "UPDATE t SET large = 'l' || n",
+        f"DELETE FROM t WHERE {at} COLLATE \"C\" IN ('ABC', 'abC')",
+        f"UPDATE t SET n = 7 WHERE {at} = 'Abc' COLLATE \"C\"",
+        f"UPDATE t SET v = {'ARRAY[' if kind == 'text[]' else ''}'aBc'{']' if kind == 'text[]' else ''}"
+        f" WHERE {at} = 'abc' COLLATE \"C\"",
+    )
+    pair.catch_up()
+    pair.assert_equal()

@@ -68,6 +68,7 @@ HARMLESS_PLACES = {
     "engine/replication/bookmark.py:_complete": "in `bookmark.create`, `bookmark.reset` and `bookmark.claim`",
     "engine/replication/pipeline.py:forget": _SETTINGS,
     "engine/replication/pipeline.py:query": _READS,
+    "engine/replication/pipeline.py:renew": _SETTINGS,
     "engine/replication/reshaping.py:_silence": _IN_THE_APPLY,
     "engine/replication/reshaping.py:run": _IN_THE_APPLY,
     "engine/replication/row_path.py:_truncate": _IN_THE_APPLY,

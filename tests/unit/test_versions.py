@@ -46,6 +46,27 @@ def test_the_forms_of_a_query_leave_no_version_out_between_them(name: str) -> No
     assert all(end == start for (_, end), (start, _) in pairwise(ends)), ends
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if ".before-" in name])
+def test_an_older_form_returns_as_many_columns(name: str) -> None:
+    forms = [SQL.joinpath(f"{one}.sql").read_text() for one in (name, name.partition(".before-")[0])]
+    older, newer = ({_columns(text) for text in _outer_selects(form)} for form in forms)
+
+    assert len(older) == 1
+    assert older == newer
+
+
+def _outer_selects(text: str) -> list[str]:
+    """Return what each SELECT outside of any parentheses lists, without what is inside of some."""
+    text = re.sub(r"--[^\n]*|'(?:[^']|'')*'", "", text)
+    while (flat := re.sub(r"\([^()]*\)|\[[^\[\]]*\]", "", text)) != text:
+        text = flat
+    return re.findall(r"\bSELECT\b(.*?)(?:\bFROM\b|\bWHERE\b|\bUNION\b|\Z)", text, re.DOTALL)
+
+
+def _columns(selected: str) -> int:
+    return selected.count(",") + 1
+
+
 @pytest.mark.parametrize("version", SOURCES)
 def test_every_query_is_given_in_the_form_for_the_version(version: int) -> None:
     texts = {SQL.joinpath(f"{name}.sql").read_text(): name for name in FILES}

@@ -99,7 +99,8 @@ class BatchStatements:
 
     def delete_sql(self) -> str:
         """Delete rows by key; parameters are the columns of the key."""
-        if self._binary and len(self._identity) == 1:  # an index is walked once for them all, half of the work since 17
+        alone = len(self._identity) == 1 and not self._columns[self._identity[0]].apart
+        if self._binary and alone:  # an index is walked once for them all, half of the work since 17
             found = f"{self._equal(self._identity[0])} ANY ($1::{self._type(self._identity[0])}[])"
             return f"DELETE FROM ONLY {self._table} AS t WHERE {found}"  # noqa: S608 - quoted
         return f"DELETE FROM ONLY {self._table} AS t USING {self._unnest(self._identity)} WHERE {self._found()}"  # noqa: S608 - quoted
@@ -120,9 +121,11 @@ class BatchStatements:
         return f"s.c{number}" if self._binary else f"CAST(s.c{number} AS {self._columns[at].type_name})"
 
     def _found(self) -> str:
-        return " AND ".join(
-            f"{self._equal(at)} {self._value(at, number)}" for number, at in enumerate(self._identity, 1)
-        )
+        found = [f"{self._equal(at)} {self._value(at, number)}" for number, at in enumerate(self._identity, 1)]
+        for number, at in enumerate(self._identity, 1):
+            if self._columns[at].apart:
+                found.append(f't.{self._names[at]}::text COLLATE pg_catalog."C" = {self._value(at, number)}::text')
+        return " AND ".join(found)
 
     def _equal(self, at: int) -> str:
         return f"t.{self._names[at]} OPERATOR({quote(self._columns[at].operator_schema)}.=)"

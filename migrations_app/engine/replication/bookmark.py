@@ -14,27 +14,38 @@ from ..failpoints import durable
 from ..lsn import format_lsn, parse_lsn
 from ..names import TARGET_SCHEMA, literal, qualified, quote
 from ..wording import say
-from .statements import sure
 
 TABLE = "bookmark"
 _TABLE = qualified(TARGET_SCHEMA, TABLE)
 LOCK = 0x746F7770  # "towp"
 """Advisory lock of a target database: two tasks may make or drop the schema, or take tables over, at the same time."""
 
-# The division makes a batch of a worker that lost its lease, or that was already applied, fail as a whole. So does the
-# logarithm one that a pooler has brought to another process than the one that has the session's settings.
+# Dead versions of the row stay as long as any snapshot of the target is held, and whoever looks for it by its key walks
+# over all of them. So it is looked for where this session has put it last, and by its key only when it is not there. A
+# place that is out of date shows no row of the task, since nobody sees a dead version; the key decides then.
+_ROW = (
+    f"task = {{task}} AND ctid = coalesce((SELECT ctid FROM {_TABLE} WHERE ctid = {{place}}::pg_catalog.tid"  # noqa: S608 - constants
+    f" AND task = {{task}}), (SELECT ctid FROM {_TABLE} WHERE task = {{task}}))"
+)
+# The row is locked, which leaves no dead version, and stays so until the commit. The division makes a batch of a worker
+# that lost its lease, or that was already applied, fail as a whole. So does the logarithm one that a pooler has brought
+# to another process than the one that has the session's settings.
 CLAIM_SQL = (
-    f"UPDATE {_TABLE} SET n = n + CASE WHEN pg_catalog.pg_backend_pid() <> $4::int"  # noqa: S608 - constants
+    "SELECT CASE WHEN pg_catalog.pg_backend_pid() <> $4::int"  # noqa: S608 - constants
     " THEN pg_catalog.ln((-1 - n)::double precision)::bigint"
-    " ELSE 1 / (CASE WHEN lsn = $1::pg_catalog.pg_lsn AND epoch = $2::bigint THEN 1 ELSE 0 END) END"
-    " WHERE task = $3"
+    " ELSE 1 / (CASE WHEN lsn = $1::pg_catalog.pg_lsn AND epoch = $2::bigint THEN 1 ELSE 0 END) END AS one"
+    f" FROM {_TABLE} WHERE {_ROW.format(task='$3', place='$5')} FOR UPDATE"
 ).encode()
 ELSEWHERE = "2201E"
 """SQLSTATE of a claim that came to another process."""
-SURE_CLAIM_SQL = sure(CLAIM_SQL.decode()).encode()
-MOVE_SQL = (
-    f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn, moved = $1::pg_catalog.pg_lsn, moved_n = n WHERE task = $2"  # noqa: S608 - constants
+SURE_CLAIM_SQL = (
+    f"WITH x AS ({CLAIM_SQL.decode()}) SELECT 1 / (CASE count(one) WHEN 1 THEN 1 ELSE 0 END) FROM x"  # noqa: S608 - constants
 ).encode()
+MOVE_SQL = (
+    f"UPDATE {_TABLE} SET lsn = $1::pg_catalog.pg_lsn, n = n + 1, moved = $1::pg_catalog.pg_lsn, moved_n = n + 1"  # noqa: S608 - constants
+    f" WHERE {_ROW.format(task='$2', place='$3')} RETURNING ctid"
+).encode()
+"""Puts the row that was claimed to another position, and returns where it is from then on."""
 _ADD_SQL = (
     f"ALTER TABLE {_TABLE} ADD COLUMN IF NOT EXISTS moved pg_catalog.pg_lsn, ADD COLUMN IF NOT EXISTS moved_n bigint"
 ).encode()

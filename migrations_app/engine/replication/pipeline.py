@@ -126,6 +126,13 @@ class Pipeline:
         self.prepare(name, sql, context)
         return name
 
+    def renew(self, *statements: bytes) -> None:
+        """Let the server plan these statements anew, which were sent with `keep`, when they come the next time."""
+        for sql in statements:
+            name = self._kept.pop(sql, None)
+            if name is not None:
+                self.command(b'DEALLOCATE "%s"' % name, context=_FORGETTING)
+
     def forget(self) -> None:
         """Forget every statement that was prepared: after a failure nobody knows which ones the server has."""
         self._kept.clear()

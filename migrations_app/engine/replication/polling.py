@@ -29,6 +29,7 @@ from .explained import noticed
 from .followed_sequences import MARK, FollowedSequences
 from .lag import SourceWatch, UnknownTable
 from .listed import require_listed
+from .told_rows import ToldRows, told_rows
 
 _SECONDS = 30.0
 _MOST = 50
@@ -77,6 +78,7 @@ class Poll:
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
         self._parts: list[_OtherParts] = []  # likewise
+        self._told_rows: list[ToldRows] = []  # likewise
         self._strangers: set[Place] = set()  # likewise: tables that the task does not know
         self._numbers: dict[int, Numbers] = {}  # likewise, of columns of tables (oids) that are as on the target
 
@@ -99,19 +101,27 @@ class Poll:
             return state
         self._tables = self._run.ports.store.tables(self._database.source_name)
         partitions, tables = self._unknown()
-        found: dict[str, Drift | _Partition | _Keyless | _OtherParts] = {
+        found: dict[str, Drift | _Partition | _Keyless | _OtherParts | ToldRows] = {
             self._key(one.digest): one for one in self._drifts()
         }
         self._remember()
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
         found |= {self._key("\0".join(one.facts)): one for one in self._parts}
+        found |= {self._key("\0".join(one.facts)): one for one in self._told_rows}
         fresh = [one for key, one in found.items() if key not in state.told_drift]
+        answered = self._answered() if fresh else set()
         for one in fresh[:_MOST]:
-            self._tell(one)
+            if not (isinstance(one, Drift) and (one.schema, one.name) in answered):
+                self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
+
+    def _answered(self) -> set[Place]:
+        """Return the tables about which somebody has decided already: the stream only has to come there."""
+        store, name = self._run.ports.store, self._database.source_name
+        return {(leave.schema, leave.name) for leave in store.leaves(name)} | set(store.recopies(name))
 
     def _look_at_publication(self, state: DatabaseState) -> None:
         if not state.publication:
@@ -134,6 +144,9 @@ class Poll:
         others = [(table, now) for table, now in pairs if now != (table.schema, table.name)]
         yield from (self._renamed(table, now, there, known) for table, now in others)
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
+        parts = Parts(self._run, self._database)
+        alike = [table for table in tables if not parts.gathers((table.schema, table.name))]
+        self._told_rows = told_rows(alike, here, there, renaming.place, self._watch.ancestors, kept)
         yield from self._moved_types([(here[one.oid], there.get(renaming.place(now))) for one, now in pairs], known)
         former = known.former()  # types of a schema with another name are the same types
         told: set[tuple[str, ...]] = set()
@@ -276,10 +289,12 @@ class Poll:
         schema, name = one.top_place if one.top else one.place
         return NewTable(oid=one.top or one.oid, schema=schema, name=name)
 
-    def _tell(self, one: Drift | _Partition | _Keyless | _OtherParts | NewTable) -> None:
+    def _tell(self, one: Drift | _Partition | _Keyless | _OtherParts | ToldRows | NewTable) -> None:
         database, event = self._database.source_name, self._run.ports.store.event
         if isinstance(one, _Keyless):
             event("error", "SRC-IDENTITY", _keyless(database, one))
+        elif isinstance(one, ToldRows):
+            event(one.level, "SRC-DDL", one.said(database))
         elif isinstance(one, _OtherParts):
             event("error", "SRC-DDL", _other_parts(database, one))
         elif isinstance(one, NewTable):

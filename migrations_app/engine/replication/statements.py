@@ -41,6 +41,7 @@ class TargetColumn:
     element_type: str = ""  # its quoted name
     spelled: bool = False  # an explicit cast of its text is the same as its input
     uniques: tuple[str, ...] = ()  # unique, total indexes over columns alone that it is a key column of
+    apart: bool = False  # rows may differ in it that its own `=` takes for equal
 
 
 @frozen
@@ -208,22 +209,24 @@ class RowStatements:
         column = self.columns[at]
         taken = column.builtin and not column.type_name.startswith("reg")  # compared as oids, which are no names
         value = f"${number}" if taken else f"CAST(${number} AS {column.type_name})"
-        return f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
+        equal = f"{self._names[at]} OPERATOR({quote(column.operator_schema)}.=) {value}"
+        return f"{equal} AND {self._same_text(at, number)}" if column.apart else equal
 
     def _same(self, at: int, number: int) -> str:
-        """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all.
+        """Match a value by its text, since 1.0 equals 1.00 without being the same, and json has no equality at all."""
+        column = self.columns[at]
+        if not column.comparable:
+            return self._same_text(at, number)
+        equal = self._equals(at, number)
+        return equal if column.exact or column.apart else f"{equal} AND {self._same_text(at, number)}"
 
-        By every character of it: the column's own collation may take different texts for equal.
-        """
+    def _same_text(self, at: int, number: int) -> str:
+        """Match every character: the column's own collation may take different texts for equal."""
         column = self.columns[at]
         texts = [self._names[at], f"CAST(${number} AS {column.type_name})"]
         padded = column.element_oid == _PADDED_OID
         here, there = (f"pg_catalog.concat({one})" if padded else f"{one}::text" for one in texts)
-        same_text = f'{here} COLLATE pg_catalog."C" = {there}'
-        if not column.comparable:
-            return same_text
-        equal = self._equals(at, number)
-        return equal if column.exact else f"{equal} AND {same_text}"
+        return f'{here} COLLATE pg_catalog."C" = {there}'
 
     @property
     def shown_name(self) -> str:

@@ -50,6 +50,7 @@ def parse_target(result: pq.abc.PGresult, schema: str, name: str, encoding: str)
             element_type=text(row, 10),
             spelled=text(row, 11) == "t",
             uniques=tuple(json.loads(text(row, 12))),
+            apart=text(row, 13) == "t",
         )
         for row in range(result.ntuples)
         if result.get_value(row, 0) is not None

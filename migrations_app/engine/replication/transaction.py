@@ -30,6 +30,10 @@ MOVING = say("moving the bookmark")
 _ASKING = say("asking for a durable commit")
 COMMITTING = say("committing")
 _DURABLE_SECONDS = 0.5
+_PLANNED_ANEW = 1000
+"""After so many transactions the statements of the bookmark are planned anew: one that was planned while the table had
+one page reads all of it, however long it has become."""
+
 _DEFER = b"SET CONSTRAINTS ALL DEFERRED"
 _SAVEPOINT = b"SAVEPOINT towpath"
 _ROLLBACK_TO = b"ROLLBACK TO SAVEPOINT towpath"
@@ -63,6 +67,9 @@ class Transaction:
         self.rows_applied = self._rows = self.held = 0
         self.is_open = False
         self._durable_at = 0.0
+        self._place: bytes | None = None  # of the bookmark's row, when this session has committed it
+        self._placed: bytes | None = None
+        self._begun = 0
 
     @property
     def durable_due(self) -> bool:
@@ -78,7 +85,10 @@ class Transaction:
             return
         self._pipeline.command(b"BEGIN", context=_BEGINNING, keep=True)
         self.defer()
-        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task, self._pipeline.process]
+        self._begun += 1
+        if self._begun % _PLANNED_ANEW == 0:
+            self._pipeline.renew(bookmark.CLAIM_SQL, bookmark.SURE_CLAIM_SQL, bookmark.MOVE_SQL)
+        parameters = [format_lsn(self._sent).encode(), self._epoch, self._task, self._pipeline.process, self._place]
         claim = bookmark.SURE_CLAIM_SQL if sure else bookmark.CLAIM_SQL
         self._pipeline.command(claim, parameters, expected=1, context=CLAIM, keep=True)
         self.is_open = True
@@ -128,8 +138,8 @@ class Transaction:
         """Move the bookmark to `end` and commit. Only after every answer was read, or when all statements are `sure`: a
         change that found no row is no error to the server by itself, so nothing else keeps it from being committed.
         """
-        parameters = [format_lsn(end).encode(), self._task]
-        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=MOVING, keep=True)
+        parameters = [format_lsn(end).encode(), self._task, self._place]
+        self._pipeline.command(bookmark.MOVE_SQL, parameters, expected=1, context=MOVING, done=self._on_move, keep=True)
         if durable:
             self._pipeline.command(b"SET LOCAL synchronous_commit = on", context=_ASKING)
         done = partial(self._on_commit, end, durable, self.held + changes)
@@ -152,11 +162,14 @@ class Transaction:
         if not self.is_open and self.committed > self.durable:
             self.settle(self.committed)
 
+    def _on_move(self, result: pq.abc.PGresult) -> None:
+        self._placed = result.get_value(0, 0)
+
     @durable("apply.committed")
     def _on_commit(self, end: int, durable: bool, changes: int, result: pq.abc.PGresult) -> None:
         if result.command_status != b"COMMIT":
             raise TargetError(say("The target rolled back a batch of changes instead of committing it."))
-        self.committed = end
+        self.committed, self._place = end, self._placed
         self._rows += changes
         if durable:
             self.durable, self.rows_applied = end, self._rows

@@ -2,6 +2,7 @@
 -- :parameters $1 schema, $2 table   :versions 10+   (no row: the table is not there; one row of NULLs: it has no columns)
 -- element_type = the type below all domains, when unnest of an array of it gives its values back; spelled = casting its text explicitly is its input.
 -- uniques = JSON: names of the unique, total indexes over columns alone that this column is a key column of, and of those of its partitions: an error names theirs.
+-- apart = its collation takes different texts for equal, and a unique, total index over columns alone has it with another one, so that both may be there.
 -- in_key = column of the primary key, else of the smallest unique, immediate, total index over not-null columns; of none with a generated column, which no stream tells.
 WITH RECURSIVE rel AS (
   SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -47,7 +48,12 @@ SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
        b.typtype = 'e' OR b.oid < 16384 AND b.typname NOT IN ('char', '_char', 'xml', '_xml') AND b.typname !~ '^_?reg' AS spelled,
        coalesce((SELECT json_agg(DISTINCT i.relname)::text
                    FROM alike JOIN pg_catalog.pg_class i ON i.oid = alike.index
-                  WHERE a.attnum = ANY (alike.attnums)), '[]') AS uniques
+                  WHERE a.attnum = ANY (alike.attnums)), '[]') AS uniques,
+       EXISTS (SELECT FROM pg_catalog.pg_collation l
+                 JOIN pg_catalog.pg_index x ON x.indrelid = rel.oid AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
+                WHERE l.oid = a.attcollation AND to_jsonb(l) ->> 'collisdeterministic' = 'false'
+                  AND EXISTS (SELECT FROM generate_subscripts(x.indcollation, 1) k
+                               WHERE x.indkey[k] = a.attnum AND x.indcollation[k] <> l.oid)) AS apart
   FROM rel
   LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
