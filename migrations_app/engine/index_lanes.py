@@ -112,6 +112,11 @@ class Indexer:
         with self._board.at_work():  # a lane that is refused meanwhile has others to wait for
             session = self._run.sessions.open(Side.TARGET, database.target_name)
             self._board.watch(session)
+        try:
+            self._run.sessions.end_orphans(session)  # one may be at the very index that is to be built
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def _persist(self, unit: IndexUnit, session: Connection | None, last: bool) -> Connection | None:
