@@ -203,6 +203,9 @@ class Sessions:
         server = self.server(side, database)
         seconds = patience_seconds(self._configured(side), self.plan.connect_timeout_seconds)
         arguments = connect_arguments(server, timeout_seconds=seconds)
+        # What a server has not read for so long counts for the kernel, too, and a lock that it waits for may last: the
+        # session's watcher knows one from the other.
+        arguments["tcp_user_timeout"] = 0
         if replication:
             arguments["replication"] = "database"
         return arguments

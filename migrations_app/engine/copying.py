@@ -25,6 +25,7 @@ from .outcome import Run, knobs
 from .pacing import Pacing
 from .parts import Part
 from .patience import activity_of
+from .pins import user_timeout
 from .plan import DatabasePlan, Side
 from .relay import Relay, Stream
 from .snapshot import BEGIN, Snapshot
@@ -93,8 +94,14 @@ class Lane:
     def _session(self, side: Side, name: str) -> Connection:
         # Whoever sets synchronous_commit off for a role would lose finished tables in a crash of the target.
         # On the target we wait for others as long as it takes: its watcher tells who they are.
-        patience = _SOURCE_LOCK_TIMEOUT if side is Side.SOURCE else "0"
-        connection = self.run.sessions.open(side, name, lock_timeout=patience, synchronous_commit="on")
+        to_target = side is Side.TARGET
+        connection = self.run.sessions.open(
+            side,
+            name,
+            lock_timeout="0" if to_target else _SOURCE_LOCK_TIMEOUT,
+            synchronous_commit="on",
+            tcp_user_timeout=user_timeout(self.run.sessions.version(side)) if to_target else None,
+        )
         self._open.append(connection)
         return connection
 
