@@ -300,6 +300,7 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
             end_older_sessions(connection, run.plan.key, run.plan.epoch, strict=Side.TARGET)
+            run.sessions.end_orphans(connection)
             there = read_tables(connection, sizes=False)
         except psycopg.Error as error:
             run.ports.control.check()

@@ -149,3 +149,25 @@ def test_an_index_whose_line_has_died_is_built_by_one_session(
     assert first not in found, "two sessions of ours build the same index"
     assert driver.failures == []
     scene.assert_whole()
+
+
+@pytest.mark.long
+@pytest.mark.quick
+@pytest.mark.fault("N2", "one line to the source dead without a word in a COPY, patience shortened")
+def test_a_source_keeps_no_session_whose_line_has_died(
+    scene: Scene, proxies: dict[str, FaultProxy], record_property: Record
+) -> None:
+    proxy = proxies["source"]
+    ports = make_schema(scene.plan(copy_jobs=1, incremental=False))
+    trigger = proxy.trigger(way=Way.TO_CLIENT, after_bytes=500_000, how=Cut.VOID)
+    plan = scene.plan(source_port=proxy.port, copy_jobs=1, incremental=False, epoch=2)
+    with Driver(plan, ports, COPY) as driver:
+        driver.until(lambda: trigger.pulled, "rows on their way", 30)
+        lost = scene.our_pids("source", "query LIKE 'COPY %'")
+        assert lost
+        driver.until_finished(60)
+        record_property("seen", driver.told("RUN-RETRY"))
+        assert not set(lost) & set(scene.our_pids("source"))
+    assert "COPY-AGAIN" not in driver.events[driver.events.index("RUN-RETRY") :]
+    assert driver.failures == []
+    scene.assert_whole()
