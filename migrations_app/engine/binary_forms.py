@@ -23,6 +23,10 @@ _TEXT_ONLY = frozenset(
         *("pg_node_tree", "aclitem", "money", "xml", "jsonpath"),
     }
 )
+# A server before 10 may have been built to send these in floating point: the same eight bytes mean another time then.
+_TIMES = frozenset({"time", "timetz", "timestamp", "timestamptz", "interval"})
+_NO_TIMES = _TEXT_ONLY | _TIMES
+_WHOLE_NUMBERS_SINCE = 100000
 
 
 @frozen(kw_only=False)
@@ -47,8 +51,14 @@ def read_binary_forms(connection: Connection, *, numbers: bool | None = None) ->
         assert fields is None or isinstance(fields, list)  # noqa: S101 - for the type checker
         types[number] = _Type(number, str(kind), str(name), bool(has_binary), inner, tuple(fields or ()))
     strict = connection.info.server_version < _NUMBERS_TAKEN_SINCE if numbers is None else numbers
-    forms = _Forms(types, numbers=strict)
+    forms = _Forms(types, numbers=strict, text_only=_TEXT_ONLY if _counts_in_whole_numbers(connection) else _NO_TIMES)
     return {oid: forms.form(oid) for oid in types}
+
+
+def _counts_in_whole_numbers(connection: Connection) -> bool:
+    """Say whether times are numbers of microseconds on a server; one that does not tell may have the other form."""
+    info = connection.info
+    return info.server_version >= _WHOLE_NUMBERS_SINCE or info.parameter_status("integer_datetimes") == "on"
 
 
 def may_travel(source: str, target: str) -> bool:
@@ -57,10 +67,13 @@ def may_travel(source: str, target: str) -> bool:
 
 
 class _Forms:
-    """The forms of a server's types. `numbers`: it insists on its own numbers for types that are not built in."""
+    """The forms of a server's types. `numbers`: it insists on its own numbers for types that are not built in.
 
-    def __init__(self, types: dict[int, _Type], *, numbers: bool) -> None:
-        self._types, self._numbers = types, numbers
+    `text_only`: names of built-in types that have none.
+    """
+
+    def __init__(self, types: dict[int, _Type], *, numbers: bool, text_only: frozenset[str] = _TEXT_ONLY) -> None:
+        self._types, self._numbers, self._text_only = types, numbers, text_only
         self._known: dict[int, str] = {}
 
     def form(self, oid: int) -> str:
@@ -85,7 +98,7 @@ class _Forms:
         if it.part is not None:
             element = self._numbered(it.part)
             return f"array {element}" if element else ""
-        return str(it.oid) if it.has_binary and it.kind in "bm" and it.name not in _TEXT_ONLY else ""
+        return str(it.oid) if it.has_binary and it.kind in "bm" and it.name not in self._text_only else ""
 
     def _numbered(self, oid: int) -> str:
         """Return the form of a type whose number travels before its value."""

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -25,6 +25,7 @@ from .errors import AcceptedNow, ConnectFailed, EngineError
 from .handshake import accepted_methods
 from .names import application_name
 from .onlooker import Onlooker
+from .orphans import WAIT_SECONDS, Orphans, not_ended
 from .patience import Session, Tell, Watcher, tell_wait
 from .pins import BLANKS, ESCAPES_SINCE, PINS, PINS_BY_VERSION, dropped, pinned_options
 from .plan import Plan, Server, Side, TlsMode
@@ -93,7 +94,8 @@ class Sessions:
         self.control = control
         self._tell = tell
         self._lock = threading.Lock()
-        self._open: set[Connection] = set()
+        self._open: set[Session] = set()
+        self._orphans = Orphans()
         self._versions: dict[Side, int] = {}
         self._sides: weakref.WeakKeyDictionary[Connection, Side] = weakref.WeakKeyDictionary()
         self.forwarders = Forwarders(plan.connect_timeout_seconds)
@@ -160,7 +162,8 @@ class Sessions:
         elif not replication and known < ESCAPES_SINCE:
             self._pin(connection, BLANKS)
         self._sides[connection] = side
-        connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.info.backend_pid)
+        connection.number = connection.info.backend_pid
+        connection.watcher = self._watcher(side, str(arguments["dbname"]), connection.number)
         self._track(connection)
         return connection
 
@@ -215,6 +218,9 @@ class Sessions:
         server = self.server(side, database)
         seconds = patience_seconds(self._configured(side), self.plan.connect_timeout_seconds)
         arguments = connect_arguments(server, timeout_seconds=seconds)
+        # What a server has not read for so long counts for the kernel, too, and a lock that it waits for may last: the
+        # session's watcher knows one from the other.
+        arguments["tcp_user_timeout"] = 0
         if replication:
             arguments["replication"] = "database"
         return arguments
@@ -250,11 +256,28 @@ class Sessions:
         with contextlib.nullcontext() if connection.autocommit else connection.transaction():
             return set_all(connection, settings, "pg_catalog.current_setting('extra_float_digits')")
 
-    def _track(self, connection: Connection) -> None:
+    def end_orphans(self, connection: Connection) -> None:
+        """End on a session's server what other sessions of this run left there when they were lost: see `Orphans.end`.
+
+        Costs nothing when none was.
+        """
+        self._sort_out()
+        self._orphans.end(connection, self._sides[connection], self.control.sleep)
+
+    def _sort_out(self) -> None:
         with self._lock:
-            self._open = {known for known in self._open if not known.closed}
+            over = {known for known in self._open if known.closed}
+            self._open -= over
+        for known in over:
+            if not known.at_rest:
+                self._orphans.note(self._sides[known], known.number)
+
+    def _track(self, connection: Session) -> None:
+        self._sort_out()
+        with self._lock:
             self._open.add(connection)
             stopped = self._stopped
+        self._orphans.ended(self._sides[connection], connection.number)  # or the number were not free
         if stopped:
             connection.close()
             self.control.check()
@@ -301,7 +324,7 @@ class Sessions:
         self.forwarders.close()
 
 
-def cancel_all(connections: list[Connection]) -> None:
+def cancel_all(connections: Sequence[Connection]) -> None:
     """Ask the servers to cancel what runs on these sessions; returns within about three seconds. Never raises."""
 
     def cancel(connection: Connection) -> None:
@@ -319,28 +342,33 @@ def cancel_all(connections: list[Connection]) -> None:
 
 
 _OLDER = (
-    "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity"
+    "SELECT pid, xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
     " WHERE CASE WHEN application_name ~ %s THEN split_part(application_name, ':', 3)::bigint < %s ELSE false END"
     " AND pid <> pg_catalog.pg_backend_pid() AND pg_catalog.pg_has_role(usesysid, 'MEMBER')"
 )
 
 
-def end_older_sessions(connection: Connection, key: str, epoch: int, *, wait_seconds: float = 10) -> int:
+def end_older_sessions(
+    connection: Connection, key: str, epoch: int, *, wait_seconds: float = WAIT_SECONDS, strict: Side | None = None
+) -> int:
     """Terminate sessions of this task that belong to older epochs, and wait until they are gone.
 
     Returns how many were told to end. A killed worker's CREATE INDEX or COPY may still run on the server; it must be
     gone before we look at what exists. A newer epoch is never touched: then we are the one that should not be here.
-    Waits at most `wait_seconds`; a session that does not end by then is left to the server.
+    Waits at most `wait_seconds`; a session that does not end by then is left to the server. `strict` (the server that
+    is asked): not one that has a transaction open, for which ConnectionLost is raised.
     """
     pattern = "^" + re.escape(application_name(key, 0)[:-1]) + "[0-9]{1,18}$"
     told, deadline = 0, time.monotonic() + wait_seconds
     while True:
-        row = connection.execute(_OLDER, (pattern, epoch)).fetchone()
-        left = int(str(row[0])) if row else 0
-        told = max(told, left)
-        if not left or time.monotonic() > deadline:
-            return told
-        time.sleep(0.1)
+        rows = connection.execute(_OLDER, (pattern, epoch)).fetchall()
+        told = max(told, len(rows))
+        if rows and time.monotonic() <= deadline:
+            time.sleep(0.1)
+            continue
+        if strict and (left := [int(str(process)) for process, holds, _ in rows if holds]):
+            raise not_ended(strict, left)
+        return told
 
 
 def translate(error: psycopg.Error, side: Side, doing: str) -> EngineError:

@@ -299,7 +299,8 @@ def _catalogs(run: Run, database: DatabasePlan, snapshot: Snapshot | None) -> tu
             tables = moving_tables(tables, run.plan.selection, database.source_name)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
         try:
-            end_older_sessions(connection, run.plan.key, run.plan.epoch)
+            end_older_sessions(connection, run.plan.key, run.plan.epoch, strict=Side.TARGET)
+            run.sessions.end_orphans(connection)
             there = read_tables(connection, sizes=False)
         except psycopg.Error as error:
             run.ports.control.check()

@@ -16,14 +16,16 @@ from . import wire
 from .connect import Connection, cancel_all, set_all
 from .copy_failures import explained
 from .encodings import encodings_of
-from .errors import ConflictError, ConnectionLost, EngineError, SourceError, TargetError
+from .errors import ConnectionLost, EngineError, SourceError, TargetError
 from .failpoints import durable
+from .making_room import beginning, filled, spare_others, took_place
 from .names import literal
 from .native import ZONE, native_zone
 from .outcome import Run, knobs
 from .pacing import Pacing
 from .parts import Part
 from .patience import activity_of
+from .pins import user_timeout
 from .plan import DatabasePlan, Side
 from .relay import Relay, Stream
 from .snapshot import BEGIN, Snapshot
@@ -32,19 +34,16 @@ from .table_work import (
     GaveWay,
     Moved,
     TableWork,
-    acting_keys,
     copy_statements,
     deleting,
     emptying,
     file_of,
-    reading,
     target_name,
 )
 from .unmoved import GONE, LOCK_NOT_AVAILABLE, TableName, lock_text, standing_text
 from .wire import Patience
-from .wording import listing, say
+from .wording import say
 
-_IN_DOUBT_TRIES = 50
 _SOURCE_LOCK_TIMEOUT = "2s"
 # A row that libpq passes on is in our memory several times, and compressed values grow up to 255 times: 8 MB here.
 _JOINED_OUTSIDE_BYTES = 32 << 10
@@ -80,6 +79,9 @@ class Lane:
         self._open: list[Connection] = []
         try:
             self.source = snapshot.holder if held else self._session(Side.SOURCE, database.source_name)
+            if not held:
+                with contextlib.suppress(psycopg.Error, ConnectionLost):  # what is left there only reads
+                    run.sessions.end_orphans(self.source)
             self.target = self._session(Side.TARGET, database.target_name)
             self._quiet_triggers()
             set_all(self.target, {ZONE: native_zone(run, database, self.target)})
@@ -92,8 +94,14 @@ class Lane:
     def _session(self, side: Side, name: str) -> Connection:
         # Whoever sets synchronous_commit off for a role would lose finished tables in a crash of the target.
         # On the target we wait for others as long as it takes: its watcher tells who they are.
-        patience = _SOURCE_LOCK_TIMEOUT if side is Side.SOURCE else "0"
-        connection = self.run.sessions.open(side, name, lock_timeout=patience, synchronous_commit="on")
+        to_target = side is Side.TARGET
+        connection = self.run.sessions.open(
+            side,
+            name,
+            lock_timeout="0" if to_target else _SOURCE_LOCK_TIMEOUT,
+            synchronous_commit="on",
+            tcp_user_timeout=user_timeout(self.run.sessions.version(side)) if to_target else None,
+        )
         self._open.append(connection)
         return connection
 
@@ -201,10 +209,11 @@ class Lane:
             else say("{label} and {number} more", label=works[0].label, number=len(works) - 1)
         )
         freeze = len(works) == 1 and works[0].ours and not (works[0].adopted or works[0].referred)
-        filled = works if freeze else self._filled(works)
-        self._command("BEGIN", doing)
-        self._spare_others([work for work in filled if work.adopted])
-        for text in emptying(filled, silent=self._silent):
+        self._end_orphans()
+        self._command("BEGIN" if freeze else beginning(works), doing)
+        to_empty = works if freeze else filled(self.target, self.database, works)
+        self._spare_others([work for work in to_empty if work.adopted])
+        for text in emptying(to_empty, silent=self._silent):
             self._command(text, doing)
         self._enter_last(works, doing)
         for work in works:
@@ -270,27 +279,10 @@ class Lane:
             self._streaming = False
             self.rows_passing = 0
 
-    def _filled(self, works: Sequence[TableWork]) -> list[TableWork]:
-        """Return the tables that have rows on the target. Raises ConflictError when one of them is not ours."""
-        asked = ", ".join(f"EXISTS (SELECT FROM {reading(work)})" for work in works)
-        row = self.target.execute(f"SELECT {asked}".encode()).fetchone() or ()
-        filled = [work for work, has_rows in zip(works, row, strict=True) if has_rows]
-        foreign = [work.label for work in filled if not work.ours]
-        if foreign:
-            raise ConflictError(
-                say(
-                    "The target is not empty: {names} in database {target_name} has rows.",
-                    names=", ".join(foreign[:5]),
-                    target_name=self.database.target_name,
-                ),
-                hint=say("This task did not make the table, so it does not empty it. Empty it, or leave it out."),
-                code="DST-CONFLICT",
-            )
-        return filled
-
     def copy_over(self, work: TableWork) -> None:
         """Replace the rows of a table of ours that may have indexes and foreign keys by now, in one transaction."""
         doing = say("copying {label} again", label=work.label)
+        self._end_orphans()
         self._command("BEGIN", doing)
         self._spare_others([work])
         self._command(deleting(work), doing)
@@ -301,28 +293,18 @@ class Lane:
             self._command("COMMIT", doing)
 
     def _spare_others(self, works: Sequence[TableWork]) -> None:
-        """Raise ConflictError where to delete all rows of these tables would take rows of other tables with them."""
-        keys = [] if self._silent or not works else acting_keys(self.target, works)
-        if keys:
-            raise ConflictError(
-                say(
-                    "The rows of {names} in database {target_name} are not replaced: foreign keys would delete or "
-                    "change rows of other tables with them: {keys}.",
-                    names=", ".join(work.label for work in works[:5]),
-                    target_name=self.database.target_name,
-                    keys=listing(keys, 5),
-                ),
-                hint=say(
-                    "Drop these keys on the target (those of the source are made at the end), or let a superuser there "
-                    "grant the target account the right to set session_replication_role."
-                ),
-                code="DST-CONFLICT",
-            )
+        if not self._silent:
+            spare_others(self.target, self.database, works)
+
+    def _end_orphans(self) -> None:
+        """End what lost sessions of ours may still do on the target, before anything there is relied upon."""
+        self.run.sessions.end_orphans(self.target)
 
     def clear(self, work: TableWork) -> None:
         """Empty a table of ours once before its parts are copied; other lanes wait here until it is done."""
         with work.clearing:
             if not work.shares.file:
+                self._end_orphans()
                 self._spare_others([work] if work.adopted else [])
                 for text in emptying([work], silent=self._silent):
                     with durable("target.copy", "empty"):
@@ -340,7 +322,8 @@ class Lane:
         shares = work.shares
         if part in shares.finished:
             return
-        if part not in shares.doubts or not self._committed(shares.doubts[part][0]):
+        self._end_orphans()
+        if part not in shares.doubts or not took_place(self.run, self.target, shares.doubts[part][0]):
             self._copy_part(work, part)
         shares.finished[part] = shares.doubts.pop(part)[1]
         work.rows_done += shares.finished[part]
@@ -388,11 +371,3 @@ class Lane:
             yield
         finally:
             work.guarding.release()
-
-    def _committed(self, transaction: str) -> bool:
-        for _ in range(_IN_DOUBT_TRIES):
-            row = self.target.execute("SELECT pg_catalog.txid_status(%s::bigint)", (transaction,)).fetchone()
-            if row and row[0] in ("committed", "aborted"):
-                return row[0] == "committed"
-            self.run.ports.control.sleep(0.2)
-        raise TargetError(say("The target does not say whether the last commit of a copy took place."))

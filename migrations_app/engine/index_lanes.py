@@ -26,6 +26,7 @@ from .indexes import (
     to_build_apart,
 )
 from .outcome import Run
+from .pins import user_timeout
 from .plan import DatabasePlan, Side
 from .ports import TableState, TableStatus
 from .table_work import TableWork
@@ -110,8 +111,14 @@ class Indexer:
 
     def _session(self, database: DatabasePlan) -> Connection:
         with self._board.at_work():  # a lane that is refused meanwhile has others to wait for
-            session = self._run.sessions.open(Side.TARGET, database.target_name)
+            limit = user_timeout(self._run.sessions.version(Side.TARGET))
+            session = self._run.sessions.open(Side.TARGET, database.target_name, tcp_user_timeout=limit)
             self._board.watch(session)
+        try:
+            self._run.sessions.end_orphans(session)  # one may be at the very index that is to be built
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def _persist(self, unit: IndexUnit, session: Connection | None, last: bool) -> Connection | None:

@@ -164,6 +164,8 @@ class _Work:
         name = self.database.source_name if side is Side.SOURCE else self.database.target_name
         with self.run.sessions.session(side, name, replication=False, **settings) as connection:
             try:
+                if side is Side.TARGET:
+                    self.run.sessions.end_orphans(connection)  # one may be at the same numbers
                 yield connection
             except psycopg.Error as error:
                 self.run.ports.control.check()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import psycopg
+from psycopg import pq
 from psycopg.abc import PQGen
 
 from .errors import ConnectionLost, Interrupted
@@ -155,6 +156,16 @@ class Session(psycopg.Connection[tuple[object, ...]]):
     watcher: Watcher | None = None
     process: int | None = None
     """The server's process that was given the session's settings; None where that does not matter."""
+    number = 0
+    """The number of the server's process, which a closed session does not tell any more."""
+    at_rest = False
+    """It was closed when nothing ran and no transaction was open, as far as we know."""
+
+    def close(self) -> None:
+        """Close the session, whatever it does. Idempotent."""
+        if not self.closed:
+            self.at_rest = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        super().close()
 
     def wait(self, gen: PQGen[_Value], interval: float = 0.1, timeout: float | None = None) -> _Value:
         """Run one of psycopg's generators to its end."""

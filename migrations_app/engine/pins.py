@@ -37,6 +37,10 @@ PINS = {
     "client_min_messages": "error",
     "default_transaction_read_only": "off",
     "check_function_bodies": "off",
+    # A line may die without a word. The server's own habit is to keep our transaction and its locks for two hours then.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
 }
 ESCAPES_SINCE = 90500
 COMPILES_SINCE = 110000
@@ -52,6 +56,16 @@ PINS_BY_VERSION = {
     # Materialized views read views.
     170000: {"transaction_timeout": "0", "restrict_nonsystem_relation_kind": ""},
 }
+_USER_TIMEOUT_SINCE = 120000
+
+
+def user_timeout(version: int) -> str | None:
+    """Return the tcp_user_timeout with which a server gives up a dead line within a minute also in an answer.
+
+    None for a version that knows none. Only for sessions whose answers are short and read at once: what was not read
+    for so long counts as a dead line, and a source in a COPY waits for a target that is slow.
+    """
+    return "60000" if version >= _USER_TIMEOUT_SINCE else None
 
 
 def pinned_options(version: int, **extra: str | None) -> str:

@@ -69,7 +69,7 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
     """
     archive = open_archive(run, database)
     with run.sessions.session(Side.TARGET, database.target_name, synchronous_commit="off") as connection:
-        end_older_sessions(connection, run.plan.key, run.plan.epoch)
+        end_older_sessions(connection, run.plan.key, run.plan.epoch, strict=Side.TARGET)
         archive, theirs = leave_untouched(run, database, connection, archive)
         connection.execute(archive.setup + build_settings(run, database, connection))
         _stage(run, database, 0, say("views"))

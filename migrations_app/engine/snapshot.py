@@ -306,7 +306,15 @@ def _open_once(run: Run, database: DatabasePlan, slot: str, *, temporary: bool, 
 
 
 def _hold(run: Run, database: DatabasePlan, export_id: str) -> Connection:
-    holder = run.sessions.open(Side.SOURCE, database.source_name, lock_timeout=_LOCK_TIMEOUT)
+    # All that is copied may be lost with it: a worker that is away ends it after ten minutes, not after one.
+    holder = run.sessions.open(
+        Side.SOURCE,
+        database.source_name,
+        lock_timeout=_LOCK_TIMEOUT,
+        tcp_keepalives_idle="60",
+        tcp_keepalives_interval="30",
+        tcp_keepalives_count="18",
+    )
     try:
         if export_id:
             import_snapshot(holder, export_id)

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections on purpose: cut, frozen, slow, cut at an exact place. Repeatable by a seed."""
+"""A TCP proxy that breaks connections on purpose: cut, lost, slow, cut at an exact place. Repeatable by a seed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Cut(Enum):
 
     RST = "RST"
     FIN = "FIN"
+    VOID = "neither end hears of it: what is on its way is lost, or comes late"
 
 
 class When(Enum):
@@ -68,6 +69,10 @@ class _Line:
     client: socket.socket
     server: socket.socket
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    dead: bool = False
+    """Nothing passes any more, and nobody is told."""
+    late: bytes = b""
+    """What the client sent at the moment when the line died."""
 
     def end(self, how: Cut) -> None:
         for one in (self.client, self.server):
@@ -127,6 +132,17 @@ class FaultProxy:
         """End every connection that is open; return how many there were."""
         return int(self._call(self._cut(how)))
 
+    def lose(self) -> int:
+        """Pass nothing more on the connections that are open, hang up on nobody; return how many there were.
+
+        New ones are served. To each end its own is as good as ever, until it is told otherwise.
+        """
+        return int(self._call(self._cut(Cut.VOID)))
+
+    def deliver(self) -> int:
+        """Bring to the server what was on its way when its line died, as a network may much later; return the bytes."""
+        return int(self._call(self._deliver()))
+
     def refuse(self, refusing: bool = True) -> None:
         """Reset every new connection at once, as a port does that nobody listens on; and those that are open."""
         self._refusing = refusing
@@ -163,13 +179,25 @@ class FaultProxy:
             self._listener.close()
 
     async def _cut(self, how: Cut) -> int:
-        lines = list(self._lines)
+        lines = [line for line in self._lines if how is not Cut.VOID or not line.dead]
         for line in lines:
             self._end(line, how)
+        if how is Cut.VOID:
+            return len(lines)
         await asyncio.gather(*(task for line in lines for task in line.tasks), return_exceptions=True)
         return len(lines)
 
+    async def _deliver(self) -> int:
+        late = [line for line in self._lines if line.late]
+        for line in late:
+            with contextlib.suppress(OSError):
+                await self._loop.sock_sendall(line.server, line.late)
+        return sum(len(line.late) for line in late)
+
     def _end(self, line: _Line, how: Cut) -> None:
+        if how is Cut.VOID:
+            line.dead = True
+            return
         self._lines.discard(line)
         line.end(how)
 
@@ -209,9 +237,12 @@ class FaultProxy:
         try:
             while chunk := await self._loop.sock_recv(source, self._at_once()):
                 await self._free(way)
+                if line.dead:
+                    return
                 pulled = next((one for one in self._triggers if one.touched_by(way, tail, chunk)), None)
                 tail = chunk[-64:]
                 if pulled and pulled.when is When.BEFORE:
+                    line.late = chunk
                     break
                 await self._slowly(len(chunk))
                 await self._loop.sock_sendall(sink, chunk)
@@ -223,9 +254,11 @@ class FaultProxy:
                     break
             else:
                 pulled = None
-            self._end(line, pulled.how if pulled else Cut.FIN)
+            if not line.dead:
+                self._end(line, pulled.how if pulled else Cut.FIN)
         except OSError:
-            self._end(line, Cut.RST)
+            if not line.dead:
+                self._end(line, Cut.RST)
 
     def _at_once(self) -> int:
         if not self.rate:

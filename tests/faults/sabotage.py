@@ -16,6 +16,7 @@ from psycopg import pq
 
 from migrations_app.engine import connect, copying, names, slots, wire
 from migrations_app.engine.comparing import tables as compared
+from migrations_app.engine.orphans import Orphans
 from migrations_app.engine.passage import Passage
 from migrations_app.engine.replication import bookmark, continuing, pgoutput, row_path
 from migrations_app.engine.replication.pipeline import Pipeline
@@ -55,6 +56,12 @@ def _leave_old_readers_alone() -> None:
     """What an older worker left behind on the servers goes on."""
     _replace_everywhere(connect.end_older_sessions, lambda *_, **__: 0)
     _replace_everywhere(slots.end_own_reader, lambda *_: None)
+
+
+def _leave_lost_sessions_alone() -> None:
+    """What a lost session of the same run may still do on the servers is not asked."""
+    _replace(Orphans, "end", lambda *_: None)
+    _replace(copying, "beginning", lambda works: "BEGIN")
 
 
 def _count_no_rows() -> None:
@@ -152,6 +159,10 @@ SABOTAGES: dict[str, tuple[Callable[[], None], str]] = {
     "old-readers-live": (
         _leave_old_readers_alone,
         "tests/postgres/test_sync_positions.py::test_a_new_epoch_ends_the_sessions_of_the_old_one",
+    ),
+    "lost-sessions-live": (
+        _leave_lost_sessions_alone,
+        "tests/faults/test_black_hole.py::test_a_copy_whose_line_has_died_at_its_commit_is_there_once[late-whole]",
     ),
     "rows-not-counted": (_count_no_rows, "tests/postgres/test_sync_faults.py::test_a_missing_row_stops_the_sync"),
     "errors-skipped": (

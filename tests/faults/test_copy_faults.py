@@ -62,7 +62,7 @@ def test_a_deadlock_in_the_copy_is_tried_again(scene: Scene, record_property: Re
         with Driver(scene.plan(epoch=2), ports, COPY) as driver:
             held = (
                 "SELECT h.relation::regclass::text FROM pg_locks w JOIN pg_locks h USING (pid) WHERE NOT w.granted"
-                " AND w.relation = 'big'::regclass AND h.granted AND h.mode = 'RowExclusiveLock'"
+                " AND w.relation = 'big'::regclass AND h.granted AND h.mode = 'ShareRowExclusiveLock'"
                 " AND h.relation IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 2200)"
             )
             ((other,),) = driver.until(lambda: scene.at("target", held), "a lane waiting", 20)

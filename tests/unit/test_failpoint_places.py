@@ -80,6 +80,7 @@ HARMLESS_PLACES = {
     "engine/schema_rights.py:_refusal": "in `target.grants`",
     "engine/sequences.py:with_states": _READS,
     "engine/one_server.py:_one": _READS,
+    "engine/orphans.py:end": "ends sessions that nobody uses any more",
     "engine/silencing.py:quiet_events": _SETTINGS,
     "engine/snapshot.py:_hold": _READS,
     "engine/snapshot.py:_snapshot": "locks",

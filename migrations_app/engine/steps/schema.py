@@ -63,7 +63,7 @@ def restore_schema(run: Run, database: DatabasePlan) -> None:
     own_like_source(run, database)
     own_public_like_source(run, database)
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
-        end_older_sessions(connection, run.plan.key, run.plan.epoch)
+        end_older_sessions(connection, run.plan.key, run.plan.epoch, strict=Side.TARGET)
         replica_role = may_silence_triggers(connection)
     clear_for_restore(run, database)
     snapshot = _open(run, database)

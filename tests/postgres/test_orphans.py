@@ -1,0 +1,147 @@
+"""Sessions that were lost without the server hearing of it are ended, and only those."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from migrations_app.demo.clusters import Cluster
+from migrations_app.engine import making_room, orphans
+from migrations_app.engine.connect import Connection, end_older_sessions
+from migrations_app.engine.errors import ConnectionLost
+from migrations_app.engine.making_room import took_place
+from migrations_app.engine.names import application_name
+from migrations_app.engine.outcome import Run
+from migrations_app.engine.plan import Side
+from tests.faults.proxy import FaultProxy, fault_proxy
+from tests.faults.server_kit import stopped
+from tests.postgres.engine_runs import KEY, make_plan, running
+
+THERE = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) ORDER BY pid"
+
+
+@pytest.fixture
+def proxy(target_cluster: Cluster) -> Iterator[FaultProxy]:
+    with fault_proxy(target_cluster.port) as made:
+        yield made
+
+
+@pytest.fixture
+def run(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Path, proxy: FaultProxy
+) -> Iterator[Run]:
+    plan = make_plan(source_cluster, target_cluster, [(source_db, target_db)], tmp_path)
+    with running(replace(plan, target=replace(plan.target, port=proxy.port))) as made:
+        yield made
+
+
+def there(cluster: Cluster, *processes: int) -> list[int]:
+    with cluster.connect() as connection:
+        return [int(pid) for (pid,) in connection.execute(THERE, (list(processes),))]
+
+
+def begun(run: Run) -> tuple[Connection, int]:
+    """Open a session on the target with a transaction that has written something."""
+    session = run.sessions.open(Side.TARGET, run.databases()[0].target_name)
+    session.execute("BEGIN; SELECT pg_catalog.txid_current()")
+    return session, session.info.backend_pid
+
+
+def lost(run: Run, proxy: FaultProxy) -> int:
+    """Lose such a session; returns its process, which knows nothing of it."""
+    session, process = begun(run)
+    proxy.lose()
+    session.close()
+    return process
+
+
+def test_a_lost_session_is_ended_and_nobody_elses(run: Run, target_cluster: Cluster, proxy: FaultProxy) -> None:
+    process = lost(run, proxy)
+    ours, other = begun(run)
+    with (
+        psycopg.connect(**target_cluster.arguments(), application_name=application_name(KEY, 1)) as same,
+        psycopg.connect(**target_cluster.arguments(), application_name=application_name("0ddba11", 1)) as strange,
+    ):
+        kept = [other, same.info.backend_pid, strange.info.backend_pid]
+        assert there(target_cluster, process) == [process]
+        with run.sessions.session(Side.TARGET) as session:
+            run.sessions.end_orphans(session)
+        assert there(target_cluster, process, *kept) == sorted(kept)
+    ours.close()
+
+
+def test_a_session_that_ended_well_is_not_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.sessions.open(Side.TARGET).close()
+    with run.sessions.session(Side.TARGET) as session:
+        monkeypatch.setattr(type(session), "execute", None)
+        run.sessions.end_orphans(session)
+
+
+def test_a_process_that_was_given_the_number_later_is_left_alone(
+    run: Run, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = orphans.Orphans()
+    session, process = begun(run)
+    now = time.monotonic()
+    with run.sessions.session(Side.TARGET) as asking, monkeypatch.context() as before:
+        before.setattr("time.monotonic", lambda: now - 60)
+        known.note(Side.TARGET, process)
+        before.undo()
+        known.end(asking, Side.TARGET, run.ports.control.sleep)
+    assert there(target_cluster, process) == [process]
+    session.close()
+
+
+def test_a_lost_session_that_does_not_end_is_told(
+    run: Run, target_cluster: Cluster, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "WAIT_SECONDS", 0.5)
+    process = lost(run, proxy)
+    with run.sessions.session(Side.TARGET) as session:
+        with stopped(process), pytest.raises(ConnectionLost, match=rf"target does not end .* \(PID {process}\)"):
+            run.sessions.end_orphans(session)
+        run.sessions.end_orphans(session)
+    assert there(target_cluster, process) == []
+
+
+def test_a_session_of_an_older_epoch_that_does_not_end_is_told_if_it_may_still_commit(
+    run: Run, target_cluster: Cluster
+) -> None:
+    with psycopg.connect(**target_cluster.arguments(), application_name=application_name(KEY, 0)) as older:
+        older.autocommit = True
+        process = older.info.backend_pid
+        with run.sessions.session(Side.TARGET) as session, stopped(process):
+            assert end_older_sessions(session, KEY, 0, wait_seconds=0, strict=Side.TARGET) == 0
+            assert end_older_sessions(session, KEY, 1, wait_seconds=0, strict=Side.TARGET) == 1
+    with psycopg.connect(**target_cluster.arguments(), application_name=application_name(KEY, 0)) as older:
+        older.execute("SELECT 1")
+        process = older.info.backend_pid
+        with run.sessions.session(Side.TARGET) as session, stopped(process):
+            with pytest.raises(ConnectionLost, match=f"PID {process}"):
+                end_older_sessions(session, KEY, 1, wait_seconds=0, strict=Side.TARGET)
+            assert end_older_sessions(session, KEY, 1, wait_seconds=0) == 1
+        older.close()
+
+
+def test_a_commit_is_not_settled_before_its_session_has_ended(
+    run: Run, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making_room, "_IN_DOUBT_TRIES", 2)
+    session, _ = begun(run)
+    row = session.execute("SELECT pg_catalog.txid_current()::text").fetchone()
+    assert row is not None
+    proxy.lose()
+    session.close()
+    with run.sessions.session(Side.TARGET) as asking:
+        with pytest.raises(ConnectionLost, match="does not say"):
+            took_place(run, asking, str(row[0]))
+        run.sessions.end_orphans(asking)
+        assert took_place(run, asking, str(row[0])) is False
+        row = asking.execute("SELECT pg_catalog.txid_current()::text").fetchone()
+        assert row is not None
+        assert took_place(run, asking, str(row[0])) is True
