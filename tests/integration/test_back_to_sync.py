@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 from unittest import mock
 
@@ -9,6 +10,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from migrations_app import queue, services
 from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate, PauseRequested
@@ -200,3 +202,16 @@ def test_a_target_whose_task_went_back_to_its_sync_counts_as_closed() -> None:
     assert (task.status, task.current_step) == ("ready", "sync")
     services.complete_task(task_id=task.pk, actor=None)
     services.keep_syncing(task_id=task.pk, actor=None)
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "again"),
+    [("sync", {"compare_requested": True}, True), ("compare", {"status": "completing"}, True), ("sync", {}, False)],
+)
+def test_that_a_comparison_begins_anew_after_a_worker_died_is_told(
+    step: str, fields: dict[str, object], again: bool
+) -> None:
+    ended = timezone.now() - timedelta(seconds=1)
+    task = factories.running_task(step, **({"status": "ready", "worker": "gone", "lease_until": ended} | fields))
+    claimed(task)
+    assert ("comparison begins again" in task.events.get(code="RUN-RESUMED").message) == again
