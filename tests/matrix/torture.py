@@ -94,7 +94,8 @@ _TYPES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("deep jsonb", "13", "jsonb", ("[" * 10000 + "]" * 10000, '{"a":' * 5000 + "1" + "}" * 5000)),
     ("jsonpath", "12", "jsonpath", ('$.a[*] ? (@.b > 1 && @."c d" == "x")', "strict $.**{2 to last}")),
     ("xml", "9.3", "xml", ("<a b='1'>&lt;<!-- c --><![CDATA[d]]></a>", "text<b/>", '<?xml version="1.0" standalone="yes"?><x/>')),
-    ("xml document", "10", "xml", ('<?xml version="1.0" encoding="ISO-8859-1"?><x>\u00e4</x>', '<!DOCTYPE a [<!ELEMENT a (#PCDATA)>]><a>t</a>')),
+    # Servers leave the encoding that a value declares out of what they send, to pg_dump too: there is none to arrive.
+    ("xml document", "10", "xml", ('<?xml version="1.1"?><x>\u00e4</x>', '<!DOCTYPE a [<!ELEMENT a (#PCDATA)>]><a>t</a>')),
     ("uuid", "9.3", "uuid", ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff")),
     ("inet", "9.3", "inet", ("10.0.0.1/8", "::ffff:1.2.3.4/96", "0.0.0.0/0")),
     ("cidr", "9.3", "cidr", ("10.0.0.0/8", "2001:db8::/32")),
