@@ -68,6 +68,7 @@ class _Line:
     client: socket.socket
     server: socket.socket
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    stranded: bool = False
 
     def end(self, how: Cut) -> None:
         for one in (self.client, self.server):
@@ -122,6 +123,14 @@ class FaultProxy:
     def release(self) -> None:
         """Let everything through again that was held."""
         self._held = set()
+
+    def strand(self) -> None:
+        """Lose the connections that are open, so that neither end ever hears of the other; new ones pass.
+
+        What one end does to its socket is not told to the other: so it is behind a router that has been replaced.
+        """
+        for line in list(self._lines):
+            line.stranded = True
 
     def cut(self, how: Cut = Cut.RST) -> int:
         """End every connection that is open; return how many there were."""
@@ -190,7 +199,7 @@ class FaultProxy:
 
     async def _serve(self, line: _Line) -> None:
         try:
-            await self._free(Way.TO_SERVER)
+            await self._free(Way.TO_SERVER, line)
             await self._loop.sock_connect(line.server, ("127.0.0.1", self.server_port))
         except OSError:
             self._end(line, Cut.RST)
@@ -200,15 +209,15 @@ class FaultProxy:
             self._loop.create_task(self._pump(line, Way.TO_CLIENT, line.server, line.client)),
         ]
 
-    async def _free(self, way: Way) -> None:
-        while way in self._held:
+    async def _free(self, way: Way, line: _Line) -> None:
+        while way in self._held or line.stranded:
             await asyncio.sleep(_TURN_SECONDS)
 
     async def _pump(self, line: _Line, way: Way, source: socket.socket, sink: socket.socket) -> None:
         tail = b""
         try:
             while chunk := await self._loop.sock_recv(source, self._at_once()):
-                await self._free(way)
+                await self._free(way, line)
                 pulled = next((one for one in self._triggers if one.touched_by(way, tail, chunk)), None)
                 tail = chunk[-64:]
                 if pulled and pulled.when is When.BEFORE:
@@ -223,9 +232,12 @@ class FaultProxy:
                     break
             else:
                 pulled = None
-            self._end(line, pulled.how if pulled else Cut.FIN)
+            how = pulled.how if pulled else Cut.FIN
         except OSError:
-            self._end(line, Cut.RST)
+            how = Cut.RST
+        while line.stranded:
+            await asyncio.sleep(_TURN_SECONDS)
+        self._end(line, how)
 
     def _at_once(self) -> int:
         if not self.rate:
