@@ -39,6 +39,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "may_recopy": selectors.may_recopy(task),
         "may_quarantine": selectors.may_quarantine(task),
         "may_drop": selectors.may_drop(task),
+        "may_drop_any": selectors.may_drop_any(task),
         "new_tables": selectors.new_tables(task),
         "aside": selectors.aside(task) if _ASIDE & counts.states.keys() else None,
         "begun": begun,

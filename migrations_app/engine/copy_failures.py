@@ -32,20 +32,21 @@ def explained(
         error.hint = say(
             "The source has this row, and the target's table, which was there before, has a check that refuses it, or"
             " no partition that takes it. Drop the check there, or make such a partition, and press Retry; or press"
-            " Cancel and leave the table out."
+            " Drop from task beside the table and Retry, and all others go on."
         )
         return error
     if error.sqlstate == _CHECK:
         error.hint = say(
             "The source has this row, so what it is judged by is other on the target: mostly the order of text (locale"
-            " of the database), a function, or a setting. Make that as on the source and press Retry, or press Cancel"
-            " and leave the table out."
+            " of the database), a function, or a setting. Make that as on the source and press Retry; or press Drop"
+            " from task beside the table and Retry, and all others go on."
         )
         return error
     if error.sqlstate in _STRICTER and work.adopted:
         error.hint = say(
             "The source has these rows, and the target's table, which was there before, allows less. Drop on the target"
-            " what is named, or make it as on the source, and press Retry; or press Cancel and leave the table out."
+            " what is named, or make it as on the source, and press Retry; or press Drop from task beside the table and"
+            " Retry, and all others go on."
         )
         return error
     if is_too_large(error):

@@ -61,7 +61,7 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
     `again`: what is left did not fit the snapshot of this same run, so it gets a new one in any case.
     """
     states = run.ports.store.tables(database.source_name)
-    if again and all(state.status is TableStatus.DONE for state in states):
+    if again and all(state.status is TableStatus.DONE or state.set_aside for state in states):
         return DatabaseWork(database, None, done=states)
     snapshot: Snapshot | None = run.snapshots.get(database.source_name)
     if snapshot and not snapshot.alive():
@@ -79,7 +79,7 @@ def plan_database(run: Run, database: DatabasePlan, *, again: bool = False) -> D
         work.held = large_objects.look(run, database)
         work.spans_left = len(work.held.spans)
     for state in states:
-        if state.status is TableStatus.DONE:
+        if state.status is TableStatus.DONE or state.set_aside:
             work.done.append(state)
             continue
         one = _table_work(run, database, state, source, target, made, there_before)
@@ -146,7 +146,7 @@ def _shape(table: Table, renaming: Renaming | None = None) -> set[tuple[str, str
 
 
 def _start_over(run: Run, database: DatabasePlan, states: list[TableState]) -> list[TableState]:
-    finished = [state for state in states if state.status not in _TO_COPY]
+    finished = [state for state in states if state.status not in _TO_COPY and not state.set_aside]
     if finished:
         run.ports.store.event(
             "warning",

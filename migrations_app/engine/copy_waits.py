@@ -83,7 +83,7 @@ class Waits:
                 *(
                     replace(state, status=TableStatus.WAITING, bytes_done=0, rows_done=0)
                     for state in self._run.ports.store.tables(database.source_name)
-                    if state.unlogged and state.status not in _TO_COPY
+                    if state.unlogged and state.status not in _TO_COPY and not state.set_aside
                 )
             )
         self._begun = time.monotonic()

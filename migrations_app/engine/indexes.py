@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 import psycopg
 
@@ -19,7 +20,7 @@ from .names import qualified
 from .native import zone_text
 from .outcome import Run, knobs
 from .plan import DatabasePlan, Side
-from .ports import Kind
+from .ports import Kind, TableStatus
 from .restore import Failure, Manner, raise_unless_refused, remember, run_one
 from .sql import query
 from .target_objects import some
@@ -252,10 +253,13 @@ def build_missing(
     entries: tuple[Entry, ...] | list[Entry],
     schema: str | None = None,
     table: str | None = None,
+    *,
+    dropped: Collection[tuple[str, str]] = (),
 ) -> list[Failure]:
     """Build those of `entries` that do not stand yet, one by one, and return those that failed.
 
-    With `schema` and `table` only that table is looked at, else the whole database. Raises TargetError for a key.
+    With `schema` and `table` only that table is looked at, else the whole database. Raises TargetError for a key, but
+    not for one of the tables in `dropped`, whose rows nobody promises anything about.
     """
     if not entries:
         return []
@@ -273,9 +277,17 @@ def build_missing(
                 continue  # what is other than on the source is noted
             elif index:
                 _remove(run, connection, entry, place, index)
+        if place and (place.schema, place.table) in dropped:
+            manner = replace(manner, is_fatal=lambda entry: False)
         failure = run_one(run, connection, entry, manner)
         failures += [failure] if failure else []
     return failures
+
+
+def dropped_tables(run: Run, database: DatabasePlan, archive: Archive) -> set[tuple[str, str]]:
+    """Return the tables, by their names on the target, that somebody has dropped from the task."""
+    states = run.ports.store.tables(database.source_name)
+    return {archive.renaming.place((one.schema, one.name)) for one in states if one.status is TableStatus.DROPPED}
 
 
 def read_indexes(

@@ -19,8 +19,12 @@ from .errors import ConnectionLost, Interrupted
 from .plan import Side
 from .wording import noun, say
 
-STALL_SECONDS = 120.0
-"""A server that shows the same sign of work for so long, without a byte, is given up; half of it, if it shows none."""
+STALL_SECONDS = 110.0
+"""A server that shows the same sign of work for so long, without a byte, is given up; half of it, if it shows none.
+
+So a line that is dead is noticed within a minute and a process that hangs within two, the wait for the last look and
+for the end of the session included.
+"""
 STOP_SECONDS = 5.0
 """How long a statement may take to end after the run was told to stop and the server was asked to cancel it."""
 TELL_SECONDS = 300.0

@@ -19,7 +19,7 @@ from .extension_comments import carry_extension_comments
 from .extension_rows import carry_extension_rows
 from .failpoints import durable
 from .foreign_keys import in_parallel, of_one_moment, restore_foreign_keys
-from .indexes import build_missing, build_settings, build_table
+from .indexes import build_missing, build_settings, build_table, dropped_tables
 from .late import comments_on_late, prove_checks, put_back_checks
 from .mapping import renaming_of
 from .names import qualified
@@ -76,7 +76,8 @@ def restore_rest(run: Run, database: DatabasePlan) -> None:
         _retry_failed(run, database, connection, archive)
         _stage(run, database, 1, say("indexes"))
         _build_late(run, database, archive)
-        remember(run, database, build_missing(run, connection, archive, _indexes(archive, of_matviews=False)))
+        keys, dropped = _indexes(archive, of_matviews=False), dropped_tables(run, database, archive)
+        remember(run, database, build_missing(run, connection, archive, keys, dropped=dropped))
         _restore_plain(run, database, connection, theirs, _plain(archive), archive.of_type("STATISTICS"))
         if not run.plan.incremental:
             put_back_checks(run, database, connection, archive)

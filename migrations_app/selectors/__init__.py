@@ -23,7 +23,17 @@ from .checkview import (
 )
 from .choice import ChoiceLine, chosen_tasks
 from .closure import Closure, ClosureTable, SelectionSummary, after_change, closure, selection_counts, selection_summary
-from .conflicts import ActionButton, Aside, ConflictView, aside, button, may_drop, may_quarantine, rows_taken
+from .conflicts import (
+    ActionButton,
+    Aside,
+    ConflictView,
+    aside,
+    button,
+    may_drop,
+    may_drop_any,
+    may_quarantine,
+    rows_taken,
+)
 from .deeds import deed
 from .directory import (
     FieldList,
@@ -212,6 +222,7 @@ __all__ = [
     "mapping",
     "matching_tables",
     "may_drop",
+    "may_drop_any",
     "may_quarantine",
     "may_recopy",
     "may_tune",

@@ -94,13 +94,18 @@ def _named(names: list[str]) -> str:
 
 
 def may_quarantine(task: MigrationTask) -> bool:
-    """Say whether tables of the task can be quarantined now, and any of them dropped."""
+    """Say whether tables of the task can be quarantined now."""
     return _syncs(task) and Action.QUARANTINE in allowed_actions(Status(task.status))
 
 
 def may_drop(task: MigrationTask) -> bool:
     """Say whether a quarantined table of the task can be dropped now."""
     return _syncs(task) and Action.DROP in allowed_actions(Status(task.status))
+
+
+def may_drop_any(task: MigrationTask) -> bool:
+    """Say whether any table of the task can be dropped now: it has failed in its sync or in the copy."""
+    return task.status == Status.FAILED and (_syncs(task) or task.current_step == StepName.COPY)
 
 
 def _syncs(task: MigrationTask) -> bool:

@@ -43,12 +43,13 @@ def drop_table(
 ) -> MigrationTask:
     """Take a table out of the task for good: any table of a failed one, a quarantined one also while the others sync.
 
-    Its rows on the target stay as they are. It is confirmed by the task's name (`typed`; None: the caller has asked in
-    another way). Raises Refused.
+    In the copy too, in a task with or without sync: what stops that is mostly one table. Its rows on the target stay as
+    they are, all or some of them. It is confirmed by the task's name (`typed`; None: the caller has asked in another
+    way). Raises Refused.
     """
     task = locked(task_id)
     require(Action.DROP, task)
-    row = _table(task, database, schema, name)
+    row = _table(task, database, schema, name, copying=task.current_step == StepName.COPY)
     waits = row.status == TableStatus.QUARANTINED and not task.recopies.filter(**_place(row)).exists()
     if task.status != Status.FAILED and not waits:
         raise Refused(_("Only a quarantined table that is not being copied again can be dropped while the task runs."))
@@ -65,9 +66,9 @@ def drop_table(
     return task
 
 
-def _table(task: MigrationTask, database: str, schema: str, name: str) -> TableCopy:
-    if not task.incremental or task.current_step not in _SYNCED:
-        raise Refused(_("A table can be quarantined or dropped once the sync has begun."))
+def _table(task: MigrationTask, database: str, schema: str, name: str, *, copying: bool = False) -> TableCopy:
+    if not copying and (not task.incremental or task.current_step not in _SYNCED):
+        raise Refused(_("A table can be dropped in the copy or once the sync has begun, and quarantined in the sync."))
     if past_return(task):
         raise Refused(_("Complete has opened the target: no table is synced or compared there any more. Press Retry."))
     row = TableCopy.objects.filter(task=task, database=database, schema=schema, name=name).first()

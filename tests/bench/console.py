@@ -34,10 +34,10 @@ from tests.installation import Installation
 RUNNING = 20
 
 
-def serve(installation: Installation) -> tuple[int, int]:
+def serve(installation: Installation, **environment: str) -> tuple[int, int]:
     """Start the web server as `manage.py up` does, and return its port and the pid of `up` once it answers."""
     port = free_port()
-    process = installation.start("up", "--only", "web", "--port", str(port))
+    process = installation.start("up", "--only", "web", "--port", str(port), **environment)
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:

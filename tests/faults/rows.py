@@ -8,7 +8,7 @@ ROWS = {
     "A3": ("kill -9 of whoever holds the snapshot", "finished tables stay; the others get a new snapshot"),
     "A4": ("kill -9 while indexes are built", "the orphan is ended, the index built once"),
     "A5": ("kill -9 in the sync", "goes on within 30 s; nothing lost or doubled"),
-    "A6": ("kill -9 in the comparison", "compared again; the sync was never harmed"),
+    "A6": ("kill -9 in the comparison", "told, and compared again from the start; the sync was never harmed"),
     "A7": ("kill -9 in Complete", "in sync, or completed as a whole"),
     "A8": ("kill -9 of queue workers and clusters", "back within a minute; one engine per task"),
     "A9": ("kill -9 of a web process in a request", "recorded whole or not at all"),

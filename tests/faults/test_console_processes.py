@@ -9,13 +9,13 @@ import os
 import random
 import re
 import signal
-import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,8 +60,12 @@ def test_a_comparison_whose_worker_is_killed_is_done_again(
         os.kill(worker, signal.SIGKILL)
         until_taken_over(migration, epoch)
     wait_until(lambda: not migration.column("compare_requested"), 60, "the end of the comparison")
-    record_property("seen", f"{hit} of 3 kills met it; epoch {migration.epoch}; equal in the end")
+    told = [text for code, text in migration.events() if code == "RUN-RESUMED" and "comparison begins again" in text]
+    record_property(
+        "seen", f"{hit} of 3 kills met it, {len(told)} times told; epoch {migration.epoch}; equal in the end"
+    )
     assert hit, "no kill met the comparison"
+    assert told, "nobody learns that the tables that were compared are compared again"
     assert "CMP-EQUAL" in codes(migration)
     assert "CMP-DIFF" not in codes(migration)
     finish(migration, writer)
@@ -182,11 +186,10 @@ class Browser:
                 error.close()
 
 
-@pytest.mark.fault("A9", "kill -9 of the web's processes in requests that make a task, a task in sync beside it")
+@pytest.mark.fault("A9", "kill -9 of the web after each row that a request writes, a task in sync beside it")
 def test_a_request_whose_process_is_killed_is_recorded_whole_or_not_at_all(
-    world: World, migration: Migration, writer: Writer, record_property: Record
+    world: World, migration: Migration, writer: Writer, tmp_path: Path, record_property: Record
 ) -> None:
-    dice = random.Random(SEED)  # noqa: S311 - moments
     password = world.operator.do(
         "from migrations_app.services import accounts\n"
         "user = User.objects.create_superuser('walter', password='long enough for it')\n"
@@ -194,40 +197,42 @@ def test_a_request_whose_process_is_killed_is_recorded_whole_or_not_at_all(
     )
     migration.start()
     migration.until("ready")
-    epoch = migration.epoch
-    port, up = serve(world.installation)
+    epoch, order = migration.epoch, tmp_path / "kill"
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.faults.killing_web", "TOWPATH_TEST_KILL": str(order)}
+    port, _ = serve(world.installation, **settings)
     browser = Browser(port, "walter", password)
     clone = f"/tasks/{uuid.UUID(migration.id)}/clone/"
-    count = "SELECT count(*) FROM migrations_app_migrationtask WHERE cloned_from_id = ?"
-    hit = 0
-    for _ in range(12):
-        posting = threading.Thread(target=browser.try_post, args=(clone,))
-        posting.start()
-        time.sleep(dice.uniform(0.05, 0.5))
-        for pid in [one for server in descendants(up) for one in descendants(server)]:  # each that answers requests
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                hit += 1
-        posting.join()
-        answering = f"http://127.0.0.1:{port}/healthz"
-        wait_until(lambda where=answering: _answers(where), 60, "the web being back")
-    made = world.installation.query(count, migration.id)[0][0]
-    browser.post(clone)
-    assert world.installation.query(count, migration.id)[0][0] == made + 1
+    recorded = []
+    for row in range(1, 100):
+        order.write_text(str(row))
+        browser.try_post(clone)
+        if order.exists():  # that many rows were not written: the request was through before
+            break
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), 60, "the web being back")
+        recorded.append(_recorded(world, migration))
+    made, kills = _recorded(world, migration), len(recorded)
+    assert recorded == sorted(recorded)
+    assert 0 in recorded, "no kill met what belongs together"
+    assert made > recorded[-1] > 0, "no kill met a request whose task stood"
+    assert kills >= 6, "a task with two sides and what is told of it has more rows"
+    assert _noted(world) == made + recorded.count(0) - 1, "each but the one that was killed when this was being noted"
+    assert migration.epoch == epoch
+    record_property("seen", f"{made - 1} of {kills} recorded, all of them whole, each after another row")
+    finish(migration, writer)
+
+
+def _recorded(world: World, migration: Migration) -> int:
+    """Return how many tasks there are that were made so. Each is whole, and there is nothing of any other."""
     whole = world.operator.do(
         f"copies = MigrationTask.objects.filter(cloned_from={migration.id!r})\n"
         f"told = Event.objects.filter(task={migration.id!r}, code='TASK-CLONED').count()\n"
         "sides = all(one.source_id and one.target_id and one.events.filter(code='TASK-CREATED').count() == 1"
         " for one in copies)\n"
-        "print(copies.count() == told and sides and Endpoint.objects.filter(source_of=None, target_of=None,"
-        " saved_name='').count() == 0)"
-    )
-    assert whole == "True"
-    assert made < _noted(world) <= 13, "each that was done, and those that were asked for"
-    assert migration.epoch == epoch
-    assert hit >= 12, "a round without a process that answers"
-    record_property("seen", f"{made} of 12 recorded, all of them whole, under {hit} kills")
-    finish(migration, writer)
+        "alone = Endpoint.objects.filter(source_of=None, target_of=None, saved_name='').count()\n"
+        "print(copies.count(), told, sides, alone)"
+    ).split()
+    assert whole == [whole[0], whole[0], "True", "0"], "clones, told, all with sides, sides of no task"
+    return int(whole[0])
 
 
 def _noted(world: World) -> int:

@@ -57,7 +57,7 @@ def test_a_frozen_line_in_the_sync_is_given_up(
     assert all(failure.retryable for failure in driver.failures)
 
 
-@pytest.mark.fault("N2", "both directions held in the sync for over a minute, unshortened; old sessions do not block")
+@pytest.mark.fault("N2", "both directions held in the sync for over a minute, unshortened")
 @pytest.mark.parametrize("side", SIDES)
 def test_a_half_open_line_is_noticed_within_a_minute(
     scene: Scene, proxies: Proxies, side: str, record_property: Record
@@ -75,7 +75,30 @@ def test_a_half_open_line_is_noticed_within_a_minute(
         driver.until_in_sync()
         writers.stop()
         scene.drained(driver)
-    assert noticed < 80
+    assert noticed < 60
+    scene.assert_whole(writers)
+
+
+@pytest.mark.fault("N2", "open connections lost for good in the sync, new ones pass: the old sessions do not block")
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.usefixtures("short_patience")
+def test_sessions_that_a_lost_line_leaves_behind_are_ended(
+    scene: Scene, proxies: Proxies, side: str, record_property: Record
+) -> None:
+    sides = [one for one in proxies if side in (one, "both")]
+    with writing(scene) as writers, through(scene, proxies) as driver:
+        driver.until_in_sync()
+        old = {one: set(scene.our_pids(one)) for one in sides}
+        for one in sides:
+            proxies[one].lose()
+        driver.until(lambda: driver.failures, "the lost line being noticed", 60)
+        driver.until_in_sync()
+        writers.stop()
+        scene.drained(driver)
+        left = [pid for one in sides for pid in old[one] & set(scene.our_pids(one))]
+    record_property("seen", f"{sum(map(len, old.values()))} sessions left behind, all of them ended")
+    assert left == []
+    assert all(failure.retryable for failure in driver.failures), driver.story()
     scene.assert_whole(writers)
 
 
@@ -235,9 +258,9 @@ def test_lines_that_break_all_the_time_still_finish(scene: Scene, proxies: Proxi
 
 
 @pytest.mark.fault("N6", "the port refuses for 30 s, three times, in copy and sync")
-@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("side", SIDES)
 def test_a_line_that_flaps_is_not_stormed(scene: Scene, proxies: Proxies, side: str, record_property: Record) -> None:
-    proxy = proxies[side]
+    flapping = chosen(proxies, side)
     proxies["target"].rate = 500_000
     busiest = 0.0
     with writing(scene) as writers, through(scene, proxies) as driver:
@@ -245,19 +268,21 @@ def test_a_line_that_flaps_is_not_stormed(scene: Scene, proxies: Proxies, side: 
         for pause in (2.0, 10.0, 5.0):
             up = time.monotonic() + pause
             driver.until(lambda end=up: time.monotonic() > end, "a while", 30)
-            proxy.refuse()
-            known, began = len(proxy.opened), time.monotonic()
+            for proxy in flapping:
+                proxy.refuse()
+            known, began = [len(proxy.opened) for proxy in flapping], time.monotonic()
             driver.until(lambda end=began + 30: time.monotonic() > end, "the outage", 60)
-            busiest = max(busiest, (len(proxy.opened) - known) / 30)
-            proxy.refuse(False)
+            busiest = max(busiest, *((len(one.opened) - n) / 30 for one, n in zip(flapping, known, strict=True)))
+            for proxy in flapping:
+                proxy.refuse(False)
         proxies["target"].rate = 0
         driver.until_in_sync(180)
         writers.stop()
         scene.drained(driver)
     record_property("seen", f"at most {busiest:.2f} connections a second")
     scene.assert_whole(writers)
-    # A failed try is looked into by a second login, so that its reason can be told.
-    assert busiest <= 2.5, f"{busiest:.2f} connections a second"
+    # A failed try is looked into by a second login, so that its reason can be told: these count too.
+    assert busiest <= 1, f"{busiest:.2f} connections a second"
 
 
 @pytest.mark.fault("N8", "wal_sender_timeout = 5 s on the stream itself, and nobody takes what has arrived")
@@ -303,20 +328,26 @@ class Resolver:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
 
 
-def named(scene: Scene, port: int) -> Driver:
-    plan = scene.plan(target_port=port)
-    policy = AddressPolicy(loopback=True)
-    return Driver(replace(plan, target=replace(plan.target, host=Resolver.NAME, policy=policy)))
+def named(scene: Scene, side: str, port: int) -> Driver:
+    """Return a driver that knows one server by a name, through a proxy at this port."""
+    plan = scene.plan(**{f"{side}_port": port})
+    server = replace(getattr(plan, side), host=Resolver.NAME, policy=AddressPolicy(loopback=True))
+    return Driver(replace(plan, **{side: server}))
+
+
+def port_of(scene: Scene, side: str) -> int:
+    return (scene.source if side == "source" else scene.target).port
 
 
 @pytest.mark.long
 @pytest.mark.quick
-@pytest.mark.fault("N7", "the target's name not resolved for a while, in the sync")
+@pytest.mark.fault("N7", "a server's name not resolved for a while, in the sync")
+@pytest.mark.parametrize("side", ["source", "target"])
 def test_a_name_that_comes_back_is_waited_for(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, record_property: Record
+    scene: Scene, side: str, monkeypatch: pytest.MonkeyPatch, record_property: Record
 ) -> None:
     resolver = Resolver(monkeypatch)
-    with fault_proxy(scene.target.port, SEED) as proxy, named(scene, proxy.port) as driver:
+    with fault_proxy(port_of(scene, side), SEED) as proxy, named(scene, side, proxy.port) as driver:
         driver.until_in_sync()
         resolver.address = ""
         proxy.cut()
@@ -328,12 +359,13 @@ def test_a_name_that_comes_back_is_waited_for(
     scene.assert_whole()
 
 
-@pytest.mark.fault("N7", "the target's name leads to a forbidden address at the next connect")
+@pytest.mark.fault("N7", "a server's name leads to a forbidden address at the next connect")
+@pytest.mark.parametrize("side", ["source", "target"])
 def test_a_name_that_leads_elsewhere_is_judged_again(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, record_property: Record
+    scene: Scene, side: str, monkeypatch: pytest.MonkeyPatch, record_property: Record
 ) -> None:
     resolver = Resolver(monkeypatch)
-    with fault_proxy(scene.target.port, SEED) as proxy, named(scene, proxy.port) as driver:
+    with fault_proxy(port_of(scene, side), SEED) as proxy, named(scene, side, proxy.port) as driver:
         driver.until_in_sync()
         resolver.address = "169.254.169.254"
         opened = len(proxy.opened)

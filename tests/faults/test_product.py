@@ -165,13 +165,14 @@ def impatient_world(
         yield opened
 
 
-@pytest.mark.fault("N9", "the target refuses for longer than the window of one minute; Retry afterwards")
+@pytest.mark.fault("N9", "a server refuses for longer than the window of one minute; Retry afterwards")
+@pytest.mark.parametrize("side", ["source", "target"])
 def test_an_outage_longer_than_the_window_fails_and_retry_goes_on(
-    impatient_world: World, pair: tuple[Place, Place], writer: Writer, record_property: Record
+    impatient_world: World, pair: tuple[Place, Place], writer: Writer, side: str, record_property: Record
 ) -> None:
-    with fault_proxy(impatient_world.target.port, SEED) as proxy:
+    with fault_proxy(getattr(impatient_world, side).port, SEED) as proxy:
         migration = Migration(impatient_world, *pair)
-        _move(impatient_world, migration, "target", proxy.port)
+        _move(impatient_world, migration, side, proxy.port)
         try:
             migration.start()
             migration.until("ready")

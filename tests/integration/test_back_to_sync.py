@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from unittest import mock
 
@@ -10,6 +11,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from migrations_app import queue, services
 from migrations_app.engine.errors import CompareDiffers, CompleteStopped, DrainLate, EngineError, PauseRequested
@@ -251,3 +253,16 @@ def test_a_bookmark_that_could_not_be_removed_does_not_make_the_next_run_look_op
     task.ledger.update(detail={"task": task.key, "opening": True, "stages": ["deferred"]})
     services.start_again(task_id=task.pk, actor=None, clear_target=False)
     assert task.ledger.get().detail == {"task": task.key}
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "again"),
+    [("sync", {"compare_requested": True}, True), ("compare", {"status": "completing"}, True), ("sync", {}, False)],
+)
+def test_that_a_comparison_begins_anew_after_a_worker_died_is_told(
+    step: str, fields: dict[str, object], again: bool
+) -> None:
+    ended = timezone.now() - timedelta(seconds=1)
+    task = factories.running_task(step, **({"status": "ready", "worker": "gone", "lease_until": ended} | fields))
+    claimed(task)
+    assert ("comparison begins again" in task.events.get(code="RUN-RESUMED").message) == again

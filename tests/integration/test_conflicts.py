@@ -22,7 +22,8 @@ from migrations_app.services import work
 from tests import factories
 
 ORDERS = {"database": "shop", "schema": "public", "name": "orders"}
-CHOICES: dict[str, Callable[..., MigrationTask]] = {
+Decide = Callable[..., MigrationTask]
+CHOICES: dict[str, Decide] = {
     "take_source": services.take_source_row,
     "recopy": services.recopy_conflict,
     "quarantine": services.quarantine_conflict,
@@ -166,12 +167,41 @@ def test_a_dropped_table_never_comes_back(task: MigrationTask) -> None:
     assert state(task) == ("dropped", NEVER)
 
 
-@pytest.mark.parametrize("step", ["copy", "index", "cleanup"])
-def test_no_table_is_set_aside_before_or_after_the_sync(task: MigrationTask, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "decide"),
+    [
+        ("copy", services.quarantine_table),
+        *(
+            (step, decide)
+            for step in ("index", "cleanup")
+            for decide in (services.quarantine_table, services.drop_table)
+        ),
+    ],
+)
+def test_no_table_is_set_aside_before_or_after_the_sync(task: MigrationTask, step: str, decide: Decide) -> None:
     MigrationTask.objects.filter(pk=task.pk).update(current_step=step)
-    for decide in (services.quarantine_table, services.drop_table):
-        with pytest.raises(services.Refused, match="once the sync has begun"):
-            decide(task_id=task.pk, actor=None, **ORDERS)
+    with pytest.raises(services.Refused, match="once the sync has begun"):
+        decide(task_id=task.pk, actor=None, **ORDERS)
+
+
+@pytest.mark.parametrize("incremental", [True, False])
+def test_a_table_that_stops_the_copy_is_dropped_and_the_page_offers_it(task: MigrationTask, incremental: bool) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(current_step="copy", incremental=incremental)
+    TableCopy.objects.filter(task=task, name="orders").update(status="copying")
+    page = client("operator").get(reverse("tasks:detail", args=[task.pk])).content.decode()
+    assert "/table/drop/" in page
+    assert "/table/quarantine/" not in page
+    services.drop_table(task_id=task.pk, actor=None, **ORDERS)
+    assert state(task) == ("dropped", NEVER)
+    assert services.retry_task(task_id=task.pk, actor=None).status in ("queued", "running")
+
+
+def test_a_table_is_not_dropped_while_the_copy_runs(task: MigrationTask) -> None:
+    services.retry_task(task_id=task.pk, actor=None)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step="copy", status="running")
+    with pytest.raises(services.Refused, match="Only a quarantined table"):
+        services.drop_table(task_id=task.pk, actor=None, **ORDERS)
+    assert "/table/drop/" not in client("operator").get(reverse("tasks:detail", args=[task.pk])).content.decode()
 
 
 def test_a_completed_task_says_which_tables_were_dropped(task: MigrationTask) -> None:
