@@ -171,6 +171,7 @@ def _noting(errors: list[BaseException], work: Callable[[], None]) -> Callable[[
     return run
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("at", ["copy_again", "large_objects.sync_large_objects", "carry_over"])
 def test_a_wish_to_go_back_that_comes_after_the_last_drain_still_keeps_the_target_closed(
     plan: Plan,

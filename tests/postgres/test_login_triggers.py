@@ -106,6 +106,7 @@ class Killed(BaseException):
     """Stands for the death of the process."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("there", [FINE, REFUSES], indirect=True)
 @pytest.mark.parametrize("passed", [0, 1])
 def test_a_complete_that_dies_meanwhile_locks_nobody_out_and_is_repeated(
