@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from migrations_app.engine.making_room import took_place
 from migrations_app.engine.names import application_name
 from migrations_app.engine.outcome import Run
 from migrations_app.engine.plan import Side
+from migrations_app.engine.steps import schema
 from tests.faults.proxy import FaultProxy, fault_proxy
 from tests.faults.server_kit import stopped
 from tests.postgres.engine_runs import KEY, make_plan, running
@@ -145,3 +147,41 @@ def test_a_commit_is_not_settled_before_its_session_has_ended(
         row = asking.execute("SELECT pg_catalog.txid_current()::text").fetchone()
         assert row is not None
         assert took_place(run, asking, str(row[0])) is True
+
+
+_MAKING = """
+SET allow_system_table_mods = on; BEGIN; SET LOCAL synchronous_commit = off;
+CREATE TEMPORARY TABLE made ON COMMIT DROP AS SELECT * FROM pg_database WHERE datname = 'template1';
+UPDATE made SET oid = 4000000000, datname = '{}', datistemplate = false;
+INSERT INTO pg_database SELECT * FROM made
+"""
+
+
+def test_a_session_of_an_older_epoch_that_makes_the_database_is_ended_first(
+    source_cluster: Cluster, target_cluster: Cluster, source_db: str, tmp_path: Path
+) -> None:
+    name = f"{source_db}_there"
+    plan = make_plan(source_cluster, target_cluster, [(source_db, name)], tmp_path, epoch=2, incremental=False)
+    waited: list[bool] = []
+    with psycopg.connect(
+        **target_cluster.arguments(), application_name=application_name(KEY, 1), autocommit=True
+    ) as older:
+        older.execute(_MAKING.format(name).encode())  # as CREATE DATABASE does, which takes its time afterwards
+
+        def give_up() -> None:
+            waited.append(True)
+            older.execute("ROLLBACK")
+
+        timer = threading.Timer(15, give_up)
+        timer.start()
+        try:
+            with running(plan) as made:
+                assert schema.run(made).done
+                for snapshot in made.snapshots.values():
+                    snapshot.close()
+        finally:
+            timer.cancel()
+            older.close()
+            with target_cluster.connect() as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+    assert not waited

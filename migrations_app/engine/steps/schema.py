@@ -34,6 +34,8 @@ def run(run: Run) -> Outcome:
     """
     missing = [one for one in run.databases() if not run.ports.store.database(one.source_name).schema_done]
     if missing:
+        with run.sessions.session(Side.TARGET) as connection:  # one may be at a database or a role
+            end_older_sessions(connection, run.plan.key, run.plan.epoch, strict=Side.TARGET)
         if run.plan.selection.roles != "none":
             run.ports.store.step_progress(0, 1, say("making roles"))
         restore_roles(run)
