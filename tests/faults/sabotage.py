@@ -18,9 +18,11 @@ from migrations_app.engine import connect, copying, names, slots, wire
 from migrations_app.engine.comparing import tables as compared
 from migrations_app.engine.orphans import Orphans
 from migrations_app.engine.passage import Passage
+from migrations_app.engine.policy import AddressPolicy
 from migrations_app.engine.replication import bookmark, continuing, pgoutput, row_path
 from migrations_app.engine.replication.pipeline import Pipeline
 from migrations_app.engine.replication.relations import Relations
+from migrations_app.engine.replication.stream import Stream
 from migrations_app.engine.replication.transaction import Transaction
 
 
@@ -146,6 +148,31 @@ def _everything_is_equal() -> None:
     _replace(compared, "_verdict", verdict)
 
 
+def _answer_nobody() -> None:
+    """The source never hears how far we are."""
+    _replace(Stream, "_send_feedback", lambda self, *, reply: None)
+
+
+def _any_address_will_do() -> None:
+    """A name is not judged by the address that it leads to."""
+    _replace(AddressPolicy, "allows", lambda self, address, port: True)
+
+
+def _commits_may_be_lost() -> None:
+    """Commits that the source is told of may still be forgotten by the target."""
+    honest = Pipeline.command
+
+    def command(self: Pipeline, text: bytes, *rest: Any, **more: Any) -> None:
+        honest(self, text.replace(b"synchronous_commit = on", b"synchronous_commit = off"), *rest, **more)
+
+    _replace(Pipeline, "command", command)
+
+
+def _never_give_way() -> None:
+    """A COPY goes on whoever waits for its table."""
+    _replace(copying.Lane, "give_way", lambda self, turn: None)
+
+
 SABOTAGES: dict[str, tuple[Callable[[], None], str]] = {
     "confirm-before-commit": (
         _confirm_before_commit,
@@ -187,6 +214,30 @@ SABOTAGES: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "no-snapshot": (_copy_without_the_snapshot, "tests/postgres/test_copy.py::test_later_rows_are_not_in_the_copy"),
     "names-not-quoted": (_names_as_they_are, "tests/postgres/test_sync_rows.py::test_hostile_names_are_only_names"),
+    "stream-unanswered": (
+        _answer_nobody,
+        "tests/faults/test_network.py::test_a_stream_that_waits_for_the_target_answers_the_source",
+    ),
+    "any-address": (
+        _any_address_will_do,
+        "tests/faults/test_network.py::test_a_name_that_leads_elsewhere_is_judged_again",
+    ),
+    "commits-may-be-lost": (
+        _commits_may_be_lost,
+        "tests/faults/test_restarts.py::test_a_target_that_may_forget_commits_loses_nothing",
+    ),
+    "lost-sessions-live": (
+        _leave_old_readers_alone,
+        "tests/faults/test_network.py::test_sessions_that_a_lost_line_leaves_behind_are_ended",
+    ),
+    "commits-that-hang-confirmed": (
+        _confirm_before_commit,
+        "tests/faults/test_target_faults.py::test_commits_that_hang_are_told_and_not_confirmed",
+    ),
+    "never-gives-way": (
+        _never_give_way,
+        "tests/faults/test_unharmed.py::test_an_alter_table_of_the_application_never_waits_for_long",
+    ),
     "comparison-believes": (
         _everything_is_equal,
         "tests/postgres/test_compare_honesty.py"
