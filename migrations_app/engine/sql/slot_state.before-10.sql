@@ -5,6 +5,6 @@ SELECT pg_catalog.pg_current_xlog_insert_location()::text,
        extract(epoch FROM pg_catalog.clock_timestamp())::float8,
        s.slot_name, (pg_catalog.row_to_json(s) ->> 'active_pid')::int,
        coalesce(pg_catalog.row_to_json(s) ->> 'confirmed_flush_lsn', s.restart_lsn::text), s.restart_lsn::text, s.database,
-       NULL::text, NULL::bigint
+       NULL::text, NULL::bigint, ''::text
   FROM (SELECT 1) AS always
   LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = %(slot)s
