@@ -14,7 +14,6 @@ from .drift import ChangeKind, Column, Drift, Place
 from .errors import SchemaChanged
 from .mapping import renaming_of
 from .names import qualified, quote
-from .newer_words import quoted
 from .occupied import adopted
 from .outcome import Run
 from .own_columns import identity_item, sequence_item
@@ -22,7 +21,7 @@ from .partition_making import make_partition
 from .plan import DatabasePlan, Side
 from .ports import NEVER, TableState, TableStatus
 from .rewritten import read_family, with_old_values
-from .shapes import Shape, as_on_target, read_partitions, read_shapes
+from .shapes import Shape, as_on_target, read_partitions, read_shapes, with_expressions
 from .sql import query
 from .target_changes import change_target, refused
 from .wording import listing, say
@@ -36,11 +35,6 @@ _ROOT = (
 )
 
 _HEIRS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = %s)"
-
-_EXPRESSIONS = (
-    "SELECT a.attname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
-    " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = %s"
-)
 
 
 def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callable[[], None] | None = None) -> None:
@@ -263,21 +257,10 @@ def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape |
     with run.sessions.session(side, name) as connection:
         try:
             shape = next(iter(read_shapes(connection, place=place).values()), None)
-            return shape and _with_expressions(connection, shape)
+            return shape and with_expressions(connection, shape)
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, side, say("reading columns")) from error
-
-
-def _with_expressions(connection: Connection, shape: Shape) -> Shape:
-    """Return the shape with what its generated columns are computed from, which it is not read with: that is a lock."""
-    if all(not column.generated for column in shape.columns):
-        return shape
-    rows = connection.execute(_EXPRESSIONS, (shape.oid,)).fetchall()
-    version = connection.info.server_version
-    expressions = {str(name): quoted(str(text), version) for name, text in rows}
-    columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
-    return replace(shape, columns=tuple(columns))
 
 
 def _statements(

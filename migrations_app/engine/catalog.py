@@ -70,6 +70,7 @@ class Table(ListedTable):
     identity_index_key: tuple[str, ...]
     file: int = 0  # of its rows (relfilenode), which is another one once they were written anew
     width: int = 0  # the highest number (attnum) that a column of it ever had
+    computed: int = 0  # a hash of what its generated columns are computed from
     columns: tuple[Column, ...] = ()
     below: tuple[Table, ...] = ()
 
@@ -107,7 +108,7 @@ class Table(ListedTable):
         """The columns that travel with their places (attnum), and where the rows were then (see `rows_file`)."""
         file = file_of_parts((one.oid, one.file) for one in self.parts) if self.gathered else self.file
         columns = ((column.name, column.position) for column in self.copied_columns)
-        return (*columns, RowsFile(file=file, width=self.width).entry)
+        return (*columns, RowsFile(file=file, width=self.width, computed=self.computed).entry)
 
 
 _ARRANGED = ("gathered", "below")  # not of the catalog: see `layouts`

@@ -86,7 +86,7 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
             continue
         if before is None:  # computed: what is stored is known by now
             changes.append(Change(kind=ChangeKind.GENERATED, name=column.name, new=column.definition))
-            statements.append(_computed(table, column))
+            statements.append(computed_statement(table, column))
             continue
         more = _further(table, before, column)
         changes += [change for change, _ in more]
@@ -368,11 +368,11 @@ def aligning(
         statements += [_emptied(table, bare)] if name in there else added(table, bare)
         if column.default:
             defaults.append(f"ALTER TABLE {table} ALTER COLUMN {quote(name)} SET DEFAULT {column.default}")
-    statements += [_computed(table, column) for column in new if column.generated and column.name in computed]
+    statements += [computed_statement(table, column) for column in new if column.generated and column.name in computed]
     return statements, defaults
 
 
-def _computed(table: str, column: Column) -> str:
+def computed_statement(table: str, column: Column) -> str:
     """Return the statement that adds a generated column."""
     collation = f" COLLATE {column.collation}" if column.collation else ""
     kind = "VIRTUAL" if column.generated == "v" else "STORED"

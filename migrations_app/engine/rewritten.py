@@ -101,12 +101,13 @@ def read_rows_files(connection: Connection, oids: Collection[int]) -> dict[int, 
     is written anew in between is then one that nothing is known of. Raises psycopg.Error.
     """
     rows = connection.execute(query("rows_files"), {"oids": list(oids)}).fetchall()
-    parts: dict[tuple[int, int, bool], list[tuple[int, int]]] = {}
-    for oid, width, gathered, part, file in rows:
-        parts.setdefault((int(str(oid)), int(str(width)), bool(gathered)), []).append((int(str(part)), int(str(file))))
+    parts: dict[tuple[int, int, bool, int], list[tuple[int, int]]] = {}
+    for oid, width, gathered, computed, part, file in rows:
+        key = int(str(oid)), int(str(width)), bool(gathered), int(str(computed))
+        parts.setdefault(key, []).append((int(str(part)), int(str(file))))
     return {
-        oid: RowsFile(file=file_of_parts(files) if gathered else files[0][1], width=width)
-        for (oid, width, gathered), files in parts.items()
+        oid: RowsFile(file=file_of_parts(files) if gathered else files[0][1], width=width, computed=computed)
+        for (oid, width, gathered, computed), files in parts.items()
     }
 
 

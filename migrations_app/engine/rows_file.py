@@ -13,29 +13,33 @@ from .values import frozen
 
 _KEY = ""  # no column has such a name
 _WIDTHS = 1 << 12  # a table has at most 1600 columns, those that are gone among them
+_HASHES = 1 << 32
 
 
 @frozen
 class RowsFile:
     """`file`: number of the table's file (relfilenode), of a gathered table what those of its partitions come to.
 
-    `width`: the highest number (attnum) that a column of it had ever had; later ones have higher ones.
+    `width`: the highest number (attnum) that a column of it had ever had; later ones have higher ones. `computed`: a
+    hash of what its generated columns are computed from, 0 without any.
     """
 
     file: int
     width: int
+    computed: int = 0
 
     @property
     def entry(self) -> tuple[str, int]:
         """What stands for it among (name, number) of columns."""
-        return _KEY, self.file * _WIDTHS + self.width
+        return _KEY, (self.file * _WIDTHS + self.width) * _HASHES + self.computed % _HASHES
 
 
 def rows_file(numbers: Iterable[tuple[str, int]]) -> RowsFile | None:
     """Return what is remembered among the numbers of a table's columns, None when nothing is."""
     for name, number in numbers:
         if name == _KEY:
-            return RowsFile(file=number // _WIDTHS, width=number % _WIDTHS)
+            rows, computed = divmod(number, _HASHES)
+            return RowsFile(file=rows // _WIDTHS, width=rows % _WIDTHS, computed=computed)
     return None
 
 

@@ -115,7 +115,7 @@ def test_a_gathered_table_is_as_it_was_while_all_of_its_partitions_are() -> None
 
 def test_what_is_remembered_stands_among_the_numbers_of_columns() -> None:
     for file in (0, 1, 2**32 - 1, file_of_parts([(1, 2), (3, 4)])):
-        one = RowsFile(file=file, width=1600)
+        one = RowsFile(file=file, width=1600, computed=2**32 - 1)
         assert rows_file([("id", 1), one.entry, ("z", 2)]) == one
     assert rows_file([("id", 1)]) is None
     assert without_file([("id", 1), RowsFile(file=5, width=1).entry]) == {"id": 1}

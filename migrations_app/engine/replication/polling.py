@@ -143,7 +143,7 @@ class Poll:
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         yield from self._moved_types([(here[one.oid], there.get(renaming.place(now))) for one, now in pairs], known)
         former = known.former()  # types of a schema with another name are the same types
-        looked = ColumnsLook(self._watch, self._remembering, self._tables, there, renaming)
+        looked = ColumnsLook(self._run, self._database, self._watch, self._remembering, self._tables, there)
         told = set[tuple[str, ...]]()
         for table in tables:
             place, shape = (table.schema, table.name), here.get(table.oid)

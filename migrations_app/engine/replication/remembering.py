@@ -30,6 +30,11 @@ class Remembering:
         self._fresh = {}
         self._files = self._watch.rows_files([table.oid for table in tables])
 
+    def computes_otherwise(self, table: TableState) -> bool:
+        """Say whether generated columns of a table are computed from something else than when it was last known."""
+        before, now = rows_file(table.numbers), self._files.get(table.oid)
+        return before is not None and now is not None and before.computed != now.computed
+
     def remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
         """Return the drift of a table that has another column by some name. Take note of one that is `alike` on the
         target and has none."""
