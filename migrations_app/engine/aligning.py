@@ -14,14 +14,14 @@ from .drift import ChangeKind, Column, Drift, Place
 from .errors import SchemaChanged
 from .mapping import renaming_of
 from .names import qualified, quote
-from .newer_words import quoted
 from .occupied import adopted
 from .outcome import Run
 from .own_columns import identity_item, sequence_item
 from .partition_making import make_partition
 from .plan import DatabasePlan, Side
-from .ports import TableState, TableStatus
-from .shapes import Shape, as_on_target, read_partitions, read_shapes
+from .ports import NEVER, TableState, TableStatus
+from .rewritten import read_family, with_old_values
+from .shapes import Shape, as_on_target, read_partitions, read_shapes, with_expressions
 from .sql import query
 from .target_changes import change_target, refused
 from .wording import listing, say
@@ -34,10 +34,7 @@ _ROOT = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.n DESC LIMIT 1"
 )
 
-_EXPRESSIONS = (
-    "SELECT a.attname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
-    " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = %s"
-)
+_HEIRS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = %s)"
 
 
 def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callable[[], None] | None = None) -> None:
@@ -69,6 +66,7 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
     _note_identities(run, database, there, new)
     before, after = _sequences(run, database, source, there)
     kept = place in adopted(run, database)
+    settled = _with_old_values(run, database, source, there, new, copied=source.oid)
     statements: Sequence[str] = ()
     defaults: Sequence[str] = ()
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -76,7 +74,7 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             silent = run.ports.store.database(database.source_name).replica_role
             by_row = kept or _emptied_by_row(connection, there.oid, silent=silent)
             empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
-            statements, defaults = _statements(connection, state, there, columns, empty)
+            statements, defaults = _statements(connection, state, there, columns, settled, empty)
             statements, defaults = [*before, *statements], [*defaults, *after]
             change_target(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
@@ -110,7 +108,37 @@ def parents_change(run: Run, database: DatabasePlan, oid: int) -> Drift | None:
     if source is None or there is None:
         return None
     stored = [column for column in as_on_target(source.columns, renaming) if not column.generated]
-    return drifting.compare(top, place, there.stored, stored)
+    return drifting.compare(top, place, there.stored, _with_old_values(run, database, source, there, stored))
+
+
+def _with_old_values(
+    run: Run, database: DatabasePlan, source: Shape, there: Shape, columns: Sequence[Column], *, copied: int = 0
+) -> list[Column]:
+    """Return columns of a table of the source, those that the target lacks with what rows of before hold.
+
+    `copied`: a table (oid) that is copied again, whose rows on the target go.
+    """
+    # The rows of what is copied anyway do not count.
+    states = [
+        replace(one, watermark=NEVER) if one.oid == copied else one
+        for one in run.ports.store.tables(database.source_name)
+    ]
+    renaming = renaming_of(run, database)
+    with run.sessions.session(Side.SOURCE, database.source_name) as connection:
+        try:
+            family = read_family(connection, source.oid)
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.SOURCE, say("reading columns")) from error
+    made = made_tables(run, database)
+
+    def on_target(place: Place) -> list[str] | None:
+        at = renaming.place(place)
+        shape = _read(run, database, Side.TARGET, at) if at in made else None
+        return [one.name for one in shape.columns] if shape else None
+
+    lacking = {one.name for one in columns} - {one.name for one in there.stored}
+    return with_old_values(columns, lacking, source.oid, family, states, on_target)
 
 
 def _sibling(run: Run, database: DatabasePlan, top: int) -> Place | None:
@@ -229,33 +257,31 @@ def _read(run: Run, database: DatabasePlan, side: Side, place: Place) -> Shape |
     with run.sessions.session(side, name) as connection:
         try:
             shape = next(iter(read_shapes(connection, place=place).values()), None)
-            return shape and _with_expressions(connection, shape)
+            return shape and with_expressions(connection, shape)
         except psycopg.Error as error:
             run.ports.control.check()
             raise translate(error, side, say("reading columns")) from error
 
 
-def _with_expressions(connection: Connection, shape: Shape) -> Shape:
-    """Return the shape with what its generated columns are computed from, which it is not read with: that is a lock."""
-    if all(not column.generated for column in shape.columns):
-        return shape
-    rows = connection.execute(_EXPRESSIONS, (shape.oid,)).fetchall()
-    version = connection.info.server_version
-    expressions = {str(name): quoted(str(text), version) for name, text in rows}
-    columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
-    return replace(shape, columns=tuple(columns))
-
-
 def _statements(
-    connection: Connection, state: TableState, there: Shape, new: Sequence[Column], empty: str
+    connection: Connection,
+    state: TableState,
+    there: Shape,
+    new: Sequence[Column],
+    settled: Sequence[Column],
+    empty: str,
 ) -> tuple[Sequence[str], Sequence[str]]:
     root = _root(connection, there.oid)
     if root is None:
-        statements, defaults = drifting.aligning(there.place, there.columns, new)
+        heirs = connection.execute(_HEIRS, (there.oid,)).fetchone() == (True,)
+        if heirs:
+            _require_for_heirs(state, there, settled)
+        known = {column.name: column for column in settled}
+        columns = [known.get(column.name, column) for column in new]
+        statements, defaults = drifting.aligning(there.place, there.columns, columns, heirs=heirs)
         return [f"{empty} {qualified(*there.place)}", *statements], defaults
-    stored = [column for column in new if not column.generated]
     # The columns of a partition are those of its root, which has more partitions with rows: only more columns harm none
-    found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, stored)
+    found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, settled)
     if found is None or not _only_adds(found):
         raise SchemaChanged(
             say(
@@ -267,3 +293,23 @@ def _statements(
             hint=say("Change the partitioned table on the target yourself and press Retry; or drop it from the task."),
         )
     return found.statements, ()
+
+
+def _require_for_heirs(state: TableState, there: Shape, columns: Sequence[Column]) -> None:
+    """Raise SchemaChanged for columns that cannot be given to a table alone: what inherits from it gets them too."""
+    before = {column.name: column.type_name for column in there.stored}
+    found = [one for one in columns if one.rewritten or before.get(one.name, one.type_name) != one.type_name]
+    if found:
+        raise SchemaChanged(
+            say(
+                "Other tables inherit from {schema}.{name}, and their rows would lose what they have on the source in "
+                "{names}.",
+                schema=state.schema,
+                name=state.name,
+                names=listing([column.name for column in found]),
+            ),
+            hint=say(
+                "Change the table and those that inherit from it on the target yourself and press Retry; or drop it "
+                "from the task."
+            ),
+        )

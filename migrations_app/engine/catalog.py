@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from .binary_forms import read_binary_forms
 from .connect import Connection
 from .newer_words import as_newest
+from .rows_file import RowsFile, file_of_parts
 from .selection import Selection
 from .sql import query
 from .values import frozen
@@ -67,6 +68,9 @@ class Table(ListedTable):
     primary_key: tuple[str, ...]
     unique_key: tuple[str, ...]  # smallest valid, immediate, total unique index over not-null columns
     identity_index_key: tuple[str, ...]
+    file: int = 0  # of its rows (relfilenode), which is another one once they were written anew
+    width: int = 0  # the highest number (attnum) that a column of it ever had
+    computed: int = 0  # a hash of what its generated columns are computed from
     columns: tuple[Column, ...] = ()
     below: tuple[Table, ...] = ()
 
@@ -101,8 +105,10 @@ class Table(ListedTable):
 
     @property
     def numbers(self) -> tuple[tuple[str, int], ...]:
-        """The columns that travel with their places (attnum)."""
-        return tuple((column.name, column.position) for column in self.copied_columns)
+        """The columns that travel with their places (attnum), and where the rows were then (see `rows_file`)."""
+        file = file_of_parts((one.oid, one.file) for one in self.parts) if self.gathered else self.file
+        columns = ((column.name, column.position) for column in self.copied_columns)
+        return (*columns, RowsFile(file=file, width=self.width, computed=self.computed).entry)
 
 
 _ARRANGED = ("gathered", "below")  # not of the catalog: see `layouts`

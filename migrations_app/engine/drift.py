@@ -56,7 +56,7 @@ class Column:
     """A column that is stored. `type_name` is what format_type says, with its modifier; `default` is SQL text.
 
     `collation`: quoted, empty when it is that of the type. `filled`: as text, what rows hold that were there before
-    the column was added with a default; None when they hold NULL, or nobody knows.
+    the column was added with a default; None when they hold NULL, or nobody knows (`rewritten`).
     """
 
     name: str
@@ -67,6 +67,8 @@ class Column:
     identity: str = ""  # '', 'a' always, 'd' by default
     generated: str = ""  # '', 's' stored, 'v' virtual
     filled: str | None = None
+    rewritten: bool = False
+    """Nobody knows what rows hold that were there before the column was added: they may have been written anew."""
     after_dropped: bool = False
     """A column that is gone stood directly before it."""
     before_dropped: bool = False

@@ -86,7 +86,7 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
             continue
         if before is None:  # computed: what is stored is known by now
             changes.append(Change(kind=ChangeKind.GENERATED, name=column.name, new=column.definition))
-            statements.append(_computed(table, column))
+            statements.append(computed_statement(table, column))
             continue
         more = _further(table, before, column)
         changes += [change for change, _ in more]
@@ -235,7 +235,7 @@ def certain(column: Column) -> bool:
     They hold NULL, or the constant that the source's catalog remembers for them. An identity, or a default that was
     computed for each row, is in no statement; nor is a default that may have been set before or after.
     """
-    if column.default == UNKNOWN or column.identity or column.generated:
+    if column.default == UNKNOWN or column.identity or column.generated or column.rewritten:
         return False
     return column.filled is not None or not (column.default or column.not_null)
 
@@ -339,8 +339,12 @@ def _between(columns: Sequence[Column], stayed: Container[str]) -> dict[str, lis
     return found
 
 
-def aligning(target: Place, old: Sequence[Column], new: Sequence[Column]) -> tuple[list[str], list[str]]:
+def aligning(
+    target: Place, old: Sequence[Column], new: Sequence[Column], *, heirs: bool = False
+) -> tuple[list[str], list[str]]:
     """Return the statements that give an empty table of the target the columns of the source: values do not matter.
+
+    But for those that rows of its `heirs` get in added columns, which is what `filled` says.
 
     Generated columns that hang on one that goes or changes, or that the source stores now, go before it, and come as
     the source has them. The second statements set defaults, which may need what the target does not have, such as a
@@ -360,15 +364,15 @@ def aligning(target: Place, old: Sequence[Column], new: Sequence[Column]) -> tup
         same = name in there and there[name].type_name == column.type_name
         if same:
             continue
-        bare = replace(column, filled=None, default="")
+        bare = replace(column, filled=column.filled if heirs else None, default="")
         statements += [_emptied(table, bare)] if name in there else added(table, bare)
         if column.default:
             defaults.append(f"ALTER TABLE {table} ALTER COLUMN {quote(name)} SET DEFAULT {column.default}")
-    statements += [_computed(table, column) for column in new if column.generated and column.name in computed]
+    statements += [computed_statement(table, column) for column in new if column.generated and column.name in computed]
     return statements, defaults
 
 
-def _computed(table: str, column: Column) -> str:
+def computed_statement(table: str, column: Column) -> str:
     """Return the statement that adds a generated column."""
     collation = f" COLLATE {column.collation}" if column.collation else ""
     kind = "VIRTUAL" if column.generated == "v" else "STORED"

@@ -202,7 +202,8 @@ class TableState:
     numbers: Sequence[tuple[str, int]] = ()
     """Its stored columns and their places (attnum) on the source, as they were when the target got their values.
 
-    A name under another number is another column. What is missing here is not known.
+    A name under another number is another column. What is missing here is not known. Among them, under no name, stands
+    where the rows were then (see `rows_file`).
     """
 
     @property

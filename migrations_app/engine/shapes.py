@@ -15,6 +15,11 @@ from .renaming import Renaming
 from .sql import query
 from .values import frozen
 
+_EXPRESSIONS = (
+    "SELECT a.attname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
+    " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = %s"
+)
+
 
 @frozen
 class Shape:
@@ -110,6 +115,20 @@ def read_partitions(connection: Connection, tops: Sequence[int]) -> list[tuple[i
     """
     rows = connection.execute(query("lowest_partitions"), {"tops": list(tops)}).fetchall()
     return [(int(str(oid)), (str(schema), str(name)), int(str(top))) for oid, schema, name, top in rows]
+
+
+def with_expressions(connection: Connection, shape: Shape) -> Shape:
+    """Return the shape with what its generated columns are computed from, which it is not read with: that is a lock.
+
+    Raises psycopg.Error.
+    """
+    if all(not column.generated for column in shape.columns):
+        return shape
+    rows = connection.execute(_EXPRESSIONS, (shape.oid,)).fetchall()
+    version = connection.info.server_version
+    expressions = {str(name): quoted(str(text), version) for name, text in rows}
+    columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
+    return replace(shape, columns=tuple(columns))
 
 
 def _column(row: Sequence[object], version: int) -> Column:

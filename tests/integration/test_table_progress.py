@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from migrations_app import services
 from migrations_app.engine.ports import TableState, TableStatus
+from migrations_app.engine.rows_file import RowsFile, rows_file
 from migrations_app.engine.states import StepName
 from migrations_app.models import MigrationTask, TableCopy, User
 from migrations_app.runner.ports import OrmStore
@@ -43,9 +44,12 @@ def test_a_table_whose_rows_move_is_shown_as_being_copied(store: OrmStore) -> No
 
 
 def test_what_a_copy_remembers_of_the_source_is_kept_with_it(store: OrmStore) -> None:
-    copied = replace(ORDERS, status=TableStatus.COPIED, published_by=(7, 9), numbers=(("id", 1), ("größe", 4)))
+    rows = RowsFile(file=2**48 - 1, width=1600, computed=2**32 - 1)
+    numbers = (("id", 1), ("größe", 4), rows.entry)
+    copied = replace(ORDERS, status=TableStatus.COPIED, published_by=(7, 9), numbers=numbers)
     store.save_tables(copied)
     assert store.tables("shop") == [copied]
+    assert rows_file(store.tables("shop")[0].numbers) == rows
     store.save_tables(replace(copied, numbers=()))
     assert store.tables("shop") == [replace(copied, numbers=())]
 

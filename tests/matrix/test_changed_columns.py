@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -85,4 +86,29 @@ def test_a_table_that_the_source_makes_unlogged_is_told_and_comes_with_a_new_cop
     store.asked_again[name] = [("public", "wide")]
     with Executor(plan, ports) as executor:
         assert executor.recopy().done
+    complete(plan, ports, source, target_cluster)
+
+
+@pytest.mark.parametrize("ddl", ["c int", "c int DEFAULT 5", "c int DEFAULT trunc(random() + 5)"])
+def test_a_default_that_is_gone_again_is_told_from_none(
+    ddl: str, plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    plan = replace(plan, selection=replace(plan.selection, follow="additions"))
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, "UPDATE wide SET a = 'before' WHERE id < 9")
+    at(source, name, f"ALTER TABLE wide ADD COLUMN {ddl}", "ALTER TABLE wide ALTER c DROP DEFAULT")
+    at(source, name, "UPDATE wide SET a = 'after' WHERE id < 5")
+    if ddl == "c int":
+        look(plan, ports)
+    else:
+        with pytest.raises(SchemaChanged) as caught:
+            look(plan, ports)
+        drift = caught.value.drift
+        assert drift is not None
+        assert not drift.harmless
+        cast(FakeStore, ports.store).asked_again[name] = [("public", "wide")]
+        with Executor(plan, ports) as executor:
+            assert executor.recopy().done
     complete(plan, ports, source, target_cluster)

@@ -312,6 +312,21 @@ def test_a_column_that_is_added_to_all_partitions_is_followed(
     assert rows(target, columns) == rows(source, columns)
 
 
+def test_a_column_of_partitions_that_were_written_anew_since_is_asked_about(
+    plan: Plan, ports: Ports, source: Session, target: Session
+) -> None:
+    run(target, ONE_TABLE)
+    following = replace(plan, selection=replace(plan.selection, follow="additions"))
+    copy(following, ports)
+    run(source, "ALTER TABLE sales ADD COLUMN more int DEFAULT 5", "ALTER TABLE sales ALTER more DROP DEFAULT")
+    run(source, *(f"VACUUM FULL sales_{part}" for part in (20, "21_low", "21_high", 22)))
+    run(source, "UPDATE sales SET more = 7 WHERE id = 1")
+    with pytest.raises(SchemaChanged) as caught:
+        catch_up(following, ports, source)
+    assert caught.value.drift is not None
+    assert (caught.value.drift.name, caught.value.drift.doubt) == ("sales", Doubt.VALUES)
+
+
 @pytest.mark.long
 def test_a_table_that_the_sync_passes_by_is_not_stopped_by_its_partitions(
     plan: Plan, ports: Ports, source: Session, target: Session

@@ -167,10 +167,8 @@ class Applier:
                 return True
             self._relations.announce(message)
             return False
-        if isinstance(message, Truncate):
-            return True
-        if isinstance(message, Origin | TypeName):
-            return False
+        if isinstance(message, Truncate | Origin | TypeName):
+            return isinstance(message, Truncate)
         raise SourceError(
             say("The source sent an unexpected message: {data}", data=f"{data[at:end][:24]!r}"), code="SRC-PROTOCOL"
         )
@@ -193,11 +191,12 @@ class Applier:
 
     def _fit(self, message: Truncate) -> None:
         """Change the shape of the tables that are to be emptied, where that is allowed, before they are looked at."""
-        waiting = [oid for oid in message.oids if self._relations.watermark(oid) <= self._final]
+        emptied = [oid for oid in message.oids if self._relations.watermark(oid) <= self._final]
+        waiting = list(emptied)
         while waiting:  # a new partition may have further columns, too
             try:
                 with self._explaining():
-                    self._relations.member(waiting[-1])
+                    self._relations.member(waiting[-1], emptied=emptied)
                 waiting.pop()
             except ShapeAllowed as allowed:
                 self.reshape(allowed.drift)

@@ -22,6 +22,8 @@ from ..plan import Side
 from ..ports import Store
 from ..publishing import Brought, brought_now, published_now
 from ..renaming import Renaming
+from ..rewritten import Family, read_family, read_rows_files
+from ..rows_file import RowsFile
 from ..shapes import Shape, read_described, read_lineage, read_partitions, read_shapes
 from ..source_setup import without_identity
 from ..sql import query
@@ -30,6 +32,7 @@ from .behind import seconds_behind
 from .given_up import given_up
 from .named import NamedColumn, NamedTable
 from .seen import await_catalog
+from .unknown_tables import UnknownTable, unknown_table
 
 _SECONDS_BETWEEN = 2.0
 _GONE, _ENDED = frozenset({"42P01", "XX000"}), "57P"  # a relation went away meanwhile; the session or server ends
@@ -56,33 +59,6 @@ class SlotState(NamedTuple):
     def kept_bytes(self) -> int | None:
         """How much WAL the source keeps for the slot, or None without a slot."""
         return None if self.restart is None else max(0, self.insert_lsn - self.restart)
-
-
-class UnknownTable(NamedTuple):
-    """A table with rows of its own that the task does not know.
-
-    `top`, `top_place`: the topmost partitioned table above it, 0 when it is no partition. `among`: another partition
-    of that one is known.
-    """
-
-    oid: int
-    place: Place
-    unlogged: bool
-    top: int
-    top_place: Place
-    among: bool
-
-
-def _unknown(row: Sequence[object]) -> UnknownTable:
-    oid, schema, name, unlogged, top, top_schema, top_name, among = row
-    return UnknownTable(
-        oid=int(str(oid)),
-        place=(str(schema), str(name)),
-        unlogged=bool(unlogged),
-        top=int(str(top or 0)),
-        top_place=(str(top_schema or ""), str(top_name or "")),
-        among=bool(among),
-    )
 
 
 def read_slot(connection: Connection, slot: str) -> SlotState:
@@ -245,6 +221,22 @@ class SourceWatch:
         with self._asking(say("reading columns")) as connection:
             return read_shapes(connection, oids=oids)
 
+    def family(self, oid: int) -> Family:
+        """Return a table with those whose columns change together with its own, as they are now."""
+        with self._asking(say("reading columns")) as connection:
+            return read_family(connection, oid)
+
+    def rows_files(self, oids: list[int]) -> dict[int, RowsFile]:
+        """Return where the rows of tables are now, by oid; read columns after this, never before."""
+        with self._asking(say("reading columns")) as connection:
+            return read_rows_files(connection, oids)
+
+    def files_hash(self) -> str:
+        """Return what changes when a user table is emptied, written anew, or got a column that is gone again."""
+        with self._asking(say("reading columns")) as connection:
+            row = connection.execute(query("files_hash")).fetchone()
+        return str(row[0]) if row else ""
+
     def await_catalog(self, oid: int) -> None:
         """Wait until the source shows what the stream told of a table; raises as `seen.await_catalog`."""
         await_catalog(lambda: self._asking(say("reading columns")), oid, self._check)
@@ -304,7 +296,7 @@ class SourceWatch:
                 rows = self._connection.execute(query("unknown_tables"), {"known": known}).fetchall()
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
-        return [_unknown(row) for row in rows]
+        return [unknown_table(row) for row in rows]
 
     def published(self, publication: str) -> set[int]:
         """Return the oids that a publication lists; none where there is no such publication, or it has no name."""

@@ -13,7 +13,7 @@ import psycopg
 from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
-from ..drift import Doubt, Drift, NewTable, Place
+from ..drift import Drift, NewTable, Place
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -24,18 +24,19 @@ from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
 from ..wording import Sentence, say
 from . import names_followed
+from .columns_look import ColumnsLook
 from .continuing import streamed_tables
 from .explained import noticed
 from .followed_sequences import MARK, FollowedSequences
-from .lag import SourceWatch, UnknownTable
+from .lag import SourceWatch
 from .listed import require_listed
+from .remembering import Remembering
 from .told_rows import ToldRows, told_rows
+from .unknown_tables import UnknownTable
 
 _SECONDS = 30.0
 _MOST = 50
 _STATEMENTS = 5
-
-Numbers = tuple[tuple[str, int], ...]
 
 _looked: dict[str, float] = {}  # by slot: when this process looked last; slices are short
 
@@ -80,7 +81,7 @@ class Poll:
         self._parts: list[_OtherParts] = []  # likewise
         self._told_rows: list[ToldRows] = []  # likewise
         self._strangers: set[Place] = set()  # likewise: tables that the task does not know
-        self._numbers: dict[int, Numbers] = {}  # likewise, of columns of tables (oids) that are as on the target
+        self._remembering = Remembering(run, database, watch)
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
@@ -93,18 +94,23 @@ class Poll:
         if not now and time.monotonic() - _looked.get(state.slot, -_SECONDS) < _SECONDS:
             return state
         state = self._sequences.look(state)
-        shapes = self._watch.shapes_hash()
+        shapes, files = self._watch.shapes_hash(), self._watch.files_hash()
+        seen = f"{shapes}/{files}"
         _looked[state.slot] = time.monotonic()
         self._look_at_publication(state)
         marks = [mark for mark in state.told_drift if mark.startswith(MARK)]
-        if shapes == state.shapes_seen and len(marks) == len(state.told_drift):
+        settled = len(marks) == len(state.told_drift)  # no table is other than on the target
+        if settled and seen == state.shapes_seen:
             return state
         self._tables = self._run.ports.store.tables(self._database.source_name)
+        if settled and state.shapes_seen.startswith(f"{shapes}/"):
+            self._remembering.renew(self._tables, shapes)
+            return replace(state, shapes_seen=seen)
         partitions, tables = self._unknown()
         found: dict[str, Drift | _Partition | _Keyless | _OtherParts | ToldRows] = {
             self._key(one.digest): one for one in self._drifts()
         }
-        self._remember()
+        self._remembering.save(self._tables)
         found |= {self._key("\0".join(one.place)): one for one in partitions}
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
         found |= {self._key("\0".join(one.facts)): one for one in self._parts}
@@ -116,7 +122,7 @@ class Poll:
                 self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
-        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=shapes)
+        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=seen)
 
     def _answered(self) -> set[Place]:
         """Return the tables about which somebody has decided already: the stream only has to come there."""
@@ -138,6 +144,7 @@ class Poll:
 
     def _drifts(self) -> Iterator[Drift]:
         tables = [table for table in self._tables if not table.set_aside]
+        self._remembering.begin(tables)
         here, there = self._watch.shapes([table.oid for table in tables]), self._there()
         known = names_followed.Known(self._run, self._database)
         pairs = [(table, here[table.oid].place) for table in tables if table.oid in here]
@@ -149,28 +156,18 @@ class Poll:
         self._told_rows = told_rows(alike, here, there, renaming.place, self._watch.ancestors, kept)
         yield from self._moved_types([(here[one.oid], there.get(renaming.place(now))) for one, now in pairs], known)
         former = known.former()  # types of a schema with another name are the same types
-        told: set[tuple[str, ...]] = set()
+        looked = ColumnsLook(self._run, self._database, self._watch, self._remembering, self._tables, there)
+        told = set[tuple[str, ...]]()
         for table in tables:
             place, shape = (table.schema, table.name), here.get(table.oid)
-            target = there.get(renaming.place(place))
             if shape is None:
                 yield drifting.gone_table(place, again=place in self._strangers)
-            elif shape.place == place and target is not None:
+            elif shape.place == place and renaming.place(place) in there:
                 columns = as_on_target(as_on_target(shape.columns, former), renaming)
-                compare = drifting.compare if target.place in kept else drifting.compare_fully
-                found = compare(place, target.place, target.columns, columns)
-                other = self._remade(table, shape, alike=found is None)
-                if found is None and other is None:
-                    continue
-                above = self._watch.ancestors(table.oid)
-                root = renaming.place(above[-1]) if above else target.place
-                found = other or compare(place, root, target.columns, columns)
-                if found is None:
-                    continue
-                names = (*root, *(change.name for change in found.changes))
-                together = names if found.doubt is Doubt.REMADE else found.statements
-                if together not in told:
-                    told |= {together} - {()}  # the partitions of a table change together
+                compare = drifting.compare if renaming.place(place) in kept else drifting.compare_fully
+                found, together = looked.drift(table, shape, columns, compare) or (None, ())
+                if found and together not in told:
+                    told.add(together)  # the partitions of a table change together
                     yield found
 
     def _renamed(self, table: TableState, now: Place, there: Container[Place], known: names_followed.Known) -> Drift:
@@ -200,24 +197,6 @@ class Poll:
             if drift and drift.digest not in told:
                 told.add(drift.digest)
                 yield drift
-
-    def _remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
-        """Return the drift of a table that has another column by some name. Take note of the numbers of one that is
-        `alike` on the target and has none."""
-        known, now = dict(table.numbers), shape.numbers
-        found = drifting.remade((table.schema, table.name), known, now)
-        if alike and found is None and known != now and table.watermark != NEVER:
-            self._numbers[table.oid] = tuple(now.items())
-        return found
-
-    def _remember(self) -> None:
-        """Keep the numbers of columns that came, or of a table that nothing was known of."""
-        fresh, self._numbers = self._numbers, {}
-        if fresh:
-            seen = {table.oid: table for table in self._tables}
-            name, store = self._database.source_name, self._run.ports.store
-            states = [one for one in store.tables(name) if one.oid in fresh and one == seen[one.oid]]
-            store.save_tables(*(replace(one, numbers=fresh[one.oid]) for one in states))
 
     def _keyless(self) -> list[_Keyless]:
         published = bool(self._run.ports.store.database(self._database.source_name).publication)

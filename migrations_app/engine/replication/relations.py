@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from .. import drifting
-from ..computed import computed_columns
-from ..drift import ChangeKind, Column, Drift, Partition, Place
+from ..drift import ChangeKind, Drift, Partition, Place
 from ..errors import ConnectionLost, SchemaChanged, TargetError
 from ..layout_parts import Parts
 from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
-from ..shapes import as_on_target
+from ..rows_file import without_file
 from ..wording import say
 from .explained import not_copied, parts_changed, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
+from .told_columns import Source, ToldColumns
 
 _NOTHING = Renaming()
 _GONE = "???"  # format_type of a type that does not exist any more
@@ -34,31 +34,6 @@ class ShapeAllowed(Exception):  # not an error: what is to be done first
     def __init__(self, drift: Drift) -> None:
         super().__init__(f"{drift.schema}.{drift.name}")
         self.drift = drift
-
-
-class Source(Protocol):
-    """What must be asked of the source about a table."""
-
-    def described(self, oid: int, types: list[tuple[int, int]]) -> tuple[list[str], dict[str, int]]:
-        """Return names of (oid, typmod) types, and the numbers of a table's columns as its catalog has them now."""
-
-    def ancestors(self, oid: int, *, plain: bool = False) -> list[tuple[str, str]]:
-        """Return (schema, name) of the partitioned tables above a table, or of those that it inherits from."""
-
-    def columns(self, oid: int) -> tuple[Column, ...]:
-        """Return the columns of a table as its catalog has them now; none when it is gone."""
-
-    def place(self, oid: int) -> tuple[str, str] | None:
-        """Return (schema, name) that a table has now; None when it is gone."""
-
-    def await_catalog(self, oid: int) -> None:
-        """Wait until the source's catalog shows what the stream told of a table."""
-
-    def lineage(self, oid: int, renaming: Renaming) -> list[Partition]:
-        """Return what the catalog knows of a partition and of those above it, from below; none when it is none."""
-
-    def travels_binary(self, tables: list[int], types: list[int]) -> bool:
-        """Say whether all columns of these tables, and these types, may come in binary form."""
 
 
 class Shapes(Protocol):
@@ -78,6 +53,9 @@ class Shapes(Protocol):
 
     def made(self, drift: Drift) -> TableState | None:
         """Return the state of a new partition that is on the target when this task made it, None when it did not."""
+
+    def states(self) -> list[TableState]:
+        """Return the tables of the task with what is remembered of them now."""
 
 
 class Member(NamedTuple):
@@ -123,6 +101,7 @@ class Relations:
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
         self._adopted: set[int] = set()
+        self._emptied: Sequence[int] = ()  # right after the look under way, see `member`
         self._parts = parts
         self._tops: dict[int, int] = {}  # partitions of gathered tables (see `layouts`), and those that they belong to
         self._take_parts()
@@ -182,8 +161,8 @@ class Relations:
         relation = self._announced.get(oid)
         return f"{relation.schema}.{relation.name}" if relation else say("with oid {oid}", oid=oid)
 
-    def member(self, oid: int) -> Member | None:
-        """Return the table, or None when it is no part of the task.
+    def member(self, oid: int, *, emptied: Sequence[int] = ()) -> Member | None:
+        """Return the table, or None when it is no part of the task. `emptied`: tables (oids) that lose all rows next.
 
         Raises SchemaChanged when the table is new, or its columns are not those of the target; ShapeAllowed when those
         of the target may be changed now; TargetError when the target has no such table.
@@ -191,6 +170,7 @@ class Relations:
         try:
             return self._members[oid]
         except KeyError:
+            self._emptied = emptied
             found = self._members[oid] = self._look(oid)
             return found
 
@@ -351,18 +331,24 @@ class Relations:
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
         self._require_schemas([(there[name], kind) for name, kind in here.items() if there.get(name, kind) != kind])
-        above = self._source.ancestors(relation.oid)  # columns of a partition are those of its root
-        place, old = (table.schema, table.name), [Column(name=name, type_name=kind) for name, kind in there.items()]
-        catalog = as_on_target(self._source.columns(relation.oid), self._renaming)
-        new = drifting.told_by_stream(here.items(), catalog)
-        computed = computed_columns([(one.name, one.type_name, one.generated) for one in target.columns], catalog)
-        found = drifting.compare(place, self._renaming.place(above[-1] if above else place), old, new, computed)
-        if found is not None and not above and (top := self._heir_of(relation.oid, found)):
-            found = drifting.compare(place, top, old, new, computed)
+        told = ToldColumns((table.schema, table.name), relation.oid, self._source, self._read_target, self._renaming)
+        found = told.drift(here, target, self._states())
         if found is not None:
             self._settle(table, drifting.left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
+
+    def _states(self) -> Iterable[TableState]:
+        """Return the tables of the task with what is remembered of them: the store's may be newer than ours.
+
+        One that is emptied next is as good as one that was never copied.
+        """
+        found = {one.oid: one for one in self._shapes.states()}
+        for oid, ours in self._tables.items():
+            stored = found.get(oid)
+            if stored is None or (stored.watermark == NEVER and ours.watermark != NEVER):
+                found[oid] = ours  # made just now, or being copied through this stream alone
+        return [replace(one, watermark=NEVER) if oid in self._emptied else one for oid, one in found.items()]
 
     def _remade(self, oid: int, relation: Relation, numbers: dict[str, int]) -> Drift | None:
         """Return the drift of a table that has another column than was copied by a name; `numbers`: of its catalog now.
@@ -370,31 +356,19 @@ class Relations:
         The catalog may be ahead of the stream; but what it does not tell yet has not come through the stream either.
         """
         table = self._tables.get(oid)
-        if table is None or not table.numbers:  # of a gathered table each partition has numbers of its own
+        if table is None or not without_file(
+            table.numbers
+        ):  # of a gathered table each partition has numbers of its own
             return None
         numbers = numbers or self._source.described(oid, [])[1]
         now = {column.name: numbers.get(column.name, 0) for column in relation.columns}
-        return drifting.remade((table.schema, table.name), dict(table.numbers), now)
-
-    def _heir_of(self, oid: int, drift: Drift) -> Place | None:
-        """Return the topmost table of the target that a table has all columns from which are not the same any more.
-
-        A column that is inherited changes only with that table. None when the table has one of its own among them.
-        """
-        kinds = (ChangeKind.DROPPED, ChangeKind.RENAMED, ChangeKind.RETYPED)
-        if not drift.statements or any(change.kind not in kinds for change in drift.changes):
-            return None
-        for place in reversed(self._source.ancestors(oid, plain=True)):
-            target = self._read_target(*self._renaming.place(place))
-            if target and {change.name for change in drift.changes} <= {column.name for column in target.columns}:
-                return self._renaming.place(place)
-        return None
+        return drifting.remade((table.schema, table.name), without_file(table.numbers), now)
 
     def _settle(self, table: TableState, names: set[str]) -> None:
         """The stream tells what became of these columns, and with them of those of the other partitions."""
-        if not names.isdisjoint(name for name, _ in table.numbers):
-            alike = {name for name, _ in table.numbers}
-            found = [one for one in self._tables.values() if alike == {name for name, _ in one.numbers}]
+        alike = without_file(table.numbers).keys()
+        if not names.isdisjoint(alike):
+            found = [one for one in self._tables.values() if alike == without_file(one.numbers).keys()]
             for one in found:
                 self._tables[one.oid] = replace(one, numbers=[pair for pair in one.numbers if pair[0] not in names])
             self._shapes.settled([one.oid for one in found], names)

@@ -75,6 +75,10 @@ class Reshaping:
         another name on the source; None when they are not."""
         return names_followed.types_verdict(self._run, self._database, types)
 
+    def states(self) -> list[TableState]:
+        """Return the tables of the task with what is remembered of them now."""
+        return self._store.tables(self._name)
+
     def state_of(self, drift: Drift, final: int) -> TableState:
         """Return the table that a new partition is to the task from the source's transaction at `final` on."""
         return TableState(

@@ -25,7 +25,8 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, false AS is_partiti
          WHERE a.attrelid = c.oid AND a.attnum = best.indkey[k]) AS unique_key,
        (SELECT array_agg(a.attname::text ORDER BY k)
           FROM pg_catalog.pg_index x, pg_catalog.generate_subscripts(x.indkey, 1) k, pg_catalog.pg_attribute a
-         WHERE x.indrelid = c.oid AND (pg_catalog.row_to_json(x) ->> 'indisreplident')::boolean AND a.attrelid = c.oid AND a.attnum = x.indkey[k]) AS identity_index_key
+         WHERE x.indrelid = c.oid AND (pg_catalog.row_to_json(x) ->> 'indisreplident')::boolean AND a.attrelid = c.oid AND a.attnum = x.indkey[k]) AS identity_index_key,
+       c.relfilenode::bigint AS file, c.relnatts::int AS width, 0::bigint AS computed
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r'

@@ -30,7 +30,11 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relispartition,
        (SELECT array_agg(a.attname::text ORDER BY k.ordinality)
           FROM pg_catalog.pg_index x, unnest(x.indkey::int2[]) WITH ORDINALITY k(attnum, ordinality), pg_catalog.pg_attribute a
          WHERE x.indrelid = c.oid AND x.indisreplident AND a.attrelid = c.oid AND a.attnum = k.attnum
-           AND k.ordinality <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts)) AS identity_index_key
+           AND k.ordinality <= coalesce((to_jsonb(x) ->> 'indnkeyatts')::int, x.indnatts)) AS identity_index_key,
+       c.relfilenode::bigint AS file, c.relnatts::int AS width,
+       (SELECT coalesce(sum(pg_catalog.hashtext(pg_catalog.concat_ws('/', g.attnum, d.adbin))::bigint), 0)
+          FROM pg_catalog.pg_attribute g JOIN pg_catalog.pg_attrdef d ON d.adrelid = g.attrelid AND d.adnum = g.attnum
+         WHERE g.attrelid = c.oid AND NOT g.attisdropped AND coalesce(pg_catalog.row_to_json(g) ->> 'attgenerated', '') <> '')::bigint & 4294967295 AS computed
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam AND c.relkind = 'r'

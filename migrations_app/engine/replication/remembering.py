@@ -1,0 +1,70 @@
+"""Remembers of tables that are as on the target which columns they have on the source, and where their rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from .. import drifting
+from ..drift import Drift
+from ..outcome import Run
+from ..plan import DatabasePlan
+from ..ports import NEVER, TableState
+from ..rows_file import RowsFile, rows_file, without_file
+from ..shapes import Shape
+from .lag import SourceWatch
+
+_Numbers = tuple[tuple[str, int], ...]
+
+
+class Remembering:
+    """What one look at a database finds worth keeping. One thread only."""
+
+    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
+        self._store, self._name, self._watch = run.ports.store, database.source_name, watch
+        self._files: dict[int, RowsFile] = {}
+        self._fresh: dict[int, _Numbers] = {}
+
+    def begin(self, tables: Iterable[TableState]) -> None:
+        """Look where the rows of tables are: before their columns are read, see `read_rows_files`."""
+        self._fresh = {}
+        self._files = self._watch.rows_files([table.oid for table in tables])
+
+    def computes_otherwise(self, table: TableState) -> bool:
+        """Say whether generated columns of a table are computed from something else than when it was last known."""
+        before, now = rows_file(table.numbers), self._files.get(table.oid)
+        return before is not None and now is not None and before.computed != now.computed
+
+    def remade(self, table: TableState, shape: Shape, *, alike: bool) -> Drift | None:
+        """Return the drift of a table that has another column by some name. Take note of one that is `alike` on the
+        target and has none."""
+        found = drifting.remade((table.schema, table.name), without_file(table.numbers), shape.numbers)
+        if alike and found is None and table.watermark != NEVER:
+            file = self._files.get(table.oid)
+            self._take(table, (*shape.numbers.items(), *([file.entry] if file else ())))
+        return found
+
+    def renew(self, tables: Iterable[TableState], columns: str) -> None:
+        """Remember where the rows of tables are now, that were as on the target when `columns` was the hash of all.
+
+        Nothing is remembered when it is another one by now. Durable.
+        """
+        known = [one for one in tables if rows_file(one.numbers) and one.watermark != NEVER and not one.set_aside]
+        self.begin(known)
+        for table in known:
+            if file := self._files.get(table.oid):
+                self._take(table, (*without_file(table.numbers).items(), file.entry))
+        if self._watch.shapes_hash() == columns:
+            self.save(known)
+
+    def save(self, seen: Sequence[TableState]) -> None:
+        """Keep what was taken note of; `seen`: the tables as they were then, of which others may have changed some."""
+        fresh, self._fresh = self._fresh, {}
+        if fresh:
+            before = {table.oid: table for table in seen}
+            states = [one for one in self._store.tables(self._name) if one.oid in fresh and one == before[one.oid]]
+            self._store.save_tables(*(replace(one, numbers=fresh[one.oid]) for one in states))
+
+    def _take(self, table: TableState, numbers: _Numbers) -> None:
+        if dict(numbers) != dict(table.numbers):
+            self._fresh[table.oid] = numbers

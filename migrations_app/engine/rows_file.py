@@ -1,0 +1,54 @@
+"""Where the rows of a table were when its columns were last known: remembered among the numbers of the columns.
+
+A server that writes all rows of a table anew, as for a new column with a default before 11, gives the table a new file.
+Where the file is the one of then, nothing but single statements have changed rows. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from .values import frozen
+
+_KEY = ""  # no column has such a name
+_WIDTHS = 1 << 12  # a table has at most 1600 columns, those that are gone among them
+_HASHES = 1 << 32
+
+
+@frozen
+class RowsFile:
+    """`file`: number of the table's file (relfilenode), of a gathered table what those of its partitions come to.
+
+    `width`: the highest number (attnum) that a column of it had ever had; later ones have higher ones. `computed`: a
+    hash of what its generated columns are computed from, 0 without any.
+    """
+
+    file: int
+    width: int
+    computed: int = 0
+
+    @property
+    def entry(self) -> tuple[str, int]:
+        """What stands for it among (name, number) of columns."""
+        return _KEY, (self.file * _WIDTHS + self.width) * _HASHES + self.computed % _HASHES
+
+
+def rows_file(numbers: Iterable[tuple[str, int]]) -> RowsFile | None:
+    """Return what is remembered among the numbers of a table's columns, None when nothing is."""
+    for name, number in numbers:
+        if name == _KEY:
+            rows, computed = divmod(number, _HASHES)
+            return RowsFile(file=rows // _WIDTHS, width=rows % _WIDTHS, computed=computed)
+    return None
+
+
+def without_file(numbers: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the numbers of the columns alone."""
+    return {name: number for name, number in numbers if name != _KEY}
+
+
+def file_of_parts(files: Iterable[tuple[int, int]]) -> int:
+    """Return one number for the files of a table's partitions, given as (oid, file) in any order."""
+    text = " ".join(f"{oid}/{file}" for oid, file in sorted(files))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
