@@ -226,7 +226,7 @@ SABOTAGES: dict[str, tuple[Callable[[], None], str]] = {
         _commits_may_be_lost,
         "tests/faults/test_restarts.py::test_a_target_that_may_forget_commits_loses_nothing",
     ),
-    "lost-sessions-live": (
+    "lost-readers-live": (
         _leave_old_readers_alone,
         "tests/faults/test_network.py::test_sessions_that_a_lost_line_leaves_behind_are_ended",
     ),

@@ -45,11 +45,26 @@ def test_a_change_that_was_answered_is_not_told_once_more_until_it_is_applied(pa
     assert "column x exists only on the source" in said
 
 
+def test_a_change_of_all_partitions_that_was_answered_for_one_is_not_told_for_another(pair: Pair) -> None:
+    second = "; CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)"
+    pair.build(ROOT + second)
+    pair.at_source("ALTER TABLE p ADD COLUMN w int NOT NULL DEFAULT 7", "INSERT INTO p VALUES (150), (2)")
+    drift = stopped(pair)
+    assert drift.name == "p2"
+    allow(pair, drift)
+    assert looked(pair) == []
+    pair.catch_up()
+    pair.assert_equal()
+
+
 def test_a_table_that_is_to_be_copied_again_is_not_told_once_more(pair: Pair) -> None:
     pair.build(TABLE)
     pair.at_source("ALTER TABLE t DROP COLUMN v, ADD COLUMN v int", "INSERT INTO t VALUES (1000, 9)")
     stopped(pair)
     pair.store.asked_again[pair.source_db] = [("public", "t")]
+    assert looked(pair) == []
+    pair.store.asked_again.clear()  # as if it had been taken back
+    assert len(looked(pair)) == 1
     assert looked(pair) == []
 
 

@@ -115,19 +115,28 @@ class Poll:
         found |= {self._key("\0".join(("identity", *one.place))): one for one in self._keyless()}
         found |= {self._key("\0".join(one.facts)): one for one in self._parts}
         found |= {self._key("\0".join(one.facts)): one for one in self._told_rows}
-        fresh = [one for key, one in found.items() if key not in state.told_drift]
-        answered = self._answered() if fresh else set()
-        for one in fresh[:_MOST]:
-            if not (isinstance(one, Drift) and (one.schema, one.name) in answered):
-                self._tell(one)
+        fresh = {key: one for key, one in found.items() if key not in state.told_drift}
+        asked = self._asked() if fresh else set()
+        drifts = [(key, one) for key, one in fresh.items() if asked and isinstance(one, Drift)]
+        waiting = [key for key, one in drifts if self._whole((one.schema, one.name)) in asked]
+        for key in waiting:  # what is left of it after the answer is told then
+            del fresh[key], found[key]
+        for one in list(fresh.values())[:_MOST]:
+            self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
-        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=seen)
+        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen="" if waiting else seen)
 
-    def _answered(self) -> set[Place]:
-        """Return the tables about which somebody has decided already: the stream only has to come there."""
+    def _asked(self) -> set[Place]:
+        """Return the tables, as a whole, about which somebody has decided: the stream only has to come there."""
         store, name = self._run.ports.store, self._database.source_name
-        return {(leave.schema, leave.name) for leave in store.leaves(name)} | set(store.recopies(name))
+        asked = {(leave.schema, leave.name) for leave in store.leaves(name)} | set(store.recopies(name))
+        return {self._whole(place) for place in asked}
+
+    def _whole(self, place: Place) -> Place:
+        """Return what changes together with a table: the topmost one that it is a partition of."""
+        oid = next((table.oid for table in self._tables if (table.schema, table.name) == place), 0)
+        return (self._watch.ancestors(oid) or [place])[-1]
 
     def _look_at_publication(self, state: DatabaseState) -> None:
         if not state.publication:
