@@ -353,24 +353,6 @@ def test_publishing_needs_ownership_and_create_on_the_database(
     shop.execute(f'REVOKE ALL ON DATABASE "{source_db}" FROM {owner}')
 
 
-def test_key_less_columns_without_equality_are_a_warning(shop: psycopg.Connection, good_plan: Plan) -> None:
-    shop.execute("CREATE TABLE keyed (i int PRIMARY KEY, j json); CREATE TABLE bare (i int)")
-    assert check(good_plan, "keyless-types").status == "passed"
-    shop.execute("ALTER TABLE bare ADD doc json")
-    result = check(good_plan, "keyless-types")
-    assert result.status == "warning"
-    assert "public.bare.doc (json)" in result.found
-
-
-def test_key_less_columns_that_are_compared_as_another_type_are_fine(shop: psycopg.Connection, good_plan: Plan) -> None:
-    shop.execute("CREATE TABLE bare (name varchar(9), net cidr, tags varchar[])")
-    assert check(good_plan, "keyless-types").status == "passed"
-    shop.execute("ALTER TABLE bare ADD area box")  # made of points, and yet no array
-    assert "1 column that cannot be compared for equality: public.bare.area (box)" in (
-        check(good_plan, "keyless-types").found
-    )
-
-
 def test_a_trigger_that_fires_always_is_a_warning(shop: psycopg.Connection, good_plan: Plan) -> None:
     shop.execute("CREATE TABLE t (i int PRIMARY KEY)")
     shop.execute(

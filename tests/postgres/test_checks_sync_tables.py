@@ -106,3 +106,21 @@ def test_all_tables_without_a_key_are_named_by_the_statements(
     result = check(plan(login(source_cluster), login(target_cluster), [(source_db, target_db)]), "table-keys")
     assert "and 40 more" in result.found
     assert len(result.sql.split("\n")) == 60
+
+
+def test_key_less_columns_without_equality_are_a_warning(shop: psycopg.Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE keyed (i int PRIMARY KEY, j json); CREATE TABLE bare (i int)")
+    assert check(task, "keyless-types").status == "passed"
+    shop.execute("ALTER TABLE bare ADD doc json")
+    result = check(task, "keyless-types")
+    assert result.status == "warning"
+    assert "public.bare.doc (json)" in result.found
+
+
+def test_key_less_columns_that_are_compared_as_another_type_are_fine(shop: psycopg.Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE bare (name varchar(9), net cidr, tags varchar[])")
+    assert check(task, "keyless-types").status == "passed"
+    shop.execute("ALTER TABLE bare ADD area box")  # made of points, and yet no array
+    assert "1 column that cannot be compared for equality: public.bare.area (box)" in (
+        check(task, "keyless-types").found
+    )
