@@ -215,7 +215,7 @@ def test_a_task_that_completed_says_what_it_could_not_remove(anna: Client) -> No
     assert "Not removed: 1 thing;" in told.message
     assert "Nothing of ours" not in told.message
     page = anna.get(reverse("tasks:detail", args=[task.pk]))
-    assertContains(page, "could not remove everything of its own")
+    assertContains(page, "Not everything of Towpath")
     assertNotContains(page, "has left nothing of its own")
     LedgerEntry.objects.filter(task=task).update(removed_at=timezone.now())
     assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), "has left nothing of its own")
