@@ -69,7 +69,12 @@ def leftovers(task: MigrationTask) -> QuerySet[LedgerEntry]:
 
     The objects that the task made for the user are none of it.
     """
-    return all_leftovers().filter(task=task)
+    return left_at_the_end(task) if task.status == Status.COMPLETED else all_leftovers().filter(task=task)
+
+
+def left_at_the_end(task: MigrationTask) -> QuerySet[LedgerEntry]:
+    """Return what Complete should have removed or handed over to the user, and has not: nothing else is left then."""
+    return LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE)
 
 
 def all_leftovers() -> QuerySet[LedgerEntry]:
@@ -93,9 +98,14 @@ def delete_waits(task: MigrationTask) -> str:
     """Return in the reader's language what is lost sight of when the task is deleted; '' when nothing is."""
     if not leftovers(task).exists():
         return ""
+    if task.status == Status.CANCELLED:
+        return _(
+            "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, "
+            "or delete the task on its page, which names what stays."
+        )
     return _(
-        "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, or "
-        "delete the task on its page, which names what stays."
+        "Something of this task is still on its servers, and nobody would know of it any more. Run what its page says "
+        "beside each thing, or delete the task there, which names what stays."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 
 MOST_BYTES = 256_000
 _PEM = serialization.Encoding.PEM
+_HOST_KEYS = ("ssh-", "ecdsa-")
 
 
 def _read(upload: UploadedFile[bytes]) -> bytes:
@@ -74,7 +76,9 @@ def read_ssh_key(upload: UploadedFile[bytes]) -> str:
 def read_host_key(text: str) -> str:
     """Return the public key of an SSH host from a line of a .pub file or of known hosts. Raises ValidationError."""
     words = text.split()
-    at = next((number for number, word in enumerate(words[:3]) if word.startswith(("ssh-", "ecdsa-"))), len(words))
+    pairs = pairwise(words[:4])  # a host may be called ssh-… as well
+    found = (at for at, (kind, data) in enumerate(pairs) if kind.startswith(_HOST_KEYS) and data.startswith("AAAA"))
+    at = next(found, len(words))
     key = " ".join(words[at : at + 2])
     try:
         serialization.load_ssh_public_key(key.encode())

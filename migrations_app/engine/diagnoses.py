@@ -230,7 +230,10 @@ STATES: dict[str, tuple[str, str, str, bool]] = {
     "55000": (
         "DATABASE-CLOSED",
         template("The database {database} on the {where} does not accept connections: {words}"),
-        template("Open it with ALTER DATABASE ... ALLOW_CONNECTIONS true, or choose another database."),
+        template(
+            "Open it with ALTER DATABASE ... ALLOW_CONNECTIONS true (before 9.5: UPDATE pg_database SET datallowconn ="
+            " true, as a superuser), or choose another database."
+        ),
         False,
     ),
     "53300": (

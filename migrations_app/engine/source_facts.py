@@ -216,7 +216,8 @@ def _database_facts(plan: Plan, name: str) -> DatabaseFacts:
 def _read_database(connection: Connection, plan: Plan, name: str) -> DatabaseFacts:
     tables = selected_tables(read_tables(connection), plan.selection, name)
     forced = connection.execute(
-        "SELECT count(*) FROM pg_catalog.pg_class WHERE relforcerowsecurity AND oid = ANY (%s::oid[])",
+        "SELECT count(*) FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s::oid[])"
+        " AND (pg_catalog.row_to_json(c) ->> 'relforcerowsecurity')::boolean",  # which exists since 9.5
         ([table.oid for table in tables],),
     ).fetchone()
     names = {(table.schema, table.name) for table in tables}

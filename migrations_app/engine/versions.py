@@ -137,9 +137,14 @@ def knows_alter_system(version: int) -> bool:
     return version >= _SLOTS_SINCE
 
 
+def knows_allow_connections(version: int) -> bool:
+    """Say whether a database's owner can let it accept connections: before 9.5 only a superuser can."""
+    return version >= _ALLOW_CONNECTIONS_SINCE
+
+
 def open_database(version: int, name: str) -> str:
     """Return the statement that lets a database accept connections; before 9.5 there is no word for it."""
-    if version >= _ALLOW_CONNECTIONS_SINCE:
+    if knows_allow_connections(version):
         return f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS true;"
     return f"UPDATE pg_database SET datallowconn = true WHERE datname = {literal(name)};"  # noqa: S608 - shown to be copied
 

@@ -155,10 +155,14 @@ def _scratch(pid: int) -> Path:
 
 
 def others_of(task: MigrationTask) -> Others:
-    """Return what the other tasks of this console have on targets: a line for each database of an unfinished one."""
+    """Return what the other tasks of this console have on targets: a line for each database of an unfinished one.
+
+    One whose clean-up is only tried again has ended: its tables are anybody's.
+    """
     rows = (
         TaskDatabase.objects.exclude(task=task)
         .exclude(task__status__in=[status.value for status in _NOT_AT_WORK])
+        .exclude(task__status=Status.CANCELLING, task__finished_at__isnull=False)
         .select_related("task__target")
     )
     relations = _relations({row.task_id for row in rows})

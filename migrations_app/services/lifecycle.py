@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 
 from .. import clock, queue
 from ..draft_facts import draft_hash
-from ..engine.plan import DatabasePlan, Side
-from ..engine.ports import OPENING, STAGES, Kind
+from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
@@ -22,7 +21,7 @@ from ..refusals import complete_waits, only_cleans_up
 from .base import Actor, Refused, TaskId, hand_over, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
-from .resuming import MIGRATE_STEPS, go_on
+from .resuming import MIGRATE_STEPS, forget_opening, go_on
 from .scheduling import time_in_words
 from .selecting import planned_databases
 
@@ -290,9 +289,7 @@ def _forget_the_run(task: MigrationTask) -> None:
 
     Whether that run had opened its target says nothing of the next one, which may only find its bookmark still there.
     """
-    for mark in task.ledger.filter(side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None):
-        mark.detail = {name: value for name, value in mark.detail.items() if name not in (OPENING, STAGES)}
-        mark.save(update_fields=["detail"])
+    forget_opening(task)
     Step.objects.filter(task=task).delete()
     task.tables.all().delete()
     task.entries.all().delete()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import clock, queue
+from ..engine.plan import Side
+from ..engine.ports import OPENING, STAGES, Kind
 from ..engine.states import Status, StepName
 from ..models import MigrationTask, Step
 from ..refusals import past_return
@@ -13,6 +15,7 @@ from .figures import forget_sync
 
 MIGRATE_STEPS = frozenset({"", StepName.SCHEMA, StepName.COPY, StepName.INDEX})
 """Steps before the sync."""
+_OPENING_STEPS = frozenset({StepName.COMPLETE, StepName.CLEANUP})
 
 
 def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
@@ -33,6 +36,8 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
     }
     hand_over(task, actor)
     now = clock.now()
+    if task.current_step not in _OPENING_STEPS:  # left by a run before this one, whose bookmark could not be removed
+        forget_opening(task)
     forget_sync(task)  # what a worker saw last, maybe after it was told to stop
     Step.objects.filter(task=task, state="failed").update(state="pending")
     if task.current_step in MIGRATE_STEPS or not task.incremental:
@@ -49,13 +54,20 @@ def go_on(task: MigrationTask, actor: Actor, code: str, message: str) -> None:
         if not task.foreground:
             queue.wake("migrate")
         return
-    if task.current_step in (StepName.COMPLETE, StepName.CLEANUP) and past_return(task):
+    if task.current_step in _OPENING_STEPS and past_return(task):
         move(task, Status.COMPLETING, actor=actor, code=code, message=message, woken_at=now, **cleared)
     else:
         return_to_sync(task)
         move(task, Status.RUNNING, actor=actor, code=code, message=message, woken_at=now, **cleared)
     if not task.foreground:
         queue.wake("sync", str(task.pk))
+
+
+def forget_opening(task: MigrationTask) -> None:
+    """Take the mark off that Complete has begun to open targets: it is not of this run."""
+    for mark in task.ledger.filter(side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None):
+        mark.detail = {name: value for name, value in mark.detail.items() if name not in (OPENING, STAGES)}
+        mark.save(update_fields=["detail"])
 
 
 def return_to_sync(task: MigrationTask) -> None:

@@ -266,3 +266,17 @@ def test_that_a_comparison_begins_anew_after_a_worker_died_is_told(
     task = factories.running_task(step, **({"status": "ready", "worker": "gone", "lease_until": ended} | fields))
     claimed(task)
     assert ("comparison begins again" in task.events.get(code="RUN-RESUMED").message) == again
+
+
+def test_a_mark_of_opening_that_a_run_before_has_left_does_not_hold_up_the_sync() -> None:
+    task = opening("sync", status="failed")
+    services.retry_task(task_id=task.pk, actor=None)
+    task.refresh_from_db()
+    assert (task.status, task.ledger.get().detail) == ("running", {"task": task.key})
+
+
+def test_the_end_of_a_cancelled_comparison_promises_no_other_one() -> None:
+    ended = timezone.now() - timedelta(seconds=1)
+    task = factories.running_task("compare", status="cancelling", worker="gone", lease_until=ended)
+    claimed(task)
+    assert "comparison begins again" not in task.events.get(code="RUN-RESUMED").message

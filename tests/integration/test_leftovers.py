@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 from pytest_django.asserts import assertContains, assertNotContains
 
 from migrations_app import selectors, services
@@ -228,3 +229,12 @@ def test_what_was_paused_for_a_task_goes_on_when_that_is_deleted() -> None:
     paused.refresh_from_db()
     assert paused.status == Status.RUNNING
     assert paused.events.filter(code="WAL-RESUMED").exists()
+
+
+def test_a_role_that_a_completed_task_could_not_leave_is_told_and_stays_named_at_its_deletion(anna: Client) -> None:
+    task = factories.running_task("cleanup", status="completing")
+    revoke = 'REVOKE "owner" FROM "mover"'
+    factories.ledger_entry(task, side="target", kind="membership", schema="", name="owner", detail={"drop": revoke})
+    work.finish_step(_claim(task), StepName.CLEANUP)
+    assert "Not removed: 1 thing;" in task.events.get(code="TASK-COMPLETED").message
+    assertContains(anna.get(reverse("tasks:confirm", args=[task.pk, "delete"])), escape(revoke))

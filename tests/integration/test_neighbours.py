@@ -59,3 +59,15 @@ def test_what_all_other_unfinished_tasks_have_on_servers_is_known_by_their_keys(
 
 
 _TASKS = (("Mine", Status.DRAFT), ("Queued", Status.QUEUED), ("Finished", Status.COMPLETED))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("again", [False, True])
+def test_a_task_whose_clean_up_is_only_tried_again_holds_nothing_on_a_target(again: bool) -> None:
+    task = factories.task()
+    cleaning = factories.task(status=Status.CANCELLING, finished_at=timezone.now() if again else None)
+    TaskDatabase.objects.create(task=cleaning, source_name="shop", target_name="shop_new")
+    _made(cleaning, Kind.TABLE, "made")
+    found = [one.relations for one in others_of(task).neighbours]
+    assert found == ([] if again else [{("public", "made")}])
+    assert cleaning.key in others_of(task).known

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.cleaning import clean_up
 from migrations_app.engine.errors import ConflictError
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Neighbour, Others, Plan
@@ -18,7 +19,7 @@ from migrations_app.engine.replication import bookmark
 from migrations_app.engine.states import StepName
 from tests.fakes import FakeLedger, FakeStore, fake_ports, wait_until
 from tests.postgres.checks_kit import check
-from tests.postgres.compare_kit import plan_for, server
+from tests.postgres.compare_kit import plan_for, running, server
 from tests.postgres.occupied_kit import choose
 
 ITEM = "other-tasks"
@@ -179,3 +180,27 @@ def test_clearing_what_an_earlier_run_made_leaves_what_another_task_has_made_ane
     with Executor(plan, ports) as executor:
         assert [item.name for item in executor.clear_target()] == ["t"]
     assert rows(plan, target_cluster) == (2,)
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_a_clean_up_that_is_tried_again_gives_no_trigger_back_to_a_table_that_another_task_has(
+    at_work: bool, plan: Plan, target_cluster: Cluster
+) -> None:
+    ports = ports_beside(plan, first(plan, "t") if at_work else Others())
+    target = plan.databases[0].target_name
+    detail = {"what": "trigger", "table": "t", "name": "g", "was": "A"}
+    trigger = LedgerItem(
+        side=Side.TARGET, database=target, kind=Kind.TRIGGER_STATE, schema="public", name="t.g", detail=detail
+    )
+    ports.ledger.intend(trigger)
+    with target_cluster.connect(target) as connection:
+        connection.execute(
+            "CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();"
+            " ALTER TABLE t DISABLE TRIGGER g"
+        )
+        with running(plan, ports) as run:
+            left = clean_up(run, keep_target_objects=True)
+        state = connection.execute("SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'g'").fetchone()
+    assert (left, state) == (([trigger], ("D",)) if at_work else ([], ("A",)))
+    told = " ".join(text for _, _, text in cast(FakeStore, ports.store).events)
+    assert ("another migration has this table now" in told) == at_work

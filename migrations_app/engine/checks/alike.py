@@ -7,7 +7,7 @@ from typing import Any
 from ..plan import DatabasePlan, Side
 from ..values import frozen
 from .context import Context
-from .locales import knows_locale, knows_names, plain
+from .locales import knows_locale, plain, unknown_name
 from .pool import Unavailable
 
 _PROVIDERS_SINCE, _RULES_SINCE = 150000, 160000
@@ -45,9 +45,9 @@ def like_source(context: Context, database: DatabasePlan) -> Like | None:
     by_libc = options["provider"] in ("", "c")
     if not by_libc and not knows_locale(context, source):
         return Like(options=options, lacking=str(source["locale"]), instead=_own(context, options))
-    if knows_names(context, source):
+    lacking = unknown_name(context, source)
+    if not lacking:
         return Like(options=options)
-    lacking = str(source["collate"] if by_libc else source["ctype"])
     return Like(options=options, lacking=lacking, instead=_own(context, options) if by_libc else _bytewise(options))
 
 

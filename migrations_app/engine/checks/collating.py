@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+
 from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
@@ -34,11 +37,21 @@ def versions(context: Context, side: Side, database: str = "") -> dict[Key, Vers
 
     def read() -> dict[Key, Version]:
         rows = context.rows(side, "check_collation_versions", database)
-        return {
-            _key(str(a), str(b)): Version(now=str(c), recorded=str(d or c), refresh=str(e)) for a, b, c, d, e in rows
-        }
+        known: dict[Key, Version] = {}
+        for provider, locale, now, recorded, refresh in rows:
+            one = Version(now=str(now), recorded=str(recorded or now), refresh=str(refresh))
+            key = _key(str(provider), str(locale))
+            known[key] = _both(known[key], one) if key in known else one
+        return known
 
     return context.remember(("collation versions", side, database), read)
+
+
+def _both(first: Version, second: Version) -> Version:
+    """Return what is known of a locale under two spellings: what is out of date in one of them is."""
+    stale = [one for one in (first, second) if one.recorded != one.now]
+    refresh = "\n".join(one.refresh for one in stale if one.refresh)
+    return replace(stale[0], refresh=refresh) if stale else first
 
 
 def _key(provider: str, locale: str) -> Key:
@@ -71,7 +84,7 @@ def collation_versions(context: Context, database: DatabasePlan) -> Finding:
     source, target = versions(context, Side.SOURCE, name), versions(context, Side.TARGET)
     of_database = _own_version(context, name, source.get(own))
     chosen = {table.oid for table in context.tables(name)}
-    stale: dict[_Index, Version] = {}
+    stale: dict[_Index, list[Version]] = defaultdict(list)
     apart: dict[_Index, tuple[str, str]] = {}
     for oid, index, provider, locale in _indexes(context, name):
         key = _key(provider, locale) if provider else own
@@ -79,7 +92,7 @@ def collation_versions(context: Context, database: DatabasePlan) -> Finding:
         if oid not in chosen or version is None:
             continue
         if version.recorded != version.now:
-            stale[index] = version
+            stale[index].append(version)
         if key in target and target[key].now != version.now:
             apart[index] = (version.now, target[key].now)
     if stale:
@@ -115,10 +128,11 @@ def _indexes(context: Context, database: str) -> list[tuple[int, _Index, str, st
     return [(int(str(a)), _Index(words=str(b), sql=str(c)), str(d), str(e)) for a, b, c, d, e in rows]
 
 
-def _stale(database: DatabasePlan, stale: dict[_Index, Version]) -> Finding:
-    first = next(iter(stale.values()))
+def _stale(database: DatabasePlan, stale: dict[_Index, list[Version]]) -> Finding:
+    versions_of = [version for found in stale.values() for version in found]
+    first = versions_of[0]
     statements = [f"REINDEX INDEX {index.sql};" for index in stale]
-    refreshes = dict.fromkeys(line for version in stale.values() for line in version.refresh.splitlines())
+    refreshes = dict.fromkeys(line for version in versions_of for line in version.refresh.splitlines())
     return warning(
         say(
             "The source's library for text was changed ({recorded} to {now}) after {number} built: {names}.",

@@ -19,7 +19,7 @@ from .registry import ON_SOURCE, ON_TARGET, Finding, Group, failed, item, passed
 _SOON_DAYS = 14
 _EXPIRES = (
     "SELECT rolvaliduntil::timestamptz(0)::text FROM pg_catalog.pg_roles WHERE rolname = session_user"
-    " AND rolvaliduntil < pg_catalog.now() + %s::interval"
+    " AND rolvaliduntil BETWEEN pg_catalog.now() AND pg_catalog.now() + %s::interval"
 )
 
 
@@ -119,7 +119,12 @@ def _logged_in(context: Context, side: Side) -> Finding:
 
 
 def _expiring(context: Context, side: Side) -> Finding | None:
-    """Return what is found where no login will succeed any more soon: a task logs in again and again."""
+    """Return what is found where no login will succeed any more soon: a task logs in again and again.
+
+    Only a password expires: who comes in by a certificate, or is trusted, comes in afterwards as well.
+    """
+    if not context.session(side).pgconn.used_password:
+        return None
     until = context.one(side, _EXPIRES, parameters=(f"{_SOON_DAYS} days",))
     if until is None:
         return None

@@ -13,15 +13,15 @@ import psycopg
 
 from ..catalog import Table, moving_tables, read_tables, selected_tables
 from ..connect import Connection
-from ..errors import ConnectFailed, EngineError
+from ..errors import EngineError
 from ..names import APPLICATION_PREFIX
 from ..plan import DatabasePlan, Plan, Side
 from ..ports import Control
 from ..probe import bounded, open_session, refuse_version, settle
 from ..sql import query
 from ..versions import knows_alter_system
-from ..wording import noun, say
-from .pool import CANCELLED, MOST_SESSIONS, OF_THE_WHOLE_SIDE, Loan, Pool, Unavailable, stop
+from ..wording import say
+from .pool import CANCELLED, MOST_SESSIONS, OF_THE_WHOLE_SIDE, Loan, Pool, Unavailable, stop, stopped_answering
 
 __all__ = ["FACT_SECONDS", "ITEM_SECONDS", "Context", "Unavailable"]
 
@@ -175,20 +175,11 @@ class Context:
                 with connection, bounded(connection, seconds):
                     connection.execute("SELECT 1")
                 self._answered[side] = time.monotonic()
-            except (EngineError, psycopg.Error):
-                self._pool.fail(
-                    side,
-                    ConnectFailed(
-                        say(
-                            "The {side} {host}:{port} has stopped answering.",
-                            side=noun(side),
-                            host=server.host,
-                            port=server.port,
-                        ),
-                        hint=say("Look at the server and at the network between, then check again."),
-                        code="CONNECT-TIMEOUT",
-                    ),
-                )
+            except (EngineError, psycopg.Error) as failure:
+                if isinstance(failure, EngineError) and failure.code == "CONNECT-FULL":  # that is an answer
+                    self._answered[side] = time.monotonic()
+                else:
+                    self._pool.fail(side, stopped_answering(side, server))
 
     def interrupt(self) -> None:
         """End whatever runs, within about two seconds. Called from another thread when the check must stop."""

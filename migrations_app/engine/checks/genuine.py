@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ConnectFailed
 from ..names import quote
 from ..plan import DatabasePlan, Side
-from ..versions import open_database, version_words
+from ..versions import knows_allow_connections, open_database, version_words
 from ..wording import listing, noun, say
 from .context import Context, Unavailable
 from .registry import ON_SOURCE, Finding, Group, failed, item, passed, twins, warning
@@ -147,7 +147,9 @@ def source_database(context: Context, database: DatabasePlan) -> Finding:
     if not known["open"]:
         return failed(
             say("The database {source_name} accepts no connections.", source_name=database.source_name),
-            say("Let it accept connections, as its owner or a superuser."),
+            say("Let it accept connections, as its owner or a superuser.")
+            if knows_allow_connections(context.version(Side.SOURCE))
+            else say("Let it accept connections, as a superuser."),
             open_database(context.version(Side.SOURCE), database.source_name),
         )
     if not known["may_connect"]:

@@ -36,11 +36,12 @@ def knows_locale(context: Context, source: dict[str, Any]) -> bool:
     """Say whether the target knows the order of a source database; of a provider's own locales it says nothing."""
     if source["provider"] != "c":
         return has_provider(context, source["provider"])
-    return knows_names(context, source)
+    return not unknown_name(context, source)
 
 
-def knows_names(context: Context, source: dict[str, Any]) -> bool:
-    """Say whether the target's C library knows the names that a source database has there, whoever orders its text."""
+def unknown_name(context: Context, source: dict[str, Any]) -> str:
+    """Return a name that a source database has in the C library, whoever orders its text, and that the target's seems
+    not to know; '' when it knows both."""
     known = {plain(entry[2]) for entry in target_collations(context)}
-    known |= {plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()}
-    return {plain(source["collate"]), plain(source["ctype"])} <= known | {"c", "c.utf8"}
+    known |= {plain(entry["collate"]) for entry in context.databases(Side.TARGET).values()} | {"c", "c.utf8"}
+    return next((str(name) for name in (source["collate"], source["ctype"]) if plain(str(name)) not in known), "")

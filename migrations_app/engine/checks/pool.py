@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -14,12 +14,12 @@ from psycopg import pq
 
 from ..connect import Connection
 from ..diagnose import NETWORK_CODES, TLS_CODES
-from ..errors import EngineError
-from ..plan import Side
+from ..errors import ConnectFailed, EngineError
+from ..plan import Server, Side
 from ..ports import Control
 from ..probe import cut
 from ..spare import is_quiet
-from ..wording import say
+from ..wording import noun, say
 
 MOST_SESSIONS = 10
 """Open sessions on one side beyond which idle ones are closed."""
@@ -28,6 +28,7 @@ MOST_HELD = 3
 OF_THE_WHOLE_SIDE = NETWORK_CODES | TLS_CODES | {"AUTH-FAILED", "VERSION-OUT-OF-RANGE"}
 """Failures of one login that every other login to the server would meet as well."""
 CANCELLED = "57014"
+_PLACE_SECONDS = 0.5
 Key = tuple[Side, str]
 
 
@@ -48,7 +49,7 @@ class Loan:
     alone: bool = False
     """It shares no session, as long as the server has room for one more."""
     shared: bool = False
-    """It held a session that others may use meanwhile: what they wait for, and what ends them, meets it as well."""
+    """It held a session that others used meanwhile: what they wait for, and what ends them, meets it as well."""
     held: dict[Key, Connection] = field(default_factory=dict)
     fresh: list[Connection] = field(default_factory=list)
 
@@ -82,7 +83,7 @@ class Pool:
         self._changed = threading.Condition()
         self._idle: dict[Key, list[Connection]] = defaultdict(list)
         self._busy: dict[Key, list[Connection]] = defaultdict(list)
-        self._users: Counter[Connection] = Counter()
+        self._holders: dict[Connection, list[Loan]] = defaultdict(list)
         self._opening: set[Key] = set()
         self._failures: dict[Key | Side, EngineError] = {}
         self._scarce: set[Side] = set()
@@ -112,7 +113,7 @@ class Pool:
     def _is_usable(self, connection: Connection) -> bool:
         """Say whether a session can be lent. One that nobody has, and that the server has ended meanwhile, is closed:
         libpq would notice only at the next statement."""
-        if not connection.closed and not self._users[connection] and not is_quiet(connection):
+        if not connection.closed and connection not in self._holders and not is_quiet(connection):
             _close(connection)
         return not connection.closed and connection not in self._retired
 
@@ -158,10 +159,13 @@ class Pool:
                 self._changed.wait(0.5)
 
     def _lend(self, key: Key, connection: Connection, loan: Loan) -> Connection:
-        if not self._users[connection]:
+        holders = self._holders[connection]
+        if not holders:
             self._busy[key].append(connection)
-        self._users[connection] += 1
-        loan.shared |= key[0] in (self._full if loan.alone else self._scarce)
+        holders.append(loan)
+        if len(holders) > 1:
+            for one in holders:
+                one.shared = True
         if loan.alone:
             self._alone.add(connection)
         loan.held[key] = connection
@@ -177,6 +181,8 @@ class Pool:
                 if failure.code == "CONNECT-FULL" and self._busy[key]:
                     self._scarce.add(key[0])
                     self._full.add(key[0])
+                    if not any(map(self._is_usable, self._busy[key])):
+                        self._changed.wait(_PLACE_SECONDS)  # what is being ended still has its place on the server
                     return None
                 self._failures[key] = failure
                 if failure.code in OF_THE_WHOLE_SIDE:
@@ -207,10 +213,10 @@ class Pool:
         with self._changed:
             for key in list(loan.held) if keys is None else list(keys):
                 connection = loan.held.pop(key)
-                self._users[connection] -= 1
-                if self._users[connection]:
+                self._holders[connection].remove(loan)
+                if self._holders[connection]:
                     continue
-                del self._users[connection]
+                del self._holders[connection]
                 self._alone.discard(connection)
                 self._busy[key].remove(connection)
                 usable = self._is_usable(connection)
@@ -255,3 +261,12 @@ def stop(connections: Iterable[Connection]) -> None:
 def _cancel(connection: Connection) -> None:
     with contextlib.suppress(psycopg.Error, OSError):
         connection.cancel_safe(timeout=2.0)
+
+
+def stopped_answering(side: Side, server: Server) -> ConnectFailed:
+    """Return the failure of a server that lets nobody in any more."""
+    return ConnectFailed(
+        say("The {side} {host}:{port} has stopped answering.", side=noun(side), host=server.host, port=server.port),
+        hint=say("Look at the server and at the network between, then check again."),
+        code="CONNECT-TIMEOUT",
+    )

@@ -38,14 +38,14 @@ def everything_left(run: Run, *, keep_target_objects: bool) -> list[Left]:
     return left + _remove_files(run)
 
 
-def tell_left(run: Run, left: list[Left]) -> None:
+def tell_left(run: Run, left: list[Left], code: str = "CANCEL-LEFT") -> None:
     """Write the event that lists what remains, with exact SQL. Nothing when nothing remains."""
     if not left:
         return
     told = listing((say("{thing} Run: {sql}", thing=one.words(), sql=one.sql) for one in left), 5)
     run.ports.store.event(
         "warning",
-        "CANCEL-LEFT",
+        code,
         say("Still on the servers: {things}.", things=told),
         left=[one.told() for one in left],
     )

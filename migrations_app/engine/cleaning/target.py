@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from ..connect import Connection
 from ..failpoints import durable
+from ..other_tasks import Relation, of_others
 from ..outcome import Run
 from ..plan import Side
 from ..ports import Kind, LedgerItem
 from ..replication import bookmark
 from ..silencing import quiet_events, restore_statement
+from ..wording import say
 from .side import Cleaner, Left
 
 STATES = frozenset({Kind.TRIGGER_STATE, Kind.IDENTITY_STATE})
@@ -29,7 +33,7 @@ def clean(run: Run, *, keep_objects: bool) -> list[Left]:
         if mine:
             with cleaner.database(name, mine) as connection:
                 if connection is not None:
-                    _clean_database(cleaner, connection, mine)
+                    _clean_database(cleaner, connection, name, mine)
     if not keep_objects:
         _leave_roles(cleaner, [item for item in everything if item.kind is Kind.MEMBERSHIP])
         run.ports.ledger.removed(
@@ -38,14 +42,27 @@ def clean(run: Run, *, keep_objects: bool) -> list[Left]:
     return cleaner.left
 
 
-def _clean_database(cleaner: Cleaner, connection: Connection, items: list[LedgerItem]) -> None:
+def _clean_database(cleaner: Cleaner, connection: Connection, database: str, items: list[LedgerItem]) -> None:
     key = cleaner.run.plan.key
     quiet_events(connection)
+    theirs = _of_others(cleaner, connection, database, items)
     for item in items:
         if item.kind is Kind.BOOKMARK:
             cleaner.attempt(item, lambda: _remove_bookmark(connection, key))
+        elif (item.schema, str(item.detail.get("table", ""))) in theirs:
+            cleaner.leave(item, say("another migration has this table now; it needs it as it is until it has ended"))
         else:
             cleaner.attempt(item, lambda item=item: restore_state(connection, item))  # type: ignore[misc]
+
+
+def _of_others(cleaner: Cleaner, connection: Connection, database: str, items: list[LedgerItem]) -> set[Relation]:
+    """Return what other tasks have there now: since a first clean-up had to leave something, they may use it."""
+    if STATES.isdisjoint(item.kind for item in items):
+        return set()
+    try:
+        return of_others(cleaner.run, connection, database)
+    except psycopg.Error:  # whatever it is, each item meets it as well
+        return set()
 
 
 def _leave_roles(cleaner: Cleaner, items: list[LedgerItem]) -> None:

@@ -21,5 +21,5 @@ def run(run: Run) -> Outcome:
             say("The migration is complete, but cannot be cleaned up yet: {words}", words=out_of_reach[0].words()),
             hint=say("Nothing is lost. It is tried again until the server can be reached."),
         )
-    tell_left(run, left)
+    tell_left(run, left, "COMPLETE-LEFT")
     return DONE

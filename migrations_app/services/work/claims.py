@@ -193,7 +193,8 @@ def _claim(task: MigrationTask, worker: str, now: datetime) -> Claim | None:
         text = say(
             "The worker stopped without notice; another one goes on with step {step}.", step=noun(task.current_step)
         )
-        if task.compare_requested or task.current_step == StepName.COMPARE:
+        compares = task.compare_requested or task.current_step == StepName.COMPARE
+        if compares and task.status != Status.CANCELLING:
             # A verdict holds for the moment at which both sides were read, and that moment went with the worker.
             text += say(" The comparison begins again with all tables, at a moment of its own.")
         note(task, text, code="RUN-RESUMED", level="warning")

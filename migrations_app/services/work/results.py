@@ -16,7 +16,7 @@ from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
-from ...refusals import leftovers, past_return
+from ...refusals import left_at_the_end, leftovers, past_return
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
@@ -95,7 +95,7 @@ def _ended(*, not_compared: bool, clean: bool) -> Sentence:
 
 def _left(task: MigrationTask) -> str:
     """Say how much of ours a server did not let go; files of the worker are removed with its folder."""
-    left = leftovers(task).count()
+    left = left_at_the_end(task).count()
     return _not_removed(left) if left else ""
 
 
