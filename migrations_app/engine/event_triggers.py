@@ -6,18 +6,21 @@ fails or hangs would let nobody into the database any more, us included.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 
 import psycopg
 
 from .archive import archive_of_all
 from .connect import Connection, first_line
+from .errors import AcceptedNow, ConnectFailed
 from .failpoints import durable
 from .login_libraries import server_words
 from .outcome import Run
 from .plan import DatabasePlan, Side
 from .restore import Manner, entry_state, raise_unless_refused, remember, run_entries, set_owners
-from .silencing import quiet_events
+from .silencing import may_silence_triggers, quiet_events
 from .target_objects import kept, record
 from .toc import Entry
 from .wording import closed, say
@@ -27,13 +30,14 @@ _AT_LOGIN = re.compile(rb"CREATE EVENT TRIGGER " + _NAME + rb" ON login\s")
 _STATE = re.compile(rb"\nALTER EVENT TRIGGER " + _NAME + rb" (DISABLE|ENABLE(?: ALWAYS| REPLICA)?);\s*\Z")
 _OFF, _IN_REPLICAS, _ON = b"DISABLE", b"ENABLE REPLICA", b"ENABLE"
 _PROVEN = ("O", "A")
+_TRIES, _PAUSE_SECONDS = 3, 0.2
 
 
 def restore_event_triggers(run: Run, database: DatabasePlan) -> None:
     """Make them in their states, with owners and comments. Idempotent; refusals are listed in an event.
 
-    One that acts at logins stays disabled where a login of ours did not succeed with it, which an event tells. What was
-    there before stays as it is.
+    One that acts at logins stays disabled where a login of ours did not succeed with it, or could not be tried without
+    letting everybody else meet it, which an event tells. What was there before stays as it is.
     """
     archive = archive_of_all(run, database)
     triggers = archive.of_type("EVENT TRIGGER")
@@ -86,49 +90,89 @@ def _let_act_at_logins(run: Run, database: DatabasePlan, connection: Connection,
     ).fetchone()
     if row is None or row[0] in _PROVEN:  # this session has come in with it
         return
-    name = found[1]
+    name, statement = found[1], _alter(found[1], wanted).decode(errors="replace")
+    if not may_silence_triggers(connection):
+        words = say("It was not tried out: the target account may not set session_replication_role.")
+        text = say(
+            "{target_name}: the event trigger {name}, which acts at logins, stays disabled on the target. {words} If"
+            " logins failed with it, nobody could get in any more. To enable it when you are sure that they do not,"
+            " run: {statement}",
+            target_name=database.target_name,
+            name=entry.tag,
+            words=words,
+            statement=statement,
+        )
+        _tell_disabled(run, database, entry, words, text)
+        return
     try:
-        words = _tried(run, database, connection, name, wanted)
+        refused = _tried(run, database, connection, name, wanted)
     except psycopg.Error as error:
         raise_unless_refused(run, error, say("restoring {label}", label=entry.label))
-        words = first_line(error)
-    if not words:
-        return
-    run.ports.store.save_entries(entry_state(database, entry, error=words))
-    run.ports.store.event(
-        "warning",
-        "LOGIN-TRIGGER",
-        say(
+        refused = first_line(error)
+    if refused:
+        text = say(
             "{target_name}: the event trigger {name}, which acts at logins, stays disabled on the target, because our"
             " login with it did not succeed: {words} To enable it when its function is mended, run: {statement}",
             target_name=database.target_name,
             name=entry.tag,
-            words=closed(words),
-            statement=_alter(name, wanted).decode(errors="replace"),
-        ),
-    )
+            words=closed(refused),
+            statement=statement,
+        )
+        _tell_disabled(run, database, entry, refused, text)
+
+
+def _tell_disabled(run: Run, database: DatabasePlan, entry: Entry, words: str, text: str) -> None:
+    run.ports.store.save_entries(entry_state(database, entry, error=words))
+    run.ports.store.event("warning", "LOGIN-TRIGGER", text)
 
 
 def _tried(run: Run, database: DatabasePlan, connection: Connection, name: bytes, wanted: bytes) -> str:
     """Enable the trigger if logins succeed with it; return what the server said when they do not, and it is disabled.
 
+    What may have been in the way for another reason, such as a full server, is tried again. Raises ConnectFailed when a
+    login fails without the trigger too.
+    """
+    words = ""
+    for _ in range(_TRIES):
+        began = time.monotonic()
+        failure = _failure(run, database, connection, name, wanted)
+        if failure is None:
+            return ""
+        words, took = server_words(failure), time.monotonic() - began
+        set_state(connection, name, _OFF)
+        run.sessions.open(Side.TARGET, database.target_name).close()  # or else it was for another reason
+        if took >= _trial_seconds(run) or not (isinstance(failure, AcceptedNow) or failure.code == "CONNECT-FULL"):
+            break
+        run.ports.control.sleep(_PAUSE_SECONDS)
+    return words
+
+
+def _failure(
+    run: Run, database: DatabasePlan, connection: Connection, name: bytes, wanted: bytes
+) -> ConnectFailed | None:
+    """Enable the trigger, and return why logins failed with it; None when they did not.
+
     First it acts in sessions of replicas alone, which only the login that tries it out is. A process that dies in
     between leaves it so.
     """
     set_state(connection, name, _IN_REPLICAS)
-    words = _refused_at_login(run, database, session_replication_role="replica")
-    if not words:
-        set_state(connection, name, wanted)
-        words = _refused_at_login(run, database)  # a function may see to who comes in
-    if words:
-        set_state(connection, name, _OFF)
-        run.sessions.open(Side.TARGET, database.target_name).close()  # or else it was for another reason
-    return words
+    failure = _refused_at_login(run, database, session_replication_role="replica")
+    if failure is not None:
+        return failure
+    set_state(connection, name, wanted)
+    try:
+        return _refused_at_login(run, database)  # a function may see to who comes in
+    except BaseException:  # whether anybody comes in was not found out
+        with contextlib.suppress(psycopg.Error):
+            set_state(connection, name, _OFF)
+        raise
 
 
-def _refused_at_login(run: Run, database: DatabasePlan, **settings: str) -> str:
-    """Return what the server said when a login failed or hung; '' when it succeeded."""
-    seconds = max(1, run.plan.connect_timeout_seconds // 2)  # the server ends it before we stop waiting
-    asked = {"transaction_timeout": f"{seconds}s", **settings}
-    failure = run.sessions.refused(Side.TARGET, database.target_name, **asked)
-    return server_words(failure) if failure else ""
+def _refused_at_login(run: Run, database: DatabasePlan, **settings: str) -> ConnectFailed | None:
+    """Return how a login failed or hung; None when it succeeded."""
+    asked = {"transaction_timeout": f"{_trial_seconds(run)}s", **settings}
+    return run.sessions.refused(Side.TARGET, database.target_name, **asked)
+
+
+def _trial_seconds(run: Run) -> int:
+    return max(1, run.plan.connect_timeout_seconds // 2)  # the server ends it before we stop waiting

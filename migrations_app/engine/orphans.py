@@ -64,8 +64,8 @@ class Orphans:
     ) -> None:
         """End those that are left on the server of a session of this run, and wait until they are gone.
 
-        Asks nothing when there are none. Raises ConnectionLost when one still has a transaction after ten seconds,
-        psycopg's errors, or what `sleep` raises.
+        Asks nothing when there are none. One that is still there after ten seconds, but has no transaction, can do no
+        harm and is forgotten. Raises ConnectionLost when one has, psycopg's errors, or what `sleep` raises.
         """
         until = time.monotonic() + WAIT_SECONDS
         while known := self._known(side):
@@ -77,7 +77,9 @@ class Orphans:
             if left and now < until:
                 sleep(_TURN_SECONDS)
                 continue
-            if holding := [process for process, holds in left.items() if holds]:
+            holding = [process for process, holds in left.items() if holds]
+            self.ended(side, *set(left).difference(holding))  # or everything that follows would wait for them anew
+            if holding:
                 raise not_ended(side, holding)
             return
 

@@ -220,6 +220,8 @@ def test_complete_of_a_full_only_task_sets_sequences(
     assert isinstance(ports.store, FakeStore)
     assert ports.store.comparisons[-1].equal
     assert ports.ledger.items() == []
+    opened = [text for _, code, text in ports.store.events if code == "COMPLETE-OPENING"]
+    assert opened == ["The target is opened to the application from here on."]
 
 
 @pytest.mark.long

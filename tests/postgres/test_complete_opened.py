@@ -105,6 +105,27 @@ def test_what_the_application_wrote_on_an_opened_target_is_neither_overwritten_n
     assert rows(source, "SELECT 1 FROM pg_replication_slots WHERE database = current_database()") == []
 
 
+def test_a_death_before_it_is_told_that_complete_goes_on_does_not_keep_it_from_being_told(
+    plan: Plan, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(plan, ports)
+    killed(plan, ports, monkeypatch, "restore_binding")
+    store = cast(FakeStore, ports.store)
+    real = store.event
+
+    def dying(level: str, code: str, message: str, **detail: Any) -> None:
+        if code == "COMPLETE-RESUMED":
+            raise Killed
+        real(level, code, message, **detail)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "event", dying)
+        with pytest.raises(Killed):
+            migrate(replace(plan, epoch=2), ports, StepName.COMPLETE)
+    migrate(replace(plan, epoch=3), ports, StepName.COMPLETE, StepName.CLEANUP)
+    assert len(told(ports, "COMPLETE-RESUMED")) == 1
+
+
 def test_unlogged_tables_and_large_objects_are_not_copied_again_over_those_of_the_application(
     plan: Plan,
     ports: Ports,

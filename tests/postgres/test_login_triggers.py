@@ -12,13 +12,15 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine import event_triggers
+from migrations_app.engine.archive import archive_of_all
 from migrations_app.engine.connect import Connection
 from migrations_app.engine.errors import ConnectFailed
-from migrations_app.engine.plan import Plan
+from migrations_app.engine.plan import Plan, Server, Side
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName, steps_for
 from tests.fakes import FakeStore, fake_ports
-from tests.postgres.compare_kit import on_one_server, run_steps
+from tests.faults.proxy import fault_proxy
+from tests.postgres.compare_kit import on_one_server, run_steps, running, server
 
 TRIGGERED = """
 CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 20);
@@ -102,6 +104,19 @@ def test_one_that_lets_nobody_in_stays_disabled_and_is_told(plan: Plan, target_c
     assert others == (0,)
 
 
+@pytest.mark.parametrize("settings", [b" -c session_replication_role", b"\0"], ids=["as a replica", "as all others"])
+def test_a_login_that_failed_by_chance_is_not_put_down_to_it(
+    plan: Plan, target_cluster: Cluster, settings: bytes
+) -> None:
+    ports = fake_ports()
+    with fault_proxy(target_cluster.port) as proxy:
+        cut = proxy.trigger(word=b"transaction_timeout=2s -c restrict_nonsystem_relation_kind=" + settings)
+        store = to_the_end(replace(plan, target=replace(plan.target, port=proxy.port)), ports)
+        assert cut.pulled
+    assert state(target_cluster, plan) == ("O", "who comes in")
+    assert "LOGIN-TRIGGER" not in [code for _, code, _ in store.events]
+
+
 class Killed(BaseException):
     """Stands for the death of the process."""
 
@@ -129,6 +144,39 @@ def test_a_complete_that_dies_meanwhile_locks_nobody_out_and_is_repeated(
     run_steps(replace(plan, epoch=2), ports, StepName.COMPLETE, StepName.CLEANUP)
     assert state(target_cluster, plan)[0] == ("O" if there == FINE else "D")
     assert ports.ledger.items() == []
+
+
+@pytest.fixture
+def patched(target_cluster: Cluster, target_db: str) -> Iterator[Server]:
+    """An account as a vendor's patch makes it: it owns event triggers, and is no superuser."""
+    name = f"vendor_{target_db}"
+    with target_cluster.connect() as connection:
+        connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD 'given'".encode())
+        yield replace(server(target_cluster), user=name, password="given")
+        connection.execute(f"DROP ROLE {name}".encode())
+
+
+def test_it_is_not_tried_out_by_an_account_that_cannot_do_so_alone(
+    plan: Plan, target_cluster: Cluster, patched: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports, database = fake_ports(), plan.databases[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(event_triggers, "_let_act_at_logins", lambda *_: None)
+        store = to_the_end(plan, ports)
+    assert state(target_cluster, plan)[0] == "D"
+    with target_cluster.connect(database.target_name) as connection:
+        connection.execute(f'ALTER EVENT TRIGGER "let in" OWNER TO {patched.user}'.encode())
+        connection.execute(f"ALTER ROLE {patched.user} NOSUPERUSER".encode())
+        with running(plan, ports) as run:
+            (entry,) = archive_of_all(run, database).of_type("EVENT TRIGGER")
+        with running(replace(plan, target=patched), ports) as run:
+            session = run.sessions.open(Side.TARGET, database.target_name)
+            event_triggers._let_act_at_logins(run, database, session, entry)
+        connection.execute('ALTER EVENT TRIGGER "let in" OWNER TO postgres')
+    assert state(target_cluster, plan)[0] == "D"
+    (told,) = [text for _, code, text in store.events if code == "LOGIN-TRIGGER"]
+    assert "may not set session_replication_role" in told
+    assert told.endswith('run: ALTER EVENT TRIGGER "let in" ENABLE;')
 
 
 def test_one_of_the_source_that_refuses_us_is_told_in_its_words(plan: Plan, target_cluster: Cluster) -> None:

@@ -111,6 +111,23 @@ def test_a_lost_session_that_does_not_end_is_told(
     assert there(target_cluster, process) == []
 
 
+def test_a_lost_session_that_does_not_end_but_holds_nothing_is_waited_for_once(
+    run: Run, target_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "WAIT_SECONDS", 1.0)
+    known = orphans.Orphans()
+    with run.sessions.session(Side.TARGET) as session, run.sessions.session(Side.TARGET) as lost:
+        process = lost.info.backend_pid
+        known.note(Side.TARGET, process)
+        with stopped(process):
+            known.end(session, Side.TARGET, run.ports.control.sleep)
+            assert there(target_cluster, process) == [process]
+            began = time.monotonic()
+            known.end(session, Side.TARGET, run.ports.control.sleep)
+            assert time.monotonic() - began < 0.5
+        lost.close()
+
+
 def test_a_session_of_an_older_epoch_that_does_not_end_is_told_if_it_may_still_commit(
     run: Run, target_cluster: Cluster
 ) -> None:

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ from migrations_app.engine.errors import (
     EngineError,
     SlotLost,
 )
+from migrations_app.engine.replication.session import SyncSession
+from tests.fakes import wait_until
+from tests.faults.proxy import fault_proxy
 from tests.folders import public_folder
 from tests.postgres import sync_faults_kit
 from tests.postgres.sync_faults_kit import TABLE, failure
@@ -57,6 +62,57 @@ def test_a_killed_target_session_is_a_lost_connection(pair: Pair) -> None:
         with pytest.raises(ConnectionLost):
             session.advance()
     pair.catch_up()
+    pair.assert_equal()
+
+
+class Turned(Exception):
+    """Stands for what ends a session so that another follows in the same run."""
+
+
+def test_a_session_that_was_lost_does_not_keep_the_next_one_of_its_run_from_the_bookmark(pair: Pair) -> None:
+    pair.build(TABLE)
+    pair.catch_up()
+    pair.at_source("INSERT INTO t VALUES (1)")
+    until, turned, freed = pair.insert_lsn(), threading.Event(), list[int]()
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    kept = "SELECT count(*) FROM pg_stat_activity WHERE pid = {}"
+
+    def check() -> None:
+        if turned.is_set():
+            raise Turned
+
+    with (
+        fault_proxy(pair.target.port) as proxy,
+        pair.running(target=replace(pair.plan().target, port=proxy.port)) as run,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def advance() -> None:
+            with SyncSession(run, pair.database, check) as session:
+                session.advance(until=until)
+
+        with pair.target.connect(pair.target_db) as other:
+            other.execute("BEGIN; LOCK TABLE t")
+            going = pool.submit(advance)
+            lost = wait_until(lambda: pair.value(waiting, "target"), 20, "the change waiting for its table")
+            assert proxy.lose()
+            turned.set()
+            with pytest.raises(Turned):
+                going.result(20)
+            assert pair.value(kept.format(lost), "target") == 1
+
+            def free() -> None:
+                freed.append(lost)
+                pair.at_target(f"SELECT pg_terminate_backend({lost})")
+
+            timer = threading.Timer(10, free)
+            timer.start()
+            with SyncSession(run, pair.database) as session:
+                timer.cancel()
+                assert freed == []
+                assert pair.value(kept.format(lost), "target") == 0
+                other.execute("ROLLBACK")
+                session.advance(until=until)
     pair.assert_equal()
 
 

@@ -229,6 +229,7 @@ class SyncSession:
         with self._speaking_to(Side.TARGET):
             setup = self._target = self._run.sessions.open(Side.TARGET, self._database.target_name)
             end_older_sessions(setup, plan.key, plan.epoch)
+            self._run.sessions.end_orphans(setup)  # of this epoch: one may have the bookmark's row, and change tables
             self._table_states = None  # a spooled one may have tried for long
             prepare_target(self._run, self._database, setup, self.tables())
             return bookmark.claim(setup, plan.key, plan.epoch)
@@ -319,8 +320,7 @@ class SyncSession:
                 )
             except SlotBusy as error:
                 self._check()
-                _, pids = readers_of(ordinary, state.slot)
-                pid = pids[0] if pids else None
+                pid = next(iter(readers_of(ordinary, state.slot)[1]), None)
                 ours = pid is None or end_own_reader(ordinary, self._run.plan.key, pid)
                 if time.monotonic() > deadline:
                     raise slot_is_read(state.slot, pid, ours=ours) from error

@@ -62,14 +62,13 @@ def run(run: Run) -> Outcome:
 
 
 def _tell_opening(run: Run) -> None:
-    run.ports.store.event(
-        "info",
-        "COMPLETE-OPENING",
-        say(
+    text = say("The target is opened to the application from here on.")
+    if run.plan.incremental:  # without a sync nothing has arrived since the copy, and a repetition starts at the top
+        text = say(
             "The target is opened to the application from here on: nothing leads back, and what is written on the"
             " source now does not arrive any more."
-        ),
-    )
+        )
+    run.ports.store.event("info", "COMPLETE-OPENING", text)
 
 
 def _go_on(run: Run) -> None:
@@ -79,7 +78,6 @@ def _go_on(run: Run) -> None:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
     if _TOLD in stages_over(run, first):
         return
-    note_stage(run, first, _TOLD)
     run.ports.store.event(
         "warning",
         "COMPLETE-RESUMED",
@@ -89,6 +87,7 @@ def _go_on(run: Run) -> None:
             " counts. Of the structure, what the application has changed since is told as a difference too."
         ),
     )
+    note_stage(run, first, _TOLD)  # last: a death in between tells it twice, not never
 
 
 def _bring_up(run: Run, finishers: list[Finisher]) -> None:
