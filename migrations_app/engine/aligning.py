@@ -34,7 +34,12 @@ _ROOT = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.n DESC LIMIT 1"
 )
 
-_HEIRS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = %s)"
+_HEIRS = (
+    "WITH RECURSIVE down AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = %s"
+    " UNION SELECT i.inhrelid FROM down JOIN pg_catalog.pg_inherits i ON i.inhparent = down.inhrelid)"
+    " SELECT n.nspname::text, c.relname::text FROM down JOIN pg_catalog.pg_class c ON c.oid = down.inhrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+)
 
 
 def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callable[[], None] | None = None) -> None:
@@ -74,7 +79,8 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             silent = run.ports.store.database(database.source_name).replica_role
             by_row = kept or _emptied_by_row(connection, there.oid, silent=silent)
             empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
-            statements, defaults = _statements(connection, state, there, columns, settled, empty)
+            copied = _copied_again(run, database)
+            statements, defaults = _statements(connection, state, there, columns, settled, empty, copied)
             statements, defaults = [*before, *statements], [*defaults, *after]
             change_target(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
@@ -270,15 +276,17 @@ def _statements(
     new: Sequence[Column],
     settled: Sequence[Column],
     empty: str,
+    copied: set[Place],
 ) -> tuple[Sequence[str], Sequence[str]]:
     root = _root(connection, there.oid)
     if root is None:
-        heirs = connection.execute(_HEIRS, (there.oid,)).fetchone() == (True,)
+        rows = connection.execute(_HEIRS, (there.oid,)).fetchall()
+        heirs = {(str(schema), str(name)) for schema, name in rows}
         if heirs:
-            _require_for_heirs(state, there, settled)
+            _require_for_heirs(state, there, settled, keep=not heirs <= copied)
         known = {column.name: column for column in settled}
         columns = [known.get(column.name, column) for column in new]
-        statements, defaults = drifting.aligning(there.place, there.columns, columns, heirs=heirs)
+        statements, defaults = drifting.aligning(there.place, there.columns, columns, heirs=bool(heirs))
         return [f"{empty} {qualified(*there.place)}", *statements], defaults
     # The columns of a partition are those of its root, which has more partitions with rows: only more columns harm none
     found = drifting.compare((state.schema, state.name), (str(root[0]), str(root[1])), there.stored, settled)
@@ -295,9 +303,20 @@ def _statements(
     return found.statements, ()
 
 
-def _require_for_heirs(state: TableState, there: Shape, columns: Sequence[Column]) -> None:
-    """Raise SchemaChanged for columns that cannot be given to a table alone: what inherits from it gets them too."""
-    before = {column.name: column.type_name for column in there.stored}
+def _copied_again(run: Run, database: DatabasePlan) -> set[Place]:
+    """Return the tables of ours on the target whose rows are copied again anyway, this one among them."""
+    renaming, made = renaming_of(run, database), made_tables(run, database)
+    states = run.ports.store.tables(database.source_name)
+    waiting = {renaming.place((one.schema, one.name)) for one in states if one.watermark == NEVER and not one.set_aside}
+    return waiting & made
+
+
+def _require_for_heirs(state: TableState, there: Shape, columns: Sequence[Column], *, keep: bool) -> None:
+    """Raise SchemaChanged for columns that cannot be given to a table alone: what inherits from it gets them too.
+
+    `keep`: rows of what inherits stay, and lose what they have in a column that becomes another type.
+    """
+    before = {column.name: column.type_name for column in there.stored} if keep else {}
     found = [one for one in columns if one.rewritten or before.get(one.name, one.type_name) != one.type_name]
     if found:
         raise SchemaChanged(

@@ -24,6 +24,7 @@ from .plan import DatabasePlan, Side
 from .ports import Kind, TableState, TableStatus
 from .publishing import brought_by
 from .renaming import Renaming
+from .rows_file import numbers_of_copy
 from .silencing import refused, silence
 from .snapshot import Snapshot, open_again, open_locked, open_now
 from .table_work import Busy, Moved, TableWork, file_of, shape_changed
@@ -273,12 +274,13 @@ def copy_locked(run: Run, database: DatabasePlan) -> int:
 
 def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
     """Return the state of a table whose rows are on the target's disk; it remembers the place of its snapshot."""
+    known = work.state.numbers, work.table.numbers
     return replace(
         work.state,
         status=TableStatus.COPIED,
         watermark=snapshot.lsn if snapshot else None,
         published_by=brought_by(work.table.members, snapshot.entries) if snapshot else (),
-        numbers=work.table.numbers if snapshot and snapshot.lsn is not None else (),
+        numbers=numbers_of_copy(*known) if snapshot and snapshot.lsn is not None else (),
         bytes_done=work.bytes_done,
         rows_done=work.rows_done,
     )

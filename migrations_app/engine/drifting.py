@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .computed import COMPUTED, NOTHING, computed_columns
-from .drift import UNKNOWN, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
+from .drift import UNKNOWN, UNREAD, Change, ChangeKind, Column, Doubt, Drift, Partition, Place
 from .exchanging import renaming_statements
 from .names import literal, qualified, quote
 from .widening import widens
@@ -98,6 +98,8 @@ def compare_fully(source: Place, target: Place, old: Sequence[Column], new: Sequ
     if not changes:
         return None
     doubt = first.doubt if first else Doubt.NONE
+    if any(column.generated and column.default == UNREAD for column in new if column.name not in there):
+        statements = []
     return _drift(source, changes, statements, doubt, old=there, new=new)
 
 

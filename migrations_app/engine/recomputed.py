@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .drift import Change, ChangeKind, Column, Drift, Place
+from .drift import UNREAD, Change, ChangeKind, Column, Drift, Place
 from .drifting import computed_statement
 from .names import qualified, quote
-
-UNKNOWN = "..."  # in place of an expression that could not be read just now
 
 _SET_EXPRESSION_SINCE = 170000
 
@@ -27,7 +25,7 @@ def recomputed(
     statements: list[str] = []
     for column in new:
         before = there.get(column.name)
-        if before is None or not column.generated or column.default == before.default:
+        if before is None or not column.generated or column.default == before.default != UNREAD:
             continue
         changes.append(
             Change(kind=ChangeKind.GENERATED, name=column.name, old=_shown(before.default), new=_shown(column.default))
@@ -35,16 +33,17 @@ def recomputed(
         statements += _statements(target, column, version)
     if not changes:
         return None
-    if any(column.default == UNKNOWN for column in (*old, *new) if column.generated):
+    if any(column.default == UNREAD for column in (*old, *new) if column.generated):
         statements = []
     return Drift(schema=source[0], name=source[1], changes=tuple(changes), statements=tuple(statements))
 
 
 def together(one: Drift | None, other: Drift | None) -> Drift | None:
-    """Return two drifts of one table as one."""
+    """Return two drifts of one table as one, which has statements where both have."""
     if one is None or other is None:
         return one or other
-    statements = () if one.doubt else (*one.statements, *other.statements)
+    both = not one.doubt and one.statements and other.statements
+    statements = (*one.statements, *other.statements) if both else ()
     return replace(one, changes=(*one.changes, *other.changes), statements=statements, harmless=False, digest="")
 
 

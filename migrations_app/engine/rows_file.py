@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .values import frozen
 
@@ -46,6 +47,17 @@ def rows_file(numbers: Iterable[tuple[str, int]]) -> RowsFile | None:
 def without_file(numbers: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Return the numbers of the columns alone."""
     return {name: number for name, number in numbers if name != _KEY}
+
+
+def numbers_of_copy(before: Iterable[tuple[str, int]], now: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Return what is remembered of a table that is copied: `now`, but of what is computed what was known `before`.
+
+    A copy brings nothing of generated columns. Whether the target computes them as the source does, the next look asks.
+    """
+    former, found = rows_file(before), rows_file(numbers := tuple(now))
+    if former is None or found is None:
+        return numbers
+    return (*without_file(numbers).items(), replace(found, computed=former.computed).entry)
 
 
 def file_of_parts(files: Iterable[tuple[int, int]]) -> int:

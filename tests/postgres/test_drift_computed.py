@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.engine.executor import Executor
+from migrations_app.engine.plan import Plan
+from migrations_app.engine.ports import Ports
+from migrations_app.engine.replication import columns_look, polling
 from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.session import SyncSession
-from tests.postgres import drift_kit
+from migrations_app.engine.shapes import with_expressions
+from migrations_app.engine.states import StepName
+from tests.fakes import FakeControl, FakeStore
+from tests.postgres import drift_kit, test_recopy
 from tests.postgres.sync_kit import Pair
 
-# A fixture that stands in the kit.
+# Fixtures that stand elsewhere.
 pair = drift_kit.pair
+plan = test_recopy.plan
+ports = test_recopy.ports
 
 TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, v int, g int GENERATED ALWAYS AS (v * 2) STORED,"
@@ -113,3 +122,55 @@ def test_a_generated_column_that_came_is_told_with_what_it_is_computed_from(pair
     pair.at_source("ALTER TABLE t ADD g int GENERATED ALWAYS AS (v * 2) STORED")
     (said,) = looked(pair)
     assert 'ADD COLUMN "g" integer GENERATED ALWAYS AS ((v * 2)) STORED' in said
+    assert "column g is integer GENERATED ALWAYS AS ((v * 2)) STORED on the source" in said
+
+
+def test_what_is_computed_otherwise_is_told_also_after_the_table_was_copied_again(
+    plan: Plan, ports: Ports, source_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "_SECONDS", 0.0)
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute(TABLE.encode())
+        test_recopy.begin(plan, ports)
+        source.execute(b"ALTER TABLE t ADD x int NOT NULL DEFAULT 7")
+        source.execute(ANEW.encode())
+    store = test_recopy.ask(plan, ports, "t")
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+        cast(FakeControl, ports.control).yields = True
+        executor.run(StepName.SYNC)
+        executor.run(StepName.SYNC)
+    (said,) = told(store)
+    assert "column g is GENERATED ALWAYS AS ((v * 3)) on the source" in said
+    assert "Indexes and constraints" not in said
+
+
+def test_what_changed_in_locked_tables_is_told_without_statements_and_after_one_wait_for_a_lock(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "_SECONDS", 0.0)
+    pair.build(TABLE, TABLE.replace("TABLE t", "TABLE u"))
+    pair.at_source(ANEW, ANEW.replace("TABLE t", "TABLE u"))
+    asked: list[str] = []
+
+    def counted(connection: Any, shape: Any) -> Any:
+        asked.append(shape.place[1])
+        return with_expressions(connection, shape)
+
+    monkeypatch.setattr(columns_look, "with_expressions", counted)
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = Poll(run, pair.database, session.watch)
+        with pair.target.connect(pair.target_db) as other, other.transaction():
+            other.execute("LOCK TABLE t, u")
+            state = poll.look(pair.state)
+        assert len(asked) == 3  # both on the source, one on the target
+        first = told(pair.store)
+        poll.look(state)
+    assert len(first) == 2
+    assert not [one for one in first if "To run on the target" in one or "(...)" not in one]
+    second = told(pair.store)[len(first) :]
+    assert len([one for one in second if "To run on the target" in one and "(...)" not in one]) == 2
+
+
+def told(store: FakeStore) -> list[str]:
+    return [message for _, code, message in store.events if code == "SRC-DDL"]

@@ -97,6 +97,14 @@ def test_another_primary_key_is_told_before_a_row_is_refused_for_it(
     pair.assert_equal()
 
 
+def test_a_narrower_primary_key_is_not_said_to_refuse_rows_on_the_target(pair: Pair) -> None:
+    pair.build("CREATE TABLE t (id int NOT NULL, code int NOT NULL, PRIMARY KEY (id, code))")
+    pair.at_source("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id)")
+    ((_, _, said),) = looked(pair)
+    assert "is (id) on the source and (id, code) on the target, which takes rows that the source would refuse" in said
+    assert 'DROP CONSTRAINT "t_pkey", ADD PRIMARY KEY ("id")' in said
+
+
 def test_another_primary_key_of_a_partitioned_table_is_told_once_for_all_partitions(pair: Pair) -> None:
     pair.build(ROOT.replace("(id int PRIMARY KEY)", "(id int, n int NOT NULL, PRIMARY KEY (id))"))
     pair.at_source("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200)")

@@ -84,3 +84,23 @@ def test_a_column_that_became_another_type_is_not_emptied_in_what_inherits(
     run(source_cluster, plan, "ALTER TABLE other ALTER n TYPE bigint USING n * 2")
     with pytest.raises(SchemaChanged, match=r"would lose what they have on the source in n\."):
         copy_again(plan, ports, "other")
+
+
+def test_a_column_becomes_another_type_in_a_table_and_all_that_inherits_from_it_when_all_are_copied_again(
+    plan: Plan, ports: Ports, source_cluster: Cluster
+) -> None:
+    run(source_cluster, plan, "ALTER TABLE other ALTER n DROP NOT NULL", HEIR)
+    run(
+        source_cluster,
+        plan,
+        "CREATE TABLE grandchild (PRIMARY KEY (id)) INHERITS (heir); INSERT INTO grandchild VALUES (1, 2)",
+    )
+    begin(plan, ports)
+    run(source_cluster, plan, "ALTER TABLE other ALTER n TYPE bigint USING n * 2")
+    ask(plan, ports, "other", "heir")
+    with Executor(plan, ports) as executor, pytest.raises(SchemaChanged, match=r"would lose what they have on the"):
+        executor.recopy()
+    ask(plan, ports, "other", "heir", "grandchild")
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    complete(plan, ports)

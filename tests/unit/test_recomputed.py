@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from migrations_app.engine.drift import Change, ChangeKind, Column, Doubt, Drift
-from migrations_app.engine.recomputed import UNKNOWN, recomputed, together
+from migrations_app.engine.drift import UNREAD, Change, ChangeKind, Column, Doubt, Drift
+from migrations_app.engine.drifting import compare_fully
+from migrations_app.engine.recomputed import recomputed, together
+from migrations_app.engine.replication.explained import noticed
 
 PLACE = ("shop", "orders")
 TOTAL = Column(name="total", type_name="integer", generated="s", default="(net * 2)")
@@ -34,8 +36,8 @@ def test_what_is_alike_stored_or_only_on_one_side_is_none() -> None:
 
 
 def test_nothing_is_offered_for_what_could_not_be_read() -> None:
-    unknown = replace(TOTAL, default=UNKNOWN)
-    for old, new in ((unknown, OTHER), (TOTAL, unknown)):
+    unknown = replace(TOTAL, default=UNREAD)
+    for old, new in ((unknown, OTHER), (TOTAL, unknown), (unknown, unknown)):
         found = recomputed(PLACE, PLACE, [old], [new], version=170000)
         assert found is not None
         assert found.statements == ()
@@ -51,3 +53,26 @@ def test_two_drifts_of_a_table_are_told_as_one() -> None:
     doubted = together(replace(one, doubt=Doubt.VALUES), other)
     assert doubted is not None
     assert doubted.statements == ()
+    unread = together(one, replace(other, statements=(), digest=""))
+    assert unread is not None
+    assert unread.statements == ()
+
+
+def test_what_goes_with_a_column_that_is_made_anew_is_said() -> None:
+    words = "Indexes and constraints of the column go with it"
+    for version, expected in ((160009, True), (170000, False)):
+        found = recomputed(PLACE, PLACE, [TOTAL], [OTHER], version=version)
+        assert found is not None
+        assert (words in str(noticed("shop", found))) is expected
+
+
+def test_a_generated_column_that_came_has_a_statement_only_when_what_it_is_computed_from_was_read() -> None:
+    net = Column(name="net", type_name="integer")
+    read = compare_fully(PLACE, PLACE, [net], [net, TOTAL])
+    unread = compare_fully(PLACE, PLACE, [net], [net, replace(TOTAL, default=UNREAD)])
+    assert read is not None
+    assert unread is not None
+    assert read.changes[0].new == "integer GENERATED ALWAYS AS ((net * 2)) STORED"
+    assert read.statements == (START + 'ADD COLUMN "total" integer GENERATED ALWAYS AS ((net * 2)) STORED',)
+    assert unread.statements == ()
+    assert read.digest != unread.digest

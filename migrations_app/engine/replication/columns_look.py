@@ -8,12 +8,12 @@ from dataclasses import replace
 import psycopg
 
 from ..connect import translate
-from ..drift import ChangeKind, Column, Drift, Place
+from ..drift import UNREAD, ChangeKind, Column, Drift, Place
 from ..mapping import renaming_of
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import TableState
-from ..recomputed import UNKNOWN, recomputed
+from ..recomputed import recomputed
 from ..recomputed import together as joined
 from ..rewritten import Family, with_old_values
 from ..shapes import Shape, as_on_target, with_expressions
@@ -40,6 +40,7 @@ class ColumnsLook:
         self._watch, self._remembering, self._renaming = watch, remembering, renaming_of(run, database)
         self._tables, self._there = tables, there
         self._families: dict[Place | int, Family] = {}
+        self._locked: set[Side] = set()  # where a table kept the look waiting: the stream waits for it as well
 
     def drift(
         self,
@@ -59,7 +60,9 @@ class ColumnsLook:
         found = compare(place, target.place, target.columns, columns)
         alike = found is None or _HARMLESS.issuperset(change.kind for change in found.changes)
         asked = alike and self._remembering.computes_otherwise(table)
-        again = self._recomputed(table, shape, target, place) if asked else None
+        expressions = self._expressions(shape, target) if asked else ([], [])
+        version = self._run.sessions.version(Side.TARGET) if asked else 0
+        again = recomputed(place, target.place, *expressions, version=version)
         other = self._remembering.remade(table, shape, alike=alike and again is None)
         if found is None and other is None and again is None:
             return None
@@ -68,27 +71,31 @@ class ColumnsLook:
         if other is None:
             columns = self._with_expressions(shape, columns, target)
             columns = self._with_old_values(table, columns, target, above[-1] if above else table.oid)
-        again = self._recomputed(table, shape, target, root) if again else None
+        again = recomputed(place, root, *expressions, version=version)
         found = other or joined(compare(place, root, target.columns, columns), again)
         together = (*root, *(change.name for change in found.changes)) if found else ()
         return (found, found.statements or together) if found else None
 
-    def _recomputed(self, table: TableState, shape: Shape, target: Shape, root: Place) -> Drift | None:
-        """Return the drift of a table whose generated columns are computed otherwise on the target; `root`: the table
-        there that statements are for."""
-        here, version = self._computed(Side.SOURCE, shape), self._run.sessions.version(Side.TARGET)
-        there = self._computed(Side.TARGET, target)
-        columns = as_on_target(here, self._renaming)
-        return recomputed((table.schema, table.name), root, there, columns, version=version)
+    def _expressions(self, shape: Shape, target: Shape) -> tuple[Sequence[Column], Sequence[Column]]:
+        """Return the columns of the target and of the source, as the target calls what is in them, both with what they
+        are computed from."""
+        here = as_on_target(self._computed(Side.SOURCE, shape), self._renaming)
+        return self._computed(Side.TARGET, target), here
 
     def _computed(self, side: Side, shape: Shape) -> Sequence[Column]:
-        """Return columns with what they are computed from, which is unknown while somebody keeps the table locked."""
+        """Return columns with what they are computed from, which is unread while somebody keeps the table locked.
+
+        After the first such table of a side no other one is asked for: the next look may find them all unlocked.
+        """
+        if side in self._locked:
+            return _unread(shape)
         name = self._database.source_name if side is Side.SOURCE else self._database.target_name
         with self._run.sessions.session(side, name, lock_timeout="2s") as connection:
             try:
                 return with_expressions(connection, shape).columns
             except psycopg.errors.LockNotAvailable:
-                return [replace(one, default=UNKNOWN) if one.generated else one for one in shape.columns]
+                self._locked.add(side)
+                return _unread(shape)
             except psycopg.Error as error:
                 self._run.ports.control.check()
                 raise translate(error, side, say("reading columns")) from error
@@ -115,3 +122,7 @@ class ColumnsLook:
     def _on_target(self, place: Place) -> list[str] | None:
         there = self._there.get(self._renaming.place(place))
         return [one.name for one in there.columns] if there else None
+
+
+def _unread(shape: Shape) -> Sequence[Column]:
+    return [replace(one, default=UNREAD) if one.generated else one for one in shape.columns]

@@ -9,6 +9,7 @@ from ..computed import COMPUTED
 from ..drift import Change, ChangeKind, Doubt, Drift, Place
 from ..drifting import gone_table
 from ..errors import ConnectionLost, EngineError, SchemaChanged, SourceError
+from ..names import quote
 from ..ports import TableState
 from ..wording import Sentence, listing, say, together
 
@@ -311,4 +312,11 @@ def _stops(found: Drift) -> Sentence:
 def _what_to_run(found: Drift) -> Sentence:
     if not found.statements:
         return say(" No statement is certain to make the target alike.")
-    return say(" To run on the target: {statements}.", statements=listing(found.statements, _MOST))
+    told = say(" To run on the target: {statements}.", statements=listing(found.statements, _MOST))
+    if any(change.kind is ChangeKind.GENERATED and _is_made_anew(change.name, found) for change in found.changes):
+        told += say(" Indexes and constraints of the column go with it: make them again.")
+    return told
+
+
+def _is_made_anew(name: str, found: Drift) -> bool:
+    return any(statement.endswith(f" DROP COLUMN {quote(name)}") for statement in found.statements)

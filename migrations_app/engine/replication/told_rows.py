@@ -43,6 +43,15 @@ class ToldRows(NamedTuple):
                 "again beside the table.",
                 **where,
             )
+        if set(self.key) < set(self.target_key):
+            return say(
+                "The primary key of table {schema}.{name} of {database} is {source} on the source and {target} on the "
+                "target, which takes rows that the source would refuse. Once the sync has caught up, run on the "
+                "target: {statement}.",
+                source=_shown(self.key),
+                target=_shown(self.target_key),
+                **where,
+            )
         return say(
             "The primary key of table {schema}.{name} of {database} is {source} on the source and {target} on the "
             "target, which refuses rows that the source takes. Once the sync has caught up, run on the target: "

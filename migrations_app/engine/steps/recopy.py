@@ -22,6 +22,7 @@ from ..ports import NEVER, TableStatus
 from ..publishing import brought_by, brought_now
 from ..replication.names_followed import following_names, require_name
 from ..replication.single import TableSession
+from ..rows_file import numbers_of_copy
 from ..snapshot import Snapshot, beside_the_stream
 from ..source_setup import database_oid
 from ..table_work import Busy, GaveWay, Moved, TableWork
@@ -294,7 +295,7 @@ class OneTable:
             bytes_done=0,
             rows_done=0,
             published_by=published_by,
-            numbers=work.table.numbers,
+            numbers=numbers_of_copy(self._state.numbers, work.table.numbers),
         )
         lane = Lane(self._run, self._database, snapshot, self._check, held=held)
         lookout = Lookout(self._run, lambda: [lane])
