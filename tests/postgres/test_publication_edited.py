@@ -289,10 +289,10 @@ def test_what_somebody_decided_while_the_publication_was_looked_at_stays(
     edited_between_sessions(pair, *PUT_BACK)
     look = SourceWatch.brought
 
-    def brought(watch: SourceWatch, name: str) -> Brought | None:
+    def brought(watch: SourceWatch, name: str, *, waits: bool = True) -> Brought | None:
         (t,) = (table for table in pair.store.tables(pair.source_db) if table.name == "t")
         pair.store.save_tables(replace(t, status=TableStatus.DROPPED, watermark=NEVER))
-        return look(watch, name)
+        return look(watch, name, waits=waits)
 
     monkeypatch.setattr(SourceWatch, "brought", brought)
     with pytest.raises(SourceError, match="put them back"):
@@ -354,3 +354,22 @@ def test_a_table_put_back_while_all_tables_are_copied_is_told_by_the_sync(
     finally:
         with running(replace(plan, epoch=99), ports) as run:
             clean_up(run, keep_target_objects=True)
+
+
+def test_a_table_that_somebody_keeps_locked_on_the_source_does_not_hold_up_the_sync(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations_app.engine.replication.polling._SECONDS", 0.0)
+    pair.build(TABLE, "CREATE TABLE u (i int PRIMARY KEY)")
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = Poll(run, pair.database, session.watch)
+        with pair.source.connect(pair.source_db) as other, other.transaction():
+            other.execute("SET idle_in_transaction_session_timeout = '30s'; LOCK TABLE u")
+            poll.look(pair.state)
+            pair.at_source("INSERT INTO t VALUES (77, 'meanwhile')")
+            session.advance(until=pair.insert_lsn())
+            other.execute("SELECT 1")  # nobody has waited for its end
+        assert "(77,meanwhile)" in pair.rows("target")["public.t"]
+        pair.at_source(f'ALTER PUBLICATION "{pair.state.publication}" DROP TABLE t')
+        with pytest.raises(SourceError, match=r"Missing: public\.t"):
+            poll.look(pair.state)

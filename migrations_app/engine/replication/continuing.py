@@ -123,11 +123,12 @@ def require_publication(
 
     Also when a table was taken out since it was copied and put back meanwhile, whoever did not look then: it is
     quarantined, and told once. `store` None: nothing is compared with what was before. Tables that the stream leaves
-    out altogether do not count, nor those dropped on the source while it is `running`, which is told by itself.
+    out altogether do not count, nor those dropped on the source while it is `running`, which is told by itself. Then
+    nobody is waited for who keeps a table locked, see `SourceWatch.brought`.
     `parts`: the partitions of gathered tables, each of which has to come all the time.
     """
     tables = streamed_tables(parts, watch, _followed(known))
-    brought = watch.brought(state.publication)
+    brought = watch.brought(state.publication, waits=not running)
     if brought is None:
         raise _publication_gone(state.publication)
     missing = tables.keys() - brought.tables

@@ -308,10 +308,19 @@ class SourceWatch:
         except psycopg.Error as error:
             raise translate(error, Side.SOURCE, say("looking for new tables")) from error
 
-    def brought(self, publication: str) -> Brought | None:
-        """Return what a publication brings now, None when it is gone."""
+    def brought(self, publication: str, *, waits: bool = True) -> Brought | None:
+        """Return what a publication brings now, None when it is gone.
+
+        Servers from 15 on open each table for that. Unless it `waits` for who keeps one locked, SourceError with the
+        SQLSTATE of a lock that is not available is raised after two seconds.
+        """
         with self._asking(say("reading its publication")) as connection:
-            return brought_now(connection, publication)
+            connection.execute(b"SET lock_timeout = " + (b"0" if waits else b"'2s'"))
+            try:
+                return brought_now(connection, publication)
+            finally:
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute("SET lock_timeout = 0")
 
     def travels_binary(self, tables: list[int], types: list[int]) -> bool:
         """Say whether all columns of these tables (oids), and these types, may come in binary form."""

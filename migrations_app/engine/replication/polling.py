@@ -14,6 +14,7 @@ from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import Drift, NewTable, Place
+from ..errors import EngineError
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -22,6 +23,7 @@ from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import NEVER, DatabaseState, TableState, TableStatus
 from ..shapes import Shape, as_on_target, read_shapes
+from ..unmoved import LOCK_NOT_AVAILABLE
 from ..wording import Sentence, say
 from . import names_followed
 from .columns_look import ColumnsLook
@@ -139,11 +141,20 @@ class Poll:
         return (self._watch.ancestors(oid) or [place])[-1]
 
     def _look_at_publication(self, state: DatabaseState) -> None:
+        """Raise SourceError when the publication was edited. Whoever keeps a table locked is not waited for: the sync
+        would stand still, and the next look comes soon."""
         if not state.publication:
             return
+        try:
+            self._require_listed(state)
+        except EngineError as error:
+            if error.sqlstate != LOCK_NOT_AVAILABLE:
+                raise
+
+    def _require_listed(self, state: DatabaseState) -> None:
         # Who has partitions gathered has to see new ones as well: each has to come, and the publication may lack it.
         gathers = bool(Parts(self._run, self._database))
-        if gathers or self._watch.brought(state.publication) != self._watch.publication:
+        if gathers or self._watch.brought(state.publication, waits=False) != self._watch.publication:
             tables = self._run.ports.store.tables(state.source_name)
             require_listed(self._run, self._database, self._watch, state, tables, running=True)
 
