@@ -269,7 +269,8 @@ class Player:
                     return
         finally:
             disarm()
-        raise AssertionError(f"the sync does not get on: {self.operator.stops[-6:]}")
+        said = f"{self.operator.stops[-6:]} {dict(self.operator.answers)} {self.pair.store.events[-6:]}"
+        raise AssertionError(f"the sync does not get on: {said}")
 
     def _advanced(self, until: int) -> bool:
         """Do what is asked for and go on to `until`; say whether nothing is left to do."""
