@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NoReturn
 from django.db import models
 from django.utils import timezone
 
-from ..engine.ports import Kind
+from ..engine.plan import Side
+from ..engine.ports import Kind, LedgerItem
 from .choices import choices_of
 from .tasks import MigrationTask
 
@@ -59,6 +60,17 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.side} {self.kind} {self.name}"
+
+    def item(self) -> LedgerItem:
+        """Return it as the engine knows it."""
+        return LedgerItem(
+            side=Side(self.side),
+            database=self.database,
+            kind=Kind(self.kind),
+            schema=self.schema,
+            name=self.name,
+            detail=self.detail,
+        )
 
 
 class AppendOnlyEvents(models.QuerySet["Event"]):

@@ -17,8 +17,7 @@ from django.utils.translation import gettext as _
 from .. import clock, queue
 from ..crypto import UnreadableSecret
 from ..engine.cleaning.side import by_hand
-from ..engine.plan import Side
-from ..engine.ports import Kind, LedgerItem
+from ..engine.ports import Kind
 from ..engine.states import STOPPED, WORKED, Status
 from ..engine.values import frozen
 from ..models import (
@@ -218,15 +217,7 @@ def _lines(rows: Iterable[LedgerEntry]) -> list[LedgerLine]:
 
 def _removal(row: LedgerEntry) -> str:
     """Return the statement that removes a ledger entry by hand, as the engine tells it; '' where there is none."""
-    item = LedgerItem(
-        side=Side(row.side),
-        database=row.database,
-        kind=Kind(row.kind),
-        schema=row.schema,
-        name=row.name,
-        detail=row.detail,
-    )
-    statement = by_hand(item)
+    statement = by_hand(row.item())
     return f"{statement.rstrip().rstrip(';')};" if statement else ""
 
 

@@ -10,8 +10,6 @@ from django.utils.translation import gettext as _
 
 from .. import queue
 from ..engine.cleaning.side import by_hand
-from ..engine.plan import Side
-from ..engine.ports import Kind, LedgerItem
 from ..engine.states import Action, Status
 from ..engine.wording import Sentence, listing, noun, say, template
 from ..models import LedgerEntry, MigrationTask
@@ -96,14 +94,7 @@ def _tell_what_stays(task: MigrationTask, actor: Actor) -> None:
 
 
 def _stays(row: LedgerEntry) -> Sentence:
-    item = LedgerItem(
-        side=Side(row.side),
-        database=row.database,
-        kind=Kind(row.kind),
-        schema=row.schema,
-        name=row.name,
-        detail=row.detail,
-    )
+    item = row.item()
     return say(
         _STAYS,
         kind=noun(item.kind.value.replace("_", " ")),
