@@ -68,8 +68,9 @@ class SourceError(EngineError):
 
 
 class SourceStumbled(SourceError):
-    """The source's own reader of its log failed. Mostly a new session gets past it, so a few more tries follow."""
+    """The source's own reader of its log failed. Now and then a new session gets past it: a few more tries follow."""
 
+    code = "SRC-DECODING"
     retryable = True
 
 

@@ -41,6 +41,10 @@ NEXT: dict[str, str] = {
     "SRC-ERROR": template(
         "Look into the source's log for the reason and mend it there, then press Retry; or press Cancel."
     ),
+    "SRC-DECODING": template(
+        "Press Retry once more; where the same comes again, press Restart with new copy: the source's server cannot"
+        " read its own log past this transaction."
+    ),
     "SRC-FULL": template("Free or add disk space on the source, then press Retry."),
     "SRC-LIMIT": template("Raise on the source the limit that the message names, then press Retry."),
     "SRC-READONLY": template("Make the source writable again, or enter its primary, then press Retry."),

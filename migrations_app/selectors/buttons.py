@@ -9,7 +9,7 @@ from ..refusals import complete_waits, only_cleans_up, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
-_DOUBTED = ("DST-BOOKMARKSET",)
+_DOUBTED = ("DST-BOOKMARKSET", "SRC-DECODING")
 """A new copy helps, and is the second choice."""
 
 _GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK")

@@ -42,9 +42,9 @@ def test_a_source_that_stumbles_again_and_again_is_told_to_the_operator_after_so
 ) -> None:
     error = stream_error("XX000", "could not map filenumber", "slot")
     assert tried_again(checked, alice, *[error] * 13) == [True] * 12 + [False]
-    assert (checked.status, checked.error_code) == ("failed", "SRC-ERROR")
+    assert (checked.status, checked.error_code) == ("failed", "SRC-DECODING")
     assert "could not map filenumber" in checked.error_message
-    assert "newest minor version" in checked.error_hint
+    assert "press Restart with new copy" in checked.error_hint
 
 
 def test_other_causes_take_no_tries_from_a_source_that_stumbles(checked: MigrationTask, alice: User) -> None:

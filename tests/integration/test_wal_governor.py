@@ -360,6 +360,7 @@ def test_a_failed_task_that_cannot_continue_offers_a_new_copy_and_others_do_not(
         "SRC-CHANGED",
         "DST-BOOKMARK",
         "DST-BOOKMARKSET",
+        "SRC-DECODING",
         "DST-ERROR",
     ):
         task = holding(status="failed", error_code=code, error_message="x")

@@ -35,6 +35,7 @@ from tests.postgres.stream_model import Model, rendered
 from tests.postgres.stream_operator import Operator
 from tests.postgres.stream_record import Record, Step
 from tests.postgres.sync_kit import Pair
+from tests.postgres.undecodable import refuses_its_log
 
 _TRIES = 30
 _REFUSED = (
@@ -48,14 +49,17 @@ _REFUSED = (
     psycopg.errors.DatatypeMismatch,  # a table that is to be a partition has other columns
 )
 _TRIED_AGAIN = frozenset({"RUN-RETRY", "CONNECT-FAILED", "NOT-POSTGRES", "SRC-SLOTBUSY"})
-"""What a line that is cut, in a login too, and a session that is ended come to. Beside them only what a source says of
-itself (XX000, `unexpected duplicate for tablespace`: a fault of PostgreSQL that passes) is tried again here."""
+"""What a line that is cut, in a login too, and a session that is ended come to."""
 _WITHIN_STEPS = 12
 """So many times more often than in the sync the engine asks, while it copies, whether it has to stop."""
 
 
 class Died(BaseException):
     """Stands for the end of the worker."""
+
+
+class Undecodable(Exception):
+    """The source cannot read its own log any more (`tests.postgres.undecodable`): nothing can follow it further."""
 
 
 class Watched(FakeControl):
@@ -304,6 +308,8 @@ class Player:
         else:
             known = isinstance(error, SourceStumbled) or error.code in _TRIED_AGAIN
             assert known, f"{error.code}: {error.message}"
+            if isinstance(error, SourceStumbled) and refuses_its_log(self.pair):
+                raise Undecodable(error.message) from error
             self.operator.answers[f"tried again: {error.code}"] += 1
 
     def _copy(self) -> None:

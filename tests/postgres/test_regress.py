@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import test_random_streams
+from tests.postgres import stream_runs
 from tests.postgres.stream_kit import Stage
 from tests.postgres.stream_record import REGRESS, Record
 
 # Fixtures that stand there.
-stage = test_random_streams.stage
-path = test_random_streams.path
+stage = stream_runs.stage
+path = stream_runs.path
 
 
 def _files() -> Iterator[Path]:

@@ -9,6 +9,7 @@ from migrations_app.engine.replication.stream import stream_error
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import TABLE
 from tests.postgres.sync_kit import Pair
+from tests.postgres.undecodable import refuses_its_log, spoil_the_log
 
 pair = drift_kit.pair
 
@@ -26,10 +27,22 @@ def test_an_internal_error_of_the_source_ends_the_session_for_another_try_and_pa
         with pytest.raises(SourceStumbled, match="expected 2-element int8 array") as caught:
             session.advance(until=pair.insert_lsn())
         reached = session.position
-    assert (caught.value.retryable, caught.value.code, caught.value.sqlstate) == (True, "SRC-ERROR", "XX000")
-    assert "a new session mostly gets past" in caught.value.hint
+    assert (caught.value.retryable, caught.value.code, caught.value.sqlstate) == (True, "SRC-DECODING", "XX000")
+    assert "press Restart with new copy" in caught.value.hint
     assert pair.value("SELECT array_agg(id) FROM t", "target") in (None, [1])
     assert reached < pair.insert_lsn()
+
+
+def test_a_transaction_that_the_source_can_never_read_stops_each_session_and_is_not_passed_by(pair: Pair) -> None:
+    pair.build(TABLE)
+    assert not refuses_its_log(pair)
+    spoil_the_log(pair)
+    pair.at_source("INSERT INTO t VALUES (1)")
+    for _ in range(3):
+        with pair.syncing() as session, pytest.raises(SourceStumbled, match="unexpected duplicate") as caught:
+            session.advance(until=pair.insert_lsn())
+        assert "took that back to a savepoint" in caught.value.hint
+    assert pair.value("SELECT count(*) FROM t", "target") == 0
 
 
 @pytest.mark.parametrize(

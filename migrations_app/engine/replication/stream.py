@@ -42,10 +42,10 @@ _READY = b"Z\x00\x00\x00\x05I"
 _DOING = say("receiving changes")
 _INTERNAL = "XX000"
 _STUMBLED = say(
-    "This is a fault of the source's server, which a new session mostly gets past; nothing was skipped. Where it comes "
-    "again and again, bring the source to the newest minor version of PostgreSQL and press Retry; or press Restart "
-    "with new copy. Right after the copy it comes of a TRUNCATE or a change of a table while the slot was made beside "
-    "long transactions: end those before the new copy."
+    "This is a fault of the source's server, and nothing was skipped. Where a new session meets it again, press "
+    "Restart with new copy. It comes of a transaction that changed a table, took that back to a savepoint and changed "
+    "the table again, or of a table that was changed or emptied while the slot was made beside long transactions: end "
+    "those before the new copy."
 )
 
 
