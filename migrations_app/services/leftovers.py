@@ -11,15 +11,15 @@ from django.utils.translation import gettext as _
 from .. import queue
 from ..engine.cleaning.side import by_hand
 from ..engine.states import Action, Status
-from ..engine.wording import Sentence, listing, noun, say, template
+from ..engine.wording import Sentence, noun, say, template
 from ..models import LedgerEntry, MigrationTask
 from ..refusals import all_leftovers, delete_waits, leftovers, leftovers_seen
 from . import audit, governing
-from .base import Actor, Refused, TaskId, locked, refuse_stale, require, require_typed
+from .base import Actor, Refused, TaskId, actor_name, locked, refuse_stale, require, require_typed
 from .lifecycle import begin_cancel
 
-_NAMED = 20
 _SOONEST, _LATEST = timedelta(minutes=1), timedelta(days=1)
+_DELETED = template("Deleted while something of it stays on its servers: {things}.")
 _STAYS = template("{kind} {name} on the {side} (database {database}). Run: {sql}")
 
 
@@ -83,14 +83,13 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None, leaving: st
 
 def _tell_what_stays(task: MigrationTask, actor: Actor) -> None:
     rows = leftovers(task).order_by("side", "id")
-    told = say(
-        "Deleted while something of it stays on its servers: {things}.",
-        things=listing((_stays(row) for row in rows), _NAMED),
+    audit.in_full(
+        actor=actor_name(actor),
+        otherwise="tasks:action-delete",
+        about=_DELETED,
+        things=(_stays(row) for row in rows),
+        task=task,
     )
-    if actor is not None:
-        audit.say(told)
-    else:
-        audit.from_command_line(action="tasks:delete", message=told, task=task)
 
 
 def _stays(row: LedgerEntry) -> Sentence:
