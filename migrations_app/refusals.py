@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from .engine.plan import Side
 from .engine.ports import OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
-from .engine.states import RULES, Action, Status, StepName
+from .engine.states import RULES, Action, Status, StepName, new_copy_helps
 from .models import LedgerEntry, MigrationTask
 
 _NAMED = 5
@@ -29,6 +29,11 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
             "Retry to end it, or Cancel."
         )
+    if action is Action.NEW_COPY and not _new_copy_helps(task):
+        return _(
+            "Nothing that the task needs for its sync is lost. Mend what its message says and press Retry; or press "
+            "Cancel, then Start again."
+        )
     if action is Action.CLEAN_UP and not leftovers(task).exists():
         return _("Nothing of this task that a clean-up removes is left on either server.")
     if action is Action.COMPLETE and task.failing_since is not None:
@@ -38,6 +43,10 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
         ) % {"at": at}
     return ""
+
+
+def _new_copy_helps(task: MigrationTask) -> bool:
+    return new_copy_helps(task.error_code, task.current_step, incremental=task.incremental)
 
 
 def complete_waits(task: MigrationTask) -> str:

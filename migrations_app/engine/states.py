@@ -211,7 +211,7 @@ RULES: dict[Action, Rule] = {
         _S.CANCELLING,
         "Only what a cancelled task has left on its servers can be cleaned up.",
     ),
-    # Offered where changes that are needed are gone from the source.
+    # Offered where changes that are needed are gone from the source (`new_copy_helps`).
     Action.NEW_COPY: _rule(
         "Restart with new copy",
         {_S.FAILED},
@@ -263,6 +263,27 @@ WORKED = frozenset({_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING, _S.CANCELLIN
 
 STOPPED = frozenset({_S.PAUSED, _S.FAILED, _S.CANCELLING, _S.CANCELLED})
 """Statuses in which a task that had begun moves no rows: what its sync was like before may not hold any more."""
+
+
+_GONE = frozenset({"SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK"})
+_DOUBTED = frozenset({"DST-BOOKMARKSET"})
+_KEPT_IN_THE_STREAM = frozenset({"ROW-TOOBIG"})
+
+
+def only_new_copy_helps(code: str) -> bool:
+    """Say whether a sync that stopped with this error would stop with it again after Retry."""
+    return code in _GONE
+
+
+def new_copy_helps(code: str, step: str, *, incremental: bool) -> bool:
+    """Say whether a task that failed in `step` with this error may be restarted with a new copy.
+
+    A new copy clears what the task made on the target, so it is for what a sync cannot get past. A row that is too
+    large to be sent is such a thing once the source keeps it for the sync.
+    """
+    past_copy = step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
+    helps = code in _GONE | _DOUBTED or (code in _KEPT_IN_THE_STREAM and past_copy)
+    return incremental and helps
 
 
 def allowed_actions(status: Status) -> list[Action]:
