@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from . import clock
 from .engine.plan import Side
 from .engine.ports import OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
@@ -34,6 +35,13 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "Nothing that the task needs for its sync is lost. Mend what its message says and press Retry; or press "
             "Cancel, then Start again."
         )
+    if action is Action.HAND_OVER and not task.foreground:
+        return _("No terminal drives this task: it is the workers' already.")
+    if action is Action.HAND_OVER and not left_by_its_terminal(task):
+        return _(
+            "The terminal that drives this task (manage.py task run) is at work on it. Stop it there with Ctrl-C, or "
+            "wait until it has ended."
+        )
     if action is Action.CLEAN_UP and not leftovers(task).exists():
         return _("Nothing of this task that a clean-up removes is left on either server.")
     if action is Action.COMPLETE and task.failing_since is not None:
@@ -43,6 +51,19 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
         ) % {"at": at}
     return ""
+
+
+def left_by_its_terminal(task: MigrationTask) -> bool:
+    """Say whether nobody works on a started task that `task run` drives: that has ended, or its process was killed.
+
+    Between two tries of one that lives nobody can tell; then it is left alone.
+    """
+    if not task.foreground or Status(task.status) not in RULES[Action.HAND_OVER].allowed_from:
+        return False
+    now = clock.now()
+    held = task.lease_until is not None and task.lease_until >= now
+    waits = task.not_before is not None and task.not_before > now
+    return not held and not waits
 
 
 def _new_copy_helps(task: MigrationTask) -> bool:

@@ -272,6 +272,7 @@ SAID = frozenset(
         "TASK-EDITED",
         "TASK-EXISTING",
         "TASK-FULL-ONLY",
+        "TASK-HANDEDOVER",
         "TASK-NEWCOPY",
         "TASK-PAUSED",
         "TASK-QUEUED",

@@ -64,6 +64,7 @@ class Action(StrEnum):
     IGNORE_TABLE = "ignore_table"
     COMPLETE = "complete"
     KEEP_SYNCING = "keep_syncing"
+    HAND_OVER = "hand_over"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
     CLEAN_UP = "clean_up"
@@ -191,6 +192,13 @@ RULES: dict[Action, Rule] = {
         {_S.COMPLETING},
         _S.READY,
         "Only a task that is completing can go back to its sync.",
+    ),
+    # Offered where a terminal that drove the task (`task run`) has ended, and nobody else would go on with it.
+    Action.HAND_OVER: _rule(
+        "Let workers go on",
+        {_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING},
+        None,
+        "Only a task that was started and is at work can be handed over to the workers.",
     ),
     Action.CANCEL: _rule(
         "Cancel",

@@ -14,6 +14,7 @@ _OFFERED = [
     Action.START_NOW,
     Action.RESCHEDULE,
     Action.UNSCHEDULE,
+    Action.HAND_OVER,
     Action.COMPLETE,
     Action.RESUME,
     Action.NEW_COPY,
@@ -28,7 +29,7 @@ _OFFERED = [
     Action.CANCEL,
     Action.DELETE,
 ]
-_PRIMARY = {Action.START, Action.COMPLETE, Action.RESUME, Action.RETRY}
+_PRIMARY = {Action.HAND_OVER, Action.START, Action.COMPLETE, Action.RESUME, Action.RETRY}
 _DANGER = {Action.CANCEL, Action.DELETE}
 
 

@@ -13,7 +13,7 @@ from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
 from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
-from ..refusals import past_return
+from ..refusals import left_by_its_terminal, past_return
 from .buttons import action_buttons
 from .pages import LeftBehind
 
@@ -32,6 +32,8 @@ class Standing:
 
 def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
     """Return what a task says that is paused, completing or cancelled; None where its status and figures say it."""
+    if left_by_its_terminal(task):
+        return Standing(tone="warn", text=_of_ended_terminal(task))
     if task.status == Status.PAUSED:
         return Standing(tone="warn", text=_of_pause(task))
     if task.status == Status.COMPLETING and not task.error_message:
@@ -41,6 +43,14 @@ def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
     if task.status == Status.CANCELLED and (left.source or left.target):
         return Standing(tone="warn" if left.source else "", text=_of_cancelled(left))
     return None
+
+
+def _of_ended_terminal(task: MigrationTask) -> str:
+    said = _(
+        "Nobody works on this task: it belongs to a terminal (manage.py task run) that has ended or does not answer. "
+        "Press Let workers go on, or go on in a terminal: manage.py task run --resume %(id)s"
+    )
+    return said % {"id": task.pk}
 
 
 def _of_pause(task: MigrationTask) -> str:

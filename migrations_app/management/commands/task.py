@@ -363,6 +363,8 @@ class Command(BaseCommand):
     def _said_or_json(self, task: MigrationTask, options: dict[str, Any]) -> int:
         if not task.foreground and task.status in WORKED and (problem := selectors.health().problem):
             self.stderr.write(problem)  # or everybody would wait for a worker that nobody has started
+        if selectors.left_by_its_terminal(task):  # nor does a worker take what belongs to a terminal
+            self.stderr.write(f"Nobody works on it. Go on with: manage.py task run --resume {task.pk}")
         return self._print(task, options) if options["json"] else self._say(task)
 
     def _print(self, task: MigrationTask, options: dict[str, Any]) -> int:
