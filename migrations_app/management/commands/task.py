@@ -15,6 +15,7 @@ from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES
 from ...engine.states import WORKED
 from ...engine.wording import one_line
 from ...models import MigrationTask
+from ..cli import access as access_cli
 from ..cli import passwords as passwords_cli
 from ..cli import ssh as ssh_cli
 from ..cli import wal as wal_cli
@@ -96,6 +97,9 @@ class Command(BaseCommand):
         wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
         wal.add_argument("id", help="the task's id, or its first characters")
         wal_cli.change_arguments(wal)
+        access = subparsers.add_parser("access", help="change how a failed or paused task reaches one of its servers")
+        access.add_argument("id", help="the task's id, or its first characters")
+        access_cli.arguments(access)
 
     @staticmethod
     def _conflict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -355,6 +359,12 @@ class Command(BaseCommand):
 
     def _wal(self, options: dict[str, Any]) -> int:
         return self._say(wal_cli.change_budget(_find(options["id"]), options))
+
+    def _access(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        self._say(task)
+        task = access_cli.change(task, options, self.stdout)
+        return access_cli.test_way(task, options["side"], self.stdout) if options["test"] else 0
 
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(one_line(f"{task.name}: {progress_line(task)}"))
