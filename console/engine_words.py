@@ -59,7 +59,7 @@ REFUSALS = (
     _("Only a task that was started and has not ended can be cancelled."),
     _("Only a cancelled task can be started again."),
     _("Only a task that was started and is at work can be handed over to the workers."),
-    _("Only what a cancelled task has left on its servers can be cleaned up."),
+    _("Only what a task that has ended has left on its servers can be cleaned up."),
     _("Only a failed task can be restarted with a new copy. Cancel it first, then start it again."),
     _("Only a failed task can become a draft again. Cancel it first."),
     _("How a started task reaches its servers can be changed only while it is failed or paused."),

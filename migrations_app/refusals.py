@@ -128,14 +128,9 @@ def delete_waits(task: MigrationTask) -> str:
     """Return in the reader's language what is lost sight of when the task is deleted; '' when nothing is."""
     if not leftovers(task).exists():
         return ""
-    if task.status == Status.CANCELLED:
-        return _(
-            "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, "
-            "or delete the task on its page, which names what stays."
-        )
     return _(
-        "Something of this task is still on its servers, and nobody would know of it any more. Run what its page says "
-        "beside each thing, or delete the task there, which names what stays."
+        "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, or "
+        "delete the task on its page, which names what stays."
     )
 
 
@@ -150,6 +145,13 @@ def past_return(task: MigrationTask) -> bool:
         return True
     marks = LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None)
     return any(OPENING in detail for detail in marks.values_list("detail", flat=True))
+
+
+def cleans_up_again(task: MigrationTask) -> bool:
+    """Say whether a task that has completed removes only what it had to leave then; it will have completed after that,
+    whatever it finds.
+    """
+    return task.status == Status.COMPLETING and task.finished_at is not None
 
 
 def only_cleans_up(task: MigrationTask) -> bool:

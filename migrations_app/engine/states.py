@@ -212,12 +212,13 @@ RULES: dict[Action, Rule] = {
         _S.CHECKING,
         "Only a cancelled task can be started again.",
     ),
-    # Offered where Cancel could not remove everything, because a server did not answer or refused it.
+    # Offered where Cancel or Complete could not remove everything, because a server did not answer or refused it. It
+    # leads back to where the task stands, by way of `_CLEANS_UP`.
     Action.CLEAN_UP: _rule(
         "Try clean-up",
-        {_S.CANCELLED},
-        _S.CANCELLING,
-        "Only what a cancelled task has left on its servers can be cleaned up.",
+        {_S.CANCELLED, _S.COMPLETED},
+        None,
+        "Only what a task that has ended has left on its servers can be cleaned up.",
     ),
     # Offered where changes that are needed are gone from the source (`new_copy_helps`).
     Action.NEW_COPY: _rule(
@@ -259,6 +260,8 @@ WORKER_MOVES: dict[Status, frozenset[Status]] = {
     _S.COMPLETING: frozenset({_S.READY, _S.COMPLETED, _S.FAILED}),
     _S.CANCELLING: frozenset({_S.CANCELLED}),
 }
+
+_CLEANS_UP = {(_S.CANCELLED, _S.CANCELLING), (_S.COMPLETED, _S.COMPLETING)}
 
 TERMINAL = frozenset({_S.COMPLETED, _S.CANCELLED})
 """Statuses that nothing leaves by itself and in which nothing of ours runs on either server."""
@@ -306,7 +309,7 @@ def may_move(current: Status, new: Status) -> bool:
     # queue of full migrations, and once targets are being opened they lead back into Complete.
     waits = (Status.CHECK_PASSED, Status.SCHEDULED)
     goes_on = {(Status.PAUSED, Status.RUNNING), (Status.FAILED, Status.RUNNING), (Status.FAILED, Status.COMPLETING)}
-    by_operator = by_operator or (current, new) == waits or (current, new) in goes_on
+    by_operator = by_operator or (current, new) == waits or (current, new) in goes_on | _CLEANS_UP
     return by_operator or new in WORKER_MOVES.get(current, frozenset())
 
 

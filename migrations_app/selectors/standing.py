@@ -13,7 +13,7 @@ from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
 from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
-from ..refusals import left_by_its_terminal, past_return
+from ..refusals import cleans_up_again, left_by_its_terminal, past_return
 from .buttons import action_buttons
 from .pages import LeftBehind
 
@@ -36,6 +36,8 @@ def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
         return Standing(tone="warn", text=_of_ended_terminal(task))
     if task.status == Status.PAUSED:
         return Standing(tone="warn", text=_of_pause(task))
+    if cleans_up_again(task):
+        return Standing(tone="run", text=_of_cleaning_up())
     if task.status == Status.COMPLETING and not task.error_message:
         return Standing(tone="run", text=_of_completing(task))
     if task.status == Status.READY and _differing([task.pk]):
@@ -77,6 +79,10 @@ def _of_completing(task: MigrationTask) -> str:
     if any(button.name == Action.KEEP_SYNCING for button in action_buttons(task)):
         return text + " " + _("Back to sync lets the sync go on instead, with nothing lost.")
     return text
+
+
+def _of_cleaning_up() -> str:
+    return _("The task has completed; only what it had to leave on its servers is being removed.")
 
 
 def _of_differences() -> str:

@@ -209,6 +209,9 @@ def _is_done(action: Action, task: MigrationTask) -> None:
     elif action is Action.HAND_OVER:
         assert now is not None
         assert not now.foreground
+    elif action is Action.CLEAN_UP:
+        assert now is not None
+        assert now.status in (Status.CANCELLING, Status.COMPLETING)
     elif action is Action.RESCHEDULE:
         assert now is not None
         assert now.events.filter(code="TASK-RESCHEDULED").exists()

@@ -78,7 +78,7 @@ class Command(BaseCommand):
             ("check", "run the check now, in this process"),
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
-            ("clean-up", "try once more to remove what a cancelled task has left on its servers"),
+            ("clean-up", "try once more to remove what an ended task has left on its servers"),
             ("complete", "close the sync of a task that is ready"),
             ("keep-syncing", "let the sync go on instead of completing"),
         ):
@@ -311,7 +311,7 @@ class Command(BaseCommand):
         if options["json"]:
             return code
         task.refresh_from_db()
-        if task.status == "cancelling":  # what is there now is about to go
+        if task.status in WORKED:  # what is there now is about to go
             self.stdout.write("  It is removed from both servers now; task show lists what is left then.")
         else:
             print_left(task, self.stdout)
