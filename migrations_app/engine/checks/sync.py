@@ -116,7 +116,7 @@ def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
     "replication-slots",
     "Free replication slots",
     Group.SYNC,
-    "One slot per database to migrate and one to spare.",
+    "One slot per database to migrate and one for comparisons.",
     incremental_only=True,
     sides=ON_SOURCE,
 )
@@ -132,7 +132,7 @@ def replication_slots(context: Context) -> Finding:
     "wal-senders",
     "Free WAL senders",
     Group.SYNC,
-    "One WAL sender per database to migrate and one to spare.",
+    "One WAL sender per database to migrate and one for comparisons.",
     incremental_only=True,
     sides=ON_SOURCE,
 )
