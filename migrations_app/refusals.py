@@ -9,10 +9,11 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from . import clock
 from .engine.plan import Side
 from .engine.ports import OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
-from .engine.states import RULES, Action, Status, StepName
+from .engine.states import RULES, Action, Status, StepName, new_copy_helps
 from .models import LedgerEntry, MigrationTask
 
 _NAMED = 5
@@ -29,6 +30,18 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
             "Retry to end it, or Cancel."
         )
+    if action is Action.NEW_COPY and not _new_copy_helps(task):
+        return _(
+            "Nothing that the task needs for its sync is lost. Mend what its message says and press Retry; or press "
+            "Cancel, then Start again."
+        )
+    if action is Action.HAND_OVER and not task.foreground:
+        return _("No terminal drives this task: it is the workers' already.")
+    if action is Action.HAND_OVER and not left_by_its_terminal(task):
+        return _(
+            "The terminal that drives this task (manage.py task run) is at work on it. Stop it there with Ctrl-C, or "
+            "wait until it has ended."
+        )
     if action is Action.CLEAN_UP and not leftovers(task).exists():
         return _("Nothing of this task that a clean-up removes is left on either server.")
     if action is Action.COMPLETE and task.failing_since is not None:
@@ -38,6 +51,23 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "task's message says, or press Try now; Complete is possible as soon as it is in sync again."
         ) % {"at": at}
     return ""
+
+
+def left_by_its_terminal(task: MigrationTask) -> bool:
+    """Say whether nobody works on a started task that `task run` drives: that has ended, or its process was killed.
+
+    Between two tries of one that lives nobody can tell; then it is left alone.
+    """
+    if not task.foreground or Status(task.status) not in RULES[Action.HAND_OVER].allowed_from:
+        return False
+    now = clock.now()
+    held = task.lease_until is not None and task.lease_until >= now
+    waits = task.not_before is not None and task.not_before > now
+    return not held and not waits
+
+
+def _new_copy_helps(task: MigrationTask) -> bool:
+    return new_copy_helps(task.error_code, task.current_step, incremental=task.incremental)
 
 
 def complete_waits(task: MigrationTask) -> str:
@@ -98,14 +128,9 @@ def delete_waits(task: MigrationTask) -> str:
     """Return in the reader's language what is lost sight of when the task is deleted; '' when nothing is."""
     if not leftovers(task).exists():
         return ""
-    if task.status == Status.CANCELLED:
-        return _(
-            "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, "
-            "or delete the task on its page, which names what stays."
-        )
     return _(
-        "Something of this task is still on its servers, and nobody would know of it any more. Run what its page says "
-        "beside each thing, or delete the task there, which names what stays."
+        "Something of this task is still on its servers, and nobody would know of it any more. Press Try clean-up, or "
+        "delete the task on its page, which names what stays."
     )
 
 
@@ -120,6 +145,13 @@ def past_return(task: MigrationTask) -> bool:
         return True
     marks = LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None)
     return any(OPENING in detail for detail in marks.values_list("detail", flat=True))
+
+
+def cleans_up_again(task: MigrationTask) -> bool:
+    """Say whether a task that has completed removes only what it had to leave then; it will have completed after that,
+    whatever it finds.
+    """
+    return task.status == Status.COMPLETING and task.finished_at is not None
 
 
 def only_cleans_up(task: MigrationTask) -> bool:

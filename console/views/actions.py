@@ -38,6 +38,7 @@ _PERFORM: dict[str, Callable[..., Any]] = {
     "quarantine": services.quarantine_conflict,
     "drop": services.drop_conflict,
     "try_now": services.try_now,
+    "hand_over": services.hand_over_task,
     "compare": services.compare_task,
     "complete": services.complete_task,
     "keep_syncing": services.keep_syncing,
@@ -61,6 +62,7 @@ _SAID: dict[str, Promise] = {
     "quarantine": gettext_lazy("The table is quarantined. All others go on from where the task stopped."),
     "drop": gettext_lazy("The table is dropped from the task. All others go on from where the task stopped."),
     "try_now": gettext_lazy("Trying again now instead of later."),
+    "hand_over": gettext_lazy("Handed over. The workers go on from where the task stands."),
     "compare": gettext_lazy(
         "Comparison asked for. Its result shows under Last comparison; the sync goes on meanwhile."
     ),

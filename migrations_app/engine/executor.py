@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 
-from .cleaning import clean_up
+from .cleaning import clean_up, everything_left, tell_left
 from .cleaning.clearing import clear_target
 from .connect import Sessions, translate
 from .errors import WorkerFull
@@ -106,6 +106,15 @@ class Executor:
         """
         with self._reporting(_CLEANING_UP):
             return clean_up(self._opened(), keep_target_objects=True)
+
+    def cleaned_up_again(self) -> None:
+        """Remove what Complete had to leave on either server, as far as that is possible now. Idempotent.
+
+        What is left is told in an event, as after Complete, also where a server cannot be reached.
+        """
+        with self._reporting(_CLEANING_UP):
+            run = self._opened()
+            tell_left(run, everything_left(run, keep_target_objects=False), "COMPLETE-LEFT")
 
     def clear_target(self) -> list[LedgerItem]:
         """Drop exactly the target objects that this task made. Idempotent. Returns what had to be left."""

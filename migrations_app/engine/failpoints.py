@@ -88,7 +88,7 @@ POINTS = {
     "task.release": "a task given back",
     "task.step": "a step marked done; by step",
     "task.asked": "a request of an operator taken back; by which",
-    "task.cancelled": "a cancelled task closed",
+    "task.cancelled": "a cancelled task closed, or one that had completed and cleaned up again",
     "task.failed": "a failure or the next try noted",
 }
 """Every point, and what outlives the worker there."""

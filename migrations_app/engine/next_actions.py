@@ -73,7 +73,8 @@ NEXT: dict[str, str] = {
     ),
     "WAL-GIVENUP": template("Press Start again, with the objects made on the target cleared, for a new copy."),
     "ROW-TOOBIG": template(
-        "Shrink the row on the source and press Retry; or press Cancel and leave the table out of the selection."
+        "Shrink the row on the source and press Retry, or Restart with new copy once the task syncs; or press Cancel"
+        " and leave the table out of the selection."
     ),
     "ROW-ENCODING": template(
         "Repair the text on the source and press Retry; or press Cancel and leave the table out of the selection."
@@ -139,7 +140,10 @@ NEXT: dict[str, str] = {
     "SRC-WALLIMIT": template("Raise max_slot_wal_keep_size on the source at once, and free its disk if that is short."),
     "SRC-FAILEDOVER": template("Nothing has to be done: the sync goes on at the server that took over."),
     "RUN-EPOCH": template("Nothing has to be done. See that no other console works on the same tasks."),
-    "WAL-LOST": template("Press Restart with new copy, or Cancel: the source has removed what the task still needed."),
+    "WAL-LOST": template(
+        "Press Restart with new copy as soon as the task has failed (a paused one: after Resume), or Cancel: the source"
+        " has removed what the task still needed."
+    ),
     "SPOOL-BEGUN": template(
         "See why the target does not keep up. Nothing else has to be done while the spool has room."
     ),
@@ -272,6 +276,7 @@ SAID = frozenset(
         "TASK-EDITED",
         "TASK-EXISTING",
         "TASK-FULL-ONLY",
+        "TASK-HANDEDOVER",
         "TASK-NEWCOPY",
         "TASK-PAUSED",
         "TASK-QUEUED",

@@ -207,12 +207,13 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
     databases = "all" if unwritable else ",".join(hba_name(name) for name in names)
     encrypted = bool(facts.tls) or server.tls not in (TlsMode.DISABLE, TlsMode.PREFER)
     address = one_address(facts.address or "192.0.2.10")
-    kept = encryption.shown if (encryption := facts.settings.get("password_encryption")) else "scram-sha-256"
-    # The password of an account that is there may be kept as md5: `md5` lets in both that and one kept as SCRAM.
-    method = "md5" if 0 < facts.version < 100000 or kept != "scram-sha-256" else "scram-sha-256"
+    # The password of an account that is there, or may be, can be kept as md5, whatever the server makes of new ones:
+    # `md5` lets in both that and one kept as SCRAM. The script makes the small account, with SCRAM where there is that.
+    as_scram = {SMALL: not 0 < facts.version < 100000, server.user: facts.scram}
     kind = "hostssl" if encrypted else "host"
     rows = [("# type", "database", "account", "address", "method")]
     for account in dict.fromkeys([server.user, *([SMALL] if facts.superuser else [])]):
+        method = "scram-sha-256" if as_scram[account] else "md5"
         rows.append((kind, databases, hba_name(account), address, method))
         if 0 < facts.version < 100000:
             rows.append((kind, "replication", hba_name(account), address, method))

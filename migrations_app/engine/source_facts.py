@@ -17,6 +17,7 @@ from .catalog import Table, read_tables, selected_tables
 from .connect import Connection
 from .errors import EngineError
 from .names import APPLICATION_PREFIX
+from .password_kept import known_as_scram
 from .plan import Plan, Server, Side
 from .probe import bounded, open_session, settle, tls_words
 from .sequences import is_selected, owning_table
@@ -78,6 +79,7 @@ class SourceFacts:
     address_seen: bool = False  # False: what this machine believes
     tls: str = ""  # the protocol, '' = none or not known
     vendor: str = ""
+    scram: bool = False  # the account's password is certainly kept as SCRAM, not as md5
     settings: dict[str, Setting] = field(default_factory=dict)
     slots_used: int = 0
     senders_used: int = 0
@@ -154,6 +156,7 @@ def _server_facts(connection: Connection) -> SourceFacts:
         address_seen=address is not None,
         tls="" if protocol == "none" else protocol,
         vendor=vendor_of(names),
+        scram=known_as_scram(connection),
         settings=_settings(connection),
         slots_used=_slots_used(connection),
         senders_used=int(str(senders)),

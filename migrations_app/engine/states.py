@@ -64,6 +64,7 @@ class Action(StrEnum):
     IGNORE_TABLE = "ignore_table"
     COMPLETE = "complete"
     KEEP_SYNCING = "keep_syncing"
+    HAND_OVER = "hand_over"
     CANCEL = "cancel"
     START_AGAIN = "start_again"
     CLEAN_UP = "clean_up"
@@ -192,6 +193,13 @@ RULES: dict[Action, Rule] = {
         _S.READY,
         "Only a task that is completing can go back to its sync.",
     ),
+    # Offered where a terminal that drove the task (`task run`) has ended, and nobody else would go on with it.
+    Action.HAND_OVER: _rule(
+        "Let workers go on",
+        {_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING},
+        None,
+        "Only a task that was started and is at work can be handed over to the workers.",
+    ),
     Action.CANCEL: _rule(
         "Cancel",
         {_S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.PAUSED, _S.READY, _S.COMPLETING, _S.FAILED},
@@ -204,14 +212,15 @@ RULES: dict[Action, Rule] = {
         _S.CHECKING,
         "Only a cancelled task can be started again.",
     ),
-    # Offered where Cancel could not remove everything, because a server did not answer or refused it.
+    # Offered where Cancel or Complete could not remove everything, because a server did not answer or refused it. It
+    # leads back to where the task stands, by way of `_CLEANS_UP`.
     Action.CLEAN_UP: _rule(
         "Try clean-up",
-        {_S.CANCELLED},
-        _S.CANCELLING,
-        "Only what a cancelled task has left on its servers can be cleaned up.",
+        {_S.CANCELLED, _S.COMPLETED},
+        None,
+        "Only what a task that has ended has left on its servers can be cleaned up.",
     ),
-    # Offered where changes that are needed are gone from the source.
+    # Offered where changes that are needed are gone from the source (`new_copy_helps`).
     Action.NEW_COPY: _rule(
         "Restart with new copy",
         {_S.FAILED},
@@ -252,6 +261,8 @@ WORKER_MOVES: dict[Status, frozenset[Status]] = {
     _S.CANCELLING: frozenset({_S.CANCELLED}),
 }
 
+_CLEANS_UP = {(_S.CANCELLED, _S.CANCELLING), (_S.COMPLETED, _S.COMPLETING)}
+
 TERMINAL = frozenset({_S.COMPLETED, _S.CANCELLED})
 """Statuses that nothing leaves by itself and in which nothing of ours runs on either server."""
 
@@ -263,6 +274,27 @@ WORKED = frozenset({_S.QUEUED, _S.RUNNING, _S.READY, _S.COMPLETING, _S.CANCELLIN
 
 STOPPED = frozenset({_S.PAUSED, _S.FAILED, _S.CANCELLING, _S.CANCELLED})
 """Statuses in which a task that had begun moves no rows: what its sync was like before may not hold any more."""
+
+
+_GONE = frozenset({"SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK"})
+_DOUBTED = frozenset({"DST-BOOKMARKSET", "SRC-DECODING"})
+_KEPT_IN_THE_STREAM = frozenset({"ROW-TOOBIG"})
+
+
+def only_new_copy_helps(code: str) -> bool:
+    """Say whether a sync that stopped with this error would stop with it again after Retry."""
+    return code in _GONE
+
+
+def new_copy_helps(code: str, step: str, *, incremental: bool) -> bool:
+    """Say whether a task that failed in `step` with this error may be restarted with a new copy.
+
+    A new copy clears what the task made on the target, so it is for what a sync cannot get past. A row that is too
+    large to be sent is such a thing once the source keeps it for the sync.
+    """
+    past_copy = step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
+    helps = code in _GONE | _DOUBTED or (code in _KEPT_IN_THE_STREAM and past_copy)
+    return incremental and helps
 
 
 def allowed_actions(status: Status) -> list[Action]:
@@ -277,7 +309,7 @@ def may_move(current: Status, new: Status) -> bool:
     # queue of full migrations, and once targets are being opened they lead back into Complete.
     waits = (Status.CHECK_PASSED, Status.SCHEDULED)
     goes_on = {(Status.PAUSED, Status.RUNNING), (Status.FAILED, Status.RUNNING), (Status.FAILED, Status.COMPLETING)}
-    by_operator = by_operator or (current, new) == waits or (current, new) in goes_on
+    by_operator = by_operator or (current, new) == waits or (current, new) in goes_on | _CLEANS_UP
     return by_operator or new in WORKER_MOVES.get(current, frozenset())
 
 

@@ -30,6 +30,7 @@ from ..engine.states import WORKED, Status, StepName
 from ..engine.wording import say
 from ..log_marks import at_step, marked
 from ..models import MigrationTask
+from ..refusals import cleans_up_again
 from ..services import work
 from . import rechecking
 from .lease import CleanupLease, Lease, stopping
@@ -145,6 +146,9 @@ class _TaskRun:
 
     def work(self, *, stop_at_sync: bool) -> None:
         """Run steps until this worker is done with the task."""
+        if cleans_up_again(self.task):
+            self._clean_up_again()
+            return
         cleaning = self.task.status == Status.CANCELLING
         lease: Lease = CleanupLease(self.claim) if cleaning else Lease(self.claim)
         plan = build_plan(self.task)
@@ -168,6 +172,20 @@ class _TaskRun:
             _remove_folder(plan)
             with durable("task.cancelled"):
                 work.cancelled(self.claim, left)
+
+    def _clean_up_again(self) -> None:
+        """Remove what a task that has completed had to leave on its servers."""
+        plan, lease = build_plan(self.task), Lease(self.claim)
+        targets = {database.source_name: database.target_name for database in plan.databases}
+        with Recorder(lease.check) as recorder, lease:
+            store = OrmStore(self.claim, recorder, targets)
+            ports = Ports(control=lease, ledger=OrmLedger(self.claim, recorder), store=store)
+            with Executor(plan, ports) as executor:
+                executor.cleaned_up_again()
+            store.flush()
+        _remove_folder(plan)
+        with durable("task.cancelled"):
+            work.cleaned_up_again(self.claim)
 
     def _go_on(self, executor: Executor, lease: Lease, store: OrmStore) -> bool:
         """Run one slice of the current step. False: this worker is done with the task."""

@@ -162,7 +162,7 @@ def others_of(task: MigrationTask) -> Others:
     rows = (
         TaskDatabase.objects.exclude(task=task)
         .exclude(task__status__in=[status.value for status in _NOT_AT_WORK])
-        .exclude(task__status=Status.CANCELLING, task__finished_at__isnull=False)
+        .exclude(task__status__in=[Status.CANCELLING, Status.COMPLETING], task__finished_at__isnull=False)
         .select_related("task__target")
     )
     relations = _relations({row.task_id for row in rows})

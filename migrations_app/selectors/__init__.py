@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..draft_facts import endpoint_mark, existing_mark, follow_mark, names_mark, roles_mark, settings_mark
+from ..refusals import left_by_its_terminal
 from ..telling import tell
 from .accounts import AuditFilter, audit_actions, audit_entries, somebody_exists, task_name, user, users
 from .buttons import may_recopy, may_tune, refused
@@ -215,6 +216,7 @@ __all__ = [
     "known_port",
     "last_answer",
     "left_behind",
+    "left_by_its_terminal",
     "listing_problems",
     "lists_of",
     "lost_by_cancel",

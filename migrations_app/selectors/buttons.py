@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from ..engine.ports import Kind
-from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy
+from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy, only_new_copy_helps
 from ..models import LedgerEntry, MigrationTask
 from ..refusals import complete_waits, only_cleans_up, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
-_DOUBTED = ("DST-BOOKMARKSET", "SRC-DECODING")
-"""A new copy helps, and is the second choice."""
-
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
     Action.RESCHEDULE,
     Action.UNSCHEDULE,
+    Action.HAND_OVER,
     Action.COMPLETE,
     Action.RESUME,
     Action.NEW_COPY,
@@ -32,7 +29,7 @@ _OFFERED = [
     Action.CANCEL,
     Action.DELETE,
 ]
-_PRIMARY = {Action.START, Action.COMPLETE, Action.RESUME, Action.RETRY}
+_PRIMARY = {Action.HAND_OVER, Action.START, Action.COMPLETE, Action.RESUME, Action.RETRY}
 _DANGER = {Action.CANCEL, Action.DELETE}
 
 
@@ -49,8 +46,6 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed -= {Action.PAUSE, Action.CANCEL}
     if task.back_requested or (Action.KEEP_SYNCING in allowed and past_return(task)):
         allowed.discard(Action.KEEP_SYNCING)
-    if task.error_code not in _GONE + _DOUBTED or not task.incremental:
-        allowed.discard(Action.NEW_COPY)
     if not ledger:
         allowed.discard(Action.CLEAN_UP)
     if task.compare_requested:
@@ -61,7 +56,7 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
     if allowed & {Action.REOPEN, Action.ACCESS}:
         allowed -= _edits_not_possible(task) if ledger else {Action.REOPEN, Action.ACCESS}
     # Where only a new copy helps, Retry would fail again.
-    anew = Action.NEW_COPY in allowed and task.error_code in _GONE
+    anew = Action.NEW_COPY in allowed and only_new_copy_helps(task.error_code)
     first = _PRIMARY - {Action.RETRY} | {Action.NEW_COPY} if anew else _PRIMARY
     return [
         ActionButton(

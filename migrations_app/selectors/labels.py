@@ -67,6 +67,7 @@ ACTIONS: dict[Action, Promise] = {
     Action.IGNORE_TABLE: _("Ignore"),
     Action.COMPLETE: _("Complete"),
     Action.KEEP_SYNCING: _("Back to sync"),
+    Action.HAND_OVER: _("Let workers go on"),
     Action.CANCEL: _("Cancel"),
     Action.START_AGAIN: _("Start again"),
     Action.CLEAN_UP: _("Try clean-up"),
@@ -114,6 +115,10 @@ CONFIRM: dict[Action, Promise] = {
         "Complete this migration? Stop writing to the source first: the last changes are moved, every row of both "
         "sides is compared, sequences are set, and the sync is closed. Changes made on the source after that do not "
         "arrive."
+    ),
+    Action.HAND_OVER: _(
+        "Let the workers go on with this task where it stands? The terminal that drove it (manage.py task run) has "
+        "ended, or does not answer."
     ),
     Action.CANCEL: _(
         "Cancel this migration? The copy or sync stops, and the slots, publications and helper objects of this task "

@@ -30,7 +30,7 @@ from ..models import (
     TaskDatabase,
     WorkerBeat,
 )
-from ..refusals import leftovers, leftovers_seen
+from ..refusals import cleans_up_again, leftovers, leftovers_seen
 from . import labels
 from .rows import NotFound, StepLine, Viewer, get_task, is_failing, step_lines
 
@@ -150,7 +150,7 @@ def _sync_state(task: MigrationTask, row: TaskDatabase, *, moves: bool) -> str:
         return "none"
     if row.bookmark is None and row.lag_bytes is None:
         return "waiting"
-    if task.status in (Status.COMPLETED, Status.CANCELLED):
+    if task.status in (Status.COMPLETED, Status.CANCELLED) or cleans_up_again(task):
         return "closed"
     if moves:
         return "in_sync" if row.in_sync else "catching_up"

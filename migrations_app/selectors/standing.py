@@ -13,7 +13,7 @@ from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
 from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
-from ..refusals import past_return
+from ..refusals import cleans_up_again, left_by_its_terminal, past_return
 from .buttons import action_buttons
 from .pages import LeftBehind
 
@@ -32,8 +32,12 @@ class Standing:
 
 def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
     """Return what a task says that is paused, completing or cancelled; None where its status and figures say it."""
+    if left_by_its_terminal(task):
+        return Standing(tone="warn", text=_of_ended_terminal(task))
     if task.status == Status.PAUSED:
         return Standing(tone="warn", text=_of_pause(task))
+    if cleans_up_again(task):
+        return Standing(tone="run", text=_of_cleaning_up())
     if task.status == Status.COMPLETING and not task.error_message:
         return Standing(tone="run", text=_of_completing(task))
     if task.status == Status.READY and _differing([task.pk]):
@@ -41,6 +45,14 @@ def standing(task: MigrationTask, left: LeftBehind) -> Standing | None:
     if task.status == Status.CANCELLED and (left.source or left.target):
         return Standing(tone="warn" if left.source else "", text=_of_cancelled(left))
     return None
+
+
+def _of_ended_terminal(task: MigrationTask) -> str:
+    said = _(
+        "Nobody works on this task: it belongs to a terminal (manage.py task run) that has ended or does not answer. "
+        "Press Let workers go on, or go on in a terminal: manage.py task run --resume %(id)s"
+    )
+    return said % {"id": task.pk}
 
 
 def _of_pause(task: MigrationTask) -> str:
@@ -67,6 +79,10 @@ def _of_completing(task: MigrationTask) -> str:
     if any(button.name == Action.KEEP_SYNCING for button in action_buttons(task)):
         return text + " " + _("Back to sync lets the sync go on instead, with nothing lost.")
     return text
+
+
+def _of_cleaning_up() -> str:
+    return _("The task has completed; only what it had to leave on its servers is being removed.")
 
 
 def _of_differences() -> str:

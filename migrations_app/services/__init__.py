@@ -58,6 +58,7 @@ from .drafts import (
 from .endpoint_tests import confirm_endpoint_key, request_endpoint_test
 from .endpoints import EndpointData, delete_endpoint, keeps_password, keeps_ssh_secrets, save_endpoint
 from .governing import could_not_look, record_look, slots_of, take_look
+from .handing_over import hand_over_task
 from .leftovers import clean_up_task, delete_task
 from .lifecycle import (
     cancel_task,
@@ -158,6 +159,7 @@ __all__ = [
     "forget_failures",
     "freshen",
     "give_passwords",
+    "hand_over_task",
     "ignore_new_table",
     "import_inventory",
     "include_parents",

@@ -70,7 +70,9 @@ def change_access(*, task_id: TaskId, actor: Actor, side: str, access: Access) -
     if not changed:
         said = say("Access to the {side} saved; nothing of it is new.", side=noun(side))
     note(task, said, actor=actor, code="TASK-ACCESS")
-    if actor is not None:  # by itself: the entry of a test that is asked for with it would take its place
+    if actor is None:
+        audit.from_command_line(action="tasks:access", message=said, task=task)
+    else:  # by itself: the entry of a test that is asked for with it would take its place
         audit.record(actor=actor_name(actor), action="tasks:access", subject=task.name, message=said, task=task)
     task.refresh_from_db()
     return task

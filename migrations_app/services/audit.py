@@ -7,7 +7,7 @@ writes one at its end, with what the services said meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from ..models import AuditAsked, AuditEntry, AuditHead, MigrationTask
 
 log = logging.getLogger("towpath.audit")
 _LONGEST_MESSAGE = 2000
+_THINGS_AT_ONCE = 1800  # characters of things in one entry that tells some of many
 _COMMAND_LINE = "command line"
 _LONGEST_ANSWER = timedelta(minutes=5)  # the web server gives none more than one
 _UNANSWERED = template(
@@ -40,6 +41,7 @@ class Origin:
     said: list[str] = field(default_factory=list)
     entries: int = 0
     asked: int | None = None
+    action: str = ""
 
 
 _origin: ContextVar[Origin | None] = ContextVar("audit_origin", default=None)
@@ -78,7 +80,7 @@ def asked(*, actor: str, action: str, subject: str, task_id: UUID | None) -> Non
             subject=one_line(subject)[:200],
             about=task_id,
         )
-        origin.asked = note.pk
+        origin.asked, origin.action = note.pk, action
 
 
 def answered() -> None:
@@ -121,17 +123,26 @@ def apart(*, actor: str, action: str, subject: str, task: MigrationTask | None) 
 
 
 def record(
-    *, actor: str, action: str, subject: str = "", message: str = "", task: MigrationTask | None = None
+    *,
+    actor: str,
+    action: str,
+    subject: str = "",
+    message: str = "",
+    task: MigrationTask | None = None,
+    longest: int | None = _LONGEST_MESSAGE,
 ) -> AuditEntry:
-    """Append an entry. Names with line breaks or invisible characters stay one readable line."""
+    """Append an entry. Names with line breaks or invisible characters stay one readable line.
+
+    The message is cut at `longest` characters; None: it is kept whole.
+    """
     origin = _origin.get()
     entry = AuditEntry(
         actor=one_line(actor)[:150],
         address=origin.address[:64] if origin else "",
         action=action[:60],
         subject=one_line(subject)[:200],
-        message=one_line(message)[:_LONGEST_MESSAGE],
-        words=_words(message),
+        message=one_line(message)[:longest],
+        words=_words(message, longest),
         task=task,
     )
     with transaction.atomic():
@@ -146,6 +157,33 @@ def record(
 def from_command_line(*, action: str, message: str, task: MigrationTask) -> None:
     """Append what was done to a task by somebody at the server: no request is there that the middleware writes down."""
     record(actor=_COMMAND_LINE, action=action, subject=task.name, message=message, task=task)
+
+
+def in_full(*, actor: str, otherwise: str, about: str, things: Iterable[Sentence], task: MigrationTask) -> None:
+    """Append to the trail what must not be lost with a task, in the caller's transaction: none of `things` is cut.
+
+    `about` has a place `{things}`; as many entries repeat it as that takes. They are entries of the request that is
+    being answered, and of the command line's action `otherwise` when there is none.
+    """
+    origin = _origin.get()
+    action = origin.action if origin is not None and origin.action else otherwise
+    for some in _by_length(things):
+        told = sentence(about, things=together(some, "; "))
+        record(actor=actor or _COMMAND_LINE, action=action, subject=task.name, message=told, task=task, longest=None)
+
+
+def _by_length(things: Iterable[Sentence]) -> Iterator[list[Sentence]]:
+    """Yield the things in lists that make messages of a readable length: one thing at least in each."""
+    some: list[Sentence] = []
+    length = 0
+    for thing in things:
+        length += len(one_line(thing))
+        if some and length > _THINGS_AT_ONCE:
+            yield some
+            some, length = [], len(one_line(thing))
+        some.append(thing)
+    if some:
+        yield some
 
 
 @transaction.atomic
@@ -169,7 +207,7 @@ def record_request(*, actor: str, action: str, subject: str, message: str = "", 
     record(actor=actor, action=action, subject=subject, message=message or together(origin.said), task=task)
 
 
-def _words(message: str) -> dict[str, Any]:
+def _words(message: str, longest: int | None) -> dict[str, Any]:
     """Return what the message was made from, if it is told whole and on one line too."""
-    whole = isinstance(message, Sentence) and len(one_line(message)) <= _LONGEST_MESSAGE
+    whole = isinstance(message, Sentence) and (longest is None or len(one_line(message)) <= longest)
     return as_data(message=rewritten(message, one_line)) if whole and isinstance(message, Sentence) else {}

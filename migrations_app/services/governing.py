@@ -40,7 +40,8 @@ _LEVELS = {Level.NORMAL: "info", Level.WARNING: "warning", Level.ALARM: "error",
 def _holding() -> QuerySet[MigrationTask]:
     """Tasks for which a source may keep WAL, paused and failed ones too."""
     slots = TaskDatabase.objects.exclude(slot="").values("task")
-    return MigrationTask.objects.filter(status__in=_HOLDING, incremental=True, pk__in=slots)
+    holding = MigrationTask.objects.filter(status__in=_HOLDING, incremental=True, pk__in=slots)
+    return holding.exclude(status=Status.COMPLETING, finished_at__isnull=False)  # has completed, and cleans up again
 
 
 def _due(now: datetime) -> QuerySet[MigrationTask]:

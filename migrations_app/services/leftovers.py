@@ -1,4 +1,4 @@
-"""What a cancelled task could not remove from its servers: trying that again, and deleting the task all the same."""
+"""What an ended task could not remove from its servers: trying that again, and deleting the task all the same."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from .. import queue
+from .. import clock, queue
 from ..engine.cleaning.side import by_hand
 from ..engine.states import Action, Status
-from ..engine.wording import Sentence, listing, noun, say, template
+from ..engine.wording import Sentence, noun, say, template
 from ..models import LedgerEntry, MigrationTask
 from ..refusals import all_leftovers, delete_waits, leftovers, leftovers_seen
 from . import audit, governing
-from .base import Actor, Refused, TaskId, locked, refuse_stale, require, require_typed
+from .base import Actor, Refused, TaskId, actor_name, locked, move, refuse_stale, require, require_typed
+from .figures import no_more_tries
 from .lifecycle import begin_cancel
 
-_NAMED = 20
 _SOONEST, _LATEST = timedelta(minutes=1), timedelta(days=1)
+_DELETED = template("Deleted while something of it stays on its servers: {things}.")
 _STAYS = template("{kind} {name} on the {side} (database {database}). Run: {sql}")
 
 
 @transaction.atomic
 def clean_up_task(*, task_id: TaskId, actor: Actor) -> MigrationTask:
-    """Try once more to remove what Cancel has left on the servers. Raises Refused when nothing of it is left."""
+    """Try once more to remove what Cancel or Complete has left on the servers. Raises Refused when nothing is left."""
     task = locked(task_id)
     require(Action.CLEAN_UP, task)
-    _begin(task, actor, say("Try clean-up pressed: what is ours is removed from both servers."))
+    said = say("Try clean-up pressed: what is ours is removed from both servers.")
+    if task.status == Status.COMPLETED:
+        _begin_after_complete(task, actor, said)
+    else:
+        _begin(task, actor, said)
     return task
 
 
@@ -53,6 +58,22 @@ def next_clean_up(task: MigrationTask, now: datetime) -> datetime:
 
 def _begin(task: MigrationTask, actor: Actor, said: Sentence) -> None:
     begin_cancel(task, actor=actor, code="TASK-CLEANUP", message=said, new_copy=False)
+    queue.wake("sync", str(task.pk))
+
+
+def _begin_after_complete(task: MigrationTask, actor: Actor, said: Sentence) -> None:
+    """The same for a task that has completed, and stays so: `refusals.cleans_up_again`."""
+    move(
+        task,
+        Status.COMPLETING,
+        actor=actor,
+        code="TASK-CLEANUP",
+        message=said,
+        woken_at=clock.now(),
+        foreground=False,
+        back_requested=False,
+        **no_more_tries(task),
+    )
     queue.wake("sync", str(task.pk))
 
 
@@ -83,14 +104,13 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None, leaving: st
 
 def _tell_what_stays(task: MigrationTask, actor: Actor) -> None:
     rows = leftovers(task).order_by("side", "id")
-    told = say(
-        "Deleted while something of it stays on its servers: {things}.",
-        things=listing((_stays(row) for row in rows), _NAMED),
+    audit.in_full(
+        actor=actor_name(actor),
+        otherwise="tasks:action-delete",
+        about=_DELETED,
+        things=(_stays(row) for row in rows),
+        task=task,
     )
-    if actor is not None:
-        audit.say(told)
-    else:
-        audit.from_command_line(action="tasks:delete", message=told, task=task)
 
 
 def _stays(row: LedgerEntry) -> Sentence:

@@ -51,6 +51,10 @@ def _at_drift(task: MigrationTask) -> None:
     factories.drift(task)
 
 
+def _its_terminal_has_ended(task: MigrationTask) -> None:
+    MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
+
+
 def _has_made_something(task: MigrationTask) -> None:
     factories.ledger_entry(task)
 
@@ -71,6 +75,7 @@ CASES: dict[Action, Case] = {
     Action.TAKE_SOURCE: Case(button="conflict-take_source", only_if=_at_conflict, at_conflict=True),
     Action.APPLY: Case(button="drift-apply", only_if=_at_drift, at_conflict=True),
     Action.QUARANTINE: Case(button="conflict-quarantine", only_if=_at_conflict, at_conflict=True),
+    Action.HAND_OVER: Case(listed=False, only_if=_its_terminal_has_ended, seldom=True),
     Action.CANCEL: Case(),
     Action.START_AGAIN: Case(),
     Action.CLEAN_UP: Case(listed=False, only_if=_has_made_something, seldom=True),
@@ -201,6 +206,12 @@ def _is_done(action: Action, task: MigrationTask) -> None:
     elif action is Action.KEEP_SYNCING:
         assert now is not None
         assert now.back_requested, "a worker is at it"
+    elif action is Action.HAND_OVER:
+        assert now is not None
+        assert not now.foreground
+    elif action is Action.CLEAN_UP:
+        assert now is not None
+        assert now.status in (Status.CANCELLING, Status.COMPLETING)
     elif action is Action.RESCHEDULE:
         assert now is not None
         assert now.events.filter(code="TASK-RESCHEDULED").exists()

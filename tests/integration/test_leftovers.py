@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,11 +14,13 @@ from django.utils import timezone
 from django.utils.html import escape
 from pytest_django.asserts import assertContains, assertNotContains
 
+from console.middleware import AuditMiddleware
 from migrations_app import selectors, services
+from migrations_app.audit_seal import verify
 from migrations_app.engine.errors import EngineError
 from migrations_app.engine.states import Status, StepName
 from migrations_app.engine.wording import say
-from migrations_app.models import AuditEntry, LedgerEntry, MigrationTask
+from migrations_app.models import AuditAsked, AuditEntry, LedgerEntry, MigrationTask
 from migrations_app.services import work
 from tests import factories
 
@@ -136,6 +139,38 @@ def test_delete_with_leftovers_takes_the_list_as_it_is_now_and_is_told(anna: Cli
     told = AuditEntry.objects.get(action="tasks:action-delete").message
     assert DROP in told
     assert "DROP PUBLICATION" in told
+
+
+def test_the_trail_keeps_every_thing_that_stays_with_its_whole_statement(anna: Client, left: MigrationTask) -> None:
+    schema, table = "s" * 63, "t" * 63
+    for number in range(60):
+        facts = {"what": "trigger", "table": table, "name": f"trigger {number:060}", "was": "O"}
+        name = f"{table}.{facts['name']}"
+        factories.ledger_entry(left, side="target", kind="trigger_state", schema=schema, name=name, detail=facts)
+    staying = selectors.staying(left)
+    assert staying is not None
+    assert anna.post(_act(left), {"typed": left.name, "leaving": staying.seen}).status_code == 302
+    entries = AuditEntry.objects.filter(action="tasks:action-delete", actor="anna", subject=left.name)
+    told = " ".join(entry.message for entry in entries)
+    assert DROP in told
+    start = f'ALTER TABLE "{schema}"."{table}" ENABLE TRIGGER'
+    assert [number for number in range(60) if f'{start} "trigger {number:060}"' not in told] == []
+    assert all(entry.message.startswith("Deleted while something") for entry in entries)
+    assert entries.count() > 5, "each is of a length that can be read"
+    assert verify().broken == ""
+
+
+def test_a_process_that_is_killed_once_it_has_deleted_a_task_has_told_what_stays(
+    anna: Client, left: MigrationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staying = selectors.staying(left)
+    assert staying is not None
+    monkeypatch.setattr(AuditMiddleware, "_write", lambda *_: sys.exit())
+    with pytest.raises(SystemExit):
+        anna.post(_act(left), {"typed": left.name, "leaving": staying.seen})
+    assert not MigrationTask.objects.exists()
+    assert DROP in AuditEntry.objects.get(action="tasks:action-delete", actor="anna").message
+    assert not AuditAsked.objects.exists()
 
 
 @pytest.mark.parametrize("leaving", [None, "", "x"])

@@ -33,6 +33,7 @@ BUTTONS: dict[str, Callable[..., Any]] = {
     "pause": services.pause_task,
     "resume": services.resume_task,
     "retry": services.retry_task,
+    "hand over": services.hand_over_task,
     "compare": services.compare_task,
     "complete": services.complete_task,
     "keep syncing": services.keep_syncing,

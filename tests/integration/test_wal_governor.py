@@ -13,10 +13,9 @@ from django.utils import timezone
 
 from migrations_app import queue, services
 from migrations_app.draft_facts import draft_hash
-from migrations_app.engine.ports import OPENING
 from migrations_app.engine.replication.governed import SlotsLook
 from migrations_app.models import AuditEntry, Event, LedgerEntry, MigrationTask, Sample, TaskDatabase
-from migrations_app.services import Refused, work
+from migrations_app.services import work
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -348,47 +347,3 @@ def test_a_full_only_task_has_no_budget() -> None:
     task = factories.running_task("copy", incremental=False)
     with pytest.raises(services.Refused, match="no WAL"):
         services.set_wal_budget(task_id=task.pk, actor=None, budget_bytes=MB, policy="alarm", disk_bytes=None)
-
-
-def test_a_failed_task_that_cannot_continue_offers_a_new_copy_and_others_do_not(client: Client) -> None:
-    client.force_login(factories.user())
-    offered = {}
-    for code in (
-        "SRC-SLOTLOST",
-        "SRC-FAILOVER",
-        "SRC-SETBACK",
-        "SRC-CHANGED",
-        "DST-BOOKMARK",
-        "DST-BOOKMARKSET",
-        "SRC-DECODING",
-        "DST-ERROR",
-    ):
-        task = holding(status="failed", error_code=code, error_message="x")
-        page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
-        offered[code] = reverse("tasks:confirm", args=[task.pk, "new_copy"]) in page
-    assert [code for code, found in offered.items() if not found] == ["SRC-CHANGED", "DST-ERROR"]
-
-
-def test_no_new_copy_is_offered_or_begun_once_complete_has_begun_to_open_the_target(client: Client) -> None:
-    client.force_login(factories.user())
-    task = holding(status="failed", error_code="DST-BOOKMARK", error_message="x")
-    LedgerEntry.objects.create(
-        task=task,
-        side="target",
-        kind="bookmark",
-        database="shop",
-        schema="towpath",
-        name="bookmark",
-        detail={OPENING: 1},
-    )
-    page = client.get(reverse("tasks:detail", args=[task.pk])).content.decode()
-    assert reverse("tasks:confirm", args=[task.pk, "new_copy"]) not in page
-    with pytest.raises(Refused, match="begun to open the target"):
-        services.restart_with_new_copy(task_id=task.pk, actor=None)
-
-
-def test_restart_with_new_copy_removes_what_is_ours_first() -> None:
-    task = holding(status="failed", error_code="SRC-SLOTLOST")
-    services.restart_with_new_copy(task_id=task.pk, actor=None)
-    task.refresh_from_db()
-    assert (task.status, task.new_copy) == ("cancelling", True)

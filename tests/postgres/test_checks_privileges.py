@@ -51,6 +51,29 @@ def test_unreadable_objects_fail_and_the_shown_grants_are_enough(shop: psycopg.C
     assert check(reader, "source-readable").status == "passed"
 
 
+def test_rights_that_the_source_account_has_for_the_migration_are_none_that_the_target_lacks(
+    shop: psycopg.Connection, reader: Plan
+) -> None:
+    shop.execute("CREATE SCHEMA held; CREATE TABLE held.t (i int PRIMARY KEY)")
+    shop.execute(check(reader, "source-readable").sql)
+    result = check(reader, "named-roles")
+    assert (result.status, result.sql, result.fix) == ("passed", "", "")
+    assert READER in result.found
+    assert "if the application uses it" in result.hint
+    shop.execute("CREATE ROLE check_clerk; GRANT SELECT ON held.t TO check_clerk")
+    try:
+        result = check(reader, "named-roles")
+        assert (result.status, result.sql) == ("warning", 'CREATE ROLE "check_clerk" NOLOGIN;')
+        assert "1 role that the target lacks: check_clerk." in result.found
+        assert READER in result.found
+        shop.execute('CREATE POLICY p ON held.t TO "check ""reader""" USING (true)')
+        assert (result := check(reader, "named-roles")).status == "failed"
+        assert "if the application uses it" not in result.hint
+        assert 'CREATE ROLE "check ""reader"""' in result.sql
+    finally:
+        shop.execute("DROP TABLE held.t; DROP ROLE check_clerk")
+
+
 def test_unselected_objects_may_stay_unreadable(shop: psycopg.Connection, reader: Plan, source_db: str) -> None:
     shop.execute(
         "CREATE TABLE open_table (i int); GRANT SELECT ON open_table TO PUBLIC; CREATE TABLE secret (i serial)"

@@ -10,6 +10,7 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.checks import run_checks
+from migrations_app.engine.password_kept import known_as_scram
 from migrations_app.engine.plan import Plan, TlsMode
 from migrations_app.engine.prepare import Preparation, prepare
 from migrations_app.engine.prepare_role import PLACEHOLDER
@@ -106,6 +107,55 @@ def test_the_generated_lines_make_a_bare_server_pass_the_check(bare_source: Clus
     assert [line.name for line in after.settings if not line.ok] == []
 
 
+@pytest.mark.parametrize(
+    ("kept", "by", "told"),
+    [("md5", "md5", "md5"), ("scram-sha-256", "md5", "md5"), ("scram-sha-256", "scram-sha-256", "scram-sha-256")],
+)
+def test_no_line_shuts_out_an_account_that_can_sign_in(
+    kept: str, by: str, told: str, bare_source: Cluster, target_cluster: Cluster
+) -> None:
+    before = (bare_source.data / "pg_hba.conf").read_text()
+    task = task_of(bare_source, target_cluster, user="veteran", password=SECRET)
+    task = replace(task, source=replace(task.source, require_auth=""))
+    with bare_source.connect() as connection:
+        connection.execute(f"SET password_encryption = '{kept}'".encode())
+        connection.execute(f"CREATE ROLE veteran LOGIN PASSWORD '{SECRET}'".encode())
+        try:
+            _let_in(bare_source, before + f"host all veteran 127.0.0.1/32 {by}\n")
+            prepared = prepare(task, read_facts(task))
+            assert prepared.reached
+            assert prepared.hba.splitlines()[1].split()[-1] == told
+            _let_in(bare_source, before + prepared.hba + "\n")
+            assert read_facts(task).failure == ""
+        finally:
+            _let_in(bare_source, before)
+            connection.execute("DROP ROLE veteran")
+
+
+def test_who_may_look_sees_how_a_password_is_kept(source_cluster: Cluster) -> None:
+    with source_cluster.connect() as connection:
+        assert known_as_scram(connection)
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL password_encryption = 'md5'")
+            connection.execute(f"CREATE ROLE veteran SUPERUSER PASSWORD '{SECRET}'".encode())
+            connection.execute("SET LOCAL SESSION AUTHORIZATION veteran")
+            assert known_as_scram(connection) == (connection.info.server_version >= 160000), "by how it signed in"
+
+
+def _let_in(cluster: Cluster, text: str) -> None:
+    """Let the server read another pg_hba.conf."""
+    before = _read_at(cluster)
+    (cluster.data / "pg_hba.conf").write_text(text)
+    with cluster.connect() as connection:
+        connection.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: _read_at(cluster) != before, 20, "the server has read it")
+
+
+def _read_at(cluster: Cluster) -> object:
+    with cluster.connect() as connection:
+        return connection.execute("SELECT pg_conf_load_time()").fetchone()
+
+
 def test_reading_alone_needs_no_owner_and_no_restart(bare_source: Cluster, target_cluster: Cluster) -> None:
     everything = task_of(bare_source, target_cluster)
     chosen = Selection(rules={("shop", "sales"): True, ("shop", "Odd Schema", 't"x'): True, ("shop", "public"): True})
@@ -170,7 +220,7 @@ def test_a_server_that_is_away_is_prepared_from_what_the_task_says(target_cluste
     prepared = prepare(task, read_facts(task))
     assert prepared.failure
     assert prepared.hba.splitlines()[1].split() == [
-        "hostssl", 'postgres,shop,"all"', '"Odd', 'Mover"', "127.0.0.1/32", "scram-sha-256",
+        "hostssl", 'postgres,shop,"all"', '"Odd', 'Mover"', "127.0.0.1/32", "md5",
     ]  # fmt: skip
     assert "max_replication_slots = 10" in prepared.conf
     assert 'GRANT CONNECT, CREATE ON DATABASE "all" TO "Odd Mover";' in prepared.script

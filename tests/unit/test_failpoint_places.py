@@ -55,6 +55,7 @@ HARMLESS_PLACES = {
     "engine/mapping.py:_pairs": _READS,
     "engine/named_values.py:named_by": _READS,
     "engine/occupied.py:_try": "in the transaction of `target.drop`",
+    "engine/password_kept.py:_says": _READS,
     "engine/pgtools.py:_password_file": "goes with the process that needs it; a later start removes the folder",
     "engine/pgtools.py:dump_schema": "what a dump has not finished",
     "engine/pieces.py:dump_whole": "a piece of an archive that is not whole",

@@ -165,10 +165,26 @@ def test_passwords_are_made_as_scram_also_where_md5_is_the_default() -> None:
     assert prepare(plan(), outside).script.startswith("SET password_encryption = 'scram-sha-256';\nCREATE ROLE")
 
 
-@pytest.mark.parametrize(("kept", "method"), [("md5", "md5"), ("scram-sha-256", "scram-sha-256")])
-def test_an_account_whose_password_may_be_kept_as_md5_is_not_shut_out(kept: str, method: str) -> None:
-    prepared = prepare(plan(), facts(version=130014, settings={"password_encryption": kept}))
+@pytest.mark.parametrize("kept", ["md5", "scram-sha-256"])
+@pytest.mark.parametrize(
+    ("known", "method"),
+    [
+        ({"scram": True}, "scram-sha-256"),
+        ({"scram": False}, "md5"),
+        ({"failure": "no password is known"}, "md5"),
+        ({"failure": "away", "version": 0}, "md5"),
+    ],
+)
+def test_an_account_whose_password_may_be_kept_as_md5_is_not_shut_out(
+    known: dict[str, Any], method: str, kept: str
+) -> None:
+    prepared = prepare(plan(), facts(**({"version": 170002} | known), settings={"password_encryption": kept}))
     assert prepared.hba.splitlines()[1].split()[-1] == method
+
+
+def test_the_small_account_that_the_script_makes_signs_in_by_scram() -> None:
+    prepared = prepare(plan(), facts(superuser=True))
+    assert [line.split()[-1] for line in prepared.hba.splitlines()[1:]] == ["md5", "scram-sha-256"]
 
 
 def test_an_address_of_ipv6_and_special_names_are_written_as_pg_hba_wants_them() -> None:

@@ -61,7 +61,10 @@ def tls(context: Context, side: Side) -> Finding:
     words = say("The connection uses {protocol} (mode {tls}).", protocol=protocol, tls=server.tls)
     if server.tls in VERIFIED:
         return passed(words)
-    hint = say("Anyone on the way could pose as the server. Choose the last TLS mode to have its certificate verified.")
+    hint = say(
+        "Anyone on the way could pose as the server. Choose the last TLS mode (verify-full), which has its certificate"
+        " and name verified."
+    )
     if is_public(address):
         return warning(
             words + say(" The certificate of the public address {address} is not verified.", address=address),

@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -46,11 +46,11 @@ class Context:
         self.plan, self.control = plan, control
         self.unread: EngineError | None = None  # why the source's databases are not known
         self._pool = Pool(control, self._connect)
-        self._here, self._lock, self._again = threading.local(), threading.Lock(), threading.Lock()
+        self._here, self._lock = threading.local(), threading.Lock()
         self._loans: set[Loan] = set()
         self._facts: dict[object, tuple[Any, Exception | None]] = {}
         self._fact_locks: dict[object, threading.RLock] = {}
-        self._asked_again, self._meeting = ({side: threading.Lock() for side in Side} for _ in range(2))
+        self._again, self._asked_again, self._meeting = ({side: threading.Lock() for side in Side} for _ in range(3))
         self._answered: dict[Side, float] = {}
         self._met: set[Side] = set()
         self._accepting: dict[Side, set[str]] = {side: set() for side in Side}
@@ -109,12 +109,16 @@ class Context:
         return len(self.plan.databases) > MOST_SESSIONS // 2
 
     @contextlib.contextmanager
-    def looking(self, *, again: bool = False) -> Iterator[Loan]:
+    def looking(self, *, again: bool = False, sides: Collection[Side] = tuple(Side)) -> Iterator[Loan]:
         """Bound the block to ITEM_SECONDS, as `watch` sees to; after it, what it borrowed is there for others.
 
-        `again`: others disturbed it before, so it shares its sessions with nobody; one such block runs at a time.
+        `again`: others disturbed it before, so it shares its sessions with nobody; of those that ask one of the same
+        `sides`, one such block runs at a time.
         """
-        with self._again if again else contextlib.nullcontext():
+        with contextlib.ExitStack() as turn:
+            for side in Side if again else ():  # in one order
+                if side in sides:
+                    turn.enter_context(self._again[side])
             loan = Loan(due=time.monotonic() + ITEM_SECONDS, alone=again)
             self._here.loan = loan
             with self._lock:
@@ -285,9 +289,11 @@ class Context:
         with self._lock:
             lock = self._fact_locks.setdefault(key, threading.RLock())
         loan = self._loan()
-        left, loan.due = loan.due - time.monotonic(), math.inf
+        began = time.monotonic()
+        left, loan.due = loan.due - began, math.inf
         try:
             with lock:
+                loan.waited += time.monotonic() - began
                 if key in self._facts:
                     return
                 loan.due = time.monotonic() + FACT_SECONDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
@@ -262,14 +264,35 @@ def named_roles(context: Context, database: DatabasePlan) -> Finding:
         str(row[0]) for row in context.target().execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
     } | made_roles(context)
     policies = sorted({str(role) for role, what, _number in rows if what == "policy" and str(role) not in known})
-    grants = sorted({str(role) for role, _what, _number in rows if str(role) not in known})
-    if not grants:
+    missing = {str(role) for role, _what, _number in rows if str(role) not in known}
+    account = context.plan.source.user
+    ours = account in missing and account not in policies  # what it may here it was mostly given for the migration
+    grants = sorted(missing - ({account} if ours else set()))
+    if not grants and not ours:
         return passed(say("Every role that a grant or a policy names is on the target, or will be made there."))
+    if not grants:
+        return passed(_of_account(account), _ACCOUNT_TOO)
     finding = _roles_missing(policies, grants)
+    if ours:
+        finding = replace(
+            finding,
+            found=together([finding.found, _of_account(account)]),
+            hint=together([finding.hint, _ACCOUNT_TOO]),
+        )
     ordinary = [name for name in grants if not name.startswith("pg_")]
     if not ordinary or not may_make_roles(context):
         return finding
     return finding.fixed_by("roles", roles=ordinary, user=context.target().info.user, members=False)
+
+
+_ACCOUNT_TOO = say("Create that role on the target first if the application uses it.")
+
+
+def _of_account(name: str) -> Sentence:
+    return say(
+        "{name}, the account that the migration has on the source, is not on the target: its own rights stay behind.",
+        name=name,
+    )
 
 
 def _roles_missing(policies: list[str], grants: list[str]) -> Finding:

@@ -46,6 +46,8 @@ class Loan:
 
     due: float = math.inf
     overdue: bool = False
+    waited: float = 0.0
+    """Seconds in which another thread read what this one needed as well."""
     alone: bool = False
     """It shares no session, as long as the server has room for one more."""
     shared: bool = False

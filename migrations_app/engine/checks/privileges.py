@@ -118,8 +118,8 @@ def row_security(context: Context, database: DatabasePlan) -> Finding:
                 names=listing(f"{table.schema}.{table.name}" for table in bound),
             ),
             say(
-                "Copying must see every row. Give the account the right to pass by row security, or use "
-                "the tables' owner."
+                "The copy must see every row. Give the account BYPASSRLS, as a superuser, or use the owner of the "
+                "tables: an owner sees all rows unless row security is forced."
             ),
             f"ALTER ROLE {user} BYPASSRLS;",
         )

@@ -74,7 +74,10 @@ def roles(context: Context) -> Finding:
     told = _told_settings(settings, with_all=with_all)
     statements = [shown_for_all(one) for one in settings.made]
     if plan is None:
-        none = say("Roles are not migrated: those that the target lacks have to be made there, or are noted.")
+        none = say(
+            "Roles are not migrated. Make those that the target lacks there first; otherwise what they own belongs to "
+            "the target account, and their rights are left out and noted."
+        )
         return Finding(status=CheckStatus.PASSED, found=together([none, *told]), sql=lines(statements))
     shown = together([*_told(plan), *told])
     sql = lines(

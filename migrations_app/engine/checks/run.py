@@ -224,15 +224,16 @@ def is_startable(results: list[CheckResult]) -> bool:
 
 def _result(context: Context, job: _Job) -> CheckResult:
     context.control.check()
-    started = time.monotonic()
+    info, spent = job.entry.info, 0.0
     for looks in range(1, _MOST_LOOKS + 1):
-        with context.looking(again=looks > 1) as loan:
+        with context.looking(again=looks > 1, sides=info.sides) as loan:
+            began = time.monotonic()
             finding = _look(context, job)
+            spent += time.monotonic() - began - loan.waited
         error = finding.error
         # Whose own statement was ended disturbs others as often as it looks: it has fewer looks than they have.
         if error is None or not loan.was_disturbed(error) or (error.sqlstate and looks >= _LOOKS_OF_THE_SLOW):
             break
-    info = job.entry.info
     return CheckResult(
         code=info.code,
         title=info.title,
@@ -245,7 +246,7 @@ def _result(context: Context, job: _Job) -> CheckResult:
         needs_restart=finding.needs_restart,
         fix=finding.fix,
         fix_arguments=finding.fix_arguments,
-        seconds=round(time.monotonic() - started if finding.seconds is None else finding.seconds, 3),
+        seconds=round(spent if finding.seconds is None else finding.seconds, 3),
         because=finding.because,
     )
 

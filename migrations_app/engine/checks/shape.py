@@ -232,7 +232,7 @@ def table_families(context: Context, database: DatabasePlan) -> Finding:
                 names=listing(spread),
             ),
             say(
-                "That hash is of numbers that each server gives the enum's values itself: the rows belong into other "
+                "That hash is of numbers that each server gives the enum's values itself: the rows belong in other "
                 "partitions on the target. Leave these tables out and carry them over with pg_dump "
                 "--load-via-partition-root, or partition them by something else on the source."
             ),

@@ -63,11 +63,11 @@ def extensions(context: Context, database: DatabasePlan) -> Finding:
         told = say("The target does not offer {names}.", names=listing(missing))
         if all(name in EXTENSIONS for name in missing):
             hint = say(
-                "They are the own ones of the source's vendor and no selected table uses them: they are left out, and"
+                "They belong to the vendor of the source, and no selected table uses them: they are left out, and"
                 " noted."
             )
             return warning(told, hint)
-        return warning(told, say("No selected table uses it. {install}", install=install))
+        return warning(told, say("No selected table needs what is missing. {install}", install=install))
     return _may_create(context, database, names, offered)
 
 

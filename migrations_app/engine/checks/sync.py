@@ -7,6 +7,7 @@ import psycopg
 from ..connect import first_line
 from ..errors import ConnectFailed
 from ..names import quote
+from ..password_kept import known_as_scram
 from ..plan import DatabasePlan, Side
 from ..prepare import hba_name, one_address
 from ..probe import tls_words
@@ -115,7 +116,7 @@ def _free(context: Context, setting: str, used: int, what: Sentence) -> Finding:
     "replication-slots",
     "Free replication slots",
     Group.SYNC,
-    "One slot per database to migrate and one to spare.",
+    "One slot per database to migrate and one for comparisons.",
     incremental_only=True,
     sides=ON_SOURCE,
 )
@@ -131,7 +132,7 @@ def replication_slots(context: Context) -> Finding:
     "wal-senders",
     "Free WAL senders",
     Group.SYNC,
-    "One WAL sender per database to migrate and one to spare.",
+    "One WAL sender per database to migrate and one for comparisons.",
     incremental_only=True,
     sides=ON_SOURCE,
 )
@@ -244,14 +245,12 @@ def _access_line(context: Context, database: DatabasePlan, user: str) -> str:
     row = source.execute("SELECT pg_catalog.host(pg_catalog.inet_client_addr())").fetchone()
     kind = "host" if tls_words(source) == "none" else "hostssl"
     by_name = has_publications(context.version(Side.SOURCE))  # before 10 no name of a database matches
-    # md5 lets in whose password is kept as SCRAM as well.
-    method = context.setting(Side.SOURCE, "password_encryption") if by_name else ""
     words = (
         kind,
         hba_name(database.source_name) if by_name else "replication",
         hba_name(user),
         one_address(str(row[0])) if row and row[0] else "samehost",
-        "scram-sha-256" if method == "scram-sha-256" else "md5",
+        "scram-sha-256" if known_as_scram(source) else "md5",  # which lets in whose password is kept as SCRAM as well
     )
     return "  ".join(words)
 

@@ -19,7 +19,7 @@ _KNOWN |= {"require_auth", "sslrootcert", "sslcert", "sslkey"}
 _LONGEST_NAME = 63
 # A backslash takes the character after it as it is; what follows a fifth colon is not looked at.
 _PASSFILE_LINE = re.compile(":".join([r"((?:\\.|[^:\\])*(?:\\$)?)"] * 5) + "(?::|$)")
-_TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
+TLS_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
 
 
 def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
@@ -41,8 +41,8 @@ def endpoint_from_uri(uri: str, side: str, passfile: str = "") -> EndpointData:
         raise CommandError(f"The {side} URI holds settings that are not supported here: {', '.join(unknown)}.")
     host, port = _place(str(parts.get("host") or ""), str(parts.get("port") or "5432"), side)
     tls = str(parts.get("sslmode") or "prefer")
-    if tls not in _TLS_MODES:
-        raise CommandError(f"The {side} URI asks for sslmode {tls}; known are {', '.join(sorted(_TLS_MODES))}.")
+    if tls not in TLS_MODES:
+        raise CommandError(f"The {side} URI asks for sslmode {tls}; known are {', '.join(sorted(TLS_MODES))}.")
     user = str(parts.get("user") or getpass.getuser())
     database = str(parts.get("dbname") or user)
     if max(len(user), len(database)) > _LONGEST_NAME:

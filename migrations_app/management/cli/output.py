@@ -198,7 +198,7 @@ def print_report(task: MigrationTask, out: Out) -> None:
         out.write("  comparison: not compared (--no-compare)\n")
     _print_differences(data["differences"], out)
     _print_structure(data["structure"], out)
-    if task.status == Status.CANCELLED:
+    if task.status in (Status.CANCELLED, Status.COMPLETED):
         print_left(task, out)
     if data["error"]:
         first, *more = in_lines(data["error"]["message"], task.words.get("error_message"))

@@ -63,8 +63,8 @@ def behind(endpoint: EndpointData, options: dict[str, Any], side: str) -> Endpoi
         ssh_port=port,
         ssh_user=user,
         ssh_password=password,
-        ssh_private_key=_private_key(Path(key_file)) if key_file else "",
-        ssh_host_key=_host_key(Path(options["known_hosts"] or _KNOWN_HOSTS).expanduser(), host, port),
+        ssh_private_key=private_key(Path(key_file)) if key_file else "",
+        ssh_host_key=host_key(Path(options["known_hosts"] or _KNOWN_HOSTS).expanduser(), host, port),
     )
 
 
@@ -76,7 +76,8 @@ def _place(text: str, side: str) -> tuple[str, str, int]:
     return found["user"] or getpass.getuser(), found["six"] or found["host"], port
 
 
-def _private_key(path: Path) -> str:
+def private_key(path: Path) -> str:
+    """Return the private key of a file. Raises CommandError for anything else, also for one with a passphrase."""
     from ...engine.bastion import usable_key  # loads the SSH library, which takes half a second
 
     text = read_secrets(path, "SSH key")
@@ -88,7 +89,8 @@ def _private_key(path: Path) -> str:
     return text
 
 
-def _host_key(path: Path, host: str, port: int) -> str:
+def host_key(path: Path, host: str, port: int) -> str:
+    """Return the key by which a file of known hosts knows an SSH host. Raises CommandError when it does not."""
     from ...engine.bastion import known_key
 
     try:

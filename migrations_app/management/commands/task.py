@@ -15,6 +15,7 @@ from ...engine.selection import DESTRUCTIVE, EXISTING, ROLES
 from ...engine.states import WORKED
 from ...engine.wording import one_line
 from ...models import MigrationTask
+from ..cli import access as access_cli
 from ..cli import passwords as passwords_cli
 from ..cli import ssh as ssh_cli
 from ..cli import wal as wal_cli
@@ -77,7 +78,7 @@ class Command(BaseCommand):
             ("check", "run the check now, in this process"),
             ("start", "start a task whose check has passed"),
             ("cancel", "cancel a task and remove what is ours from both servers"),
-            ("clean-up", "try once more to remove what a cancelled task has left on its servers"),
+            ("clean-up", "try once more to remove what an ended task has left on its servers"),
             ("complete", "close the sync of a task that is ready"),
             ("keep-syncing", "let the sync go on instead of completing"),
         ):
@@ -96,6 +97,9 @@ class Command(BaseCommand):
         wal = subparsers.add_parser("wal", help="set how much WAL the source may keep for a task")
         wal.add_argument("id", help="the task's id, or its first characters")
         wal_cli.change_arguments(wal)
+        access = subparsers.add_parser("access", help="change how a failed or paused task reaches one of its servers")
+        access.add_argument("id", help="the task's id, or its first characters")
+        access_cli.arguments(access)
 
     @staticmethod
     def _conflict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -307,7 +311,7 @@ class Command(BaseCommand):
         if options["json"]:
             return code
         task.refresh_from_db()
-        if task.status == "cancelling":  # what is there now is about to go
+        if task.status in WORKED:  # what is there now is about to go
             self.stdout.write("  It is removed from both servers now; task show lists what is left then.")
         else:
             print_left(task, self.stdout)
@@ -356,6 +360,12 @@ class Command(BaseCommand):
     def _wal(self, options: dict[str, Any]) -> int:
         return self._say(wal_cli.change_budget(_find(options["id"]), options))
 
+    def _access(self, options: dict[str, Any]) -> int:
+        task = _find(options["id"])
+        self._say(task)
+        task = access_cli.change(task, options, self.stdout)
+        return access_cli.test_way(task, options["side"], self.stdout) if options["test"] else 0
+
     def _say(self, task: MigrationTask) -> int:
         self.stdout.write(one_line(f"{task.name}: {progress_line(task)}"))
         return 0
@@ -363,6 +373,8 @@ class Command(BaseCommand):
     def _said_or_json(self, task: MigrationTask, options: dict[str, Any]) -> int:
         if not task.foreground and task.status in WORKED and (problem := selectors.health().problem):
             self.stderr.write(problem)  # or everybody would wait for a worker that nobody has started
+        if selectors.left_by_its_terminal(task):  # nor does a worker take what belongs to a terminal
+            self.stderr.write(f"Nobody works on it. Go on with: manage.py task run --resume {task.pk}")
         return self._print(task, options) if options["json"] else self._say(task)
 
     def _print(self, task: MigrationTask, options: dict[str, Any]) -> int:

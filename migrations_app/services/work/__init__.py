@@ -31,13 +31,13 @@ from .claims import (
     syncs,
 )
 from .dispatching import dispatch
+from .endings import cancelled, cleaned_up_again
 from .leaves import leave_used, leaves, renamed
 from .new_tables import added, additions, new_tables_found, not_added, undecided
 from .outrun import outrun
 from .permissions import permission_used, permissions
 from .results import (
     back_to_sync,
-    cancelled,
     comparison_done,
     fail,
     finish_step,
@@ -60,6 +60,7 @@ __all__ = [
     "claim_foreground",
     "claim_migration",
     "claim_sync",
+    "cleaned_up_again",
     "comparison_done",
     "dispatch",
     "fail",

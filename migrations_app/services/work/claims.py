@@ -64,7 +64,12 @@ def sync_phase() -> Q:
     late = ~Q(current_step__in=MIGRATE_STEPS) & Q(incremental=True)
     # Queued: one that was paused and resumed before its worker saw it, which went on and ended the last step before.
     worked = [Status.QUEUED, Status.RUNNING, Status.READY, Status.COMPLETING]
-    return (late & Q(status__in=worked)) | Q(status=Status.CANCELLING)
+    return (late & Q(status__in=worked)) | Q(status=Status.CANCELLING) | cleaning_up_again()
+
+
+def cleaning_up_again() -> Q:
+    """Tasks that have completed, and remove what they had to leave: `refusals.cleans_up_again`."""
+    return Q(status=Status.COMPLETING, finished_at__isnull=False)
 
 
 def waiting(now: datetime) -> QuerySet[MigrationTask]:

@@ -16,13 +16,12 @@ from ...engine.ports import TableStatus
 from ...engine.states import Status, StepName, copies_from_the_start, may_move, steps_for
 from ...engine.wording import Sentence, as_data, closed, count, listing, say, together
 from ...models import MigrationTask, Step
-from ...refusals import left_at_the_end, leftovers, past_return
+from ...refusals import cleans_up_again, past_return
 from ..base import move, note, touch
 from ..completing import leave_complete
 from ..figures import UNKNOWN, forget_sync, rates_unknown
-from ..leftovers import next_clean_up
-from ..lifecycle import start_again
 from .claims import Claim, held_task, release
+from .endings import ended, fail_cancel, fail_clean_up, forget_spools, left_words
 
 _NAMED = 5
 _FULL = frozenset({"SRC-FULL", "DST-FULL", "SRC-LIMIT", "DST-LIMIT", "WORKER-FULL"})
@@ -63,14 +62,14 @@ def finish_step(claim: Claim, step: StepName) -> StepName | None:
 
 
 def _completed(task: MigrationTask, now: datetime) -> None:
-    _forget_spools(task)
-    left, late = _left(task), _late(task)
+    forget_spools(task)
+    left, late = left_words(task), _late(task)
     told = [left, late, _notes(task), _dropped(task)]
     move(
         task,
         Status.COMPLETED,
         code="TASK-COMPLETED",
-        message=_ended(not_compared=task.skip_compare and not task.incremental, clean=not left)
+        message=ended(not_compared=task.skip_compare and not task.incremental, clean=not left)
         + together(["", *filter(None, told)] if any(told) else []),
         level="warning" if any(told) else "info",
         finished_at=now,
@@ -83,38 +82,12 @@ def _completed(task: MigrationTask, now: datetime) -> None:
     )
 
 
-def _ended(*, not_compared: bool, clean: bool) -> Sentence:
-    if not_compared and clean:
-        return say("Completed, not compared, as was asked for. Nothing of ours is left on either server.")
-    if not_compared:
-        return say("Completed, not compared, as was asked for.")
-    if clean:
-        return say("Completed. The target holds the data; nothing of ours is left on either server.")
-    return say("Completed. The target holds the data.")
-
-
-def _left(task: MigrationTask) -> str:
-    """Say how much of ours a server did not let go; files of the worker are removed with its folder."""
-    left = left_at_the_end(task).count()
-    return _not_removed(left) if left else ""
-
-
-def _not_removed(left: int) -> Sentence:
-    things = count(left, "{number} thing", "{number} things")
-    return say("Not removed: {things}; the task page says how.", things=things)
-
-
 def _late(task: MigrationTask) -> str:
     """Say that the source was written to after the last change that came along, if that was seen."""
     pressed = task.events.filter(code="TASK-COMPLETING").order_by("-id").values_list("id", flat=True).first() or 0
     if not task.events.filter(code="SRC-LATE", id__gt=pressed).exists():
         return ""
     return say("What was written on the source at the very end is not on the target: the history tells which tables.")
-
-
-def _forget_spools(task: MigrationTask) -> None:
-    """The work folder of the task is removed, and with it what was left of any spool."""
-    task.databases.exclude(spool_host="").update(spool_host="", spool_ends=None, spool_bytes=0)
 
 
 def _notes(task: MigrationTask) -> str:
@@ -133,48 +106,6 @@ def _dropped(task: MigrationTask) -> str:
     return say(
         "Dropped from the task, so not synced to the end and not compared: {names}.", names=listing(names, _NAMED)
     )
-
-
-@transaction.atomic
-def cancelled(claim: Claim, left: int) -> None:
-    """Close a cancelled task. `left` counts what could not be removed from the servers."""
-    task = held_task(claim)
-    if task is None:
-        return
-    Step.objects.filter(task=task, state__in=["running", "pending"]).update(state="pending", finished_at=None)
-    made = task.ledger.filter(removed_at=None, side="target").count()
-    now = clock.now()
-    parts = [say("Cancelled.")]
-    parts.append(_not_removed(left) if left else say("Nothing of ours runs or waits on either server."))
-    if made:
-        parts.append(say("The objects made on the target stay there and are listed on the task page."))
-    move(
-        task,
-        Status.CANCELLED,
-        code="CANCEL-LEFT" if left else "TASK-CANCELLED",
-        level="warning" if left else "info",
-        message=together(parts),
-        finished_at=task.finished_at or now,  # a clean-up that is tried again does not end it once more
-        not_before=next_clean_up(task, now) if left else None,
-        lease_until=None,
-        worker="",
-        wal_level="",
-        wal_state={},
-        **UNKNOWN,
-    )
-    _forget_spools(task)
-    if task.new_copy:
-        _begin_new_copy(task, left)
-
-
-def _begin_new_copy(task: MigrationTask, left: int) -> None:
-    """Start a cancelled task again by itself, with its target objects cleared, unless something is still left."""
-    if not left:
-        start_again(task_id=task.pk, actor=None, clear_target=True)
-        return
-    text = say("The new copy does not begin by itself, because something of ours is still on a server.")
-    note(task, text, code="NEW-COPY-WAITS", level="error")
-    touch(task, new_copy=False)
 
 
 @transaction.atomic
@@ -243,6 +174,8 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
     if task.status == Status.PAUSED:
         _fail_paused(claim, task, error)
         return False
+    if cleans_up_again(task):
+        return fail_clean_up(claim, task, error)
     now = clock.now()
     since = min(task.failing_since or now - timedelta(seconds=error.failing_for), now)  # ahead: the clock was set back
     in_window = now - since < timedelta(minutes=settings.RETRY_WINDOW_MINUTES)
@@ -250,7 +183,7 @@ def fail(claim: Claim, step: StepName, error: EngineError) -> bool:
         _wait_for_another_try(task, error, since)
         return True
     if task.status == Status.CANCELLING:
-        return _fail_cancel(claim, task, error)
+        return fail_cancel(claim, task, error)
     _fail_for_good(task, step, error)
     return False
 
@@ -369,19 +302,6 @@ def leave_stale_ready(now: datetime) -> None:
     late = MigrationTask.objects.select_for_update().filter(status=Status.READY, failing_since__lte=now - _STAYS_READY)
     for task in late:
         _leave_ready(task)
-
-
-def _fail_cancel(claim: Claim, task: MigrationTask, error: EngineError) -> bool:
-    """A clean-up that breaks is tried three times; then the task ends and lists what is left."""
-    if task.tries < 2:
-        soon = clock.now() + timedelta(seconds=2)
-        MigrationTask.objects.filter(pk=task.pk).update(
-            tries=F("tries") + 1, lease_until=None, worker="", not_before=soon
-        )
-        return True
-    note(task, error.public_message, code=error.code, level="error")
-    cancelled(claim, leftovers(task).count())
-    return False
 
 
 def progressed(claim: Claim) -> None:
