@@ -45,8 +45,13 @@ def _states(task: MigrationTask) -> dict[str, str]:
 def test_states_follow_copy_sync_and_comparison() -> None:
     assert _states(_syncing(in_sync=True)) == {"fine": "synced", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=False)) == {"fine": "catching_up", "wrong": "mismatch"}
-    assert _states(_syncing(in_sync=False, status="completed")) == {"fine": "synced", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=True, incremental=False)) == {"fine": "done", "wrong": "mismatch"}
+
+
+def test_after_the_end_no_table_is_called_in_sync_because_nothing_follows_the_source_any_more() -> None:
+    task = _syncing(in_sync=False, status="completed")
+    assert _states(task) == {"fine": "done", "wrong": "mismatch"}
+    assert TableView(task).counts().states == {"done": 1, "mismatch": 1}
 
 
 @pytest.mark.parametrize("status", ["paused", "failed", "cancelling", "cancelled"])
@@ -167,6 +172,18 @@ def test_tables_that_are_left_out_are_listed_as_excluded(anna: Client) -> None:
     page = anna.get(reverse("tasks:detail", args=[task.id]), {"state": "excluded", "q": "table_002"})
     assertContains(page, "Excluded")
     assertNotContains(page, "public.table_000")
+
+
+@pytest.mark.parametrize(("step", "status"), [("", "queued"), ("schema", "running"), ("schema", "failed")])
+def test_nothing_is_called_excluded_before_the_schema_step_has_listed_the_tables(step: str, status: str) -> None:
+    task = factories.running_task("schema", status=status)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step=step)
+    task.refresh_from_db()
+    factories.inventory(task, tables=3)
+    factories.table_copy(task, "table_001", status="waiting")
+    view = TableView(task)
+    assert "excluded" not in view.pills(view.counts())
+    assert not list(view.page(TableFilter(state="excluded")))
 
 
 def test_excluded_tables_have_a_pill_as_every_other_state(anna: Client) -> None:
