@@ -109,8 +109,9 @@ def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, l
         part.get_by_label("Account").fill("mover")
         part.get_by_label(re.compile(r"^\s*Password")).fill(factories.CANARY)
     source = page.get_by_role("region", name="Source")
-    source.get_by_role("button", name="Test connection").click()
+    source.get_by_role("button", name="Test connection").press("Enter")
     expect(source.get_by_text("Connecting")).to_be_visible()
+    expect(source.get_by_role("button", name="Test connection")).to_be_focused()
     test = ConnectionTest.objects.get()
     expect(page).to_have_url(f"{live_server.url}{reverse('tasks:settings', args=[test.task_id])}?source={test.id}")
     ConnectionTest.objects.update(
@@ -134,6 +135,7 @@ def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn,
     page.get_by_role("button", name="Next: Objects").last.click()
     expect(page.get_by_text("5 fields need another look. Nothing was saved.")).to_be_visible()
     expect(page.get_by_text("Give the task a name, for example the application that moves.")).to_be_visible()
+    expect(page.get_by_label("Task name")).to_be_focused()
     _accessible(page)
     _shot(page, "invalid")
     assert MigrationTask.objects.count() == 0
@@ -184,6 +186,7 @@ def test_errors_of_the_tested_side_show_at_its_fields_and_leave_the_other_side(
     page.locator("#test-target").click()
     expect(page.locator("#form-errors")).to_contain_text("need another look")
     expect(page.locator("#target-card .invalid-feedback").first).to_be_visible()
+    expect(page.locator("#target-card .is-invalid").first).to_be_focused()
     expect(page.locator("#source-card .invalid-feedback")).to_have_count(0)
     expect(page.locator('[name="source-password"]')).to_have_value("typed too early")
     _accessible(page)
