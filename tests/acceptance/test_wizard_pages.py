@@ -99,6 +99,23 @@ def test_reading_the_objects_ends_in_the_tree(sign_in: SignIn, live_server: Any)
 
 
 @pytest.mark.long
+def test_what_the_target_has_stands_beside_the_objects_as_soon_as_a_worker_has_looked(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    task = factories.task()
+    factories.inventory(task, tables=2)
+    look = factories.connection_test(task, "target", kind="inventory", state="running")
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    page.locator("summary", has_text="shop").click()
+    expect(page.get_by_role("checkbox", name="shop.public", exact=True)).to_be_visible()
+    expect(page.get_by_text("exists on the target")).to_have_count(0)
+    task.source_objects.filter(database="shop", kind__in=["database", "schema"]).update(at_target="there")
+    ConnectionTest.objects.filter(pk=look.pk).update(state="passed", finished_at=timezone.now())
+    expect(page.get_by_text("exists on the target")).to_have_count(2)
+
+
+@pytest.mark.long
 def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.get_by_role("link", name="Create Task").first.click()
