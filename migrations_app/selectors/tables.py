@@ -91,6 +91,7 @@ class TableLine:
     seconds: float | None = None
     eta_at: datetime | None = None
     reason: str = ""
+    copied: bool = False  # all of it, whatever the estimate of its size was
     asked: bool = False  # to be copied once more, which has not begun
     uncounted: bool = False  # some rows have passed, nobody knows how many
 
@@ -277,6 +278,7 @@ class TableView:
             seconds=seconds if row.finished_at else None,
             eta_at=eta,
             reason=str(labels.ASKED if asked else labels.ASIDE.get(state, "")),
+            copied=row.status not in (TableStatus.WAITING, TableStatus.COPYING),
             asked=asked,
             uncounted=row.status == TableStatus.COPYING and row.bytes_done > 0 and not row.rows_done,
         )

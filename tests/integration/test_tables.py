@@ -60,6 +60,14 @@ def test_a_sync_that_stands_leaves_no_table_synced(status: str) -> None:
     assert _states(_syncing(in_sync=False, status=status)) == {"fine": "stopped", "wrong": "mismatch"}
 
 
+def test_a_table_that_is_copied_has_a_full_bar_wherever_the_task_stands(anna: Client) -> None:
+    task = factories.running_task("sync", status="cancelled")
+    for name, status in (("there", "done"), ("half", "copying")):
+        factories.table_copy(task, name, status=status, bytes_total=100, bytes_done=60)
+    page = anna.get(reverse("tasks:detail", args=[task.id])).text
+    assert re.findall(r'<progress[^>]* value="(\d+)" max="100" aria-label="Copied"', page) == ["60", "100"]
+
+
 def test_what_was_copied_before_the_sync_stays_done_where_the_task_stands() -> None:
     task = factories.running_task("copy", status="paused")
     factories.table_copy(task, "there", status="done")
