@@ -36,6 +36,9 @@ class SignInForm(AuthenticationForm):
         self.fields["password"].label = _("Password")
         self.fields["password"].error_messages["required"] = _("Enter your password.")
         self.helper = helper("username", "password")
+        if self.data.get("username"):  # it is still there; the password has to be typed again
+            self.fields["username"].widget.attrs.pop("autofocus", None)
+            self.fields["password"].widget.attrs["autofocus"] = True
 
 
 class _AccountField(UsernameField):

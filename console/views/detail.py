@@ -53,6 +53,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "structure": selectors.structure(task),
         "left": left,
         "standing": selectors.standing(task, left),
+        "late": selectors.late_writes(task),
         "events": selectors.event_page(task, events),
         "event_filter": events,
         "query": _query(tables, events),

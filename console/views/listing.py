@@ -124,7 +124,7 @@ def _summary(groups: list[selectors.GroupCount]) -> str:
         "ended": ngettext("%(n)s ended", "%(n)s ended", counts.get("ended", 0)),
     }
     named = [name for name in counts if name != "ended"] or ["ended"]
-    return ", ".join(told[name] % {"n": f"{counts[name]:,}"} for name in named)
+    return _(", ").join(told[name] % {"n": f"{counts[name]:,}"} for name in named)
 
 
 @require_GET

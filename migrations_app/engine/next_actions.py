@@ -172,7 +172,9 @@ NEXT: dict[str, str] = {
     "COPY-MOVED": template(
         "Without incremental sync let nothing write to the source, or start the task again with it."
     ),
-    "CMP-NEWTABLE": template("Add or ignore these tables on the task page, while the task syncs."),
+    "CMP-NEWTABLE": template(
+        "Add those that are to move too on the task page, while the task syncs; the others can stay ignored."
+    ),
     "SRC-NEWTABLE": template("Press Add or Ignore at the table on the task page: Complete waits for that."),
     "TABLE-NOTADDED": template("Mend what the message says, then press Add again at the table; or press Ignore."),
     "CMP-NOTRUN": _NOT_COMPARED,

@@ -115,7 +115,7 @@ from .rows import (
     task_row,
 )
 from .searching import BadSearch, matching_tables
-from .standing import Standing, copies_anew, lost_by_cancel, lost_by_start_again, standing
+from .standing import Standing, copies_anew, late_writes, lost_by_cancel, lost_by_start_again, standing
 from .tables import TableCounts, TableFilter, TableLine, TableView, one_table, table_states
 from .tallies import planned
 from .tree import BoxState, TreeLevel, TreeNode, boxes, exists, reading_of, selection_states, tree
@@ -215,6 +215,7 @@ __all__ = [
     "kinds_of",
     "known_port",
     "last_answer",
+    "late_writes",
     "left_behind",
     "left_by_its_terminal",
     "listing_problems",

@@ -15,6 +15,7 @@ from .new_tables import NewTableLine, new_table_lines
 from .notes import StructureLine, structure
 from .pages import DatabaseLine, LedgerLine, applied_since, databases, left_behind
 from .rows import StepLine, step_lines, task_row
+from .standing import late_writes
 from .tables import TableLine, TableView
 from .wording import Tell, in_english, told_difference
 
@@ -82,6 +83,7 @@ def task_report(task: MigrationTask, *, tables: int = 1_000_000, tell: Tell = in
         "comparisons": [_comparison(result, since.get(result.pk), tell) for result in comparisons],
         "comparisons_total": task.comparisons.count(),
         "structure": [_structure(line, tell) for line in structure(task, limit=_MOST_NOTES)],
+        "late_writes": [_event(event, tell) for event in late_writes(task)],
         "events": [_event(event, tell) for event in Event.objects.filter(task=task)[:_MOST_EVENTS]],
         "events_total": Event.objects.filter(task=task).count(),
         "left": {"source": _left(left.source), "target": _left(left.target)},

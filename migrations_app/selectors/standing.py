@@ -20,6 +20,7 @@ from .pages import LeftBehind
 _SYNCS = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
 _OPENED = ("COMPLETE-OPENING", "COMPLETE-RESUMED")
 """Codes of events that tell that Complete has opened a target."""
+_PRESSED, _LATE = "TASK-COMPLETING", "SRC-LATE"
 
 
 @frozen
@@ -147,11 +148,13 @@ def lost_by_start_again(task: MigrationTask) -> str:
 def waiting_tables(tasks: Iterable[MigrationTask]) -> dict[UUID, list[str]]:
     """Return by task what the list shows of tables that somebody has to see to before Complete.
 
-    These are quarantined ones, undecided new ones, and what the last comparison of a ready task found. Four queries for
-    any number of tasks; tables are counted only where one was ever quarantined.
+    These are quarantined ones, undecided new ones, and what the last comparison of a ready task found; of a completed
+    one, that changes were left behind. Five queries for any number of tasks; tables are counted only where one was ever
+    quarantined.
     """
+    tasks = list(tasks)
+    found = {key: [_("Changes left on the source")] for key in _written_late(tasks)}
     syncing = [task.pk for task in tasks if task.incremental and task.current_step in _SYNCS]
-    found: dict[UUID, list[str]] = {}
     if not syncing:
         return found
     ever = list(
@@ -171,6 +174,26 @@ def waiting_tables(tasks: Iterable[MigrationTask]) -> dict[UUID, list[str]]:
     for key in _differing([task.pk for task in tasks if task.status == Status.READY]):
         found.setdefault(key, []).append(_("Differences found"))
     return found
+
+
+def late_writes(task: MigrationTask) -> list[Event]:
+    """Return the events of a completed task that tell what was written on the source behind the last change that came.
+
+    That it could not be seen is told by such an event too. Empty for a task that has not completed.
+    """
+    if task.status != Status.COMPLETED:
+        return []
+    pressed = task.events.filter(code=_PRESSED).order_by("-id").values_list("id", flat=True).first() or 0
+    return list(task.events.filter(code__in=(_LATE, "SRC-UNSEEN"), id__gt=pressed).order_by("id"))
+
+
+def _written_late(tasks: list[MigrationTask]) -> list[UUID]:
+    """Return those of some tasks that completed though the source was still written to."""
+    ended = [task.pk for task in tasks if task.status == Status.COMPLETED]
+    if not ended:
+        return []
+    told = Event.objects.filter(task__in=ended, code__in=(_PRESSED, _LATE)).order_by("id").values_list("task", "code")
+    return [key for key, code in dict(told).items() if code == _LATE]
 
 
 def _differing(keys: list[UUID]) -> list[UUID]:

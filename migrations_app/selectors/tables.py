@@ -91,6 +91,7 @@ class TableLine:
     seconds: float | None = None
     eta_at: datetime | None = None
     reason: str = ""
+    copied: bool = False  # all of it, whatever the estimate of its size was
     asked: bool = False  # to be copied once more, which has not begun
     uncounted: bool = False  # some rows have passed, nobody knows how many
 
@@ -133,7 +134,9 @@ class TableView:
         self._differing = _mismatches(task) - {self._at}
         self._mismatch = _named(self._differing) & ~_ASIDE
         self._syncs = task.incremental and task.current_step in _SYNC_STEPS
-        self._stands = self._syncs and self._stopped and task.status != Status.COMPLETED
+        over = task.status == Status.COMPLETED
+        self._stands = self._syncs and self._stopped and not over
+        self._done = "done" if over or not self._syncs else "stopped" if self._stands else "synced"
         following = self._syncs and not self._stopped
         databases = list(task.databases.all()) if following else []
         self._late = {row.source_name for row in databases if not row.in_sync}
@@ -144,7 +147,7 @@ class TableView:
     def _called(self, status: str) -> str:
         """Return the state of the tables of a status about which nothing else is known."""
         if status == TableStatus.DONE:
-            return "stopped" if self._stands else "synced" if self._syncs else "done"
+            return self._done
         stops = self._stopped and status != TableStatus.WAITING and status not in SET_ASIDE
         return "stopped" if stops else status
 
@@ -275,6 +278,7 @@ class TableView:
             seconds=seconds if row.finished_at else None,
             eta_at=eta,
             reason=str(labels.ASKED if asked else labels.ASIDE.get(state, "")),
+            copied=row.status not in (TableStatus.WAITING, TableStatus.COPYING),
             asked=asked,
             uncounted=row.status == TableStatus.COPYING and row.bytes_done > 0 and not row.rows_done,
         )
@@ -285,7 +289,12 @@ class TableView:
         return counts.states | ({"excluded": excluded} if excluded else {})
 
     def _left_out(self) -> QuerySet[SourceObject]:
-        """What the source holds and the task does not copy, of the databases that it moves."""
+        """What the source holds and the task does not copy, of the databases that it moves.
+
+        Nothing before the schema step has listed its tables: until then each would be called left out.
+        """
+        if self._task.current_step in ("", StepName.SCHEMA):
+            return SourceObject.objects.none()
         same = self._rows.filter(database=OuterRef("database"), schema=OuterRef("schema"), name=OuterRef("name"))
         names = [row.source_name for row in self._task.databases.all()]
         objects = SourceObject.objects.filter(task=self._task, database__in=names, kind__in=["table", "partition"])

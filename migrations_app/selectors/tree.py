@@ -226,7 +226,9 @@ def _mode(row: SourceObject, selection: Selection, path: Path) -> str:
 
 
 def _target(row: SourceObject, selection: Selection) -> Path:
-    """Return the path on the target where it is another one than on the source, else ()."""
+    """Return the path on the target where it is another one than on the source, else (); () for what cannot move."""
+    if not row.selectable:
+        return ()
     names = [selection.target_name(row.database)]
     if row.schema:
         names.append(selection.target_schema(row.database, row.schema))

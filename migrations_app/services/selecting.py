@@ -228,10 +228,22 @@ def set_targets(
             schema_targets={path: name for path, name in schema_targets.items() if name and name != path[1]},
         )
         refuse_bad_targets(task, changed, databases, schemas)
+        _forget_marks(task, now, changed)
         return changed
 
     with transaction.atomic():
         return _change(task_id, actor, change)
+
+
+def _forget_marks(task: MigrationTask, before: Selection, after: Selection) -> None:
+    """Forget what was found on the target under names that are other ones now, until somebody looks there again."""
+    marked = SourceObject.objects.filter(task=task).exclude(at_target="")
+    for database in {*before.targets, *after.targets}:
+        if before.target_name(database) != after.target_name(database):
+            marked.filter(database=database).update(at_target="", at_target_rows=None)
+    for database, schema in {*before.schema_targets, *after.schema_targets}:
+        if before.target_schema(database, schema) != after.target_schema(database, schema):
+            marked.filter(database=database, schema=schema).update(at_target="", at_target_rows=None)
 
 
 def _mode(mode: str) -> Mode:

@@ -18,6 +18,27 @@
   document.addEventListener("DOMContentLoaded", () => {
     label();
     document.querySelectorAll("[data-needs-script]").forEach((node) => { node.hidden = false; });
+    if (!document.querySelector("[autofocus]")) correct(document);
+  });
+
+  // A form that came back is gone on with at its first wrong field; a button that was replaced by its answer, at itself.
+  const correct = (part) => {
+    const wrong = part.querySelector(".is-invalid");
+    if (wrong) wrong.focus();
+    return wrong;
+  };
+  const pressed = new WeakMap();
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const at = document.activeElement;
+    if (at instanceof HTMLButtonElement && at.id && event.detail.elt.contains(at)) pressed.set(event.detail.xhr, at.id);
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const id = pressed.get(event.detail.xhr);
+    if (!id || document.activeElement !== document.body) return;
+    // Told of every part that came along; the one that was asked for may be another node by now.
+    if (correct(document.getElementById(event.detail.target.id) || event.target)) return;
+    const again = document.getElementById(id);
+    if (again) again.focus({ preventScroll: true });
   });
 
   document.addEventListener("click", (event) => {

@@ -48,6 +48,13 @@
     leave = null;
   };
 
+  // What the target has under the names that are saved is known by now: it stands beside the objects.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const side = document.getElementById("target-side");
+    const level = document.getElementById("level");
+    if (event.detail.target.id === "target-side" && side && level && !side.hasAttribute("data-poll")) htmx.trigger(level, "again");
+  });
+
   document.addEventListener("htmx:confirm", (event) => {
     const button = event.detail.elt;
     if (!button.hasAttribute("data-again")) return;

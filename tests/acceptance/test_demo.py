@@ -90,6 +90,7 @@ def test_the_demo_shows_a_migration_that_is_ready_survives_a_stop_and_is_removed
     process = demo.start(port)
     address = _says(demo, r"Towpath +(http://\S+)")
     user, password = _says(demo, r"login +(\S+) /"), _says(demo, r"login +\S+ / (\S+)")
+    assert _says(demo, r"choose (\S+) for TLS") == "Off"
     assert address == f"http://127.0.0.1:{port}/"
     page = _sign_in(address, user, password)
     assert "Demo: the shop moves from 16 to 18" in page

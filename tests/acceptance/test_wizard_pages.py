@@ -99,6 +99,23 @@ def test_reading_the_objects_ends_in_the_tree(sign_in: SignIn, live_server: Any)
 
 
 @pytest.mark.long
+def test_what_the_target_has_stands_beside_the_objects_as_soon_as_a_worker_has_looked(
+    sign_in: SignIn, live_server: Any
+) -> None:
+    page = sign_in()
+    task = factories.task()
+    factories.inventory(task, tables=2)
+    look = factories.connection_test(task, "target", kind="inventory", state="running")
+    page.goto(live_server.url + reverse("tasks:objects", args=[task.id]))
+    page.locator("summary", has_text="shop").click()
+    expect(page.get_by_role("checkbox", name="shop.public", exact=True)).to_be_visible()
+    expect(page.get_by_text("exists on the target")).to_have_count(0)
+    task.source_objects.filter(database="shop", kind__in=["database", "schema"]).update(at_target="there")
+    ConnectionTest.objects.filter(pk=look.pk).update(state="passed", finished_at=timezone.now())
+    expect(page.get_by_text("exists on the target")).to_have_count(2)
+
+
+@pytest.mark.long
 def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, live_server: Any) -> None:
     page = sign_in()
     page.get_by_role("link", name="Create Task").first.click()
@@ -109,8 +126,9 @@ def test_test_connection_saves_the_draft_and_answers_in_place(sign_in: SignIn, l
         part.get_by_label("Account").fill("mover")
         part.get_by_label(re.compile(r"^\s*Password")).fill(factories.CANARY)
     source = page.get_by_role("region", name="Source")
-    source.get_by_role("button", name="Test connection").click()
+    source.get_by_role("button", name="Test connection").press("Enter")
     expect(source.get_by_text("Connecting")).to_be_visible()
+    expect(source.get_by_role("button", name="Test connection")).to_be_focused()
     test = ConnectionTest.objects.get()
     expect(page).to_have_url(f"{live_server.url}{reverse('tasks:settings', args=[test.task_id])}?source={test.id}")
     ConnectionTest.objects.update(
@@ -134,6 +152,7 @@ def test_an_invalid_form_comes_back_with_messages_at_the_fields(sign_in: SignIn,
     page.get_by_role("button", name="Next: Objects").last.click()
     expect(page.get_by_text("5 fields need another look. Nothing was saved.")).to_be_visible()
     expect(page.get_by_text("Give the task a name, for example the application that moves.")).to_be_visible()
+    expect(page.get_by_label("Task name")).to_be_focused()
     _accessible(page)
     _shot(page, "invalid")
     assert MigrationTask.objects.count() == 0
@@ -184,6 +203,7 @@ def test_errors_of_the_tested_side_show_at_its_fields_and_leave_the_other_side(
     page.locator("#test-target").click()
     expect(page.locator("#form-errors")).to_contain_text("need another look")
     expect(page.locator("#target-card .invalid-feedback").first).to_be_visible()
+    expect(page.locator("#target-card .is-invalid").first).to_be_focused()
     expect(page.locator("#source-card .invalid-feedback")).to_have_count(0)
     expect(page.locator('[name="source-password"]')).to_have_value("typed too early")
     _accessible(page)

@@ -13,6 +13,7 @@ import polib
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 from django.utils.translation import gettext, override
 
 from console import check_words, engine_words
@@ -229,6 +230,19 @@ def test_an_event_that_another_version_wrote_is_told_in_english(olga: User) -> N
     for number, words in enumerate(({}, {"message": {"say": "{a} {b}", "with": {}}}, {"message": {"odd": 1}}, [])):
         Event.objects.create(task=task, message=f"Plain {number}.", words=words)
         assert f"Plain {number}." in page(client, f"/tasks/{task.pk}/")
+
+
+def test_parts_of_a_sentence_are_parted_as_the_language_does(olga: User) -> None:
+    task = factories.task(status="check_failed", checked_at=timezone.now())
+    factories.task()
+    factories.comparison(task)
+    client = Client()
+    client.force_login(olga)
+    assert "1 failed, 1 draft" in page(client, "/")
+    User.objects.update(language="zh-hans")
+    assert "1 个失败，1 个草稿" in page(client, "/")
+    assert "，设置更改后已失效" in page(client, f"/tasks/{task.pk}/check/")
+    assert "25 个表，" in page(client, f"/tasks/{task.pk}/")
 
 
 @pytest.mark.django_db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -65,6 +66,22 @@ def test_unknown_accounts_read_the_same_as_wrong_passwords(alice: User) -> None:
     text = b"This account and password do not match"
     assert text in known
     assert text in unknown
+
+
+def test_a_refusal_is_told_once_and_the_password_is_the_field_to_type_into(alice: User) -> None:
+    page = Client().post("/login/", {"username": "alice", "password": "wrong"}).text
+    assert page.count("This account and password do not match") == 1
+    assert 'class="note bad" role="alert"' in page
+    fields = {re.search(r'name="(\w+)"', tag)[1]: tag for tag in re.findall(r"<input[^>]*>", page)}  # type: ignore[index]
+    assert [name for name, tag in fields.items() if "autofocus" in tag] == ["password"]
+    assert 'value="alice"' in fields["username"]
+
+
+def test_the_account_is_the_field_to_type_into_at_first_and_when_it_is_missing(alice: User) -> None:
+    for page in (Client().get("/login/").text, Client().post("/login/", {"username": "", "password": "x"}).text):
+        tags = re.findall(r"<input[^>]*autofocus[^>]*>", page)
+        assert len(tags) == 1
+        assert 'name="username"' in tags[0]
 
 
 def test_many_addresses_of_one_network_count_as_one(alice: User) -> None:

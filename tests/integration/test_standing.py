@@ -162,6 +162,44 @@ def test_a_ready_task_whose_last_comparison_found_differences_is_told_from_other
     assertContains(anna.get(reverse("tasks:detail", args=[task.pk])), "The target holds everything")
 
 
+_LATE = "shop: still written to on the source after the last change that is on the target: public.orders (8 changes)."
+
+
+def _completed(*codes: str) -> MigrationTask:
+    task = factories.running_task("cleanup", status="completed")
+    for code in codes:
+        level = {"SRC-LATE": "error", "SRC-UNSEEN": "warning"}.get(code, "info")
+        factories.event(task, _LATE if code.startswith("SRC") else code, code=code, level=level)
+    return task
+
+
+def _head(anna: Client, task: MigrationTask) -> str:
+    return anna.get(reverse("tasks:detail", args=[task.pk])).text.partition('id="head"')[2].partition("task-tools")[0]
+
+
+@pytest.mark.parametrize("code", ["SRC-LATE", "SRC-UNSEEN"])
+def test_what_did_not_come_along_at_the_end_stands_at_the_top_of_the_completed_task(anna: Client, code: str) -> None:
+    head = _head(anna, _completed("TASK-COMPLETING", code, "TASK-COMPLETED"))
+    assert _LATE in head
+    assert ("make the changes of these tables on the target too" in head) == (code == "SRC-LATE")
+    assert "Point the application at the target" not in head
+    assert "see to that before you point the application at the target" in head
+    assert 'class="note ok"' not in head
+
+
+def test_late_writes_of_a_former_complete_are_not_told_again(anna: Client) -> None:
+    head = _head(anna, _completed("TASK-COMPLETING", "SRC-LATE", "TASK-COMPLETING", "TASK-COMPLETED"))
+    assert _LATE not in head
+    assert "Point the application at the target" in head
+
+
+def test_the_list_marks_a_completed_task_that_left_changes_on_the_source(anna: Client) -> None:
+    tasks = [_completed("TASK-COMPLETING", *late, "TASK-COMPLETED") for late in (["SRC-LATE"], ["SRC-UNSEEN"], [])]
+    page = anna.get("/").text
+    cells = [page.partition(f'id="status-{task.pk}"')[2].partition("</td>")[0] for task in tasks]
+    assert ["Changes left on the source" in cell for cell in cells] == [True, False, False]
+
+
 def test_delete_says_at_once_what_is_still_on_the_source(anna: Client) -> None:
     task = factories.running_task("sync", status="cancelled")
     address = reverse("tasks:confirm", args=[task.pk, "delete"])

@@ -45,14 +45,27 @@ def _states(task: MigrationTask) -> dict[str, str]:
 def test_states_follow_copy_sync_and_comparison() -> None:
     assert _states(_syncing(in_sync=True)) == {"fine": "synced", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=False)) == {"fine": "catching_up", "wrong": "mismatch"}
-    assert _states(_syncing(in_sync=False, status="completed")) == {"fine": "synced", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=True, incremental=False)) == {"fine": "done", "wrong": "mismatch"}
+
+
+def test_after_the_end_no_table_is_called_in_sync_because_nothing_follows_the_source_any_more() -> None:
+    task = _syncing(in_sync=False, status="completed")
+    assert _states(task) == {"fine": "done", "wrong": "mismatch"}
+    assert TableView(task).counts().states == {"done": 1, "mismatch": 1}
 
 
 @pytest.mark.parametrize("status", ["paused", "failed", "cancelling", "cancelled"])
 def test_a_sync_that_stands_leaves_no_table_synced(status: str) -> None:
     assert _states(_syncing(in_sync=True, status=status)) == {"fine": "stopped", "wrong": "mismatch"}
     assert _states(_syncing(in_sync=False, status=status)) == {"fine": "stopped", "wrong": "mismatch"}
+
+
+def test_a_table_that_is_copied_has_a_full_bar_wherever_the_task_stands(anna: Client) -> None:
+    task = factories.running_task("sync", status="cancelled")
+    for name, status in (("there", "done"), ("half", "copying")):
+        factories.table_copy(task, name, status=status, bytes_total=100, bytes_done=60)
+    page = anna.get(reverse("tasks:detail", args=[task.id])).text
+    assert re.findall(r'<progress[^>]* value="(\d+)" max="100" aria-label="Copied"', page) == ["60", "100"]
 
 
 def test_what_was_copied_before_the_sync_stays_done_where_the_task_stands() -> None:
@@ -167,6 +180,18 @@ def test_tables_that_are_left_out_are_listed_as_excluded(anna: Client) -> None:
     page = anna.get(reverse("tasks:detail", args=[task.id]), {"state": "excluded", "q": "table_002"})
     assertContains(page, "Excluded")
     assertNotContains(page, "public.table_000")
+
+
+@pytest.mark.parametrize(("step", "status"), [("", "queued"), ("schema", "running"), ("schema", "failed")])
+def test_nothing_is_called_excluded_before_the_schema_step_has_listed_the_tables(step: str, status: str) -> None:
+    task = factories.running_task("schema", status=status)
+    MigrationTask.objects.filter(pk=task.pk).update(current_step=step)
+    task.refresh_from_db()
+    factories.inventory(task, tables=3)
+    factories.table_copy(task, "table_001", status="waiting")
+    view = TableView(task)
+    assert "excluded" not in view.pills(view.counts())
+    assert not list(view.page(TableFilter(state="excluded")))
 
 
 def test_excluded_tables_have_a_pill_as_every_other_state(anna: Client) -> None:

@@ -93,6 +93,13 @@ def test_a_name_never_begins_a_line_of_a_check_and_our_own_lines_stay() -> None:
     assert last == "  check: 1 failed, 0 warnings, 0 passed"
 
 
+def test_one_warning_is_not_called_many() -> None:
+    made, out = factories.task(), StringIO()
+    factories.check_item(made, "keys", "warning")
+    print_check(made, out)
+    assert out.getvalue().splitlines()[-1] == "  check: 0 failed, 1 warning, 0 passed"
+
+
 def test_a_name_never_begins_a_line_of_a_report() -> None:
     made = factories.running_task("sync", status="failed")
     words = say("{table} is gone.", table="s.t\n  comparison of shop: equal")

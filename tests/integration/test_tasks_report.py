@@ -75,6 +75,19 @@ def test_the_json_holds_everything_but_secrets(anna: Client) -> None:
     assert report["left"]["source"][0]["removal"].startswith("SELECT")
 
 
+def test_what_a_completed_task_left_on_the_source_stands_at_the_top(anna: Client) -> None:
+    task = factories.running_task("cleanup", status="completed")
+    factories.event(task, "Complete pressed.", code="TASK-COMPLETING")
+    factories.event(task, "shop: still written to: public.orders (8 changes).", code="SRC-LATE", level="error")
+    facts = json.loads(anna.get(reverse("tasks:report-json", args=[task.id])).text)
+    assert [event["code"] for event in facts["late_writes"]] == ["SRC-LATE"]
+    page = anna.get(reverse("tasks:report", args=[task.id])).text
+    head, _, rest = page.partition("<h2>")
+    assert '<p class="bad"><code>SRC-LATE</code> shop: still written to: public.orders (8 changes).' in head
+    assert "still written to" in rest
+    assert json.loads(anna.get(reverse("tasks:report-json", args=[_full().id])).text)["late_writes"] == []
+
+
 def test_lists_that_are_cut_say_how_many_there_are(anna: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     task = _full()
     factories.event(task, "Another one.")

@@ -294,6 +294,20 @@ def test_each_kind_of_status_says_what_comes_next(anna: Client) -> None:
     assertContains(page, reverse("tasks:create"))
 
 
+@pytest.mark.parametrize("role", ["operator", "viewer"])
+def test_from_a_task_whose_check_failed_one_press_leads_to_the_items(role: str) -> None:
+    task = factories.task(status="check_failed")
+    reader = Client()
+    reader.force_login(factories.user("reader", role=role))
+    page = reader.get(reverse("tasks:detail", args=[task.pk])).text
+    link = re.search(rf'<a [^>]*href="{reverse("tasks:check", args=[task.pk])}"[^>]*>([^<]+)</a>', page)
+    assert link
+    assert link[1] == "See what to fix"
+    # Only the check page itself runs the check: nothing that leads there may be called so.
+    assertNotContains(reader.get("/"), "Check again")
+    assert "Check again" not in page
+
+
 def test_a_failed_check_says_how_much_it_found(anna: Client) -> None:
     task = factories.task(status="check_failed")
     for number, status in enumerate(["failed", "failed", "warning", "passed", "passed"]):

@@ -320,7 +320,8 @@ def print_check(task: MigrationTask, out: Out) -> None:
         if others:
             out.write(f"          The same holds for {len(others)} more: {'; '.join(others)}\n")
     counts = {status: sum(1 for item in items if item.status == status) for status in ("failed", "warning", "passed")}
-    out.write(f"  check: {counts['failed']} failed, {counts['warning']} warnings, {counts['passed']} passed\n")
+    warned = "1 warning" if counts["warning"] == 1 else f"{counts['warning']} warnings"
+    out.write(f"  check: {counts['failed']} failed, {warned}, {counts['passed']} passed\n")
 
 
 def progress_line(task: MigrationTask) -> str:

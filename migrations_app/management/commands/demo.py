@@ -76,6 +76,7 @@ class Command(BaseCommand):
         self._say(f"  login     {login[0]} / {login[1]}")
         for name, endpoint in world.endpoints().items():
             self._say(f"  {name}    127.0.0.1:{endpoint.port}  account {endpoint.user} / {endpoint.password}")
+        self._say("  In a task of your own choose Off for TLS: these two servers have none.")
         self._say("")
         self._say(
             "A task is under way: open it, watch it, press Complete when it is ready. An application keeps writing"
