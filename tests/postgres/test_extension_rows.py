@@ -155,6 +155,23 @@ def test_rows_that_something_of_the_target_refers_to_stay_and_are_told(
     assert "systems of vector: " in told
 
 
+def test_a_table_that_inherits_from_one_of_an_extension_moves_without_that(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """Nobody can select the parent: the extension makes it on the target."""
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(b"CREATE TABLE events (at date) INHERITS (systems); INSERT INTO events VALUES (7, 'x', true)")
+    only = frozenset({"table-families"})
+    (result,) = checks.run_checks(plan, FakeControl(), report=lambda result: None, only=only)
+    assert result.status is checks.CheckStatus.PASSED
+    store = run_steps(plan, fake_ports())
+    assert [one.equal for one in store.comparisons] == [True]
+    with target_cluster.connect(database.target_name) as target:
+        rows = target.execute("SELECT tableoid::regclass::text, id FROM systems ORDER BY 2").fetchall()
+    assert rows == [("systems", 1), ("events", 7), ("systems", 50)]
+
+
 def test_comments_that_somebody_gave_extensions_arrive_and_those_of_the_target_stay(
     source_cluster: Cluster, target_cluster: Cluster, source_db: str, target_db: str, tmp_path: Any
 ) -> None:
