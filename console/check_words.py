@@ -90,7 +90,7 @@ TITLES = (
     _("Order of text"),
     _("Versions of extensions"),
     _("Extensions that must be preloaded"),
-    _("Extensions in system schemas"),
+    _("Objects in system schemas"),
     _("Procedural languages"),
     _("Objects that need a superuser or a library"),
     _("Foreign servers"),
@@ -197,7 +197,7 @@ LOOKS_AT = (
     _("Both servers order text alike: their C library or ICU knows the collations in the same version."),
     _("The target offers each extension in the source's version or a later one, and allows it."),
     _("Some extensions work only when shared_preload_libraries of the target names them."),
-    _("Only a superuser can create an extension in a system schema."),
+    _("What users made in a system schema is not migrated, and only a superuser can create an extension there."),
     _("The languages that functions are written in exist on the target."),
     _(
         "C functions, low-level casts, text search parsers, operator classes and the like "

@@ -47,7 +47,9 @@ def required(entries: Sequence[Entry], is_wanted: Callable[[Entry], bool]) -> se
 
 
 def _on_needed_table(entry: Entry, needed: set[int], by_id: dict[int, Entry]) -> bool:
-    return any(on in needed and by_id[on].type in TABLE_TYPES for on in entry.depends_on if on in by_id)
+    """Say whether a default is that of a needed table. It may name others: 'app.t'::regclass."""
+    tables = (by_id[on] for on in entry.depends_on if on in needed and by_id[on].type in TABLE_TYPES)
+    return any(one.schema == entry.schema and entry.tag.startswith(one.tag + " ") for one in tables)
 
 
 def _is_free_sequence(entry: Entry) -> bool:

@@ -5,6 +5,8 @@ An extension names its tables of that kind, and says which rows are the users'. 
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import psycopg
 
 from .connect import Connection, first_line, translate
@@ -12,11 +14,12 @@ from .failpoints import durable
 from .names import literal, qualified, quote
 from .outcome import Run
 from .plan import DatabasePlan, Side
+from .silencing import may_silence_triggers
 from .sql import query
 from .target_objects import some
 from .values import frozen
 from .vendors import OWN_WAYS
-from .wording import count, say
+from .wording import count, say, verbatim
 
 _READ = 1 << 16
 
@@ -69,30 +72,24 @@ def _kept(connection: Connection) -> list[Kept]:
 
 
 def _carry(run: Run, source: Connection, target: Connection, pairs: list[tuple[Kept, Kept | None]]) -> int:
-    refused = []
-    for here, there in pairs:
-        run.ports.control.check()
-        if there is None:
-            refused.append(
-                say("{name} of {extension}: missing on the target", name=here.name, extension=here.extension)
-            )
-            continue
-        try:
-            if here.kind == "S":
-                _set_sequence(source, target, here, there)
-            else:
-                _copy_table(source, target, here, there)
-        except psycopg.Error as error:
-            if source.closed or target.closed:
-                raise
-            refused.append(
-                say(
-                    "{name} of {extension}: {words}",
-                    name=here.name,
-                    extension=here.extension,
-                    words=f"{first_line(error)} ({error.sqlstate})",
+    if not pairs:
+        return 0
+    refused, quiet = [], may_silence_triggers(target)
+    with source.transaction():  # the tables of an extension refer to each other
+        source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for here, there in pairs:
+            run.ports.control.check()
+            try:
+                with source.transaction():
+                    words = _carry_one(source, target, here, there, quiet=quiet)
+            except psycopg.Error as error:
+                if source.closed or target.closed:
+                    raise
+                words = verbatim(f"{first_line(error)} ({error.sqlstate})")
+            if words:
+                refused.append(
+                    say("{name} of {extension}: {words}", name=here.name, extension=here.extension, words=words)
                 )
-            )
     if refused:
         run.ports.store.event(
             "warning",
@@ -106,19 +103,95 @@ def _carry(run: Run, source: Connection, target: Connection, pairs: list[tuple[K
     return len(pairs)
 
 
-@durable("target.extension_rows")
-def _copy_table(source: Connection, target: Connection, here: Kept, there: Kept) -> None:
+def _carry_one(source: Connection, target: Connection, here: Kept, there: Kept | None, *, quiet: bool) -> str:
+    """Carry one table or sequence over; return why it is not what it is on the source, '' when it is.
+
+    `quiet`: our account may keep triggers and foreign keys of the target quiet. Raises psycopg's errors.
+    """
+    if there is None:
+        return say("missing on the target")
+    if here.kind == "S":
+        _set_sequence(source, target, here, there)
+        return ""
     columns = ", ".join(quote(name) for name in _columns(source, here))
-    reading = f"COPY (SELECT {columns} FROM ONLY {qualified(here.schema, here.name)} {here.condition}) TO STDOUT"  # noqa: S608 - the extension's own condition, read where it came from
+    if _digest(source, here, columns) == _digest(target, there, columns):
+        return ""  # nothing that refers to them is touched for nothing
+    if not quiet and _would_follow(target, there):
+        return say("foreign keys would change what refers to these rows, and the account may not keep them quiet")
+    if not _copy_table(source, target, here, there, columns, quiet=quiet):
+        return say("rows of the target refer to rows that are not on the source")
+    if _act_on_rows(target, there, quiet=quiet) and _digest(source, here, columns) != _digest(target, there, columns):
+        return say("a trigger of the target changes these rows as they come, and cannot be kept quiet")
+    return ""
+
+
+def _reading(one: Kept, columns: str) -> bytes:
+    text = f"COPY (SELECT {columns} FROM ONLY {qualified(one.schema, one.name)} {one.condition}) TO STDOUT"  # noqa: S608 - the extension's own condition, read where it came from
+    return text.encode()
+
+
+def _digest(connection: Connection, one: Kept, columns: str) -> tuple[int, int]:
+    """Return how many rows of users there are, and a sum over them that does not depend on their order."""
+    rows, total = 0, 0
+    with connection.cursor().copy(_reading(one, columns)) as out:
+        for data in out:  # one row each
+            rows, total = rows + 1, total + int.from_bytes(sha256(data).digest(), "big")
+    return rows, total
+
+
+def _would_follow(target: Connection, one: Kept) -> bool:
+    """Say whether rows that refer to these would be deleted or changed together with them."""
+    row = target.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')"
+        " AND confrelid = %s::pg_catalog.regclass)",
+        (qualified(one.schema, one.name),),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _act_on_rows(target: Connection, one: Kept, *, quiet: bool) -> bool:
+    """Say whether a trigger can have changed rows before they were there."""
+    row = target.execute(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = %s::pg_catalog.regclass AND NOT tgisinternal"
+        " AND tgenabled::text = ANY (%s))",
+        (qualified(one.schema, one.name), ["A", "R"] if quiet else ["A", "O"]),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+@durable("target.extension_rows")
+def _copy_table(source: Connection, target: Connection, here: Kept, there: Kept, columns: str, *, quiet: bool) -> bool:
+    """Replace the users' rows; nothing else of the target changes where its triggers and foreign keys keep quiet.
+
+    Returns False, with all as it was, when something of the target refers to a row that would be gone.
+    """
     table = qualified(there.schema, there.name)
-    with target.transaction():
-        target.execute(f"DELETE FROM ONLY {table} {there.condition}".encode())  # noqa: S608 - the same, of the target
+    # Foreign keys that do not keep quiet see to themselves.
+    referring = target.execute(query("extension_referring"), {"table": table}).fetchall() if quiet else []
+    keys = ", ".join(sorted({f"{quote(str(name))}::text" for names, _ in referring for name in _listed(names)}))
+    with target.transaction() as replaced:
+        if quiet:
+            target.execute("SET LOCAL session_replication_role = replica")
+        deleting = f"DELETE FROM ONLY {table} {there.condition}"  # noqa: S608 - the extension's own condition, of the target
+        before = target.execute(f"{deleting} RETURNING {keys}".encode()).fetchall() if keys else []
+        if not keys:
+            target.execute(deleting.encode())
         with (
-            source.cursor().copy(reading.encode()) as out,
+            source.cursor().copy(_reading(here, columns)) as out,
             target.cursor().copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as into,
         ):
             for data in out:
                 into.write(data)
+        if before and set(before) - set(target.execute(f"SELECT {keys} FROM ONLY {table}".encode()).fetchall()):  # noqa: S608 - quoted
+            for _, dangling in referring:
+                if target.execute(str(dangling).encode()).fetchone() == (True,):
+                    raise psycopg.Rollback(replaced)
+        return True
+    return False
+
+
+def _listed(names: object) -> list[object]:
+    return names if isinstance(names, list) else []
 
 
 def _columns(connection: Connection, one: Kept) -> list[str]:

@@ -7,6 +7,7 @@ empties the tables, and uses everything else as it is. `recreate` drops them, al
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Collection, Iterable
 
 import psycopg
@@ -32,6 +33,8 @@ _GONE = (
     psycopg.errors.UndefinedFunction,
     psycopg.errors.InvalidSchemaName,
 )
+_ROUTINE = re.compile(r"DROP (?:FUNCTION|PROCEDURE|AGGREGATE) ")
+_ROUTINES_SINCE = 110000
 _AT_ONCE = 200
 _TO_EMPTY = "to_empty"
 _NOT_EMPTIED = template("Objects of {target_name} cannot be emptied: {words}.")
@@ -271,10 +274,17 @@ def _drop_all(run: Run, connection: Connection, statements: list[str], parts: Ca
 
 
 def _try(connection: Connection, statement: str) -> None:
-    """Run a statement in a transaction of its own inside the outer one; what went with another object is gone."""
+    """Run a statement in a transaction of its own inside the outer one; what went with another object is gone.
+
+    A routine of the target may be of another kind than that of the source, whose statement it is.
+    """
     try:
         with connection.transaction():
             connection.execute(statement.encode())
+    except psycopg.errors.WrongObjectType:
+        if not _ROUTINE.match(statement) or connection.info.server_version < _ROUTINES_SINCE:
+            raise
+        _try(connection, _ROUTINE.sub("DROP ROUTINE ", statement, count=1))
     except _GONE:
         pass
 

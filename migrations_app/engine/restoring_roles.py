@@ -62,7 +62,8 @@ def restore_roles(run: Run) -> RolesPlan | None:
         own = _own_memberships(run, target, plan)
         for one in plan.memberships:
             given = own.get(one.role, one) if one.member == run.plan.target.user else one
-            if given.inherit or given.become or given.admin:
+            of_the_source = given is one and target.info.server_version >= _GIVEN_BY_THE_SERVER_SINCE
+            if given.inherit or given.become or given.admin or of_the_source:  # before 16 a member always has rights
                 notes += _run_one(run, target, membership_statement(given, target.info.server_version))
         _join(run, target, {role.name for role in plan.created}, own)
     _tell(run, plan, notes)

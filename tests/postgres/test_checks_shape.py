@@ -279,6 +279,15 @@ def test_an_extension_in_a_system_schema_needs_a_superuser(shop: Connection, tas
     assert check(writer, "extension-schemas").status == "warning"
 
 
+def test_what_somebody_made_in_the_systems_schemas_is_told(shop: Connection, task: Plan) -> None:
+    shop.execute("CREATE TABLE information_schema.mine (id int)")
+    shop.execute("CREATE FUNCTION pg_catalog.mine(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    result = check(task, "extension-schemas")
+    assert result.status == "warning"
+    assert "2 objects in the system's schemas" in result.found
+    assert "information_schema.mine, pg_catalog.mine(integer)." in result.found
+
+
 def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_warning(
     shop: Connection, task: Plan, writer: Plan
 ) -> None:

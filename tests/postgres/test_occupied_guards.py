@@ -204,3 +204,22 @@ def test_the_statements_that_empty_tables_name_them_whatever_they_are_called(
     both(source_cluster, target_cluster, plan, table, table + 'INSERT INTO "a.b"."c ""d" VALUES (1)')
     result = check(choose(plan, "truncate"), ITEM)
     assert (result.status, result.sql) == ("warning", 'TRUNCATE ONLY "a.b"."c ""d";')
+
+
+def test_a_routine_of_another_kind_makes_room(source_cluster: Cluster, target_cluster: Cluster, plan: Plan) -> None:
+    here = (
+        "CREATE TABLE t (id int); CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';"
+        "CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);"
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+    )
+    there = (
+        "CREATE FUNCTION p() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION total(int) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "CREATE AGGREGATE f(int) (SFUNC = int4pl, STYPE = int)"
+    )
+    both(source_cluster, target_cluster, plan, here, there)
+    store = migrate(choose(plan, "recreate"))
+    assert "DST-DROPPED" in {code for _, code, _ in store.events}
+    kinds = "SELECT proname::text, prokind::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+    with target_cluster.connect(plan.databases[0].target_name) as target:
+        assert target.execute(kinds.encode()).fetchall() == [("f", "f"), ("p", "p"), ("total", "a")]

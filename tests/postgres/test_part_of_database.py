@@ -138,3 +138,19 @@ def test_policies_and_rules_that_need_a_table_of_others_are_named_before_and_whe
     assert "RULE app.t follows" in text
     assert "theirs" not in text
     assert "open" not in text
+
+
+def test_a_table_below_a_selected_one_does_not_come_along_for_a_default_that_names_that(
+    plan: Plan, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute(
+            b"ALTER TABLE app.t ADD about regclass DEFAULT 'app.t'::regclass;"
+            b"CREATE TABLE other.below () INHERITS (app.t)"
+        )
+    store = run_steps(choosing(plan, {("app", "t"): True}), fake_ports())
+    assert [one.equal for one in store.comparisons] == [True]
+    made = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND oid::regclass::text ~ '^(app|other)'"
+    assert names(target_cluster, plan, made) == ["app.t"]
+    defaults = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef"
+    assert names(target_cluster, plan, defaults) == ["'app.t'::regclass"]

@@ -132,6 +132,24 @@ def test_members_of_the_servers_own_roles_are_so_again_or_it_is_told(
     assert told == ([] if superuser else [lacking])
 
 
+def test_who_only_counts_as_a_member_is_one_again(
+    world: World, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """pg_hba.conf lets `+role` in by membership alone, and so do functions that ask for it."""
+    owner, reader = world.name("owner"), world.name("reader")
+    with source_cluster.connect() as source:
+        source.execute(f"GRANT {owner} TO {reader} WITH INHERIT FALSE, SET FALSE".encode())
+    store, _ = migrate(world.plan)
+    with target_cluster.connect() as target:
+        rows = target.execute(
+            "SELECT admin_option, inherit_option, set_option FROM pg_auth_members"
+            " WHERE roleid = %s::regrole AND member = %s::regrole",
+            (owner, reader),
+        ).fetchall()
+    assert rows == [(False, False, False)]
+    assert reader not in [note.name for note in store.notes[""]]
+
+
 def test_roles_that_only_the_database_itself_names_are_needed(source_cluster: Cluster, source_db: str) -> None:
     mark = secrets.token_hex(3)
     granted, setting, others = (f"{name}_{mark}" for name in ("granted", "setting", "others"))

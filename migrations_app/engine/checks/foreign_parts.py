@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
-from ..vendors import OWN_WAYS
+from ..vendors import OWN_WAYS, is_vendors_role, vendor_of
 from ..wording import Sentence, count, listing, say, together
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -18,6 +18,7 @@ PRELOADED = frozenset(
     | {"pgsodium", "supabase_vault", "timescaledb"}
 )
 """Extensions that do nothing, or cannot be created, unless shared_preload_libraries names them."""
+_ROLE_NAMES = "SELECT rolname::text FROM pg_catalog.pg_roles"
 _HARD = frozenset({"timescaledb", "citus"})
 
 
@@ -169,13 +170,26 @@ def _ways(names: list[str]) -> Sentence:
 
 @item(
     "extension-schemas",
-    "Extensions in system schemas",
+    "Objects in system schemas",
     Group.TARGET,
-    "Only a superuser can create an extension in a system schema.",
+    "What users made in a system schema is not migrated, and only a superuser can create an extension there.",
     per_database=True,
 )
 def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
-    """List extensions of the source that live in pg_catalog or information_schema."""
+    """List what is in pg_catalog or information_schema of the source, and did not come with the server."""
+    if lacking := _system_objects(context, database):
+        return warning(
+            say(
+                "{number} in the system's schemas will not be migrated: {names}.",
+                number=count(len(lacking), "{number} object", "{number} objects"),
+                names=listing(lacking),
+            ),
+            say(
+                "No dump holds what somebody made in pg_catalog or information_schema, and tables leave their rows"
+                " behind. Move it into another schema on the source, or make it on the target before the start if"
+                " anything needs it."
+            ),
+        )
     facts = _facts(context, Side.SOURCE, database.source_name)
     inside = [name for name, _v, schema, _c in facts if schema in ("pg_catalog", "information_schema")]
     if not inside:
@@ -190,6 +204,19 @@ def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
         say("Let a superuser run this in the target database before the start."),
         lines(f"CREATE EXTENSION {quote(name)} SCHEMA pg_catalog;" for name in inside),
     )
+
+
+def _system_objects(context: Context, database: DatabasePlan) -> list[str]:
+    """Return what the target lacks of it, but for what a vendor's own roles have made."""
+    vendor = vendor_of({str(name) for (name,) in context.source().execute(_ROLE_NAMES).fetchall()})
+    rows = context.source(database.source_name).execute(query("check_system_objects")).fetchall()
+    there: set[tuple[object, object]] = set()
+    if rows and context.target_exists(database):
+        known = context.target(database.target_name).execute(query("check_system_objects")).fetchall()
+        there = {(kind, name) for kind, name, _owner in known}
+    return [
+        str(name) for kind, name, owner in rows if (kind, name) not in there and not is_vendors_role(str(owner), vendor)
+    ]
 
 
 @item(

@@ -301,9 +301,9 @@ def _torn(rows: list[tuple[object, ...]], chosen: dict[int, Table]) -> tuple[lis
     """Return the parents that are missing, and what will make a parent show fewer rows."""
     orphans: list[Sentence] = []
     doubts: list[Sentence] = []
-    for child, child_words, kind, partition, parent, parent_words, detaching, foreign_parent in rows:
-        if foreign_parent:
-            continue  # its definition comes along whatever is selected, and it has no rows to miss
+    for child, child_words, kind, partition, parent, parent_words, detaching, comes_anyway in rows:
+        if comes_anyway:
+            continue  # whatever is selected, and it has no rows that the task moves
         if child in chosen and parent not in chosen and not partition:
             orphans.append(
                 say("{parent_words} (parent of {child_words})", parent_words=parent_words, child_words=child_words)
