@@ -10,12 +10,14 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from .engine.plan import Side
-from .engine.ports import OPENING, Kind, TableStatus
+from .engine.ports import ALONE, OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
 from .engine.states import RULES, Action, Status, StepName
 from .models import LedgerEntry, MigrationTask
 
 _NAMED = 5
+ON_A_SERVER = {f"detail__{ALONE}__isnull": True}
+"""Leaves out of the ledger what is nothing but a mark of how far Complete is."""
 _OURS_ON_TARGET = (Kind.BOOKMARK, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE)
 
 
@@ -80,7 +82,7 @@ def left_at_the_end(task: MigrationTask) -> QuerySet[LedgerEntry]:
 def all_leftovers() -> QuerySet[LedgerEntry]:
     """Return the same of all tasks; of one that has not ended it is what its clean-up will remove."""
     ours = Q(side=Side.SOURCE) | Q(side=Side.TARGET, kind__in=_OURS_ON_TARGET)
-    return LedgerEntry.objects.filter(ours, removed_at=None).exclude(kind=Kind.FILE)
+    return LedgerEntry.objects.filter(ours, removed_at=None, **ON_A_SERVER).exclude(kind=Kind.FILE)
 
 
 def stands_on(task: MigrationTask, side: str) -> bool:

@@ -63,7 +63,7 @@ def run(run: Run) -> Outcome:
 
 def _tell_opening(run: Run) -> None:
     text = say("The target is opened to the application from here on.")
-    if run.plan.incremental:  # without a sync nothing has arrived since the copy, and a repetition starts at the top
+    if run.plan.incremental:  # without a sync nothing has arrived since the copy
         text = say(
             "The target is opened to the application from here on: nothing leads back, and what is written on the"
             " source now does not arrive any more."
@@ -78,15 +78,18 @@ def _go_on(run: Run) -> None:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
     if _TOLD in stages_over(run, first):
         return
-    run.ports.store.event(
-        "warning",
-        "COMPLETE-RESUMED",
-        say(
-            "Complete goes on where it stopped. It had opened the target before, and the application may have written"
-            " to it since: no row is copied or compared there any more, and the comparison from before the opening"
-            " counts. Of the structure, what the application has changed since is told as a difference too."
-        ),
+    text = say(
+        "Complete goes on where it stopped. It had opened the target before, and the application may have written"
+        " to it since: no row is copied or compared there any more, and the comparison from before the opening"
+        " counts. Of the structure, what the application has changed since is told as a difference too."
     )
+    if not (run.plan.incremental or run.plan.compare):
+        text = say(
+            "Complete goes on where it stopped. It had opened the target before, and the application may have written"
+            " to it since: no row is copied there any more. Of the structure, what the application has changed since"
+            " is told as a difference too."
+        )
+    run.ports.store.event("warning", "COMPLETE-RESUMED", text)
     note_stage(run, first, _TOLD)  # last: a death in between tells it twice, not never
 
 
