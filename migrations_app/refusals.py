@@ -18,6 +18,8 @@ from .models import LedgerEntry, MigrationTask
 _NAMED = 5
 ON_A_SERVER = {f"detail__{ALONE}__isnull": True}
 """Leaves out of the ledger what is nothing but a mark of how far Complete is."""
+_OPENED = ("COMPLETE-OPENING", "COMPLETE-RESUMED")
+"""Codes of events that tell that Complete has opened a target."""
 _OURS_ON_TARGET = (Kind.BOOKMARK, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE)
 
 
@@ -122,6 +124,12 @@ def past_return(task: MigrationTask) -> bool:
         return True
     marks = LedgerEntry.objects.filter(task=task, side=Side.TARGET, kind=Kind.BOOKMARK, removed_at=None)
     return any(OPENING in detail for detail in marks.values_list("detail", flat=True))
+
+
+def was_opened(task: MigrationTask) -> bool:
+    """Say whether Complete ever began to open targets since the last Start: the application may have written there."""
+    began = task.events.filter(code="TASK-QUEUED").order_by("-id").values_list("id", flat=True).first() or 0
+    return task.events.filter(code__in=_OPENED, id__gt=began).exists()
 
 
 def only_cleans_up(task: MigrationTask) -> bool:
