@@ -18,6 +18,7 @@ from ..plan import Side
 from ..ports import Comparison
 from ..row_security import release_binding
 from ..structure import look_at_structure
+from ..unstreamed import tell_unstreamed
 from ..wording import say
 from .compare import prove_equal
 
@@ -58,6 +59,8 @@ def run(run: Run) -> Outcome:
         look_at_structure(run, database, final=True)
     if run.plan.incremental:
         tell_late_writes(run, _positions(run))
+        for finisher, database in zip(finishers, run.databases(), strict=True):
+            tell_unstreamed(run, database, finisher.seen)
     return DONE
 
 
