@@ -11,12 +11,16 @@ from django.utils.translation import gettext as _
 
 from . import clock
 from .engine.plan import Side
-from .engine.ports import OPENING, Kind, TableStatus
+from .engine.ports import ALONE, OPENING, Kind, TableStatus
 from .engine.refusing import refusal_at
 from .engine.states import RULES, Action, Status, StepName, new_copy_helps
 from .models import LedgerEntry, MigrationTask
 
 _NAMED = 5
+ON_A_SERVER = {f"detail__{ALONE}__isnull": True}
+"""Leaves out of the ledger what is nothing but a mark of how far Complete is."""
+_OPENED = ("COMPLETE-OPENING", "COMPLETE-RESUMED")
+"""Codes of events that tell that Complete has opened a target."""
 _OURS_ON_TARGET = (Kind.BOOKMARK, Kind.TRIGGER_STATE, Kind.IDENTITY_STATE)
 
 
@@ -110,7 +114,7 @@ def left_at_the_end(task: MigrationTask) -> QuerySet[LedgerEntry]:
 def all_leftovers() -> QuerySet[LedgerEntry]:
     """Return the same of all tasks; of one that has not ended it is what its clean-up will remove."""
     ours = Q(side=Side.SOURCE) | Q(side=Side.TARGET, kind__in=_OURS_ON_TARGET)
-    return LedgerEntry.objects.filter(ours, removed_at=None).exclude(kind=Kind.FILE)
+    return LedgerEntry.objects.filter(ours, removed_at=None, **ON_A_SERVER).exclude(kind=Kind.FILE)
 
 
 def stands_on(task: MigrationTask, side: str) -> bool:
@@ -152,6 +156,12 @@ def cleans_up_again(task: MigrationTask) -> bool:
     whatever it finds.
     """
     return task.status == Status.COMPLETING and task.finished_at is not None
+
+
+def was_opened(task: MigrationTask) -> bool:
+    """Say whether Complete ever began to open targets since the last Start: the application may have written there."""
+    began = task.events.filter(code="TASK-QUEUED").order_by("-id").values_list("id", flat=True).first() or 0
+    return task.events.filter(code__in=_OPENED, id__gt=began).exists()
 
 
 def only_cleans_up(task: MigrationTask) -> bool:

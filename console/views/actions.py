@@ -158,7 +158,7 @@ def _ask(
 def _is_risky(request: HtmxRequest, task: MigrationTask, action: str) -> bool:
     """Say whether this takes the password again: what cannot be taken back, in spite of a warning or with a loss."""
     if action == "start_again":
-        return "clear_target" in request.POST
+        return "clear_target" in request.POST or bool(selectors.lost_by_start_again(task))
     if action == "new_copy":
         return True
     return action == "complete" and selectors.unacknowledged_warnings(task) > 0
@@ -199,8 +199,8 @@ def _confirmed(request: HtmxRequest, task: MigrationTask, action: str) -> dict[s
     """Return what was typed and ticked to confirm what cannot be undone; nothing where nothing has to be."""
     if action == "delete":
         return {"typed": _typed(request, task), "leaving": request.POST.get("leaving")}
-    clears = action == "start_again" and "clear_target" in request.POST
-    return {"typed": _typed(request, task)} if action in _FOR_GOOD or clears else {}
+    for_good = action in _FOR_GOOD or (action == "start_again" and _is_risky(request, task, action))
+    return {"typed": _typed(request, task)} if for_good else {}
 
 
 def _said(action: str, task: MigrationTask) -> str:

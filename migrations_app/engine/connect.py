@@ -25,7 +25,7 @@ from .errors import AcceptedNow, ConnectFailed, EngineError
 from .handshake import accepted_methods
 from .names import application_name
 from .onlooker import Onlooker
-from .orphans import WAIT_SECONDS, Orphans, not_ended
+from .orphans import MAY_END, WAIT_SECONDS, Orphans, not_ended
 from .patience import Session, Tell, Watcher, tell_wait
 from .pins import BLANKS, ESCAPES_SINCE, PINS, PINS_BY_VERSION, dropped, pinned_options
 from .plan import Plan, Server, Side, TlsMode
@@ -342,9 +342,9 @@ def cancel_all(connections: Sequence[Connection]) -> None:
 
 
 _OLDER = (
-    "SELECT pid, xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+    "SELECT pid, xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"  # noqa: S608 - constants
     " WHERE CASE WHEN application_name ~ %s THEN split_part(application_name, ':', 3)::bigint < %s ELSE false END"
-    " AND pid <> pg_catalog.pg_backend_pid() AND pg_catalog.pg_has_role(usesysid, 'MEMBER')"
+    f" AND pid <> pg_catalog.pg_backend_pid() AND {MAY_END.format('usesysid')}"
 )
 
 

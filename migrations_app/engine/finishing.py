@@ -37,6 +37,7 @@ from .sequences import (
 )
 from .silencing import quiet_events
 from .target_objects import some
+from .unstreamed import Seen, look
 from .user_mappings import fill_late
 from .wording import count, say, verbatim
 
@@ -53,6 +54,8 @@ class Finisher:
         self._run = run
         self._database = database
         self._stage = 0
+        self.seen: Seen | None = None
+        """What unlogged tables and large objects of the source were like before this run copied them once more."""
 
     def carry_rest(self) -> tuple[list[TableDifference], list[TableDifference]]:
         """Carry over what the stream does not; return verdicts on tables and on other things.
@@ -65,6 +68,7 @@ class Finisher:
         other: list[TableDifference] = []
         if self._run.plan.incremental:
             self._at(say("unlogged tables"))
+            self.seen = look(self._run, self._database)
             tables = self._unlogged()
             self._check()
             self._at(say("large objects"))

@@ -18,14 +18,19 @@ from .wording import listing, noun, say
 
 WAIT_SECONDS = 10.0
 _TURN_SECONDS = 0.1
+MAY_END = (
+    "(pg_catalog.pg_has_role({0}, 'USAGE') AND (pg_catalog.current_setting('is_superuser') = 'on'"
+    " OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = {0} AND r.rolsuper)))"
+)
+"""Says whether we may end a session of this role (an oid); to try it on another one fails the whole statement."""
 # A number is given to another process some day; and a pooler may have numbers of its own, which mean nothing here.
 _END = (
-    "SELECT a.pid, a.xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(a.pid)"
+    "SELECT a.pid, a.xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(a.pid)"  # noqa: S608 - constants
     " FROM pg_catalog.pg_stat_activity a JOIN (VALUES {}) AS one (pid, seconds) ON a.pid = one.pid"
     " WHERE a.application_name = pg_catalog.current_setting('application_name')"
     " AND a.backend_start < pg_catalog.clock_timestamp() - one.seconds * interval '1 second'"
     " AND a.pid <> pg_catalog.pg_backend_pid() AND pg_catalog.pg_backend_pid() = {}"
-    " AND pg_catalog.pg_has_role(a.usesysid, 'MEMBER')"
+    f" AND {MAY_END.format('a.usesysid')}"
 )
 
 

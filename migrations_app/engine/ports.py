@@ -79,8 +79,8 @@ class Kind(StrEnum):
     FILE = "file"  # local to the worker
 
 
-OPENING, STAGES = "opening", "stages"
-"""In the detail of a bookmark: Complete opens targets, no way leads back to the sync; and which stages are over."""
+OPENING, STAGES, ALONE = "opening", "stages", "alone"
+"""In a bookmark's detail: Complete opens targets; which stages are over; and that, without sync, it is a mark alone."""
 
 
 @frozen

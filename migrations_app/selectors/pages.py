@@ -30,7 +30,7 @@ from ..models import (
     TaskDatabase,
     WorkerBeat,
 )
-from ..refusals import cleans_up_again, leftovers, leftovers_seen
+from ..refusals import ON_A_SERVER, cleans_up_again, leftovers, leftovers_seen
 from . import labels
 from .rows import NotFound, StepLine, Viewer, get_task, is_failing, step_lines
 
@@ -177,7 +177,7 @@ def applied_since(task: MigrationTask, found: Iterable[ComparisonResult]) -> dic
 
 def left_behind(task: MigrationTask, limit: int = 200) -> LeftBehind:
     """Return what of ours is on either server now, by the ledger."""
-    rows = LedgerEntry.objects.filter(task=task, removed_at=None).exclude(kind=Kind.FILE)
+    rows = LedgerEntry.objects.filter(task=task, removed_at=None, **ON_A_SERVER).exclude(kind=Kind.FILE)
     target = rows.filter(side="target").order_by("-id")
     return LeftBehind(
         source=_lines(rows.filter(side="source").order_by("-id")[:limit]),

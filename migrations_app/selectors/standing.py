@@ -13,13 +13,11 @@ from ..engine.ports import TableStatus
 from ..engine.states import Action, Status, StepName, copies_from_the_start
 from ..engine.values import frozen
 from ..models import ComparisonResult, Event, MigrationTask, NewTable, TableCopy
-from ..refusals import cleans_up_again, left_by_its_terminal, past_return
+from ..refusals import cleans_up_again, left_by_its_terminal, past_return, was_opened
 from .buttons import action_buttons
 from .pages import LeftBehind
 
 _SYNCS = (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
-_OPENED = ("COMPLETE-OPENING", "COMPLETE-RESUMED")
-"""Codes of events that tell that Complete has opened a target."""
 _PRESSED, _LATE = "TASK-COMPLETING", "SRC-LATE"
 
 
@@ -136,8 +134,7 @@ def lost_by_cancel(task: MigrationTask) -> str:
 
 def lost_by_start_again(task: MigrationTask) -> str:
     """Return what Start again may take from the application; '' where Complete never began to open the target."""
-    began = task.events.filter(code="TASK-QUEUED").order_by("-id").values_list("id", flat=True).first() or 0
-    if not task.events.filter(code__in=_OPENED, id__gt=began).exists():
+    if not was_opened(task):
         return ""
     return _(
         "Complete had begun to open the target to the application. What the application has written there since is "

@@ -17,7 +17,7 @@ from ..engine.plan import DatabasePlan
 from ..engine.states import WORKED, Action, Status, StepName, steps_for
 from ..engine.wording import say
 from ..models import CheckItem, LedgerEntry, MigrationTask, Step, TaskDatabase, WorkerBeat
-from ..refusals import complete_waits, only_cleans_up
+from ..refusals import complete_waits, only_cleans_up, was_opened
 from .base import Actor, Refused, TaskId, hand_over, locked, move, note, require, require_typed, touch
 from .figures import UNKNOWN, no_more_tries
 from .interruptions import said_of_pause, said_of_retry
@@ -262,11 +262,12 @@ def restart_with_new_copy(*, task_id: TaskId, actor: Actor) -> MigrationTask:
 def start_again(*, task_id: TaskId, actor: Actor, clear_target: bool, typed: str | None = None) -> MigrationTask:
     """Check a cancelled task anew; with `clear_target` exactly the objects that we made are dropped before.
 
-    That is confirmed by the task's name (`typed`; None: the caller has asked in another way). Raises Refused.
+    That is confirmed by the task's name (`typed`; None: the caller has asked in another way), and so is any start again
+    once Complete has begun to open the target: what was written there since is in no other place. Raises Refused.
     """
     task = locked(task_id)
     require(Action.START_AGAIN, task)
-    if clear_target:
+    if clear_target or was_opened(task):
         require_typed(task, typed)
     _forget_the_run(task)
     left = say("Start again: objects made on the target are cleared first, then the check runs.")

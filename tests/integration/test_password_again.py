@@ -151,6 +151,17 @@ def test_clearing_what_was_made_on_the_target_takes_the_password() -> None:
     assert status(task) == "checking"
 
 
+def test_starting_again_over_what_an_application_may_have_written_takes_the_password() -> None:
+    client, task = signed_in("operator"), cancelled()
+    factories.event(task, code="COMPLETE-OPENING")
+    assertContains(client.get(reverse("tasks:confirm", args=[task.pk, "start_again"])), FIELD)
+    answer: Any = client.post(act(task, "start_again"), {"typed": task.name})
+    assertContains(answer, "This takes your password once more.", status_code=403)
+    assert status(task) == "cancelled"
+    client.post(act(task, "start_again"), {"typed": task.name, "password_again": factories.PASSWORD})
+    assert status(task) == "checking"
+
+
 def test_starting_again_without_clearing_takes_none() -> None:
     client, task = signed_in("operator"), cancelled()
     client.post(act(task, "start_again"))

@@ -1,4 +1,5 @@
-"""What cannot be undone takes the task's name, typed: Delete, Drop from task, and clearing the target."""
+"""What cannot be undone takes the task's name, typed: Delete, Drop from task, and clearing the target, or Start again
+once it was opened."""
 
 from __future__ import annotations
 
@@ -73,6 +74,40 @@ def test_starting_again_without_clearing_takes_no_name(anna: Client) -> None:
     assert anna.post(_act(task, "start_again")).status_code == 302
     task.refresh_from_db()
     assert task.status == "checking"
+
+
+@pytest.fixture
+def opened() -> MigrationTask:
+    """A cancelled task whose Complete had begun to open the target."""
+    task = _task(status="cancelled")
+    for code in ("TASK-QUEUED", "COMPLETE-OPENING", "TASK-CANCELLED"):
+        factories.event(task, code=code)
+    return task
+
+
+@pytest.mark.parametrize("clears", [{}, {"clear_target": "1"}], ids=["as the task is told to", "cleared"])
+@pytest.mark.parametrize("typed", [{}, {"typed": "shop"}])
+def test_starting_again_over_what_an_application_may_have_written_takes_the_name(
+    opened: MigrationTask, anna: Client, typed: dict[str, str], clears: dict[str, str]
+) -> None:
+    shown = anna.get(reverse("tasks:confirm", args=[opened.id, "start_again"]))
+    assertContains(shown, "To start again all the same, type the name of the task:")
+    answer = anna.post(_act(opened, "start_again"), typed | clears, **HTMX)
+    assertContains(answer, WRONG, status_code=422)
+    opened.refresh_from_db()
+    assert opened.status == "cancelled"
+    anna.post(_act(opened, "start_again"), {"typed": opened.name} | clears)
+    opened.refresh_from_db()
+    assert (opened.status, opened.clear_target) == ("checking", bool(clears))
+
+
+def test_the_next_run_of_a_task_that_was_opened_once_starts_again_without_the_name(
+    opened: MigrationTask, anna: Client
+) -> None:
+    factories.event(opened, code="TASK-QUEUED")
+    anna.post(_act(opened, "start_again"))
+    opened.refresh_from_db()
+    assert opened.status == "checking"
 
 
 @pytest.fixture

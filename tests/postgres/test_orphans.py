@@ -202,3 +202,51 @@ def test_a_session_of_an_older_epoch_that_makes_the_database_is_ended_first(
             with target_cluster.connect() as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
     assert not waited
+
+
+OTHERS = [
+    ("CREATE ROLE {older} LOGIN PASSWORD 'given'", "GRANT {older} TO {newer} WITH INHERIT FALSE", False),
+    ("CREATE ROLE {older} LOGIN PASSWORD 'given'", "GRANT {older} TO {newer} WITH INHERIT TRUE", True),
+    ("CREATE ROLE {older} LOGIN PASSWORD 'given' SUPERUSER", "GRANT {older} TO {newer} WITH INHERIT TRUE", False),
+]
+
+
+@pytest.fixture
+def accounts(request: pytest.FixtureRequest, target_cluster: Cluster, target_db: str) -> Iterator[tuple[str, str]]:
+    """The account that a task had before, and the one that it has by now, which may end its sessions or not."""
+    names = {"older": f"older_{target_db}", "newer": f"newer_{target_db}"}
+    made, granted = request.param
+    with target_cluster.connect() as connection:
+        connection.execute("CREATE ROLE {newer} LOGIN PASSWORD 'given'".format(**names).encode())
+        connection.execute(made.format(**names).encode())
+        connection.execute(granted.format(**names).encode())
+        yield names["older"], names["newer"]
+        connection.execute("DROP ROLE {older}, {newer}".format(**names).encode())
+
+
+@pytest.mark.parametrize(
+    ("accounts", "ended"),
+    [((made, granted), ended) for made, granted, ended in OTHERS],
+    indirect=["accounts"],
+    ids=["inherits nothing", "inherits", "a superuser"],
+)
+def test_sessions_of_a_former_account_are_ended_where_the_server_lets_us(
+    target_cluster: Cluster, accounts: tuple[str, str], ended: bool
+) -> None:
+    older, newer = accounts
+    arguments, known = target_cluster.arguments() | {"password": "given"}, orphans.Orphans()
+    for own in (0, 1):
+        with (
+            psycopg.connect(**(arguments | {"user": older}), application_name=application_name(KEY, 0)) as left,
+            psycopg.connect(
+                **(arguments | {"user": newer}), application_name=application_name(KEY, own), autocommit=True
+            ) as session,
+        ):
+            process = left.info.backend_pid
+            if own:
+                assert end_older_sessions(session, KEY, own, wait_seconds=5) == int(ended)
+            else:
+                known.note(Side.TARGET, process)
+                known.end(session, Side.TARGET, time.sleep)
+            assert there(target_cluster, process) == ([] if ended else [process])
+            left.close()

@@ -9,7 +9,7 @@ from ..failpoints import durable
 from ..other_tasks import Relation, of_others
 from ..outcome import Run
 from ..plan import Side
-from ..ports import Kind, LedgerItem
+from ..ports import ALONE, Kind, LedgerItem
 from ..replication import bookmark
 from ..silencing import quiet_events, restore_statement
 from ..wording import say
@@ -25,7 +25,10 @@ def clean(run: Run, *, keep_objects: bool) -> list[Left]:
     The user's objects are not touched; unless `keep_objects`, they are crossed off the ledger.
     """
     cleaner = Cleaner(run, Side.TARGET)
-    everything = run.ports.ledger.items(Side.TARGET)
+    known = run.ports.ledger.items(Side.TARGET)
+    marks = [item for item in known if item.detail.get(ALONE)]
+    run.ports.ledger.removed(*marks)  # nothing of them is on the server
+    everything = [item for item in known if item not in marks]
     ours = [item for item in everything if item.kind in _OURS]
     names = dict.fromkeys([database.target_name for database in run.databases()] + [item.database for item in ours])
     for name in names:

@@ -18,6 +18,7 @@ from ..plan import Side
 from ..ports import Comparison
 from ..row_security import release_binding
 from ..structure import look_at_structure
+from ..unstreamed import tell_unstreamed
 from ..wording import say
 from .compare import prove_equal
 
@@ -58,12 +59,14 @@ def run(run: Run) -> Outcome:
         look_at_structure(run, database, final=True)
     if run.plan.incremental:
         tell_late_writes(run, _positions(run))
+        for finisher, database in zip(finishers, run.databases(), strict=True):
+            tell_unstreamed(run, database, finisher.seen)
     return DONE
 
 
 def _tell_opening(run: Run) -> None:
     text = say("The target is opened to the application from here on.")
-    if run.plan.incremental:  # without a sync nothing has arrived since the copy, and a repetition starts at the top
+    if run.plan.incremental:  # without a sync nothing has arrived since the copy
         text = say(
             "The target is opened to the application from here on: nothing leads back, and what is written on the"
             " source now does not arrive any more."
@@ -78,15 +81,18 @@ def _go_on(run: Run) -> None:
         end_older_sessions(connection, run.plan.key, run.plan.epoch)
     if _TOLD in stages_over(run, first):
         return
-    run.ports.store.event(
-        "warning",
-        "COMPLETE-RESUMED",
-        say(
-            "Complete goes on where it stopped. It had opened the target before, and the application may have written"
-            " to it since: no row is copied or compared there any more, and the comparison from before the opening"
-            " counts. Of the structure, what the application has changed since is told as a difference too."
-        ),
+    text = say(
+        "Complete goes on where it stopped. It had opened the target before, and the application may have written"
+        " to it since: no row is copied or compared there any more, and the comparison from before the opening"
+        " counts. Of the structure, what the application has changed since is told as a difference too."
     )
+    if not (run.plan.incremental or run.plan.compare):
+        text = say(
+            "Complete goes on where it stopped. It had opened the target before, and the application may have written"
+            " to it since: no row is copied there any more. Of the structure, what the application has changed since"
+            " is told as a difference too."
+        )
+    run.ports.store.event("warning", "COMPLETE-RESUMED", text)
     note_stage(run, first, _TOLD)  # last: a death in between tells it twice, not never
 
 
