@@ -27,6 +27,7 @@ from . import (  # noqa: F401
     sync,
     sync_now,
     sync_tables,
+    system_parts,
     target,
 )
 from .registry import CheckInfo, CheckResult, CheckStatus, Group, all_items

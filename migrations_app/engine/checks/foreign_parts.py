@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..names import literal, quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
-from ..vendors import OWN_WAYS, is_vendors_role, vendor_of
+from ..vendors import OWN_WAYS
 from ..wording import Sentence, count, listing, say, together
 from .context import Context
 from .registry import ON_SOURCE, Finding, Group, failed, item, lines, passed, warning
@@ -18,11 +18,10 @@ PRELOADED = frozenset(
     | {"pgsodium", "supabase_vault", "timescaledb"}
 )
 """Extensions that do nothing, or cannot be created, unless shared_preload_libraries names them."""
-_ROLE_NAMES = "SELECT rolname::text FROM pg_catalog.pg_roles"
 _HARD = frozenset({"timescaledb", "citus"})
 
 
-def _facts(context: Context, side: Side, database: str) -> list[tuple[str, str, str, list[str]]]:
+def extension_facts(context: Context, side: Side, database: str) -> list[tuple[str, str, str, list[str]]]:
     def read() -> list[tuple[str, str, str, list[str]]]:
         rows = context.session(side, database).execute(query("check_extension_facts")).fetchall()
         return [(str(a), str(b), str(c), list(d)) for a, b, c, d in rows]  # type: ignore[call-overload]
@@ -39,7 +38,7 @@ def _facts(context: Context, side: Side, database: str) -> list[tuple[str, str, 
 )
 def extension_versions(context: Context, database: DatabasePlan) -> Finding:
     """Compare versions with the target's default ones, and names with a vendor's list of allowed ones."""
-    facts = _facts(context, Side.SOURCE, database.source_name)
+    facts = extension_facts(context, Side.SOURCE, database.source_name)
     if not facts:
         return passed(say("The source database uses no extensions."))
     rows = context.target().execute("SELECT name::text, default_version::text FROM pg_catalog.pg_available_extensions")
@@ -83,7 +82,7 @@ def _number(version: str) -> tuple[int, ...]:
 )
 def extension_preload(context: Context, database: DatabasePlan) -> Finding:
     """Compare the source's extensions with shared_preload_libraries of the target."""
-    names = [name for name, *_rest in _facts(context, Side.SOURCE, database.source_name) if name in PRELOADED]
+    names = [name for name, *_rest in extension_facts(context, Side.SOURCE, database.source_name) if name in PRELOADED]
     if not names:
         return passed(say("No extension of the source has to be preloaded on the target."))
     text = context.one(
@@ -132,7 +131,7 @@ def _preload_unknown(context: Context, names: list[str]) -> Finding:
 )
 def extension_data(context: Context, database: DatabasePlan) -> Finding:
     """List configuration tables that hold rows, and extensions that need a procedure of their own."""
-    facts = _facts(context, Side.SOURCE, database.source_name)
+    facts = extension_facts(context, Side.SOURCE, database.source_name)
     special = [name for name, *_rest in facts if name in OWN_WAYS]
     if hard := [name for name in special if name in _HARD]:
         return failed(
@@ -166,57 +165,6 @@ def _ways(names: list[str]) -> Sentence:
     for way in rest:
         first = say("{first} {second}", first=first, second=way)
     return first
-
-
-@item(
-    "extension-schemas",
-    "Objects in system schemas",
-    Group.TARGET,
-    "What users made in a system schema is not migrated, and only a superuser can create an extension there.",
-    per_database=True,
-)
-def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
-    """List what is in pg_catalog or information_schema of the source, and did not come with the server."""
-    if lacking := _system_objects(context, database):
-        return warning(
-            say(
-                "{number} in the system's schemas will not be migrated: {names}.",
-                number=count(len(lacking), "{number} object", "{number} objects"),
-                names=listing(lacking),
-            ),
-            say(
-                "No dump holds what somebody made in pg_catalog or information_schema, and tables leave their rows"
-                " behind. Move it into another schema on the source, or make it on the target before the start if"
-                " anything needs it."
-            ),
-        )
-    facts = _facts(context, Side.SOURCE, database.source_name)
-    inside = [name for name, _v, schema, _c in facts if schema in ("pg_catalog", "information_schema")]
-    if not inside:
-        return passed(say("No extension lives in a system schema."))
-    if context.is_superuser(Side.TARGET):
-        return passed(say("The target account may create {names} in a system schema.", names=listing(inside)))
-    return warning(
-        say(
-            "Only a superuser of the target can create extensions in a system schema: {names}.",
-            names=listing(inside),
-        ),
-        say("Let a superuser run this in the target database before the start."),
-        lines(f"CREATE EXTENSION {quote(name)} SCHEMA pg_catalog;" for name in inside),
-    )
-
-
-def _system_objects(context: Context, database: DatabasePlan) -> list[str]:
-    """Return what the target lacks of it, but for what a vendor's own roles have made."""
-    vendor = vendor_of({str(name) for (name,) in context.source().execute(_ROLE_NAMES).fetchall()})
-    rows = context.source(database.source_name).execute(query("check_system_objects")).fetchall()
-    there: set[tuple[object, object]] = set()
-    if rows and context.target_exists(database):
-        known = context.target(database.target_name).execute(query("check_system_objects")).fetchall()
-        there = {(kind, name) for kind, name, _owner in known}
-    return [
-        str(name) for kind, name, owner in rows if (kind, name) not in there and not is_vendors_role(str(owner), vendor)
-    ]
 
 
 @item(
@@ -344,34 +292,6 @@ def _roles_missing(policies: list[str], grants: list[str]) -> Finding:
             " the task make them: Roles on the objects step. Roles of the source's vendor can be left out."
         ),
         statements,
-    )
-
-
-@item(
-    "system-grants",
-    "Grants on system objects",
-    Group.PRIVILEGES,
-    "Rights on tables and functions of the system catalogs were changed on the source.",
-    per_database=True,
-    sides=ON_SOURCE,
-)
-def system_grants(context: Context, database: DatabasePlan) -> Finding:
-    """List system objects with privileges of their own."""
-    rows = context.rows(Side.SOURCE, "check_catalog_grants", database.source_name)
-    if context.version(Side.SOURCE) < 90600:
-        return passed(say("Before 9.6 nobody can tell, and such rights are not migrated."))
-    if not rows:
-        return passed(say("The rights on system objects are those that the server came with."))
-    return warning(
-        say(
-            "Rights on {number} were changed: {names}.",
-            number=count(len(rows), "{number} system object", "{number} system objects"),
-            names=listing(str(row[1]) for row in rows),
-        ),
-        say(
-            "The target may refuse to change them; what it refuses is listed in the report. Look "
-            "whether accounts of the target need these rights."
-        ),
     )
 
 
