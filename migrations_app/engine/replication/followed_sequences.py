@@ -135,8 +135,8 @@ def _refused(database: DatabasePlan, places: list[Place]) -> Sentence:
 
 def _beyond(database: DatabasePlan, errors: Mapping[Place, psycopg.Error]) -> Sentence:
     return say(
-        "{number} of {database} have come to values that lie beyond the limits of the target's: {names}. They are not "
-        "followed until those have the source's limits. Complete needs that, too.",
+        "{number} of {database} cannot be followed while the sync runs, because the source has come to values beyond "
+        "the limits of the target: {names}. Complete needs other limits there, too.",
         number=count(len(errors), "{number} sequence", "{number} sequences"),
         database=database.source_name,
         names=listing([f"{'.'.join(place)} ({first_line(errors[place])})" for place in sorted(errors)], _NAMES),
