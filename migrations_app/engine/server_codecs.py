@@ -10,6 +10,10 @@ import codecs
 import re
 from collections.abc import Mapping
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _PREFIX = "towpath_"
 _CHARACTER = re.compile(rb"\x8f[\xa1-\xfe]{2}|[\x8e\xa1-\xfe][\xa1-\xfe]|[\x00-\x7f]+|.", re.DOTALL)
@@ -72,7 +76,7 @@ def _info(python: str) -> codecs.CodecInfo:
     written = {character: data for data, character in both.items()}
     special = re.compile(f"([{''.join(map(re.escape, written))}])")  # what is between may combine: it stays together
 
-    def decode(data: bytes, errors: str = "strict") -> tuple[str, int]:
+    def decode(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
         whole = bytes(data)
         parts = (read.get(one[0]) or one[0].decode(python, errors) for one in _CHARACTER.finditer(whole))
         return "".join(parts), len(whole)
