@@ -31,6 +31,7 @@ from .pins import BLANKS, ESCAPES_SINCE, PINS, PINS_BY_VERSION, dropped, pinned_
 from .plan import Plan, Server, Side, TlsMode
 from .ports import Control
 from .reaching import connect_arguments, forwarded_failure, patience_seconds, reached
+from .server_codecs import codec_for
 from .spare import Spare
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -56,7 +57,7 @@ def _read_texts(connection: Connection) -> None:
 
 def codec_of(connection: Connection) -> str:
     """Return the codec of a session's names and messages; with `surrogateescape` it takes every byte of SQL_ASCII."""
-    return "utf-8" if connection.info.encoding == "ascii" else connection.info.encoding
+    return "utf-8" if connection.info.encoding == "ascii" else codec_for(connection.info.encoding)
 
 
 def set_all(connection: Connection, settings: Mapping[str, str], asking: str = "NULL") -> object:

@@ -201,6 +201,9 @@ NEXT: dict[str, str] = {
     "SEQUENCES-BEHIND": template(
         "Set these sequences by hand on the target with setval, before the application uses them."
     ),
+    "SEQUENCES-LIMITS": template(
+        "Change these sequences on the target with ALTER SEQUENCE as they were changed on the source."
+    ),
     "SEQUENCES-REFUSED": template(
         "Grant SELECT on these sequences to the source account, and UPDATE on them to the target account."
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..catalog import read_tables
+from ..catalog import Table, read_tables
 from ..mapping import renamed_schemas
 from ..plan import DatabasePlan
 from ..renaming import Renaming
@@ -10,27 +10,55 @@ from ..wording import Sentence, listing, say
 from .context import Context
 from .objects import Thing
 
+_STORED, _VIRTUAL = " GENERATED", " GENERATED VIRTUAL"
+_MARKS = {"": "", "v": _VIRTUAL}
+_AS_THEY_ARE = Renaming()
 MOST_COLUMNS = 5
 """Columns of one table that are named for each way in which they differ."""
 
 
 def other_columns(context: Context, database: DatabasePlan, tables: list[Thing]) -> list[Sentence]:
-    """Return the tables whose columns are not those of their counterparts, and what differs."""
+    """Return the tables whose columns are not those of their counterparts, and what differs.
+
+    Generated ones do not travel, but a comparison of rows looks for each that is stored, and refuses any that only the
+    target has.
+    """
     renaming = Renaming(schemas=renamed_schemas(context.plan.selection, database.source_name))
     wanted = {
-        renaming.place((table.schema, table.name)): {c.name: renaming.shown(c.type_name) for c in table.copied_columns}
+        renaming.place((table.schema, table.name)): _shown(table, renaming)
         for table in context.tables(database.source_name)
     }
     there = {
-        (table.schema, table.name): {c.name: c.type_name for c in table.copied_columns}
+        (table.schema, table.name): _shown(table, _AS_THEY_ARE)
         for table in read_tables(context.target(database.target_name), sizes=False)
     }
-    places = [(thing.schema, thing.name) for thing in tables]
-    return [
-        say("{table} ({differences})", table=".".join(place), differences=_differences(source, target))
-        for place in places
-        if (source := wanted.get(place, {})) != (target := there.get(place, {}))
-    ]
+    found = []
+    for place in ((thing.schema, thing.name) for thing in tables):
+        source, target = _compared(wanted.get(place, {}), there.get(place, {}))
+        if source != target:
+            differences = _differences(source, target)
+            found.append(say("{table} ({differences})", table=".".join(place), differences=differences))
+    return found
+
+
+def _shown(table: Table, renaming: Renaming) -> dict[str, str]:
+    """Return the types of all columns by name; those of generated ones with a mark."""
+    return {c.name: renaming.shown(c.type_name) + _MARKS.get(c.generated, _STORED) for c in table.columns}
+
+
+def _compared(source: dict[str, str], target: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Leave out what both compute: the rows of a stored one, whatever its type, or a virtual one that nobody reads."""
+    passed = set()
+    for name, kind in source.items():
+        other = target.get(name, _VIRTUAL)
+        if kind.endswith(_VIRTUAL):
+            passed |= {name} if other.endswith((_STORED, _VIRTUAL)) else set()
+        elif kind.endswith(_STORED) and other.endswith(_STORED):
+            passed.add(name)
+    return (
+        {name: kind for name, kind in source.items() if name not in passed},
+        {name: kind for name, kind in target.items() if name not in passed},
+    )
 
 
 def _differences(source: dict[str, str], target: dict[str, str]) -> Sentence:

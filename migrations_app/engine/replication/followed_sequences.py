@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import psycopg
 
-from ..connect import translate
+from ..connect import first_line, translate
 from ..drift import Place
 from ..mapping import renaming_of
 from ..outcome import Run
@@ -19,8 +20,11 @@ from .lag import SourceWatch
 
 _LOCK_TIMEOUT = "1s"
 _NAMES = 10
+_OUT_OF_RANGE = psycopg.errors.NumericValueOutOfRange  # what setval says of a value beyond the sequence's limits
 MARK = "sequences:"
 """What the mark of a told refusal begins with; the others are of tables that changed."""
+
+_REFUSED, _LIMITS = "SEQUENCES-REFUSED", "SEQUENCES-LIMITS"
 
 _carried: dict[str, dict[int, int]] = {}  # by slot and copy: the values by oid that this process has seen to
 
@@ -41,7 +45,7 @@ class FollowedSequences:
         try:
             found = self._watch.used_sequences()
         except Unreadable as error:
-            return self._tell(state, str(error), _unreadable(self._database, str(error)))
+            return self._tell(state, {_REFUSED: (str(error), _unreadable(self._database, str(error)))})
         if found is None:
             return state
         used, unreadable = found
@@ -49,10 +53,16 @@ class FollowedSequences:
         moved = {oid: item for oid, item in used.items() if carried.get(oid) != item.last_value}
         refused = self._carry([item for item in moved.values() if self._belongs(item)])
         locked = {key for key, error in refused.items() if isinstance(error, psycopg.errors.LockNotAvailable)}
-        carried.update({oid: item.last_value for oid, item in moved.items() if item.key not in locked})
+        beyond = {key: error for key, error in refused.items() if isinstance(error, _OUT_OF_RANGE)}
+        later = locked | beyond.keys()
+        carried.update({oid: item.last_value for oid, item in moved.items() if item.key not in later})
         denied = [key for key, error in refused.items() if isinstance(error, psycopg.errors.InsufficientPrivilege)]
-        places = sorted({*self._wanted(unreadable), *denied})
-        return self._tell(state, repr(places), _refused(self._database, places) if places else None)
+        told = {}
+        if places := sorted({*self._wanted(unreadable), *denied}):
+            told[_REFUSED] = (repr(places), _refused(self._database, places))
+        if beyond:
+            told[_LIMITS] = (f"limits {sorted(beyond)}", _beyond(self._database, beyond))
+        return self._tell(state, told)
 
     def _belongs(self, item: Sequence) -> bool:
         selection, name = self._run.plan.selection, self._database.source_name
@@ -85,16 +95,24 @@ class FollowedSequences:
             run.ports.control.check()
             raise translate(error, Side.TARGET, say("setting sequences")) from error
 
-    def _tell(self, state: DatabaseState, facts: str, text: Sentence | None) -> DatabaseState:
-        """Tell once what keeps sequences from being followed, and again when the facts are others."""
-        digest = hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        marks = [MARK + digest] if text else []
-        others = [mark for mark in state.told_drift if not mark.startswith(MARK)]
-        if [*others, *marks] == list(state.told_drift):
+    def _tell(self, state: DatabaseState, told: Mapping[str, tuple[str, Sentence]]) -> DatabaseState:
+        """Tell once what keeps sequences from being followed, and again when the facts are others.
+
+        `told`: by the code of the event the facts, and what is said of them.
+        """
+        marks = [MARK + _digest(facts) for facts, _ in told.values()]
+        before = [mark for mark in state.told_drift if mark.startswith(MARK)]
+        if marks == before:
             return state
-        if text:
-            self._run.ports.store.event("warning", "SEQUENCES-REFUSED", text)
+        for mark, (code, (_, text)) in zip(marks, told.items(), strict=True):
+            if mark not in before:
+                self._run.ports.store.event("warning", code, text)
+        others = [mark for mark in state.told_drift if not mark.startswith(MARK)]
         return replace(state, told_drift=(*others, *marks))
+
+
+def _digest(facts: str) -> str:
+    return hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def _unreadable(database: DatabasePlan, words: str) -> Sentence:
@@ -112,4 +130,14 @@ def _refused(database: DatabasePlan, places: list[Place]) -> Sentence:
         number=count(len(places), "{number} sequence", "{number} sequences"),
         database=database.source_name,
         names=listing([".".join(place) for place in places], _NAMES),
+    )
+
+
+def _beyond(database: DatabasePlan, errors: Mapping[Place, psycopg.Error]) -> Sentence:
+    return say(
+        "{number} of {database} cannot be followed while the sync runs, because the source has come to values beyond "
+        "the limits of the target: {names}. Complete needs other limits there, too.",
+        number=count(len(errors), "{number} sequence", "{number} sequences"),
+        database=database.source_name,
+        names=listing([f"{'.'.join(place)} ({first_line(errors[place])})" for place in sorted(errors)], _NAMES),
     )
