@@ -44,6 +44,14 @@ _BY_VALIDITY = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = o.space"
     " WHERE k.contype = 'c' AND k.convalidated = %s AND n.nspname <> 'information_schema'"
 )
+_BELOW = (
+    "WITH RECURSIVE below(oid, name) AS (SELECT c.oid, w.name FROM unnest(%s::text[], %s::text[], %s::text[])"
+    " w(schema, owner, name) JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema"
+    " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.owner"
+    " UNION SELECT i.inhrelid, b.name FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid)"
+    " SELECT n.nspname::text, c.relname::text, b.name FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+)
 _THERE = (
     "SELECT n.nspname::text, o.name::text FROM unnest(%s::text[], %s::text[]) w(schema, name)"
     " JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema"
@@ -81,8 +89,16 @@ def _take_off(run: Run, connection: Connection, checks: Sequence[LateCheck]) -> 
 
 
 def waiting_checks(run: Run, database: DatabasePlan, archive: Archive) -> frozenset[tuple[str, str, str]]:
-    """Return the keys of the checks that come back only at Complete."""
-    return frozenset(one.key for one in _of_ours(run, database, archive)) if run.plan.incremental else frozenset()
+    """Return the keys of the checks that come back only at Complete, and of what tables below have of them."""
+    wanted = _of_ours(run, database, archive) if run.plan.incremental else []
+    found = {one.key for one in wanted}
+    handed_down = [one for one in wanted if one.kind == "TABLE"]
+    if handed_down:
+        asked = [list(words) for words in zip(*(one.key for one in handed_down), strict=True)]
+        with run.sessions.session(Side.TARGET, database.target_name) as connection:
+            rows = connection.execute(_BELOW, asked).fetchall()
+        found |= {(str(schema), str(table), str(name)) for schema, table, name in rows}
+    return frozenset(found)
 
 
 def comments_on_late(archive: Archive) -> set[int]:

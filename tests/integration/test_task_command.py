@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migrations_app.engine.wording import as_data, say, together
-from migrations_app.management.cli.output import print_check
+from migrations_app.management.cli.output import print_check, told_since
 from migrations_app.management.commands.task import Command
 from migrations_app.models import MigrationTask
 from tests import factories
@@ -112,6 +112,14 @@ def test_a_name_never_begins_a_line_of_a_report() -> None:
     assert lines[1].startswith("odd\\nname  failed")
     assert "  DST-ERROR: s.t\\n  comparison of shop: equal is gone." in lines
     assert any(line.endswith("s.t\\r\\n\\u202e: differs  ") for line in lines)
+
+
+def test_rows_of_extensions_that_stay_behind_are_told_while_the_task_runs() -> None:
+    made = factories.running_task("index")
+    factories.event(made, "Rows in 1 table\nof extensions stay.", level="warning", code="EXTENSION-ROWS")
+    factories.event(made, "These objects were there.", level="warning", code="SCHEMA-KEPT")
+    _, told = told_since(str(made.pk), 0)
+    assert told == ["WARNING EXTENSION-ROWS: Rows in 1 table\\nof extensions stay."]
 
 
 def test_the_list_has_one_line_for_each_task_whatever_it_is_called() -> None:

@@ -19,7 +19,7 @@ from migrations_app.engine.sql import query
 from migrations_app.engine.states import StepName
 from migrations_app.engine.table_work import TableWork
 from tests.fakes import FakeControl, FakeStore, fake_ports, wait_until
-from tests.postgres.compare_kit import plan_for, run_steps, server
+from tests.postgres.compare_kit import plan_for, run_steps, server, structure_now
 from tests.postgres.test_torture import by_pg_dump, told
 
 LOOKUP = """
@@ -144,6 +144,16 @@ def test_a_check_lets_the_rows_in_and_is_proved_afterwards(
         target_cluster.connect(plan.databases[0].target_name) as there,
     ):
         assert here.execute(asked.encode()).fetchall() == there.execute(asked.encode()).fetchall()
+
+
+def test_while_the_sync_runs_no_check_that_waits_is_told_to_be_missing_nor_what_others_have_of_it(
+    plan: Plan, source_cluster: Cluster
+) -> None:
+    plan, ports = replace(plan, incremental=True), fake_ports()
+    with source_cluster.connect(plan.databases[0].source_name) as source:
+        source.execute((LOOKUP + CHECKED).encode())
+    run_steps(plan, ports, StepName.SCHEMA, StepName.COPY, StepName.INDEX)
+    assert [note.title for note in structure_now(plan, ports) if note.kind == "constraint"] == []
 
 
 @pytest.mark.sample(1)

@@ -43,6 +43,7 @@ def _indented(lines: Iterable[str], depth: int, out: Out) -> None:
         out.write(f"{' ' * depth}{line}\n")
 
 
+_STAYS_BEHIND = frozenset({"EXTENSION-ROWS"})
 _RATES = ("rows_per_second", "applied_bytes_per_second", "wal_bytes_per_second")
 
 
@@ -348,13 +349,13 @@ def progress_line(task: MigrationTask) -> str:
 def told_since(task_id: str, last: int) -> tuple[int, list[str]]:
     """Return the number of the last event of a task, and lines for the errors among those after `last`.
 
-    What ends the task is left out: the report says it.
+    What ends the task is left out: the report says it. What stays behind and stands in no report is told as well.
     """
     events = Event.objects.filter(task__pk=task_id, pk__gt=last).order_by("pk")
     lines = [
-        one_line(f"ERROR {event.code}: {event.message}")
+        one_line(f"{event.level.upper()} {event.code}: {event.message}")
         for event in events
-        if event.level == "error" and not event.to_status
+        if (event.level == "error" and not event.to_status) or event.code in _STAYS_BEHIND
     ]
     return max((event.pk for event in events), default=last), lines
 
