@@ -32,6 +32,7 @@ class ChangeKind(StrEnum):
     DEFAULT = "default"
     GENERATED = "generated"
     TABLE_RENAMED = "table_renamed"
+    TOP_RENAMED = "top_renamed"  # a partitioned table, whose partitions keep their names
     SCHEMA_RENAMED = "schema_renamed"  # with all tables of the task in it
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
@@ -134,7 +135,7 @@ class Drift:
     @property
     def renames(self) -> bool:
         """Whether the table has another name on the source, by which alone it can be found there."""
-        kinds = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED)
+        kinds = (ChangeKind.TABLE_RENAMED, ChangeKind.TOP_RENAMED, ChangeKind.SCHEMA_RENAMED)
         return any(change.kind in kinds for change in self.changes)
 
     @property
@@ -206,5 +207,5 @@ class Leave:
 
 def source_has(facts: Mapping[str, Any]) -> bool:
     """Say of a drift as a row keeps it whether the source still has a table of that name, which may be copied."""
-    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED, ChangeKind.TABLE_GONE)
+    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.TOP_RENAMED, ChangeKind.SCHEMA_RENAMED, ChangeKind.TABLE_GONE)
     return not any(change["kind"] in gone for change in facts.get("changes", ()))

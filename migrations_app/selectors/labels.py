@@ -203,6 +203,7 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.DEFAULT: _("Default changed"),
     ChangeKind.GENERATED: _("Generated column changed"),
     ChangeKind.TABLE_RENAMED: _("Table renamed"),
+    ChangeKind.TOP_RENAMED: _("Table renamed"),
     ChangeKind.SCHEMA_RENAMED: _("Schema renamed"),
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),

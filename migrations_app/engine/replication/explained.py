@@ -129,6 +129,8 @@ def gone(database: str, place: Place, *, again: bool) -> Sentence:
 
 def advice(drift: Drift) -> Sentence:
     """Return what the operator can press."""
+    if drift.changes[0].kind is ChangeKind.TOP_RENAMED:
+        return _advice_of_top(drift)
     if drift.doubt:
         return _DOUBTS[drift.doubt]
     if drift.exchanges:
@@ -158,6 +160,19 @@ def advice(drift: Drift) -> Sentence:
     return say(
         "Press Apply and resume to run on the target: {statements}. Or press Copy again or Drop from task; or change "
         "the table on the target yourself and press Retry.",
+        statements=listing(drift.statements, _MOST),
+    )
+
+
+def _advice_of_top(drift: Drift) -> Sentence:
+    if drift.doubt:
+        return say(
+            "The target has another table of the new name. Give the tables of the target the names that they have on "
+            "the source, or those of the source their former ones, and press Retry."
+        )
+    return say(
+        "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
+        "source, and press Retry.",
         statements=listing(drift.statements, _MOST),
     )
 
@@ -291,6 +306,14 @@ def noticed(database: str, found: Drift) -> Sentence:
         ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_GONE:
         return gone(database, (found.schema, found.name), again=bool(first.new))
+    if first.kind is ChangeKind.TOP_RENAMED:
+        return say(
+            "Partitioned table {schema}.{name} of {database} is now called {new} on the source. The sync goes on. It "
+            "will ask what to do before the first row of a new partition or with other columns, or when Complete is "
+            "pressed.",
+            new=first.new,
+            **where,
+        ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_RENAMED:
         return say(
             "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "

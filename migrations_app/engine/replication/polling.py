@@ -14,7 +14,7 @@ from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import Drift, NewTable, Place
-from ..errors import EngineError
+from ..errors import EngineError, SchemaChanged
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -34,6 +34,7 @@ from .lag import SourceWatch
 from .listed import require_listed
 from .remembering import Remembering
 from .told_rows import ToldRows, told_rows
+from .tops_followed import renamed_tops
 from .unknown_tables import UnknownTable
 
 _SECONDS = 30.0
@@ -170,6 +171,7 @@ class Poll:
         pairs = [(table, here[table.oid].place) for table in tables if table.oid in here]
         others = [(table, now) for table, now in pairs if now != (table.schema, table.name)]
         yield from (self._renamed(table, now, there, known) for table, now in others)
+        yield from map(self._told_or_raised, renamed_tops(self._run, self._database))
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         parts = Parts(self._run, self._database)
         alike = [table for table in tables if not parts.gathers((table.schema, table.name))]
@@ -194,7 +196,12 @@ class Poll:
         """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
         SchemaChanged when somebody has to decide, because Complete was asked for."""
         run, place = self._run, self._watch.place
-        found = names_followed.verdict(run, self._database, table, now, there.__contains__, place, known)
+        return self._told_or_raised(
+            names_followed.verdict(run, self._database, table, now, there.__contains__, place, known)
+        )
+
+    def _told_or_raised(self, found: names_followed.TableRenamed | SchemaChanged) -> Drift:
+        """Return what is told; raises as `_renamed`."""
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
@@ -209,11 +216,7 @@ class Poll:
         told = set[str]()
         for pair in sorted(types):
             found = names_followed.types_verdict(self._run, self._database, [pair], known)
-            drift = found.drift if found else None
-            if found and (
-                isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested()
-            ):
-                raise found
+            drift = self._told_or_raised(found) if found else None
             if drift and drift.digest not in told:
                 told.add(drift.digest)
                 yield drift

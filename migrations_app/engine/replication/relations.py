@@ -48,6 +48,9 @@ class Shapes(Protocol):
     def of_types(self, types: list[tuple[str, str]]) -> Exception | None:
         """Return what is raised when types (the target's, the source's) differ by another name of their schema."""
 
+    def of_tops(self) -> Exception | None:
+        """Return what is raised when a partitioned table has another name on the source than on the target."""
+
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
 
@@ -250,8 +253,7 @@ class Relations:
         self._source.await_catalog(relation.oid)
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
-        if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
-            raise under_other_name(place, above[-1])
+        self._require_tops(above, place)
         if not self._moves([place, *above]):
             return None
         if above and self._parts and self._parts.gathers(above[-1]):
@@ -275,6 +277,16 @@ class Relations:
                 return self._look(relation.oid)
         former = namesake and not namesake.set_aside and self._source.place(namesake.oid) is None
         raise not_copied(place, namesake if former else None, part=bool(above))
+
+    def _require_tops(self, above: Sequence[Place], part: Place | None = None) -> None:
+        """Raise for partitioned tables that have other names on the source where that matters: the target lacks one of
+        these, or somebody renamed it there and what is selected does not follow yet. `part`: a new one below them."""
+        if not above or (all(map(self._on_target, above)) and self._moves(list(above))):
+            return
+        if found := self._shapes.of_tops():
+            raise found
+        if part and not self._on_target(above[-1]) and self._is_ours(above[-1]):
+            raise under_other_name(part, above[-1])
 
     def _is_ours(self, top: tuple[str, str]) -> bool:
         """Say whether a table of the task is a partition below the one that is called so on the source now."""
@@ -330,6 +342,7 @@ class Relations:
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
+            self._require_tops(self._source.ancestors(relation.oid))
         self._require_schemas([(there[name], kind) for name, kind in here.items() if there.get(name, kind) != kind])
         told = ToldColumns((table.schema, table.name), relation.oid, self._source, self._read_target, self._renaming)
         found = told.drift(here, target, self._states())

@@ -19,7 +19,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
-from . import names_followed
+from . import names_followed, tops_followed
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
@@ -74,6 +74,10 @@ class Reshaping:
         """Return what to raise when types of columns (the target's, the source's) are the same, in a schema that has
         another name on the source; None when they are not."""
         return names_followed.types_verdict(self._run, self._database, types)
+
+    def of_tops(self) -> EngineError | None:
+        """Return what to raise when a partitioned table has another name on the source; None when none has."""
+        return next(iter(tops_followed.renamed_tops(self._run, self._database)), None)
 
     def states(self) -> list[TableState]:
         """Return the tables of the task with what is remembered of them now."""
