@@ -37,6 +37,7 @@ class ChangeKind(StrEnum):
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
     EMPTIED = "emptied"  # a partition, by itself
+    REWRITTEN = "rewritten"  # all rows, in the same columns
     REMADE = "remade"  # another column than the one that was copied, by the same name and of the same type
 
 
@@ -51,6 +52,7 @@ class Doubt(StrEnum):
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
     REPLACED = "replaced"  # a new partition by the name of a table of the task that is gone
     REMADE = "remade"  # the rows of the target hold what other columns of the source had
+    REWRITTEN = "rewritten"  # rows may have been changed while the source logged no change of them
     PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 

@@ -40,6 +40,9 @@ _DOUBTS = {
         "A column was dropped and made anew, or columns changed their names among themselves: the rows of the target "
         "have the values of the former ones. Press Copy again or Drop from task."
     ),
+    Doubt.REWRITTEN: say(
+        "Rows may have been changed without a word of the stream. Press Copy again or Drop from task."
+    ),
     Doubt.PARTS: say("Press Copy again to copy the table once more as a whole; or press Drop from task."),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
@@ -281,6 +284,25 @@ def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
     )
     change = Change(kind=kind, name=names["part"], new=names["part"])
     error.drift = Drift(schema=top[0], name=top[1], changes=(change,), doubt=Doubt.PARTS)
+    return error
+
+
+def rewritten_rows(table: TableState) -> SchemaChanged:
+    """Return the error for a table whose rows were written anew on the source: what became of them is in no change."""
+    place = ".".join((table.schema, table.name))
+    change = Change(kind=ChangeKind.REWRITTEN, name=place, old=place, new=place)
+    drift = Drift(schema=table.schema, name=table.name, changes=(change,), doubt=Doubt.REWRITTEN)
+    error = SchemaChanged(
+        say(
+            "All rows of table {schema}.{name} were written anew on the source, in the columns that it had: it was "
+            "unlogged for a while, or a column was computed anew (USING). What was changed by that is not in the "
+            "stream. The sync stopped just before.",
+            schema=table.schema,
+            name=table.name,
+        ),
+        hint=advice(drift),
+    )
+    error.drift = drift
     return error
 
 

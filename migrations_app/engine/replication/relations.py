@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -14,8 +14,9 @@ from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..rows_file import without_file
+from ..shapes import as_on_target
 from ..wording import say
-from .explained import not_copied, parts_changed, under_other_name
+from .explained import not_copied, parts_changed, rewritten_rows, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 from .told_columns import Source, ToldColumns
@@ -158,6 +159,17 @@ class Relations:
                 self._take_parts()
                 known = self._members.items()
                 self._members = {one: found for one, found in known if found is not None and found.state.oid != oid}
+
+    def written_anew(self, oid: int, names: Collection[str], lsn: int) -> SchemaChanged | None:
+        """Return what is raised for a table whose rows the source wrote anew, with columns of these `names`, where the
+        stream skips nothing at `lsn`. Other columns than on the target are told as such."""
+        table = self._tables.get(oid)
+        if table is None or table.unlogged or lsn < (table.watermark or 0):
+            return None
+        target = self._read_target(*self._renaming.place((table.schema, table.name)))
+        there = {(one.name, one.type_name) for one in target.columns if not one.generated} if target else set()
+        here = {(one.name, one.type_name) for one in as_on_target(self._source.columns(oid), self._renaming)}
+        return rewritten_rows(table) if here == there and {name for name, _ in here} == set(names) else None
 
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""
