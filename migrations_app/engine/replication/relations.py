@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from .. import drifting
 from ..drift import ChangeKind, Drift, Partition, Place
@@ -16,6 +16,7 @@ from ..renaming import Renaming
 from ..rows_file import without_file
 from ..shapes import as_on_target
 from ..wording import say
+from .deciding import Shapes
 from .explained import not_copied, parts_changed, rewritten_rows, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
@@ -27,39 +28,6 @@ _GONE = "???"  # format_type of a type that does not exist any more
 
 class NotBinary(ConnectionLost):
     """The stream, opened with values in binary form, has to be opened anew with values as text."""
-
-
-class ShapeAllowed(Exception):  # not an error: what is to be done first
-    """A table has other columns on the source, and somebody allowed to change those of the target at this place."""
-
-    def __init__(self, drift: Drift) -> None:
-        super().__init__(f"{drift.schema}.{drift.name}")
-        self.drift = drift
-
-
-class Shapes(Protocol):
-    """What decides about tables that have another shape on the source."""
-
-    def verdict(self, drift: Drift) -> Exception:
-        """Return what is raised for it."""
-
-    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
-        """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
-
-    def of_types(self, types: list[tuple[str, str]]) -> Exception | None:
-        """Return what is raised when types (the target's, the source's) differ by another name of their schema."""
-
-    def of_tops(self) -> Exception | None:
-        """Return what is raised when a partitioned table has another name on the source than on the target."""
-
-    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
-        """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
-
-    def made(self, drift: Drift) -> TableState | None:
-        """Return the state of a new partition that is on the target when this task made it, None when it did not."""
-
-    def states(self) -> list[TableState]:
-        """Return the tables of the task with what is remembered of them now."""
 
 
 class Member(NamedTuple):
@@ -350,6 +318,7 @@ class Relations:
         if other := self._remade(relation.oid, relation, numbers):
             raise self._shapes.verdict(other)
         if here == there:
+            self._know(table, relation.oid, here, numbers)
             return
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
@@ -362,6 +331,18 @@ class Relations:
             self._settle(table, drifting.left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
+
+    def _know(self, table: TableState, oid: int, here: Iterable[str], numbers: Mapping[str, int]) -> None:
+        """Remember columns that the target has got since the table was last known, before another one takes the name of
+        one. Not where others change together with it: all of them are known alike, at the next look."""
+        known = without_file(table.numbers)
+        came = [(name, numbers[name]) for name in here if name not in known and name in numbers]
+        if known and came and table.oid == oid and self._is_alone(oid):
+            self._tables[oid] = replace(table, numbers=(*table.numbers, *came))
+            self._shapes.came(oid, came)
+
+    def _is_alone(self, oid: int) -> bool:
+        return len(self._source.family(oid).members) == 1 and not self._source.ancestors(oid, plain=True)
 
     def _states(self) -> Iterable[TableState]:
         """Return the tables of the task with what is remembered of them: the store's may be newer than ours.

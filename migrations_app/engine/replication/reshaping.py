@@ -20,12 +20,12 @@ from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
 from . import names_followed, tops_followed
+from .deciding import ShapeAllowed
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
 from .moves import PlaceOf
 from .pipeline import Pipeline, StatementFailed
-from .relations import ShapeAllowed
 
 _LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
 _AS_BEFORE = b"SET LOCAL lock_timeout TO DEFAULT"
@@ -119,6 +119,12 @@ class Reshaping:
         """Return the task's table whose rows go to this table of the target."""
         synced = (one for one in self._store.tables(self._name) if not one.set_aside)
         return next((one for one in synced if self._renaming.place((one.schema, one.name)) == place), None)
+
+    def came(self, table: int, numbers: Sequence[tuple[str, int]]) -> None:
+        """Remember these columns, with their places (attnum), of a table (oid). Durable."""
+        known = [one for one in self._store.tables(self._name) if one.oid == table]
+        fresh = [(one, [pair for pair in numbers if pair[0] not in dict(one.numbers)]) for one in known]
+        self._store.save_tables(*(replace(one, numbers=(*one.numbers, *came)) for one, came in fresh if came))
 
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names. Durable."""
