@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .. import drift
-from ..errors import SchemaChanged, SourceError
+from ..errors import EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import say
 from . import test_decoding
@@ -86,9 +86,16 @@ class NamedChanges:
     """Translates one stream. Not thread-safe. `final`: where the transaction commits whose messages are translated."""
 
     def __init__(
-        self, tables: Iterable[TableState], catalog: Catalog, encoding: str, written_anew: WrittenAnew = _nothing
+        self,
+        tables: Iterable[TableState],
+        catalog: Catalog,
+        encoding: str,
+        written_anew: WrittenAnew = _nothing,
+        watermark: Callable[[int], int] = lambda _: 0,
     ) -> None:
+        """`watermark`: the LSN before which changes of a table (oid) are skipped at present."""
         self.final = 0
+        self._watermark = watermark
         self._written_anew = written_anew
         self._judged: tuple[int, int] = (0, 0)  # (oid, final) of what was written anew last
         self._states = {(table.schema, table.name): table for table in tables}
@@ -111,7 +118,23 @@ class NamedChanges:
         if known.table is None:
             self._require_kept_rows(change)
             return []
-        return self._translate(known, known.table, change)
+        try:
+            return self._translate(known, known.table, change)
+        except EngineError as error:
+            if error.code != SchemaChanged.code or self.final >= self._watermark(known.table.oid):
+                raise
+            return self._unreadable(known, known.table, change)
+
+    def _unreadable(self, known: _Known, table: NamedTable, change: Change) -> list[Message]:
+        """Return a change that nobody can apply in place of one that cannot be brought together with the catalog.
+
+        The table is copied under a later snapshot, which will hold it, so the stream is to skip it. Should the table be
+        back in the stream by then, its columns are none that a table can have, and the sync stops there.
+        """
+        known.told = None  # the next row tells them anew
+        nothing = RelationColumn("", False, 0, -1)
+        relation = Relation(table.oid, change.schema, change.name, table.identity, (nothing,))
+        return [relation, Insert(table.oid, [None])]
 
     def _require_kept_rows(self, change: Change) -> None:
         """Raise for a table of the task whose rows were written anew: the rows themselves come under a name of the

@@ -36,7 +36,7 @@ def newer_form(
     """
     if decodes_truncate(ordinary.info.server_version):
         return stream
-    named = NamedChanges(list(tables), watch, codec, relations.written_anew)
+    named = NamedChanges(list(tables), watch, codec, relations.written_anew, relations.watermark)
     if state.publication:
         log = truncate_log.log_oid(ordinary, plan.key)
         return Translated(stream, WithNotes(named, codec, log)) if log else stream
